@@ -1,0 +1,1 @@
+"""From files, or from nothing, to prepared interactions and samples of them."""

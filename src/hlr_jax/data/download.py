@@ -1,0 +1,186 @@
+"""Fetching published files into the cache: resumed, verified, unpacked member by member, whole or not at all."""
+
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from hlr_jax.data.sources import Source, named_dataset
+from hlr_jax.errors import UserError
+from hlr_jax.files import atomic_file, sha256
+
+Log = Callable[[str], None]
+CONNECT_TIMEOUT = 10.0
+_CHUNK = 1 << 20
+
+
+class Files(NamedTuple):
+    """A data set on disk: its interactions, their layout, its titles if it has some, and the hash of its origin."""
+
+    interactions: Path
+    layout: str
+    titles: Path | None
+    sha256: str
+
+
+def cache_folder() -> Path:
+    """Return ``$HLR_JAX_DATA`` or, without it, ``hlr_jax`` in the XDG cache folder."""
+    if chosen := os.environ.get("HLR_JAX_DATA"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hlr_jax"
+
+
+def obtain(name: str, *, log: Log = print) -> Files:
+    """Return the files of the named data set, from the cache or else from its first source that answers.
+
+    Raises:
+      UserError: no source answers, a checksum differs, an archive is truncated, or a login is needed; says what to do.
+    """
+    dataset = named_dataset(name)
+    folder = cache_folder() / "sources" / name
+    for source in dataset.sources:
+        if files := _unpacked(folder, source):
+            return files
+    if dataset.by_hand:
+        wanted = folder / Path(dataset.sources[0].interactions).name
+        raise UserError(f"data set {name} needs a login: {dataset.by_hand}, and put it at {wanted}")
+    failures = []
+    for source in dataset.sources:
+        try:
+            archive = _fetch_source(source, folder, log)
+        except (OSError, subprocess.SubprocessError, http.client.HTTPException) as problem:
+            failures.append(f"{source.url}: {problem}")
+            log(f"{source.url} can't be reached ({problem})")
+            continue
+        _unpack(archive, folder, source)
+        if files := _unpacked(folder, source):
+            return files
+    raise UserError(
+        f"data set {name} can't be downloaded; tried {'; '.join(failures)}; check the network, or put the file at "
+        f"{folder / _archive_name(dataset.sources[0])}"
+    )
+
+
+def fetch(url: str, target: Path, *, log: Log = print) -> None:
+    """Download ``url`` to ``target``; what an earlier call left behind in ``target.part`` is continued.
+
+    Raises:
+      OSError: the address does not answer, or the connection breaks (what has come is kept for the next try).
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT)
+    except urllib.error.HTTPError as problem:
+        if problem.code != 416:  # 416: nothing is left to send, the part is complete
+            raise
+        os.replace(part, target)
+        return
+    with response:
+        resumed = response.status == 206
+        size = int(response.headers.get("Content-Length") or 0) + (have if resumed else 0)
+        log(f"downloading {url} ({size / 1e6:.1f} MB{f', resumed at {have / 1e6:.1f} MB' if resumed else ''})")
+        done, told = (have, 0) if resumed else (0, 0)
+        with part.open("ab" if resumed else "wb") as file:
+            while chunk := response.read(_CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                if size and (tenth := 10 * done // size) > told and size > 20 * _CHUNK:
+                    told = tenth
+                    log(f"  {done / 1e6:.0f} of {size / 1e6:.0f} MB ({100 * done // size} %)")
+    if size and done < size:
+        raise OSError(f"the connection broke after {done} of {size} bytes; run again to continue")
+    os.replace(part, target)
+
+
+def _archive_name(source: Source) -> str:
+    if source.url.startswith("wheel:"):
+        package, version = source.url.removeprefix("wheel:").split("==")
+        return f"{package}-{version}-py3-none-any.whl"
+    return source.url.rsplit("/", 1)[-1]
+
+
+def _fetch_source(source: Source, folder: Path, log: Log) -> Path:
+    archive = folder / _archive_name(source)
+    if not archive.exists():
+        if source.url.startswith("wheel:"):
+            _fetch_wheel(source.url.removeprefix("wheel:"), archive, log)
+        else:
+            fetch(source.url, archive, log=log)
+    verify(archive, source.sha256)
+    return archive
+
+
+def _fetch_wheel(requirement: str, target: Path, log: Log) -> None:
+    log(f"downloading {requirement} from the Python package index")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--only-binary=:all:"]
+        done = subprocess.run([*command, "--dest", folder, requirement], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise OSError(f"pip download failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+        os.replace(next(Path(folder).glob("*.whl")), target)
+
+
+def verify(path: Path, expected: str) -> str:
+    """Check a file's hash and return it; without an ``expected`` one, against that of its first use.
+
+    The hash of a first use is written to ``NAME.sha256`` beside the file.
+
+    Raises:
+      UserError: the hashes differ.
+    """
+    found = sha256(path)
+    record = path.with_name(path.name + ".sha256")
+    if not expected and record.exists():
+        expected = record.read_text().split()[0]
+    if not expected:
+        with atomic_file(record) as temporary:
+            temporary.write_text(f"{found}  {path.name}\n")
+    elif found != expected:
+        raise UserError(
+            f"{path}: wrong checksum: SHA-256 {found} instead of {expected}; the file is damaged or was changed: "
+            "delete it and run again"
+        )
+    return found
+
+
+def _members(folder: Path, source: Source) -> list[tuple[str, Path]]:
+    names = [name for name in (source.interactions, source.titles) if name]
+    return [(name, folder / Path(name).name) for name in names]
+
+
+def _unpack(archive: Path, folder: Path, source: Source) -> None:
+    """Copy the members that are needed, each to a file name chosen here, whatever paths the archive holds."""
+    if not zipfile.is_zipfile(archive) and archive.name == Path(source.interactions).name:
+        return
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for member, target in _members(folder, source):
+                with opened.open(member) as packed, atomic_file(target) as temporary, temporary.open("wb") as file:
+                    shutil.copyfileobj(packed, file, _CHUNK)
+    except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as problem:
+        raise UserError(
+            f"{archive}: truncated or not the expected archive ({problem}); delete it and run again"
+        ) from None
+
+
+def _unpacked(folder: Path, source: Source) -> Files | None:
+    paths = [target for _, target in _members(folder, source)]
+    if not all(path.is_file() for path in paths):
+        return None
+    titles = paths[1] if source.titles else None
+    archive = folder / _archive_name(source) if source.url else paths[0]
+    digest = verify(paths[0], source.sha256) if archive == paths[0] else sha256(paths[0])
+    return Files(paths[0], source.layout, titles, digest)

@@ -1,0 +1,155 @@
+"""Planted worlds: synthetic interactions whose causes are known, of any size.
+
+Items lie in clusters and have power-law popularity. Each relation type is a permutation of the clusters: type 0 is
+the identity ("more of the same"), every other leads from a cluster to another one ("those who like this go on to
+that"). A user has several tastes (clusters) and a leaning to some relation types; an interaction starts at one of the
+tastes, follows one of the relations and takes an item there by popularity. So the type of a pair of items is known:
+``relation_of[cluster of the first, cluster of the second]``.
+"""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from hlr_jax.data.interactions import Coded, Dataset, Pairs
+from hlr_jax.data.splits import PROTOCOLS, assign_splits
+from hlr_jax.errors import UserError
+from hlr_jax.files import sha256_of
+
+PLANTED_PREFIX = "planted-"
+
+
+class PlantedWorld(NamedTuple):
+    """Interactions and their ground truth.
+
+    Attributes:
+      pairs: distinct interactions, sorted.
+      item_cluster: [I].
+      relation_of: [clusters, clusters] relation type of an ordered pair of clusters, -1 for none.
+      user_tastes: [U, tastes] clusters.
+      user_relations: [U, relations] how likely the user follows each type; rows sum to 1.
+    """
+
+    pairs: Pairs
+    item_cluster: np.ndarray
+    relation_of: np.ndarray
+    user_tastes: np.ndarray
+    user_relations: np.ndarray
+
+
+def planted_world(
+    num_users: int,
+    num_items: int,
+    num_interactions: int,
+    *,
+    num_relations: int = 4,
+    num_clusters: int = 0,
+    num_tastes: int = 3,
+    popularity_exponent: float = 0.8,
+    seed: int = 0,
+) -> PlantedWorld:
+    """Generate a world with exactly ``num_interactions`` distinct user-item pairs.
+
+    Args:
+      num_users: U.
+      num_items: I.
+      num_interactions: at least 5 a user, and at most half of all pairs.
+      num_relations: relation types, at most ``num_clusters``.
+      num_clusters: 0: about one per 100 items, at least 8.
+      num_tastes: clusters that a user starts from.
+      popularity_exponent: of the power law of items within a cluster.
+      seed: of everything.
+
+    Raises:
+      UserError: a size out of range.
+    """
+    clusters = num_clusters or max(8, num_items // 100)
+    if not 5 * num_users <= num_interactions <= num_users * num_items // 2:
+        raise UserError(
+            f"planted world: {num_interactions} interactions must be at least 5 a user ({5 * num_users}) and at most "
+            f"half of all pairs ({num_users * num_items // 2})"
+        )
+    if not 1 <= num_relations <= clusters <= num_items:
+        raise UserError(
+            f"planted world: needs relations ({num_relations}) <= clusters ({clusters}) <= items ({num_items})"
+        )
+    rng = np.random.default_rng(seed)
+    # Type r shifts the clusters, in a hidden order, by r places: no two types lead to the same cluster.
+    ring = rng.permutation(clusters)
+    place = np.argsort(ring)
+    successors = np.stack([ring[(place + r) % clusters] for r in range(num_relations)])
+    relation_of = np.full((clusters, clusters), -1, np.int8)
+    for r in range(num_relations):
+        relation_of[np.arange(clusters), successors[r]] = r
+
+    item_cluster = rng.permutation(np.arange(num_items) % clusters).astype(np.int32)
+    by_cluster = np.argsort(item_cluster, kind="stable")
+    sizes = np.bincount(item_cluster, minlength=clusters)
+    rank = np.arange(num_items) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    cumulative = np.concatenate([[0.0], np.cumsum((rank + 1.0) ** -popularity_exponent)])
+    edges = cumulative[np.concatenate([[0], np.cumsum(sizes)])]
+
+    tastes = rng.integers(0, clusters, (num_users, num_tastes))
+    leanings = rng.dirichlet(np.full(num_relations, 0.5), num_users)
+    leaning_edges = np.cumsum(leanings, axis=1)
+    degrees = _degrees(rng, num_users, num_items, num_interactions)
+
+    def draw(user: np.ndarray) -> np.ndarray:
+        """Draw one item for each entry of ``user``, by taste, relation and popularity."""
+        start = tastes[user, rng.integers(0, num_tastes, len(user))]
+        spin = rng.random(len(user))
+        relation = np.zeros(len(user), np.int64)
+        for r in range(num_relations - 1):
+            relation += spin > leaning_edges[user, r]
+        cluster = successors[relation, start]
+        low, high = edges[cluster], edges[cluster + 1]
+        position = np.searchsorted(cumulative, low + rng.random(len(user)) * (high - low), side="right") - 1
+        return by_cluster[np.minimum(position, num_items - 1)]
+
+    keys = np.empty(0, np.int64)
+    missing, attempt = degrees, 0
+    while missing.sum():
+        user = np.repeat(np.arange(num_users), missing)
+        # A user may have used up the clusters in reach; then the rest comes from anywhere.
+        item = draw(user) if attempt < 20 else rng.integers(0, num_items, len(user))
+        fresh = np.unique(user * num_items + item)
+        if len(keys):
+            fresh = fresh[keys[np.minimum(np.searchsorted(keys, fresh), len(keys) - 1)] != fresh]
+        # A stable sort merges two sorted runs in one pass.
+        keys = np.sort(np.concatenate([keys, fresh]), kind="stable")
+        missing = missing - np.bincount(fresh // num_items, minlength=num_users)
+        attempt += 1
+    pairs = Pairs((keys // num_items).astype(np.int32), (keys % num_items).astype(np.int32))
+    return PlantedWorld(pairs, item_cluster, relation_of, tastes, leanings)
+
+
+def _degrees(rng: np.random.Generator, num_users: int, num_items: int, total: int) -> np.ndarray:
+    """Return interactions per user: log-normal, between 5 and three quarters of the items, summing to ``total``."""
+    highest = max(5, 3 * num_items // 4)
+    raw = rng.lognormal(0.0, 1.0, num_users)
+    degrees = np.clip(np.rint(raw * total / raw.sum()), 5, highest).astype(np.int64)
+    while gap := total - int(degrees.sum()):
+        movable = np.flatnonzero(degrees < highest) if gap > 0 else np.flatnonzero(degrees > 5)
+        chosen = rng.choice(movable, min(abs(gap), len(movable)), replace=False)
+        degrees[chosen] += np.sign(gap)
+    return degrees
+
+
+def planted_dataset(name: str, protocol: str, seed: int) -> Dataset:
+    """Return the world ``planted-USERSxITEMSxINTERACTIONS``, split at random by the protocol.
+
+    Raises:
+      UserError: the name has another form.
+    """
+    if not (match := re.fullmatch(PLANTED_PREFIX + r"(\d+)x(\d+)x(\d+)", name)):
+        raise UserError(f'"{name}": a planted world is called {PLANTED_PREFIX}USERSxITEMSxINTERACTIONS')
+    users, items, count = map(int, match.groups())
+    pairs = planted_world(users, items, count, seed=seed).pairs
+    user_ids, item_ids = pl.Series("user", np.arange(users)), pl.Series("item", np.arange(items))
+    rows = Coded(pairs.user, pairs.item, user_ids, item_ids, None, None)
+    parts = assign_splits(rows, "random", PROTOCOLS[protocol], seed, name)
+    train, valid, test = (Pairs(pairs.user[parts == code], pairs.item[parts == code]) for code in range(3))
+    fingerprint = sha256_of([name, PROTOCOLS[protocol], seed])
+    return Dataset(name, train, valid, test, user_ids, item_ids, None, protocol, fingerprint)

@@ -1,0 +1,192 @@
+"""One call from a name or a file to a prepared data set, cached by the hash of its source and settings."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from hlr_jax.data.download import cache_folder, obtain
+from hlr_jax.data.interactions import SPLITS, Coded, Dataset, Pairs, encode, k_core
+from hlr_jax.data.planted import PLANTED_PREFIX, planted_dataset
+from hlr_jax.data.readers import read_interactions, resolve_format
+from hlr_jax.data.sources import DATASETS
+from hlr_jax.data.splits import PROTOCOLS, SPLIT_KINDS, assign_splits, needs_time, settle_unknown_users
+from hlr_jax.data.titles import read_titles
+from hlr_jax.errors import UserError, pick
+from hlr_jax.files import atomic_folder, sha256, sha256_of
+
+_LAYOUT_VERSION = 1  # of the cached files; raise it when they change
+
+
+def load_dataset(
+    name: str = "",
+    *,
+    path: str = "",
+    format: str = "auto",
+    user_column: str = "",
+    item_column: str = "",
+    rating_column: str = "",
+    timestamp_column: str = "",
+    split_column: str = "",
+    threshold: float | None = None,
+    k_core: int | None = None,
+    protocol: str = "reference",
+    split: str = "random",
+    unknown_users: str = "error",
+    seed: int = 2021,
+    cache: bool = True,
+    log: Callable[[str], None] = print,
+) -> Dataset:
+    """Prepare a named data set, a file of one's own, or a planted world.
+
+    Args:
+      name: a data set of the registry, or ``planted-USERSxITEMSxINTERACTIONS``; with ``path``, any label.
+      path: a file of one's own; with a registry name, that data set's file of interactions, wherever it lies.
+      format: a name of ``readers.FORMATS``; ``auto`` goes by the file's ending.
+      user_column: its name, where that differs from the format's (``user`` in CSV, TSV, Parquet and NDJSON).
+      item_column: likewise (``item``).
+      rating_column: likewise (``rating``).
+      timestamp_column: likewise (``timestamp``).
+      split_column: likewise (``split``).
+      threshold: keep rows with at least this rating; None: the registry's, and for own files no threshold.
+      k_core: least interactions of users and items; None: the registry's, and for own files 1.
+      protocol: ``paper`` (80/10/10) or ``reference`` (72/8/20).
+      split: ``random``, ``per-user``, ``time``, ``leave-last-out`` or ``given`` (the file's split column).
+      unknown_users: what to do with users of valid or test that train lacks: ``error``, ``drop``, ``keep`` (they are
+        ranked by an untrained vector). ``time`` splits always drop them.
+      seed: of the draw of a split.
+      cache: whether to keep the result in the cache folder, and to look for it there.
+      log: takes lines for people.
+
+    Raises:
+      UserError: in one line, everything that can be wrong with a file or a setting.
+    """
+    pick(protocol, PROTOCOLS, "dataset.protocol")
+    pick(split, SPLIT_KINDS, "dataset.split")
+    pick(unknown_users, ("error", "drop", "keep"), "dataset.unknown_users")
+    if name.startswith(PLANTED_PREFIX) and not path:
+        dataset = planted_dataset(name, protocol, seed)
+        log(dataset.summary())
+        return dataset
+    columns = {
+        "user": user_column, "item": item_column, "rating": rating_column, "timestamp": timestamp_column,
+        "split": split_column,
+    }  # fmt: skip
+    titles: Path | None = None
+    if path:
+        source = Path(path).expanduser()
+        if not source.is_file():
+            raise UserError(f"{source}: no such file; check dataset.path")
+        digest = sha256(source)
+    elif name:
+        files = obtain(name, log=log)
+        source, format, titles, digest = files.interactions, files.layout, files.titles, files.sha256
+    else:
+        raise UserError("pass dataset.name (a data set of the registry) or dataset.path (your own file)")
+    if name in DATASETS:
+        named = DATASETS[name]
+        format = named.sources[0].layout if format == "auto" else format
+        threshold = named.threshold if threshold is None else threshold
+        k_core = named.k_core if k_core is None else k_core
+    k_core = 1 if k_core is None else k_core
+    if k_core < 1:
+        raise UserError(f"dataset.k_core must be at least 1, got {k_core}")
+    label = name or source.stem
+    settings = {
+        "layout": _LAYOUT_VERSION, "source": digest, "format": format, "suffix": source.suffix, "columns": columns,
+        "threshold": threshold, "k_core": k_core, "sizes": PROTOCOLS[protocol] if split != "given" else None,
+        "split": split, "unknown_users": unknown_users, "seed": seed if split in ("random", "per-user") else None,
+        "titles": None if titles is None else sha256(titles),
+    }  # fmt: skip
+    fingerprint = sha256_of(settings)
+    folder = cache_folder() / "prepared" / f"{label}-{fingerprint[:16]}"
+    if cache and (folder / "settings.json").is_file():
+        dataset = _read_cached(folder, label, protocol, fingerprint)
+    else:
+        rows = _read_rows(source, format, columns, threshold, split)
+        dataset = _prepare(rows, str(source), label, k_core, protocol, split, unknown_users, seed, fingerprint, log)
+        if titles is not None:
+            layout = "recbole" if source.suffix == ".inter" else format
+            dataset = _with_titles(dataset, read_titles(titles, layout))
+        if cache:
+            _write_cached(folder, dataset, settings)
+    log(dataset.summary())
+    return dataset
+
+
+def _read_rows(source: Path, format: str, columns: dict[str, str], threshold: float | None, split: str) -> Coded:
+    layout = resolve_format(source, format, columns)
+    roles = ["user", "item"]
+    if threshold is not None or columns["rating"]:
+        roles.append("rating")
+    if needs_time(split):
+        roles.append("timestamp")
+    if split == "given":
+        roles.append("split")
+    frame = read_interactions(source, layout, roles=tuple(roles), threshold=threshold)
+    if frame.is_empty():
+        reason = f" with a rating of at least {threshold:g}" if threshold is not None else ""
+        raise UserError(f"{source}: no interactions{reason}; check dataset.threshold and the file")
+    return encode(frame, str(source))
+
+
+def _prepare(
+    rows: Coded, where: str, label: str, core: int, protocol: str, split: str, unknown_users: str, seed: int,
+    fingerprint: str, log: Callable[[str], None],
+) -> Dataset:  # fmt: skip
+    rows = k_core(rows, core, where)
+    parts = assign_splits(rows, split, PROTOCOLS[protocol], seed, where)
+    keep = settle_unknown_users(rows, parts, "drop" if split == "time" else unknown_users, where)
+    if not keep.all():
+        log(f"{where}: {int((~keep).sum()):,} valid and test rows of users without train rows are left out")
+    pairs = {
+        name: Pairs(rows.user[keep & (parts == code)], rows.item[keep & (parts == code)])
+        for code, name in enumerate(SPLITS)
+    }
+    known = np.concatenate([pairs["train"].user, pairs["valid"].user])
+    degrees = np.bincount(known, minlength=len(rows.user_ids))
+    if (degrees >= len(rows.item_ids)).any():
+        user = rows.user_ids[int(np.argmax(degrees))]
+        raise UserError(
+            f"{where}: user {user} has met all {len(rows.item_ids)} items, so no negative exists; leave it out"
+        )
+    return Dataset(
+        label, pairs["train"], pairs["valid"], pairs["test"], rows.user_ids, rows.item_ids, None, protocol, fingerprint
+    )
+
+
+def _with_titles(dataset: Dataset, titles: pl.DataFrame) -> Dataset:
+    items = pl.DataFrame({"item": dataset.item_ids.cast(pl.Int64)})
+    joined = items.join(titles.unique("item", keep="first"), on="item", how="left", maintain_order="left")
+    return dataclasses.replace(dataset, titles=joined.select("title", "genres"))
+
+
+def _write_cached(folder: Path, dataset: Dataset, settings: dict) -> None:
+    parts = [getattr(dataset, name) for name in SPLITS]
+    with atomic_folder(folder) as temporary:
+        pl.DataFrame(
+            {
+                "user": np.concatenate([p.user for p in parts]),
+                "item": np.concatenate([p.item for p in parts]),
+                "split": np.repeat(np.arange(3, dtype=np.int8), [len(p.user) for p in parts]),
+            }
+        ).write_parquet(temporary / "interactions.parquet")
+        pl.DataFrame({"id": dataset.user_ids}).write_parquet(temporary / "users.parquet")
+        items = pl.DataFrame({"id": dataset.item_ids})
+        if dataset.titles is not None:
+            items = items.hstack(dataset.titles)
+        items.write_parquet(temporary / "items.parquet")
+        (temporary / "settings.json").write_text(json.dumps(settings, indent=2, default=str))
+
+
+def _read_cached(folder: Path, label: str, protocol: str, fingerprint: str) -> Dataset:
+    frame = pl.read_parquet(folder / "interactions.parquet")
+    user, item, part = (frame[name].to_numpy() for name in ("user", "item", "split"))
+    train, valid, test = (Pairs(user[part == code], item[part == code]) for code in range(3))
+    items = pl.read_parquet(folder / "items.parquet")
+    titles = items.select("title", "genres") if "title" in items.columns else None
+    users = pl.read_parquet(folder / "users.parquet")["id"]
+    return Dataset(label, train, valid, test, users, items["id"], titles, protocol, fingerprint)

@@ -1,0 +1,105 @@
+"""Draws on the device, inside the compiled step: negatives and histories of one user; batches are ``jax.vmap``.
+
+Every draw is exact and takes a fixed number of steps, so nothing is rejected and tried again. Draws are pure functions
+of random bits, which a batch takes from the generator in one call.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from hlr_jax.data.neighbors import Rows, padded_rows
+
+
+def below(bits: jax.Array, bound: jax.Array) -> jax.Array:
+    """Return numbers uniform in 0..bound-1 from 32 random bits: the high word of bits * bound, int32.
+
+    A number's probability is off by at most 2^-32. The product is taken in halves, since 64-bit numbers are off.
+    """
+    bound = jnp.asarray(bound).astype(jnp.uint32)
+    high, low = bits >> 16, bits & 0xFFFF
+    bound_high, bound_low = bound >> 16, bound & 0xFFFF
+    upper = high * bound_low + ((low * bound_low) >> 16)
+    lower = low * bound_high + (upper & 0xFFFF)
+    return (high * bound_high + (upper >> 16) + (lower >> 16)).astype(jnp.int32)
+
+
+def draw_negatives(bits: jax.Array, known: Rows, user: jax.Array, num_items: int) -> jax.Array:
+    """Draw n items uniformly, with replacement, among those that ``known`` does not give the user: bits [n] -> [n].
+
+    A rank r is drawn among the I - degree unknown items. Of a sorted row, ``items[k] - k`` unknown items lie before
+    the k-th known one, so a binary search for the first k where that exceeds r makes the r-th unknown item r + k.
+    The user must not know all items.
+    """
+    start, degree = known.offsets[user], known.degree(user)
+    rank = below(bits, num_items - degree)
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        middle = (low + high) // 2
+        before = known.items[start + middle] - middle
+        right = (before <= rank) & (low < high)
+        return jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
+
+    bounds = (jnp.zeros_like(rank), jnp.broadcast_to(degree, rank.shape))
+    low, _ = jax.lax.fori_loop(0, known.longest.bit_length(), halve, bounds)
+    return rank + low
+
+
+def history_bits(rows: Rows, size: int, weighted: bool) -> int:
+    """Return how many 32-bit words ``draw_history`` takes."""
+    return max(size, rows.longest) if weighted and size else size
+
+
+def draw_history(
+    bits: jax.Array, rows: Rows, user: jax.Array, skip: jax.Array, size: int, weights: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Draw up to ``size`` distinct items of a user, leaving one out: items [size], mask [size].
+
+    Args:
+      bits: [history_bits(rows, size, weights is not None)] random words.
+      rows: the users' items.
+      user: [].
+      skip: [], the position within the user's row that must not be drawn (the positive); the degree, or more, for
+        none.
+      size: H. A user with at most H items to draw from gets them all.
+      weights: [I], or None for a uniform subset. With weights, items are drawn one after the other in proportion to
+        them, without replacement; this looks at the whole row, where the uniform draw takes O(H^2) whatever its length.
+    """
+    if size == 0:
+        return jnp.zeros(0, jnp.int32), jnp.zeros(0, bool)
+    start, degree = rows.offsets[user], rows.degree(user)
+    available = degree - (skip < degree)
+    if weights is None:
+        chosen, mask = _uniform_subset(bits, available)
+        position = chosen + (chosen >= skip)
+        items = rows.items[jnp.where(mask, start + position, 0)]
+        return jnp.where(mask, items, 0), mask
+    # Gumbel noise turns successive weighted draws into one top-k (Efraimidis and Spirakis 2006).
+    width = bits.shape[0]
+    items, mask = padded_rows(rows, user, width)
+    mask &= jnp.arange(width) != skip
+    noise = -jnp.log(-jnp.log((bits.astype(jnp.float32) + 0.5) * 2.0**-32))
+    priority = jnp.where(mask, jnp.log(weights[items]) + noise, -jnp.inf)
+    _, best = jax.lax.top_k(priority, size)
+    return jnp.where(mask[best], items[best], 0), mask[best]
+
+
+def _uniform_subset(bits: jax.Array, available: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Draw min(size, available) distinct numbers below ``available``, each subset equally likely (Floyd's method)."""
+    size = bits.shape[0]
+    first = jnp.maximum(available - size, 0)
+
+    def add(i: jax.Array, chosen: jax.Array) -> jax.Array:
+        last = first + i
+        candidate = below(bits[i], last + 1)
+        taken = jnp.any(chosen == candidate)
+        return chosen.at[i].set(jnp.where(last < available, jnp.where(taken, last, candidate), -1))
+
+    chosen = jax.lax.fori_loop(0, size, add, jnp.full((size,), -1, jnp.int32))
+    return chosen, chosen >= 0
+
+
+def inverse_popularity(rows: Rows, num_items: int) -> jax.Array:
+    """Return 1 / (number of users) of each item [I], the weights of ``inverse_popularity`` histories."""
+    counts = jnp.zeros(num_items, jnp.int32).at[rows.items[:-1]].add(1)
+    return 1.0 / jnp.maximum(counts, 1)

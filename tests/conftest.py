@@ -1,0 +1,41 @@
+import os
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import hlr_jax
+
+# Tests, and the command lines that they start, share what they compile.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hlr_jax-tests-")
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+# Sharding is tested on virtual devices; this must be set before the first computation.
+jax.config.update("jax_num_cpu_devices", 4)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def world():
+    """A small planted world: 60 users, 50 items."""
+    os.environ.setdefault("HLR_JAX_DATA", "unused")
+    return hlr_jax.load_dataset("planted-60x50x900", log=lambda _: None)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is absent: it holds the fixed splits of real data")
+    return SHARED

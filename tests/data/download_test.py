@@ -1,0 +1,129 @@
+import hashlib
+import http.server
+import threading
+import zipfile
+from typing import ClassVar
+
+import pytest
+
+from hlr_jax.data import download
+from hlr_jax.data.sources import DATASETS, NamedDataset, Source
+from hlr_jax.errors import UserError
+
+BODY = bytes(range(256)) * 400
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    ranges: ClassVar[list] = []
+    cut_at: int | None = None
+
+    def do_GET(self):
+        asked = self.headers.get("Range")
+        self.ranges.append(asked)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(BODY) - start))
+        self.end_headers()
+        self.wfile.write(BODY[start : self.cut_at])
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        Handler.ranges, Handler.cut_at = [], None
+        yield f"http://127.0.0.1:{server.server_port}/file.bin"
+        server.shutdown()
+
+
+def test_a_cut_off_download_is_resumed(server, tmp_path):
+    target, lines = tmp_path / "file.bin", []
+    Handler.cut_at = 5000
+    with pytest.raises((OSError, download.http.client.IncompleteRead)):
+        download.fetch(server, target, log=lines.append)
+    assert not target.exists()
+    Handler.cut_at = None
+    download.fetch(server, target, log=lines.append)
+    assert target.read_bytes() == BODY
+    assert Handler.ranges == [None, "bytes=5000-"]
+    assert "resumed" in lines[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_checksums_known_and_recorded_at_first_use(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"1,2\n")
+    digest = hashlib.sha256(b"1,2\n").hexdigest()
+    assert download.verify(path, digest) == digest
+    with pytest.raises(UserError, match="wrong checksum"):
+        download.verify(path, "0" * 64)
+    assert download.verify(path, "") == digest
+    path.write_bytes(b"1,3\n")
+    with pytest.raises(UserError, match="delete it and run again"):
+        download.verify(path, "")
+
+
+def source(archive):
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    return Source(f"https://example.invalid/{archive.name}", digest, "in/../../u.data", "movielens-100k")
+
+
+def test_members_are_copied_to_chosen_names_whatever_the_archive_says(tmp_path):
+    folder = tmp_path / "cache" / "sources" / "x"
+    folder.mkdir(parents=True)
+    archive = folder / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("in/../../u.data", "1\t2\t3\t4\n")
+    download._unpack(archive, folder, source(archive))
+    assert sorted(path.name for path in folder.iterdir()) == ["a.zip", "u.data"]
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other"])
+def test_a_damaged_archive_is_named_and_leaves_nothing(tmp_path, damage):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("in/../../u.data" if damage == "truncated" else "else", "1\t2\t3\t4\n" * 5000)
+    if damage == "truncated":
+        archive.write_bytes(archive.read_bytes()[:-40])
+    with pytest.raises(UserError, match=r"a\.zip: truncated or not the expected archive"):
+        download._unpack(archive, tmp_path, source(archive))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_an_archive_put_into_the_cache_by_hand_is_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path))
+    folder = tmp_path / "sources" / "x"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "a.zip", "w") as file:
+        file.writestr("in/../../u.data", "1\t2\t3\t4\n")
+    monkeypatch.setitem(DATASETS, "x", NamedDataset((source(folder / "a.zip"),), 4, 1))
+    found = download.obtain("x", log=lambda _: None)
+    assert found.interactions.read_text() == "1\t2\t3\t4\n"
+    assert download.obtain("x") == found
+
+
+def test_without_network_or_login_the_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path))
+    with pytest.raises(UserError, match=r"needs a login.*yelp\.com/dataset.*put it at .*review\.json"):
+        download.obtain("yelp")
+
+    def unreachable(*args, **kwargs):
+        raise OSError("no route")
+
+    monkeypatch.setattr(download.urllib.request, "urlopen", unreachable)
+    with pytest.raises(UserError, match=r"ml-1m can't be downloaded.*no route.*put the file at .*ml-1m\.zip"):
+        download.obtain("ml-1m", log=lambda _: None)
+    with pytest.raises(UserError, match=r'unknown data set "ml-1mm".*did you mean "ml-1m"'):
+        download.obtain("ml-1mm")
+
+
+def test_the_registry_covers_the_paper():
+    assert set(DATASETS) == {
+        "ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "echonest", "yelp", "amazon-books", "lastfm-hetrec",
+    }  # fmt: skip
+    for dataset in DATASETS.values():
+        assert all(s.url.startswith(("https://", "wheel:")) or dataset.by_hand for s in dataset.sources)

@@ -1,0 +1,136 @@
+import polars as pl
+import pytest
+
+from hlr_jax.data.readers import FORMATS, read_interactions, resolve_format
+from hlr_jax.data.titles import read_titles
+from hlr_jax.errors import UserError
+
+ROWS = [(7, 3, 5.0), (7, 12, 2.0), (9, 3, 4.0)]
+FILES = {
+    "movielens-100k": ("u.data", "7\t3\t5\t100\n7\t12\t2\t200\n9\t3\t4\t300\n"),
+    "movielens-dat": ("ratings.dat", "7::3::5::100\n7::12::2::200\n9::3::4::300\n"),
+    "movielens-csv": ("ratings.csv", "userId,movieId,rating,timestamp\n7,3,5.0,100\n7,12,2.0,200\n9,3,4.0,300\n"),
+    "taste-profile": ("train_triplets.txt", "7\t3\t5\n7\t12\t2\n9\t3\t4\n"),
+    "yelp-json": (
+        "review.json",
+        "".join(
+            f'{{"user_id":"{u}","business_id":"{i}","stars":{r},"text":"a, b","date":"1970-01-01 00:01:40"}}\n'
+            for u, i, r in ROWS
+        ),
+    ),
+    "amazon-csv": ("ratings_Books.csv", "7,3,5.0,100\n7,12,2.0,200\n9,3,4.0,300\n"),
+    "hetrec": ("user_artists.dat", "userID\tartistID\tweight\n7\t3\t5\n7\t12\t2\n9\t3\t4\n"),
+    "recbole": (
+        "x.inter",
+        "user_id:token\titem_id:token\trating:float\ttimestamp:float\n7\t3\t5\t100\n7\t12\t2\t200\n9\t3\t4\t300\n",
+    ),
+    "csv": ("own.csv", 'item,user,rating,split\n3,7,5,train\n12,7,2,train\n"3",9,4,test\n'),
+    "tsv": ("own.tsv", "user\titem\trating\n7\t3\t5\n7\t12\t2\n9\t3\t4\n"),
+    "ndjson": ("own.ndjson", "".join(f'{{"user":{u},"item":{i},"rating":{r}}}\n' for u, i, r in ROWS)),
+}
+
+
+def read(path, name="auto", columns=None, roles=("user", "item", "rating"), threshold=None):
+    return read_interactions(path, resolve_format(path, name, columns), roles=roles, threshold=threshold)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_published_format(tmp_path, name):
+    file, text = FILES[name]
+    path = tmp_path / file
+    path.write_text(text)
+    frame = read(path, name)
+    assert [(int(u), int(i), r) for u, i, r in frame.rows()] == ROWS
+    assert frame["rating"].dtype == pl.Float64
+    assert read(path, name, threshold=4).height == 2
+
+
+def test_parquet_and_adjacency(tmp_path):
+    path = tmp_path / "own.parquet"
+    pl.DataFrame(ROWS, schema=["who", "item", "rating"], orient="row").write_parquet(path)
+    assert read(path, columns={"user": "who"}).rows() == ROWS
+    lists = tmp_path / "lists.dat"
+    lists.write_text("7 3 12\n9 3\n")
+    assert read(lists, "adjacency", roles=("user", "item")).rows() == [(7, 3), (7, 12), (9, 3)]
+    lists.write_text("2 3 12\n1 3\n")
+    assert read(lists, "adjacency-counted", roles=("user", "item")).rows() == [(0, 3), (0, 12), (1, 3)]
+
+
+def test_every_format_is_tested():
+    assert set(FILES) | {"parquet", "adjacency", "adjacency-counted"} == set(FORMATS)
+
+
+def test_timestamps_in_every_form_become_seconds(tmp_path):
+    path = tmp_path / "u.csv"
+    path.write_text("user,item,timestamp\na,b,1970-01-01 00:01:40\n")
+    assert read(path, roles=("user", "item", "timestamp"))["timestamp"].to_list() == [100.0]
+    path.write_text("user,item,timestamp\na,b,100\n")
+    assert read(path, roles=("user", "item", "timestamp"))["timestamp"].to_list() == [100.0]
+
+
+def test_string_ids_stay_strings(tmp_path):
+    path = tmp_path / "u.csv"
+    path.write_text("user,item,rating\n007,B00X,5\n8,0001,4\n")
+    frame = read(path)
+    assert frame["item"].to_list() == ["B00X", "0001"]
+
+
+BAD = {
+    "no such file": (None, "no such file"),
+    "empty": ("", "the file is empty"),
+    "missing column": ("usr,item,rating\n1,2,3\n", 'no column "user" (did you mean "usr"?)'),
+    "rating no number": ("user,item,rating\n1,2,3\n1,3,good\n", "line 3: column \"rating\" is no number: 'good'"),
+    "rating missing": ("user,item,rating\n1,2,3\n1,3,\n", 'line 3: column "rating" is empty'),
+    "user missing": ("user,item,rating\n1,2,3\n,3,4\n", 'line 3: column "user" is empty'),
+    "ragged": ("user,item,rating\n1,2,3\n1,2,3,4\n", "line 3 has 4 fields instead of 3"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_name_the_line(tmp_path, case):
+    text, message = BAD[case]
+    path = tmp_path / "u.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        read(path, threshold=1)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_json_parquet_and_adjacency(tmp_path):
+    path = tmp_path / "u.ndjson"
+    path.write_text('{"user":1,"item":2}\n{"user":1,"item":\n')
+    with pytest.raises(UserError, match="line 2 is not JSON"):
+        read(path, roles=("user", "item"))
+    path = tmp_path / "u.parquet"
+    path.write_bytes(b"PAR1 cut off")
+    with pytest.raises(UserError, match=r"u\.parquet: not readable as parquet"):
+        read(path)
+    pl.DataFrame({"user": [1, None], "item": [1, 2]}).write_parquet(path)
+    with pytest.raises(UserError, match='row 2: column "user" is empty'):
+        read(path, roles=("user", "item"))
+    path = tmp_path / "lists.dat"
+    path.write_text("2 3 12\n3 3\n")
+    with pytest.raises(UserError, match="line 2 says 3 items and has 1"):
+        read(path, "adjacency-counted", roles=("user", "item"))
+    with pytest.raises(UserError, match="its ending tells no format"):
+        read(path)
+
+
+def test_titles(tmp_path):
+    files = {
+        "movielens-100k": "1|Toy Story (1995)|01-Jan-1995||http://x|0|0|0|1|1|1" + "|0" * 13,
+        "recbole": "h\n1\tToy Story\t1995\tAnimation Children's Comedy",
+        "movielens-dat": "1::Toy Story (1995)::Animation|Children's|Comedy",
+        "movielens-csv": "movieId,title,genres\n1,Toy Story (1995),Animation|Children's|Comedy",
+    }
+    for layout, text in files.items():
+        path = tmp_path / layout
+        path.write_text(text + "\n")
+        assert read_titles(path, layout).rows() == [(1, "Toy Story (1995)", "Animation Children's Comedy")]
+    path.write_text("id\tname\turl\n5\tPortishead\thttp://x\n")
+    assert read_titles(path, "hetrec").rows() == [(5, "Portishead", "")]
+    with pytest.raises(UserError, match="not a movielens-dat title file"):
+        read_titles(path, "movielens-dat")
