@@ -1,0 +1,125 @@
+"""The interface of a model, what is derived from it, and the registry.
+
+A model is written for one user-item pair, on vectors. Batches, catalogues and explanations are ``jax.vmap`` of that
+one function, so the maths of a model stands once. A further model is one file in this package with a factory of the
+file's own name.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from hlr_jax.errors import UserError, pick
+from hlr_jax.types import Neighbors, PairOutput, Params
+
+HISTORY_SAMPLINGS = ("uniform", "inverse_popularity")
+
+
+class PairFunction(Protocol):
+    """One pair: shared parameters, p_u [D], q_v [D] and the padded neighbors."""
+
+    def __call__(self, params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
+        """Score the pair."""
+
+
+class CatalogueFunction(Protocol):
+    """One user: shared parameters, p_u [D], items [T, D] and the user's padded neighbors; scores [T]."""
+
+    def __call__(self, params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+        """Score every item for the user."""
+
+
+class History(NamedTuple):
+    """Which items of the user a model attends over: at most ``size``, drawn by ``sampling``; none for size 0."""
+
+    size: int = 0
+    sampling: str = "uniform"
+
+
+class Model(NamedTuple):
+    """A recommender as pure functions over a small pytree of arrays.
+
+    Attributes:
+      name: as in the registry.
+      init: (key, num_users, num_items) -> params.
+      pair: the model's maths, for one pair.
+      project: params -> params, after every step; the unit ball, or the identity.
+      catalogue: optional: a faster form of ``pair``'s scores over many items; tested against it.
+      history: the neighbors that ``pair`` wants.
+    """
+
+    name: str
+    init: Callable[[jax.Array, int, int], Params]
+    pair: PairFunction
+    project: Callable[[Params], Params]
+    catalogue: CatalogueFunction | None = None
+    history: History = History()
+
+
+def apply(
+    model: Model, params: Params, user: jax.Array, item: jax.Array, history: jax.Array, mask: jax.Array
+) -> PairOutput:
+    """Look one pair up and score it: ids of a user [], an item [] and the history [H] with its mask [H]."""
+    neighbors = Neighbors(params["item"][history], mask)
+    return model.pair(params, params["user"][user], params["item"][item], neighbors)
+
+
+def score_catalogue(
+    model: Model, params: Params, user: jax.Array, history: jax.Array, mask: jax.Array, *, tile: int = 128
+) -> jax.Array:
+    """Return the scores [I] of one user's whole catalogue, ``tile`` items at a time, so that a tile stays in cache."""
+    items = params["item"]
+    num_items, dim = items.shape
+    tile = min(tile, num_items)
+    padded = jnp.pad(items, ((0, -num_items % tile), (0, 0))).reshape(-1, tile, dim)
+    vector, neighbors = params["user"][user], Neighbors(items[history], mask)
+
+    def score_tile(rows: jax.Array) -> jax.Array:
+        if model.catalogue is not None:
+            return model.catalogue(params, vector, rows, neighbors)
+        return jax.vmap(lambda row: model.pair(params, vector, row, neighbors).score)(rows)
+
+    return jax.lax.map(score_tile, padded).reshape(-1)[:num_items]
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names of all models: the modules of this package."""
+    folder = importlib.import_module("hlr_jax.models").__path__
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(folder) if m.name != "base"))
+
+
+def create_model(name: str, **options: Any) -> Model:
+    """Make a model by name; ``options`` are its factory's keyword arguments.
+
+    Raises:
+      UserError: an unknown model, an option that the model does not have, or a value out of range.
+    """
+    pick(name, model_names(), "model")
+    factory = getattr(importlib.import_module(f"hlr_jax.models.{name}"), name)
+    for option in options:
+        pick(option, inspect.signature(factory).parameters, f"option of model {name}:")
+    return factory(**options)
+
+
+def check_range(section: str, **values: tuple[float, float, float]) -> None:
+    """Check options given as ``name=(value, lowest, highest)``.
+
+    Raises:
+      UserError: names the section and option, the value and the range.
+    """
+    for name, (value, lowest, highest) in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(f"{section}.{name} must be a number, got {value!r}")
+        if not lowest <= value <= highest:
+            upper = "" if highest == float("inf") else f" and at most {highest}"
+            raise UserError(f"{section}.{name} must be at least {lowest}{upper}, got {value}")
+
+
+def normal_table(key: jax.Array, rows: int, dim: int) -> jax.Array:
+    """Return a table [rows, dim] of N(0, 1/dim) entries: rows of length about 1, as in the authors' code."""
+    return jax.random.normal(key, (rows, dim)) / jnp.sqrt(dim)

@@ -1,0 +1,72 @@
+"""HLR: hierarchical latent relations (Tran et al. 2021, section 3.2)."""
+
+import jax
+import jax.numpy as jnp
+
+from hlr_jax.errors import pick
+from hlr_jax.kernels.distance import project_to_ball, squared_distance
+from hlr_jax.kernels.memory_attention import catalogue_mixtures, memory_attention
+from hlr_jax.models.base import HISTORY_SAMPLINGS, History, Model, check_range, normal_table
+from hlr_jax.types import Neighbors, PairOutput, Params
+
+
+def hlr(
+    *,
+    embed_dim: int = 100,
+    num_memories: int = 20,
+    max_history: int = 50,
+    history_sampling: str = "uniform",
+    variant: str = "paper",
+    project_memories: bool = False,
+) -> Model:
+    """Score a pair by -|p_u + r_uv - q_v|^2 (eq. 7), with r_uv from the user's history (eq. 2-6).
+
+    Args:
+      embed_dim: D.
+      num_memories: N, the number of keys and of memories.
+      max_history: H, the most items of the user that the attention reads; more are sampled anew at each visit.
+      history_sampling: ``uniform`` or ``inverse_popularity``, both without replacement.
+      variant: ``paper``: eq. 5-6 run over the user's items. ``reference``: p_u joins them as one more neighbor,
+        as in the released code, so that a user without items still has a relation.
+      project_memories: whether the rows of keys and memories stay in the unit ball too.
+    """
+    check_range(
+        "model",
+        embed_dim=(embed_dim, 1, 65536),
+        num_memories=(num_memories, 1, 65536),
+        max_history=(max_history, 1, 65536),
+    )
+    pick(history_sampling, HISTORY_SAMPLINGS, "model.history_sampling")
+    pick(variant, ("paper", "reference"), "model.variant")
+
+    def init(key: jax.Array, num_users: int, num_items: int) -> Params:
+        rows = {"user": num_users, "item": num_items, "keys": num_memories, "memories": num_memories}
+        keys = jax.random.split(key, len(rows))
+        return {name: normal_table(k, size, embed_dim) for k, (name, size) in zip(keys, rows.items(), strict=True)}
+
+    def attended(user: jax.Array, neighbors: Neighbors) -> Neighbors:
+        if variant == "paper":
+            return neighbors
+        return Neighbors(
+            jnp.concatenate([neighbors.vectors, user[None]]), jnp.append(neighbors.mask, jnp.ones((), bool))
+        )
+
+    def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
+        keys, memories = params["keys"], params["memories"]
+        heads = attended(user, neighbors)
+        attention = memory_attention(item, heads.vectors, user, keys, memories, where=heads.mask)
+        relation = attention.mixture @ memories
+        score = -squared_distance(user + relation, item)
+        return PairOutput(score, relation, attention.memory_weights, attention.neighbor_weights)
+
+    def project(params: Params) -> Params:
+        bounded = ("user", "item", "keys", "memories") if project_memories else ("user", "item")
+        return params | {name: project_to_ball(params[name]) for name in bounded}
+
+    def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+        memories = params["memories"]
+        heads = attended(user, neighbors)
+        mixtures = catalogue_mixtures(items, heads.vectors, user, params["keys"], memories, where=heads.mask)
+        return -squared_distance(user + mixtures @ memories, items)
+
+    return Model("hlr", init, pair, project, catalogue, History(max_history, history_sampling))

@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hlr_jax.kernels.distance import project_to_ball
+from hlr_jax.kernels.memory_attention import catalogue_mixtures, memory_attention
+
+
+def arrays(seed=0, heads=6, memories=4, dim=5):
+    keys = jax.random.split(jax.random.key(seed), 5)
+    shapes = [(dim,), (heads, dim), (dim,), (memories, dim), (memories, dim)]
+    return [jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)]
+
+
+def test_weights_are_distributions_over_the_unmasked():
+    where = jnp.array([True, False, True, True, False, True])
+    mixture, memory_weights, neighbor_weights = memory_attention(*arrays(), where=where)
+    np.testing.assert_allclose(memory_weights.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(neighbor_weights.sum(), 1, rtol=1e-6)
+    np.testing.assert_array_equal(np.asarray(neighbor_weights)[[1, 4]], 0)
+    np.testing.assert_allclose(mixture.sum(), 1, rtol=1e-6)
+
+
+def test_one_key_and_one_neighbor_leave_no_choice():
+    target, neighbors, anchor, keys, memories = arrays(heads=1, memories=1)
+    attention = memory_attention(target, neighbors, anchor, keys, memories, where=jnp.array([True]))
+    np.testing.assert_allclose(attention.mixture, [1.0])
+
+
+def test_two_keys_by_hand():
+    # q_v * q_j = [2, 0]; keys give logits [0, 2 ln 3 / 2] = [0, ln 3]: weights [1/4, 3/4].
+    keys = jnp.array([[0.0, 7.0], [np.log(3.0) / 2, -4.0]])
+    attention = memory_attention(
+        jnp.array([1.0, 0.0]), jnp.array([[2.0, 5.0]]), jnp.array([1.0, 1.0]), keys, jnp.eye(2), where=jnp.array([True])
+    )
+    np.testing.assert_allclose(attention.memory_weights, [[0.25, 0.75]], rtol=1e-6)
+
+
+def test_nothing_to_attend_to_gives_zero_and_finite_gradients():
+    where = jnp.zeros(6, bool)
+    assert not memory_attention(*arrays(), where=where).mixture.any()
+    gradients = jax.grad(lambda args: memory_attention(*args, where=where).mixture.sum())(arrays())
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("where", [[True] * 6, [False] * 6, [True, False, True, False, False, False]])
+def test_catalogue_form_equals_the_pairs(where):
+    _, neighbors, anchor, keys, memories = arrays()
+    targets = 30 * jax.random.normal(jax.random.key(9), (7, 5))  # logits far beyond what exp can take unshifted
+    where = jnp.array(where)
+    mixtures = catalogue_mixtures(targets, neighbors, anchor, keys, memories, where=where)
+    pairs = [memory_attention(t, neighbors, anchor, keys, memories, where=where).mixture for t in targets]
+    np.testing.assert_allclose(mixtures, pairs, rtol=1e-4, atol=1e-6)
+
+
+def test_projection_by_hand():
+    rows = jnp.array([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
+    np.testing.assert_allclose(project_to_ball(rows), [[0.6, 0.8], [0.3, 0.4], [0.0, 0.0]], rtol=1e-6)
+    np.testing.assert_allclose(project_to_ball(rows, 0.25)[1], [0.15, 0.2], rtol=1e-6)
