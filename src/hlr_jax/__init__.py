@@ -4,5 +4,35 @@ from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.planted import PlantedWorld, planted_world
 from hlr_jax.data.prepare import load_dataset
 from hlr_jax.errors import UserError
+from hlr_jax.evaluation.evaluate import Evaluation, evaluate
+from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.experiment import load_run, run
+from hlr_jax.models.base import Model, create_model, model_names
+from hlr_jax.recommend import explain, recommend
+from hlr_jax.training.loop import FitResult, fit
+from hlr_jax.training.options import TrainOptions
+from hlr_jax.types import Neighbors, PairOutput, Params
 
-__all__ = ["Dataset", "PlantedWorld", "UserError", "load_dataset", "planted_world"]
+__all__ = [
+    "Dataset",
+    "EvalOptions",
+    "Evaluation",
+    "FitResult",
+    "Model",
+    "Neighbors",
+    "PairOutput",
+    "Params",
+    "PlantedWorld",
+    "TrainOptions",
+    "UserError",
+    "create_model",
+    "evaluate",
+    "explain",
+    "fit",
+    "load_dataset",
+    "load_run",
+    "model_names",
+    "planted_world",
+    "recommend",
+    "run",
+]

@@ -1,0 +1,1 @@
+"""Full ranking, and how good it is."""

@@ -1,0 +1,38 @@
+"""The settings of evaluation, checked where they are made."""
+
+from dataclasses import dataclass
+
+from hlr_jax.errors import pick
+from hlr_jax.models.base import check_range
+
+SELECT_BY = ("loss", "ndcg")
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """How to rank and measure.
+
+    Attributes:
+      k: K, the length of the lists.
+      select_by: what chooses the best epoch: the validation ``loss``, or ``ndcg``@k on the validation items.
+      memory_budget: MiB that one tile of users may take in ranking; the results do not depend on it.
+      num_cohorts: disjoint random groups of users whose means give a mean and standard deviation; 1: none.
+
+    Raises:
+      UserError: a value out of range, by name.
+    """
+
+    k: int = 10
+    select_by: str = "loss"
+    memory_budget: int = 512
+    num_cohorts: int = 1
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        check_range(
+            "eval",
+            k=(self.k, 1, 1000),
+            memory_budget=(self.memory_budget, 1, float("inf")),
+            num_cohorts=(self.num_cohorts, 1, float("inf")),
+        )
+        pick(self.select_by, SELECT_BY, "eval.select_by")

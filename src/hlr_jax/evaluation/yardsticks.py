@@ -1,0 +1,93 @@
+"""Popularity and EASE: what any trained model should be read beside. Closed forms, NumPy."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hlr_jax.data.interactions import Dataset, Pairs
+from hlr_jax.errors import UserError
+from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker
+from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.evaluation.ranking import NO_ITEM, Ranking
+
+EASE_GRID = (30.0, 100.0, 300.0, 1000.0, 3000.0)
+_EASE_MOST_ITEMS = 20_000  # its inverse takes I^2 float64 numbers: 3.2 GB there
+_TILE = 512
+
+
+def _incidence(pairs: Pairs, users: np.ndarray, num_items: int) -> np.ndarray:
+    """Return the 0/1 matrix [users, I] of the users' interactions."""
+    starts = np.searchsorted(pairs.user, users)
+    counts = np.searchsorted(pairs.user, users, side="right") - starts
+    row = np.repeat(np.arange(len(users)), counts)
+    offset = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    matrix = np.zeros((len(users), num_items), np.float32)
+    matrix[row, pairs.item[np.repeat(starts, counts) + offset]] = 1.0
+    return matrix
+
+
+def _score_ranker(score: Callable[[np.ndarray], np.ndarray], num_items: int, k: int) -> Ranker:
+    """Return the ranker of a function from histories [users, I] to scores [users, I]; ties go to the lower item."""
+    k = min(k, num_items)
+
+    def ranker(users: np.ndarray, seen: Pairs) -> Ranking:
+        items, scores = np.empty((len(users), k), np.int32), np.empty((len(users), k), np.float32)
+        for start in range(0, len(users), _TILE):
+            rows = slice(start, start + _TILE)
+            history = _incidence(seen, users[rows], num_items)
+            value = np.where(history > 0, -np.inf, score(history))
+            best = np.argsort(-value, axis=1, kind="stable")[:, :k]
+            scores[rows] = np.take_along_axis(value, best, axis=1)
+            items[rows] = np.where(np.isneginf(scores[rows]), NO_ITEM, best)
+        return Ranking(items, scores)
+
+    return ranker
+
+
+def popularity_ranker(dataset: Dataset, k: int) -> Ranker:
+    """Return the ranker that gives everyone the items with the most training users."""
+    counts = np.bincount(dataset.train.item, minlength=dataset.num_items).astype(np.float32)
+    return _score_ranker(lambda history: counts[None].repeat(len(history), 0), dataset.num_items, k)
+
+
+def ease_weights(gram: np.ndarray, regularisation: float) -> np.ndarray:
+    """Return EASE's item-item weights [I, I] from the Gram matrix X^T X (Steck 2019, eq. 8).
+
+    B = I - P diag(1 / diag P) with P = (X^T X + lambda I)^-1, so that its diagonal is 0.
+    """
+    inverse = np.linalg.inv(gram + regularisation * np.eye(len(gram)))
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return weights.astype(np.float32)
+
+
+def ease_ranker(dataset: Dataset, k: int, regularisation: float) -> Ranker:
+    """Return the ranker of EASE fitted on the training interactions.
+
+    Raises:
+      UserError: a catalogue too large for its dense inverse.
+    """
+    if dataset.num_items > _EASE_MOST_ITEMS:
+        raise UserError(
+            f"EASE inverts an {dataset.num_items} x {dataset.num_items} matrix; it is offered up to {_EASE_MOST_ITEMS}"
+        )
+    gram = np.zeros((dataset.num_items, dataset.num_items), np.float64)
+    for start in range(0, dataset.num_users, 4096):
+        users = np.arange(start, min(start + 4096, dataset.num_users))
+        rows = _incidence(dataset.train, users, dataset.num_items)
+        gram += rows.T @ rows
+    weights = ease_weights(gram, regularisation)
+    return _score_ranker(lambda history: history @ weights, dataset.num_items, k)
+
+
+def evaluate_ease(
+    dataset: Dataset, options: EvalOptions, grid: tuple[float, ...] = EASE_GRID
+) -> tuple[float, Evaluation]:
+    """Return the lambda of ``grid`` with the best validation NDCG, and its evaluation on test."""
+    rankers = {value: ease_ranker(dataset, options.k, value) for value in grid}
+
+    def quality(value: float) -> float:
+        return evaluate_ranker(rankers[value], dataset, "valid", options).metrics[f"ndcg@{options.k}"]
+
+    best = max(grid, key=quality)
+    return best, evaluate_ranker(rankers[best], dataset, "test", options)

@@ -1,0 +1,138 @@
+"""The best unseen items of users, and the reasons that the model's own weights give."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+
+from hlr_jax.data.interactions import Dataset, Pairs
+from hlr_jax.data.neighbors import rows_of
+from hlr_jax.errors import UserError
+from hlr_jax.evaluation.ranking import history_weights, rank, user_history
+from hlr_jax.models.base import Model, apply
+from hlr_jax.types import Params
+
+
+def known_interactions(dataset: Dataset) -> Pairs:
+    """Return what may be known when recommending: train and validation items, as at test."""
+    return dataset.train + dataset.valid
+
+
+def user_codes(dataset: Dataset, users: Sequence[object]) -> np.ndarray:
+    """Return the codes [users] of original ids.
+
+    Raises:
+      UserError: names the first id that training does not know.
+    """
+    wanted = pl.Series("id", [str(user) for user in users], dtype=pl.String)
+    codes = wanted.replace_strict(
+        dataset.user_ids.cast(pl.String), np.arange(dataset.num_users), default=None, return_dtype=pl.Int64
+    )
+    if codes.null_count():
+        unknown = wanted.filter(codes.is_null())
+        raise UserError(
+            f"{len(unknown)} of {len(wanted)} users are not in data set {dataset.name}, such as {unknown[0]}"
+        )
+    return codes.to_numpy()
+
+
+def recommend(
+    model: Model,
+    params: Params,
+    dataset: Dataset,
+    users: Sequence[object],
+    *,
+    k: int = 10,
+    memory_budget: int = 512,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Return the best ``k`` items that each user has not met.
+
+    Args:
+      model: scores the pairs.
+      params: its parameters.
+      dataset: gives ids, titles and what the users have met (train and validation items).
+      users: original ids.
+      k: K.
+      memory_budget: MiB for a tile of users.
+      seed: of the draw of histories longer than the model reads.
+
+    Returns:
+      A frame of ``user``, ``rank`` (from 1), ``item``, ``title``, ``score``; ids as in the source.
+
+    Raises:
+      UserError: a user that is not in the data set.
+    """
+    codes = user_codes(dataset, users)
+    ranking = rank(
+        model, params, codes, known_interactions(dataset), num_users=dataset.num_users, num_items=dataset.num_items,
+        k=k, memory_budget=memory_budget, seed=seed,
+    )  # fmt: skip
+    length = ranking.items.shape[1]
+    items = ranking.items.ravel()
+    frame = pl.DataFrame(
+        {
+            "user": dataset.user_ids.gather(np.repeat(codes, length)),
+            "rank": np.tile(np.arange(1, length + 1), len(codes)),
+            "item": dataset.item_ids.gather(np.maximum(items, 0)),
+            "title": [dataset.title(int(item)) if item >= 0 else "" for item in items],
+            "score": ranking.scores.ravel(),
+        }
+    )
+    return frame.filter(pl.Series(items >= 0))
+
+
+def explain(
+    model: Model, params: Params, dataset: Dataset, user: object, items: Sequence[object], *, seed: int = 0
+) -> pl.DataFrame:
+    """Return what of the user's history moved them toward each item, by the attention's own weights.
+
+    Args:
+      model: one that attends over the history.
+      params: its parameters.
+      dataset: the data set that the model was trained on.
+      user: an original id.
+      items: original ids.
+      seed: as given to ``recommend``: it draws the same history.
+
+    Returns:
+      A frame of ``item``, ``title``, ``neighbor`` (an item of the history), ``neighbor_title``, ``neighbor_weight``
+      (alpha; its sum over an item's neighbors is 1, less what the user's own vector takes in the variant
+      ``reference``), ``memory`` (the key that this neighbor and the item address most) and ``memory_weight``;
+      for each item the largest weight first.
+
+    Raises:
+      UserError: an unknown id, or a model without history.
+    """
+    if not model.history.size:
+        raise UserError(f"model {model.name} reads no history, so it gives no reasons")
+    code = jnp.asarray(user_codes(dataset, [user])[0])
+    rows = rows_of(known_interactions(dataset), dataset.num_users)
+    weights = history_weights(model, rows, dataset.num_items)
+    history, mask = user_history(jax.random.key(seed), rows, code, model, weights)
+    known = dataset.item_ids.to_list()
+    try:
+        targets = jnp.asarray([known.index(item) for item in items])
+    except ValueError as problem:
+        raise UserError(f"item {problem.args[0].split()[0]} is not in data set {dataset.name}") from None
+    output = jax.jit(jax.vmap(partial(apply, model, params), (None, 0, None, None)))(code, targets, history, mask)
+    real = np.flatnonzero(np.asarray(mask))
+    neighbors = np.asarray(history)[real]
+    alpha, memory = np.asarray(output.neighbor_weights)[:, real], np.asarray(output.memory_weights)[:, real]
+    count = len(real)
+    frame = pl.DataFrame(
+        {
+            "order": np.repeat(np.arange(len(items)), count),
+            "item": dataset.item_ids.gather(np.repeat(np.asarray(targets), count)),
+            "title": [dataset.title(int(item)) for item in np.repeat(np.asarray(targets), count)],
+            "neighbor": dataset.item_ids.gather(np.tile(neighbors, len(items))),
+            "neighbor_title": [dataset.title(int(item)) for item in np.tile(neighbors, len(items))],
+            "neighbor_weight": alpha.ravel(),
+            "memory": memory.argmax(axis=-1).ravel(),
+            "memory_weight": memory.max(axis=-1).ravel(),
+        }
+    )
+    return frame.sort(["order", "neighbor_weight"], descending=[False, True], maintain_order=True).drop("order")

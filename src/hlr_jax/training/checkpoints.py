@@ -1,0 +1,83 @@
+"""Checkpoints of a run: one, always whole, holding everything that the next epoch depends on."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import orbax.checkpoint as ocp
+
+from hlr_jax.errors import UserError
+from hlr_jax.training.learners import Learned
+from hlr_jax.types import Params
+
+
+class RunState(NamedTuple):
+    """A run after some epoch.
+
+    Attributes:
+      learned: parameters and optimiser state after ``epoch``.
+      best_params: the parameters of ``best_epoch``, the result so far.
+      epoch: epochs done.
+      best_epoch: 0 before the first.
+      best_value: the validation figure of ``best_epoch``; None before the first.
+    """
+
+    learned: Learned
+    best_params: Params
+    epoch: int = 0
+    best_epoch: int = 0
+    best_value: float | None = None
+
+
+class Checkpoints:
+    """The checkpoint folder of one run; a new checkpoint is whole before the old one goes.
+
+    A run that is killed at any moment leaves the last whole one, from which resuming repeats the same bits.
+    """
+
+    def __init__(self, folder: Path):
+        """Open or create ``folder``."""
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        self._folder = folder
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+
+    def save(self, state: RunState) -> None:
+        """Write the state of an epoch; does nothing if it is there already."""
+        if state.epoch in self._manager.all_steps():
+            return
+        arrays = {"learned": state.learned, "best_params": state.best_params}
+        progress = {"epoch": state.epoch, "best_epoch": state.best_epoch, "best_value": state.best_value}
+        arguments = ocp.args.Composite(state=ocp.args.StandardSave(arrays), progress=ocp.args.JsonSave(progress))
+        self._manager.save(state.epoch, args=arguments)
+        self._manager.wait_until_finished()
+
+    def latest(self) -> int | None:
+        """Return the epoch of the checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def restore(self, learned: Learned) -> RunState:
+        """Read the checkpoint into arrays with the shapes and shardings of ``learned``.
+
+        Raises:
+          UserError: there is none, or it can't be read.
+        """
+        epoch = self.latest()
+        if epoch is None:
+            raise UserError(f"{self._folder}: no checkpoint; train first")
+        wanted = jax.tree.map(_abstract, {"learned": learned, "best_params": learned.params})
+        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(wanted), progress=ocp.args.JsonRestore())
+        try:
+            found: Any = self._manager.restore(epoch, args=arguments)
+        except (ValueError, OSError, KeyError) as problem:
+            place, reason = self._folder / str(epoch), str(problem).splitlines()[0]
+            raise UserError(f"{place}: unreadable checkpoint ({reason}); delete the workdir") from None
+        progress = dict(found["progress"])
+        return RunState(found["state"]["learned"], found["state"]["best_params"], **progress)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._manager.close()
+
+
+def _abstract(array: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=getattr(array, "sharding", None))

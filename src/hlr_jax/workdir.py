@@ -1,0 +1,98 @@
+"""The folder of one run: ``config.json``, ``env.json``, ``checkpoints/``, ``metrics.jsonl``, ``eval/``."""
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from hlr_jax.data.interactions import Dataset
+from hlr_jax.errors import UserError
+from hlr_jax.evaluation.evaluate import Evaluation
+from hlr_jax.files import atomic_file, write_json
+
+_PACKAGES = ("hlr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars")
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one level: ``{"train": {"margin": 1}}`` -> ``{"train.margin": 1}``."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def claim(folder: Path, config: dict[str, Any]) -> None:
+    """Make the folder this run's own, or check that it is.
+
+    Raises:
+      UserError: it belongs to a run with other settings, which are named; or it is no folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; pass another --workdir")
+    path = folder / "config.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, config)
+        return
+    there, here = flatten(read_config(folder)), flatten(json.loads(json.dumps(config)))
+    differing = [name for name in sorted(there | here) if there.get(name) != here.get(name)]
+    if differing:
+        shown = "; ".join(f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in differing)
+        raise UserError(f"{folder} holds a run with other settings: {shown}; pass another --workdir or delete it")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the settings of the run in a folder.
+
+    Raises:
+      UserError: there is none.
+    """
+    path = folder / "config.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{folder} is no workdir: it has no config.json; train first") from None
+    except ValueError:
+        raise UserError(f"{path}: not JSON; delete the workdir and train again") from None
+
+
+def record_environment(folder: Path, dataset: Dataset) -> None:
+    """Write ``env.json`` where a run starts (versions, devices, data); where it goes on, check the data.
+
+    Raises:
+      UserError: the folder's run saw other data under the same settings.
+    """
+    path = folder / "env.json"
+    if path.exists():
+        there = json.loads(path.read_text())["data"]
+        if there != dataset.fingerprint:
+            raise UserError(
+                f"{folder} holds a run on other data ({there[:16]} there, {dataset.fingerprint[:16]} here): the file "
+                "behind dataset.path has changed; pass another --workdir"
+            )
+        return
+    environment = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
+        "data": dataset.fingerprint,
+        "protocol": dataset.protocol,
+        "summary": dataset.summary(),
+    }
+    write_json(path, environment)
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """Write ``eval/SPLIT.json`` and, for test, ``eval/per_user.parquet``."""
+    split = evaluation.metrics["split"]
+    if split == "test":
+        with atomic_file(folder / "eval" / "per_user.parquet") as temporary:
+            evaluation.per_user.write_parquet(temporary)
+    write_json(folder / "eval" / f"{split}.json", evaluation.metrics)

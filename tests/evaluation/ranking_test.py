@@ -1,0 +1,99 @@
+import jax
+import numpy as np
+import polars as pl
+import pytest
+
+import hlr_jax
+from hlr_jax import EvalOptions
+from hlr_jax.evaluation.evaluate import evaluate, split_of
+from hlr_jax.evaluation.ranking import rank
+from hlr_jax.evaluation.yardsticks import ease_weights, evaluate_ease, popularity_ranker
+
+
+@pytest.fixture(scope="module")
+def trained(world):
+    model = hlr_jax.create_model("hlr", embed_dim=8, num_memories=3, max_history=4)
+    return model, model.init(jax.random.key(0), world.num_users, world.num_items)
+
+
+def ranked(trained, world, users, memory_budget=64):
+    _, seen = split_of(world, "test")
+    return rank(
+        *trained, users, seen, num_users=world.num_users, num_items=world.num_items, k=10, memory_budget=memory_budget
+    )
+
+
+def test_tiles_and_company_are_irrelevant(trained, world, monkeypatch):
+    users = np.arange(world.num_users)
+    together = ranked(trained, world, users)
+    monkeypatch.setattr("hlr_jax.evaluation.ranking._MOST_USERS", 7)
+    np.testing.assert_array_equal(ranked(trained, world, users).scores, together.scores)
+    np.testing.assert_array_equal(ranked(trained, world, users[30:33]).items, together.items[30:33])
+
+
+def test_seen_items_are_left_out_and_the_best_of_the_rest_come_in_order(trained, world):
+    from hlr_jax.data.neighbors import rows_of
+    from hlr_jax.evaluation.ranking import user_history
+    from hlr_jax.models.base import apply
+
+    model, params = trained
+    _, seen = split_of(world, "test")
+    found = ranked(trained, world, np.array([5]))
+    history, mask = user_history(jax.random.key(0), rows_of(seen, world.num_users), np.int32(5), model, None)
+    scores = np.array([apply(model, params, 5, item, history, mask).score for item in range(world.num_items)])
+    scores[seen.item[seen.user == 5]] = -np.inf
+    best = np.argsort(-scores, kind="stable")[:10]
+    np.testing.assert_array_equal(found.items[0], best)
+    np.testing.assert_allclose(found.scores[0], scores[best], rtol=1e-5)
+
+
+def test_a_user_who_has_seen_nearly_everything_gets_a_short_list():
+    from hlr_jax.data.interactions import Pairs
+
+    model = hlr_jax.create_model("cml", embed_dim=4)
+    params = model.init(jax.random.key(0), 1, 6)
+    seen = Pairs(np.zeros(5, np.int32), np.array([0, 1, 2, 4, 5], np.int32))
+    found = rank(model, params, np.array([0]), seen, num_users=1, num_items=6, k=3)
+    np.testing.assert_array_equal(found.items, [[3, -1, -1]])
+
+
+def test_evaluation_reports_every_user_once_with_original_ids(trained, world):
+    found = evaluate(*trained, world, split="test", options=EvalOptions(k=5, num_cohorts=3))
+    assert found.metrics["users"] == len(np.unique(world.test.user)) == found.per_user["user"].n_unique()
+    np.testing.assert_allclose(found.metrics["ndcg@5"], found.per_user["ndcg"].mean())
+    assert found.metrics["cohorts"]["ndcg@5"]["std"] > 0
+    assert found.per_user["relevant"].sum() == len(world.test.user)
+
+
+def test_ease_solves_its_constrained_ridge_regression():
+    # Steck 2019: each column b_j minimises |x_j - X b|^2 + lambda |b|^2 with b_jj = 0, solved here without item j.
+    x = (np.random.default_rng(0).random((30, 6)) < 0.4).astype(float)
+    weights = ease_weights(x.T @ x, 2.0)
+    for j in range(6):
+        others = [i for i in range(6) if i != j]
+        a = x[:, others]
+        expected = np.linalg.solve(a.T @ a + 2.0 * np.eye(5), a.T @ x[:, j])
+        np.testing.assert_allclose(weights[others, j], expected, rtol=1e-5)
+    np.testing.assert_array_equal(np.diag(weights), 0)
+
+
+def test_popularity_gives_the_most_popular_unseen_items(world):
+    _, seen = split_of(world, "test")
+    found = popularity_ranker(world, 10)(np.array([3]), seen)
+    counts = np.bincount(world.train.item, minlength=world.num_items).astype(float)
+    counts[seen.item[seen.user == 3]] = -1
+    assert sorted(counts[found.items[0]], reverse=True) == sorted(counts, reverse=True)[:10]
+
+
+@pytest.mark.parametrize(("name", "popularity", "ease"), [("ml-100k", 0.166, 0.319), ("lastfm-hetrec", 0.095, 0.286)])
+def test_yardsticks_on_the_fixed_splits(shared_data, name, popularity, ease):
+    """Figures from ../shared/reference, which another implementation measured on the same splits."""
+    dataset = hlr_jax.load_dataset(path=str(shared_data / "splits" / f"{name}.parquet"), split="given", cache=False)
+    options = EvalOptions()
+    from hlr_jax.evaluation.evaluate import evaluate_ranker
+
+    found = evaluate_ranker(popularity_ranker(dataset, 10), dataset, "test", options)
+    assert found.metrics["ndcg@10"] == pytest.approx(popularity, abs=0.0006)
+    _, best = evaluate_ease(dataset, options, (100.0, 300.0))
+    assert best.metrics["ndcg@10"] == pytest.approx(ease, abs=0.0006)
+    assert isinstance(found.per_user, pl.DataFrame)

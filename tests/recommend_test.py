@@ -1,0 +1,61 @@
+import jax
+import numpy as np
+import polars as pl
+import pytest
+
+import hlr_jax
+from hlr_jax import UserError
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "own.csv"
+    rng = np.random.default_rng(1)
+    pairs = np.unique(rng.integers(0, [30, 25], (250, 2)), axis=0)
+    pl.DataFrame({"user": [f"u{u}" for u in pairs[:, 0]], "item": [f"i{i}" for i in pairs[:, 1]]}).write_csv(path)
+    dataset = hlr_jax.load_dataset(path=str(path), cache=False, log=lambda _: None)
+    model = hlr_jax.create_model("hlr", embed_dim=6, num_memories=3, max_history=4)
+    return model, model.init(jax.random.key(0), dataset.num_users, dataset.num_items), dataset
+
+
+def test_lists_carry_original_ids_and_leave_out_what_is_known(trained):
+    frame = hlr_jax.recommend(*trained, ["u3", "u5"], k=4)
+    assert frame["user"].to_list() == ["u3"] * 4 + ["u5"] * 4
+    assert frame["rank"].to_list() == [1, 2, 3, 4] * 2
+    dataset = trained[2]
+    known = {
+        (dataset.user_ids[int(u)], dataset.item_ids[int(i)])
+        for part in (dataset.train, dataset.valid)
+        for u, i in zip(*part, strict=True)
+    }
+    assert not known & set(frame.select("user", "item").rows())
+    assert (frame["score"].to_numpy()[:4] == np.sort(frame["score"].to_numpy()[:4])[::-1]).all()
+
+
+def test_reasons_are_the_weights_of_the_model(trained):
+    _, params, dataset = trained
+    user = dataset.user_ids[int(np.bincount(dataset.train.user).argmax())]
+    best = hlr_jax.recommend(*trained, [user], k=3)["item"].to_list()
+    reasons = hlr_jax.explain(*trained, user, best)
+    for item in best:
+        rows = reasons.filter(pl.col("item") == item)
+        assert rows["neighbor_weight"].sum() == pytest.approx(1, abs=1e-5)
+        assert rows["neighbor_weight"].is_sorted(descending=True)
+        assert rows["neighbor"].n_unique() == rows.height == 4
+    # The first row by hand: the key that target and neighbor address most, from their vectors.
+    row = reasons.row(0, named=True)
+    place = dataset.item_ids.to_list().index
+    joint = np.asarray(params["item"][place(row["item"])] * params["item"][place(row["neighbor"])])
+    logits = np.asarray(params["keys"]) @ joint
+    assert row["memory"] == logits.argmax()
+    assert row["memory_weight"] == pytest.approx(np.exp(logits.max()) / np.exp(logits).sum(), rel=1e-4)
+
+
+def test_unknown_ids_and_models_without_reasons(trained):
+    _, params, dataset = trained
+    with pytest.raises(UserError, match="1 of 2 users are not in data set own, such as u99"):
+        hlr_jax.recommend(*trained, ["u3", "u99"])
+    with pytest.raises(UserError, match="'i99' is not in data set own"):
+        hlr_jax.explain(*trained, "u3", ["i99"])
+    with pytest.raises(UserError, match="model cml reads no history"):
+        hlr_jax.explain(hlr_jax.create_model("cml"), params, dataset, "u3", [])

@@ -1,0 +1,145 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+import hlr_jax
+from hlr_jax import EvalOptions, TrainOptions, UserError
+from hlr_jax.training.progress import Display
+
+OPTIONS = {"batch_size": 128, "learning_rate": 0.01}
+
+
+def small():
+    return hlr_jax.create_model("hlr", embed_dim=6, num_memories=2, max_history=3)
+
+
+def fit(world, workdir=None, evaluation=None, **options):
+    return hlr_jax.fit(
+        world, small(), TrainOptions(**OPTIONS | options), evaluation, seed=3, workdir=workdir, quiet=True
+    )
+
+
+def test_stopped_and_continued_ends_with_the_same_bits(world, tmp_path):
+    whole = fit(world, num_epochs=3)
+    fit(world, tmp_path, num_epochs=2)
+    # What a killed run may leave behind: a line beyond its checkpoint, and half a line.
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "train_loss": 9}\n{"epo')
+    continued = fit(world, tmp_path, num_epochs=3)
+    for one, two in zip(*(jax.tree.leaves(result.params) for result in (whole, continued)), strict=True):
+        np.testing.assert_array_equal(one, two)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert [line["train_loss"] for line in lines] == [record["train_loss"] for record in whole.history]
+    assert {"epoch", "train_loss", "valid_loss", "seconds", "triplets_per_s"} <= set(lines[0])
+
+
+def test_the_best_epoch_is_the_result_and_patience_stops(world):
+    result = fit(world, evaluation=EvalOptions(select_by="ndcg", k=5), num_epochs=30, learning_rate=0.3, patience=2)
+    values = [record["valid_ndcg@5"] for record in result.history]
+    assert result.best_epoch == 1 + int(np.argmax(values))
+    assert len(values) == result.best_epoch + 2 < 30
+    assert "no better epoch" in result.stopped
+    found = hlr_jax.evaluate(small(), result.params, world, split="valid", options=EvalOptions(k=5))
+    assert found.metrics["ndcg@5"] == pytest.approx(max(values), rel=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(world, tmp_path, monkeypatch):
+    from hlr_jax.training import loop
+
+    make = loop.triplet_learner
+
+    def poisoned(*args):
+        learner = make(*args)
+
+        def run_epoch(learned, epoch):
+            learned, loss = learner.run_epoch(learned, epoch)
+            return learned, loss * (float("nan") if epoch == 3 else 1)
+
+        return learner._replace(run_epoch=run_epoch)
+
+    monkeypatch.setattr(loop, "triplet_learner", poisoned)
+    result = fit(world, tmp_path, num_epochs=5)
+    assert "loss of epoch 3 is not finite" in result.stopped
+    assert result.best_epoch == 2
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["2"]
+    monkeypatch.setattr(loop, "triplet_learner", make)
+    assert fit(world, tmp_path, num_epochs=5).stopped == ""
+
+
+def test_without_validation_the_last_epoch_is_the_result(world):
+    import dataclasses
+
+    from hlr_jax.data.interactions import Pairs
+
+    nothing = Pairs(np.empty(0, np.int32), np.empty(0, np.int32))
+    result = fit(dataclasses.replace(world, valid=nothing), num_epochs=2)
+    assert result.best_epoch == 2
+    with pytest.raises(UserError, match="no training interactions"):
+        fit(dataclasses.replace(world, train=nothing), num_epochs=2)
+
+
+KILLED = """
+import hlr_jax, sys
+world = hlr_jax.load_dataset("planted-400x300x40000", log=lambda _: None)
+model = hlr_jax.create_model("hlr", embed_dim=16, num_memories=4, max_history=10)
+options = hlr_jax.TrainOptions(num_epochs=6, batch_size=200)
+result = hlr_jax.fit(world, model, options, seed=1, workdir=sys.argv[1] or None)
+print(*[result.params[name].tobytes().hex() for name in sorted(result.params)])
+"""
+
+
+def test_kill_9_in_mid_epoch_and_resume_gives_the_same_bits(tmp_path):
+    def start(workdir):
+        return subprocess.Popen([sys.executable, "-u", "-c", KILLED, str(workdir)], stdout=subprocess.PIPE, text=True)
+
+    victim = start(tmp_path)
+    for line in victim.stdout:
+        if "epoch 2/6" in line:
+            break
+    time.sleep(0.1)  # into epoch 3: an epoch takes longer than its checkpoint
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    assert victim.returncode == -signal.SIGKILL
+    resumed, whole = (start(folder).communicate()[0].splitlines() for folder in (tmp_path, ""))
+    assert "epoch 1/6" not in "".join(resumed)
+    assert resumed[-1] == whole[-1]
+
+
+RECORD = {
+    "epoch": 2, "train_loss": 0.5, "valid_loss": 0.25, "best_epoch": 1, "seconds": 3.0, "triplets_per_s": 1e4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(terminal):
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=160, color_system=None)
+    with Display("hlr", 4, 1, console=console) as display:
+        display.epoch(RECORD)
+    shown = console.file.getvalue()
+    assert "loss 0.5000  valid loss 0.2500  10,000 triplets/s" in shown
+    assert ("\x1b[" in shown) == terminal
+    assert (
+        ("2/4" in shown)
+        if terminal
+        else shown == ("hlr epoch 2/4  loss 0.5000  valid loss 0.2500  10,000 triplets/s  6 s left\n")
+    )
+
+
+def test_an_unreadable_checkpoint_is_one_clear_line(world, tmp_path):
+    fit(world, tmp_path, num_epochs=1)
+    for path in (tmp_path / "checkpoints").rglob("*"):
+        if path.is_file() and "manifest" in path.name:
+            path.write_bytes(b"damage")
+    with pytest.raises(UserError, match="unreadable checkpoint") as caught:
+        fit(world, tmp_path, num_epochs=2)
+    assert "\n" not in str(caught.value)
