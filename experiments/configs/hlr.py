@@ -1,0 +1,26 @@
+"""HLR (Tran et al. 2021).
+
+python experiments/train.py --config=experiments/configs/hlr.py:ml-100k --workdir=runs/hlr
+"""
+
+from configs.base import base_config
+from ml_collections import ConfigDict
+
+
+def get_config(data: str = "ml-100k") -> ConfigDict:
+    """Return the settings for a data set."""
+    config = base_config(data)
+    config.model = ConfigDict(
+        {
+            "name": "hlr",
+            "embed_dim": 100,
+            "num_memories": 5,
+            "max_history": 20,
+            "history_sampling": "uniform",
+            "variant": "paper",
+            "project_memories": False,
+        }
+    )
+    config.train.update(num_epochs=30, learning_rate=2e-3, margin=1.0, num_negatives=5)
+    config.eval.select_by = "ndcg"
+    return config

@@ -1,0 +1,32 @@
+"""Evaluate a trained run once more, perhaps with other settings of the section `eval`.
+
+python experiments/evaluate.py --workdir=runs/hlr [--k=20] [--num_cohorts=5]
+"""
+
+from pathlib import Path
+
+from absl import flags
+from launch import launch
+from tables import print_metrics
+
+from hlr_jax import load_run
+from hlr_jax.experiment import evaluate_run
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
+_K = flags.DEFINE_integer("k", None, "length of the lists, if another than the run's")
+_COHORTS = flags.DEFINE_integer("num_cohorts", None, "disjoint random groups of users, for a standard deviation")
+_BUDGET = flags.DEFINE_integer("memory_budget", None, "MiB for a tile of users")
+
+
+def main() -> None:
+    """Run the command."""
+    chosen = {"k": _K.value, "num_cohorts": _COHORTS.value, "memory_budget": _BUDGET.value}
+    parts, params = load_run(
+        _WORKDIR.value, eval_options={name: value for name, value in chosen.items() if value is not None}
+    )
+    evaluations = evaluate_run(parts, params, Path(_WORKDIR.value))
+    print_metrics({f"{parts.model.name}, {split}": found.metrics for split, found in evaluations.items()})
+
+
+if __name__ == "__main__":
+    launch(main)

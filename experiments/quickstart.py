@@ -1,0 +1,81 @@
+"""The main job: train HLR and CML on MovieLens-100K, and show them beside Popularity and EASE.
+
+python experiments/quickstart.py --workdir=runs/ml-100k
+
+The same command goes on where a stopped one was. HLR's settings were chosen on validation alone.
+"""
+
+import time
+from pathlib import Path
+
+from absl import flags
+from configs import cml, hlr
+from launch import describe_devices, launch, plain
+from rich.console import Console
+from tables import print_metrics
+
+import hlr_jax
+from hlr_jax import Dataset, EvalOptions
+from hlr_jax.evaluation.evaluate import evaluate_ranker
+from hlr_jax.evaluation.yardsticks import evaluate_ease, popularity_ranker
+from hlr_jax.experiment import Trained
+
+_WORKDIR = flags.DEFINE_string("workdir", "runs/ml-100k", "folder of the runs")
+_DATA = flags.DEFINE_string("data", "ml-100k", "a data set of the registry, or planted")
+
+
+def main() -> None:
+    """Run the command."""
+    start, folder = time.perf_counter(), Path(_WORKDIR.value)
+    print(f"devices: {describe_devices()}", flush=True)
+    done = {
+        name: hlr_jax.run(plain(module.get_config(_DATA.value)), folder / name)
+        for name, module in (("cml", cml), ("hlr", hlr))
+    }
+    dataset, options = done["hlr"].parts.dataset, done["hlr"].parts.eval
+    popularity = evaluate_ranker(popularity_ranker(dataset, options.k), dataset, "test", options)
+    regularisation, ease = evaluate_ease(dataset, EvalOptions(k=options.k))
+    rows = {"Popularity": popularity.metrics, f"EASE (lambda {regularisation:g})": ease.metrics}
+    rows |= {name.upper(): run.evaluations["test"].metrics for name, run in done.items()}
+    print()
+    print_metrics(rows)
+    print(f"Test items of {ease.metrics['users']} users, all {dataset.num_items} items ranked, seen ones left out;")
+    print(f"protocol {dataset.protocol}; best epochs by validation: {_best_epochs(done)}.\n")
+    show_recommendations(done["hlr"], dataset)
+    command = ".venv/bin/python experiments"
+    print("\nGo on with:")
+    print(f"  {command}/evaluate.py --workdir={folder}/hlr --k=20 --num_cohorts=5")
+    print(f"  {command}/train.py --config=experiments/configs/hlr.py:{_DATA.value} --workdir=runs/mine", end=" ")
+    print("--config.model.num_memories=10")
+    print(f"  {command}/train.py --config=experiments/configs/hlr.py:file --workdir=runs/own", end=" ")
+    print("--config.dataset.path=YOUR.csv")
+    print(f"\n{time.perf_counter() - start:.0f} s in all; everything is in {folder}")
+
+
+def _best_epochs(done: dict[str, Trained]) -> str:
+    return ", ".join(
+        f"{name.upper()} {run.fit.best_epoch} of {run.parts.train.num_epochs}" for name, run in done.items()
+    )
+
+
+def show_recommendations(trained: Trained, dataset: Dataset, count: int = 5) -> None:
+    """Print recommendations for the user with the median number of interactions, with what drove each of them."""
+    model, params, seed = trained.parts.model, trained.fit.params, trained.parts.seed
+    degrees = trained.evaluations["test"].per_user.sort("relevant", "user")
+    user = degrees["user"][len(degrees) // 2]
+    best = hlr_jax.recommend(model, params, dataset, [user], k=count, seed=seed)
+    reasons = hlr_jax.explain(model, params, dataset, user, best["item"].to_list(), seed=seed)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"[bold]Recommendations for user {user}[/], and which of their items drove each:")
+    for row in best.iter_rows(named=True):
+        why = reasons.filter(reasons["item"] == row["item"])
+        top = why.row(0, named=True)
+        console.print(f"  {row['rank']}. [bold]{row['title']}[/]  (distance {(-row['score']) ** 0.5:.3f})")
+        console.print(
+            f"     because of {top['neighbor_title']}: weight {top['neighbor_weight']:.1%} of {len(why)} items, "
+            f"through memory {top['memory']} ({top['memory_weight']:.0%})"
+        )
+
+
+if __name__ == "__main__":
+    launch(main)

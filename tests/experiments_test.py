@@ -1,0 +1,140 @@
+"""The command lines, as a shell runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = f"--config={ROOT}/experiments/configs/hlr.py:planted"
+SMALL = [
+    "--config.dataset.name=planted-60x50x900", "--config.model.embed_dim=6", "--config.model.num_memories=2",
+    "--config.model.max_history=3", "--config.train.num_epochs=2", "--config.train.batch_size=200",
+]  # fmt: skip
+
+
+def command(script, *arguments):
+    return subprocess.run(
+        [sys.executable, ROOT / "experiments" / script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "hlr"
+    done = command("train.py", CONFIG, f"--workdir={folder}", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 2/2" in done.stdout
+    assert "hlr, test" in done.stdout
+    return folder
+
+
+def test_a_workdir_holds_what_it_should(workdir):
+    assert {path.name for path in workdir.iterdir()} == {
+        "config.json",
+        "env.json",
+        "checkpoints",
+        "metrics.jsonl",
+        "eval",
+    }
+    config = json.loads((workdir / "config.json").read_text())
+    assert set(config) == {"dataset", "model", "train", "eval", "mesh", "seed"}
+    assert config["train"]["num_epochs"] == 2
+    environment = json.loads((workdir / "env.json").read_text())
+    assert {"python", "packages", "devices", "data", "protocol"} <= set(environment)
+    metrics = json.loads((workdir / "eval" / "test.json").read_text())
+    names = [
+        "ndcg",
+        "map",
+        "mrr",
+        "rr_sum",
+        "precision",
+        "recall",
+        "hit_rate",
+        "median_popularity",
+        "map_over_k",
+        "gini",
+    ]
+    assert {f"{name}@10" for name in names} | {"users", "users_per_s", "protocol"} <= set(metrics)
+    per_user = pl.read_parquet(workdir / "eval" / "per_user.parquet")
+    assert per_user["ndcg"].mean() == pytest.approx(metrics["ndcg@10"])
+    assert json.loads((workdir / "eval" / "valid.json").read_text())["split"] == "valid"
+
+
+def test_evaluate_repeats_the_figures_and_takes_other_settings(workdir):
+    before = json.loads((workdir / "eval" / "test.json").read_text())
+    done = command("evaluate.py", f"--workdir={workdir}", "--k=5", "--num_cohorts=3")
+    assert done.returncode == 0, done.stderr
+    assert "metrics at 5" in done.stdout
+    assert "cohorts" in json.loads((workdir / "eval" / "test.json").read_text())
+    done = command("evaluate.py", f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
+    after = json.loads((workdir / "eval" / "test.json").read_text())
+    assert {n: v for n, v in after.items() if "@" in n} == {n: v for n, v in before.items() if "@" in n}
+
+
+def bad(workdir, *arguments):
+    return [CONFIG, f"--workdir={workdir}", *arguments]
+
+
+MISTAKES = {
+    "another config": (["--config.train.margin=0.1"], "train.margin is 1.0 there and 0.1 here"),
+    "mistyped key": (["--config.train.learning_rat=1"], 'Did you mean "learning_rate"'),
+    "no number": (["--config.train.num_epochs=many"], "--config.train.num_epochs=many"),
+    "out of range": (["--config.train.num_epochs=0"], "train.num_epochs must be at least 1, got 0"),
+    "unknown model": (["--config.model.name=hrl"], 'unknown model "hrl" (did you mean "hlr'),
+    "unknown flag": (["--confg=1"], "Unknown command line flag 'confg'"),
+    "stray word": (["ml-100k"], 'unexpected argument "ml-100k"'),
+    "too many devices": (["--config.mesh.model=64"], "mesh.data x mesh.model is 1 x 64, but only"),
+    "missing file": (["--config.dataset.path=no.csv"], "no.csv: no such file"),
+    "no config file": (["--config=no/such.py"], "no/such.py"),
+    "config twice": (["--workdir=/dev/null"], "/dev/null is a file"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_line_and_status_2(workdir, case):
+    arguments, message = MISTAKES[case]
+    done = command("train.py", *bad(workdir, *SMALL, *arguments))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stdout
+
+
+def test_evaluate_without_a_run(tmp_path):
+    done = command("evaluate.py", f"--workdir={tmp_path}")
+    assert (done.returncode, "is no workdir" in done.stderr) == (2, True)
+
+
+def test_repeat_summarises_seeds(tmp_path):
+    done = command("repeat.py", CONFIG, f"--workdir={tmp_path}", "--seeds=1,2", *SMALL)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    runs = [json.loads((tmp_path / f"seed-{s}" / "eval" / "test.json").read_text())["ndcg@10"] for s in (1, 2)]
+    assert summary["mean"]["ndcg@10"] == pytest.approx(sum(runs) / 2)
+    assert summary["std"]["ndcg@10"] == pytest.approx(abs(runs[0] - runs[1]) / 2**0.5)
+
+
+def test_every_config_file_loads():
+    sys.path.insert(0, str(ROOT / "experiments"))
+    try:
+        from configs import authors, cml, hlr
+    finally:
+        sys.path.pop(0)
+    import hlr_jax
+
+    choices = [f"{model},{data}" for data in authors._RATES for model in authors._RATES[data]]
+    for config in [hlr.get_config(), cml.get_config("split"), *map(authors.get_config, choices)]:
+        plain = config.to_dict()
+        model = dict(plain["model"])
+        assert hlr_jax.create_model(model.pop("name"), **model)
+        assert hlr_jax.TrainOptions(**plain["train"])
+        assert hlr_jax.EvalOptions(**plain["eval"])
