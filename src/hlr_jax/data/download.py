@@ -62,6 +62,8 @@ def obtain(name: str, *, log: Log = print) -> Files:
             log(f"{source.url} can't be reached ({problem})")
             continue
         _unpack(archive, folder, source)
+        if not source.sha256:
+            record_hash(archive)
         if files := _unpacked(folder, source):
             return files
     raise UserError(
@@ -133,22 +135,27 @@ def _fetch_wheel(requirement: str, target: Path, log: Log) -> None:
         os.replace(next(Path(folder).glob("*.whl")), target)
 
 
-def verify(path: Path, expected: str) -> str:
-    """Check a file's hash and return it; without an ``expected`` one, against that of its first use.
+def _record(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
 
-    The hash of a first use is written to ``NAME.sha256`` beside the file.
+
+def record_hash(path: Path) -> None:
+    """Write the hash of a file that proved good at its first use to ``NAME.sha256`` beside it."""
+    if not _record(path).exists():
+        with atomic_file(_record(path)) as temporary:
+            temporary.write_text(f"{sha256(path)}  {path.name}\n")
+
+
+def verify(path: Path, expected: str) -> str:
+    """Check a file's hash against the ``expected`` one, else against that recorded at its first use; return it.
 
     Raises:
       UserError: the hashes differ.
     """
     found = sha256(path)
-    record = path.with_name(path.name + ".sha256")
-    if not expected and record.exists():
-        expected = record.read_text().split()[0]
-    if not expected:
-        with atomic_file(record) as temporary:
-            temporary.write_text(f"{found}  {path.name}\n")
-    elif found != expected:
+    if not expected and _record(path).exists():
+        expected = _record(path).read_text().split()[0]
+    if expected and found != expected:
         raise UserError(
             f"{path}: wrong checksum: SHA-256 {found} instead of {expected}; the file is damaged or was changed: "
             "delete it and run again"
