@@ -127,8 +127,10 @@ def measurements() -> Iterator[dict[str, Any]]:
     if "planted" in wanted:
         yield bench_planted()
     if {"train", "rank"} & set(wanted):
-        given = {"path": _SPLIT_FILE.value, "split": "given"} if _SPLIT_FILE.value else {"name": _DATA.value}
-        dataset = hlr_jax.load_dataset(**given)
+        if _SPLIT_FILE.value:
+            dataset = hlr_jax.load_dataset(path=_SPLIT_FILE.value, split="given")
+        else:
+            dataset = hlr_jax.load_dataset(_DATA.value)
         for name in _MODELS.value:
             if "train" in wanted:
                 yield bench_train(dataset, name)

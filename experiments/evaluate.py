@@ -1,5 +1,7 @@
 """Evaluate a trained run once more, perhaps with other settings of the section `eval`.
 
+With other settings the figures are only printed: the files of the run keep to its own config.
+
 python experiments/evaluate.py --workdir=runs/hlr [--k=20] [--num_cohorts=5]
 """
 
@@ -21,10 +23,9 @@ _BUDGET = flags.DEFINE_integer("memory_budget", None, "MiB for a tile of users")
 def main() -> None:
     """Run the command."""
     chosen = {"k": _K.value, "num_cohorts": _COHORTS.value, "memory_budget": _BUDGET.value}
-    parts, params = load_run(
-        _WORKDIR.value, eval_options={name: value for name, value in chosen.items() if value is not None}
-    )
-    evaluations = evaluate_run(parts, params, Path(_WORKDIR.value))
+    other = {name: value for name, value in chosen.items() if value is not None}
+    parts, params = load_run(_WORKDIR.value, eval_options=other)
+    evaluations = evaluate_run(parts, params, None if other else Path(_WORKDIR.value))
     print_metrics({f"{parts.model.name}, {split}": found.metrics for split, found in evaluations.items()})
 
 

@@ -23,6 +23,10 @@ def launch(main: Callable[[], None]) -> None:
         app.run(lambda _: main(), flags_parser=_parse)
     except UserError as problem:
         _fail(str(problem))
+    except OSError as problem:  # a full disk, a missing permission, a path that is none
+        if problem.filename is None:
+            raise
+        _fail(f"{problem.filename}: {problem.strerror}")
     except KeyboardInterrupt:
         _fail("interrupted; the same command continues from the last checkpoint", status=130)
 

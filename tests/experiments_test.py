@@ -72,7 +72,7 @@ def test_evaluate_repeats_the_figures_and_takes_other_settings(workdir):
     done = command("evaluate.py", f"--workdir={workdir}", "--k=5", "--num_cohorts=3")
     assert done.returncode == 0, done.stderr
     assert "metrics at 5" in done.stdout
-    assert "cohorts" in json.loads((workdir / "eval" / "test.json").read_text())
+    assert json.loads((workdir / "eval" / "test.json").read_text()) == before
     done = command("evaluate.py", f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
     after = json.loads((workdir / "eval" / "test.json").read_text())
@@ -91,6 +91,9 @@ MISTAKES = {
     "unknown model": (["--config.model.name=hrl"], 'unknown model "hrl" (did you mean "hlr'),
     "unknown flag": (["--confg=1"], "Unknown command line flag 'confg'"),
     "stray word": (["ml-100k"], 'unexpected argument "ml-100k"'),
+    "a seed out of range": (["--config.seed=-1"], "config.seed must be at least 0"),
+    "a workdir below a file": (["--workdir=/dev/null/x"], "/dev/null/x"),
+    "a split that a world has not": (["--config.dataset.split=time"], "dataset.split=random"),
     "too many devices": (["--config.mesh.model=64"], "mesh.data x mesh.model is 1 x 64, but only"),
     "missing file": (["--config.dataset.path=no.csv"], "no.csv: no such file"),
     "no config file": (["--config=no/such.py"], "no/such.py"),

@@ -51,11 +51,18 @@ def test_reasons_are_the_weights_of_the_model(trained):
     assert row["memory_weight"] == pytest.approx(np.exp(logits.max()) / np.exp(logits).sum(), rel=1e-4)
 
 
+def test_one_user_and_no_items(trained):
+    assert hlr_jax.recommend(*trained, "u3", k=2)["user"].to_list() == ["u3", "u3"]
+    assert hlr_jax.explain(*trained, "u3", []).is_empty()
+    with pytest.raises(UserError, match=r"recommend\.k must be at least 1"):
+        hlr_jax.recommend(*trained, ["u3"], k=-3)
+
+
 def test_unknown_ids_and_models_without_reasons(trained):
     _, params, dataset = trained
-    with pytest.raises(UserError, match="1 of 2 users are not in data set own, such as u99"):
+    with pytest.raises(UserError, match='1 of 2 users are unknown, such as "u99"'):
         hlr_jax.recommend(*trained, ["u3", "u99"])
-    with pytest.raises(UserError, match="'i99' is not in data set own"):
+    with pytest.raises(UserError, match='1 of 1 items are unknown, such as "i99"'):
         hlr_jax.explain(*trained, "u3", ["i99"])
     with pytest.raises(UserError, match="model cml reads no history"):
         hlr_jax.explain(hlr_jax.create_model("cml"), params, dataset, "u3", [])

@@ -18,9 +18,9 @@ def get_config(data: str = "ml-100k") -> ConfigDict:
             "max_history": 20,
             "history_sampling": "uniform",
             "variant": "paper",
-            "project_memories": False,
+            "project_memories": True,
         }
     )
-    config.train.update(num_epochs=30, learning_rate=2e-3, margin=1.0, num_negatives=5)
+    config.train.update(num_epochs=40, patience=6, learning_rate=2e-3, margin=1.0, num_negatives=5)
     config.eval.select_by = "ndcg"
     return config

@@ -8,14 +8,13 @@ from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.prepare import load_dataset
-from hlr_jax.errors import UserError, pick
+from hlr_jax.errors import UserError, check_options, check_seed, pick
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.models.base import Model, create_model
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.checkpoints import Checkpoints
-from hlr_jax.training.learners import triplet_learner
-from hlr_jax.training.loop import FitResult, fit
+from hlr_jax.training.loop import FitResult, fit, run_identity
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
 from hlr_jax.workdir import claim, read_config, record_environment, write_evaluation
@@ -54,13 +53,19 @@ def build(config: dict[str, Any], log: Callable[[str], None] = print) -> Parts:
     if "name" not in model_options:
         raise UserError("model.name is missing")
     model = create_model(model_options.pop("name"), **model_options)
-    try:
-        train, evaluation = TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {}))
-    except TypeError as problem:
-        raise UserError(f"config: {str(problem).split(') ')[-1]}") from None
+    seed = config.get("seed", 0)
+    check_seed("seed", seed)
+    makers: dict[str, Callable[..., Any]] = {
+        "train": TrainOptions,
+        "eval": EvalOptions,
+        "mesh": create_mesh,
+        "dataset": load_dataset,
+    }
+    for section, maker in makers.items():
+        check_options(maker, config.get(section, {}), section)
+    train, evaluation = TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {}))
     mesh = create_mesh(**config.get("mesh", {}))
-    dataset = load_dataset(**config.get("dataset", {}), log=log)
-    return Parts(dataset, model, train, evaluation, mesh, int(config.get("seed", 0)))
+    return Parts(load_dataset(**config.get("dataset", {}), log=log), model, train, evaluation, mesh, seed)
 
 
 def run(
@@ -90,13 +95,14 @@ def run(
     return Trained(parts, result, evaluate_run(parts, result.params, folder))
 
 
-def evaluate_run(parts: Parts, params: Params, folder: Path) -> dict[str, Evaluation]:
-    """Evaluate on the splits that have interactions, and write ``eval/``."""
+def evaluate_run(parts: Parts, params: Params, folder: Path | None) -> dict[str, Evaluation]:
+    """Evaluate on the splits that have interactions, and write ``eval/`` in ``folder``, if one is given."""
     evaluations = {}
     for split in ("valid", "test"):
         if len(getattr(parts.dataset, split).user):
             found = evaluate(parts.model, params, parts.dataset, split=split, options=parts.eval, seed=parts.seed)
-            write_evaluation(folder, found)
+            if folder is not None:
+                write_evaluation(folder, found)
             evaluations[split] = found
     return evaluations
 
@@ -117,13 +123,13 @@ def load_run(
     folder = Path(workdir)
     config = read_config(folder)
     config["eval"] = {**config.get("eval", {}), **(eval_options or {})}
+    config.pop("mesh", None)  # one device reads what many wrote
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} has no checkpoint; train first")
     parts = build(config, log)
     record_environment(folder, parts.dataset)
-    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints = Checkpoints(folder / "checkpoints", run_identity(parts.dataset, parts.model, parts.train, parts.seed))
     try:
-        learner = triplet_learner(parts.dataset, parts.model, parts.train, parts.seed, parts.mesh)
-        return parts, checkpoints.restore(learner.init()).best_params
+        return parts, checkpoints.restore_best()
     finally:
         checkpoints.close()

@@ -10,7 +10,7 @@ import polars as pl
 
 from hlr_jax.data.interactions import Dataset, Pairs
 from hlr_jax.data.neighbors import rows_of
-from hlr_jax.errors import UserError
+from hlr_jax.errors import UserError, check_range
 from hlr_jax.evaluation.ranking import history_weights, rank, user_history
 from hlr_jax.models.base import Model, apply
 from hlr_jax.types import Params
@@ -21,21 +21,18 @@ def known_interactions(dataset: Dataset) -> Pairs:
     return dataset.train + dataset.valid
 
 
-def user_codes(dataset: Dataset, users: Sequence[object]) -> np.ndarray:
-    """Return the codes [users] of original ids.
+def codes_of(ids: pl.Series, wanted: Sequence[object], what: str) -> np.ndarray:
+    """Return the codes [wanted] of original ids, which may be given as they are or as text.
 
     Raises:
-      UserError: names the first id that training does not know.
+      UserError: names the first id that is unknown.
     """
-    wanted = pl.Series("id", [str(user) for user in users], dtype=pl.String)
-    codes = wanted.replace_strict(
-        dataset.user_ids.cast(pl.String), np.arange(dataset.num_users), default=None, return_dtype=pl.Int64
-    )
+    texts = pl.Series([str(one) for one in wanted], dtype=pl.String)
+    numbers = np.arange(len(ids))
+    codes = texts.replace_strict(ids.cast(pl.String), numbers, default=None, return_dtype=pl.Int64)
     if codes.null_count():
-        unknown = wanted.filter(codes.is_null())
-        raise UserError(
-            f"{len(unknown)} of {len(wanted)} users are not in data set {dataset.name}, such as {unknown[0]}"
-        )
+        unknown = texts.filter(codes.is_null())
+        raise UserError(f'{len(unknown)} of {len(texts)} {what} are unknown, such as "{unknown[0]}"')
     return codes.to_numpy()
 
 
@@ -66,7 +63,8 @@ def recommend(
     Raises:
       UserError: a user that is not in the data set.
     """
-    codes = user_codes(dataset, users)
+    check_range("recommend", k=(k, 1, 10**6))
+    codes = codes_of(dataset.user_ids, [users] if isinstance(users, str) else users, "users")
     ranking = rank(
         model, params, codes, known_interactions(dataset), num_users=dataset.num_users, num_items=dataset.num_items,
         k=k, memory_budget=memory_budget, seed=seed,
@@ -109,15 +107,11 @@ def explain(
     """
     if not model.history.size:
         raise UserError(f"model {model.name} reads no history, so it gives no reasons")
-    code = jnp.asarray(user_codes(dataset, [user])[0])
+    code = jnp.asarray(codes_of(dataset.user_ids, [user], "users")[0])
     rows = rows_of(known_interactions(dataset), dataset.num_users)
     weights = history_weights(model, rows, dataset.num_items)
     history, mask = user_history(jax.random.key(seed), rows, code, model, weights)
-    known = dataset.item_ids.to_list()
-    try:
-        targets = jnp.asarray([known.index(item) for item in items])
-    except ValueError as problem:
-        raise UserError(f"item {problem.args[0].split()[0]} is not in data set {dataset.name}") from None
+    targets = jnp.asarray(codes_of(dataset.item_ids, items, "items"), jnp.int32)
     output = jax.jit(jax.vmap(partial(apply, model, params), (None, 0, None, None)))(code, targets, history, mask)
     real = np.flatnonzero(np.asarray(mask))
     neighbors = np.asarray(history)[real]

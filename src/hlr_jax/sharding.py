@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from hlr_jax.errors import UserError
-from hlr_jax.models.base import check_range
+from hlr_jax.errors import UserError, check_range
 from hlr_jax.types import Params
 
 T = TypeVar("T")
@@ -26,7 +25,7 @@ def create_mesh(data: int = 1, model: int = 1) -> Mesh | None:
     Raises:
       UserError: more devices than there are.
     """
-    check_range("mesh", data=(data, 1, float("inf")), model=(model, 1, float("inf")))
+    check_range("mesh", data=(data, 1, 10**6), model=(model, 1, 10**6))
     present = jax.device_count()
     if data * model > present:
         raise UserError(f"mesh.data x mesh.model is {data} x {model}, but only {present} devices are present")

@@ -28,7 +28,7 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def claim(folder: Path, config: dict[str, Any]) -> None:
-    """Make the folder this run's own, or check that it is.
+    """Make the folder this run's own, or check that it is. A run that never ended an epoch claims nothing.
 
     Raises:
       UserError: it belongs to a run with other settings, which are named; or it is no folder.
@@ -36,7 +36,9 @@ def claim(folder: Path, config: dict[str, Any]) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; pass another --workdir")
     path = folder / "config.json"
-    if not path.exists():
+    started = any((folder / "checkpoints").glob("[0-9]*"))
+    if not path.exists() or not started:
+        (folder / "env.json").unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, config)
         return

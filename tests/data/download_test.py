@@ -61,9 +61,9 @@ def test_checksums_known_and_recorded_at_first_use(tmp_path):
     with pytest.raises(UserError, match="wrong checksum"):
         download.verify(path, "0" * 64)
     assert download.verify(path, "") == digest
-    download.record_hash(path)
+    download.remember(download.Files(path, "csv", None, digest, path))
     path.write_bytes(b"1,3\n")
-    with pytest.raises(UserError, match="delete it and run again"):
+    with pytest.raises(UserError, match=r"delete it and a\.csv\.sha256 beside it and run again"):
         download.verify(path, "")
 
 
@@ -105,6 +105,23 @@ def test_an_archive_put_into_the_cache_by_hand_is_used(tmp_path, monkeypatch):
     found = download.obtain("x", log=lambda _: None)
     assert found.interactions.read_text() == "1\t2\t3\t4\n"
     assert download.obtain("x") == found
+
+
+def test_a_wrong_answer_of_the_publisher_leads_to_the_next_source(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path))
+    page = Source(server, "0" * 64, "u.data", "movielens-100k")
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(other, "w") as file:
+        file.writestr("in/../../u.data", "1\t2\t3\t4\n")
+    second = source(other)
+    folder = tmp_path / "sources" / "x"
+    folder.mkdir(parents=True)
+    other.rename(folder / "other.zip")
+    monkeypatch.setitem(DATASETS, "x", NamedDataset((page, second), 4, 1))
+    lines = []
+    assert download.obtain("x", log=lines.append).interactions.exists()
+    assert "wrong checksum" in lines[-1]
+    assert not (folder / "file.bin").exists()
 
 
 def test_without_network_or_login_the_message_says_what_to_do(tmp_path, monkeypatch):

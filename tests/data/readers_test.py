@@ -82,6 +82,8 @@ BAD = {
     "rating no number": ("user,item,rating\n1,2,3\n1,3,good\n", "line 3: column \"rating\" is no number: 'good'"),
     "rating missing": ("user,item,rating\n1,2,3\n1,3,\n", 'line 3: column "rating" is empty'),
     "user missing": ("user,item,rating\n1,2,3\n,3,4\n", 'line 3: column "user" is empty'),
+    "rating NaN": ("user,item,rating\n1,2,3\n1,3,nan\n", "line 3: column \"rating\" is no number: 'nan'"),
+    "no text": ("user,item,rating\n1,2,\0\udcff\n", "not readable as delimited: 'utf-8' codec"),
     "ragged": ("user,item,rating\n1,2,3\n1,2,3,4\n", "line 3 has 4 fields instead of 3"),
 }
 
@@ -91,7 +93,7 @@ def test_bad_files_name_the_line(tmp_path, case):
     text, message = BAD[case]
     path = tmp_path / "u.csv"
     if text is not None:
-        path.write_text(text)
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError) as caught:
         read(path, threshold=1)
     assert message in str(caught.value)
@@ -102,7 +104,7 @@ def test_bad_files_name_the_line(tmp_path, case):
 def test_bad_json_parquet_and_adjacency(tmp_path):
     path = tmp_path / "u.ndjson"
     path.write_text('{"user":1,"item":2}\n{"user":1,"item":\n')
-    with pytest.raises(UserError, match="line 2 is not JSON"):
+    with pytest.raises(UserError, match="line 2 is not a JSON object"):
         read(path, roles=("user", "item"))
     path = tmp_path / "u.parquet"
     path.write_bytes(b"PAR1 cut off")
@@ -117,6 +119,45 @@ def test_bad_json_parquet_and_adjacency(tmp_path):
         read(path, "adjacency-counted", roles=("user", "item"))
     with pytest.raises(UserError, match="its ending tells no format"):
         read(path)
+    with pytest.raises(UserError, match="a compressed file; unpack it first"):
+        read(tmp_path / "u.csv.gz")
+    for layout, role in (("hetrec", "timestamp"), ("recbole", "split"), ("adjacency", "rating")):
+        with pytest.raises(UserError, match=f'this format has no column for "{role}"'):
+            read(path, layout, roles=("user", "item", role))
+    path = tmp_path / "list.ndjson"
+    for text in ("[1, 2]\n", '{"user":1,"item":2}\n[3]\n'):
+        path.write_text(text)
+        with pytest.raises(UserError, match="JSON object"):
+            read(path, roles=("user", "item"))
+    path = tmp_path / "damaged.parquet"
+    pl.DataFrame({"user": range(5000), "item": range(5000)}).write_parquet(path)
+    path.write_bytes(path.read_bytes()[:4] + b"x" * 400 + path.read_bytes()[404:])
+    with pytest.raises(UserError, match=r"damaged\.parquet"):
+        read(path, roles=("user", "item"))
+
+
+def test_ids_that_only_look_like_numbers_stay_as_they_are(tmp_path):
+    path = tmp_path / "u.csv"
+    path.write_text("user,item,rating\n" + "".join(f"{n},5,4\n" for n in range(12_000)) + "abc,6,4\n")
+    assert read(path)["user"].to_list()[-2:] == ["11999", "abc"]
+    path.write_text("user,item,rating\n001,5,4\n1,6,4\n")
+    assert read(path)["user"].to_list() == ["001", "1"]
+    assert read(path)["item"].to_list() == [5, 6]
+
+
+def test_everyday_files_are_read(tmp_path):
+    expected = [("a", 1, 5.0), ("b", 2, 4.0)]
+    texts = {
+        "blank.csv": "user,item,rating\r\na,1,5\r\nb,2,4\r\n\r\n",
+        "quoted.tsv": '"user"\t"item"\t"rating"\n"a"\t"1"\t5\nb\t2\t4\n',
+        "blank.ndjson": '\n{"user":"a","item":1,"rating":5}\n\n{"user":"b","item":2,"rating":4}\n',
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, newline="")
+        assert read(tmp_path / name).rows() == expected, name
+    path = tmp_path / "dates.csv"
+    path.write_text("user,item,timestamp\na,b,1970-01-01T00:01:40Z\n")
+    assert read(path, roles=("user", "item", "timestamp"))["timestamp"].to_list() == [100.0]
 
 
 def test_titles(tmp_path):

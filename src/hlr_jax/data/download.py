@@ -24,12 +24,16 @@ _CHUNK = 1 << 20
 
 
 class Files(NamedTuple):
-    """A data set on disk: its interactions, their layout, its titles if it has some, and the hash of its origin."""
+    """A data set on disk: its interactions, their layout, its titles if it has some, and the interactions' hash.
+
+    ``unproved`` is the file whose checksum nobody knows: ``remember`` records it once the data has proved good.
+    """
 
     interactions: Path
     layout: str
     titles: Path | None
     sha256: str
+    unproved: Path | None = None
 
 
 def cache_folder() -> Path:
@@ -57,13 +61,12 @@ def obtain(name: str, *, log: Log = print) -> Files:
     for source in dataset.sources:
         try:
             archive = _fetch_source(source, folder, log)
+            verify(archive, source.sha256)
         except (OSError, subprocess.SubprocessError, http.client.HTTPException) as problem:
             failures.append(f"{source.url}: {problem}")
             log(f"{source.url} can't be reached ({problem})")
             continue
         _unpack(archive, folder, source)
-        if not source.sha256:
-            record_hash(archive)
         if files := _unpacked(folder, source):
             return files
     raise UserError(
@@ -114,13 +117,22 @@ def _archive_name(source: Source) -> str:
 
 
 def _fetch_source(source: Source, folder: Path, log: Log) -> Path:
+    """Return the source's archive, put there by hand or fetched now.
+
+    Raises:
+      OSError: it can't be had, or what came is not what was published (a portal's page, say); it is removed again.
+    """
     archive = folder / _archive_name(source)
-    if not archive.exists():
-        if source.url.startswith("wheel:"):
-            _fetch_wheel(source.url.removeprefix("wheel:"), archive, log)
-        else:
-            fetch(source.url, archive, log=log)
-    verify(archive, source.sha256)
+    if archive.exists():
+        return archive
+    _record(archive).unlink(missing_ok=True)  # of an earlier file, which is gone
+    if source.url.startswith("wheel:"):
+        _fetch_wheel(source.url.removeprefix("wheel:"), archive, log)
+    else:
+        fetch(source.url, archive, log=log)
+    if source.sha256 and sha256(archive) != source.sha256:
+        archive.unlink()
+        raise OSError("what came has a wrong checksum")
     return archive
 
 
@@ -139,11 +151,11 @@ def _record(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def record_hash(path: Path) -> None:
-    """Write the hash of a file that proved good at its first use to ``NAME.sha256`` beside it."""
-    if not _record(path).exists():
-        with atomic_file(_record(path)) as temporary:
-            temporary.write_text(f"{sha256(path)}  {path.name}\n")
+def remember(files: Files) -> None:
+    """Write the hash of a file of unknown checksum, which has proved good, to ``NAME.sha256`` beside it."""
+    if files.unproved is not None and not _record(files.unproved).exists():
+        with atomic_file(_record(files.unproved)) as temporary:
+            temporary.write_text(f"{sha256(files.unproved)}  {files.unproved.name}\n")
 
 
 def verify(path: Path, expected: str) -> str:
@@ -158,7 +170,7 @@ def verify(path: Path, expected: str) -> str:
     if expected and found != expected:
         raise UserError(
             f"{path}: wrong checksum: SHA-256 {found} instead of {expected}; the file is damaged or was changed: "
-            "delete it and run again"
+            f"delete it{' and ' + _record(path).name + ' beside it' if _record(path).exists() else ''} and run again"
         )
     return found
 
@@ -187,7 +199,7 @@ def _unpacked(folder: Path, source: Source) -> Files | None:
     paths = [target for _, target in _members(folder, source)]
     if not all(path.is_file() for path in paths):
         return None
-    titles = paths[1] if source.titles else None
     archive = folder / _archive_name(source) if source.url else paths[0]
     digest = verify(paths[0], source.sha256) if archive == paths[0] else sha256(paths[0])
-    return Files(paths[0], source.layout, titles, digest)
+    unproved = archive if not source.sha256 and archive.exists() else None
+    return Files(paths[0], source.layout, paths[1] if source.titles else None, digest, unproved)

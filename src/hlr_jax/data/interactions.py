@@ -33,7 +33,7 @@ class Dataset:
       train, valid, test: disjoint interactions; users are 0..U-1 and items 0..I-1.
       user_ids, item_ids: the original id of each user [U] and item [I], strings or whole numbers.
       titles: [I] frame of ``title`` and ``genres``, or None where the source has none.
-      protocol: the name of the protocol that its figures belong to.
+      protocol: the protocol that its figures belong to: ``paper``, ``reference``, or the kind of a split without sizes.
       fingerprint: hash of the source's bytes and of every setting that shaped the splits.
     """
 
@@ -145,8 +145,13 @@ def k_core(rows: Coded, k: int, where: str) -> Coded:
         raise UserError(
             f"{where}: no interaction is left after the {k}-core; pass a smaller dataset.k_core or threshold"
         )
-    user, user_ids = _renumber(user[keep], rows.user_ids)
-    item, item_ids = _renumber(item[keep], rows.item_ids)
+    return select(rows, keep)
+
+
+def select(rows: Coded, keep: np.ndarray) -> Coded:
+    """Return the rows that an index or mask keeps, with the users and items that are left numbered anew."""
+    user, user_ids = _renumber(rows.user[keep], rows.user_ids)
+    item, item_ids = _renumber(rows.item[keep], rows.item_ids)
     timestamp, split = (None if column is None else column[keep] for column in (rows.timestamp, rows.split))
     return Coded(user, item, user_ids, item_ids, timestamp, split)
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from hlr_jax.data.interactions import Coded, Dataset, Pairs
 from hlr_jax.data.splits import PROTOCOLS, assign_splits
-from hlr_jax.errors import UserError
+from hlr_jax.errors import UserError, check_range
 from hlr_jax.files import sha256_of
 
 PLANTED_PREFIX = "planted-"
@@ -146,6 +146,7 @@ def planted_dataset(name: str, protocol: str, seed: int) -> Dataset:
     if not (match := re.fullmatch(PLANTED_PREFIX + r"(\d+)x(\d+)x(\d+)", name)):
         raise UserError(f'"{name}": a planted world is called {PLANTED_PREFIX}USERSxITEMSxINTERACTIONS')
     users, items, count = map(int, match.groups())
+    check_range(name, users=(users, 1, 10**9), items=(items, 8, 10**9))
     pairs = planted_world(users, items, count, seed=seed).pairs
     user_ids, item_ids = pl.Series("user", np.arange(users)), pl.Series("item", np.arange(items))
     rows = Coded(pairs.user, pairs.item, user_ids, item_ids, None, None)

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.download import cache_folder, obtain
-from hlr_jax.data.interactions import SPLITS, Coded, Dataset, Pairs, encode, k_core
+from hlr_jax.data.download import Files, cache_folder, obtain, remember
+from hlr_jax.data.interactions import SPLITS, Coded, Dataset, Pairs, encode, k_core, select
 from hlr_jax.data.planted import PLANTED_PREFIX, planted_dataset
 from hlr_jax.data.readers import read_interactions, resolve_format
 from hlr_jax.data.sources import DATASETS
 from hlr_jax.data.splits import PROTOCOLS, SPLIT_KINDS, assign_splits, needs_time, settle_unknown_users
 from hlr_jax.data.titles import read_titles
-from hlr_jax.errors import UserError, pick
+from hlr_jax.errors import UserError, check_range, check_seed, pick
 from hlr_jax.files import atomic_folder, sha256, sha256_of
 
 _LAYOUT_VERSION = 1  # of the cached files; raise it when they change
@@ -67,7 +67,10 @@ def load_dataset(
     pick(protocol, PROTOCOLS, "dataset.protocol")
     pick(split, SPLIT_KINDS, "dataset.split")
     pick(unknown_users, ("error", "drop", "keep"), "dataset.unknown_users")
+    check_seed("dataset.seed", seed)
     if name.startswith(PLANTED_PREFIX) and not path:
+        if split != "random" or threshold is not None or k_core is not None:
+            raise UserError(f"{name}: a planted world takes no dataset.threshold or k_core, and dataset.split=random")
         dataset = planted_dataset(name, protocol, seed)
         log(dataset.summary())
         return dataset
@@ -76,6 +79,7 @@ def load_dataset(
         "split": split_column,
     }  # fmt: skip
     titles: Path | None = None
+    files: Files | None = None
     if path:
         source = Path(path).expanduser()
         if not source.is_file():
@@ -92,41 +96,47 @@ def load_dataset(
         threshold = named.threshold if threshold is None else threshold
         k_core = named.k_core if k_core is None else k_core
     k_core = 1 if k_core is None else k_core
-    if k_core < 1:
-        raise UserError(f"dataset.k_core must be at least 1, got {k_core}")
+    check_range("dataset", k_core=(k_core, 1, 10**9), threshold=(threshold or 0.0, -1e300, 1e300))
+    if rating_column and threshold is None:
+        raise UserError("dataset.rating_column is read only with a dataset.threshold; pass one, or leave it out")
     label = name or source.stem
+    sized = split in ("random", "per-user", "time")
+    protocol_name = protocol if sized else split  # figures on a split without sizes belong to no protocol
     settings = {
         "layout": _LAYOUT_VERSION, "source": digest, "format": format, "suffix": source.suffix, "columns": columns,
-        "threshold": threshold, "k_core": k_core, "sizes": PROTOCOLS[protocol] if split != "given" else None,
+        "threshold": threshold, "k_core": k_core, "sizes": PROTOCOLS[protocol] if sized else None,
         "split": split, "unknown_users": unknown_users, "seed": seed if split in ("random", "per-user") else None,
         "titles": None if titles is None else sha256(titles),
     }  # fmt: skip
     fingerprint = sha256_of(settings)
     folder = cache_folder() / "prepared" / f"{label}-{fingerprint[:16]}"
     if cache and (folder / "settings.json").is_file():
-        dataset = _read_cached(folder, label, protocol, fingerprint)
+        dataset = _read_cached(folder, label, protocol_name, fingerprint)
     else:
         rows = _read_rows(source, format, columns, threshold, split)
         dataset = _prepare(rows, str(source), label, k_core, protocol, split, unknown_users, seed, fingerprint, log)
+        dataset = dataclasses.replace(dataset, protocol=protocol_name)
         if titles is not None:
             layout = "recbole" if source.suffix == ".inter" else format
             dataset = _with_titles(dataset, read_titles(titles, layout))
         if cache:
             _write_cached(folder, dataset, settings)
+    if files is not None:
+        remember(files)
+    for part in SPLITS[1:]:
+        if not len(getattr(dataset, part).user):
+            log(f"{label}: no {part} interactions")
     log(dataset.summary())
     return dataset
 
 
 def _read_rows(source: Path, format: str, columns: dict[str, str], threshold: float | None, split: str) -> Coded:
     layout = resolve_format(source, format, columns)
-    roles = ["user", "item"]
-    if threshold is not None or columns["rating"]:
-        roles.append("rating")
-    if needs_time(split):
-        roles.append("timestamp")
-    if split == "given":
-        roles.append("split")
-    frame = read_interactions(source, layout, roles=tuple(roles), threshold=threshold)
+    wanted = {"user": True, "item": True, "rating": threshold is not None, "timestamp": needs_time(split)}
+    wanted |= {"split": split == "given"}
+    # A column that is named is read even where nothing needs it, so that a wrong name is noticed.
+    roles = tuple(role for role, needed in wanted.items() if needed or columns[role])
+    frame = read_interactions(source, layout, roles=roles, threshold=threshold)
     if frame.is_empty():
         reason = f" with a rating of at least {threshold:g}" if threshold is not None else ""
         raise UserError(f"{source}: no interactions{reason}; check dataset.threshold and the file")
@@ -142,10 +152,8 @@ def _prepare(
     keep = settle_unknown_users(rows, parts, "drop" if split == "time" else unknown_users, where)
     if not keep.all():
         log(f"{where}: {int((~keep).sum()):,} valid and test rows of users without train rows are left out")
-    pairs = {
-        name: Pairs(rows.user[keep & (parts == code)], rows.item[keep & (parts == code)])
-        for code, name in enumerate(SPLITS)
-    }
+        rows, parts = select(rows, keep), parts[keep]
+    pairs = {name: Pairs(rows.user[parts == code], rows.item[parts == code]) for code, name in enumerate(SPLITS)}
     known = np.concatenate([pairs["train"].user, pairs["valid"].user])
     degrees = np.bincount(known, minlength=len(rows.user_ids))
     if (degrees >= len(rows.item_ids)).any():

@@ -1,8 +1,11 @@
 """Files of interactions, as published and as people have them, to one frame: user, item, rating, timestamp, split."""
 
+import csv
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +14,8 @@ import polars as pl
 from hlr_jax.errors import UserError, nearest, pick
 
 ROLES = ("user", "item", "rating", "timestamp", "split")
+# Ids that survive the way to a number and back; "007" does not, and stays a string.
+_WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
 
 
 @dataclass(frozen=True)
@@ -20,9 +25,10 @@ class Format:
     Attributes:
       kind: ``delimited``, ``parquet``, ``ndjson`` or ``adjacency``.
       columns: role -> column name in the file; for a file without header the names of its columns in order are
-        the roles themselves, and ``_`` passes one over.
+        the roles themselves.
       separator: one character, or ``::``.
       header: whether the first line names the columns; RecBole's ``name:type`` names are read by their names.
+      quoted: whether fields may stand in double quotes.
       counted: adjacency lists only: each line starts with the number of its items, and users are line numbers.
     """
 
@@ -30,6 +36,7 @@ class Format:
     columns: dict[str, str]
     separator: str = ","
     header: bool = True
+    quoted: bool = False
     counted: bool = False
 
 
@@ -42,7 +49,9 @@ FORMATS: dict[str, Format] = {
     "movielens-100k": _headless("\t", "user", "item", "rating", "timestamp"),
     "movielens-dat": _headless("::", "user", "item", "rating", "timestamp"),
     "movielens-csv": Format(
-        "delimited", {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
+        "delimited",
+        {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"},
+        quoted=True,
     ),
     "taste-profile": _headless("\t", "user", "item", "rating"),
     "yelp-json": Format("ndjson", {"user": "user_id", "item": "business_id", "rating": "stars", "timestamp": "date"}),
@@ -51,8 +60,8 @@ FORMATS: dict[str, Format] = {
     "recbole": Format(
         "delimited", {"user": "user_id", "item": "item_id", "rating": "rating", "timestamp": "timestamp"}, "\t"
     ),
-    "csv": Format("delimited", _SAME),
-    "tsv": Format("delimited", _SAME, "\t"),
+    "csv": Format("delimited", _SAME, quoted=True),
+    "tsv": Format("delimited", _SAME, "\t", quoted=True),
     "parquet": Format("parquet", _SAME),
     "ndjson": Format("ndjson", _SAME),
     "adjacency": Format("adjacency", {"user": "user", "item": "item"}),
@@ -69,13 +78,15 @@ def resolve_format(path: Path, name: str, columns: dict[str, str] | None = None)
     Raises:
       UserError: an unknown format, or an ending that tells none.
     """
+    if path.suffix in (".gz", ".zip", ".bz2", ".xz", ".zst"):
+        raise UserError(f"{path}: a compressed file; unpack it first")
     if name == "auto":
         if path.suffix not in _SUFFIXES:
             raise UserError(f"{path}: its ending tells no format; pass dataset.format, one of: {', '.join(FORMATS)}")
         name = _SUFFIXES[path.suffix]
     found = FORMATS[pick(name, FORMATS, "dataset.format")]
     chosen = {role: column for role, column in (columns or {}).items() if column}
-    if chosen and not found.header:
+    if chosen and (not found.header or found.kind == "adjacency"):
         raise UserError(f"{path}: format {name} has no header, so columns can't be named; use csv or tsv")
     return replace(found, columns=found.columns | chosen)
 
@@ -85,8 +96,8 @@ def read_interactions(
 ) -> pl.DataFrame:
     """Read the columns of ``roles``; with a ``threshold``, only the rows whose rating reaches it.
 
-    Ids keep their type: whole numbers where all are, strings otherwise. Ratings and timestamps are float64
-    (dates become seconds since 1970).
+    Ids are whole numbers where all are, and strings otherwise. Ratings and timestamps are float64 (dates become
+    seconds since 1970). Blank lines are passed over.
 
     Raises:
       UserError: a missing file or column, an empty file, an unreadable row, an empty id or rating, a rating or
@@ -96,41 +107,46 @@ def read_interactions(
         raise UserError(f"{path}: no such file; check dataset.path")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
-    if layout.kind == "adjacency":
-        return _read_adjacency(path, layout)
-    names = _column_names(path, layout, roles)
+    for role in roles:
+        if role not in layout.columns:
+            raise UserError(f'{path}: this format has no column for "{role}"')
     try:
+        if layout.kind == "adjacency":
+            return _whole_numbers(_read_adjacency(path, layout))
+        names = _column_names(path, layout, roles)
         frame = _scan(path, layout, names, threshold)
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8; check dataset.format") from None
     except pl.exceptions.PolarsError as problem:
         raise UserError(_diagnose(path, layout, names) or f"{path}: {str(problem).splitlines()[0]}") from None
-    for role in ("rating", "timestamp"):
-        if role in frame.columns and not frame.schema[role].is_numeric():
-            raise UserError(
-                _diagnose(path, layout, names)
-                or f'{path}: column "{names[role]}" holds {frame.schema[role]}, no number'
-            )
-    if sum(frame.null_count().row(0)):
+    numbers = [role for role in ("rating", "timestamp") if role in frame.columns]
+    if sum(frame.null_count().row(0)) or not all(frame[role].is_finite().all() for role in numbers):
         raise UserError(_diagnose(path, layout, names) or f"{path}: a row has an empty field")
-    return frame
+    return _whole_numbers(frame)
+
+
+def _whole_numbers(frame: pl.DataFrame) -> pl.DataFrame:
+    """Turn columns of ids that are all whole numbers, written in the one usual way, into Int64."""
+    texts = [role for role in ("user", "item") if frame.schema[role] == pl.String]
+    whole = [role for role in texts if frame[role].str.contains(_WHOLE_NUMBER).all()]
+    return frame.with_columns(pl.col(role).cast(pl.Int64) for role in whole)
 
 
 def _column_names(path: Path, layout: Format, roles: tuple[str, ...]) -> dict[str, str]:
     """Return role -> the column's name in the file, for the wanted roles; fails on one that is not there."""
     if not layout.header:
-        missing = [role for role in roles if role not in layout.columns]
-        if missing:
-            raise UserError(f'{path}: this format has no column for "{missing[0]}"')
         return {role: role for role in roles}
     try:
         if layout.kind == "parquet":
             present = list(pl.read_parquet_schema(path))
         elif layout.kind == "ndjson":
-            present = list(json.loads(_first_line(path)))
+            present = list(_record(next(line for _, line in _lines(path))))
         else:
-            present = _first_line(path).rstrip("\r\n").split(layout.separator)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as problem:
-        raise UserError(f"{path}: not readable as {layout.kind}: {str(problem).splitlines()[0]}") from None
-    bare = {name.strip('"').split(":")[0]: name.strip('"') for name in present}
+            present = _fields(layout, next(line for _, line in _lines(path)))
+    except (pl.exceptions.PolarsError, OSError, ValueError, StopIteration) as problem:
+        reason = (str(problem).splitlines() or ["it has no rows"])[0]
+        raise UserError(f"{path}: not readable as {layout.kind}: {reason}") from None
+    bare = {name.split(":")[0]: name for name in present}
     names = {}
     for role in roles:
         wanted = layout.columns[role]
@@ -140,48 +156,72 @@ def _column_names(path: Path, layout: Format, roles: tuple[str, ...]) -> dict[st
     return names
 
 
-def _first_line(path: Path) -> str:
-    with path.open(encoding="utf-8-sig") as file:
-        return file.readline()
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number, line) of the lines that are not blank."""
+    with path.open(encoding="utf-8-sig", newline=None) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, line.rstrip("\n")
+
+
+def _fields(layout: Format, line: str) -> list[str]:
+    if layout.quoted:
+        return next(csv.reader([line], delimiter=layout.separator))
+    return line.split(layout.separator)
+
+
+def _record(line: str) -> dict[str, object]:
+    record = json.loads(line)
+    if not isinstance(record, dict):
+        raise ValueError("a line is no JSON object")
+    return record
 
 
 def _scan(path: Path, layout: Format, names: dict[str, str], threshold: float | None) -> pl.DataFrame:
     """Read the named columns through a lazy scan, so that rows under the threshold never fill the memory."""
-    numbers = {names[role]: pl.Float64 for role in ("rating",) if role in names}
     if layout.kind == "parquet":
         lazy = pl.scan_parquet(path)
     elif layout.kind == "ndjson":
-        lazy = pl.scan_ndjson(path, infer_schema_length=1000)
-    else:
-        lazy = _scan_delimited(path, layout, numbers)
-    lazy = lazy.select(pl.col(name).alias(role) for role, name in names.items())
-    schema = lazy.collect_schema()
-    if "timestamp" in names:
-        lazy = lazy.with_columns(_seconds(schema["timestamp"]))
-    if "rating" in names and threshold is not None and schema["rating"].is_numeric():
-        # A missing rating stays: it is an error to report, not a row to drop.
-        lazy = lazy.filter((pl.col("rating") >= threshold) | pl.col("rating").is_null())
-    frame = lazy.collect(engine="streaming")
-    texts = [role for role in ("user", "item") if not frame.schema[role].is_integer()]
-    return frame.with_columns(pl.col(role).cast(pl.String) for role in texts)
-
-
-def _scan_delimited(path: Path, layout: Format, numbers: Mapping[str, type[pl.DataType]]) -> pl.LazyFrame:
-    if layout.separator == "::":
+        # Declared as text, numbers and strings both read well; numbers are made below.
+        lazy = pl.scan_ndjson(path, schema=dict.fromkeys(names.values(), pl.String))
+    elif layout.separator == "::":
         # Readers take one character; a row "1::2::5::9" split at ":" has its values in every other column.
         wide = [name for role in layout.columns for name in (role, f"_{role}")][:-1]
-        return pl.scan_csv(path, separator=":", has_header=False, new_columns=wide, quote_char=None,
-                           schema_overrides=numbers, infer_schema_length=10_000)  # fmt: skip
-    return pl.scan_csv(path, separator=layout.separator, has_header=layout.header, schema_overrides=numbers,
-                       new_columns=None if layout.header else list(layout.columns), infer_schema_length=10_000,
-                       quote_char='"' if layout.separator == "," else None)  # fmt: skip
+        lazy = pl.scan_csv(path, separator=":", has_header=False, new_columns=wide, quote_char=None, infer_schema=False)
+    else:
+        lazy = pl.scan_csv(
+            path,
+            separator=layout.separator,
+            has_header=layout.header,
+            new_columns=None if layout.header else list(layout.columns),
+            quote_char='"' if layout.quoted else None,
+            infer_schema=False,
+        )
+    lazy = lazy.select(pl.col(name).alias(role) for role, name in names.items())
+    schema = lazy.collect_schema()
+    lazy = lazy.with_columns(
+        pl.col(role).cast(pl.String) for role in ("user", "item") if role in names and not schema[role].is_integer()
+    )
+    if "timestamp" in names:
+        lazy = lazy.with_columns(_seconds(lazy, schema["timestamp"]))
+    if "rating" in names:
+        lazy = lazy.with_columns(pl.col("rating").cast(pl.Float64))
+        if threshold is not None:
+            # A missing rating and NaN stay: they are errors to report, not rows to drop or keep.
+            lazy = lazy.filter((pl.col("rating") >= threshold) | ~pl.col("rating").is_finite().fill_null(False))
+    if layout.kind != "parquet":
+        lazy = lazy.filter(~pl.all_horizontal(pl.all().is_null()))
+    return lazy.collect(engine="streaming")
 
 
-def _seconds(dtype: pl.DataType) -> pl.Expr:
+def _seconds(lazy: pl.LazyFrame, dtype: pl.DataType) -> pl.Expr:
     """Return the expression that turns a timestamp column of any common type into seconds since 1970."""
     column = pl.col("timestamp")
     if dtype == pl.String:
-        column = column.str.to_datetime(strict=True)
+        first = lazy.select(column.drop_nulls().head(1)).collect()["timestamp"]
+        if not len(first) or _is_number(first[0]):
+            return column.cast(pl.Float64)
+        column = column.str.strip_suffix("Z").str.to_datetime(strict=True)
     if dtype == pl.String or dtype.is_temporal():
         return column.cast(pl.Datetime("us")).dt.timestamp("us") / 1e6
     return column.cast(pl.Float64)
@@ -190,35 +230,31 @@ def _seconds(dtype: pl.DataType) -> pl.Expr:
 def _diagnose(path: Path, layout: Format, names: dict[str, str]) -> str | None:
     """Read a file that failed once more, slowly, as text, and name its first bad line; None if none is found."""
     if layout.kind == "parquet":
-        frame, first = pl.read_parquet(path, columns=list(names.values())), 1
-        frame = frame.rename({name: role for role, name in names.items()})
-    else:
-        rows = []
-        first = 2 if layout.header and layout.kind == "delimited" else 1
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            columns = list(layout.columns.values())
-            if first == 2:
-                columns = [name.strip('"') for name in file.readline().rstrip("\r\n").split(layout.separator)]
-            for number, line in enumerate(file, start=first):
-                if layout.kind == "ndjson":
-                    try:
-                        record = json.loads(line)
-                    except ValueError:
-                        return f"{path}: line {number} is not JSON"
-                    values = {role: record.get(name) for role, name in names.items()}
-                else:
-                    fields = line.rstrip("\r\n").split(layout.separator)
-                    if len(fields) != len(columns) and '"' not in line:
-                        return f"{path}: line {number} has {len(fields)} fields instead of {len(columns)}"
-                    row = dict(zip(columns, fields, strict=False))
-                    values = {role: row.get(name) or None for role, name in names.items()}
-                if problem := _bad_value(values, names):
-                    return f"{path}: line {number}: {problem}"
-                rows.append(number)
+        try:
+            frame = pl.read_parquet(path, columns=list(names.values()))
+        except (pl.exceptions.PolarsError, OSError) as damage:
+            return f"{path}: damaged: {str(damage).splitlines()[0]}"
+        for number, values in enumerate(frame.iter_rows(named=True), start=1):
+            if problem := _bad_value({role: values[name] for role, name in names.items()}, names):
+                return f"{path}: row {number}: {problem}"
         return None
-    for number, values in enumerate(frame.iter_rows(named=True), start=first):
-        if problem := _bad_value(values, names):
-            return f"{path}: row {number}: {problem}"
+    columns = list(layout.columns.values())
+    lines = _lines(path)
+    if layout.header and layout.kind == "delimited":
+        columns = _fields(layout, next(lines)[1])
+    for number, line in lines:
+        if layout.kind == "ndjson":
+            try:
+                row: dict[str, object] = _record(line)
+            except ValueError:
+                return f"{path}: line {number} is not a JSON object"
+        else:
+            fields = _fields(layout, line)
+            if len(fields) != len(columns):
+                return f"{path}: line {number} has {len(fields)} fields instead of {len(columns)}"
+            row = dict(zip(columns, (field or None for field in fields), strict=True))
+        if problem := _bad_value({role: row.get(name) for role, name in names.items()}, names):
+            return f"{path}: line {number}: {problem}"
     return None
 
 
@@ -226,30 +262,37 @@ def _bad_value(values: dict[str, object], names: dict[str, str]) -> str | None:
     for role, value in values.items():
         if value is None:
             return f'column "{names[role]}" is empty; fill or remove the row'
-        if role == "rating" or (role == "timestamp" and not isinstance(value, str)):
-            try:
-                float(str(value).strip('"'))
-            except ValueError:
-                return f'column "{names[role]}" is no number: {str(value)!r}'
+        if role == "rating" and not _is_number(value):
+            return f'column "{names[role]}" is no number: {str(value)!r}'
+        if role == "timestamp" and not _is_number(value) and not _is_date(value):
+            return f'column "{names[role]}" is neither a number nor a date: {str(value)!r}'
     return None
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return math.isfinite(float(str(value)))
+    except ValueError:
+        return False
+
+
+def _is_date(value: object) -> bool:
+    try:
+        return isinstance(value, datetime) or bool(datetime.fromisoformat(str(value)))
+    except ValueError:
+        return False
 
 
 def _read_adjacency(path: Path, layout: Format) -> pl.DataFrame:
     """Read lines ``user item item ...`` or, counted, ``count item item ...`` with users numbered from 0."""
     users: list[str] = []
     items: list[str] = []
-    with path.open() as file:
-        for number, line in enumerate(file, start=1):
-            fields = line.split()
-            if not fields:
-                continue
-            head, rest = fields[0], fields[1:]
-            if layout.counted:
-                if head != str(len(rest)):
-                    raise UserError(f"{path}: line {number} says {head} items and has {len(rest)}")
-                head = str(number - 1)
-            users.extend([head] * len(rest))
-            items.extend(rest)
-    frame = pl.DataFrame({"user": users, "item": items}, schema={"user": pl.String, "item": pl.String})
-    whole = [role for role in ("user", "item") if frame[role].str.contains(r"^-?\d{1,18}$").all()]
-    return frame.with_columns(pl.col(role).cast(pl.Int64) for role in whole)
+    for number, line in _lines(path):
+        head, *rest = line.split()
+        if layout.counted:
+            if head != str(len(rest)):
+                raise UserError(f"{path}: line {number} says {head} items and has {len(rest)}")
+            head = str(number - 1)
+        users.extend([head] * len(rest))
+        items.extend(rest)
+    return pl.DataFrame({"user": users, "item": items}, schema={"user": pl.String, "item": pl.String})

@@ -18,9 +18,20 @@ def _frame(rows: list[tuple[int, str, str]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a file in UTF-8 or, as MovieLens 100K and 1M are, Latin-1."""
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    # Not `splitlines`: some names hold the rarer line separators.
+    return [line.rstrip("\r") for line in text.split("\n") if line.strip()]
+
+
 def _movielens_100k(path: Path) -> pl.DataFrame:
     rows = []
-    for line in path.read_text(encoding="latin-1").splitlines():
+    for line in _lines(path):
         fields = line.split("|")
         genres = " ".join(name for name, flag in zip(_GENRES_100K, fields[5:], strict=False) if flag == "1")
         rows.append((int(fields[0]), fields[1], genres))
@@ -29,7 +40,7 @@ def _movielens_100k(path: Path) -> pl.DataFrame:
 
 def _recbole_movielens(path: Path) -> pl.DataFrame:
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+    for line in _lines(path)[1:]:
         item, title, year, genres = line.split("\t")
         rows.append((int(item), f"{title} ({year})" if year else title, genres))
     return _frame(rows)
@@ -37,7 +48,7 @@ def _recbole_movielens(path: Path) -> pl.DataFrame:
 
 def _movielens_dat(path: Path) -> pl.DataFrame:
     rows = []
-    for line in path.read_text(encoding="latin-1").splitlines():
+    for line in _lines(path):
         item, title, genres = line.split("::")
         rows.append((int(item), title, genres.replace("|", " ")))
     return _frame(rows)
@@ -51,7 +62,7 @@ def _movielens_csv(path: Path) -> pl.DataFrame:
 
 
 def _hetrec_artists(path: Path) -> pl.DataFrame:
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]]
+    rows = [line.split("\t") for line in _lines(path)[1:]]
     return _frame([(int(row[0]), row[1], "") for row in rows])
 
 

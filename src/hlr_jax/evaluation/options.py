@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from hlr_jax.errors import pick
-from hlr_jax.models.base import check_range
+from hlr_jax.errors import check_range, pick
 
 SELECT_BY = ("loss", "ndcg")
 
@@ -32,7 +31,7 @@ class EvalOptions:
         check_range(
             "eval",
             k=(self.k, 1, 1000),
-            memory_budget=(self.memory_budget, 1, float("inf")),
-            num_cohorts=(self.num_cohorts, 1, float("inf")),
+            memory_budget=(self.memory_budget, 1, 2**24),
+            num_cohorts=(self.num_cohorts, 1, 10**6),
         )
         pick(self.select_by, SELECT_BY, "eval.select_by")

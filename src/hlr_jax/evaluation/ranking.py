@@ -11,7 +11,7 @@ import numpy as np
 from hlr_jax.data.interactions import Pairs
 from hlr_jax.data.neighbors import Rows, padded_rows, rows_of
 from hlr_jax.data.sampling import draw_history, history_bits, inverse_popularity
-from hlr_jax.models.base import Model, score_catalogue
+from hlr_jax.models.base import CATALOGUE_TILE, Model, score_catalogue
 from hlr_jax.types import Params
 
 NO_ITEM = -1
@@ -41,7 +41,9 @@ def history_weights(model: Model, rows: Rows, num_items: int) -> jax.Array | Non
 
 
 @lru_cache(maxsize=32)
-def _tile_ranker(model: Model, num_items: int, k: int, width: int) -> Callable[..., tuple[jax.Array, jax.Array]]:
+def _tile_ranker(
+    model: Model, num_items: int, k: int, width: int, together: int
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Return the compiled function that ranks a tile; one per model and shape, so that epochs share it."""
 
     @jax.jit
@@ -57,7 +59,7 @@ def _tile_ranker(model: Model, num_items: int, k: int, width: int) -> Callable[.
             best, items = jax.lax.top_k(scores, k)
             return jnp.where(jnp.isneginf(best), NO_ITEM, items), best
 
-        return jax.lax.map(one, users)
+        return jax.lax.map(one, users, batch_size=together)
 
     return rank_tile
 
@@ -93,10 +95,14 @@ def rank(
     # Power-of-two widths: validation and test, whose longest histories differ little, share one compilation.
     width = 1 << max(rows.longest - 1, 0).bit_length()
     rows = Rows(rows.offsets, rows.items, longest=width)
-    per_user = 4 * (2 * k + 2 * width + model.history.size)
-    tile = max(1, min(len(users), (memory_budget << 20) // per_user, _MOST_USERS))
+    budget, per_user = memory_budget << 20, 4 * (2 * k + 2 * width + model.history.size)
+    tile = max(1, min(len(users), budget // per_user, _MOST_USERS))
+    # A CPU ranks one user after the other, each in cache; an accelerator as many at once as the budget takes.
+    heads, (rows_of_memory, dim) = model.history.size, params["keys"].shape if "keys" in params else (0, 0)
+    at_once = 4 * (3 * num_items + heads * rows_of_memory * (dim + 3 * CATALOGUE_TILE))
+    together = 1 if jax.default_backend() == "cpu" else max(1, min(tile, budget // at_once))
     tile = -(-len(users) // -(-len(users) // tile)) if len(users) else 1
-    ranker = partial(_tile_ranker(model, num_items, k, width), params, jax.random.key(seed))
+    ranker = partial(_tile_ranker(model, num_items, k, width, together), params, jax.random.key(seed))
     items, scores = [], []
     for start in range(0, len(users), tile):
         chunk = users[start : start + tile]

@@ -61,33 +61,37 @@ def ease_weights(gram: np.ndarray, regularisation: float) -> np.ndarray:
     return weights.astype(np.float32)
 
 
-def ease_ranker(dataset: Dataset, k: int, regularisation: float) -> Ranker:
-    """Return the ranker of EASE fitted on the training interactions.
+def gram_matrix(dataset: Dataset) -> np.ndarray:
+    """Return X^T X [I, I] of the training interactions.
 
     Raises:
-      UserError: a catalogue too large for its dense inverse.
+      UserError: a catalogue too large for EASE's dense inverse.
     """
-    if dataset.num_items > _EASE_MOST_ITEMS:
-        raise UserError(
-            f"EASE inverts an {dataset.num_items} x {dataset.num_items} matrix; it is offered up to {_EASE_MOST_ITEMS}"
-        )
-    gram = np.zeros((dataset.num_items, dataset.num_items), np.float64)
+    count = dataset.num_items
+    if count > _EASE_MOST_ITEMS:
+        raise UserError(f"EASE inverts an {count} x {count} matrix; it is offered up to {_EASE_MOST_ITEMS} items")
+    gram = np.zeros((count, count), np.float64)
     for start in range(0, dataset.num_users, 4096):
         users = np.arange(start, min(start + 4096, dataset.num_users))
-        rows = _incidence(dataset.train, users, dataset.num_items)
+        rows = _incidence(dataset.train, users, count)
         gram += rows.T @ rows
-    weights = ease_weights(gram, regularisation)
-    return _score_ranker(lambda history: history @ weights, dataset.num_items, k)
+    return gram
 
 
 def evaluate_ease(
     dataset: Dataset, options: EvalOptions, grid: tuple[float, ...] = EASE_GRID
 ) -> tuple[float, Evaluation]:
-    """Return the lambda of ``grid`` with the best validation NDCG, and its evaluation on test."""
-    rankers = {value: ease_ranker(dataset, options.k, value) for value in grid}
+    """Fit EASE on train; return the lambda of ``grid`` with the best validation NDCG, and its evaluation on test.
 
-    def quality(value: float) -> float:
-        return evaluate_ranker(rankers[value], dataset, "valid", options).metrics[f"ndcg@{options.k}"]
+    Raises:
+      UserError: a catalogue too large, or a data set without validation or test interactions.
+    """
+    gram = gram_matrix(dataset)
 
-    best = max(grid, key=quality)
-    return best, evaluate_ranker(rankers[best], dataset, "test", options)
+    def measure(regularisation: float, split: str) -> Evaluation:
+        weights = ease_weights(gram, regularisation)
+        ranker = _score_ranker(lambda history: history @ weights, dataset.num_items, options.k)
+        return evaluate_ranker(ranker, dataset, split, options)
+
+    best = max(grid, key=lambda value: measure(value, "valid").metrics[f"ndcg@{options.k}"])
+    return best, measure(best, "test")

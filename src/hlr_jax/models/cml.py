@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from hlr_jax.errors import check_range
 from hlr_jax.kernels.distance import project_to_ball, squared_distance
-from hlr_jax.models.base import Model, check_range, normal_table
+from hlr_jax.models.base import Model, normal_table
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 

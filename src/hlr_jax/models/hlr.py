@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import pick
+from hlr_jax.errors import check_range, pick
 from hlr_jax.kernels.distance import project_to_ball, squared_distance
 from hlr_jax.kernels.memory_attention import catalogue_mixtures, memory_attention
-from hlr_jax.models.base import HISTORY_SAMPLINGS, History, Model, check_range, normal_table
+from hlr_jax.models.base import HISTORY_SAMPLINGS, History, Model, normal_table
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 

@@ -35,8 +35,9 @@ class Checkpoints:
     A run that is killed at any moment leaves the last whole one, from which resuming repeats the same bits.
     """
 
-    def __init__(self, folder: Path):
-        """Open or create ``folder``."""
+    def __init__(self, folder: Path, identity: str):
+        """Open or create ``folder`` for the run with this ``identity``; another's checkpoint is not read."""
+        self._identity = identity
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
         self._folder = folder
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
@@ -46,7 +47,12 @@ class Checkpoints:
         if state.epoch in self._manager.all_steps():
             return
         arrays = {"learned": state.learned, "best_params": state.best_params}
-        progress = {"epoch": state.epoch, "best_epoch": state.best_epoch, "best_value": state.best_value}
+        progress = {
+            "identity": self._identity,
+            "epoch": state.epoch,
+            "best_epoch": state.best_epoch,
+            "best_value": state.best_value,
+        }
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(arrays), progress=ocp.args.JsonSave(progress))
         self._manager.save(state.epoch, args=arguments)
         self._manager.wait_until_finished()
@@ -61,18 +67,38 @@ class Checkpoints:
         Raises:
           UserError: there is none, or it can't be read.
         """
+        found = self._read(jax.tree.map(_abstract, {"learned": learned, "best_params": learned.params}))
+        progress = dict(found["progress"])
+        progress.pop("identity")
+        return RunState(found["state"]["learned"], found["state"]["best_params"], **progress)
+
+    def restore_best(self) -> Params:
+        """Read the parameters of the best epoch, onto one device, whatever the run was trained on.
+
+        Raises:
+          UserError: there is none, or it can't be read.
+        """
+        return self._read(None)["state"]["best_params"]
+
+    def _read(self, wanted: Any) -> Any:
         epoch = self.latest()
         if epoch is None:
             raise UserError(f"{self._folder}: no checkpoint; train first")
-        wanted = jax.tree.map(_abstract, {"learned": learned, "best_params": learned.params})
+        if wanted is None:
+            device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+            there = self._manager.item_metadata(epoch)["state"]
+            wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), there)
         arguments = ocp.args.Composite(state=ocp.args.StandardRestore(wanted), progress=ocp.args.JsonRestore())
         try:
             found: Any = self._manager.restore(epoch, args=arguments)
         except (ValueError, OSError, KeyError) as problem:
             place, reason = self._folder / str(epoch), str(problem).splitlines()[0]
             raise UserError(f"{place}: unreadable checkpoint ({reason}); delete the workdir") from None
-        progress = dict(found["progress"])
-        return RunState(found["state"]["learned"], found["state"]["best_params"], **progress)
+        if found["progress"]["identity"] != self._identity:
+            raise UserError(
+                f"{self._folder} holds a run of another model, seed, data or training; pass another workdir"
+            )
+        return found
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -82,7 +82,7 @@ def triplet_learner(
     ) -> tuple[Learned, jax.Array]:
         count = source.user.shape[0]
         epoch_key = jax.random.fold_in(train_key, epoch)
-        order = jax.random.permutation(epoch_key, count)
+        order = jax.random.permutation(jax.random.fold_in(epoch_key, 0), count)
         order, weights = _batches(order, size)
 
         def step(learned: Learned, inputs: tuple) -> tuple[Learned, jax.Array]:

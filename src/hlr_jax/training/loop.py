@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +13,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset
-from hlr_jax.errors import UserError
+from hlr_jax.errors import UserError, check_seed
 from hlr_jax.evaluation.evaluate import evaluate
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.files import atomic_file
+from hlr_jax.files import atomic_file, sha256_of
 from hlr_jax.models.base import Model
 from hlr_jax.training.checkpoints import Checkpoints, RunState
 from hlr_jax.training.learners import Learner, triplet_learner
@@ -68,12 +69,14 @@ def fit(
       UserError: the data set has no training interactions, or the loss is not finite in the first epoch.
     """
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
+    check_seed("seed", seed)
     if not len(dataset.train.user):
         raise UserError(f"data set {dataset.name} has no training interactions")
     learner = triplet_learner(dataset, model, options, seed, mesh)
-    validate = _validation(learner, dataset, model, evaluation)
+    validate = _validation(learner, dataset, model, evaluation, seed)
     folder = None if workdir is None else Path(workdir)
-    checkpoints = None if folder is None else Checkpoints(folder / "checkpoints")
+    identity = run_identity(dataset, model, options, seed)
+    checkpoints = None if folder is None else Checkpoints(folder / "checkpoints", identity)
     try:
         return _run(learner, validate, options, evaluation, model.name, folder, checkpoints, quiet)
     finally:
@@ -84,7 +87,14 @@ def fit(
 Validation = Callable[[Params], dict[str, float]]
 
 
-def _validation(learner: Learner, dataset: Dataset, model: Model, evaluation: EvalOptions) -> Validation:
+def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: int) -> str:
+    """Return a hash of what a run's epochs depend on; how many there are, or are kept, is not part of it."""
+    free = {"num_epochs", "patience", "checkpoint_every", "microbatch"}
+    training = {name: value for name, value in asdict(options).items() if name not in free}
+    return sha256_of([dataset.fingerprint, model.name, model.history, training, seed])
+
+
+def _validation(learner: Learner, dataset: Dataset, model: Model, evaluation: EvalOptions, seed: int) -> Validation:
     """Return the function from parameters to this run's validation figures."""
 
     def validate(params: Params) -> dict[str, float]:
@@ -93,7 +103,7 @@ def _validation(learner: Learner, dataset: Dataset, model: Model, evaluation: Ev
         figures = {"valid_loss": float(learner.valid_loss(params))}
         if evaluation.select_by == "ndcg":
             name = f"ndcg@{evaluation.k}"
-            metrics = evaluate(model, params, dataset, split="valid", options=evaluation).metrics
+            metrics = evaluate(model, params, dataset, split="valid", options=evaluation, seed=seed).metrics
             figures[f"valid_{name}"] = metrics[name]
         return figures
 
@@ -119,7 +129,7 @@ def _run(
         history = _read_history(folder / "metrics.jsonl", state.epoch)
     higher_is_better = evaluation.select_by == "ndcg"
     selected = f"valid_ndcg@{evaluation.k}" if higher_is_better else "valid_loss"
-    stopped = ""
+    stopped, broken = "", False
     with Display(label, options.num_epochs, state.epoch, quiet=quiet) as display:
         while state.epoch < options.num_epochs and not (stopped := _out_of_patience(state, options.patience)):
             epoch = state.epoch + 1
@@ -129,6 +139,7 @@ def _run(
             trained = time.perf_counter() - start
             figures = validate(learned.params) if math.isfinite(train_loss) else {}
             if not math.isfinite(train_loss) or not all(map(math.isfinite, figures.values())):
+                broken = True
                 stopped = f"the loss of epoch {epoch} is not finite; lower train.learning_rate"
                 break
             value = figures.get(selected)
@@ -149,14 +160,13 @@ def _run(
                 with (folder / "metrics.jsonl").open("a") as file:
                     file.write(json.dumps(record) + "\n")
             display.epoch(record)
-            if checkpoints and (epoch % options.checkpoint_every == 0 or epoch == options.num_epochs):
+            if checkpoints and (better or epoch % options.checkpoint_every == 0 or epoch == options.num_epochs):
                 checkpoints.save(state)
     if not state.best_epoch:
         raise UserError(stopped)
     stopped = stopped and f"{stopped} (the result is epoch {state.best_epoch})"
-    # After a loss that is not finite, the arrays of `state.learned` are gone: the checkpoint stays that of the last
-    # good epoch that made one.
-    if checkpoints and "not finite" not in stopped:
+    # After a loss that is not finite the arrays of `state.learned` are gone; the best epoch has its checkpoint already.
+    if checkpoints and not broken:
         checkpoints.save(state)
     return FitResult(state.best_params, state.best_epoch, history, stopped)
 

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from hlr_jax.errors import UserError, pick
+from hlr_jax.errors import UserError, check_range, pick
 from hlr_jax.losses import OBJECTIVES
-from hlr_jax.models.base import check_range
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class TrainOptions:
       patience: stop after so many epochs without a better one; 0: never.
       microbatch: triplets whose gradients are taken together before they are added up; the result does not depend on
         it, the speed does. 0: as many as fit in a CPU's cache, or the whole batch on an accelerator.
-      checkpoint_every: epochs between checkpoints; the last epoch always makes one.
+      checkpoint_every: epochs between checkpoints; a best epoch and the last one always make one.
 
     Raises:
       UserError: a value out of range, by name.
@@ -39,18 +38,17 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Check every range."""
-        infinity = float("inf")
         check_range(
             "train",
-            num_epochs=(self.num_epochs, 1, infinity),
-            batch_size=(self.batch_size, 1, infinity),
-            learning_rate=(self.learning_rate, 0, 10),
-            margin=(self.margin, 0, infinity),
+            num_epochs=(self.num_epochs, 1, 10**6),
+            batch_size=(self.batch_size, 1, 10**7),
+            learning_rate=(self.learning_rate, 0.0, 10.0),
+            margin=(self.margin, 0.0, 1e6),
             num_negatives=(self.num_negatives, 1, 65536),
-            patience=(self.patience, 0, infinity),
-            microbatch=(self.microbatch, 0, self.batch_size),
-            checkpoint_every=(self.checkpoint_every, 1, infinity),
+            patience=(self.patience, 0, 10**6),
+            checkpoint_every=(self.checkpoint_every, 1, 10**6),
         )
         pick(self.objective, OBJECTIVES, "train.objective")
+        check_range("train", microbatch=(self.microbatch, 0, self.batch_size))
         if self.microbatch and self.batch_size % self.microbatch:
             raise UserError(f"train.microbatch ({self.microbatch}) must divide train.batch_size ({self.batch_size})")

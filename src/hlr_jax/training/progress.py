@@ -1,6 +1,5 @@
 """What a person sees of a running training: a live bar on a terminal, plain lines elsewhere."""
 
-from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -54,6 +53,3 @@ def describe(record: dict[str, Any]) -> str:
     parts = [f"loss {record['train_loss']:.4f}"]
     parts += [f"{name.replace('_', ' ')} {record[name]:.4f}" for name in record if name.startswith("valid_")]
     return "  ".join([*parts, f"{record['triplets_per_s']:,.0f} triplets/s"])
-
-
-Log = Callable[[str], None]
