@@ -42,7 +42,7 @@ def history_weights(model: Model, rows: Rows, num_items: int) -> jax.Array | Non
 
 @lru_cache(maxsize=32)
 def _tile_ranker(
-    model: Model, num_items: int, k: int, width: int, together: int
+    model: Model, num_items: int, k: int, width: int, together: int | None
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Return the compiled function that ranks a tile; one per model and shape, so that epochs share it."""
 
@@ -100,7 +100,8 @@ def rank(
     # A CPU ranks one user after the other, each in cache; an accelerator as many at once as the budget takes.
     heads, (rows_of_memory, dim) = model.history.size, params["keys"].shape if "keys" in params else (0, 0)
     at_once = 4 * (3 * num_items + heads * rows_of_memory * (dim + 3 * CATALOGUE_TILE))
-    together = 1 if jax.default_backend() == "cpu" else max(1, min(tile, budget // at_once))
+    # None and 1 differ: a batch of one still turns each matrix product into a batched one, at half the speed.
+    together = None if jax.default_backend() == "cpu" else max(1, min(tile, budget // at_once))
     tile = -(-len(users) // -(-len(users) // tile)) if len(users) else 1
     ranker = partial(_tile_ranker(model, num_items, k, width, together), params, jax.random.key(seed))
     items, scores = [], []
