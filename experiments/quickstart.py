@@ -35,12 +35,13 @@ def main() -> None:
     dataset, options = done["hlr"].parts.dataset, done["hlr"].parts.eval
     popularity = evaluate_ranker(popularity_ranker(dataset, options.k), dataset, "test", options)
     regularisation, ease = evaluate_ease(dataset, EvalOptions(k=options.k))
-    rows = {"Popularity": popularity.metrics, f"EASE (lambda {regularisation:g})": ease.metrics}
+    rows = {"Popularity": popularity.metrics, "EASE": ease.metrics}
     rows |= {name.upper(): run.evaluations["test"].metrics for name, run in done.items()}
     print()
     print_metrics(rows)
     print(f"Test items of {ease.metrics['users']} users, all {dataset.num_items} items ranked, seen ones left out;")
-    print(f"protocol {dataset.protocol}; best epochs by validation: {_best_epochs(done)}.\n")
+    print(f"protocol {dataset.protocol}; chosen on validation: EASE's lambda {regularisation:g},", end=" ")
+    print(f"epochs {_best_epochs(done)}.\n")
     show_recommendations(done["hlr"], dataset)
     command = ".venv/bin/python experiments"
     print("\nGo on with:")

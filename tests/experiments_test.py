@@ -71,7 +71,7 @@ def test_evaluate_repeats_the_figures_and_takes_other_settings(workdir):
     before = json.loads((workdir / "eval" / "test.json").read_text())
     done = command("evaluate.py", f"--workdir={workdir}", "--k=5", "--num_cohorts=3")
     assert done.returncode == 0, done.stderr
-    assert "metrics at 5" in done.stdout
+    assert " at 5 " in done.stdout
     assert json.loads((workdir / "eval" / "test.json").read_text()) == before
     done = command("evaluate.py", f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr

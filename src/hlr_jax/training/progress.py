@@ -3,7 +3,7 @@
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Display:
@@ -18,10 +18,10 @@ class Display:
         self._label, self._total, self._quiet = label, total, quiet
         self._bar: Progress | None = None
         if self._console.is_terminal and not quiet:
+            # Short enough for 80 columns; the lines of other outputs are not.
             self._bar = Progress(
-                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24),
-                TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[figures]}"),
-                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self._console,
+                TextColumn("{task.description} {task.completed}/{task.total}"), BarColumn(bar_width=8),
+                TextColumn("{task.fields[figures]}"), TimeRemainingColumn(), TextColumn("left"), console=self._console,
             )  # fmt: skip
             self._task = self._bar.add_task(label, total=total, completed=done, figures="compiling")
 
@@ -38,18 +38,22 @@ class Display:
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Show one line of ``metrics.jsonl``."""
-        figures = describe(record)
         if self._bar:
-            self._bar.update(self._task, completed=record["epoch"], figures=figures)
+            self._bar.update(self._task, completed=record["epoch"], figures=describe(record, short=True))
         elif not self._quiet:
             left = record["seconds"] * (self._total - record["epoch"])
             self._console.print(
-                f"{self._label} epoch {record['epoch']}/{self._total}  {figures}  {left:.0f} s left", markup=False
+                f"{self._label} epoch {record['epoch']}/{self._total}  {describe(record)}  {left:.0f} s left",
+                markup=False,
             )
 
 
-def describe(record: dict[str, Any]) -> str:
+def describe(record: dict[str, Any], *, short: bool = False) -> str:
     """Return an epoch's figures as a person reads them."""
-    parts = [f"loss {record['train_loss']:.4f}"]
-    parts += [f"{name.replace('_', ' ')} {record[name]:.4f}" for name in record if name.startswith("valid_")]
-    return "  ".join([*parts, f"{record['triplets_per_s']:,.0f} triplets/s"])
+    validation = [name for name in record if name.startswith("valid_")]
+    if short:
+        figures = [f"{name.removeprefix('valid_').split('@')[0]} {record[name]:.3f}" for name in validation]
+        figures = [figure.replace("loss", "valid") for figure in figures]
+        return " ".join([f"loss {record['train_loss']:.3f}", *figures, f"{record['triplets_per_s'] / 1e3:,.0f}k/s"])
+    figures = [f"{name.replace('_', ' ')} {record[name]:.4f}" for name in validation]
+    return "  ".join([f"loss {record['train_loss']:.4f}", *figures, f"{record['triplets_per_s']:,.0f} triplets/s"])
