@@ -129,13 +129,17 @@ def test_repeat_summarises_seeds(tmp_path):
 def test_every_config_file_loads():
     sys.path.insert(0, str(ROOT / "experiments"))
     try:
-        from configs import authors, cml, hlr
+        from configs import adacml, authors, cml, hlr, hlrpp, lrml
     finally:
         sys.path.pop(0)
     import hlr_jax
 
     choices = [f"{model},{data}" for data in authors._RATES for model in authors._RATES[data]]
-    for config in [hlr.get_config(), cml.get_config("split"), *map(authors.get_config, choices)]:
+    for config in [
+        *(module.get_config() for module in (adacml, cml, hlr, hlrpp, lrml)),
+        cml.get_config("split"),
+        *map(authors.get_config, choices),
+    ]:
         plain = config.to_dict()
         model = dict(plain["model"])
         assert hlr_jax.create_model(model.pop("name"), **model)

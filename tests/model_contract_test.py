@@ -17,6 +17,9 @@ from hlr_jax.training.learners import triplet_learner
 USERS, ITEMS, DIM, HEADS = 7, 11, 6, 5
 
 CASES = {
+    "adacml": ({"max_history": HEADS}, oracles.adacml),
+    "hlrpp-reference": ({"num_memories": 3, "max_history": HEADS, "variant": "reference"}, oracles.hlrpp_reference),
+    "lrml": ({"num_memories": 3}, oracles.lrml),
     "cml": ({}, oracles.cml),
     "hlr": ({"num_memories": 3, "max_history": HEADS}, oracles.hlr),
     "hlr-reference": (

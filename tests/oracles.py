@@ -29,5 +29,42 @@ def hlr(params, user, item, history, *, own_vector=False):
     return -np.sum((p + relation - q) ** 2), relation
 
 
+def lrml(params, user, item, history):
+    """Tay et al. 2018, section 3.3."""
+    p, q = params["user"][user], params["item"][item]
+    weights = softmax(np.array([(p * q) @ key for key in params["keys"]]))
+    relation = sum(w * memory for w, memory in zip(weights, params["memories"], strict=True))
+    return -np.sum((p + relation - q) ** 2), relation
+
+
+def adacml(params, user, item, history):
+    """Zhang et al. 2019: the user moves by the history items that the candidate resembles."""
+    p, q = params["user"][user], params["item"][item]
+    relation = np.zeros_like(p)
+    if history:
+        rows = [params["item"][j] for j in history]
+        weights = softmax(np.array([q @ row for row in rows]))
+        relation = sum(w * row for w, row in zip(weights, rows, strict=True))
+    return -np.sum((p + relation - q) ** 2), relation
+
+
+def hlrpp_reference(params, user, item, history):
+    """The released HLR++: the user attention without the user's vector, the item attention over history + candidate."""
+    p, q = params["user"][user], params["item"][item]
+
+    def latent(joint):
+        attention = softmax(np.array([joint @ key for key in params["keys"]]))
+        return sum(a * memory for a, memory in zip(attention, params["memories"], strict=True))
+
+    def attend(anchor, relations):
+        weights = softmax(np.array([anchor @ r for r in relations]))
+        return sum(w * r for w, r in zip(weights, relations, strict=True))
+
+    rows = [params["item"][j] for j in history]
+    by_user = attend(p, [latent(q * row) for row in rows]) if rows else np.zeros_like(p)
+    by_item = attend(q, [latent(p * row) for row in [*rows, q]])
+    return -np.sum((p + by_user + by_item - q) ** 2), by_user + by_item
+
+
 def float64(params):
     return {name: np.asarray(value, np.float64) for name, value in params.items()}

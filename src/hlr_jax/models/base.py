@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.errors import check_options, pick
+from hlr_jax.kernels.distance import project_to_ball
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 CATALOGUE_TILE = 128  # items whose scores are computed together; best of 64 to 2810 when measured on a CPU
@@ -105,6 +106,26 @@ def create_model(name: str, **options: Any) -> Model:
     return factory(**options)
 
 
-def normal_table(key: jax.Array, rows: int, dim: int) -> jax.Array:
-    """Return a table [rows, dim] of N(0, 1/dim) entries: rows of length about 1, as in the authors' code."""
-    return jax.random.normal(key, (rows, dim)) / jnp.sqrt(dim)
+def tables(embed_dim: int, num_memories: int = 0) -> Callable[[jax.Array, int, int], Params]:
+    """Return the ``init`` of users and items and, if there are some, of keys and memories.
+
+    Entries are N(0, 1/D): rows of length about 1, as in the authors' code.
+    """
+
+    def init(key: jax.Array, num_users: int, num_items: int) -> Params:
+        rows = {"user": num_users, "item": num_items}
+        if num_memories:
+            rows |= {"keys": num_memories, "memories": num_memories}
+        keys = jax.random.split(key, len(rows))
+        scale = 1 / jnp.sqrt(embed_dim)
+        return {
+            name: scale * jax.random.normal(k, (count, embed_dim))
+            for k, (name, count) in zip(keys, rows.items(), strict=True)
+        }
+
+    return init
+
+
+def in_the_ball(*names: str) -> Callable[[Params], Params]:
+    """Return the ``project`` that keeps the rows of these parameters in the unit ball."""
+    return lambda params: params | {name: project_to_ball(params[name]) for name in names}

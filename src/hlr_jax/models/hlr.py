@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.errors import check_range, pick
-from hlr_jax.kernels.distance import project_to_ball, squared_distance
+from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.kernels.memory_attention import catalogue_mixtures, memory_attention
-from hlr_jax.models.base import HISTORY_SAMPLINGS, History, Model, normal_table
+from hlr_jax.models.base import HISTORY_SAMPLINGS, History, Model, in_the_ball, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -39,11 +39,6 @@ def hlr(
     pick(history_sampling, HISTORY_SAMPLINGS, "model.history_sampling")
     pick(variant, ("paper", "reference"), "model.variant")
 
-    def init(key: jax.Array, num_users: int, num_items: int) -> Params:
-        rows = {"user": num_users, "item": num_items, "keys": num_memories, "memories": num_memories}
-        keys = jax.random.split(key, len(rows))
-        return {name: normal_table(k, size, embed_dim) for k, (name, size) in zip(keys, rows.items(), strict=True)}
-
     def attended(user: jax.Array, neighbors: Neighbors) -> Neighbors:
         if variant == "paper":
             return neighbors
@@ -59,14 +54,18 @@ def hlr(
         score = -squared_distance(user + relation, item)
         return PairOutput(score, relation, attention.memory_weights, attention.neighbor_weights)
 
-    def project(params: Params) -> Params:
-        bounded = ("user", "item", "keys", "memories") if project_memories else ("user", "item")
-        return params | {name: project_to_ball(params[name]) for name in bounded}
-
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         memories = params["memories"]
         heads = attended(user, neighbors)
         mixtures = catalogue_mixtures(items, heads.vectors, user, params["keys"], memories, where=heads.mask)
         return -squared_distance(user + mixtures @ memories, items)
 
-    return Model("hlr", init, pair, project, catalogue, History(max_history, history_sampling))
+    bounded = ("user", "item", "keys", "memories") if project_memories else ("user", "item")
+    return Model(
+        "hlr",
+        tables(embed_dim, num_memories),
+        pair,
+        in_the_ball(*bounded),
+        catalogue,
+        History(max_history, history_sampling),
+    )

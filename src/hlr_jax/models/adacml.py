@@ -1,0 +1,45 @@
+"""AdaCML: adaptive user representations from the history (Zhang et al. 2019)."""
+
+import jax
+import jax.numpy as jnp
+
+from hlr_jax.errors import check_range, pick
+from hlr_jax.kernels.distance import squared_distance
+from hlr_jax.models.base import HISTORY_SAMPLINGS, History, Model, in_the_ball, tables
+from hlr_jax.types import Neighbors, PairOutput, Params
+
+
+def adacml(*, embed_dim: int = 100, max_history: int = 50, history_sampling: str = "uniform") -> Model:
+    """Score a pair by -|p_u + r_uv - q_v|^2, where r_uv = sum_j softmax_j(q_v . q_j) q_j over the user's history.
+
+    The authors' released code masks one padding slot wrongly in training; that is not reproduced.
+
+    Args:
+      embed_dim: D.
+      max_history: H, the most items of the user that the attention reads; more are sampled anew at each visit.
+      history_sampling: ``uniform`` or ``inverse_popularity``, both without replacement.
+    """
+    check_range("model", embed_dim=(embed_dim, 1, 65536), max_history=(max_history, 1, 65536))
+    pick(history_sampling, HISTORY_SAMPLINGS, "model.history_sampling")
+
+    def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
+        del params
+        weights = jax.nn.softmax(neighbors.vectors @ item, where=neighbors.mask)
+        relation = weights @ neighbors.vectors
+        memory_weights = jnp.zeros((weights.shape[0], 0), user.dtype)
+        return PairOutput(-squared_distance(user + relation, item), relation, memory_weights, weights)
+
+    def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+        del params
+        # Targets lie along the fastest axis, so that the softmax over few neighbors runs over long rows.
+        weights = jax.nn.softmax(neighbors.vectors @ items.T, axis=0, where=neighbors.mask[:, None])
+        return -squared_distance(user + weights.T @ neighbors.vectors, items)
+
+    return Model(
+        "adacml",
+        tables(embed_dim),
+        pair,
+        in_the_ball("user", "item"),
+        catalogue,
+        History(max_history, history_sampling),
+    )

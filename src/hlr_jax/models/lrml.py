@@ -1,0 +1,42 @@
+"""LRML: latent relational metric learning (Tay et al. 2018)."""
+
+import jax
+import jax.numpy as jnp
+
+from hlr_jax.errors import check_range
+from hlr_jax.kernels.distance import squared_distance
+from hlr_jax.models.base import Model, in_the_ball, tables
+from hlr_jax.types import Neighbors, PairOutput, Params
+
+
+def lrml(*, embed_dim: int = 100, num_memories: int = 20, project_memories: bool = False) -> Model:
+    """Score a pair by -|p_u + r_uv - q_v|^2, with one relation per pair, addressed by p_u * q_v.
+
+    Tay et al. 2018, section 3.3: s = p_u * q_v (eq. 4), weights softmax_n(s . k_n) (eq. 5-6), r_uv = sum_n w_n m_n
+    (eq. 7), distance (eq. 8).
+
+    Args:
+      embed_dim: D.
+      num_memories: N.
+      project_memories: whether the rows of keys and memories stay in the unit ball too.
+    """
+    check_range("model", embed_dim=(embed_dim, 1, 65536), num_memories=(num_memories, 1, 65536))
+
+    def weights(params: Params, user: jax.Array, items: jax.Array) -> jax.Array:
+        # The keys meet the user first, so that a catalogue is one product [T, D] x [D, N].
+        return jax.nn.softmax(items @ (user * params["keys"]).T, axis=-1)
+
+    def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
+        del neighbors
+        memory_weights = weights(params, user, item)
+        relation = memory_weights @ params["memories"]
+        return PairOutput(
+            -squared_distance(user + relation, item), relation, memory_weights[None], jnp.ones((1,), user.dtype)
+        )
+
+    def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+        del neighbors
+        return -squared_distance(user + weights(params, user, items) @ params["memories"], items)
+
+    bounded = ("user", "item", "keys", "memories") if project_memories else ("user", "item")
+    return Model("lrml", tables(embed_dim, num_memories), pair, in_the_ball(*bounded), catalogue)
