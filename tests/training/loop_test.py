@@ -125,14 +125,16 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(terminal):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=80 if terminal else 200, color_system=None)
     with Display("hlr", 4, 1, console=console) as display:
         display.epoch(RECORD)
+        display.epoch(RECORD | {"epoch": 3})
     shown = console.file.getvalue()
     assert ("\x1b[" in shown) == terminal
     if terminal:
-        assert "hlr 2/4" in shown
+        assert "hlr 3/4" in shown
         assert "loss 0.500 valid 0.250 10k/s" in shown
         assert "…" not in shown
     else:
-        assert shown == "hlr epoch 2/4  loss 0.5000  valid loss 0.2500  10,000 triplets/s  6 s left\n"
+        figures = "loss 0.5000  valid loss 0.2500  10,000 triplets/s"
+        assert shown == f"hlr epoch 2/4  {figures}  compiled\nhlr epoch 3/4  {figures}  3 s left\n"
 
 
 def test_a_workdir_of_another_run_is_not_continued(world, tmp_path):

@@ -15,7 +15,7 @@ class Display:
     def __init__(self, label: str, total: int, done: int, *, quiet: bool = False, console: Console | None = None):
         """Start at ``done`` of ``total`` epochs."""
         self._console = console or Console(soft_wrap=True, highlight=False)
-        self._label, self._total, self._quiet = label, total, quiet
+        self._label, self._total, self._quiet, self._shown = label, total, quiet, 0
         self._bar: Progress | None = None
         if self._console.is_terminal and not quiet:
             # Short enough for 80 columns; the lines of other outputs are not.
@@ -41,11 +41,11 @@ class Display:
         if self._bar:
             self._bar.update(self._task, completed=record["epoch"], figures=describe(record, short=True))
         elif not self._quiet:
-            left = record["seconds"] * (self._total - record["epoch"])
-            self._console.print(
-                f"{self._label} epoch {record['epoch']}/{self._total}  {describe(record)}  {left:.0f} s left",
-                markup=False,
-            )
+            # The first epoch's time is mostly compilation and tells nothing of the others.
+            left = f"{record['seconds'] * (self._total - record['epoch']):.0f} s left" if self._shown else "compiled"
+            line = f"{self._label} epoch {record['epoch']}/{self._total}  {describe(record)}  {left}"
+            self._console.print(line, markup=False)
+        self._shown += 1
 
 
 def describe(record: dict[str, Any], *, short: bool = False) -> str:
