@@ -19,7 +19,10 @@ _SHOWN = {
 
 
 def print_metrics(rows: dict[str, dict[str, Any]]) -> None:
-    """Print one row of metrics for each name; all rows have the same K. It fits in 80 columns."""
+    """Print one row of metrics for each name; all rows have the same K. It fits in 80 columns.
+
+    Under a row with cohorts of users stands the standard deviation of each per-user metric over them.
+    """
     if not rows:
         return
     k = next(key for key in next(iter(rows.values())) if key.startswith("ndcg@")).split("@")[1]
@@ -29,4 +32,7 @@ def print_metrics(rows: dict[str, dict[str, Any]]) -> None:
     for system, metrics in rows.items():
         values = [metrics[f"{name}@{k}"] for name in _SHOWN]
         table.add_row(system, *(f"{value:.0f}" if value > 1 else f"{value:.4f}" for value in values))
+        if cohorts := metrics.get("cohorts"):
+            spreads = [cohorts[f"{name}@{k}"]["std"] for name in _SHOWN if f"{name}@{k}" in cohorts]
+            table.add_row("  std, cohorts", *(f"{value:.4f}" for value in spreads))
     Console().print(table)

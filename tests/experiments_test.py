@@ -72,6 +72,7 @@ def test_evaluate_repeats_the_figures_and_takes_other_settings(workdir):
     done = command("evaluate.py", f"--workdir={workdir}", "--k=5", "--num_cohorts=3")
     assert done.returncode == 0, done.stderr
     assert " at 5 " in done.stdout
+    assert done.stdout.count("std, cohorts") == 2
     assert json.loads((workdir / "eval" / "test.json").read_text()) == before
     done = command("evaluate.py", f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
