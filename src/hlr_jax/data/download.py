@@ -61,7 +61,6 @@ def obtain(name: str, *, log: Log = print) -> Files:
     for source in dataset.sources:
         try:
             archive = _fetch_source(source, folder, log)
-            verify(archive, source.sha256)
         except (OSError, subprocess.SubprocessError, http.client.HTTPException) as problem:
             failures.append(f"{source.url}: {problem}")
             log(f"{source.url} can't be reached ({problem})")
@@ -121,9 +120,11 @@ def _fetch_source(source: Source, folder: Path, log: Log) -> Path:
 
     Raises:
       OSError: it can't be had, or what came is not what was published (a portal's page, say); it is removed again.
+      UserError: the archive put there by hand has a wrong checksum.
     """
     archive = folder / _archive_name(source)
     if archive.exists():
+        verify(archive, source.sha256)
         return archive
     _record(archive).unlink(missing_ok=True)  # of an earlier file, which is gone
     if source.url.startswith("wheel:"):

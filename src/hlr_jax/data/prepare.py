@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.download import Files, cache_folder, obtain, remember
-from hlr_jax.data.interactions import SPLITS, Coded, Dataset, Pairs, encode, k_core, select
+from hlr_jax.data.interactions import SPLITS, Coded, Dataset, Pairs, encode, select
+from hlr_jax.data.interactions import k_core as k_core_of
 from hlr_jax.data.planted import PLANTED_PREFIX, planted_dataset
 from hlr_jax.data.readers import read_interactions, resolve_format
 from hlr_jax.data.sources import DATASETS
@@ -114,11 +115,12 @@ def load_dataset(
         dataset = _read_cached(folder, label, protocol_name, fingerprint)
     else:
         rows = _read_rows(source, format, columns, threshold, split)
-        dataset = _prepare(rows, str(source), label, k_core, protocol, split, unknown_users, seed, fingerprint, log)
-        dataset = dataclasses.replace(dataset, protocol=protocol_name)
+        rows = k_core_of(rows, k_core, str(source))
+        parts = assign_splits(rows, split, PROTOCOLS[protocol], seed, str(source))
+        policy = "drop" if split == "time" else unknown_users
+        dataset = _divide(rows, parts, policy, str(source), label, protocol_name, fingerprint, log)
         if titles is not None:
-            layout = "recbole" if source.suffix == ".inter" else format
-            dataset = _with_titles(dataset, read_titles(titles, layout))
+            dataset = _with_titles(dataset, read_titles(titles, format))
         if cache:
             _write_cached(folder, dataset, settings)
     if files is not None:
@@ -143,13 +145,11 @@ def _read_rows(source: Path, format: str, columns: dict[str, str], threshold: fl
     return encode(frame, str(source))
 
 
-def _prepare(
-    rows: Coded, where: str, label: str, core: int, protocol: str, split: str, unknown_users: str, seed: int,
-    fingerprint: str, log: Callable[[str], None],
+def _divide(
+    rows: Coded, parts: np.ndarray, unknown_users: str, where: str, label: str, protocol: str, fingerprint: str,
+    log: Callable[[str], None],
 ) -> Dataset:  # fmt: skip
-    rows = k_core(rows, core, where)
-    parts = assign_splits(rows, split, PROTOCOLS[protocol], seed, where)
-    keep = settle_unknown_users(rows, parts, "drop" if split == "time" else unknown_users, where)
+    keep = settle_unknown_users(rows, parts, unknown_users, where)
     if not keep.all():
         log(f"{where}: {int((~keep).sum()):,} valid and test rows of users without train rows are left out")
         rows, parts = select(rows, keep), parts[keep]

@@ -3,9 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import check_range, pick
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.models.base import HISTORY_SAMPLINGS, History, Model, in_the_ball, tables
+from hlr_jax.models.base import Model, attended_history, in_the_ball, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -19,8 +18,6 @@ def adacml(*, embed_dim: int = 100, max_history: int = 50, history_sampling: str
       max_history: H, the most items of the user that the attention reads; more are sampled anew at each visit.
       history_sampling: ``uniform`` or ``inverse_popularity``, both without replacement.
     """
-    check_range("model", embed_dim=(embed_dim, 1, 65536), max_history=(max_history, 1, 65536))
-    pick(history_sampling, HISTORY_SAMPLINGS, "model.history_sampling")
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         del params
@@ -39,7 +36,7 @@ def adacml(*, embed_dim: int = 100, max_history: int = 50, history_sampling: str
         "adacml",
         tables(embed_dim),
         pair,
-        in_the_ball("user", "item"),
+        in_the_ball(),
         catalogue,
-        History(max_history, history_sampling),
+        attended_history(max_history, history_sampling),
     )

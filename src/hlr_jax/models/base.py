@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import check_options, pick
+from hlr_jax.errors import check_options, check_range, pick
 from hlr_jax.kernels.distance import project_to_ball
 from hlr_jax.types import Neighbors, PairOutput, Params
 
@@ -106,15 +106,31 @@ def create_model(name: str, **options: Any) -> Model:
     return factory(**options)
 
 
-def tables(embed_dim: int, num_memories: int = 0) -> Callable[[jax.Array, int, int], Params]:
-    """Return the ``init`` of users and items and, if there are some, of keys and memories.
+def attended_history(max_history: int, history_sampling: str) -> History:
+    """Return the history that an attention reads.
+
+    Raises:
+      UserError: ``model.max_history`` or ``model.history_sampling`` is out of range.
+    """
+    check_range("model", max_history=(max_history, 1, 65536))
+    return History(max_history, pick(history_sampling, HISTORY_SAMPLINGS, "model.history_sampling"))
+
+
+def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Array, int, int], Params]:
+    """Return the ``init`` of users and items and, for a model that has them, of keys and memories.
 
     Entries are N(0, 1/D): rows of length about 1, as in the authors' code.
+
+    Raises:
+      UserError: ``model.embed_dim`` or ``model.num_memories`` is out of range.
     """
+    check_range("model", embed_dim=(embed_dim, 1, 65536))
+    if num_memories is not None:
+        check_range("model", num_memories=(num_memories, 1, 65536))
 
     def init(key: jax.Array, num_users: int, num_items: int) -> Params:
         rows = {"user": num_users, "item": num_items}
-        if num_memories:
+        if num_memories is not None:
             rows |= {"keys": num_memories, "memories": num_memories}
         keys = jax.random.split(key, len(rows))
         scale = 1 / jnp.sqrt(embed_dim)
@@ -126,6 +142,7 @@ def tables(embed_dim: int, num_memories: int = 0) -> Callable[[jax.Array, int, i
     return init
 
 
-def in_the_ball(*names: str) -> Callable[[Params], Params]:
-    """Return the ``project`` that keeps the rows of these parameters in the unit ball."""
+def in_the_ball(project_memories: bool = False) -> Callable[[Params], Params]:
+    """Return the ``project`` that keeps users and items in the unit ball, and keys and memories too if asked."""
+    names = ("user", "item", "keys", "memories") if project_memories else ("user", "item")
     return lambda params: params | {name: project_to_ball(params[name]) for name in names}

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import check_range
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model, in_the_ball, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
@@ -15,7 +14,6 @@ def cml(*, embed_dim: int = 100) -> Model:
     Args:
       embed_dim: D.
     """
-    check_range("model", embed_dim=(embed_dim, 1, 65536))
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         del params
@@ -31,4 +29,4 @@ def cml(*, embed_dim: int = 100) -> Model:
         del params, neighbors
         return -squared_distance(user, items)
 
-    return Model("cml", tables(embed_dim), pair, in_the_ball("user", "item"), catalogue)
+    return Model("cml", tables(embed_dim), pair, in_the_ball(), catalogue)

@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import check_range, pick
+from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.kernels.memory_attention import catalogue_mixtures, memory_attention
-from hlr_jax.models.base import HISTORY_SAMPLINGS, History, Model, in_the_ball, tables
+from hlr_jax.models.base import Model, attended_history, in_the_ball, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -30,13 +30,6 @@ def hlr(
         as in the released code, so that a user without items still has a relation.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
     """
-    check_range(
-        "model",
-        embed_dim=(embed_dim, 1, 65536),
-        num_memories=(num_memories, 1, 65536),
-        max_history=(max_history, 1, 65536),
-    )
-    pick(history_sampling, HISTORY_SAMPLINGS, "model.history_sampling")
     pick(variant, ("paper", "reference"), "model.variant")
 
     def attended(user: jax.Array, neighbors: Neighbors) -> Neighbors:
@@ -60,12 +53,11 @@ def hlr(
         mixtures = catalogue_mixtures(items, heads.vectors, user, params["keys"], memories, where=heads.mask)
         return -squared_distance(user + mixtures @ memories, items)
 
-    bounded = ("user", "item", "keys", "memories") if project_memories else ("user", "item")
     return Model(
         "hlr",
         tables(embed_dim, num_memories),
         pair,
-        in_the_ball(*bounded),
+        in_the_ball(project_memories),
         catalogue,
-        History(max_history, history_sampling),
+        attended_history(max_history, history_sampling),
     )

@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import check_range, pick
+from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.kernels.memory_attention import catalogue_mixtures, memory_attention
-from hlr_jax.models.base import HISTORY_SAMPLINGS, History, Model, in_the_ball, tables
+from hlr_jax.models.base import Model, attended_history, in_the_ball, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -39,13 +39,6 @@ def hlrpp(
       variant: ``reference``.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
     """
-    check_range(
-        "model",
-        embed_dim=(embed_dim, 1, 65536),
-        num_memories=(num_memories, 1, 65536),
-        max_history=(max_history, 1, 65536),
-    )
-    pick(history_sampling, HISTORY_SAMPLINGS, "model.history_sampling")
     pick(variant, ("reference",), "model.variant")
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
@@ -73,6 +66,5 @@ def hlrpp(
         mixtures = by_user + item_mixtures(params, user, items, neighbors)
         return -squared_distance(user + mixtures @ memories, items)
 
-    bounded = ("user", "item", "keys", "memories") if project_memories else ("user", "item")
-    history = History(max_history, history_sampling)
-    return Model("hlrpp", tables(embed_dim, num_memories), pair, in_the_ball(*bounded), catalogue, history)
+    history = attended_history(max_history, history_sampling)
+    return Model("hlrpp", tables(embed_dim, num_memories), pair, in_the_ball(project_memories), catalogue, history)

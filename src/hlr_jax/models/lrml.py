@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import check_range
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model, in_the_ball, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
@@ -20,7 +19,6 @@ def lrml(*, embed_dim: int = 100, num_memories: int = 20, project_memories: bool
       num_memories: N.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
     """
-    check_range("model", embed_dim=(embed_dim, 1, 65536), num_memories=(num_memories, 1, 65536))
 
     def weights(params: Params, user: jax.Array, items: jax.Array) -> jax.Array:
         # The keys meet the user first, so that a catalogue is one product [T, D] x [D, N].
@@ -38,5 +36,4 @@ def lrml(*, embed_dim: int = 100, num_memories: int = 20, project_memories: bool
         del neighbors
         return -squared_distance(user + weights(params, user, items) @ params["memories"], items)
 
-    bounded = ("user", "item", "keys", "memories") if project_memories else ("user", "item")
-    return Model("lrml", tables(embed_dim, num_memories), pair, in_the_ball(*bounded), catalogue)
+    return Model("lrml", tables(embed_dim, num_memories), pair, in_the_ball(project_memories), catalogue)

@@ -7,7 +7,8 @@ from flax import struct
 
 from hlr_jax.data.interactions import Pairs
 from hlr_jax.data.neighbors import Rows, rows_of
-from hlr_jax.data.sampling import draw_history, draw_negatives, history_bits, inverse_popularity
+from hlr_jax.data.sampling import draw_history, draw_negatives, history_bits
+from hlr_jax.evaluation.ranking import history_weights
 from hlr_jax.losses import Objective
 from hlr_jax.models.base import Model
 from hlr_jax.types import Neighbors, Params
@@ -64,8 +65,7 @@ def validation_triplets(train: Pairs, valid: Pairs, num_users: int, num_items: i
 
 
 def _source(pairs: Pairs, places: np.ndarray, history: Rows, known: Rows, num_items: int, model: Model) -> Triplets:
-    inverse = model.history.size and model.history.sampling == "inverse_popularity"
-    weights = inverse_popularity(history, num_items) if inverse else None
+    weights = history_weights(model, history, num_items)
     user, item, position = (jnp.asarray(array, jnp.int32) for array in (pairs.user, pairs.item, places))
     return Triplets(user, item, position, history, known, weights, num_items)
 
