@@ -25,7 +25,7 @@ from rich.table import Table
 import hlr_jax
 from hlr_jax import Dataset, TrainOptions
 from hlr_jax.errors import pick
-from hlr_jax.evaluation.evaluate import split_of
+from hlr_jax.evaluation.evaluate import known_at
 from hlr_jax.evaluation.ranking import rank
 from hlr_jax.training.learners import triplet_learner
 
@@ -59,7 +59,7 @@ def peak_memory() -> float:
 def bench_train(dataset: Dataset, name: str) -> dict[str, Any]:
     """Time whole epochs: sampling, gradients, Adam and projection in one compiled call."""
     model = hlr_jax.create_model(name, **(HLR_SETTING if name == "hlr" else {}))
-    learner = triplet_learner(dataset, model, TrainOptions(batch_size=1000), 0)
+    learner = triplet_learner(dataset, model, TrainOptions(batch_size=1000), [0])
     state, epoch = learner.init(), 0
 
     def work() -> jax.Array:
@@ -80,9 +80,12 @@ def bench_rank(dataset: Dataset, name: str, users: int = 200) -> dict[str, Any]:
     model = hlr_jax.create_model(name, **(HLR_SETTING if name == "hlr" else {}))
     params = model.init(jax.random.key(0), dataset.num_users, dataset.num_items)
     chosen = np.arange(min(users, dataset.num_users))
-    sizes = {"num_users": dataset.num_users, "num_items": dataset.num_items, "k": 10}
-    _, seen = split_of(dataset, "test")
-    first, steady = timed(lambda: rank(model, params, chosen, seen, **sizes), _REPEATS.value)
+    seen = known_at(dataset, "test")
+
+    def work() -> Any:
+        return rank(model, params, chosen, seen, num_users=dataset.num_users, num_items=dataset.num_items, k=10)
+
+    first, steady = timed(work, _REPEATS.value)
     return {
         "what": "rank", "model": name, "users_per_s": len(chosen) / steady, "ms_per_user": 1e3 * steady / len(chosen),
         "seconds": steady, "compile_seconds": first - steady,

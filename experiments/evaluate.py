@@ -24,9 +24,9 @@ def main() -> None:
     """Run the command."""
     chosen = {"k": _K.value, "num_cohorts": _COHORTS.value, "memory_budget": _BUDGET.value}
     other = {name: value for name, value in chosen.items() if value is not None}
-    parts, params = load_run(_WORKDIR.value, eval_options=other)
-    evaluations = evaluate_run(parts, params, None if other else Path(_WORKDIR.value))
-    print_metrics({f"{parts.model.name}, {split}": found.metrics for split, found in evaluations.items()})
+    run = load_run(_WORKDIR.value, eval_options=other)
+    _, figures = evaluate_run(run.parts, run.params, run.best_epochs, None if other else Path(_WORKDIR.value))
+    print_metrics({f"{run.parts.model.name}, {split}": found for split, found in figures.items()})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What every command line here shares: flags in, one line out when something is wrong."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -46,6 +47,12 @@ def _parse(arguments: list[str]) -> list[str]:
 def _fail(message: str, status: int = USAGE_STATUS) -> None:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(status)
+
+
+def one_device_per_core() -> None:
+    """Make JAX see each core of the CPU as a device, so that several seeds use them all; before any computation."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", cores)
 
 
 def describe_devices() -> str:

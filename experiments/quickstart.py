@@ -36,11 +36,11 @@ def main() -> None:
     popularity = evaluate_ranker(popularity_ranker(dataset, options.k), dataset, "test", options)
     regularisation, ease = evaluate_ease(dataset, EvalOptions(k=options.k))
     rows = {"Popularity": popularity.metrics, "EASE": ease.metrics}
-    rows |= {name.upper(): run.evaluations["test"].metrics for name, run in done.items()}
+    rows |= {name.upper(): run.figures["test"] for name, run in done.items()}
     print()
     print_metrics(rows)
     print(f"Test items of {ease.metrics['users']} users, all {dataset.num_items} items ranked, seen ones left out;")
-    print(f"protocol {dataset.protocol}; chosen on validation: EASE's lambda {regularisation:g},", end=" ")
+    print(f"protocol {dataset.protocol.name}; chosen on validation: EASE's lambda {regularisation:g},", end=" ")
     print(f"epochs {_best_epochs(done)}.\n")
     show_recommendations(done["hlr"], dataset)
     command = ".venv/bin/python experiments"
@@ -55,14 +55,14 @@ def main() -> None:
 
 def _best_epochs(done: dict[str, Trained]) -> str:
     return ", ".join(
-        f"{name.upper()} {run.fit.best_epoch} of {run.parts.train.num_epochs}" for name, run in done.items()
+        f"{name.upper()} {run.fits[0].best_epoch} of {run.parts.train.num_epochs}" for name, run in done.items()
     )
 
 
 def show_recommendations(trained: Trained, dataset: Dataset, count: int = 5) -> None:
     """Print recommendations for the user with the median number of interactions, with what drove each of them."""
-    model, params, seed = trained.parts.model, trained.fit.params, trained.parts.seed
-    degrees = trained.evaluations["test"].per_user.sort("relevant", "user")
+    model, params, seed = trained.parts.model, trained.fits[0].params, trained.parts.seed
+    degrees = trained.evaluations["test"][0].per_user.sort("relevant", "user")
     user = degrees["user"][len(degrees) // 2]
     best = hlr_jax.recommend(model, params, dataset, [user], k=count, seed=seed)
     reasons = hlr_jax.explain(model, params, dataset, user, best["item"].to_list(), seed=seed)

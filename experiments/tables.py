@@ -21,7 +21,8 @@ _SHOWN = {
 def print_metrics(rows: dict[str, dict[str, Any]]) -> None:
     """Print one row of metrics for each name; all rows have the same K. It fits in 80 columns.
 
-    Under a row with cohorts of users stands the standard deviation of each per-user metric over them.
+    Under a row of several seeds stands the standard deviation of each metric over them; under one with cohorts of
+    users, that over the cohorts of its first seed.
     """
     if not rows:
         return
@@ -32,7 +33,10 @@ def print_metrics(rows: dict[str, dict[str, Any]]) -> None:
     for system, metrics in rows.items():
         values = [metrics[f"{name}@{k}"] for name in _SHOWN]
         table.add_row(system, *(f"{value:.0f}" if value > 1 else f"{value:.4f}" for value in values))
-        if cohorts := metrics.get("cohorts"):
+        if std := metrics.get("std"):
+            spreads = [std[f"{name}@{k}"] for name in _SHOWN]
+            table.add_row("  std, seeds", *(f"{value:.0f}" if value > 1 else f"{value:.4f}" for value in spreads))
+        if cohorts := metrics.get("seeds", [{}])[0].get("cohorts"):
             spreads = [cohorts[f"{name}@{k}"]["std"] for name in _SHOWN if f"{name}@{k}" in cohorts]
             table.add_row("  std, cohorts", *(f"{value:.4f}" for value in spreads))
     Console().print(table)

@@ -2,11 +2,12 @@
 
 python experiments/train.py --config=experiments/configs/hlr.py:ml-100k --workdir=runs/hlr [--config.train.margin=0.5]
 
-The same command on an existing workdir continues it.
+The same command on an existing workdir continues it. --config.train.num_seeds=3 trains three seeds at once, from
+--config.seed on, and shows their means and standard deviations.
 """
 
 from absl import flags
-from launch import describe_devices, launch, plain
+from launch import describe_devices, launch, one_device_per_core, plain
 from ml_collections import config_flags
 from tables import print_metrics
 
@@ -20,11 +21,15 @@ flags.mark_flag_as_required("config")
 
 def main() -> None:
     """Run the command."""
+    config = plain(_CONFIG.value)
+    if config["train"]["num_seeds"] != 1:
+        one_device_per_core()
     print(f"devices: {describe_devices()}", flush=True)
-    done = run(plain(_CONFIG.value), _WORKDIR.value, quiet=_QUIET.value)
+    done = run(config, _WORKDIR.value, quiet=_QUIET.value)
     name = done.parts.model.name
-    print_metrics({f"{name}, {split}": found.metrics for split, found in done.evaluations.items()})
-    print(f"best epoch {done.fit.best_epoch}; everything is in {_WORKDIR.value}")
+    print_metrics({f"{name}, {split}": figures for split, figures in done.figures.items()})
+    epochs = ", ".join(str(fit.best_epoch) for fit in done.fits)
+    print(f"best epoch {epochs}; everything is in {_WORKDIR.value}")
 
 
 if __name__ == "__main__":

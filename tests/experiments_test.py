@@ -118,13 +118,19 @@ def test_evaluate_without_a_run(tmp_path):
     assert (done.returncode, "is no workdir" in done.stderr) == (2, True)
 
 
-def test_repeat_summarises_seeds(tmp_path):
-    done = command("repeat.py", CONFIG, f"--workdir={tmp_path}", "--seeds=1,2", *SMALL)
+def test_several_seeds_are_summarised_and_each_is_kept(tmp_path):
+    done = command("train.py", CONFIG, f"--workdir={tmp_path}", *SMALL, "--config.seed=1", "--config.train.num_seeds=2")
     assert done.returncode == 0, done.stderr
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    runs = [json.loads((tmp_path / f"seed-{s}" / "eval" / "test.json").read_text())["ndcg@10"] for s in (1, 2)]
-    assert summary["mean"]["ndcg@10"] == pytest.approx(sum(runs) / 2)
-    assert summary["std"]["ndcg@10"] == pytest.approx(abs(runs[0] - runs[1]) / 2**0.5)
+    assert done.stdout.count("std, seeds") == 2
+    figures = json.loads((tmp_path / "eval" / "test.json").read_text())
+    runs = [run["ndcg@10"] for run in figures["seeds"]]
+    assert [run["seed"] for run in figures["seeds"]] == [1, 2]
+    assert figures["ndcg@10"] == pytest.approx(sum(runs) / 2)
+    assert figures["std"]["ndcg@10"] == pytest.approx(abs(runs[0] - runs[1]) / 2**0.5)
+    per_user = pl.read_parquet(tmp_path / "eval" / "per_user.parquet")
+    means = per_user.group_by("seed", maintain_order=True).agg(pl.col("ndcg").mean())
+    assert means.rows() == [(1, pytest.approx(runs[0])), (2, pytest.approx(runs[1]))]
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
 
 
 def test_every_config_file_loads():

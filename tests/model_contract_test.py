@@ -10,15 +10,21 @@ import pytest
 
 import hlr_jax
 from hlr_jax import TrainOptions
-from hlr_jax.models.base import apply, score_catalogue
+from hlr_jax.models.base import score_catalogue
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.learners import triplet_learner
+from hlr_jax.types import Neighbors, Padded
 
-USERS, ITEMS, DIM, HEADS = 7, 11, 6, 5
+USERS, ITEMS, DIM, HEADS, AUDIENCE = 7, 11, 6, 5, 4
 
 CASES = {
     "adacml": ({"max_history": HEADS}, oracles.adacml),
     "hlrpp-reference": ({"num_memories": 3, "max_history": HEADS, "variant": "reference"}, oracles.hlrpp_reference),
+    "hlrpp-paper": (
+        {"num_memories": 3, "max_history": HEADS, "max_audience": AUDIENCE, "variant": "paper"},
+        oracles.hlrpp_paper,
+    ),
+    "transcf": ({}, oracles.transcf),
     "lrml": ({"num_memories": 3}, oracles.lrml),
     "cml": ({}, oracles.cml),
     "hlr": ({"num_memories": 3, "max_history": HEADS}, oracles.hlr),
@@ -38,12 +44,31 @@ def parameters(model, scale=1.5):
     return jax.tree.map(lambda array: scale * array, model.init(jax.random.key(3), USERS, ITEMS))
 
 
-def history(model, items):
-    width = model.history.size
-    items = items[:width]
-    padded = np.full(width, 9, np.int32)
-    padded[: len(items)] = items
-    return jnp.asarray(padded), jnp.arange(width) < len(items)
+def pad(neighborhood, ids):
+    """Ids and mask of neighbors, padded to what the model reads; its padding is a real row that must not matter."""
+    width = neighborhood.size if neighborhood.sampling != "mean" else 8
+    ids = ids[:width]
+    padded = np.full(width, 5, np.int32)
+    padded[: len(ids)] = ids
+    return jnp.asarray(padded), jnp.arange(width) < len(ids)
+
+
+def vectors_of(table, neighborhood, ids, mask):
+    if neighborhood.sampling == "mean":
+        mean = jnp.sum(table[ids] * mask[:, None], axis=0) / jnp.maximum(mask.sum(), 1)
+        return Padded(mean[None], mask.any()[None])
+    return Padded(table[ids], mask)
+
+
+def near(model, params, items, users):
+    """The neighbors of a pair from padded ids: as ``apply`` looks them up."""
+    return Neighbors(
+        vectors_of(params["item"], model.history, *items), vectors_of(params["user"], model.audience, *users)
+    )
+
+
+def apply(model, params, user, item, items, users):
+    return model.pair(params, params["user"][user], params["item"][item], near(model, params, items, users))
 
 
 def test_every_model_has_a_case():
@@ -51,23 +76,23 @@ def test_every_model_has_a_case():
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("items", [[], [4], [2, 8, 0], [1, 2, 3, 4, 5]])
-def test_score_and_relation_match_the_oracle(case, items):
+@pytest.mark.parametrize(("items", "users"), [([], []), ([4], [0]), ([2, 8, 0], []), ([1, 2, 3, 4, 5], [6, 1, 3])])
+def test_score_and_relation_match_the_oracle(case, items, users):
     model = make(case)
     params = parameters(model)
-    ids, mask = history(model, items)
-    output = apply(model, params, jnp.int32(2), jnp.int32(6), ids, mask)
-    score, relation = CASES[case][1](oracles.float64(params), 2, 6, items)
+    output = apply(model, params, 2, 6, pad(model.history, items), pad(model.audience, users))
+    score, relation = CASES[case][1](oracles.float64(params), 2, 6, items, users)
     np.testing.assert_allclose(output.score, score, rtol=2e-5)
     np.testing.assert_allclose(output.relation, relation, rtol=2e-4, atol=2e-6)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_jit_equals_eager_and_order_of_history_is_irrelevant(case):
+def test_jit_equals_eager_and_order_of_neighbors_is_irrelevant(case):
     model = make(case)
     params = parameters(model)
-    eager = apply(model, params, jnp.int32(1), jnp.int32(3), *history(model, [0, 5, 7]))
-    jitted = jax.jit(partial(apply, model))(params, 1, 3, *history(model, [7, 0, 5]))
+    eager = apply(model, params, 1, 3, pad(model.history, [0, 5, 7]), pad(model.audience, [4, 6]))
+    again = pad(model.history, [7, 0, 5]), pad(model.audience, [6, 4])
+    jitted = jax.jit(partial(apply, model))(params, 1, 3, *again)
     np.testing.assert_allclose(eager.score, jitted.score, rtol=1e-5)
     np.testing.assert_allclose(eager.relation, jitted.relation, rtol=1e-4, atol=1e-6)
 
@@ -76,18 +101,18 @@ def test_jit_equals_eager_and_order_of_history_is_irrelevant(case):
 def test_padding_is_inert(case):
     model = make(case)
     params = parameters(model)
-    ids, mask = history(model, [3, 1])
-    other = jnp.where(mask, ids, 0)
-    gradient = jax.grad(lambda params, ids: apply(model, params, 2, 4, ids, mask).score)
-    for one, two in zip(*(jax.tree.leaves(gradient(params, x)) for x in (ids, other)), strict=True):
+    pads = pad(model.history, [3, 1]), pad(model.audience, [0])
+    others = tuple((jnp.where(mask, ids, 0), mask) for ids, mask in pads)
+    gradient = jax.grad(lambda params, pads: apply(model, params, 2, 4, *pads).score)
+    for one, two in zip(*(jax.tree.leaves(gradient(params, x)) for x in (pads, others)), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_gradients_are_finite_without_any_history(case):
+def test_gradients_are_finite_without_any_neighbors(case):
     model = make(case)
-    ids, mask = history(model, [])
-    gradient = jax.grad(lambda params: apply(model, params, 2, 4, ids, mask).score)(parameters(model))
+    nobody = pad(model.history, []), pad(model.audience, [])
+    gradient = jax.grad(lambda params: apply(model, params, 2, 4, *nobody).score)(parameters(model))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
@@ -97,9 +122,12 @@ def test_gradients_are_finite_without_any_history(case):
 def test_catalogue_equals_pairs(case, items, tile):
     model = make(case)
     params = parameters(model)
-    ids, mask = history(model, items)
-    scores = score_catalogue(model, params, jnp.int32(2), ids, mask, tile=tile)
-    pairs = [apply(model, params, 2, item, ids, mask).score for item in range(ITEMS)]
+    history = pad(model.history, items)
+    audiences = [pad(model.audience, [(item + 1) % USERS, 3][: item % 3]) for item in range(ITEMS)]
+    everyone = [near(model, params, history, users) for users in audiences]
+    stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *(one.users for one in everyone))
+    scores = score_catalogue(model, params, params["user"][2], everyone[0].items, stacked, tile=tile)
+    pairs = [apply(model, params, 2, item, history, users).score for item, users in enumerate(audiences)]
     np.testing.assert_allclose(scores, pairs, rtol=2e-5)
 
 
@@ -118,14 +146,14 @@ def test_training_lowers_the_loss_in_one_compilation_and_sharding_changes_nothin
     options = TrainOptions(num_epochs=2, batch_size=64, learning_rate=0.02, num_negatives=2)
     losses = {}
     for name, mesh in (("single", None), ("sharded", create_mesh(data=2, model=2))):
-        learner = triplet_learner(world, model, options, 5, mesh)
+        learner = triplet_learner(world, model, options, [5], mesh)
         learned, values = learner.init(), []
         for epoch in (1, 2):
             learned, loss = learner.run_epoch(learned, epoch)
-            values.append(float(loss))
-        losses[name] = [*values, float(learner.valid_loss(learned.params))]
+            values.append(float(loss[0]))
+        losses[name] = [*values, float(learner.valid_loss(learned.params)[0])]
     assert losses["single"][1] < losses["single"][0]
     np.testing.assert_allclose(losses["single"], losses["sharded"], rtol=2e-4)
     spec = learned.params["item"].sharding.spec
-    assert spec[0] == "model"
+    assert spec[1] == "model"
     assert {leaf.sharding.spec for leaf in (learned.optimizer.mu["item"], learned.optimizer.nu["user"])} == {spec}

@@ -64,5 +64,5 @@ def test_unknown_ids_and_models_without_reasons(trained):
         hlr_jax.recommend(*trained, ["u3", "u99"])
     with pytest.raises(UserError, match='1 of 1 items are unknown, such as "i99"'):
         hlr_jax.explain(*trained, "u3", ["i99"])
-    with pytest.raises(UserError, match="model cml reads no history"):
+    with pytest.raises(UserError, match="model cml attends over no history"):
         hlr_jax.explain(hlr_jax.create_model("cml"), params, dataset, "u3", [])

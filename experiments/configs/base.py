@@ -43,10 +43,11 @@ def base_config(data: str) -> ConfigDict:
             "objective": "hinge_hardest",
             "patience": 0,
             "microbatch": 0,
+            "num_seeds": 1,
             "checkpoint_every": 1,
         }
     )
-    config.eval = ConfigDict({"k": 10, "select_by": "loss", "memory_budget": 512, "num_cohorts": 1})
+    config.eval = ConfigDict({"k": 10, "select_by": "loss", "select_users": 0, "memory_budget": 512, "num_cohorts": 1})
     config.mesh = ConfigDict({"data": 1, "model": 1})
     config.seed = 0
     return config

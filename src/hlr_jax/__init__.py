@@ -6,10 +6,10 @@ from hlr_jax.data.prepare import load_dataset
 from hlr_jax.errors import UserError
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.experiment import load_run, run
+from hlr_jax.experiment import Loaded, Trained, load_run, run
 from hlr_jax.models.base import Model, create_model, model_names
 from hlr_jax.recommend import explain, recommend
-from hlr_jax.training.loop import FitResult, fit
+from hlr_jax.training.loop import FitResult, fit, fit_seeds
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Neighbors, PairOutput, Params
 
@@ -18,17 +18,20 @@ __all__ = [
     "EvalOptions",
     "Evaluation",
     "FitResult",
+    "Loaded",
     "Model",
     "Neighbors",
     "PairOutput",
     "Params",
     "PlantedWorld",
     "TrainOptions",
+    "Trained",
     "UserError",
     "create_model",
     "evaluate",
     "explain",
     "fit",
+    "fit_seeds",
     "load_dataset",
     "load_run",
     "model_names",

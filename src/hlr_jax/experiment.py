@@ -9,12 +9,12 @@ from jax.sharding import Mesh
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.prepare import load_dataset
 from hlr_jax.errors import UserError, check_options, check_seed, pick
-from hlr_jax.evaluation.evaluate import Evaluation, evaluate
+from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, over_runs
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.models.base import Model, create_model
-from hlr_jax.sharding import create_mesh
+from hlr_jax.sharding import create_mesh, split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
-from hlr_jax.training.loop import FitResult, fit, run_identity
+from hlr_jax.training.loop import FitResult, fit_seeds, run_identity
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
 from hlr_jax.workdir import claim, read_config, record_environment, write_evaluation
@@ -34,11 +34,19 @@ class Parts(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A run that is done: its parts, its training and its figures (without those of a split that is empty)."""
+    """A run that is done.
+
+    Attributes:
+      parts: what it was made of.
+      fits: the training of each seed.
+      evaluations: of each split that isn't empty, each seed's.
+      figures: of each split that isn't empty, over seeds: what ``eval/SPLIT.json`` holds.
+    """
 
     parts: Parts
-    fit: FitResult
-    evaluations: dict[str, Evaluation]
+    fits: list[FitResult]
+    evaluations: dict[str, list[Evaluation]]
+    figures: dict[str, dict[str, Any]]
 
 
 def build(config: dict[str, Any], log: Callable[[str], None] = print) -> Parts:
@@ -80,7 +88,7 @@ def run(
     parts = build(config, log)
     claim(folder, config)
     record_environment(folder, parts.dataset)
-    result = fit(
+    fits = fit_seeds(
         parts.dataset,
         parts.model,
         parts.train,
@@ -90,27 +98,45 @@ def run(
         mesh=parts.mesh,
         quiet=quiet,
     )
-    if result.stopped:
-        log(f"training stopped: {result.stopped}")
-    return Trained(parts, result, evaluate_run(parts, result.params, folder))
+    for fit in fits:
+        if fit.stopped:
+            log(f"training stopped: {fit.stopped}" if len(fits) == 1 else f"seed {fit.seed} stopped: {fit.stopped}")
+    evaluations, figures = evaluate_run(parts, [fit.params for fit in fits], [fit.best_epoch for fit in fits], folder)
+    return Trained(parts, fits, evaluations, figures)
 
 
-def evaluate_run(parts: Parts, params: Params, folder: Path | None) -> dict[str, Evaluation]:
-    """Evaluate on the splits that have interactions, and write ``eval/`` in ``folder``, if one is given."""
-    evaluations = {}
+def evaluate_run(
+    parts: Parts, params: list[Params], best_epochs: list[int], folder: Path | None
+) -> tuple[dict[str, list[Evaluation]], dict[str, dict[str, Any]]]:
+    """Evaluate each seed's parameters on the splits that have interactions, and write ``eval/`` in ``folder`` if given.
+
+    Returns:
+      The evaluations and the figures of ``Trained``.
+    """
+    seeds = range(parts.seed, parts.seed + len(params))
+    evaluations, figures = {}, {}
     for split in ("valid", "test"):
-        if len(getattr(parts.dataset, split).user):
-            found = evaluate(parts.model, params, parts.dataset, split=split, options=parts.eval, seed=parts.seed)
-            if folder is not None:
-                write_evaluation(folder, found)
-            evaluations[split] = found
-    return evaluations
+        if not len(getattr(parts.dataset, split).user):
+            continue
+        found = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, parts.seed)
+        evaluations[split], figures[split] = found, over_runs(found, list(seeds), best_epochs)
+        if folder is not None:
+            write_evaluation(folder, found, figures[split])
+    return evaluations, figures
+
+
+class Loaded(NamedTuple):
+    """A trained run from its workdir: its parts, and for each seed the parameters of its best epoch."""
+
+    parts: Parts
+    params: list[Params]
+    best_epochs: list[int]
 
 
 def load_run(
     workdir: str | Path, *, eval_options: dict[str, Any] | None = None, log: Callable[[str], None] = print
-) -> tuple[Parts, Params]:
-    """Return the parts of a trained run and its best parameters, from its workdir.
+) -> Loaded:
+    """Return a trained run from its workdir.
 
     Args:
       workdir: of a run with a checkpoint.
@@ -130,6 +156,7 @@ def load_run(
     record_environment(folder, parts.dataset)
     checkpoints = Checkpoints(folder / "checkpoints", run_identity(parts.dataset, parts.model, parts.train, parts.seed))
     try:
-        return parts, checkpoints.restore_best()
+        params, best_epochs = checkpoints.restore_best()
     finally:
         checkpoints.close()
+    return Loaded(parts, split_seeds(params), best_epochs)

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.interactions import Dataset, Pairs
-from hlr_jax.data.neighbors import rows_of
+from hlr_jax.data.neighborhoods import look_up
 from hlr_jax.errors import UserError, check_range
-from hlr_jax.evaluation.ranking import history_weights, rank, user_history
-from hlr_jax.models.base import Model, apply
-from hlr_jax.types import Params
+from hlr_jax.evaluation.ranking import audiences, drawn_for_ranking, rank, sides_of
+from hlr_jax.models.base import Model
+from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
 
 def known_interactions(dataset: Dataset) -> Pairs:
@@ -99,23 +99,33 @@ def explain(
     Returns:
       A frame of ``item``, ``title``, ``neighbor`` (an item of the history), ``neighbor_title``, ``neighbor_weight``
       (alpha; its sum over an item's neighbors is 1, less what the user's own vector takes in the variant
-      ``reference``), ``memory`` (the key that this neighbor and the item address most) and ``memory_weight``;
-      for each item the largest weight first.
+      ``reference``), ``memory`` (the key that this neighbor and the item address most) and ``memory_weight``, both
+      null for a model without memories; for each item the largest weight first.
 
     Raises:
       UserError: an unknown id, or a model without history.
     """
-    if not model.history.size:
-        raise UserError(f"model {model.name} reads no history, so it gives no reasons")
+    if not model.history.size or model.history.sampling == "mean":
+        raise UserError(f"model {model.name} attends over no history, so it gives no reasons")
     code = jnp.asarray(codes_of(dataset.user_ids, [user], "users")[0])
-    rows = rows_of(known_interactions(dataset), dataset.num_users)
-    weights = history_weights(model, rows, dataset.num_items)
-    history, mask = user_history(jax.random.key(seed), rows, code, model, weights)
     targets = jnp.asarray(codes_of(dataset.item_ids, items, "items"), jnp.int32)
-    output = jax.jit(jax.vmap(partial(apply, model, params), (None, 0, None, None)))(code, targets, history, mask)
-    real = np.flatnonzero(np.asarray(mask))
-    neighbors = np.asarray(history)[real]
-    alpha, memory = np.asarray(output.neighbor_weights)[:, real], np.asarray(output.memory_weights)[:, real]
+    sides = sides_of(model, known_interactions(dataset), dataset.num_users, dataset.num_items)
+    key = jax.random.key(seed)
+    drawn = drawn_for_ranking(key, sides.history, code)
+    history = look_up(params["item"], drawn)
+    audience = audiences(key, params, sides.audience, dataset.num_items)
+    near = jax.tree.map(lambda array: array[targets], audience)
+
+    @jax.jit
+    @partial(jax.vmap, in_axes=(0, 0))
+    def explained(item: jax.Array, users: Padded) -> PairOutput:
+        return model.pair(params, params["user"][code], params["item"][item], Neighbors(history, users))
+
+    output = explained(targets, near)
+    real = np.flatnonzero(np.asarray(drawn.mask))
+    neighbors = np.asarray(drawn.ids)[real]
+    alpha, weights = np.asarray(output.neighbor_weights)[:, real], np.asarray(output.memory_weights)[:, real]
+    memory = weights.argmax(axis=-1).ravel() if weights.shape[-1] else None
     count = len(real)
     frame = pl.DataFrame(
         {
@@ -125,8 +135,8 @@ def explain(
             "neighbor": dataset.item_ids.gather(np.tile(neighbors, len(items))),
             "neighbor_title": [dataset.title(int(item)) for item in np.tile(neighbors, len(items))],
             "neighbor_weight": alpha.ravel(),
-            "memory": memory.argmax(axis=-1).ravel(),
-            "memory_weight": memory.max(axis=-1).ravel(),
+            "memory": pl.Series(memory, dtype=pl.Int64) if memory is not None else pl.lit(None, pl.Int64),
+            "memory_weight": weights.max(axis=-1).ravel() if memory is not None else pl.lit(None, pl.Float32),
         }
     )
     return frame.sort(["order", "neighbor_weight"], descending=[False, True], maintain_order=True).drop("order")

@@ -37,6 +37,23 @@ def create_mesh(data: int = 1, model: int = 1) -> Mesh | None:
     )
 
 
+def seed_mesh(count: int) -> Mesh:
+    """Return a mesh with one axis ``seed``, of as many devices as can each take one of ``count`` seeds."""
+    used = min(count, jax.device_count())
+    return jax.make_mesh((used,), ("seed",), (AxisType.Auto,), devices=jax.devices()[:used])
+
+
+def split_seeds(params: Params) -> list[Params]:
+    """Return each seed's parameters of parameters [S, ...]; from devices that divide the seeds, each on one of them."""
+    leaf = next(iter(params.values()))
+    by_seed = isinstance(leaf.sharding, NamedSharding) and leaf.sharding.mesh.axis_names == ("seed",)
+    split = [{name: array[index] for name, array in params.items()} for index in range(leaf.shape[0])]
+    devices = jax.devices()
+    if not by_seed:
+        return split
+    return [jax.device_put(one, devices[index % len(devices)]) for index, one in enumerate(split)]
+
+
 def padded_size(count: int, multiple: int) -> int:
     """Return the least multiple of ``multiple`` that is at least ``count``."""
     return -(-count // multiple) * multiple
@@ -57,15 +74,15 @@ def pad_rows(params: Params, mesh: Mesh | None) -> Params:
 
 
 def _sharding(path: tuple, leaf: Any, mesh: Mesh) -> NamedSharding:
-    """Return where a leaf lies, by the name of the parameter that it is, or is a moment of."""
+    """Return where a leaf [S, rows, D] lies, by the name of the parameter that it is, or is a moment of."""
     names = [entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey)]
-    if names and names[-1] in LOGICAL_AXES and leaf.ndim:
-        return NamedSharding(mesh, PartitionSpec(LOGICAL_AXES[names[-1]]))
+    if names and names[-1] in LOGICAL_AXES and leaf.ndim > 1:
+        return NamedSharding(mesh, PartitionSpec(None, LOGICAL_AXES[names[-1]]))
     return NamedSharding(mesh, PartitionSpec())
 
 
 def shardings(tree: T, mesh: Mesh) -> T:
-    """Return the sharding of every leaf of parameters or of an optimiser's state."""
+    """Return the sharding of every leaf of parameters or of an optimiser's state, S seeds of them."""
     return jax.tree_util.tree_map_with_path(lambda path, leaf: _sharding(path, leaf, mesh), tree)
 
 

@@ -7,7 +7,8 @@ Letters of shapes, everywhere in this package:
 | U, I | users, items | |
 | D | dimension of the metric space | ``embed_dim`` |
 | N | keys, and as many memories | ``num_memories`` |
-| H | neighbors of a pair: the user's history, padded | ``max_history`` |
+| H | items of the user that a pair sees: its history, padded | ``max_history`` |
+| A | users of the item that a pair sees: its audience, padded | ``max_audience`` |
 | B | triplets in a batch | ``batch_size`` |
 | n | negatives of a triplet | ``num_negatives`` |
 | K | recommendations per user | ``k`` |
@@ -23,21 +24,52 @@ Symbols of the paper and their names here:
 | alpha | ``neighbor_weights`` | [H] |
 """
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 Params: TypeAlias = dict[str, jax.Array]
 """Arrays by name: always ``user`` [U, D] and ``item`` [I, D], and what the model shares (``keys``, ``memories``)."""
 
 
+NEIGHBOR_SAMPLINGS = ("uniform", "inverse_popularity", "mean")
+
+
+class Neighborhood(NamedTuple):
+    """Which neighbors a model reads on one side of a pair.
+
+    Attributes:
+      size: the most of them; 0: none.
+      sampling: ``uniform`` and ``inverse_popularity`` draw up to ``size`` without replacement, anew at each visit.
+        ``mean`` is one vector, the mean over all of them, through which no gradient flows.
+      refresh: training steps between two computations of the means.
+    """
+
+    size: int = 0
+    sampling: str = "uniform"
+    refresh: int = 1
+
+
 @struct.dataclass
-class Neighbors:
-    """The padded neighbors of one user-item pair: ``vectors`` [H, D] and ``mask`` [H], true where one is real."""
+class Padded:
+    """Vectors of neighbors, padded: ``vectors`` [H, D] and ``mask`` [H], true where one is real."""
 
     vectors: jax.Array
     mask: jax.Array
+
+    def joined(self, vector: jax.Array) -> "Padded":
+        """Return the same neighbors and one more [D]."""
+        return Padded(jnp.concatenate([self.vectors, vector[None]]), jnp.append(self.mask, True))
+
+
+@struct.dataclass
+class Neighbors:
+    """The neighbors of one pair: ``items`` of the user ([H, D], its history), ``users`` of the item ([A, D])."""
+
+    items: Padded
+    users: Padded
 
 
 @struct.dataclass

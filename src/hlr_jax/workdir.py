@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import polars as pl
 
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.errors import UserError
@@ -85,16 +86,20 @@ def record_environment(folder: Path, dataset: Dataset) -> None:
         "packages": {name: version(name) for name in _PACKAGES},
         "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
         "data": dataset.fingerprint,
-        "protocol": dataset.protocol,
+        "protocol": dataset.protocol._asdict() | {"hash": dataset.protocol.hash},
         "summary": dataset.summary(),
     }
     write_json(path, environment)
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
-    """Write ``eval/SPLIT.json`` and, for test, ``eval/per_user.parquet``."""
-    split = evaluation.metrics["split"]
+def write_evaluation(folder: Path, evaluations: list[Evaluation], figures: dict[str, Any]) -> None:
+    """Write the figures over seeds to ``eval/SPLIT.json`` and, for test, ``eval/per_user.parquet`` of all seeds."""
+    split = figures["split"]
     if split == "test":
+        frames = [
+            found.per_user.insert_column(0, pl.lit(run["seed"]).alias("seed"))
+            for found, run in zip(evaluations, figures["seeds"], strict=True)
+        ]
         with atomic_file(folder / "eval" / "per_user.parquet") as temporary:
-            evaluation.per_user.write_parquet(temporary)
-    write_json(folder / "eval" / f"{split}.json", evaluation.metrics)
+            pl.concat(frames).write_parquet(temporary)
+    write_json(folder / "eval" / f"{split}.json", figures)

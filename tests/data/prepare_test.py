@@ -4,8 +4,9 @@ import pytest
 
 import hlr_jax
 from hlr_jax.data.interactions import Coded, encode, k_core
-from hlr_jax.data.splits import PROTOCOLS, assign_splits
+from hlr_jax.data.splits import assign_splits, split_counts
 from hlr_jax.errors import UserError
+from hlr_jax.protocols import PROTOCOLS
 
 
 def quiet(**options):
@@ -51,7 +52,7 @@ def test_splits_divide_what_passes_the_threshold(own_file, split, protocol):
     assert users["valid"] | users["test"] <= users["train"]
     share = sum(s == "test" for *_, s in found) / len(found)
     if split in ("random", "per-user"):
-        assert share == pytest.approx(PROTOCOLS[protocol].test, abs=0.03)
+        assert share == pytest.approx(PROTOCOLS[protocol].test_size, abs=0.03)
     times = dict(zip(kept.select("user", "item").rows(), kept["timestamp"], strict=True))
     if split == "time":
         assert max(times[u, i] for u, i, s in found if s == "train") < min(
@@ -64,8 +65,8 @@ def test_splits_divide_what_passes_the_threshold(own_file, split, protocol):
 
 
 def test_protocol_sizes():
-    assert PROTOCOLS["paper"].counts(1000) == (100, 100)
-    assert PROTOCOLS["reference"].counts(52764) == (10553, 4222)  # the authors' own sizes on MovieLens-100K
+    assert split_counts(1000, PROTOCOLS["paper"]) == (100, 100)
+    assert split_counts(52764, PROTOCOLS["reference"]) == (10553, 4222)  # the authors' own sizes on MovieLens-100K
 
 
 def test_rows_may_come_in_any_order_and_twice(own_file, tmp_path):

@@ -1,11 +1,12 @@
 import jax
 import numpy as np
+import oracles
 import polars as pl
 import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions
-from hlr_jax.evaluation.evaluate import evaluate, split_of
+from hlr_jax.evaluation.evaluate import evaluate, known_at
 from hlr_jax.evaluation.ranking import rank
 from hlr_jax.evaluation.yardsticks import ease_weights, evaluate_ease, popularity_ranker
 
@@ -17,7 +18,7 @@ def trained(world):
 
 
 def ranked(trained, world, users, memory_budget=64):
-    _, seen = split_of(world, "test")
+    seen = known_at(world, "test")
     return rank(
         *trained, users, seen, num_users=world.num_users, num_items=world.num_items, k=10, memory_budget=memory_budget
     )
@@ -32,15 +33,17 @@ def test_tiles_and_company_are_irrelevant(trained, world, monkeypatch):
 
 
 def test_seen_items_are_left_out_and_the_best_of_the_rest_come_in_order(trained, world):
-    from hlr_jax.data.neighbors import rows_of
-    from hlr_jax.evaluation.ranking import user_history
-    from hlr_jax.models.base import apply
+    from hlr_jax.evaluation.ranking import drawn_for_ranking, sides_of
 
     model, params = trained
-    _, seen = split_of(world, "test")
+    seen = known_at(world, "test")
     found = ranked(trained, world, np.array([5]))
-    history, mask = user_history(jax.random.key(0), rows_of(seen, world.num_users), np.int32(5), model, None)
-    scores = np.array([apply(model, params, 5, item, history, mask).score for item in range(world.num_items)])
+    sides = sides_of(model, seen, world.num_users, world.num_items)
+    drawn = drawn_for_ranking(jax.random.key(0), sides.history, np.int32(5))
+    history = [int(item) for item, real in zip(drawn.ids, drawn.mask, strict=True) if real]
+    scores = np.array(
+        [oracles.hlr(oracles.float64(params), 5, item, history, [])[0] for item in range(world.num_items)]
+    )
     scores[seen.item[seen.user == 5]] = -np.inf
     best = np.argsort(-scores, kind="stable")[:10]
     np.testing.assert_array_equal(found.items[0], best)
@@ -78,8 +81,8 @@ def test_ease_solves_its_constrained_ridge_regression():
 
 
 def test_popularity_gives_the_most_popular_unseen_items(world):
-    _, seen = split_of(world, "test")
-    found = popularity_ranker(world, 10)(np.array([3]), seen)
+    seen = known_at(world, "test")
+    found = popularity_ranker(world, 10)(np.array([3]), seen, seen)
     counts = np.bincount(world.train.item, minlength=world.num_items).astype(float)
     counts[seen.item[seen.user == 3]] = -1
     assert sorted(counts[found.items[0]], reverse=True) == sorted(counts, reverse=True)[:10]

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import os
@@ -40,7 +41,7 @@ def test_stopped_and_continued_ends_with_the_same_bits(world, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert [line["train_loss"] for line in lines] == [record["train_loss"] for record in whole.history]
-    assert {"epoch", "train_loss", "valid_loss", "seconds", "triplets_per_s"} <= set(lines[0])
+    assert {"epoch", "seed", "train_loss", "valid_loss", "seconds", "triplets_per_s"} <= set(lines[0])
 
 
 def test_the_best_epoch_is_the_result_and_patience_stops(world):
@@ -76,9 +77,37 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(world, tm
     assert fit(world, tmp_path, num_epochs=5).stopped == ""
 
 
-def test_without_validation_the_last_epoch_is_the_result(world):
-    import dataclasses
+def test_seeds_trained_together_are_those_trained_alone(world, tmp_path):
+    options = {"num_epochs": 12, "learning_rate": 0.05, "patience": 2, "checkpoint_every": 100}
+    evaluation = EvalOptions(select_by="ndcg", k=5)
+    alone = [
+        hlr_jax.fit(world, small(), TrainOptions(**OPTIONS | options), evaluation, seed=seed, quiet=True)
+        for seed in (3, 4, 5)
+    ]
+    assert len({len(result.history) for result in alone}) > 1  # patience ends them at different epochs
+    together = TrainOptions(**OPTIONS | options | {"num_seeds": 3})
+    for limit in (4, 12):  # the second call continues the first
+        results = hlr_jax.fit_seeds(
+            world,
+            small(),
+            dataclasses.replace(together, num_epochs=limit),
+            evaluation,
+            seed=3,
+            workdir=tmp_path,
+            quiet=True,
+        )
+    for one, other in zip(alone, results, strict=True):
+        assert (one.best_epoch, one.seed, one.stopped) == (other.best_epoch, other.seed, other.stopped)
+        assert len(one.history) == len(other.history)
+        losses = [[record["train_loss"] for record in result.history] for result in (one, other)]
+        np.testing.assert_allclose(*losses, rtol=1e-5)
+        for name in one.params:
+            np.testing.assert_allclose(one.params[name], other.params[name], atol=1e-4)
+    with pytest.raises(UserError, match=r"train\.num_seeds is 3: call fit_seeds"):
+        hlr_jax.fit(world, small(), together)
 
+
+def test_without_validation_the_last_epoch_is_the_result(world):
     from hlr_jax.data.interactions import Pairs
 
     nothing = Pairs(np.empty(0, np.int32), np.empty(0, np.int32))
@@ -151,9 +180,10 @@ def test_the_best_epoch_is_in_the_checkpoint_however_rarely_one_is_made(world, t
     options = TrainOptions(**OPTIONS, num_epochs=3, checkpoint_every=100)
     result = hlr_jax.fit(world, small(), options, seed=3, workdir=tmp_path, quiet=True)
     checkpoints = Checkpoints(tmp_path / "checkpoints", run_identity(world, small(), options, 3))
-    best = checkpoints.restore_best()
+    best, epochs = checkpoints.restore_best()
     checkpoints.close()
-    np.testing.assert_array_equal(best["item"], result.params["item"])
+    np.testing.assert_array_equal(best["item"][0], result.params["item"])
+    assert epochs == [result.best_epoch]
 
 
 def test_an_unreadable_checkpoint_is_one_clear_line(world, tmp_path):

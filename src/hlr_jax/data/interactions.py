@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.errors import UserError
+from hlr_jax.protocols import Protocol
 
 SPLITS = ("train", "valid", "test")
 
@@ -33,7 +34,7 @@ class Dataset:
       train, valid, test: disjoint interactions; users are 0..U-1 and items 0..I-1.
       user_ids, item_ids: the original id of each user [U] and item [I], strings or whole numbers.
       titles: [I] frame of ``title`` and ``genres``, or None where the source has none.
-      protocol: the protocol that its figures belong to: ``paper``, ``reference``, or the kind of a split without sizes.
+      protocol: how figures on it are measured.
       fingerprint: hash of the source's bytes and of every setting that shaped the splits.
     """
 
@@ -44,7 +45,7 @@ class Dataset:
     user_ids: pl.Series
     item_ids: pl.Series
     titles: pl.DataFrame | None
-    protocol: str
+    protocol: Protocol
     fingerprint: str
 
     @property

@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.interactions import Coded, Dataset, Pairs
-from hlr_jax.data.splits import PROTOCOLS, assign_splits
+from hlr_jax.data.splits import assign_splits
 from hlr_jax.errors import UserError, check_range
 from hlr_jax.files import sha256_of
+from hlr_jax.protocols import Protocol
 
 PLANTED_PREFIX = "planted-"
 
@@ -137,7 +138,7 @@ def _degrees(rng: np.random.Generator, num_users: int, num_items: int, total: in
     return degrees
 
 
-def planted_dataset(name: str, protocol: str, seed: int) -> Dataset:
+def planted_dataset(name: str, protocol: Protocol, seed: int) -> Dataset:
     """Return the world ``planted-USERSxITEMSxINTERACTIONS``, split at random by the protocol.
 
     Raises:
@@ -150,7 +151,7 @@ def planted_dataset(name: str, protocol: str, seed: int) -> Dataset:
     pairs = planted_world(users, items, count, seed=seed).pairs
     user_ids, item_ids = pl.Series("user", np.arange(users)), pl.Series("item", np.arange(items))
     rows = Coded(pairs.user, pairs.item, user_ids, item_ids, None, None)
-    parts = assign_splits(rows, "random", PROTOCOLS[protocol], seed, name)
+    parts = assign_splits(rows, "random", protocol, seed, name)
     train, valid, test = (Pairs(pairs.user[parts == code], pairs.item[parts == code]) for code in range(3))
-    fingerprint = sha256_of([name, PROTOCOLS[protocol], seed])
+    fingerprint = sha256_of([name, [protocol.test_size, protocol.valid_size], seed])
     return Dataset(name, train, valid, test, user_ids, item_ids, None, protocol, fingerprint)

@@ -14,10 +14,11 @@ from hlr_jax.data.interactions import k_core as k_core_of
 from hlr_jax.data.planted import PLANTED_PREFIX, planted_dataset
 from hlr_jax.data.readers import read_interactions, resolve_format
 from hlr_jax.data.sources import DATASETS
-from hlr_jax.data.splits import PROTOCOLS, SPLIT_KINDS, assign_splits, needs_time, settle_unknown_users
+from hlr_jax.data.splits import SPLIT_KINDS, assign_splits, needs_time, settle_unknown_users
 from hlr_jax.data.titles import read_titles
 from hlr_jax.errors import UserError, check_range, check_seed, pick
 from hlr_jax.files import atomic_folder, sha256, sha256_of
+from hlr_jax.protocols import SIZED_SPLITS, Protocol, protocol_for
 
 _LAYOUT_VERSION = 1  # of the cached files; raise it when they change
 
@@ -54,7 +55,8 @@ def load_dataset(
       split_column: likewise (``split``).
       threshold: keep rows with at least this rating; None: the registry's, and for own files no threshold.
       k_core: least interactions of users and items; None: the registry's, and for own files 1.
-      protocol: ``paper`` (80/10/10) or ``reference`` (72/8/20).
+      protocol: how figures are measured, ``paper`` or ``reference``: the sizes of the parts (80/10/10, 72/8/20) and
+        all else in ``protocols.Protocol``.
       split: ``random``, ``per-user``, ``time``, ``leave-last-out`` or ``given`` (the file's split column).
       unknown_users: what to do with users of valid or test that train lacks: ``error``, ``drop``, ``keep`` (they are
         ranked by an untrained vector). ``time`` splits always drop them.
@@ -65,14 +67,14 @@ def load_dataset(
     Raises:
       UserError: in one line, everything that can be wrong with a file or a setting.
     """
-    pick(protocol, PROTOCOLS, "dataset.protocol")
     pick(split, SPLIT_KINDS, "dataset.split")
+    measured = protocol_for(protocol, split)
     pick(unknown_users, ("error", "drop", "keep"), "dataset.unknown_users")
     check_seed("dataset.seed", seed)
     if name.startswith(PLANTED_PREFIX) and not path:
         if split != "random" or threshold is not None or k_core is not None:
             raise UserError(f"{name}: a planted world takes no dataset.threshold or k_core, and dataset.split=random")
-        dataset = planted_dataset(name, protocol, seed)
+        dataset = planted_dataset(name, measured, seed)
         log(dataset.summary())
         return dataset
     columns = {
@@ -101,24 +103,23 @@ def load_dataset(
     if rating_column and threshold is None:
         raise UserError("dataset.rating_column is read only with a dataset.threshold; pass one, or leave it out")
     label = name or source.stem
-    sized = split in ("random", "per-user", "time")
-    protocol_name = protocol if sized else split  # figures on a split without sizes belong to no protocol
+    sized = split in SIZED_SPLITS
     settings = {
         "layout": _LAYOUT_VERSION, "source": digest, "format": format, "suffix": source.suffix, "columns": columns,
-        "threshold": threshold, "k_core": k_core, "sizes": PROTOCOLS[protocol] if sized else None,
+        "threshold": threshold, "k_core": k_core, "sizes": [measured.test_size, measured.valid_size] if sized else None,
         "split": split, "unknown_users": unknown_users, "seed": seed if split in ("random", "per-user") else None,
         "titles": None if titles is None else sha256(titles),
     }  # fmt: skip
     fingerprint = sha256_of(settings)
     folder = cache_folder() / "prepared" / f"{label}-{fingerprint[:16]}"
     if cache and (folder / "settings.json").is_file():
-        dataset = _read_cached(folder, label, protocol_name, fingerprint)
+        dataset = _read_cached(folder, label, measured, fingerprint)
     else:
         rows = _read_rows(source, format, columns, threshold, split)
         rows = k_core_of(rows, k_core, str(source))
-        parts = assign_splits(rows, split, PROTOCOLS[protocol], seed, str(source))
+        parts = assign_splits(rows, split, measured, seed, str(source))
         policy = "drop" if split == "time" else unknown_users
-        dataset = _divide(rows, parts, policy, str(source), label, protocol_name, fingerprint, log)
+        dataset = _divide(rows, parts, policy, str(source), label, measured, fingerprint, log)
         if titles is not None:
             dataset = _with_titles(dataset, read_titles(titles, format))
         if cache:
@@ -146,7 +147,7 @@ def _read_rows(source: Path, format: str, columns: dict[str, str], threshold: fl
 
 
 def _divide(
-    rows: Coded, parts: np.ndarray, unknown_users: str, where: str, label: str, protocol: str, fingerprint: str,
+    rows: Coded, parts: np.ndarray, unknown_users: str, where: str, label: str, protocol: Protocol, fingerprint: str,
     log: Callable[[str], None],
 ) -> Dataset:  # fmt: skip
     keep = settle_unknown_users(rows, parts, unknown_users, where)
@@ -190,7 +191,7 @@ def _write_cached(folder: Path, dataset: Dataset, settings: dict) -> None:
         (temporary / "settings.json").write_text(json.dumps(settings, indent=2, default=str))
 
 
-def _read_cached(folder: Path, label: str, protocol: str, fingerprint: str) -> Dataset:
+def _read_cached(folder: Path, label: str, protocol: Protocol, fingerprint: str) -> Dataset:
     frame = pl.read_parquet(folder / "interactions.parquet")
     user, item, part = (frame[name].to_numpy() for name in ("user", "item", "split"))
     train, valid, test = (Pairs(user[part == code], item[part == code]) for code in range(3))

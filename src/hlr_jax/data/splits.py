@@ -1,34 +1,20 @@
-"""Ways to divide interactions into train (0), valid (1) and test (2), and the two named protocols."""
+"""Ways to divide interactions into train (0), valid (1) and test (2)."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from hlr_jax.data.interactions import Coded
 from hlr_jax.errors import UserError
+from hlr_jax.protocols import Protocol
 
 SPLIT_KINDS = ("random", "per-user", "time", "leave-last-out", "given")
 
 
-class Protocol(NamedTuple):
-    """Sizes of the parts: ``test`` of everything, ``valid`` of what then remains."""
-
-    test: float
-    valid: float
-
-    def counts(self, total: int) -> tuple[int, int]:
-        """Return the numbers of test and valid rows among ``total``; a fraction of a row counts as one."""
-        num_test = math.ceil(total * self.test)
-        return num_test, math.ceil((total - num_test) * self.valid)
-
-
-PROTOCOLS = {
-    # Section 4.1 of the paper: 80/10/10.
-    "paper": Protocol(test=0.1, valid=1 / 9),
-    # The released code: 20 % for test, then 10 % of the rest for validation.
-    "reference": Protocol(test=0.2, valid=0.1),
-}
+def split_counts(total: int, protocol: Protocol) -> tuple[int, int]:
+    """Return the numbers of test and valid rows among ``total``; a fraction of a row counts as one."""
+    num_test = math.ceil(total * protocol.test_size)
+    return num_test, math.ceil((total - num_test) * protocol.valid_size)
 
 
 def needs_time(kind: str) -> bool:
@@ -57,7 +43,7 @@ def assign_splits(rows: Coded, kind: str, protocol: Protocol, seed: int, where: 
     if kind in ("random", "per-user"):
         order = np.random.default_rng(seed).permutation(count)
         if kind == "random":
-            num_test, num_valid = protocol.counts(count)
+            num_test, num_valid = split_counts(count, protocol)
             parts[order[:num_test]] = 2
             parts[order[num_test : num_test + num_valid]] = 1
             return _keep_one_in_train(rows.user, parts)
@@ -65,7 +51,7 @@ def assign_splits(rows: Coded, kind: str, protocol: Protocol, seed: int, where: 
     assert rows.timestamp is not None
     order = np.lexsort((rows.item, rows.user, rows.timestamp))
     if kind == "time":
-        num_test, num_valid = protocol.counts(count)
+        num_test, num_valid = split_counts(count, protocol)
         parts[order[count - num_test :]] = 2
         parts[order[count - num_test - num_valid : count - num_test]] = 1
         return parts
@@ -88,8 +74,8 @@ def _rank_within_user(user: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 def _by_rank(user: np.ndarray, order: np.ndarray, protocol: Protocol) -> np.ndarray:
     rank, degree = _rank_within_user(user, order), np.bincount(user)[user]
-    num_test = np.minimum(np.rint(degree * protocol.test), degree - 1)
-    num_valid = np.minimum(np.rint((degree - num_test) * protocol.valid), degree - 1 - num_test)
+    num_test = np.minimum(np.rint(degree * protocol.test_size), degree - 1)
+    num_valid = np.minimum(np.rint((degree - num_test) * protocol.valid_size), degree - 1 - num_test)
     return np.where(rank < num_test, 2, np.where(rank < num_test + num_valid, 1, 0)).astype(np.int8)
 
 

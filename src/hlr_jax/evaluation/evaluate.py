@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,12 +31,12 @@ class Evaluation(NamedTuple):
     ranking: Ranking
 
 
-Ranker = Callable[[np.ndarray, Pairs], Ranking]
-"""(users [users], seen interactions) -> their lists."""
+Ranker = Callable[[np.ndarray, Pairs, Pairs], Ranking]
+"""(users [users], interactions that are left out, interactions that scores may read) -> their lists."""
 
 
-def split_of(dataset: Dataset, split: str) -> tuple[Pairs, Pairs]:
-    """Return (relevant, seen) of a split: at test, train and validation items are seen; at validation, train items.
+def relevant_of(dataset: Dataset, split: str) -> Pairs:
+    """Return what is to be found in a split.
 
     Raises:
       UserError: an unknown split, or one without interactions.
@@ -44,19 +45,42 @@ def split_of(dataset: Dataset, split: str) -> tuple[Pairs, Pairs]:
     relevant: Pairs = getattr(dataset, split)
     if not len(relevant.user):
         raise UserError(f"data set {dataset.name} has no {split} interactions to evaluate on")
-    return relevant, dataset.train + dataset.valid if split == "test" else dataset.train
+    return relevant
 
 
-def evaluate_ranker(ranker: Ranker, dataset: Dataset, split: str, options: EvalOptions, seed: int = 0) -> Evaluation:
+def known_at(dataset: Dataset, split: str, at_test: str = "train+valid") -> Pairs:
+    """Return what is known when a split is ranked: train at validation, and at test what ``at_test`` says."""
+    return dataset.train + dataset.valid if split == "test" and at_test == "train+valid" else dataset.train
+
+
+def evaluate_ranker(
+    ranker: Ranker,
+    dataset: Dataset,
+    split: str,
+    options: EvalOptions,
+    seed: int = 0,
+    mask: str = "train+valid",
+    users: np.ndarray | None = None,
+) -> Evaluation:
     """Rank for every user with an interaction in ``split`` and measure the lists.
+
+    Args:
+      ranker: makes the lists.
+      dataset: what to rank.
+      split: ``valid`` or ``test``.
+      options: of the measurement.
+      seed: of the draw of cohorts.
+      mask: what is left out of the lists at test: ``train+valid`` or ``train``.
+      users: whose lists are made; None: all who have an interaction in the split.
 
     Raises:
       UserError: the split has no interactions.
     """
-    relevant, seen = split_of(dataset, split)
-    users = np.unique(relevant.user)
+    relevant, seen = relevant_of(dataset, split), known_at(dataset, split, mask)
+    near = known_at(dataset, split, dataset.protocol.test_neighbors)
+    users = np.unique(relevant.user) if users is None else users
     start = time.perf_counter()
-    ranking = ranker(users, seen)
+    ranking = ranker(users, seen, near)
     seconds = time.perf_counter() - start
     k = options.k
     hits, counts = find_hits(ranking.items, users, relevant, dataset.num_items)
@@ -65,8 +89,10 @@ def evaluate_ranker(ranker: Ranker, dataset: Dataset, split: str, options: EvalO
     means = {name: float(values.mean()) for name, values in per_user.items()}
     means |= catalogue_metrics(ranking.items, popularity)
     metrics: dict[str, Any] = {f"{name}@{k}": value for name, value in means.items()}
-    metrics |= {"users": len(users), "seconds": seconds, "users_per_s": len(users) / seconds}
-    metrics |= {"split": split, "protocol": dataset.protocol, "data": dataset.fingerprint[:16]}
+    metrics |= {"users": len(users), "items": dataset.num_items}
+    metrics |= {"seconds": seconds, "users_per_s": len(users) / seconds, "split": split}
+    metrics |= {"data": dataset.fingerprint[:16], "protocol": dataset.protocol.name}
+    metrics |= {"protocol_hash": dataset.protocol.hash, "figures": dataset.protocol.figures()}
     if options.num_cohorts > 1:
         statistics = cohort_statistics(per_user, options.num_cohorts, seed)
         metrics["cohorts"] = {f"{name}@{k}": value for name, value in statistics.items()}
@@ -82,18 +108,60 @@ def evaluate(
     split: str = "test",
     options: EvalOptions | None = None,
     seed: int = 0,
+    users: np.ndarray | None = None,
 ) -> Evaluation:
     """Evaluate a trained model on ``valid`` or ``test`` by full ranking, seen items masked.
+
+    ``users`` are those whose lists are made; None: all who have an interaction in the split.
 
     Raises:
       UserError: the split has no interactions.
     """
     chosen = options or EvalOptions()
 
-    def ranker(users: np.ndarray, seen: Pairs) -> Ranking:
+    def ranker(users: np.ndarray, seen: Pairs, near: Pairs) -> Ranking:
         return rank(
-            model, params, users, seen, num_users=dataset.num_users, num_items=dataset.num_items, k=chosen.k,
+            model, params, users, seen, num_users=dataset.num_users, num_items=dataset.num_items, k=chosen.k, near=near,
             memory_budget=chosen.memory_budget, seed=seed,
         )  # fmt: skip
 
-    return evaluate_ranker(ranker, dataset, split, chosen, seed)
+    return evaluate_ranker(ranker, dataset, split, chosen, seed, users=users)
+
+
+def evaluate_seeds(
+    model: Model,
+    params: list[Params],
+    dataset: Dataset,
+    split: str,
+    options: EvalOptions,
+    first_seed: int = 0,
+    users: np.ndarray | None = None,
+) -> list[Evaluation]:
+    """Evaluate the parameters of each seed, at the same time where they lie on different devices."""
+
+    def one(index: int) -> Evaluation:
+        return evaluate(
+            model, params[index], dataset, split=split, options=options, seed=first_seed + index, users=users
+        )
+
+    devices = {tuple(next(iter(each.values())).devices()) for each in params}
+    with ThreadPoolExecutor(len(devices)) as pool:
+        return list(pool.map(one, range(len(params))))
+
+
+def over_runs(evaluations: list[Evaluation], seeds: list[int], best_epochs: list[int]) -> dict[str, Any]:
+    """Return the figures of one model trained with several seeds: each metric's mean, under ``std`` its standard
+    deviation (of a sample; absent for one seed), and under ``seeds`` each run's own figures.
+    """
+    runs = [found.metrics for found in evaluations]
+    names = [name for name in runs[0] if "@" in name]
+    merged = runs[0] | {name: float(np.mean([run[name] for run in runs])) for name in (*names, "users_per_s")}
+    merged["seconds"] = float(np.sum([run["seconds"] for run in runs]))
+    merged.pop("cohorts", None)
+    if len(runs) > 1:
+        merged["std"] = {name: float(np.std([run[name] for run in runs], ddof=1)) for name in names}
+    merged["seeds"] = [
+        {"seed": seed, "best_epoch": best, **{name: run[name] for name in (*names, "cohorts") if name in run}}
+        for seed, best, run in zip(seeds, best_epochs, runs, strict=True)
+    ]
+    return merged

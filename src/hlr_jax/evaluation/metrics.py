@@ -61,18 +61,20 @@ def per_user_metrics(hits: np.ndarray, num_relevant: np.ndarray, k: int) -> Metr
 def catalogue_metrics(items: np.ndarray, popularity: np.ndarray) -> dict[str, float]:
     """Return what lists [users, K] do to the catalogue, given each item's number of training users [I].
 
-    - ``median_popularity``: the median popularity of the distinct recommended items, each once (the paper's).
+    - ``median_popularity``: the median popularity of the distinct recommended items, each once (the released code's).
+    - ``shown_popularity``: the same over all places of all lists, each item as often as it is shown.
     - ``coverage``: distinct recommended items / I.
     - ``gini``: of the exposure of all I items: 0 where all are shown equally often, near 1 where few are.
     """
     exposure = np.bincount(items[items >= 0].ravel(), minlength=len(popularity))
     shown = exposure > 0
     if not shown.any():
-        return {"median_popularity": 0.0, "coverage": 0.0, "gini": 0.0}
+        return {"median_popularity": 0.0, "shown_popularity": 0.0, "coverage": 0.0, "gini": 0.0}
     count, ordered = len(exposure), np.sort(exposure).astype(np.float64)
     rank = np.arange(1, count + 1)
     return {
         "median_popularity": float(np.median(popularity[shown])),
+        "shown_popularity": float(np.median(np.repeat(popularity, exposure))),
         "coverage": float(shown.mean()),
         "gini": float((2 * rank - count - 1) @ ordered / (count * ordered.sum())),
     }

@@ -14,6 +14,7 @@ class EvalOptions:
     Attributes:
       k: K, the length of the lists.
       select_by: what chooses the best epoch: the validation ``loss``, or ``ndcg``@k on the validation items.
+      select_users: users whose validation lists choose the best epoch, drawn once; 0: all. Only with ``ndcg``.
       memory_budget: MiB that one tile of users may take in ranking; the results do not depend on it.
       num_cohorts: disjoint random groups of users whose means give a mean and standard deviation; 1: none.
 
@@ -23,6 +24,7 @@ class EvalOptions:
 
     k: int = 10
     select_by: str = "loss"
+    select_users: int = 0
     memory_budget: int = 512
     num_cohorts: int = 1
 
@@ -31,6 +33,7 @@ class EvalOptions:
         check_range(
             "eval",
             k=(self.k, 1, 1000),
+            select_users=(self.select_users, 0, 2**31),
             memory_budget=(self.memory_budget, 1, 2**24),
             num_cohorts=(self.num_cohorts, 1, 10**6),
         )

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hlr_jax.data.interactions import Pairs
-from hlr_jax.data.neighbors import Rows, padded_rows, rows_of
-from hlr_jax.data.sampling import draw_history, history_bits, inverse_popularity
+from hlr_jax.data.neighborhoods import Drawn, Side, draw_neighbors, look_up, neighbor_bits, neighbor_table, side_of
+from hlr_jax.data.neighbors import Rows, padded_rows, rows_of, transposed
 from hlr_jax.models.base import CATALOGUE_TILE, Model, score_catalogue
-from hlr_jax.types import Params
+from hlr_jax.types import Padded, Params
 
 NO_ITEM = -1
+_AUDIENCE = 2**31  # apart from every user's own draw
 _MOST_USERS = 1024  # in a tile: larger ones are no faster
 
 
@@ -25,19 +26,30 @@ class Ranking(NamedTuple):
     scores: np.ndarray
 
 
-def user_history(
-    key: jax.Array, rows: Rows, user: jax.Array, model: Model, weights: jax.Array | None
-) -> tuple[jax.Array, jax.Array]:
-    """Return the history [H] and mask [H] that a user is ranked with: a draw that depends on key and user alone."""
-    size, skip = model.history.size, rows.degree(user)
-    bits = jax.random.bits(jax.random.fold_in(key, user), (history_bits(rows, size, weights is not None),))
-    return draw_history(bits, rows, user, skip, size, weights)
+class Sides(NamedTuple):
+    """What users are ranked with: the neighbors of users and of items."""
+
+    history: Side
+    audience: Side
 
 
-def history_weights(model: Model, rows: Rows, num_items: int) -> jax.Array | None:
-    """Return the weights [I] with which the model draws histories, or None for uniform draws."""
-    inverse = model.history.size and model.history.sampling == "inverse_popularity"
-    return inverse_popularity(rows, num_items) if inverse else None
+def sides_of(model: Model, near: Pairs, num_users: int, num_items: int) -> Sides:
+    """Return the sides that the model reads, from the interactions that neighbors are drawn from."""
+    history = side_of(near, num_users, num_items, model.history)
+    return Sides(history, side_of(transposed(near), num_items, num_users, model.audience))
+
+
+def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> Drawn:
+    """Return the neighbors that a user (or an item) is ranked with: a draw that depends on key and owner alone."""
+    bits = jax.random.bits(jax.random.fold_in(key, owner), (neighbor_bits(side),))
+    nobody = jnp.asarray(jnp.iinfo(jnp.int32).max)
+    return draw_neighbors(bits, side, owner, nobody)
+
+
+def audiences(key: jax.Array, params: Params, side: Side, num_items: int) -> Padded:
+    """Return the neighbors [I, A, D] of every item; the same for all users, so they are looked up once."""
+    drawn = jax.vmap(lambda item: drawn_for_ranking(jax.random.fold_in(key, _AUDIENCE), side, item))
+    return look_up(neighbor_table(params["user"], side), drawn(jnp.arange(num_items)))
 
 
 @lru_cache(maxsize=32)
@@ -48,12 +60,17 @@ def _tile_ranker(
 
     @jax.jit
     def rank_tile(
-        params: Params, key: jax.Array, users: jax.Array, rows: Rows, weights: jax.Array | None
+        params: Params, key: jax.Array, users: jax.Array, seen_rows: Rows, sides: Sides
     ) -> tuple[jax.Array, jax.Array]:
+        # Tables that a mesh padded end in rows that are no items.
+        params = params | {"item": params["item"][:num_items]}
+        vectors = neighbor_table(params["item"], sides.history)
+        audience = audiences(key, params, sides.audience, num_items)
+
         def one(user: jax.Array) -> tuple[jax.Array, jax.Array]:
-            history, mask = user_history(key, rows, user, model, weights)
-            scores = score_catalogue(model, params, user, history, mask)[:num_items]
-            seen, is_seen = padded_rows(rows, user, width)
+            history = look_up(vectors, drawn_for_ranking(key, sides.history, user))
+            scores = score_catalogue(model, params, params["user"][user], history, audience)
+            seen, is_seen = padded_rows(seen_rows, user, width)
             # Places past the end are dropped: the padding of `seen` masks nothing.
             scores = scores.at[jnp.where(is_seen, seen, num_items)].set(-jnp.inf, mode="drop")
             best, items = jax.lax.top_k(scores, k)
@@ -73,6 +90,7 @@ def rank(
     num_users: int,
     num_items: int,
     k: int,
+    near: Pairs | None = None,
     memory_budget: int = 512,
     seed: int = 0,
 ) -> Ranking:
@@ -82,19 +100,21 @@ def rank(
       model: scores the pairs.
       params: its parameters.
       users: [users].
-      seen: interactions that are masked, and that histories are drawn from.
+      seen: interactions that are masked.
       num_users: U.
       num_items: I; tables may have more rows (padding), which are never ranked.
       k: K; lists are shorter than K only where I is.
+      near: interactions that neighbors are from; None: ``seen``.
       memory_budget: MiB for a tile of users.
-      seed: of the draw of histories longer than H; each user's draw depends on nothing else.
+      seed: of the draw of neighbors where there are more than the model reads; each user's and each item's draw depends
+        on nothing else.
     """
     k = min(k, num_items)
+    sides = sides_of(model, seen if near is None else near, num_users, num_items)
     rows = rows_of(seen, num_users)
-    weights = history_weights(model, rows, num_items)
-    # Power-of-two widths: validation and test, whose longest histories differ little, share one compilation.
-    width = 1 << max(rows.longest - 1, 0).bit_length()
-    rows = Rows(rows.offsets, rows.items, longest=width)
+    # Power-of-two widths: validation and test, whose longest rows differ little, share one compilation.
+    width = _power_of_two(rows.longest)
+    rows, sides = jax.tree.map(_rounded, (rows, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
     budget, per_user = memory_budget << 20, 4 * (2 * k + 2 * width + model.history.size)
     tile = max(1, min(len(users), budget // per_user, _MOST_USERS))
     # A CPU ranks one user after the other, each in cache; an accelerator as many at once as the budget takes.
@@ -108,7 +128,7 @@ def rank(
     for start in range(0, len(users), tile):
         chunk = users[start : start + tile]
         padded = np.pad(chunk, (0, tile - len(chunk)), mode="edge")
-        found, best = ranker(jnp.asarray(padded, jnp.int32), rows, weights)
+        found, best = ranker(jnp.asarray(padded, jnp.int32), rows, sides)
         items.append(np.asarray(found)[: len(chunk)])
         scores.append(np.asarray(best)[: len(chunk)])
     shape = (0, k)
@@ -116,3 +136,11 @@ def rank(
         np.concatenate(items) if items else np.empty(shape, np.int32),
         np.concatenate(scores) if scores else np.empty(shape, np.float32),
     )
+
+
+def _power_of_two(count: int) -> int:
+    return 1 << max(count - 1, 0).bit_length()
+
+
+def _rounded(leaf: Any) -> Any:
+    return Rows(leaf.offsets, leaf.items, _power_of_two(leaf.longest)) if isinstance(leaf, Rows) else leaf

@@ -30,12 +30,12 @@ def _score_ranker(score: Callable[[np.ndarray], np.ndarray], num_items: int, k: 
     """Return the ranker of a function from histories [users, I] to scores [users, I]; ties go to the lower item."""
     k = min(k, num_items)
 
-    def ranker(users: np.ndarray, seen: Pairs) -> Ranking:
+    def ranker(users: np.ndarray, seen: Pairs, near: Pairs) -> Ranking:
         items, scores = np.empty((len(users), k), np.int32), np.empty((len(users), k), np.float32)
         for start in range(0, len(users), _TILE):
             rows = slice(start, start + _TILE)
-            history = _incidence(seen, users[rows], num_items)
-            value = np.where(history > 0, -np.inf, score(history))
+            masked = _incidence(seen, users[rows], num_items) > 0
+            value = np.where(masked, -np.inf, score(_incidence(near, users[rows], num_items)))
             best = np.argsort(-value, axis=1, kind="stable")[:, :k]
             scores[rows] = np.take_along_axis(value, best, axis=1)
             items[rows] = np.where(np.isneginf(scores[rows]), NO_ITEM, best)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.models.base import Model, attended_history, in_the_ball, tables
+from hlr_jax.models.base import Model, attended, in_the_ball, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -21,22 +21,18 @@ def adacml(*, embed_dim: int = 100, max_history: int = 50, history_sampling: str
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         del params
-        weights = jax.nn.softmax(neighbors.vectors @ item, where=neighbors.mask)
-        relation = weights @ neighbors.vectors
+        history = neighbors.items
+        weights = jax.nn.softmax(history.vectors @ item, where=history.mask)
+        relation = weights @ history.vectors
         memory_weights = jnp.zeros((weights.shape[0], 0), user.dtype)
         return PairOutput(-squared_distance(user + relation, item), relation, memory_weights, weights)
 
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         del params
+        history = neighbors.items
         # Targets lie along the fastest axis, so that the softmax over few neighbors runs over long rows.
-        weights = jax.nn.softmax(neighbors.vectors @ items.T, axis=0, where=neighbors.mask[:, None])
-        return -squared_distance(user + weights.T @ neighbors.vectors, items)
+        weights = jax.nn.softmax(history.vectors @ items.T, axis=0, where=history.mask[:, None])
+        return -squared_distance(user + weights.T @ history.vectors, items)
 
-    return Model(
-        "adacml",
-        tables(embed_dim),
-        pair,
-        in_the_ball(),
-        catalogue,
-        attended_history(max_history, history_sampling),
-    )
+    history = attended("history", max_history, history_sampling)
+    return Model("adacml", tables(embed_dim), pair, in_the_ball(), catalogue, history)

@@ -15,31 +15,34 @@ import jax.numpy as jnp
 
 from hlr_jax.errors import check_options, check_range, pick
 from hlr_jax.kernels.distance import project_to_ball
-from hlr_jax.types import Neighbors, PairOutput, Params
+from hlr_jax.types import NEIGHBOR_SAMPLINGS, Neighborhood, Neighbors, Padded, PairOutput, Params
 
 CATALOGUE_TILE = 128  # items whose scores are computed together; best of 64 to 2810 when measured on a CPU
-HISTORY_SAMPLINGS = ("uniform", "inverse_popularity")
 
 
 class PairFunction(Protocol):
-    """One pair: shared parameters, p_u [D], q_v [D] and the padded neighbors."""
+    """One pair: shared parameters, p_u [D], q_v [D] and the neighbors of both."""
 
     def __call__(self, params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         """Score the pair."""
 
 
 class CatalogueFunction(Protocol):
-    """One user: shared parameters, p_u [D], items [T, D] and the user's padded neighbors; scores [T]."""
+    """One user: shared parameters, p_u [D], items [T, D], the neighbors of the user [H, D] and of each item [T, A, D];
+    scores [T].
+    """
 
     def __call__(self, params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         """Score every item for the user."""
 
 
-class History(NamedTuple):
-    """Which items of the user a model attends over: at most ``size``, drawn by ``sampling``; none for size 0."""
+class PenaltyFunction(Protocol):
+    """One triplet: p_u [D], items [1 + n, D], the neighbors of the user [H, D] and of each item [1 + n, A, D]; and the
+    distances [1 + n], the positive's first.
+    """
 
-    size: int = 0
-    sampling: str = "uniform"
+    def __call__(self, user: jax.Array, items: jax.Array, neighbors: Neighbors, distances: jax.Array) -> jax.Array:
+        """Return what is added to the triplet's loss: []."""
 
 
 class Model(NamedTuple):
@@ -51,7 +54,10 @@ class Model(NamedTuple):
       pair: the model's maths, for one pair.
       project: params -> params, after every step; the unit ball, or the identity.
       catalogue: optional: a faster form of ``pair``'s scores over many items; tested against it.
-      history: the neighbors that ``pair`` wants.
+      history: the items of the user that ``pair`` reads.
+      audience: the users of the item that ``pair`` reads.
+      share_relation: in training, whether the negatives are measured with the relation of the positive.
+      penalty: optional: a term beside the objective, for one triplet.
     """
 
     name: str
@@ -59,33 +65,42 @@ class Model(NamedTuple):
     pair: PairFunction
     project: Callable[[Params], Params]
     catalogue: CatalogueFunction | None = None
-    history: History = History()
-
-
-def apply(
-    model: Model, params: Params, user: jax.Array, item: jax.Array, history: jax.Array, mask: jax.Array
-) -> PairOutput:
-    """Look one pair up and score it: ids of a user [], an item [] and the history [H] with its mask [H]."""
-    neighbors = Neighbors(params["item"][history], mask)
-    return model.pair(params, params["user"][user], params["item"][item], neighbors)
+    history: Neighborhood = Neighborhood()
+    audience: Neighborhood = Neighborhood()
+    share_relation: bool = False
+    penalty: PenaltyFunction | None = None
 
 
 def score_catalogue(
-    model: Model, params: Params, user: jax.Array, history: jax.Array, mask: jax.Array, *, tile: int = CATALOGUE_TILE
+    model: Model, params: Params, user: jax.Array, history: Padded, audience: Padded, *, tile: int = CATALOGUE_TILE
 ) -> jax.Array:
-    """Return the scores [I] of one user's whole catalogue, ``tile`` items at a time, so that a tile stays in cache."""
+    """Return the scores [I] of one user's whole catalogue, ``tile`` items at a time, so that a tile stays in cache.
+
+    Args:
+      model: what scores.
+      params: its parameters.
+      user: [D], p_u.
+      history: the user's neighbors [H, D].
+      audience: the neighbors of every item [I, A, D].
+      tile: items that are scored together.
+    """
     items = params["item"]
-    num_items, dim = items.shape
+    num_items = items.shape[0]
     tile = min(tile, num_items)
-    padded = jnp.pad(items, ((0, -num_items % tile), (0, 0))).reshape(-1, tile, dim)
-    vector, neighbors = params["user"][user], Neighbors(items[history], mask)
+    tiles = -(-num_items // tile)
 
-    def score_tile(rows: jax.Array) -> jax.Array:
+    def tiled(array: jax.Array) -> jax.Array:
+        padding = [(0, tiles * tile - num_items)] + [(0, 0)] * (array.ndim - 1)
+        return jnp.pad(array, padding).reshape(tiles, tile, *array.shape[1:])
+
+    def score_tile(inputs: tuple[jax.Array, Padded]) -> jax.Array:
+        rows, users = inputs
         if model.catalogue is not None:
-            return model.catalogue(params, vector, rows, neighbors)
-        return jax.vmap(lambda row: model.pair(params, vector, row, neighbors).score)(rows)
+            return model.catalogue(params, user, rows, Neighbors(history, users))
+        pair = jax.vmap(lambda row, users: model.pair(params, user, row, Neighbors(history, users)).score)
+        return pair(rows, users)
 
-    return jax.lax.map(score_tile, padded).reshape(-1)[:num_items]
+    return jax.lax.map(score_tile, jax.tree.map(tiled, (items, audience))).reshape(-1)[:num_items]
 
 
 def model_names() -> tuple[str, ...]:
@@ -106,14 +121,15 @@ def create_model(name: str, **options: Any) -> Model:
     return factory(**options)
 
 
-def attended_history(max_history: int, history_sampling: str) -> History:
-    """Return the history that an attention reads.
+def attended(what: str, size: int, sampling: str) -> Neighborhood:
+    """Return the neighbors that an attention reads; ``what`` is ``history`` or ``audience``.
 
     Raises:
-      UserError: ``model.max_history`` or ``model.history_sampling`` is out of range.
+      UserError: ``model.max_WHAT`` or ``model.WHAT_sampling`` is out of range.
     """
-    check_range("model", max_history=(max_history, 1, 65536))
-    return History(max_history, pick(history_sampling, HISTORY_SAMPLINGS, "model.history_sampling"))
+    check_range("model", **{f"max_{what}": (size, 1, 65536)})
+    drawn = [name for name in NEIGHBOR_SAMPLINGS if name != "mean"]
+    return Neighborhood(size, pick(sampling, drawn, f"model.{what}_sampling"))
 
 
 def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Array, int, int], Params]:

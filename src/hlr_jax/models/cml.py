@@ -16,14 +16,9 @@ def cml(*, embed_dim: int = 100) -> Model:
     """
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
-        del params
-        heads = neighbors.mask.shape[0]
-        return PairOutput(
-            score=-squared_distance(user, item),
-            relation=jnp.zeros_like(user),
-            memory_weights=jnp.zeros((heads, 0), user.dtype),
-            neighbor_weights=jnp.zeros((heads,), user.dtype),
-        )
+        del params, neighbors
+        nothing = jnp.zeros((0,), user.dtype)
+        return PairOutput(-squared_distance(user, item), jnp.zeros_like(user), nothing[None], nothing)
 
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         del params, neighbors

@@ -1,13 +1,12 @@
 """HLR: hierarchical latent relations (Tran et al. 2021, section 3.2)."""
 
 import jax
-import jax.numpy as jnp
 
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.kernels.memory_attention import catalogue_mixtures, memory_attention
-from hlr_jax.models.base import Model, attended_history, in_the_ball, tables
-from hlr_jax.types import Neighbors, PairOutput, Params
+from hlr_jax.models.base import Model, attended, in_the_ball, tables
+from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
 
 def hlr(
@@ -18,6 +17,7 @@ def hlr(
     history_sampling: str = "uniform",
     variant: str = "paper",
     project_memories: bool = False,
+    share_relation: bool = False,
 ) -> Model:
     """Score a pair by -|p_u + r_uv - q_v|^2 (eq. 7), with r_uv from the user's history (eq. 2-6).
 
@@ -29,19 +29,18 @@ def hlr(
       variant: ``paper``: eq. 5-6 run over the user's items. ``reference``: p_u joins them as one more neighbor,
         as in the released code, so that a user without items still has a relation.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
+      share_relation: whether training measures the negatives with the relation of the positive.
     """
     pick(variant, ("paper", "reference"), "model.variant")
 
-    def attended(user: jax.Array, neighbors: Neighbors) -> Neighbors:
+    def heads_of(user: jax.Array, neighbors: Neighbors) -> Padded:
         if variant == "paper":
-            return neighbors
-        return Neighbors(
-            jnp.concatenate([neighbors.vectors, user[None]]), jnp.append(neighbors.mask, jnp.ones((), bool))
-        )
+            return neighbors.items
+        return neighbors.items.joined(user)
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         keys, memories = params["keys"], params["memories"]
-        heads = attended(user, neighbors)
+        heads = heads_of(user, neighbors)
         attention = memory_attention(item, heads.vectors, user, keys, memories, where=heads.mask)
         relation = attention.mixture @ memories
         score = -squared_distance(user + relation, item)
@@ -49,7 +48,7 @@ def hlr(
 
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         memories = params["memories"]
-        heads = attended(user, neighbors)
+        heads = heads_of(user, neighbors)
         mixtures = catalogue_mixtures(items, heads.vectors, user, params["keys"], memories, where=heads.mask)
         return -squared_distance(user + mixtures @ memories, items)
 
@@ -59,5 +58,6 @@ def hlr(
         pair,
         in_the_ball(project_memories),
         catalogue,
-        attended_history(max_history, history_sampling),
+        attended("history", max_history, history_sampling),
+        share_relation=share_relation,
     )

@@ -1,4 +1,4 @@
-"""HLR++: HLR with an item attention beside the user attention (Tran et al. 2021, section 3.3), as released."""
+"""HLR++: HLR with an item attention beside the user attention (Tran et al. 2021, section 3.3)."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.kernels.memory_attention import catalogue_mixtures, memory_attention
-from hlr_jax.models.base import Model, attended_history, in_the_ball, tables
-from hlr_jax.types import Neighbors, PairOutput, Params
+from hlr_jax.models.base import Model, attended, in_the_ball, tables
+from hlr_jax.types import Neighborhood, Neighbors, PairOutput, Params
 
 
 def hlrpp(
@@ -16,55 +16,79 @@ def hlrpp(
     num_memories: int = 20,
     max_history: int = 50,
     history_sampling: str = "uniform",
-    variant: str = "reference",
+    max_audience: int = 20,
+    audience_sampling: str = "uniform",
+    variant: str = "paper",
     project_memories: bool = False,
+    share_relation: bool = False,
 ) -> Model:
     """Score a pair by -|p_u + r^U + r^I - q_v|^2 (eq. 9), both relations from one set of keys and memories.
 
-    In the variant ``reference``, which is what the released code computes:
+    r^U is the user attention, eq. 2-6 over the user's items: r_vj is addressed by q_v * q_j (eq. 2-4) and weighed by
+    p_u . r_vj (eq. 5-6). r^I is the item attention, which stands differently in the paper and in the released code:
 
-    - r^U is eq. 2-6 over the user's items: r_vj is addressed by q_v * q_j, weighed by p_u . r_vj. The user's own vector
-      is no neighbor here, unlike in the code's HLR.
-    - r^I runs over the user's items and the candidate, not over the item's users as in the paper: r_uj is addressed by
-      p_u * q_j, weighed by q_v . r_uj.
+    - ``paper``: it runs over the item's users. r_uw is addressed by p_u * p_w and weighed by q_v . r_uw, over the
+      users w who met v (in training without u itself, who has met the positive and none of the negatives).
+    - ``reference``: it runs over the user's items and the candidate. r_uj is addressed by p_u * q_j and weighed by
+      q_v . r_uj.
 
-    A padding slot, which takes part in the code's r^U wherever a history is shorter than the batch's longest, is not
-    reproduced.
+    In neither is the user's own vector a neighbor of the user attention, unlike in the code's HLR. A padding slot,
+    which takes part in the code's r^U wherever a history is shorter than the batch's longest, is not reproduced.
 
     Args:
       embed_dim: D.
       num_memories: N, the number of keys and of memories.
       max_history: H, the most items of the user that the attentions read; more are sampled anew at each visit.
       history_sampling: ``uniform`` or ``inverse_popularity``, both without replacement.
-      variant: ``reference``.
+      max_audience: A, the most users of the item that the variant ``paper`` reads; more are sampled anew.
+      audience_sampling: ``uniform``, or ``inverse_popularity``: users of few items first.
+      variant: ``paper`` or ``reference``.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
+      share_relation: whether training measures the negatives with the relation of the positive.
     """
-    pick(variant, ("reference",), "model.variant")
+    over_users = pick(variant, ("paper", "reference"), "model.variant") == "paper"
+    audience = attended("audience", max_audience, audience_sampling)
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
-        keys, memories = params["keys"], params["memories"]
-        by_user = memory_attention(item, neighbors.vectors, user, keys, memories, where=neighbors.mask)
-        joined = jnp.concatenate([neighbors.vectors, item[None]])
-        real = jnp.append(neighbors.mask, jnp.ones((), bool))
-        by_item = memory_attention(user, joined, item, keys, memories, where=real)
+        keys, memories, history = params["keys"], params["memories"], neighbors.items
+        by_user = memory_attention(item, history.vectors, user, keys, memories, where=history.mask)
+        heads = neighbors.users if over_users else history.joined(item)
+        by_item = memory_attention(user, heads.vectors, item, keys, memories, where=heads.mask)
         relation = (by_user.mixture + by_item.mixture) @ memories
         score = -squared_distance(user + relation, item)
         return PairOutput(score, relation, by_user.memory_weights, by_user.neighbor_weights)
 
-    def item_mixtures(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        """Return the mixtures of r^I for many candidates [T, N]; only the candidate's own slot differs between them."""
+    def over_audience(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+        """Return the mixtures [T, N] of r^I for candidates [T, D] with their users [T, A, D]."""
+        vectors, mask = neighbors.users.vectors, neighbors.users.mask
+        # All users of all candidates meet the same addresses: one matrix product.
+        weights = jax.nn.softmax(vectors.reshape(-1, vectors.shape[-1]) @ (user * params["keys"]).T, axis=-1)
+        weights = weights.reshape(*mask.shape, -1)
+        values = jnp.sum(weights * (items @ params["memories"].T)[:, None], axis=-1)
+        return jnp.sum(jax.nn.softmax(values, axis=-1, where=mask)[..., None] * weights, axis=1)
+
+    def over_history(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+        """Return the mixtures [T, N] of r^I for candidates [T, D]; only the candidate's own slot differs."""
         addresses, gains = user * params["keys"], items @ params["memories"].T
-        history = jax.nn.softmax(neighbors.vectors @ addresses.T, axis=-1)
+        history = jax.nn.softmax(neighbors.items.vectors @ addresses.T, axis=-1)
         own = jax.nn.softmax(items @ addresses.T, axis=-1)
         values = jnp.concatenate([gains @ history.T, jnp.sum(own * gains, axis=-1, keepdims=True)], axis=-1)
-        weights = jax.nn.softmax(values, axis=-1, where=jnp.append(neighbors.mask, jnp.ones((), bool)))
+        weights = jax.nn.softmax(values, axis=-1, where=jnp.append(neighbors.items.mask, True))
         return weights[:, :-1] @ history + weights[:, -1:] * own
 
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        keys, memories = params["keys"], params["memories"]
-        by_user = catalogue_mixtures(items, neighbors.vectors, user, keys, memories, where=neighbors.mask)
-        mixtures = by_user + item_mixtures(params, user, items, neighbors)
-        return -squared_distance(user + mixtures @ memories, items)
+        keys, memories, history = params["keys"], params["memories"], neighbors.items
+        by_user = catalogue_mixtures(items, history.vectors, user, keys, memories, where=history.mask)
+        by_item = (over_audience if over_users else over_history)(params, user, items, neighbors)
+        return -squared_distance(user + (by_user + by_item) @ memories, items)
 
-    history = attended_history(max_history, history_sampling)
-    return Model("hlrpp", tables(embed_dim, num_memories), pair, in_the_ball(project_memories), catalogue, history)
+    return Model(
+        "hlrpp",
+        tables(embed_dim, num_memories),
+        pair,
+        in_the_ball(project_memories),
+        catalogue,
+        attended("history", max_history, history_sampling),
+        audience if over_users else Neighborhood(),
+        share_relation,
+    )

@@ -8,7 +8,9 @@ from hlr_jax.models.base import Model, in_the_ball, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
-def lrml(*, embed_dim: int = 100, num_memories: int = 20, project_memories: bool = False) -> Model:
+def lrml(
+    *, embed_dim: int = 100, num_memories: int = 20, project_memories: bool = False, share_relation: bool = False
+) -> Model:
     """Score a pair by -|p_u + r_uv - q_v|^2, with one relation per pair, addressed by p_u * q_v.
 
     Tay et al. 2018, section 3.3: s = p_u * q_v (eq. 4), weights softmax_n(s . k_n) (eq. 5-6), r_uv = sum_n w_n m_n
@@ -18,6 +20,7 @@ def lrml(*, embed_dim: int = 100, num_memories: int = 20, project_memories: bool
       embed_dim: D.
       num_memories: N.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
+      share_relation: whether training measures the negatives with the relation of the positive.
     """
 
     def weights(params: Params, user: jax.Array, items: jax.Array) -> jax.Array:
@@ -36,4 +39,11 @@ def lrml(*, embed_dim: int = 100, num_memories: int = 20, project_memories: bool
         del neighbors
         return -squared_distance(user + weights(params, user, items) @ params["memories"], items)
 
-    return Model("lrml", tables(embed_dim, num_memories), pair, in_the_ball(project_memories), catalogue)
+    return Model(
+        "lrml",
+        tables(embed_dim, num_memories),
+        pair,
+        in_the_ball(project_memories),
+        catalogue,
+        share_relation=share_relation,
+    )

@@ -12,21 +12,21 @@ from hlr_jax.types import Params
 
 
 class RunState(NamedTuple):
-    """A run after some epoch.
+    """A run of S seeds after some epoch.
 
     Attributes:
-      learned: parameters and optimiser state after ``epoch``.
-      best_params: the parameters of ``best_epoch``, the result so far.
+      learned: parameters and optimiser state [S, ...] after ``epoch``.
+      best_params: the parameters [S, ...] of each seed's best epoch, the result so far.
+      best_epoch: of each seed; 0 before the first.
+      best_value: the validation figure of each seed's best epoch; None before the first.
       epoch: epochs done.
-      best_epoch: 0 before the first.
-      best_value: the validation figure of ``best_epoch``; None before the first.
     """
 
     learned: Learned
     best_params: Params
+    best_epoch: list[int]
+    best_value: list[float | None]
     epoch: int = 0
-    best_epoch: int = 0
-    best_value: float | None = None
 
 
 class Checkpoints:
@@ -72,13 +72,16 @@ class Checkpoints:
         progress.pop("identity")
         return RunState(found["state"]["learned"], found["state"]["best_params"], **progress)
 
-    def restore_best(self) -> Params:
-        """Read the parameters of the best epoch, onto one device, whatever the run was trained on.
+    def restore_best(self) -> tuple[Params, list[int]]:
+        """Read each seed's parameters of its best epoch [S, ...] and these epochs [S], onto one device.
+
+        It does not matter what the run was trained on.
 
         Raises:
           UserError: there is none, or it can't be read.
         """
-        return self._read(None)["state"]["best_params"]
+        found = self._read(None)
+        return found["state"]["best_params"], found["progress"]["best_epoch"]
 
     def _read(self, wanted: Any) -> Any:
         epoch = self.latest()

@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.errors import UserError, check_seed
-from hlr_jax.evaluation.evaluate import evaluate
+from hlr_jax.evaluation.evaluate import evaluate_seeds
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import atomic_file, sha256_of
 from hlr_jax.models.base import Model
+from hlr_jax.sharding import split_seeds
 from hlr_jax.training.checkpoints import Checkpoints, RunState
 from hlr_jax.training.learners import Learner, triplet_learner
 from hlr_jax.training.options import TrainOptions
@@ -31,13 +33,15 @@ class FitResult(NamedTuple):
     Attributes:
       params: of the best epoch.
       best_epoch: the epoch they are from.
-      history: one record per epoch: the lines of ``metrics.jsonl``.
+      history: one record per epoch: this seed's lines of ``metrics.jsonl``.
+      seed: that it was trained with.
       stopped: why training ended before the last epoch, in a sentence; empty if it did not.
     """
 
     params: Params
     best_epoch: int
     history: list[dict[str, Any]]
+    seed: int
     stopped: str = ""
 
 
@@ -66,45 +70,79 @@ def fit(
       quiet: show no progress.
 
     Raises:
-      UserError: the data set has no training interactions, or the loss is not finite in the first epoch.
+      UserError: the data set has no training interactions, the loss is not finite in the first epoch, or
+        ``options.num_seeds`` is not 1.
+    """
+    if options and options.num_seeds != 1:
+        raise UserError(f"train.num_seeds is {options.num_seeds}: call fit_seeds, which returns a result for each")
+    results = fit_seeds(dataset, model, options, evaluation, seed=seed, workdir=workdir, mesh=mesh, quiet=quiet)
+    return results[0]
+
+
+def fit_seeds(
+    dataset: Dataset,
+    model: Model,
+    options: TrainOptions | None = None,
+    evaluation: EvalOptions | None = None,
+    *,
+    seed: int = 0,
+    workdir: str | Path | None = None,
+    mesh: Mesh | None = None,
+    quiet: bool = False,
+) -> list[FitResult]:
+    """Train ``options.num_seeds`` models at once, with the seeds from ``seed`` on: one compiled step advances all.
+
+    Each has its own best epoch and patience, and ends as ``fit`` with its seed alone would end, but for rounding.
+    The arguments and errors are those of ``fit``.
     """
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
     check_seed("seed", seed)
+    check_seed("seed", seed + options.num_seeds - 1)
     if not len(dataset.train.user):
         raise UserError(f"data set {dataset.name} has no training interactions")
-    learner = triplet_learner(dataset, model, options, seed, mesh)
-    validate = _validation(learner, dataset, model, evaluation, seed)
+    seeds = list(range(seed, seed + options.num_seeds))
+    learner = triplet_learner(dataset, model, options, seeds, mesh)
+    validate = _validation(learner, dataset, model, evaluation, seeds)
     folder = None if workdir is None else Path(workdir)
     identity = run_identity(dataset, model, options, seed)
     checkpoints = None if folder is None else Checkpoints(folder / "checkpoints", identity)
     try:
-        return _run(learner, validate, options, evaluation, model.name, folder, checkpoints, quiet)
+        return _run(learner, validate, options, evaluation, seeds, model.name, folder, checkpoints, quiet)
     finally:
         if checkpoints:
             checkpoints.close()
 
 
-Validation = Callable[[Params], dict[str, float]]
+Validation = Callable[[Params], list[dict[str, float]]]
 
 
 def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: int) -> str:
     """Return a hash of what a run's epochs depend on; how many there are, or are kept, is not part of it."""
     free = {"num_epochs", "patience", "checkpoint_every", "microbatch"}
     training = {name: value for name, value in asdict(options).items() if name not in free}
-    return sha256_of([dataset.fingerprint, model.name, model.history, training, seed])
+    reads = [model.history, model.audience, model.share_relation]
+    return sha256_of([dataset.fingerprint, model.name, reads, training, seed])
 
 
-def _validation(learner: Learner, dataset: Dataset, model: Model, evaluation: EvalOptions, seed: int) -> Validation:
-    """Return the function from parameters to this run's validation figures."""
+def _validation(
+    learner: Learner, dataset: Dataset, model: Model, evaluation: EvalOptions, seeds: list[int]
+) -> Validation:
+    """Return the function from parameters [S, ...] to each seed's validation figures."""
+    users = None
+    if evaluation.select_users and len(dataset.valid.user):
+        everyone = np.unique(dataset.valid.user)
+        users = np.sort(np.random.default_rng(0).permutation(everyone)[: evaluation.select_users])
 
-    def validate(params: Params) -> dict[str, float]:
-        if learner.valid_loss is None:
-            return {}
-        figures = {"valid_loss": float(learner.valid_loss(params))}
-        if evaluation.select_by == "ndcg":
+    def validate(params: Params) -> list[dict[str, float]]:
+        figures: list[dict[str, float]] = [{} for _ in seeds]
+        if learner.valid_loss is not None:
+            for index, loss in enumerate(np.asarray(learner.valid_loss(params))):
+                figures[index]["valid_loss"] = float(loss)
+        if evaluation.select_by == "ndcg" and len(dataset.valid.user):
             name = f"ndcg@{evaluation.k}"
-            metrics = evaluate(model, params, dataset, split="valid", options=evaluation, seed=seed).metrics
-            figures[f"valid_{name}"] = metrics[name]
+            found = evaluate_seeds(model, split_seeds(params), dataset, "valid", evaluation, seeds[0], users)
+            for index, one in enumerate(found):
+                figures[index][f"valid_{name}"] = one.metrics[name]
         return figures
 
     return validate
@@ -115,13 +153,15 @@ def _run(
     validate: Validation,
     options: TrainOptions,
     evaluation: EvalOptions,
+    seeds: list[int],
     label: str,
     folder: Path | None,
     checkpoints: Checkpoints | None,
     quiet: bool,
-) -> FitResult:
+) -> list[FitResult]:
+    count = len(seeds)
     learned = learner.init()
-    state = RunState(learned, _copy(learned.params))
+    state = RunState(learned, _copy(learned.params), [0] * count, [None] * count)
     history: list[dict[str, Any]] = []
     if checkpoints and folder:
         if checkpoints.latest() is not None:
@@ -129,52 +169,96 @@ def _run(
         history = _read_history(folder / "metrics.jsonl", state.epoch)
     higher_is_better = evaluation.select_by == "ndcg"
     selected = f"valid_ndcg@{evaluation.k}" if higher_is_better else "valid_loss"
-    stopped, broken = "", False
+    broken = [""] * count  # why a seed's loss is no number
+    stopped = [_out_of_patience(state, index, options.patience) for index in range(count)]
+    label = label if count == 1 else f"{label}, {count} seeds,"
     with Display(label, options.num_epochs, state.epoch, quiet=quiet) as display:
-        while state.epoch < options.num_epochs and not (stopped := _out_of_patience(state, options.patience)):
+        while state.epoch < options.num_epochs and not all(stopped):
             epoch = state.epoch + 1
             start = time.perf_counter()
-            learned, loss = learner.run_epoch(state.learned, epoch)
-            train_loss = float(loss)
+            learned, losses = learner.run_epoch(state.learned, epoch)
+            train_losses = np.asarray(losses).tolist()
             trained = time.perf_counter() - start
-            figures = validate(learned.params) if math.isfinite(train_loss) else {}
-            if not math.isfinite(train_loss) or not all(map(math.isfinite, figures.values())):
-                broken = True
-                stopped = f"the loss of epoch {epoch} is not finite; lower train.learning_rate"
+            figures = validate(learned.params) if any(map(math.isfinite, train_losses)) else [{} for _ in seeds]
+            records, better = [], [False] * count
+            for index, found in enumerate(figures):
+                record = {"epoch": epoch, "seed": seeds[index], "train_loss": train_losses[index], **found}
+                if stopped[index]:
+                    continue
+                if not all(map(math.isfinite, (train_losses[index], *found.values()))):
+                    broken[index] = stopped[index] = (
+                        f"the loss of epoch {epoch} is not finite; lower train.learning_rate"
+                    )
+                    continue
+                better[index] = _is_better(found.get(selected), state.best_value[index], higher_is_better)
+                records.append(record)
+            if all(broken):
                 break
-            value = figures.get(selected)
-            better = (
-                value is None
-                or state.best_value is None
-                or (value > state.best_value if higher_is_better else value < state.best_value)
-            )
             state = state._replace(learned=learned, epoch=epoch)
-            if better:
-                state = state._replace(best_params=_copy(learned.params), best_epoch=epoch, best_value=value)
-            record = {
-                "epoch": epoch, "train_loss": train_loss, **figures, "best_epoch": state.best_epoch,
-                "seconds": time.perf_counter() - start, "triplets_per_s": learner.triplets_per_epoch / trained,
-            }  # fmt: skip
-            history.append(record)
+            if any(better):
+                state = state._replace(
+                    best_params=_choose(jnp.asarray(better), learned.params, state.best_params),
+                    best_epoch=[epoch if new else old for new, old in zip(better, state.best_epoch, strict=True)],
+                    best_value=[
+                        found.get(selected) if new else old
+                        for new, found, old in zip(better, figures, state.best_value, strict=True)
+                    ],
+                )
+            speed = {"seconds": time.perf_counter() - start, "triplets_per_s": learner.triplets_per_epoch / trained}
+            records = [
+                record | {"best_epoch": state.best_epoch[record["seed"] - seeds[0]], **speed} for record in records
+            ]
+            history.extend(records)
             if folder:
                 with (folder / "metrics.jsonl").open("a") as file:
-                    file.write(json.dumps(record) + "\n")
-            display.epoch(record)
-            if checkpoints and (better or epoch % options.checkpoint_every == 0 or epoch == options.num_epochs):
+                    file.writelines(json.dumps(record) + "\n" for record in records)
+            if records:
+                display.epoch(_mean_record(records))
+            if checkpoints and (any(better) or epoch % options.checkpoint_every == 0 or epoch == options.num_epochs):
                 checkpoints.save(state)
-    if not state.best_epoch:
-        raise UserError(stopped)
-    stopped = stopped and f"{stopped} (the result is epoch {state.best_epoch})"
-    # After a loss that is not finite the arrays of `state.learned` are gone; the best epoch has its checkpoint already.
-    if checkpoints and not broken:
+            stopped = [
+                reason or _out_of_patience(state, index, options.patience) for index, reason in enumerate(stopped)
+            ]
+    for index, best in enumerate(state.best_epoch):
+        if not best:
+            raise UserError(stopped[index] if count == 1 else f"seed {seeds[index]}: {stopped[index]}")
+    # Where no loss is finite the arrays of `state.learned` are gone; the best epochs have their checkpoint already.
+    if checkpoints and not all(broken):
         checkpoints.save(state)
-    return FitResult(state.best_params, state.best_epoch, history, stopped)
+    return [
+        FitResult(
+            params,
+            state.best_epoch[index],
+            [record for record in history if record["seed"] == seed],
+            seed,
+            stopped[index] and f"{stopped[index]} (the result is epoch {state.best_epoch[index]})",
+        )
+        for index, (seed, params) in enumerate(zip(seeds, split_seeds(state.best_params), strict=True))
+    ]
 
 
-def _out_of_patience(state: RunState, patience: int) -> str:
-    if patience and state.epoch - state.best_epoch >= patience:
-        return f"no better epoch than {state.best_epoch} in the last {patience}"
+def _is_better(value: float | None, best: float | None, higher_is_better: bool) -> bool:
+    if value is None or best is None:
+        return True
+    return value > best if higher_is_better else value < best
+
+
+def _out_of_patience(state: RunState, index: int, patience: int) -> str:
+    if patience and state.epoch - state.best_epoch[index] >= patience:
+        return f"no better epoch than {state.best_epoch[index]} in the last {patience}"
     return ""
+
+
+def _mean_record(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the mean of several seeds' records of one epoch."""
+    numbers = {name: float(np.mean([record[name] for record in records])) for name in records[0] if name != "epoch"}
+    return {"epoch": records[0]["epoch"], **numbers}
+
+
+@jax.jit
+def _choose(better: jax.Array, new: Params, old: Params) -> Params:
+    """Return for each seed [S] its new or its old parameters, as copies: an epoch reuses the memory of the new ones."""
+    return jax.tree.map(lambda a, b: jnp.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)
 
 
 def _copy(params: Params) -> Params:

@@ -20,6 +20,7 @@ class TrainOptions:
       patience: stop after so many epochs without a better one; 0: never.
       microbatch: triplets whose gradients are taken together before they are added up; the result does not depend on
         it, the speed does. 0: as many as fit in a CPU's cache, or the whole batch on an accelerator.
+      num_seeds: models that are trained at once, with the run's seed and those after it.
       checkpoint_every: epochs between checkpoints; a best epoch and the last one always make one.
 
     Raises:
@@ -34,6 +35,7 @@ class TrainOptions:
     objective: str = "hinge_hardest"
     patience: int = 0
     microbatch: int = 0
+    num_seeds: int = 1
     checkpoint_every: int = 1
 
     def __post_init__(self) -> None:
@@ -45,6 +47,7 @@ class TrainOptions:
             learning_rate=(self.learning_rate, 0.0, 10.0),
             margin=(self.margin, 0.0, 1e6),
             num_negatives=(self.num_negatives, 1, 65536),
+            num_seeds=(self.num_seeds, 1, 1024),
             patience=(self.patience, 0, 10**6),
             checkpoint_every=(self.checkpoint_every, 1, 10**6),
         )

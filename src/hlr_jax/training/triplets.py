@@ -1,17 +1,20 @@
 """Batches of triplets, drawn on the device, and the loss and gradient of one batch."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
 from hlr_jax.data.interactions import Pairs
-from hlr_jax.data.neighbors import Rows, rows_of
-from hlr_jax.data.sampling import draw_history, draw_negatives, history_bits
-from hlr_jax.evaluation.ranking import history_weights
+from hlr_jax.data.neighborhoods import Drawn, Side, draw_neighbors, look_up, neighbor_bits, neighbor_table, side_of
+from hlr_jax.data.neighbors import Rows, rows_of, transposed
+from hlr_jax.data.sampling import draw_negatives
+from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.losses import Objective
 from hlr_jax.models.base import Model
-from hlr_jax.types import Neighbors, Params
+from hlr_jax.types import Neighbors, Padded, Params
 
 _CACHE_BYTES = 2 << 20  # of working set that a microbatch may take on a CPU; flat between 1 and 4 MiB when measured
 
@@ -22,132 +25,169 @@ class Triplets:
 
     Attributes:
       user, item: [P] the positive pairs.
-      position: [P] where the positive stands in its user's row of ``history``; the row's length if it does not.
-      history: what histories are drawn from.
+      place: [P] where the positive stands in its user's row of training items; the row's length if it does not.
+      audience_place: [P] where the user stands in the positive's row of training users; likewise.
+      history: the sides that a user's items are drawn from,
+      audience: and an item's users.
       known: what negatives must avoid.
-      weights: [I] of inverse-popularity histories, or None.
       num_items: I (static).
     """
 
     user: jax.Array
     item: jax.Array
-    position: jax.Array
-    history: Rows
+    place: jax.Array
+    audience_place: jax.Array
+    history: Side
+    audience: Side
     known: Rows
-    weights: jax.Array | None
     num_items: int = struct.field(pytree_node=False)
 
 
 @struct.dataclass
 class Batch:
-    """B triplets: ``user`` [B], ``items`` [B, 1 + n] (the positive first), ``history`` and ``mask`` [B, H]."""
+    """B triplets: ``user`` [B], ``items`` [B, 1 + n] (the positive first) and ``weight`` [B].
+
+    ``history`` [B, H] are neighbors of the user, ``audience`` [B, 1 + n, A] of each item.
+    """
 
     user: jax.Array
     items: jax.Array
-    history: jax.Array
-    mask: jax.Array
+    history: Drawn
+    audience: Drawn
     weight: jax.Array
 
 
+class NeighborTables(NamedTuple):
+    """What the ids of neighbors point into: ``items`` for histories, ``users`` for audiences."""
+
+    items: jax.Array
+    users: jax.Array
+
+
 def training_triplets(train: Pairs, num_users: int, num_items: int, model: Model) -> Triplets:
-    """Return the source for training: histories and forbidden negatives are the training items."""
-    rows = rows_of(train, num_users)
-    starts = np.asarray(rows.offsets)[train.user]
-    position = np.arange(len(train.user), dtype=np.int32) - starts
-    return _source(train, position, rows, rows, num_items, model)
+    """Return the source for training: neighbors and forbidden negatives are from the training interactions."""
+    by_item = np.lexsort((train.user, train.item))
+    audience_place = np.empty(len(train.user), np.int32)
+    audience_place[by_item] = _places(train.item[by_item])
+    return _source(train, train, _places(train.user), audience_place, train, num_users, num_items, model)
 
 
 def validation_triplets(train: Pairs, valid: Pairs, num_users: int, num_items: int, model: Model) -> Triplets:
-    """Return the source for validation: histories are training items, negatives avoid train and valid items."""
-    rows = rows_of(train, num_users)
-    position = np.bincount(train.user, minlength=num_users)[valid.user].astype(np.int32)
-    return _source(valid, position, rows, rows_of(train + valid, num_users), num_items, model)
+    """Return the source for validation: neighbors are from training; negatives avoid train and valid items."""
+    nowhere = np.bincount(train.user, minlength=num_users)[valid.user]
+    nowhere_else = np.bincount(train.item, minlength=num_items)[valid.item]
+    return _source(valid, train, nowhere, nowhere_else, train + valid, num_users, num_items, model)
 
 
-def _source(pairs: Pairs, places: np.ndarray, history: Rows, known: Rows, num_items: int, model: Model) -> Triplets:
-    weights = history_weights(model, history, num_items)
-    user, item, position = (jnp.asarray(array, jnp.int32) for array in (pairs.user, pairs.item, places))
-    return Triplets(user, item, position, history, known, weights, num_items)
+def _places(owners: np.ndarray) -> np.ndarray:
+    """Return each interaction's place within its owner's row, for sorted owners."""
+    degrees = np.bincount(owners)
+    return np.arange(len(owners)) - (np.cumsum(degrees) - degrees)[owners]
 
 
-def draw_batch(key: jax.Array, source: Triplets, rows: jax.Array, weight: jax.Array, model: Model, n: int) -> Batch:
-    """Draw negatives and histories for the positives at ``rows`` [B] with ``weight`` [B]."""
+def _source(
+    pairs: Pairs, train: Pairs, place: np.ndarray, audience_place: np.ndarray, known: Pairs, num_users: int,
+    num_items: int, model: Model,
+) -> Triplets:  # fmt: skip
+    user, item, at, audience_at = (jnp.asarray(a, jnp.int32) for a in (pairs.user, pairs.item, place, audience_place))
+    history = side_of(train, num_users, num_items, model.history)
+    audience = side_of(transposed(train), num_items, num_users, model.audience)
+    return Triplets(user, item, at, audience_at, history, audience, rows_of(known, num_users), num_items)
 
-    size, weights = model.history.size, source.weights
 
-    def one(bits: jax.Array, row: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        user = source.user[row]
+def neighbor_tables(params: Params, history: Side, audience: Side) -> NeighborTables:
+    """Return what drawn ids point into: the tables themselves, or for means one row per owner."""
+    return NeighborTables(neighbor_table(params["item"], history), neighbor_table(params["user"], audience))
+
+
+def draw_batch(key: jax.Array, source: Triplets, rows: jax.Array, weight: jax.Array, n: int) -> Batch:
+    """Draw negatives and neighbors for the positives at ``rows`` [B] with ``weight`` [B]."""
+    of_history, of_audience = neighbor_bits(source.history), neighbor_bits(source.audience)
+
+    def one(bits: jax.Array, row: jax.Array) -> tuple[jax.Array, Drawn, Drawn]:
+        user, positive = source.user[row], source.item[row]
         negatives = draw_negatives(bits[:n], source.known, user, source.num_items)
-        history, mask = draw_history(bits[n:], source.history, user, source.position[row], size, weights)
-        return jnp.append(source.item[row], negatives), history, mask
+        items = jnp.append(positive, negatives)
+        history = draw_neighbors(bits[n : n + of_history], source.history, user, source.place[row])
+        # The user is left out of the positive's audience; of no negative's, since they never met.
+        skips = jnp.append(source.audience_place[row], jnp.full(n, jnp.iinfo(jnp.int32).max))
+        draw = jax.vmap(lambda bits, item, skip: draw_neighbors(bits, source.audience, item, skip))
+        return items, history, draw(bits[n + of_history :].reshape(1 + n, of_audience), items, skips)
 
-    words = n + history_bits(source.history, size, weights is not None)
-    items, history, mask = jax.vmap(one)(jax.random.bits(key, (len(rows), words)), rows)
-    return Batch(source.user[rows], items, history, mask, weight)
+    words = n + of_history + (1 + n) * of_audience
+    items, history, audience = jax.vmap(one)(jax.random.bits(key, (len(rows), words)), rows)
+    return Batch(source.user[rows], items, history, audience, weight)
 
 
 def triplet_loss(
-    model: Model,
-    objective: Objective,
-    shared: Params,
-    user: jax.Array,
-    items: jax.Array,
-    history: jax.Array,
-    mask: jax.Array,
+    model: Model, objective: Objective, shared: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors,
     margin: jax.Array,
-) -> jax.Array:
-    """Return the loss of one triplet from its vectors: user [D], items [1 + n, D], history [H, D], mask [H]."""
-    neighbors = Neighbors(history, mask)
-    distances = -jax.vmap(lambda item: model.pair(shared, user, item, neighbors).score)(items)
-    return objective(distances[0], distances[1:], margin)
+) -> jax.Array:  # fmt: skip
+    """Return the loss of one triplet: user [D], items [1 + n, D], neighbors [H, D] and [1 + n, A, D]."""
+    by_item = Neighbors(items=None, users=0)  # type: ignore[arg-type]
+    if model.share_relation:
+        positive = jax.tree.map(lambda array: array[0], neighbors.users)
+        relation = model.pair(shared, user, items[0], Neighbors(neighbors.items, positive)).relation
+        distances = squared_distance(user + relation, items)
+    else:
+        measure = jax.vmap(lambda item, near: -model.pair(shared, user, item, near).score, in_axes=(0, by_item))
+        distances = measure(items, neighbors)
+    loss = objective(distances[0], distances[1:], margin)
+    return loss if model.penalty is None else loss + model.penalty(user, items, neighbors, distances)
 
 
-def _rows_and_shared(params: Params) -> tuple[jax.Array, jax.Array, Params]:
-    shared = {name: value for name, value in params.items() if name not in ("user", "item")}
-    return params["user"], params["item"], shared
+def _shared(params: Params) -> Params:
+    return {name: value for name, value in params.items() if name not in ("user", "item")}
 
 
 def batch_loss(
-    model: Model, objective: Objective, params: Params, batch: Batch, margin: jax.Array, microbatch: int
-) -> jax.Array:
+    model: Model, objective: Objective, params: Params, tables: NeighborTables, batch: Batch, margin: jax.Array,
+    microbatch: int,
+) -> jax.Array:  # fmt: skip
     """Return the weighted sum of the losses of a batch: []; ``microbatch`` triplets are computed together."""
-    users, items, shared = _rows_and_shared(params)
+    shared = _shared(params)
 
     def one(piece: Batch) -> jax.Array:
-        user, item, history = users[piece.user], items[piece.items], items[piece.history]
-        return piece.weight * triplet_loss(model, objective, shared, user, item, history, piece.mask, margin)
+        near = Neighbors(look_up(tables.items, piece.history), look_up(tables.users, piece.audience))
+        user, items = params["user"][piece.user], params["item"][piece.items]
+        return piece.weight * triplet_loss(model, objective, shared, user, items, near, margin)
 
     return jnp.sum(jax.lax.map(one, batch, batch_size=microbatch))
 
 
 def batch_gradient(
-    model: Model, objective: Objective, params: Params, batch: Batch, margin: jax.Array, microbatch: int
-) -> tuple[jax.Array, Params]:
+    model: Model, objective: Objective, params: Params, tables: NeighborTables, batch: Batch, margin: jax.Array,
+    microbatch: int,
+) -> tuple[jax.Array, Params]:  # fmt: skip
     """Return the weighted sum of the losses of a batch and its gradient by every parameter.
 
     Gradients are taken by vectors, ``microbatch`` triplets at a time, and added to the rows they came from: the
-    [B, H, D] vectors and [B, H, N] weights of a whole batch never exist at once, so each piece stays in cache.
+    [B, H, D] vectors and [B, H, N] weights of a whole batch never exist at once, so each piece stays in cache. Means
+    get no gradient.
     """
-    users, items, shared = _rows_and_shared(params)
+    shared = _shared(params)
 
-    def loss(shared: Params, user: jax.Array, item: jax.Array, history: jax.Array, piece: Batch) -> jax.Array:
-        def one(user: jax.Array, item: jax.Array, history: jax.Array, mask: jax.Array) -> jax.Array:
-            return triplet_loss(model, objective, shared, user, item, history, mask, margin)
+    def loss(
+        shared: Params, user: jax.Array, items: jax.Array, history: jax.Array, audience: jax.Array, piece: Batch
+    ) -> jax.Array:
+        def one(user: jax.Array, items: jax.Array, near: Neighbors) -> jax.Array:
+            return triplet_loss(model, objective, shared, user, items, near, margin)
 
-        return jnp.sum(jax.vmap(one)(user, item, history, piece.mask) * piece.weight)
+        near = Neighbors(Padded(history, piece.history.mask), Padded(audience, piece.audience.mask))
+        return jnp.sum(jax.vmap(one)(user, items, near) * piece.weight)
 
     def add(total: tuple[jax.Array, Params], piece: Batch) -> tuple[tuple[jax.Array, Params], None]:
         value, sums = total
-        vectors = users[piece.user], items[piece.items], items[piece.history]
-        losses, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2, 3))(shared, *vectors, piece)
-        by_shared, by_user, by_item, by_history = gradients
-        item_sums = sums["item"].at[piece.items].add(by_item)
-        if piece.history.shape[1]:
-            item_sums = item_sums.at[piece.history].add(by_history)
-        sums = {name: sums[name] + by_shared[name] for name in by_shared} | {
-            "user": sums["user"].at[piece.user].add(by_user),
-            "item": item_sums,
-        }
+        neighbors = tables.items[piece.history.ids], tables.users[piece.audience.ids]
+        vectors = params["user"][piece.user], params["item"][piece.items], *neighbors
+        losses, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2, 3, 4))(shared, *vectors, piece)
+        by_shared, by_user, by_item, by_history, by_audience = gradients
+        user_sums, item_sums = sums["user"].at[piece.user].add(by_user), sums["item"].at[piece.items].add(by_item)
+        if model.history.size and model.history.sampling != "mean":
+            item_sums = item_sums.at[piece.history.ids].add(by_history)
+        if model.audience.size and model.audience.sampling != "mean":
+            user_sums = user_sums.at[piece.audience.ids].add(by_audience)
+        sums = {name: sums[name] + by_shared[name] for name in by_shared} | {"user": user_sums, "item": item_sums}
         return (value + losses, sums), None
 
     steps = batch.user.shape[0] // microbatch
@@ -164,7 +204,7 @@ def microbatch_size(chosen: int, batch_size: int, model: Model, params: Params, 
     if jax.default_backend() != "cpu":
         return batch_size
     dim, memories = params["item"].shape[1], params["keys"].shape[0] if "keys" in params else 0
-    heads = model.history.size
-    floats = 2 * (2 + n + heads) * dim + 4 * (1 + n) * heads * memories
+    heads, audience = model.history.size, (1 + n) * model.audience.size
+    floats = 2 * (2 + n + heads + audience) * dim + 4 * ((1 + n) * heads + audience) * memories
     fitting = max(1, _CACHE_BYTES // (4 * floats))
     return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting)
