@@ -19,6 +19,7 @@ from hlr_jax.types import Neighbors, PairOutput, Params
 
 CATALOGUE_TILE = 128  # items whose scores are computed together; best of 64 to 2810 when measured on a CPU
 HISTORY_SAMPLINGS = ("uniform", "inverse_popularity")
+SOLVER_METHODS = ("cholesky", "cg")
 
 
 class PairFunction(Protocol):
@@ -42,6 +43,16 @@ class History(NamedTuple):
     sampling: str = "uniform"
 
 
+class AlternatingLeastSquares(NamedTuple):
+    """The settings of a model that is solved for, not trained with triplets; ``mf_als`` explains and checks them."""
+
+    confidence: float
+    regularization: float
+    frequency_exponent: float
+    method: str
+    cg_steps: int
+
+
 class Model(NamedTuple):
     """A recommender as pure functions over a small pytree of arrays.
 
@@ -52,6 +63,7 @@ class Model(NamedTuple):
       project: params -> params, after every step; the unit ball, or the identity.
       catalogue: optional: a faster form of ``pair``'s scores over many items; tested against it.
       history: the neighbors that ``pair`` wants.
+      solver: how the parameters are solved for; None: they are trained with triplets.
     """
 
     name: str
@@ -60,6 +72,7 @@ class Model(NamedTuple):
     project: Callable[[Params], Params]
     catalogue: CatalogueFunction | None = None
     history: History = History()
+    solver: AlternatingLeastSquares | None = None
 
 
 def apply(

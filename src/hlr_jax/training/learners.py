@@ -11,9 +11,11 @@ from flax import struct
 from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset
+from hlr_jax.errors import UserError
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import pad_rows, padded_size, place, shard_batch
+from hlr_jax.training.als import iterate, objective, sides
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.triplets import (
     Triplets,
@@ -41,7 +43,7 @@ class Learner(NamedTuple):
     Attributes:
       init: () -> Learned, from the seed.
       run_epoch: (learned, epoch) -> (learned, mean training loss); may reuse the memory of its argument.
-      valid_loss: params -> mean validation loss, or None without validation interactions.
+      valid_loss: params -> mean validation loss, or None without validation interactions or such a loss.
       triplets_per_epoch: for the speed that is shown.
     """
 
@@ -49,6 +51,18 @@ class Learner(NamedTuple):
     run_epoch: Callable[[Learned, int], tuple[Learned, jax.Array]]
     valid_loss: Callable[[Params], jax.Array] | None
     triplets_per_epoch: int
+
+
+def create_learner(
+    dataset: Dataset, model: Model, options: TrainOptions, seed: int, mesh: Mesh | None = None
+) -> Learner:
+    """Return the learner that the model wants.
+
+    Raises:
+      UserError: a mesh for a model that is solved for.
+    """
+    learner = triplet_learner if model.solver is None else als_learner
+    return learner(dataset, model, options, seed, mesh)
 
 
 def triplet_learner(
@@ -131,3 +145,30 @@ def _batches(order: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
     total = padded_size(count, size)
     weights = (jnp.arange(total) < count).astype(jnp.float32)
     return jnp.pad(order, (0, total - count)).reshape(-1, size), weights.reshape(-1, size)
+
+
+def als_learner(dataset: Dataset, model: Model, options: TrainOptions, seed: int, mesh: Mesh | None = None) -> Learner:
+    """Learn by alternating least squares: an epoch solves for all users, then for all items.
+
+    The seed draws the factors at the start and nothing else. The loss is the objective per training interaction.
+
+    Raises:
+      UserError: there is a mesh.
+    """
+    del options  # no setting of triplets applies
+    if mesh is not None:
+        raise UserError(f"model {model.name} runs on one device; set mesh.data and mesh.model to 1")
+    solver, count = model.solver, len(dataset.train.user)
+    assert solver is not None
+    users, items = sides(dataset.train, dataset.num_users, dataset.num_items)
+    init_key = jax.random.fold_in(jax.random.key(seed), 0)
+
+    def run_epoch(learned: Learned, epoch: int) -> tuple[Learned, jax.Array]:
+        del epoch
+        params = iterate(solver, users, items, learned.params)
+        return Learned(params, ()), objective(solver, users, items, params) / count
+
+    def init() -> Learned:
+        return Learned(model.init(init_key, dataset.num_users, dataset.num_items), ())
+
+    return Learner(init, run_epoch, None, count)

@@ -19,7 +19,7 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import atomic_file, sha256_of
 from hlr_jax.models.base import Model
 from hlr_jax.training.checkpoints import Checkpoints, RunState
-from hlr_jax.training.learners import Learner, triplet_learner
+from hlr_jax.training.learners import Learner, create_learner
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.progress import Display
 from hlr_jax.types import Params
@@ -72,7 +72,7 @@ def fit(
     check_seed("seed", seed)
     if not len(dataset.train.user):
         raise UserError(f"data set {dataset.name} has no training interactions")
-    learner = triplet_learner(dataset, model, options, seed, mesh)
+    learner = create_learner(dataset, model, options, seed, mesh)
     validate = _validation(learner, dataset, model, evaluation, seed)
     folder = None if workdir is None else Path(workdir)
     identity = run_identity(dataset, model, options, seed)
@@ -91,17 +91,16 @@ def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: in
     """Return a hash of what a run's epochs depend on; how many there are, or are kept, is not part of it."""
     free = {"num_epochs", "patience", "checkpoint_every", "microbatch"}
     training = {name: value for name, value in asdict(options).items() if name not in free}
-    return sha256_of([dataset.fingerprint, model.name, model.history, training, seed])
+    solver = [] if model.solver is None else [model.solver]
+    return sha256_of([dataset.fingerprint, model.name, model.history, training, seed, *solver])
 
 
 def _validation(learner: Learner, dataset: Dataset, model: Model, evaluation: EvalOptions, seed: int) -> Validation:
     """Return the function from parameters to this run's validation figures."""
 
     def validate(params: Params) -> dict[str, float]:
-        if learner.valid_loss is None:
-            return {}
-        figures = {"valid_loss": float(learner.valid_loss(params))}
-        if evaluation.select_by == "ndcg":
+        figures = {} if learner.valid_loss is None else {"valid_loss": float(learner.valid_loss(params))}
+        if evaluation.select_by == "ndcg" and len(dataset.valid.user):
             name = f"ndcg@{evaluation.k}"
             metrics = evaluate(model, params, dataset, split="valid", options=evaluation, seed=seed).metrics
             figures[f"valid_{name}"] = metrics[name]
