@@ -1,5 +1,3 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,15 +8,14 @@ import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions, UserError
 from hlr_jax.data.interactions import Pairs
 from hlr_jax.sharding import create_mesh
-from hlr_jax.training.als import iterate, objective, sides
+from hlr_jax.training.als import iterate, objective, sides, solve_side
 from hlr_jax.training.learners import create_learner
 from hlr_jax.training.loop import run_identity
 
-USERS, ITEMS, DIM = 40, 150, 5
+USERS, ITEMS, DIM = 40, 80, 5
 SETTINGS = {
     "one matrix for all": {"confidence": 1.0, "regularization": 2.0},
     "observed pairs weigh more": {"confidence": 5.0, "regularization": 3.0},
-    "observed pairs weigh less": {"confidence": 0.5, "regularization": 3.0},
     "scaled by frequency": {"confidence": 5.0, "regularization": 3.0, "frequency_exponent": 1.0},
 }
 
@@ -33,6 +30,12 @@ def matrix(rng):
     matrix = rng.random((USERS, ITEMS)) < np.linspace(0.02, 0.7, USERS)[:, None]
     matrix[3], matrix[:, 7] = False, False
     return matrix.astype(np.float64)
+
+
+@pytest.fixture
+def small(matrix):
+    """Rows of one padded length, quicker to compile."""
+    return matrix[:, :30]
 
 
 def sides_of(matrix):
@@ -66,19 +69,19 @@ def test_a_sweep_and_the_objective_match_the_oracle(matrix, case):
         np.testing.assert_allclose(objective(model.solver, *sides_of(matrix), params), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("case", SETTINGS)
-def test_many_steps_of_conjugate_gradients_equal_cholesky(matrix, case):
+@pytest.mark.parametrize("case", ["one matrix for all", "scaled by frequency"])
+def test_many_steps_of_conjugate_gradients_equal_cholesky(small, case):
     exact, gradients = make(**SETTINGS[case]), make(**SETTINGS[case], solver="cg", cg_steps=30)
-    start = start_of(exact, matrix)
-    one, two = (iterate(model.solver, *sides_of(matrix), start) for model in (exact, gradients))
+    start = start_of(exact, small)
+    one, two = (iterate(model.solver, *sides_of(small), start) for model in (exact, gradients))
     for name in ("user", "item"):
         np.testing.assert_allclose(one[name], two[name], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"confidence": 5.0}, {"confidence": 5.0, "solver": "cg"}])
-def test_the_objective_falls_with_every_iteration(matrix, options):
-    model, world = make(**options, regularization=1.0), sides_of(matrix)
-    params = start_of(model, matrix)
+@pytest.mark.parametrize("options", [{}, {"solver": "cg"}])
+def test_the_objective_falls_with_every_iteration(small, options):
+    model, world = make(**options, **SETTINGS["observed pairs weigh more"]), sides_of(small)
+    params = start_of(model, small)
     values = [objective(model.solver, *world, params)]
     for _ in range(5):
         params = iterate(model.solver, *world, params)
@@ -86,30 +89,30 @@ def test_the_objective_falls_with_every_iteration(matrix, options):
     assert (np.diff(values) < 0).all()
 
 
-def test_a_batch_of_starts_gives_what_each_gives(matrix):
-    model, world = make(confidence=5.0), sides_of(matrix)
-    keys = jax.random.split(jax.random.key(1), 2)
-    starts = jax.vmap(lambda key: model.init(key, *matrix.shape))(keys)
-    together = jax.vmap(lambda params: iterate(model.solver, *world, params))(starts)
+def test_a_batch_of_starts_gives_what_each_gives(small):
+    model, (users, _) = make(**SETTINGS["observed pairs weigh more"]), sides_of(small)
+    user, item = (jnp.stack([table, -2 * table]) for table in start_of(model, small).values())
+    together = jax.vmap(lambda *tables: solve_side(model.solver, users, *tables))(user, item)
     for i in range(2):
-        alone = iterate(model.solver, *world, jax.tree.map(lambda leaf, i=i: leaf[i], starts))
-        np.testing.assert_allclose(together["item"][i], alone["item"], rtol=1e-4, atol=1e-5)
+        alone = solve_side(model.solver, users, user[i], item[i])
+        np.testing.assert_allclose(together[i], alone, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore")  # of its imports and of OpenBLAS's threads
-@pytest.mark.parametrize("confidence", [1.0, 5.0])
-def test_predictions_agree_with_the_package_implicit(matrix, confidence):
+@pytest.mark.parametrize("case", ["one matrix for all", "observed pairs weigh more"])
+def test_predictions_agree_with_the_package_implicit(small, case):
     als = pytest.importorskip("implicit.cpu.als")
     sparse = pytest.importorskip("scipy.sparse")
-    model = make(confidence=confidence, regularization=2.0)
-    params = start_of(model, matrix)
+    confidence, regularization, _ = arguments(SETTINGS[case])
+    model = make(**SETTINGS[case])
+    params = start_of(model, small)
     other = als.AlternatingLeastSquares(
-        factors=DIM, regularization=2.0, alpha=1.0, use_cg=False, num_threads=1, iterations=3
+        factors=DIM, regularization=regularization, alpha=1.0, use_cg=False, num_threads=1, iterations=3
     )
     other.user_factors, other.item_factors = (np.array(params[name]) for name in ("user", "item"))
-    other.fit(sparse.csr_matrix((confidence * matrix).astype(np.float32)), show_progress=False)
+    other.fit(sparse.csr_matrix((confidence * small).astype(np.float32)), show_progress=False)
     for _ in range(3):
-        params = iterate(model.solver, *sides_of(matrix), params)
+        params = iterate(model.solver, *sides_of(small), params)
     ours, theirs = np.asarray(params["user"] @ params["item"].T), other.user_factors @ other.item_factors.T
     assert np.abs(ours - theirs).max() < 1e-3 * np.abs(theirs).max()
     assert np.linalg.norm(ours - theirs) < 1e-3 * np.linalg.norm(theirs)
@@ -149,9 +152,6 @@ def test_mistakes_are_told(world):
 
 def test_one_user_and_one_item():
     model = make(embed_dim=1, confidence=3.0, regularization=1.0)
-    nothing = Pairs(np.empty(0, np.int32), np.empty(0, np.int32))
-    world = dataclasses.replace(hlr_jax.load_dataset("planted-60x50x900", log=lambda _: None), valid=nothing)
     one = sides(Pairs(np.zeros(1, np.int32), np.zeros(1, np.int32)), 1, 1)
     found = iterate(model.solver, *one, {"user": jnp.zeros((1, 1)), "item": jnp.ones((1, 1))})
     np.testing.assert_allclose(found["user"], 3 / 4)  # (1 + 2 + 1) p = 3
-    assert hlr_jax.fit(world, model, TrainOptions(num_epochs=1), quiet=True).best_epoch == 1
