@@ -69,8 +69,8 @@ def test_a_sweep_and_the_objective_match_the_oracle(matrix, case):
         np.testing.assert_allclose(objective(model.solver, *sides_of(matrix), params), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("case", ["one matrix for all", "scaled by frequency"])
-def test_many_steps_of_conjugate_gradients_equal_cholesky(small, case):
+def test_many_steps_of_conjugate_gradients_equal_cholesky(small):
+    case = "scaled by frequency"
     exact, gradients = make(**SETTINGS[case]), make(**SETTINGS[case], solver="cg", cg_steps=30)
     start = start_of(exact, small)
     one, two = (iterate(model.solver, *sides_of(small), start) for model in (exact, gradients))
