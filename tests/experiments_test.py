@@ -136,14 +136,14 @@ def test_several_seeds_are_summarised_and_each_is_kept(tmp_path):
 def test_every_config_file_loads():
     sys.path.insert(0, str(ROOT / "experiments"))
     try:
-        from configs import adacml, authors, cml, hlr, hlrpp, lrml
+        from configs import adacml, authors, cml, hlr, hlrpp, lrml, mf_als
     finally:
         sys.path.pop(0)
     import hlr_jax
 
     choices = [f"{model},{data}" for data in authors._RATES for model in authors._RATES[data]]
     for config in [
-        *(module.get_config() for module in (adacml, cml, hlr, hlrpp, lrml)),
+        *(module.get_config() for module in (adacml, cml, hlr, hlrpp, lrml, mf_als)),
         cml.get_config("split"),
         *map(authors.get_config, choices),
     ]:

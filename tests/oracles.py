@@ -90,5 +90,37 @@ def hlrpp_paper(params, user, item, history, audience):
     return -np.sum((p + by_user + by_item - q) ** 2), by_user + by_item
 
 
+def mf_als(params, user, item, history, audience):
+    """Hu et al. 2008: a dot product."""
+    p, q = params["user"][user], params["item"][item]
+    return np.dot(p, q), np.zeros_like(p)
+
+
+def als_regularization(matrix, confidence, regularization, exponent):
+    """Rendle et al. 2022: by the weight of all pairs of a row, over the mean row's."""
+    weights = np.array([sum(confidence if x else 1 for x in row) for row in matrix], np.float64)
+    return regularization * (weights / weights.mean()) ** exponent
+
+
+def als_side(matrix, other, confidence, regularization, exponent):
+    """Hu et al. 2008, eq. 4, for every row of the 0/1 matrix: (Y^T C Y + lambda) p = Y^T C x."""
+    strength = als_regularization(matrix, confidence, regularization, exponent)
+    rows = []
+    for x, row_strength in zip(matrix, strength, strict=True):
+        weights = np.diag(np.where(x > 0, confidence, 1.0))
+        system = other.T @ weights @ other + row_strength * np.eye(other.shape[1])
+        rows.append(np.linalg.solve(system, other.T @ weights @ x))
+    return np.array(rows)
+
+
+def als_objective(matrix, user, item, confidence, regularization, exponent):
+    """Hu et al. 2008, eq. 3, over the full matrix."""
+    total = np.sum(np.where(matrix > 0, confidence, 1.0) * (matrix - user @ item.T) ** 2)
+    for rows, table in ((matrix, user), (matrix.T, item)):
+        strength = als_regularization(rows, confidence, regularization, exponent)
+        total += np.sum(strength * np.sum(table**2, axis=1))
+    return total
+
+
 def float64(params):
     return {name: np.asarray(value, np.float64) for name, value in params.items()}

@@ -57,7 +57,7 @@ def test_the_best_epoch_is_the_result_and_patience_stops(world):
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(world, tmp_path, monkeypatch):
     from hlr_jax.training import loop
 
-    make = loop.triplet_learner
+    make = loop.create_learner
 
     def poisoned(*args):
         learner = make(*args)
@@ -68,12 +68,12 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(world, tm
 
         return learner._replace(run_epoch=run_epoch)
 
-    monkeypatch.setattr(loop, "triplet_learner", poisoned)
+    monkeypatch.setattr(loop, "create_learner", poisoned)
     result = fit(world, tmp_path, num_epochs=5)
     assert "loss of epoch 3 is not finite" in result.stopped
     assert result.best_epoch == 2
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["2"]
-    monkeypatch.setattr(loop, "triplet_learner", make)
+    monkeypatch.setattr(loop, "create_learner", make)
     assert fit(world, tmp_path, num_epochs=5).stopped == ""
 
 

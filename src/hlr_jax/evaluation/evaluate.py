@@ -125,7 +125,9 @@ def evaluate(
             memory_budget=chosen.memory_budget, seed=seed,
         )  # fmt: skip
 
-    return evaluate_ranker(ranker, dataset, split, chosen, seed, users=users)
+    # Only MF-ALS is masked otherwise by the released code.
+    mask = "train+valid" if model.solver is None else dataset.protocol.solver_mask
+    return evaluate_ranker(ranker, dataset, split, chosen, seed, mask, users)
 
 
 def evaluate_seeds(

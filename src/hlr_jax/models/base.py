@@ -18,6 +18,7 @@ from hlr_jax.kernels.distance import project_to_ball
 from hlr_jax.types import NEIGHBOR_SAMPLINGS, Neighborhood, Neighbors, Padded, PairOutput, Params
 
 CATALOGUE_TILE = 128  # items whose scores are computed together; best of 64 to 2810 when measured on a CPU
+SOLVER_METHODS = ("cholesky", "cg")
 
 
 class PairFunction(Protocol):
@@ -45,6 +46,16 @@ class PenaltyFunction(Protocol):
         """Return what is added to the triplet's loss: []."""
 
 
+class AlternatingLeastSquares(NamedTuple):
+    """The settings of a model that is solved for, not trained with triplets; ``mf_als`` explains and checks them."""
+
+    confidence: float
+    regularization: float
+    frequency_exponent: float
+    method: str
+    cg_steps: int
+
+
 class Model(NamedTuple):
     """A recommender as pure functions over a small pytree of arrays.
 
@@ -58,6 +69,7 @@ class Model(NamedTuple):
       audience: the users of the item that ``pair`` reads.
       share_relation: in training, whether the negatives are measured with the relation of the positive.
       penalty: optional: a term beside the objective, for one triplet.
+      solver: how the parameters are solved for; None: they are trained with triplets.
     """
 
     name: str
@@ -69,6 +81,7 @@ class Model(NamedTuple):
     audience: Neighborhood = Neighborhood()
     share_relation: bool = False
     penalty: PenaltyFunction | None = None
+    solver: AlternatingLeastSquares | None = None
 
 
 def score_catalogue(

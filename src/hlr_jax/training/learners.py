@@ -11,9 +11,11 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.data.interactions import Dataset
+from hlr_jax.errors import UserError
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.models.base import Model
-from hlr_jax.sharding import pad_rows, padded_size, place, seed_mesh, shard_batch
+from hlr_jax.sharding import pad_rows, padded_size, place, seed_mesh, shard_batch, split_seeds
+from hlr_jax.training.als import iterate, objective, sides
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.triplets import (
     NeighborTables,
@@ -84,6 +86,18 @@ def over_seeds(function: Callable[..., T], count: int, mesh: Mesh | None = None)
 def seed_keys(seeds: Sequence[int], use: int) -> jax.Array:
     """Return one key per seed [S] for one of a run's uses of randomness."""
     return jnp.stack([jax.random.fold_in(jax.random.key(seed), use) for seed in seeds])
+
+
+def create_learner(
+    dataset: Dataset, model: Model, options: TrainOptions, seeds: Sequence[int], mesh: Mesh | None = None
+) -> Learner:
+    """Return the learner that the model wants.
+
+    Raises:
+      UserError: a mesh for a model that is solved for.
+    """
+    learner = triplet_learner if model.solver is None else als_learner
+    return learner(dataset, model, options, seeds, mesh)
 
 
 def triplet_learner(
@@ -189,3 +203,34 @@ def _batches(order: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
     total = padded_size(count, size)
     weights = (jnp.arange(total) < count).astype(jnp.float32)
     return jnp.pad(order, (0, total - count)).reshape(-1, size), weights.reshape(-1, size)
+
+
+def als_learner(
+    dataset: Dataset, model: Model, options: TrainOptions, seeds: Sequence[int], mesh: Mesh | None = None
+) -> Learner:
+    """Learn by alternating least squares: an epoch solves for all users, then for all items.
+
+    The seed draws the factors at the start and nothing else. The loss is the objective per training interaction.
+
+    Raises:
+      UserError: there is a mesh.
+    """
+    del options  # no setting of triplets applies
+    if mesh is not None:
+        raise UserError(f"model {model.name} runs on one device; set mesh.data and mesh.model to 1")
+    solver, count = model.solver, len(dataset.train.user)
+    assert solver is not None
+    users, items = sides(dataset.train, dataset.num_users, dataset.num_items)
+
+    def run_epoch(learned: Learned, epoch: int) -> tuple[Learned, jax.Array]:
+        del epoch
+        # Seed after seed: an iteration is short, and on a CPU LAPACK takes one matrix at a time (see ``als``).
+        params = [iterate(solver, users, items, one) for one in split_seeds(learned.params)]
+        losses = [objective(solver, users, items, one) / count for one in params]
+        return Learned(jax.tree.map(lambda *each: jnp.stack(each), *params), ()), jnp.stack(losses)
+
+    def init() -> Learned:
+        start = jax.vmap(lambda key: model.init(key, dataset.num_users, dataset.num_items))
+        return Learned(start(seed_keys(seeds, 0)), ())
+
+    return Learner(init, run_epoch, None, len(seeds) * count)

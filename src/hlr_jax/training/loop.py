@@ -21,7 +21,7 @@ from hlr_jax.files import atomic_file, sha256_of
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import split_seeds
 from hlr_jax.training.checkpoints import Checkpoints, RunState
-from hlr_jax.training.learners import Learner, triplet_learner
+from hlr_jax.training.learners import Learner, create_learner
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.progress import Display
 from hlr_jax.types import Params
@@ -101,7 +101,7 @@ def fit_seeds(
     if not len(dataset.train.user):
         raise UserError(f"data set {dataset.name} has no training interactions")
     seeds = list(range(seed, seed + options.num_seeds))
-    learner = triplet_learner(dataset, model, options, seeds, mesh)
+    learner = create_learner(dataset, model, options, seeds, mesh)
     validate = _validation(learner, dataset, model, evaluation, seeds)
     folder = None if workdir is None else Path(workdir)
     identity = run_identity(dataset, model, options, seed)
@@ -120,7 +120,7 @@ def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: in
     """Return a hash of what a run's epochs depend on; how many there are, or are kept, is not part of it."""
     free = {"num_epochs", "patience", "checkpoint_every", "microbatch"}
     training = {name: value for name, value in asdict(options).items() if name not in free}
-    reads = [model.history, model.audience, model.share_relation]
+    reads = [model.history, model.audience, model.share_relation, model.solver]
     return sha256_of([dataset.fingerprint, model.name, reads, training, seed])
 
 

@@ -1,0 +1,26 @@
+"""MF-ALS (Hu, Koren, Volinsky 2008): an epoch is one iteration of alternating least squares.
+
+python experiments/train.py --config=experiments/configs/mf_als.py:ml-100k --workdir=runs/mf_als
+"""
+
+from configs.base import base_config
+from ml_collections import ConfigDict
+
+
+def get_config(data: str = "ml-100k") -> ConfigDict:
+    """Return the settings for a data set."""
+    config = base_config(data)
+    config.model = ConfigDict(
+        {
+            "name": "mf_als",
+            "embed_dim": 100,
+            "confidence": 1.0,
+            "regularization": 30.0,
+            "frequency_exponent": 0.0,
+            "solver": "cholesky",
+            "cg_steps": 3,
+        }
+    )
+    config.train.num_epochs = 20
+    config.eval.select_by = "ndcg"
+    return config

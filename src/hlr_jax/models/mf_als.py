@@ -1,0 +1,68 @@
+"""MF-ALS: matrix factorisation of implicit feedback by alternating least squares (Hu, Koren, Volinsky 2008)."""
+
+import jax
+import jax.numpy as jnp
+
+from hlr_jax.errors import check_range, pick
+from hlr_jax.models.base import SOLVER_METHODS, AlternatingLeastSquares, Model, tables
+from hlr_jax.types import Neighbors, PairOutput, Params
+
+
+def mf_als(
+    *,
+    embed_dim: int = 100,
+    confidence: float = 1.0,
+    regularization: float = 30.0,
+    frequency_exponent: float = 0.0,
+    solver: str = "cholesky",
+    cg_steps: int = 3,
+) -> Model:
+    """Score a pair by p_u . q_v, learnt by alternating least squares instead of triplets.
+
+    The factors minimise sum c_uv (x_uv - p_u . q_v)^2 over all pairs, observed or not, plus
+    sum lambda_u |p_u|^2 + sum lambda_v |q_v|^2; x_uv = 1 and c_uv = c for an observed pair, 0 and 1 for any other. One
+    iteration, users and then items, is an epoch.
+
+    lambda_u = lambda (w_u / mean w)^nu, where w_u = I + (c - 1) |I_u| is the weight of all pairs of user u, and so for
+    items. That is the frequency scaling of Rendle et al. 2022, |I_u| + alpha_0 I with alpha_0 = 1 / (c - 1), divided by
+    its mean so that lambda means the same at every nu. It changes nothing for nu = 0 or c = 1.
+
+    Args:
+      embed_dim: D.
+      confidence: c, the weight of an observed pair.
+      regularization: lambda.
+      frequency_exponent: nu.
+      solver: of the normal equations: ``cholesky``, exact, or ``cg``, conjugate gradients from the present factors.
+      cg_steps: of each row in an iteration.
+
+    Raises:
+      UserError: a value out of range, or an unknown solver.
+    """
+    check_range(
+        "model",
+        confidence=(confidence, 1e-6, 1e6),
+        regularization=(regularization, 1e-6, 1e9),
+        frequency_exponent=(frequency_exponent, 0.0, 10.0),
+        cg_steps=(cg_steps, 1, 10**4),
+    )
+    method = pick(solver, SOLVER_METHODS, "model.solver")
+
+    def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
+        del params, neighbors
+        nothing = jnp.zeros((0,), user.dtype)
+        return PairOutput(user @ item, jnp.zeros_like(user), nothing[None], nothing)
+
+    def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+        del params, neighbors
+        return items @ user
+
+    return Model(
+        "mf_als",
+        tables(embed_dim),
+        pair,
+        lambda params: params,
+        catalogue,
+        solver=AlternatingLeastSquares(
+            float(confidence), float(regularization), float(frequency_exponent), method, cg_steps
+        ),
+    )
