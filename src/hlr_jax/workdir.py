@@ -43,6 +43,15 @@ def claim(folder: Path, config: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, config)
         return
+    check_settings(folder, config)
+
+
+def check_settings(folder: Path, config: dict[str, Any]) -> None:
+    """Check that the run in a folder has the settings of ``config``.
+
+    Raises:
+      UserError: it has others, which are named; or there is no run.
+    """
     there, here = flatten(read_config(folder)), flatten(json.loads(json.dumps(config)))
     differing = [name for name in sorted(there | here) if there.get(name) != here.get(name)]
     if differing:

@@ -1,0 +1,187 @@
+"""Train the systems of the paper's Table 2 on data sets with several seeds, and write the table.
+
+python experiments/table2.py --workdir=runs/table2 --seeds=3 --data=ml-100k=../shared/data/splits/ml-100k.parquet,ml-1m
+
+It writes table2.md, table2.csv and table2.tex, anew after every run. Each system on each data set has its own workdir,
+WORKDIR/DATA/SYSTEM: the same command goes on where a stopped one was, and more systems or data sets can be added.
+"""
+
+import re
+import runpy
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import table2_render
+from absl import flags
+from launch import describe_devices, launch, plain
+
+from hlr_jax import UserError, run
+from hlr_jax.data.planted import PLANTED_PREFIX
+from hlr_jax.data.sources import named_dataset
+from hlr_jax.data.splits import PROTOCOLS
+from hlr_jax.errors import pick
+from hlr_jax.evaluation.comparison import (
+    NUM_COHORTS,
+    POPULARITY,
+    ROWS,
+    SPREADS,
+    SYSTEMS,
+    Block,
+    Result,
+    check_comparable,
+    compare,
+    read_result,
+)
+from hlr_jax.evaluation.significance import TESTS
+from hlr_jax.workdir import check_settings
+
+_TESTED = {row.lower(): row for row in ROWS if row != POPULARITY}
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the runs", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "folder of the tables; the workdir, unless given")
+_SYSTEMS = flags.DEFINE_list("systems", list(SYSTEMS), "systems of the table")
+_DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE of user, item, split columns")
+_SEEDS = flags.DEFINE_integer("seeds", 3, "number of seeds of each run", lower_bound=1)
+_FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "the first of them", lower_bound=0)
+_CONFIGS = flags.DEFINE_string(
+    "configs", str(Path(__file__).parent / "configs" / "table2.py"), 'file with get_config("SYSTEM,DATA")'
+)
+_PROTOCOL = flags.DEFINE_enum("protocol", None, list(PROTOCOLS), "protocol, if another than the configs'")
+_SPREAD = flags.DEFINE_enum("spread", "seeds", SPREADS, "what ± is over: seeds, or cohorts of users of the first seed")
+_TEST = flags.DEFINE_enum("test", "t", TESTS, "paired test over users")
+_METRIC = flags.DEFINE_enum("metric", "ndcg", list(_TESTED), "row in which the best system is tested")
+
+Place = tuple[str, str]
+"""(data set, system)"""
+
+
+def main() -> None:
+    """Run the command."""
+    print(f"devices: {describe_devices()}", flush=True)
+    folder, systems, seen = Path(_WORKDIR.value), _systems(), set[str]()
+    configs = plan(_data_sets(), systems)
+    found = {place: finished(folder.joinpath(*place), config) for place, config in configs.items()}
+    done = {place: result for place, result in found.items() if result}
+    check_comparable(done)
+    blocks = {data: block_of(data, done) for data, _ in configs}
+    table = write_table(blocks, systems)
+    for number, (place, config) in enumerate(configs.items(), 1):
+        if place not in done:
+            run(config, folder.joinpath(*place), quiet=True, log=partial(say_once, seen))
+            done[place] = read_result(folder.joinpath(*place))
+            check_comparable(done)
+            blocks[place[0]] = block_of(place[0], done)
+            table = write_table(blocks, systems)
+        state = "was done" if found[place] else "done"
+        print(f"[{number}/{len(configs)}] {report(place, done[place])}, {state}", flush=True)
+    table2_render.print_comparison(table)
+    print(f"table2.md, table2.csv and table2.tex are in {_OUTPUT.value or folder}")
+
+
+def _systems() -> list[str]:
+    """Return the systems asked for, in the paper's order."""
+    asked = {pick(system, SYSTEMS, "system of --systems:") for system in _SYSTEMS.value}
+    return [system for system in SYSTEMS if system in asked]
+
+
+def _data_sets() -> dict[str, str]:
+    """Return the file of each data set, empty for one of the registry."""
+    data_sets: dict[str, str] = {}
+    for entry in _DATA.value:
+        name, given, path = entry.partition("=")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise UserError(f'--data: "{name}" in "{entry}" is no name: letters, digits, ".", "_" and "-"; NAME=FILE')
+        if name in data_sets:
+            raise UserError(f'--data has "{name}" twice; give each data set a name of its own')
+        if given and not Path(path).expanduser().is_file():
+            raise UserError(f'{path or "--data"}: no such file; check "{entry}" of --data')
+        if not given and not name.startswith(PLANTED_PREFIX):
+            named_dataset(name)
+        data_sets[name] = path
+    return data_sets
+
+
+def plan(data_sets: dict[str, str], systems: list[str]) -> dict[Place, dict[str, Any]]:
+    """Return the settings of every run, in the order in which they are trained.
+
+    Raises:
+      UserError: no data set or system, or one that has no config.
+    """
+    if not data_sets or not systems:
+        raise UserError("--data and --systems must each name at least one")
+    if not Path(_CONFIGS.value).is_file():
+        raise UserError(f"{_CONFIGS.value}: no such file; check --configs")
+    get_config = runpy.run_path(_CONFIGS.value).get("get_config")
+    if get_config is None:
+        raise UserError(f'{_CONFIGS.value} has no function get_config("SYSTEM,DATA")')
+    return {
+        (data, system): settings(get_config, data, path, system)
+        for data, path in data_sets.items()
+        for system in systems
+    }
+
+
+def settings(get_config: Callable[[str], Any], data: str, path: str, system: str) -> dict[str, Any]:
+    """Return the settings of one run: those of the config, with the data, the seeds and what flags change."""
+    try:
+        config = plain(get_config(f"{system},{data}"))
+    except ValueError as problem:
+        raise UserError(f"--configs: {problem}") from None
+    dataset = config["dataset"]
+    if path:
+        dataset |= {"name": "", "path": path, "split": "given"}
+    else:
+        split = dataset.get("split", "random")
+        dataset |= {"name": data, "path": "", "split": "random" if split == "given" else split}
+    if _PROTOCOL.value:
+        dataset["protocol"] = _PROTOCOL.value
+    config["seed"] = _FIRST_SEED.value
+    config["train"]["num_seeds"] = _SEEDS.value
+    if _SPREAD.value == "cohorts":
+        config["eval"]["num_cohorts"] = NUM_COHORTS
+    return config
+
+
+def finished(folder: Path, config: dict[str, Any]) -> Result | None:
+    """Return the result of a run that is done, None for one that is not.
+
+    Raises:
+      UserError: it is one of other settings.
+    """
+    if not (folder / "eval" / "test.json").exists():
+        return None
+    check_settings(folder, config)
+    return read_result(folder)
+
+
+def block_of(data: str, done: dict[Place, Result]) -> Block:
+    """Return the block of a data set from what is done."""
+    results = {system: result for (name, system), result in done.items() if name == data}
+    return compare(data, results, tested=_TESTED[_METRIC.value], spread=_SPREAD.value, method=_TEST.value)
+
+
+def write_table(blocks: dict[str, Block], systems: list[str]) -> table2_render.Comparison:
+    """Write the table of what is done, and return it."""
+    table = table2_render.Comparison(list(blocks.values()), systems, _TESTED[_METRIC.value], _SPREAD.value, _TEST.value)
+    table2_render.write(table, Path(_OUTPUT.value or _WORKDIR.value))
+    return table
+
+
+def report(place: Place, result: Result) -> str:
+    """Return the line of one run."""
+    data, system = place
+    mean, _ = result.figure("NDCG", "seeds")
+    return f"{data}, {SYSTEMS[system]}: {result.summary['train_seconds']:.0f} s, NDCG@{result.k} {mean:.2f}"
+
+
+def say_once(seen: set[str], line: str) -> None:
+    """Print a line that was not printed yet: every system on a data set has the same to tell of it."""
+    if line not in seen:
+        seen.add(line)
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    launch(main)

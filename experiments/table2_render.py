@@ -1,0 +1,218 @@
+"""The paper's Table 2 as Markdown, CSV, LaTeX and for the terminal, from compared results."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from hlr_jax.evaluation.comparison import NUM_COHORTS, ROWS, SIGNIFICANT, SYSTEMS, Block, Cell, Result
+from hlr_jax.files import atomic_file
+
+NONE = "–"
+MARK = "†"
+_TESTS = {"t": "paired t-test", "bootstrap": "paired bootstrap"}
+_SCHEMA = {
+    "dataset": pl.String, "metric": pl.String, "model": pl.String, "mean": pl.Float64, "std": pl.Float64,
+    "best": pl.Boolean, "significant": pl.Boolean, "p_adjusted": pl.Float64, "k": pl.Int64, "spread": pl.String,
+    "seeds": pl.Int64, "protocol": pl.String, "protocol_hash": pl.String, "data": pl.String, "users": pl.Int64,
+    "items": pl.Int64, "train_seconds": pl.Float64,
+}  # fmt: skip
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "±": r"$\pm$", MARK: r"$\dagger$",
+    NONE: "--",
+}  # fmt: skip
+
+
+class Comparison(NamedTuple):
+    """What the table shows: a block per data set, the systems asked for, the row and method of the test."""
+
+    blocks: list[Block]
+    systems: list[str]
+    tested: str
+    spread: str
+    method: str
+
+    def results(self) -> list[Result]:
+        """Return all results there are."""
+        return [result for block in self.blocks for result in block.results.values()]
+
+    def missing(self) -> list[str]:
+        """Return what has no result yet, in words."""
+        return [
+            f"{SYSTEMS[system]} on {block.data}"
+            for block in self.blocks
+            for system in self.systems
+            if system not in block.results
+        ]
+
+
+def caption(table: Comparison) -> list[str]:
+    """Return the sentences that say what the figures are."""
+    results = table.results()
+    if not results:
+        return ["No result yet."]
+    some = results[0]
+    names = [f"{row} is {some.metric(row)}" for row in ROWS if row in some.summary.get("figures", {})]
+    renamed = f" ({', '.join(names)})" if names else ""
+    sizes = "; ".join(_size(block) for block in table.blocks if block.results)
+    seconds = sum(result.summary["train_seconds"] for result in results)
+    sentences = [
+        f"Test figures at K = {some.k} in per cent; Popularity: median training users of the recommended items.",
+        _spread(table, some),
+        f"Protocol {some.summary['protocol']}, hash {some.summary['protocol_hash']}{renamed}.",
+        f"{sizes}.",
+        f"Bold: the best of a row. {MARK}: significantly better than every other system of its block "
+        f"({table.tested}, {_TESTS[table.method]} over users, Holm-adjusted p < {SIGNIFICANT}).",
+        f"Training took {seconds:,.0f} s in all.",
+    ]
+    if absent := table.missing():
+        sentences.append(f"{NONE}: no result yet ({', '.join(absent)}).")
+    return sentences
+
+
+def _spread(table: Comparison, some: Result) -> str:
+    seeds = [entry["seed"] for entry in some.summary["seeds"]]
+    if table.spread == "cohorts":
+        return f"Mean ± standard deviation over {NUM_COHORTS} disjoint random groups of users, seed {seeds[0]}."
+    if len(seeds) == 1:
+        return f"One seed ({seeds[0]}), so no ±."
+    return f"Mean ± standard deviation over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]})."
+
+
+def _size(block: Block) -> str:
+    summary = next(iter(block.results.values())).summary
+    return f"{block.data}: {summary['users']:,} users, {summary['items']:,} items"
+
+
+def p_values_line(table: Comparison, block: Block) -> str:
+    """Return the adjusted p-values of the best system against each other one, or nothing where none was tested."""
+    if not block.best:
+        return ""
+    values = ", ".join(
+        f"{SYSTEMS[system]} {'< 0.001' if p < 0.001 else f'{p:.3f}'}" for system, p in block.p_values.items()
+    )
+    return f"Adjusted p, {table.tested}, {SYSTEMS[block.best]} against: {values}"
+
+
+def markdown(table: Comparison) -> str:
+    """Return the table as Markdown: a heading and a table per data set, which takes at most 140 columns."""
+    parts = ["# Table 2", *caption(table)]
+    for block in table.blocks:
+        rows = [["", *(SYSTEMS[system] for system in table.systems)]]
+        rows += [[row, *(_markdown_cell(block, row, system) for system in table.systems)] for row in ROWS]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [" | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+        rule = " | ".join("-" * (width - 1) + ":" if n else "-" * width for n, width in enumerate(widths))
+        parts += [f"## {block.data}", "\n".join(f"| {line} |" for line in [lines[0], rule, *lines[1:]])]
+        if line := p_values_line(table, block):
+            parts.append(line)
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(block: Block, row: str, system: str) -> Cell | None:
+    return block.cells[row].get(system)
+
+
+def _markdown_cell(block: Block, row: str, system: str) -> str:
+    cell = _cell(block, row, system)
+    if cell is None:
+        return NONE
+    mean, std = cell.text(row)
+    bold = f"**{mean}**" if cell.best else mean
+    return bold + (f" ± {std}" if std else "") + (MARK if cell.marked else "")
+
+
+def latex_escape(text: str) -> str:
+    """Return text as LaTeX prints it."""
+    return re.sub("|".join(map(re.escape, _LATEX)), lambda match: _LATEX[match[0]], text)
+
+
+def latex(table: Comparison) -> str:
+    r"""Return the table as LaTeX to be ``\input``; it needs no package, and booktabs draws the rules where loaded."""
+    body = []
+    for block in table.blocks:
+        body.append(r"\midrule")
+        for number, row in enumerate(ROWS):
+            cells = [_latex_cell(block, row, system) for system in table.systems]
+            body.append(" & ".join([latex_escape(block.data) if number == 0 else "", row, *cells]) + r" \\")
+    head = ["", "", *(latex_escape(SYSTEMS[system]) for system in table.systems)]
+    return "\n".join(
+        [
+            *(rf"\providecommand{{\{rule}}}{{\hline}}" for rule in ("toprule", "midrule", "bottomrule")),
+            r"\begin{table*}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+            rf"\caption{{{latex_escape(' '.join(caption(table)))}}}",
+            rf"\begin{{tabular}}{{ll{'r' * len(table.systems)}}}",
+            r"\toprule",
+            " & ".join(head) + r" \\",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table*}",
+            "",
+        ]
+    )
+
+
+def _latex_cell(block: Block, row: str, system: str) -> str:
+    cell = _cell(block, row, system)
+    if cell is None:
+        return latex_escape(NONE)
+    mean, std = cell.text(row)
+    bold = rf"\textbf{{{mean}}}" if cell.best else mean
+    return bold + (rf" $\pm$ {std}" if std else "") + (r"$^{\dagger}$" if cell.marked else "")
+
+
+def frame(table: Comparison) -> pl.DataFrame:
+    """Return a row per figure, unrounded; the first five columns are those of a plain list of the paper's figures."""
+    rows = []
+    for block in table.blocks:
+        for row, cells in block.cells.items():
+            for system in (system for system in table.systems if system in cells):
+                summary, cell = block.results[system].summary, cells[system]
+                rows.append(
+                    {
+                        "dataset": block.data, "metric": row, "model": SYSTEMS[system], "mean": cell.mean,
+                        "std": cell.std, "best": cell.best, "significant": cell.marked, "p_adjusted": cell.p_value,
+                        "k": block.results[system].k, "spread": table.spread, "seeds": len(summary["seeds"]),
+                    }
+                    | {name: summary[name] for name in list(_SCHEMA)[11:]}
+                )  # fmt: skip
+    return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def write(table: Comparison, folder: Path) -> None:
+    """Write ``table2.md``, ``table2.csv`` and ``table2.tex``, each whole or not at all."""
+    for name, text in (("md", markdown(table)), ("csv", frame(table).write_csv()), ("tex", latex(table))):
+        with atomic_file(folder / f"table2.{name}") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def print_comparison(table: Comparison, console: Console | None = None) -> None:
+    """Print the table; the spread stands below its mean, so that seven systems fit in 80 columns."""
+    console = console or Console(highlight=False)
+    for block in table.blocks:
+        shown = Table(block.data, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for system in table.systems:
+            shown.add_column(SYSTEMS[system], justify="right", no_wrap=True)
+        for row in ROWS:
+            shown.add_row(row, *(_terminal_cell(block, row, system) for system in table.systems))
+        console.print(shown)
+        if line := p_values_line(table, block):
+            console.print(line)
+    for sentence in caption(table):
+        console.print(sentence)
+
+
+def _terminal_cell(block: Block, row: str, system: str) -> str:
+    cell = _cell(block, row, system)
+    if cell is None:
+        return NONE
+    mean, std = cell.text(row)
+    mean = mean + (MARK if cell.marked else "")
+    return (f"[bold]{mean}[/]" if cell.best else mean) + (f"\n± {std}" if std else "")

@@ -1,0 +1,220 @@
+"""Results of several systems side by side: which may stand in one table, each cell of it, and who is best."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from hlr_jax.errors import UserError
+from hlr_jax.evaluation.significance import best_against_rest
+
+SYSTEMS = {
+    "mf_als": "MF-ALS",
+    "cml": "CML",
+    "lrml": "LRML",
+    "transcf": "TransCF",
+    "adacml": "AdaCML",
+    "hlr": "HLR",
+    "hlrpp": "HLR++",
+}
+"""The systems of the paper's Table 2, in its order, by what it calls them."""
+
+POPULARITY = "Popularity"
+ROWS = {
+    "MAP": "map",
+    "MRR": "mrr",
+    "NDCG": "ndcg",
+    "Precision": "precision",
+    "Recall": "recall",
+    POPULARITY: "median_popularity",
+}
+"""The rows of a block, and the metric that each is unless the protocol says otherwise."""
+
+SPREADS = ("seeds", "cohorts")
+NUM_COHORTS = 5
+SIGNIFICANT = 0.05
+_NEEDED = ("seeds", "users", "items", "protocol", "protocol_hash", "data", "train_seconds")
+
+
+class Result(NamedTuple):
+    """Test figures of one run.
+
+    Attributes:
+      path: of its ``eval/test.json``.
+      summary: what stands there.
+      per_user: a row per seed and user, from the ``per_user.parquet`` beside it.
+    """
+
+    path: Path
+    summary: dict[str, Any]
+    per_user: pl.DataFrame
+
+    @property
+    def k(self) -> int:
+        """K, the length of the lists."""
+        return int(next(key for key in self.summary if key.startswith("ndcg@")).split("@")[1])
+
+    def metric(self, row: str) -> str:
+        """Return the metric that the protocol of the run calls MAP, MRR and so on."""
+        return self.summary.get("figures", {}).get(row, ROWS[row])
+
+    def figure(self, row: str, spread: str) -> tuple[float, float | None]:
+        """Return mean and standard deviation, the latter None where there is none; per cent but for Popularity.
+
+        Raises:
+          UserError: the result lacks the figure, or has no cohorts.
+        """
+        key = f"{self.metric(row)}@{self.k}"
+        source = self.summary if spread == "seeds" else self.summary["seeds"][0]
+        if spread == "cohorts" and "cohorts" not in source:
+            raise UserError(f"{self.path} has no cohorts; pass --spread=seeds, or another --workdir")
+        try:
+            if key in source.get("cohorts", {}) and spread == "cohorts":
+                mean, std = (source["cohorts"][key][name] for name in ("mean", "std"))
+            else:  # how popular a list of items is belongs to no user, so cohorts of users don't spread it
+                mean, std = source[key], source.get("std", {}).get(key)
+        except KeyError as problem:
+            raise UserError(f"{self.path} has no {problem.args[0]}; delete the run and train it again") from None
+        scale = 1 if row == POPULARITY else 100
+        return scale * mean, None if std is None else scale * std
+
+    def user_values(self, row: str, spread: str) -> pl.DataFrame:
+        """Return ``user`` and ``value``, sorted by user: the mean over the seeds that the shown figure is made of."""
+        frame = self.per_user
+        if spread == "cohorts":
+            frame = frame.filter(pl.col("seed") == self.summary["seeds"][0]["seed"])
+        return frame.group_by("user").agg(pl.col(self.metric(row)).mean().alias("value")).sort("user")
+
+
+def read_result(folder: Path) -> Result:
+    """Return the result of a run in its workdir.
+
+    Raises:
+      UserError: there is none, or files that are not a result of ``run``.
+    """
+    path = folder / "eval" / "test.json"
+    try:
+        summary = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; the data has no test interactions, or the run is not done") from None
+    except ValueError:
+        raise UserError(f"{path}: not JSON; delete {folder} and train again") from None
+    lacking = [key for key in _NEEDED if key not in summary]
+    lacking += [] if any(key.startswith("ndcg@") for key in summary) else ["ndcg"]
+    table = path.with_name("per_user.parquet")
+    if lacking or not summary["seeds"] or not table.is_file():
+        what = f'it has no "{lacking[0]}"' if lacking else "it has no seeds, or no per_user.parquet lies beside it"
+        raise UserError(f"{path} is no result of this version: {what}; delete {folder} and train again")
+    return Result(path, summary, pl.read_parquet(table))
+
+
+def check_comparable(results: Mapping[tuple[str, str], Result]) -> None:
+    """Check that results by (data, system) share protocol and K, and those of one data set their data.
+
+    Raises:
+      UserError: names the two files, and the protocol and data of each.
+    """
+    first: dict[tuple[str, str], Result] = {}
+    for (data, _), result in results.items():
+        for what, scope in (("protocol_hash", ""), ("k", ""), ("data", data)):
+            other = first.setdefault((what, scope), result)
+            mine, others = (r.k if what == "k" else r.summary[what] for r in (result, other))
+            if mine != others:
+                reason = {"protocol_hash": "protocol", "k": "K", "data": "data"}[what]
+                raise UserError(
+                    f"{other.path} ({_identity(other)}) and {result.path} ({_identity(result)}) differ in {reason}, so "
+                    "they cannot stand in one table; pass another --workdir, or delete one of the two runs"
+                )
+
+
+def _identity(result: Result) -> str:
+    summary = result.summary
+    return f"protocol {summary['protocol']} {summary['protocol_hash']}, data {summary['data']}, K {result.k}"
+
+
+class Cell(NamedTuple):
+    """One figure: ``best`` of its row as shown, ``marked`` where it is significantly better than every other.
+
+    ``p_value`` is that of the best system's difference from this one, adjusted; only in the row that is tested.
+    """
+
+    mean: float
+    std: float | None
+    best: bool
+    marked: bool
+    p_value: float | None
+
+    def text(self, row: str) -> tuple[str, str]:
+        """Return mean and spread as shown; the spread is empty where there is none."""
+        places = decimals(row)
+        return f"{self.mean:.{places}f}", "" if self.std is None else f"{self.std:.{places}f}"
+
+
+def decimals(row: str) -> int:
+    """Return how many decimals a row shows: those of the paper."""
+    return 1 if row == POPULARITY else 2
+
+
+class Block(NamedTuple):
+    """A data set of the table: cells by row and system, any of its results, and the test of its tested row.
+
+    ``best`` is empty and ``p_values`` too where fewer than two systems have a result.
+    """
+
+    data: str
+    cells: dict[str, dict[str, Cell]]
+    results: dict[str, Result]
+    best: str
+    p_values: dict[str, float]
+
+
+def compare(
+    data: str, results: Mapping[str, Result], *, tested: str = "NDCG", spread: str = "seeds", method: str = "t"
+) -> Block:
+    """Return the block of a data set from the results by system that there are, perhaps none.
+
+    Args:
+      data: its name.
+      results: comparable ones, see ``check_comparable``.
+      tested: the row in which the best system is tested against the others, over users.
+      spread: ``seeds``: figures are means over seeds; ``cohorts``: those of the first seed, over cohorts of users.
+      method: of the test, a name of ``significance.TESTS``.
+
+    Raises:
+      UserError: results lack a figure or are of other users.
+    """
+    best = ""
+    p_values: dict[str, float] = {}
+    if len(results) > 1:
+        best, p_values = best_against_rest(_paired_values(results, tested, spread), method)
+    significant = bool(p_values) and max(p_values.values()) < SIGNIFICANT
+    cells: dict[str, dict[str, Cell]] = {}
+    for row in ROWS:
+        figures = {system: result.figure(row, spread) for system, result in results.items()}
+        shown = {system: round(mean, decimals(row)) for system, (mean, _) in figures.items()}
+        # Which popularity is good is a matter of taste: no best there. Nor is there one of a single result.
+        top = max(shown.values()) if len(shown) > 1 and row != POPULARITY else None
+        cells[row] = {
+            system: Cell(
+                mean,
+                std,
+                best=shown[system] == top,
+                marked=row == tested and significant and system == best,
+                p_value=p_values.get(system) if row == tested else None,
+            )
+            for system, (mean, std) in figures.items()
+        }
+    return Block(data, cells, dict(results), best, p_values)
+
+
+def _paired_values(results: Mapping[str, Result], row: str, spread: str) -> dict[str, np.ndarray]:
+    """Return the values [users] by system, checked to be of the same users."""
+    frames = {system: result.user_values(row, spread) for system, result in results.items()}
+    first = next(iter(frames))
+    for system, frame in frames.items():
+        if not frame["user"].equals(frames[first]["user"]):
+            raise UserError(f"{results[first].path} and {results[system].path} are of other users; train one again")
+    return {system: frame["value"].to_numpy() for system, frame in frames.items()}

@@ -1,0 +1,171 @@
+"""The command line of Table 2: what it trains, reads and refuses. Nothing is trained here."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from fabricated import LEVELS, fabricate
+
+from hlr_jax.errors import UserError
+
+EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
+
+
+@pytest.fixture(scope="module")
+def table2():
+    """The command line as a module: in this process, so that training can be left out."""
+    sys.path.insert(0, str(EXPERIMENTS))
+    try:
+        import table2
+    finally:
+        sys.path.pop(0)
+    return table2
+
+
+@pytest.fixture
+def command(table2, monkeypatch):
+    """Run the command with arguments; ``run`` makes up a result, and returns the folders it was asked for."""
+    trained = []
+
+    def fake_run(config, folder, *, quiet, log):
+        log("a summary of the data")
+        trained.append("/".join(folder.parts[-2:]))
+        fabricate(folder, LEVELS[config["model"]["name"]], config=config, **extra)
+
+    extra = {}
+    monkeypatch.setattr(table2, "run", fake_run)
+
+    def call(*arguments, **summary):
+        trained.clear()
+        extra.clear()
+        extra.update(summary)
+        with flagsaver.flagsaver():
+            flags.FLAGS(["table2", *map(str, arguments)])
+            table2.main()
+        return list(trained)
+
+    return call
+
+
+CONFIGS = """
+from ml_collections import ConfigDict
+
+def get_config(choice):
+    system, data = choice.split(",")
+    if system == "mf_als":
+        raise ValueError(f'there is no config "{choice}"')
+    dataset = {"name": "", "path": "", "split": "given", "protocol": "reference"}
+    sections = {"dataset": dataset, "model": {"name": system}, "train": {}, "eval": {"num_cohorts": 1}}
+    return ConfigDict(sections | {"seed": 9})
+"""
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """The arguments that ask for two data sets x two systems."""
+    (tmp_path / "configs.py").write_text(CONFIGS)
+    (tmp_path / "split.parquet").touch()
+    return [
+        f"--workdir={tmp_path}/runs",
+        f"--configs={tmp_path}/configs.py",
+        "--systems=hlr,cml",
+        f"--data=mine={tmp_path}/split.parquet,ml-1m",
+    ]
+
+
+PLACES = ["mine/cml", "mine/hlr", "ml-1m/cml", "ml-1m/hlr"]
+
+
+def test_runs_are_trained_once_and_then_read(command, asked, tmp_path, capsys):
+    assert command(*asked) == PLACES
+    out = capsys.readouterr().out
+    assert re.findall(r"^\[(\d)/4\] (\S+), (\S+): 12 s, NDCG@10 \d\d\.\d\d, done$", out, re.MULTILINE) == [
+        ("1", "mine", "CML"),
+        ("2", "mine", "HLR"),
+        ("3", "ml-1m", "CML"),
+        ("4", "ml-1m", "HLR"),
+    ]
+    assert out.count("a summary of the data") == 1
+    before = (tmp_path / "runs" / "table2.md").read_text()
+    assert before.index("## mine") < before.index("## ml-1m")
+    assert command(*asked, f"--output={tmp_path}/tables") == []
+    assert capsys.readouterr().out.count("was done") == 4
+    assert (tmp_path / "tables" / "table2.md").read_text() == before
+    assert command(*asked, "--systems=lrml,cml", "--data=ml-1m") == ["ml-1m/lrml"]
+
+
+def test_the_settings_of_a_run(command, asked, tmp_path):
+    command(*asked, "--seeds=2", "--first_seed=5", "--spread=cohorts", "--protocol=paper")
+    mine, named = (json.loads((tmp_path / "runs" / place / "config.json").read_text()) for place in PLACES[1::2])
+    split = str(tmp_path / "split.parquet")
+    assert mine == {
+        "dataset": {"name": "", "path": split, "split": "given", "protocol": "paper"},
+        "model": {"name": "hlr"},
+        "train": {"num_seeds": 2},
+        "eval": {"num_cohorts": 5},
+        "seed": 5,
+    }
+    assert named["dataset"] == {"name": "ml-1m", "path": "", "split": "random", "protocol": "paper"}
+
+
+def test_a_stopped_command_leaves_a_valid_table_and_goes_on(command, asked, table2, tmp_path, monkeypatch):
+    command(*asked, "--data=ml-1m", "--systems=cml")
+    fake = table2.run
+
+    def stopped(config, folder, **options):
+        if config["model"]["name"] == "lrml":
+            raise KeyboardInterrupt
+        fake(config, folder, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table2, "run", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            command(*asked, "--data=ml-1m,ml-100k", "--systems=cml,hlr,lrml")
+    text = (tmp_path / "runs" / "table2.md").read_text()
+    assert "(LRML on ml-1m, HLR on ml-1m, CML on ml-100k, LRML on ml-100k, HLR on ml-100k)" in text
+    assert pl.read_csv(tmp_path / "runs" / "table2.csv")["model"].unique().to_list() == ["CML"]
+    assert command(*asked, "--data=ml-1m", "--systems=cml,hlr,lrml") == ["ml-1m/lrml", "ml-1m/hlr"]
+    assert "no result yet" not in (tmp_path / "runs" / "table2.md").read_text()
+
+
+def test_a_new_run_of_another_protocol_is_refused(command, asked):
+    command(*asked, "--systems=cml")
+    with pytest.raises(UserError, match=r"cml/eval/test.json .* and .*hlr/eval/test.json .* differ in protocol"):
+        command(*asked, protocol="paper", protocol_hash="f" * 16)
+
+
+MISTAKES = {
+    "other settings": (["--seeds=2"], "train.num_seeds is 3 there and 2 here; pass another --workdir"),
+    "unknown system": (["--systems=hrl"], 'unknown system of --systems: "hrl" (did you mean "hlr'),
+    "unknown data": (["--data=ml-100"], 'unknown data set "ml-100" (did you mean "ml-100k"?)'),
+    "missing file": (["--data=x=no.parquet"], "no.parquet: no such file"),
+    "a name with a slash": (["--data=a/b"], '"a/b" in "a/b" is no name'),
+    "data twice": (["--data=ml-1m,ml-1m"], '--data has "ml-1m" twice'),
+    "no systems": (["--systems="], "--data and --systems must each name at least one"),
+    "no configs": (["--configs=no.py"], "no.py: no such file; check --configs"),
+    "no config of a system": (["--systems=mf_als"], 'there is no config "mf_als,mine"'),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes(command, asked, case):
+    arguments, message = MISTAKES[case]
+    if case == "other settings":
+        command(*asked, "--systems=cml")
+    with pytest.raises(UserError, match=re.escape(message)) as problem:
+        command(*asked, *arguments)
+    assert "\n" not in str(problem.value)
+
+
+def test_as_a_shell_runs_it(command, asked):
+    command(*asked)
+    shell = [sys.executable, EXPERIMENTS / "table2.py", *asked]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("was done") == 4
