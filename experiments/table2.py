@@ -15,15 +15,13 @@ from typing import Any
 
 import table2_render
 from absl import flags
-from launch import describe_devices, launch, plain
+from launch import describe_devices, launch, one_device_per_core, plain
 
 from hlr_jax import UserError, run
 from hlr_jax.data.planted import PLANTED_PREFIX
 from hlr_jax.data.sources import named_dataset
-from hlr_jax.data.splits import PROTOCOLS
 from hlr_jax.errors import pick
 from hlr_jax.evaluation.comparison import (
-    NUM_COHORTS,
     POPULARITY,
     ROWS,
     SPREADS,
@@ -35,6 +33,7 @@ from hlr_jax.evaluation.comparison import (
     read_result,
 )
 from hlr_jax.evaluation.significance import TESTS
+from hlr_jax.protocols import PROTOCOLS
 from hlr_jax.workdir import check_settings
 
 _TESTED = {row.lower(): row for row in ROWS if row != POPULARITY}
@@ -49,7 +48,7 @@ _CONFIGS = flags.DEFINE_string(
     "configs", str(Path(__file__).parent / "configs" / "table2.py"), 'file with get_config("SYSTEM,DATA")'
 )
 _PROTOCOL = flags.DEFINE_enum("protocol", None, list(PROTOCOLS), "protocol, if another than the configs'")
-_SPREAD = flags.DEFINE_enum("spread", "seeds", SPREADS, "what ± is over: seeds, or cohorts of users of the first seed")
+_SPREAD = flags.DEFINE_enum("spread", None, SPREADS, "what ± is over, if another than the protocol's")
 _TEST = flags.DEFINE_enum("test", "t", TESTS, "paired test over users")
 _METRIC = flags.DEFINE_enum("metric", "ndcg", list(_TESTED), "row in which the best system is tested")
 
@@ -59,6 +58,8 @@ Place = tuple[str, str]
 
 def main() -> None:
     """Run the command."""
+    if _SEEDS.value > 1:
+        one_device_per_core()
     print(f"devices: {describe_devices()}", flush=True)
     folder, systems, seen = Path(_WORKDIR.value), _systems(), set[str]()
     configs = plan(_data_sets(), systems)
@@ -66,14 +67,14 @@ def main() -> None:
     done = {place: result for place, result in found.items() if result}
     check_comparable(done)
     blocks = {data: block_of(data, done) for data, _ in configs}
-    table = write_table(blocks, systems)
+    table = write_table(blocks, systems, spread_of(done))
     for number, (place, config) in enumerate(configs.items(), 1):
         if place not in done:
             run(config, folder.joinpath(*place), quiet=True, log=partial(say_once, seen))
             done[place] = read_result(folder.joinpath(*place))
             check_comparable(done)
             blocks[place[0]] = block_of(place[0], done)
-            table = write_table(blocks, systems)
+            table = write_table(blocks, systems, spread_of(done))
         state = "was done" if found[place] else "done"
         print(f"[{number}/{len(configs)}] {report(place, done[place])}, {state}", flush=True)
     table2_render.print_comparison(table)
@@ -139,8 +140,6 @@ def settings(get_config: Callable[[str], Any], data: str, path: str, system: str
         dataset["protocol"] = _PROTOCOL.value
     config["seed"] = _FIRST_SEED.value
     config["train"]["num_seeds"] = _SEEDS.value
-    if _SPREAD.value == "cohorts":
-        config["eval"]["num_cohorts"] = NUM_COHORTS
     return config
 
 
@@ -159,12 +158,18 @@ def finished(folder: Path, config: dict[str, Any]) -> Result | None:
 def block_of(data: str, done: dict[Place, Result]) -> Block:
     """Return the block of a data set from what is done."""
     results = {system: result for (name, system), result in done.items() if name == data}
-    return compare(data, results, tested=_TESTED[_METRIC.value], spread=_SPREAD.value, method=_TEST.value)
+    return compare(data, results, tested=_TESTED[_METRIC.value], spread=spread_of(done), method=_TEST.value)
 
 
-def write_table(blocks: dict[str, Block], systems: list[str]) -> table2_render.Comparison:
+def spread_of(done: dict[Place, Result]) -> str:
+    """Return what the table's ± is over: as asked for, or as the protocol of the results has it."""
+    protocols = {result.summary["protocol"] for result in done.values()}
+    return _SPREAD.value or next((PROTOCOLS[name].spread for name in protocols), "seeds")
+
+
+def write_table(blocks: dict[str, Block], systems: list[str], spread: str) -> table2_render.Comparison:
     """Write the table of what is done, and return it."""
-    table = table2_render.Comparison(list(blocks.values()), systems, _TESTED[_METRIC.value], _SPREAD.value, _TEST.value)
+    table = table2_render.Comparison(list(blocks.values()), systems, _TESTED[_METRIC.value], spread, _TEST.value)
     table2_render.write(table, Path(_OUTPUT.value or _WORKDIR.value))
     return table
 

@@ -23,15 +23,18 @@ def fabricate(folder, level, *, k=10, seeds=(0, 1, 2), noise=0.02, popularity=50
         frames.append(pl.DataFrame({"seed": [seed] * USERS, "user": user, "relevant": [3] * USERS} | values))
         means = {f"{name}@{k}": float(value.mean()) for name, value in values.items()}
         row = means | {f"median_popularity@{k}": popularity + seed, "seed": seed, "best_epoch": 4}
-        rows.append(row | {"cohorts": {name: {"mean": value, "std": 0.0123} for name, value in means.items()}})
+        rows.append(row)
     names = [name for name in rows[0] if "@" in name]
     mean = {name: float(np.mean([row[name] for row in rows])) for name in names}
     if len(seeds) > 1:
         mean["std"] = {name: float(np.std([row[name] for row in rows], ddof=1)) for name in names}
     facts = {"users": USERS, "items": 1234, "protocol": "reference", "protocol_hash": HASH, "data": "feed" * 4}
-    facts |= {"figures": FIGURES, "seeds": rows, "train_seconds": 12.5}
+    facts |= {"figures": FIGURES, "seeds": rows}
     (folder / "eval").mkdir(parents=True)
     (folder / "eval" / "test.json").write_text(json.dumps(mean | facts | summary))
+    # Two epochs of two seeds; the seconds of an epoch are those of all its seeds.
+    lines = [{"epoch": epoch, "seed": seed, "seconds": 6.25} for epoch in (1, 2) for seed in seeds[:2]]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "config.json").write_text(json.dumps(config or {}))
     pl.concat(frames).write_parquet(folder / "eval" / "per_user.parquet")
     return folder

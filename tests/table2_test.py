@@ -108,7 +108,7 @@ def test_the_settings_of_a_run(command, asked, tmp_path):
         "dataset": {"name": "", "path": split, "split": "given", "protocol": "paper"},
         "model": {"name": "hlr"},
         "train": {"num_seeds": 2},
-        "eval": {"num_cohorts": 5},
+        "eval": {"num_cohorts": 1},
         "seed": 5,
     }
     assert named["dataset"] == {"name": "ml-1m", "path": "", "split": "random", "protocol": "paper"}

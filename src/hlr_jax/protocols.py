@@ -20,7 +20,7 @@ class Protocol(NamedTuple):
       map: the metric that is called MAP: ``map`` (divided by the reachable hits) or ``map_over_k`` (by K).
       popularity: the metric that is called Popularity: ``shown_popularity`` (median over all places of all lists) or
         ``median_popularity`` (over the distinct items).
-      spread: what a standard deviation is over: ``seeds`` or ``cohorts`` of users of one trained model.
+      spread: what a standard deviation is over: ``seeds``, or ``cohorts`` of users of one trained model.
     """
 
     name: str

@@ -56,11 +56,6 @@ def test_what_is_no_result(tmp_path):
     with pytest.raises(UserError, match="not JSON"):
         read_result(folder)
     path.write_text(json.dumps(summary))
-    for entry in summary["seeds"]:
-        entry.pop("cohorts")
-    path.write_text(json.dumps(summary))
-    with pytest.raises(UserError, match="has no cohorts"):
-        compare("x", {"cml": read_result(folder)}, spread="cohorts")
     pl.read_parquet(folder / "eval" / "per_user.parquet").head(10).write_parquet(folder / "eval" / "per_user.parquet")
     with pytest.raises(UserError, match="of other users"):
         compare("x", {"cml": read_result(folder), "hlr": read_result(fabricate(tmp_path / "hlr", 0.3))})

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.errors import UserError
+from hlr_jax.evaluation.metrics import cohort_statistics
 from hlr_jax.evaluation.significance import best_against_rest
 
 SYSTEMS = {
@@ -31,12 +32,12 @@ ROWS = {
     "Recall": "recall",
     POPULARITY: "median_popularity",
 }
-"""The rows of a block, and the metric that each is unless the protocol says otherwise."""
+"""The rows of a block, and the metric of each; MAP, MRR and Popularity are what the protocol says."""
 
 SPREADS = ("seeds", "cohorts")
 NUM_COHORTS = 5
 SIGNIFICANT = 0.05
-_NEEDED = ("seeds", "users", "items", "protocol", "protocol_hash", "data", "train_seconds")
+_NEEDED = ("seeds", "users", "items", "protocol", "protocol_hash", "data", "figures")
 
 
 class Result(NamedTuple):
@@ -59,27 +60,28 @@ class Result(NamedTuple):
 
     def metric(self, row: str) -> str:
         """Return the metric that the protocol of the run calls MAP, MRR and so on."""
-        return self.summary.get("figures", {}).get(row, ROWS[row])
+        return self.summary["figures"].get(row, ROWS[row])
 
     def figure(self, row: str, spread: str) -> tuple[float, float | None]:
         """Return mean and standard deviation, the latter None where there is none; per cent but for Popularity.
 
+        With ``cohorts`` the figures are those of the first seed, over disjoint random groups of its users.
+
         Raises:
-          UserError: the result lacks the figure, or has no cohorts.
+          UserError: the result lacks the figure.
         """
-        key = f"{self.metric(row)}@{self.k}"
-        source = self.summary if spread == "seeds" else self.summary["seeds"][0]
-        if spread == "cohorts" and "cohorts" not in source:
-            raise UserError(f"{self.path} has no cohorts; pass --spread=seeds, or another --workdir")
-        try:
-            if key in source.get("cohorts", {}) and spread == "cohorts":
-                mean, std = (source["cohorts"][key][name] for name in ("mean", "std"))
-            else:  # how popular a list of items is belongs to no user, so cohorts of users don't spread it
-                mean, std = source[key], source.get("std", {}).get(key)
-        except KeyError as problem:
-            raise UserError(f"{self.path} has no {problem.args[0]}; delete the run and train it again") from None
-        scale = 1 if row == POPULARITY else 100
-        return scale * mean, None if std is None else scale * std
+        metric, scale = self.metric(row), 1 if row == POPULARITY else 100
+        key, first = f"{metric}@{self.k}", self.summary["seeds"][0]
+        # How popular a list of items is belongs to no user, so groups of users don't spread it.
+        if spread == "cohorts" and row != POPULARITY:
+            values = self.per_user.filter(pl.col("seed") == first["seed"])[metric].to_numpy()
+            found = cohort_statistics({metric: values}, NUM_COHORTS, first["seed"])[metric]
+            return scale * found["mean"], scale * found["std"]
+        source = first if spread == "cohorts" else self.summary
+        if key not in source:
+            raise UserError(f"{self.path} has no {key}; delete the run and train it again")
+        std = source.get("std", {}).get(key)
+        return scale * source[key], None if std is None else scale * std
 
     def user_values(self, row: str, spread: str) -> pl.DataFrame:
         """Return ``user`` and ``value``, sorted by user: the mean over the seeds that the shown figure is made of."""
@@ -108,7 +110,17 @@ def read_result(folder: Path) -> Result:
     if lacking or not summary["seeds"] or not table.is_file():
         what = f'it has no "{lacking[0]}"' if lacking else "it has no seeds, or no per_user.parquet lies beside it"
         raise UserError(f"{path} is no result of this version: {what}; delete {folder} and train again")
+    summary["train_seconds"] = _train_seconds(folder / "metrics.jsonl")
     return Result(path, summary, pl.read_parquet(table))
+
+
+def _train_seconds(path: Path) -> float:
+    """Return the seconds that training and validation took, from the lines of ``metrics.jsonl``."""
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return sum({line["epoch"]: line["seconds"] for line in lines}.values())
+    except (OSError, ValueError, KeyError) as problem:
+        raise UserError(f"{path}: unreadable ({problem}); delete {path.parent} and train again") from None
 
 
 def check_comparable(results: Mapping[tuple[str, str], Result]) -> None:
