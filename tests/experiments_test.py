@@ -141,11 +141,10 @@ def test_every_config_file_loads():
         sys.path.pop(0)
     import hlr_jax
 
-    choices = [f"{model},{data}" for data in authors._RATES for model in authors._RATES[data]]
     for config in [
         *(module.get_config() for module in (adacml, cml, hlr, hlrpp, lrml, mf_als)),
         cml.get_config("split"),
-        *map(authors.get_config, choices),
+        *map(authors.get_config, authors.CHOICES),
     ]:
         plain = config.to_dict()
         model = dict(plain["model"])

@@ -54,9 +54,8 @@ def get_config(choice: str = "hlr,movielens") -> ConfigDict:
     """Return the settings for ``MODEL,DATA``: one of the seven systems; movielens, echonest, yelp or amazon."""
     model, _, data = choice.partition(",")
     if choice not in CHOICES:
-        raise ValueError(
-            f'no config "{choice}"; MODEL,DATA with models {["mf_als", *_RATES["yelp"]]}, data {list(_RATES)}'
-        )
+        models = ["mf_als", *_RATES["yelp"]]
+        raise ValueError(f'no config "{choice}"; MODEL,DATA with models {models} and data {list(_RATES)}')
     config = base_config(_NAMES[data])
     options: dict[str, Any] = {"name": model, "embed_dim": 100}
     if model == "mf_als":
