@@ -1,6 +1,7 @@
 """Measure what this machine does: triplets/s, users/s, compile time and memory, and data preparation.
 
 taskset -c 0 python experiments/benchmark.py --what=train,rank      # one core, as the reference figures were taken
+python experiments/benchmark.py --what=seeds --num_seeds=4     # several seeds at once against one, all cores
 python experiments/benchmark.py --what=prepare,planted
 
 Prints a table and appends JSON lines to --output. Times are medians of repeated runs in one process.
@@ -18,7 +19,7 @@ import jax
 import numpy as np
 import polars as pl
 from absl import flags
-from launch import describe_devices, launch
+from launch import describe_devices, launch, one_device_per_core
 from rich.console import Console
 from rich.table import Table
 
@@ -27,18 +28,24 @@ from hlr_jax import Dataset, TrainOptions
 from hlr_jax.errors import pick
 from hlr_jax.evaluation.evaluate import known_at
 from hlr_jax.evaluation.ranking import rank
-from hlr_jax.training.learners import triplet_learner
+from hlr_jax.training.learners import create_learner
 
-PARTS = ("train", "rank", "prepare", "planted")
+PARTS = ("train", "rank", "seeds", "prepare", "planted")
 _WHAT = flags.DEFINE_list("what", ["train", "rank"], f"any of {', '.join(PARTS)}")
 _MODELS = flags.DEFINE_list("models", ["cml", "hlr"], "models to train and rank with")
 _DATA = flags.DEFINE_string("data", "planted-5949x2810x571531", "a data set of the registry, or a planted world")
 _SPLIT_FILE = flags.DEFINE_string("split_file", "", "a file of user, item, split columns, instead of --data")
+_NUM_SEEDS = flags.DEFINE_integer("num_seeds", 4, "seeds that `seeds` trains at once", lower_bound=2)
 _REPEATS = flags.DEFINE_integer("repeats", 3, "timed epochs, or timed rankings", lower_bound=1)
 _ROWS = flags.DEFINE_integer("rows", 20_000_000, "rows of the ratings.csv that `prepare` generates", lower_bound=1000)
 _OUTPUT = flags.DEFINE_string("output", "", "JSON lines file to append to")
 
-HLR_SETTING = {"max_history": 50, "num_memories": 20, "variant": "reference"}  # and B = 1000, D = 100: the authors' own
+# The authors' own, with B = 1000, D = 100 and one negative.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "adacml": {"max_history": 50},
+    "hlr": {"max_history": 50, "num_memories": 20, "variant": "reference"},
+    "hlrpp": {"max_history": 50, "num_memories": 20, "variant": "reference"},
+}
 
 
 def timed(work: Callable[[], Any], repeats: int) -> tuple[float, float]:
@@ -56,10 +63,10 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def bench_train(dataset: Dataset, name: str) -> dict[str, Any]:
-    """Time whole epochs: sampling, gradients, Adam and projection in one compiled call."""
-    model = hlr_jax.create_model(name, **(HLR_SETTING if name == "hlr" else {}))
-    learner = triplet_learner(dataset, model, TrainOptions(batch_size=1000), [0])
+def bench_train(dataset: Dataset, name: str, seeds: int = 1) -> dict[str, Any]:
+    """Time whole epochs of some seeds: sampling, gradients, Adam and projection in one compiled call."""
+    model = hlr_jax.create_model(name, **SETTINGS.get(name, {}))
+    learner = create_learner(dataset, model, TrainOptions(batch_size=1000), range(seeds))
     state, epoch = learner.init(), 0
 
     def work() -> jax.Array:
@@ -75,9 +82,18 @@ def bench_train(dataset: Dataset, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def bench_seeds(dataset: Dataset, name: str, seeds: int) -> dict[str, Any]:
+    """Compare an epoch of several seeds at once with an epoch of one."""
+    one, many = (bench_train(dataset, name, count)["seconds"] for count in (1, seeds))
+    return {
+        "what": "seeds", "model": name, "num_seeds": seeds, "seconds_of_one": one, "seconds_of_all": many,
+        "ratio": many / one,
+    }  # fmt: skip
+
+
 def bench_rank(dataset: Dataset, name: str, users: int = 200) -> dict[str, Any]:
     """Time the ranking of all items for some users, top-K and masking included."""
-    model = hlr_jax.create_model(name, **(HLR_SETTING if name == "hlr" else {}))
+    model = hlr_jax.create_model(name, **SETTINGS.get(name, {}))
     params = model.init(jax.random.key(0), dataset.num_users, dataset.num_items)
     chosen = np.arange(min(users, dataset.num_users))
     seen = known_at(dataset, "test")
@@ -129,7 +145,7 @@ def measurements() -> Iterator[dict[str, Any]]:
         yield bench_prepare(_ROWS.value)
     if "planted" in wanted:
         yield bench_planted()
-    if {"train", "rank"} & set(wanted):
+    if {"train", "rank", "seeds"} & set(wanted):
         if _SPLIT_FILE.value:
             dataset = hlr_jax.load_dataset(path=_SPLIT_FILE.value, split="given")
         else:
@@ -137,12 +153,16 @@ def measurements() -> Iterator[dict[str, Any]]:
         for name in _MODELS.value:
             if "train" in wanted:
                 yield bench_train(dataset, name)
+            if "seeds" in wanted:
+                yield bench_seeds(dataset, name, _NUM_SEEDS.value)
             if "rank" in wanted:
                 yield bench_rank(dataset, name)
 
 
 def main() -> None:
     """Run the command."""
+    if "seeds" in _WHAT.value:
+        one_device_per_core()
     print(f"devices: {describe_devices()}", flush=True)
     table = Table("what", "figure", "value")
     for record in measurements():

@@ -136,15 +136,16 @@ def test_several_seeds_are_summarised_and_each_is_kept(tmp_path):
 def test_every_config_file_loads():
     sys.path.insert(0, str(ROOT / "experiments"))
     try:
-        from configs import adacml, authors, cml, hlr, hlrpp, lrml, mf_als
+        from configs import adacml, authors, cml, hlr, hlrpp, lrml, mf_als, table2, transcf
     finally:
         sys.path.pop(0)
     import hlr_jax
 
     for config in [
-        *(module.get_config() for module in (adacml, cml, hlr, hlrpp, lrml, mf_als)),
+        *(module.get_config() for module in (adacml, cml, hlr, hlrpp, lrml, mf_als, transcf)),
         cml.get_config("split"),
         *map(authors.get_config, authors.CHOICES),
+        *map(table2.get_config, table2.CHOICES),
     ]:
         plain = config.to_dict()
         model = dict(plain["model"])

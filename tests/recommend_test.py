@@ -51,6 +51,17 @@ def test_reasons_are_the_weights_of_the_model(trained):
     assert row["memory_weight"] == pytest.approx(np.exp(logits.max()) / np.exp(logits).sum(), rel=1e-4)
 
 
+@pytest.mark.parametrize(("name", "options"), [("adacml", {}), ("hlrpp", {"num_memories": 3, "max_audience": 2})])
+def test_reasons_of_other_attentions(trained, name, options):
+    dataset = trained[2]
+    model = hlr_jax.create_model(name, embed_dim=6, max_history=4, **options)
+    params = model.init(jax.random.key(0), dataset.num_users, dataset.num_items)
+    best = hlr_jax.recommend(model, params, dataset, ["u3"], k=1)["item"].to_list()
+    reasons = hlr_jax.explain(model, params, dataset, "u3", best)
+    assert reasons["neighbor_weight"].sum() == pytest.approx(1, abs=1e-5)
+    assert reasons["memory"].null_count() == (reasons.height if name == "adacml" else 0)
+
+
 def test_one_user_and_no_items(trained):
     assert hlr_jax.recommend(*trained, "u3", k=2)["user"].to_list() == ["u3", "u3"]
     assert hlr_jax.explain(*trained, "u3", []).is_empty()
@@ -66,3 +77,5 @@ def test_unknown_ids_and_models_without_reasons(trained):
         hlr_jax.explain(*trained, "u3", ["i99"])
     with pytest.raises(UserError, match="model cml attends over no history"):
         hlr_jax.explain(hlr_jax.create_model("cml"), params, dataset, "u3", [])
+    with pytest.raises(UserError, match="model transcf attends over no history"):
+        hlr_jax.explain(hlr_jax.create_model("transcf"), params, dataset, "u3", [])

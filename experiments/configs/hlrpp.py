@@ -1,4 +1,4 @@
-"""HLR++ (Tran et al. 2021), as released.
+"""HLR++ (Tran et al. 2021); --config.model.variant=reference is the released code's.
 
 python experiments/train.py --config=experiments/configs/hlrpp.py:ml-100k --workdir=runs/hlrpp
 """
@@ -10,5 +10,6 @@ from ml_collections import ConfigDict
 def get_config(data: str = "ml-100k") -> ConfigDict:
     """Return the settings for a data set: those of HLR, not searched for."""
     config = hlr.get_config(data)
-    config.model.update(name="hlrpp", variant="reference")
+    options = {"name": "hlrpp", "variant": "paper", "max_audience": 20, "audience_sampling": "uniform"}
+    config.model = ConfigDict(config.model.to_dict() | options)
     return config

@@ -10,5 +10,6 @@ from ml_collections import ConfigDict
 def get_config(data: str = "ml-100k") -> ConfigDict:
     """Return the settings for a data set: those of CML, not searched for."""
     config = cml.get_config(data)
-    config.model = ConfigDict({"name": "lrml", "embed_dim": 100, "num_memories": 20, "project_memories": False})
+    options = {"name": "lrml", "embed_dim": 100, "num_memories": 20}
+    config.model = ConfigDict(options | {"project_memories": False, "share_relation": False})
     return config

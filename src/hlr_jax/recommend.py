@@ -125,7 +125,9 @@ def explain(
     real = np.flatnonzero(np.asarray(drawn.mask))
     neighbors = np.asarray(drawn.ids)[real]
     alpha, weights = np.asarray(output.neighbor_weights)[:, real], np.asarray(output.memory_weights)[:, real]
-    memory = weights.argmax(axis=-1).ravel() if weights.shape[-1] else None
+    memory = weight = [None] * alpha.size
+    if weights.shape[-1]:
+        memory, weight = weights.argmax(axis=-1).ravel(), weights.max(axis=-1).ravel()
     count = len(real)
     frame = pl.DataFrame(
         {
@@ -135,8 +137,8 @@ def explain(
             "neighbor": dataset.item_ids.gather(np.tile(neighbors, len(items))),
             "neighbor_title": [dataset.title(int(item)) for item in np.tile(neighbors, len(items))],
             "neighbor_weight": alpha.ravel(),
-            "memory": pl.Series(memory, dtype=pl.Int64) if memory is not None else pl.lit(None, pl.Int64),
-            "memory_weight": weights.max(axis=-1).ravel() if memory is not None else pl.lit(None, pl.Float32),
+            "memory": pl.Series(memory, dtype=pl.Int64),
+            "memory_weight": pl.Series(weight, dtype=pl.Float32),
         }
     )
     return frame.sort(["order", "neighbor_weight"], descending=[False, True], maintain_order=True).drop("order")

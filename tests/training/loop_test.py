@@ -14,6 +14,7 @@ from rich.console import Console
 
 import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions, UserError
+from hlr_jax.training.learners import triplet_learner
 from hlr_jax.training.progress import Display
 
 OPTIONS = {"batch_size": 128, "learning_rate": 0.01}
@@ -105,6 +106,18 @@ def test_seeds_trained_together_are_those_trained_alone(world, tmp_path):
             np.testing.assert_allclose(one.params[name], other.params[name], atol=1e-4)
     with pytest.raises(UserError, match=r"train\.num_seeds is 3: call fit_seeds"):
         hlr_jax.fit(world, small(), together)
+
+
+def test_means_are_refreshed_as_often_as_asked(world):
+    def losses(refresh, batch_size):
+        model = hlr_jax.create_model("transcf", embed_dim=6, refresh=refresh)
+        learner = triplet_learner(world, model, TrainOptions(batch_size=batch_size, learning_rate=0.05), [0])
+        learned, first = learner.run_epoch(learner.init(), 1)
+        return float(first[0]), float(learner.run_epoch(learned, 2)[1][0])
+
+    everything = len(world.train.user)
+    assert losses(1, everything) == losses(3, everything)  # one step an epoch, and each epoch begins with new means
+    assert losses(1, 128) != losses(3, 128)
 
 
 def test_without_validation_the_last_epoch_is_the_result(world):

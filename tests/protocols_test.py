@@ -1,0 +1,49 @@
+"""What a protocol decides, seen in figures."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import hlr_jax
+from hlr_jax.evaluation.evaluate import evaluate, known_at
+from hlr_jax.evaluation.ranking import rank
+from hlr_jax.protocols import PROTOCOLS, protocol_for
+
+
+def test_every_field_is_in_the_hash():
+    one = PROTOCOLS["reference"]
+    changed = {name: one._replace(**{name: value}) for name, value in PROTOCOLS["paper"]._asdict().items()}
+    hashes = {name: other.hash for name, other in changed.items() if getattr(one, name) != getattr(other, name)}
+    assert set(changed) - set(hashes) == {"split"}
+    assert len({*hashes.values(), one.hash}) == len(hashes) + 1
+    assert one.hash == protocol_for("reference", "random").hash
+
+
+def test_a_split_without_sizes_has_a_protocol_without_sizes():
+    given = protocol_for("paper", "given")
+    assert (given.test_size, given.valid_size, given.mrr) == (0.0, 0.0, "mrr")
+    with pytest.raises(hlr_jax.UserError, match=r'unknown dataset\.protocol "papers"'):
+        protocol_for("papers", "given")
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("system", ["hlr", "mf_als"])
+def test_neighbors_and_masks_are_what_the_protocol_says(world, name, system):
+    options = {"max_history": 4, "num_memories": 3} if system == "hlr" else {}
+    model = hlr_jax.create_model(system, embed_dim=6, **options)
+    params = model.init(jax.random.key(0), world.num_users, world.num_items)
+    dataset = dataclasses.replace(world, protocol=protocol_for(name, "random"))
+    found = evaluate(model, params, dataset)
+    assert found.metrics["protocol"] == name
+    assert found.metrics["figures"]["MRR"] == {"paper": "mrr", "reference": "rr_sum"}[name]
+    both, train = known_at(world, "test"), world.train
+    seen = train if (name, system) == ("reference", "mf_als") else both
+    near = train if name == "paper" else both
+    users = np.unique(world.test.user)
+    expected = rank(model, params, users, seen, near=near, num_users=world.num_users, num_items=world.num_items, k=10)
+    np.testing.assert_array_equal(found.ranking.items, expected.items)
+    validation = set(zip(world.valid.user.tolist(), world.valid.item.tolist(), strict=True))
+    listed = {(int(user), int(item)) for user, row in zip(users, found.ranking.items, strict=True) for item in row}
+    assert bool(listed & validation) == (seen is train)
