@@ -22,7 +22,7 @@ def fabricate(folder, level, *, k=10, seeds=(0, 1, 2), noise=0.02, popularity=50
         user = [f"u{n:02}" for n in range(USERS)]
         frames.append(pl.DataFrame({"seed": [seed] * USERS, "user": user, "relevant": [3] * USERS} | values))
         means = {f"{name}@{k}": float(value.mean()) for name, value in values.items()}
-        row = means | {f"median_popularity@{k}": popularity + seed, "seed": seed, "best_epoch": 4}
+        row = means | {f"median_popularity@{k}": popularity + seed, f"coverage@{k}": 0.5, "seed": seed, "best_epoch": 4}
         rows.append(row)
     names = [name for name in rows[0] if "@" in name]
     mean = {name: float(np.mean([row[name] for row in rows])) for name in names}

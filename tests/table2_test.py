@@ -169,3 +169,16 @@ def test_as_a_shell_runs_it(command, asked):
     done = subprocess.run(shell, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("was done") == 4
+
+
+def test_runs_are_compared_by_a_paired_test(tmp_path):
+    folders = [str(fabricate(tmp_path / name, level)) for name, level in (("low", 0.25), ("high", 0.33))]
+    done = subprocess.run(
+        [sys.executable, EXPERIMENTS / "compare.py", f"--workdirs={','.join(folders)}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "best is high" in done.stdout
+    assert float(done.stdout.rsplit("low: ")[-1]) < 0.001

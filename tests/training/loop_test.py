@@ -14,6 +14,7 @@ from rich.console import Console
 
 import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions, UserError
+from hlr_jax.sharding import create_mesh
 from hlr_jax.training.learners import triplet_learner
 from hlr_jax.training.progress import Display
 
@@ -108,16 +109,27 @@ def test_seeds_trained_together_are_those_trained_alone(world, tmp_path):
         hlr_jax.fit(world, small(), together)
 
 
-def test_means_are_refreshed_as_often_as_asked(world):
-    def losses(refresh, batch_size):
-        model = hlr_jax.create_model("transcf", embed_dim=6, refresh=refresh)
-        learner = triplet_learner(world, model, TrainOptions(batch_size=batch_size, learning_rate=0.05), [0])
+def test_seeds_on_a_mesh_are_those_on_one_device_each(world):
+    """On a mesh, as on an accelerator, the seeds are a mapped axis of one program."""
+    losses = {}
+    for name, mesh in (("divided", None), ("mapped", create_mesh(data=2, model=2))):
+        learner = triplet_learner(
+            world, hlr_jax.create_model("cml", embed_dim=6), TrainOptions(**OPTIONS), [3, 4], mesh
+        )
         learned, first = learner.run_epoch(learner.init(), 1)
-        return float(first[0]), float(learner.run_epoch(learned, 2)[1][0])
+        losses[name] = np.stack([first, learner.valid_loss(learned.params)])
+    assert learned.params["item"].sharding.spec[:2] == (None, "model")
+    np.testing.assert_allclose(losses["divided"], losses["mapped"], rtol=2e-4)
+    assert (losses["mapped"][:, 0] != losses["mapped"][:, 1]).all()
 
-    everything = len(world.train.user)
-    assert losses(1, everything) == losses(3, everything)  # one step an epoch, and each epoch begins with new means
-    assert losses(1, 128) != losses(3, 128)
+
+def test_means_are_refreshed_as_often_as_asked(world):
+    def losses(refresh):
+        model = hlr_jax.create_model("transcf", embed_dim=6, refresh=refresh)
+        learner = triplet_learner(world, model, TrainOptions(batch_size=256, learning_rate=0.05), [0])
+        return learner.run_epoch(learner.init(), 1)[1]
+
+    assert losses(1) != losses(2)
 
 
 def test_without_validation_the_last_epoch_is_the_result(world):

@@ -201,7 +201,7 @@ def compare(
     best = ""
     p_values: dict[str, float] = {}
     if len(results) > 1:
-        best, p_values = best_against_rest(_paired_values(results, tested, spread), method)
+        best, p_values = best_against_rest(paired_values(results, tested, spread), method)
     significant = bool(p_values) and max(p_values.values()) < SIGNIFICANT
     cells: dict[str, dict[str, Cell]] = {}
     for row in ROWS:
@@ -222,8 +222,12 @@ def compare(
     return Block(data, cells, dict(results), best, p_values)
 
 
-def _paired_values(results: Mapping[str, Result], row: str, spread: str) -> dict[str, np.ndarray]:
-    """Return the values [users] by system, checked to be of the same users."""
+def paired_values(results: Mapping[str, Result], row: str, spread: str) -> dict[str, np.ndarray]:
+    """Return the values [users] of a row by system, the means over its seeds.
+
+    Raises:
+      UserError: results are of other users.
+    """
     frames = {system: result.user_values(row, spread) for system, result in results.items()}
     first = next(iter(frames))
     for system, frame in frames.items():
