@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.prepare import load_dataset
 from hlr_jax.errors import UserError, check_options, check_seed, pick
-from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, over_runs
+from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, over_runs, selecting_users
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.models.base import Model, create_model
 from hlr_jax.sharding import create_mesh, split_seeds
@@ -118,7 +118,9 @@ def evaluate_run(
     for split in ("valid", "test"):
         if not len(getattr(parts.dataset, split).user):
             continue
-        found = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, parts.seed)
+        # Validation figures are of the users that chose the epoch.
+        users = selecting_users(parts.dataset, parts.eval) if split == "valid" else None
+        found = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, parts.seed, users)
         evaluations[split], figures[split] = found, over_runs(found, list(seeds), best_epochs)
         if folder is not None:
             write_evaluation(folder, found, figures[split])

@@ -130,6 +130,14 @@ def evaluate(
     return evaluate_ranker(ranker, dataset, split, chosen, seed, mask, users)
 
 
+def selecting_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | None:
+    """Return the users whose validation lists are made, drawn the same for every run; None for all."""
+    everyone = np.unique(dataset.valid.user)
+    if not 0 < options.select_users < len(everyone):
+        return None
+    return np.sort(np.random.default_rng(0).permutation(everyone)[: options.select_users])
+
+
 def evaluate_seeds(
     model: Model,
     params: list[Params],

@@ -14,7 +14,7 @@ class EvalOptions:
     Attributes:
       k: K, the length of the lists.
       select_by: what chooses the best epoch: the validation ``loss``, or ``ndcg``@k on the validation items.
-      select_users: users whose validation lists choose the best epoch, drawn once; 0: all. Only with ``ndcg``.
+      select_users: users whose validation lists are made, drawn once, where ranking all takes too long; 0: all.
       memory_budget: MiB that one tile of users may take in ranking; the results do not depend on it.
       num_cohorts: disjoint random groups of users whose means give a mean and standard deviation; 1: none.
 

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.errors import UserError, check_seed
-from hlr_jax.evaluation.evaluate import evaluate_seeds
+from hlr_jax.evaluation.evaluate import evaluate_seeds, selecting_users
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import atomic_file, sha256_of
 from hlr_jax.models.base import Model
@@ -128,10 +128,7 @@ def _validation(
     learner: Learner, dataset: Dataset, model: Model, evaluation: EvalOptions, seeds: list[int]
 ) -> Validation:
     """Return the function from parameters [S, ...] to each seed's validation figures."""
-    users = None
-    if evaluation.select_users and len(dataset.valid.user):
-        everyone = np.unique(dataset.valid.user)
-        users = np.sort(np.random.default_rng(0).permutation(everyone)[: evaluation.select_users])
+    users = selecting_users(dataset, evaluation)
 
     def validate(params: Params) -> list[dict[str, float]]:
         figures: list[dict[str, float]] = [{} for _ in seeds]
