@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import polars as pl
 from absl import flags
-from launch import describe_devices, launch, one_device_per_core
+from launch import describe_devices, devices_for_seeds, launch
 from rich.console import Console
 from rich.table import Table
 
@@ -162,7 +162,7 @@ def measurements() -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Run the command."""
     if "seeds" in _WHAT.value:
-        one_device_per_core()
+        devices_for_seeds(_NUM_SEEDS.value)
     print(f"devices: {describe_devices()}", flush=True)
     table = Table("what", "figure", "value")
     for record in measurements():

@@ -49,10 +49,15 @@ def _fail(message: str, status: int = USAGE_STATUS) -> None:
     sys.exit(status)
 
 
-def one_device_per_core() -> None:
-    """Make JAX see each core of the CPU as a device, so that several seeds use them all; before any computation."""
+def devices_for_seeds(count: int) -> None:
+    """Make JAX see the cores of the CPU as devices, so that ``count`` seeds use them all; before any computation.
+
+    A number of devices that the environment asks for stays.
+    """
+    given = "JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in os.environ.get("XLA_FLAGS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    jax.config.update("jax_num_cpu_devices", cores)
+    if count > 1 and not given:
+        jax.config.update("jax_num_cpu_devices", min(count, cores))
 
 
 def describe_devices() -> str:

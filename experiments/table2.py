@@ -15,17 +15,16 @@ from typing import Any
 
 import table2_render
 from absl import flags
-from launch import describe_devices, launch, one_device_per_core, plain
+from launch import describe_devices, devices_for_seeds, launch, plain
 
 from hlr_jax import UserError, run
 from hlr_jax.data.planted import PLANTED_PREFIX
 from hlr_jax.data.sources import named_dataset
 from hlr_jax.errors import pick
 from hlr_jax.evaluation.comparison import (
-    POPULARITY,
-    ROWS,
     SPREADS,
     SYSTEMS,
+    TESTED,
     Block,
     Result,
     check_comparable,
@@ -35,8 +34,6 @@ from hlr_jax.evaluation.comparison import (
 from hlr_jax.evaluation.significance import TESTS
 from hlr_jax.protocols import PROTOCOLS
 from hlr_jax.workdir import check_settings
-
-_TESTED = {row.lower(): row for row in ROWS if row != POPULARITY}
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the runs", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the tables; the workdir, unless given")
@@ -48,9 +45,9 @@ _CONFIGS = flags.DEFINE_string(
     "configs", str(Path(__file__).parent / "configs" / "table2.py"), 'file with get_config("SYSTEM,DATA")'
 )
 _PROTOCOL = flags.DEFINE_enum("protocol", None, list(PROTOCOLS), "protocol, if another than the configs'")
-_SPREAD = flags.DEFINE_enum("spread", None, SPREADS, "what ± is over, if another than the protocol's")
+_SPREAD = flags.DEFINE_enum("spread", None, SPREADS, "what ± is over; if not given, several seeds")
 _TEST = flags.DEFINE_enum("test", "t", TESTS, "paired test over users")
-_METRIC = flags.DEFINE_enum("metric", "ndcg", list(_TESTED), "row in which the best system is tested")
+_METRIC = flags.DEFINE_enum("metric", "ndcg", list(TESTED), "row in which the best system is tested")
 
 Place = tuple[str, str]
 """(data set, system)"""
@@ -58,8 +55,7 @@ Place = tuple[str, str]
 
 def main() -> None:
     """Run the command."""
-    if _SEEDS.value > 1:
-        one_device_per_core()
+    devices_for_seeds(_SEEDS.value)
     print(f"devices: {describe_devices()}", flush=True)
     folder, systems, seen = Path(_WORKDIR.value), _systems(), set[str]()
     configs = plan(_data_sets(), systems)
@@ -114,7 +110,10 @@ def plan(data_sets: dict[str, str], systems: list[str]) -> dict[Place, dict[str,
         raise UserError("--data and --systems must each name at least one")
     if not Path(_CONFIGS.value).is_file():
         raise UserError(f"{_CONFIGS.value}: no such file; check --configs")
-    get_config = runpy.run_path(_CONFIGS.value).get("get_config")
+    try:
+        get_config = runpy.run_path(_CONFIGS.value).get("get_config")
+    except Exception as problem:  # whatever a person's own file may raise
+        raise UserError(f"{_CONFIGS.value}: {type(problem).__name__}: {problem}") from None
     if get_config is None:
         raise UserError(f'{_CONFIGS.value} has no function get_config("SYSTEM,DATA")')
     return {
@@ -128,9 +127,9 @@ def settings(get_config: Callable[[str], Any], data: str, path: str, system: str
     """Return the settings of one run: those of the config, with the data, the seeds and what flags change."""
     try:
         config = plain(get_config(f"{system},{data}"))
-    except ValueError as problem:
+    except (ValueError, AttributeError) as problem:
         raise UserError(f"--configs: {problem}") from None
-    dataset = config["dataset"]
+    dataset, train = config.setdefault("dataset", {}), config.setdefault("train", {})
     if path:
         dataset |= {"name": "", "path": path, "split": "given"}
     else:
@@ -139,7 +138,7 @@ def settings(get_config: Callable[[str], Any], data: str, path: str, system: str
     if _PROTOCOL.value:
         dataset["protocol"] = _PROTOCOL.value
     config["seed"] = _FIRST_SEED.value
-    config["train"]["num_seeds"] = _SEEDS.value
+    train["num_seeds"] = _SEEDS.value
     return config
 
 
@@ -158,18 +157,19 @@ def finished(folder: Path, config: dict[str, Any]) -> Result | None:
 def block_of(data: str, done: dict[Place, Result]) -> Block:
     """Return the block of a data set from what is done."""
     results = {system: result for (name, system), result in done.items() if name == data}
-    return compare(data, results, tested=_TESTED[_METRIC.value], spread=spread_of(done), method=_TEST.value)
+    return compare(data, results, tested=TESTED[_METRIC.value], spread=spread_of(done), method=_TEST.value)
 
 
 def spread_of(done: dict[Place, Result]) -> str:
-    """Return what the table's ± is over: as asked for, or as the protocol of the results has it."""
+    """Return what the table's ± is over: as asked for; else seeds if there are several, or what the protocol says."""
     protocols = {result.summary["protocol"] for result in done.values()}
-    return _SPREAD.value or next((PROTOCOLS[name].spread for name in protocols), "seeds")
+    by_protocol = next((PROTOCOLS[name].spread for name in protocols), "seeds")
+    return _SPREAD.value or ("seeds" if _SEEDS.value > 1 else by_protocol)
 
 
 def write_table(blocks: dict[str, Block], systems: list[str], spread: str) -> table2_render.Comparison:
     """Write the table of what is done, and return it."""
-    table = table2_render.Comparison(list(blocks.values()), systems, _TESTED[_METRIC.value], spread, _TEST.value)
+    table = table2_render.Comparison(list(blocks.values()), systems, TESTED[_METRIC.value], spread, _TEST.value)
     table2_render.write(table, Path(_OUTPUT.value or _WORKDIR.value))
     return table
 

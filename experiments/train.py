@@ -7,7 +7,7 @@ The same command on an existing workdir continues it. --config.train.num_seeds=3
 """
 
 from absl import flags
-from launch import describe_devices, launch, one_device_per_core, plain
+from launch import describe_devices, devices_for_seeds, launch, plain
 from ml_collections import config_flags
 from tables import print_metrics
 
@@ -22,8 +22,8 @@ flags.mark_flag_as_required("config")
 def main() -> None:
     """Run the command."""
     config = plain(_CONFIG.value)
-    if config["train"]["num_seeds"] != 1:
-        one_device_per_core()
+    if config.get("mesh", {}) in ({}, {"data": 1, "model": 1}):
+        devices_for_seeds(config.get("train", {}).get("num_seeds", 1))
     print(f"devices: {describe_devices()}", flush=True)
     done = run(config, _WORKDIR.value, quiet=_QUIET.value)
     name = done.parts.model.name

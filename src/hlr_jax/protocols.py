@@ -36,8 +36,11 @@ class Protocol(NamedTuple):
 
     @property
     def hash(self) -> str:
-        """The first 16 digits of a hash over all fields: figures with different ones must not stand in one table."""
-        return sha256_of(self._asdict())[:16]
+        """The first 16 digits of a hash: figures with different ones must not stand in one table.
+
+        How a data set was split is in its own fingerprint, so the hash is that of the protocol on given splits.
+        """
+        return sha256_of(self._replace(split="given", test_size=0.0, valid_size=0.0)._asdict())[:16]
 
     def figures(self) -> dict[str, str]:
         """Return the metric behind each name that has more than one definition."""

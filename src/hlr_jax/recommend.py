@@ -17,7 +17,7 @@ from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
 
 def known_interactions(dataset: Dataset) -> Pairs:
-    """Return what may be known when recommending: train and validation items, as at test."""
+    """Return what may be known when recommending: train and validation items."""
     return dataset.train + dataset.valid
 
 
@@ -98,7 +98,7 @@ def explain(
 
     Returns:
       A frame of ``item``, ``title``, ``neighbor`` (an item of the history), ``neighbor_title``, ``neighbor_weight``
-      (alpha; its sum over an item's neighbors is 1, less what the user's own vector takes in the variant
+      (alpha; its sum over an item's neighbors is 1, less what the user's own vector takes in HLR's variant
       ``reference``), ``memory`` (the key that this neighbor and the item address most) and ``memory_weight``, both
       null for a model without memories; for each item the largest weight first.
 
@@ -113,8 +113,7 @@ def explain(
     key = jax.random.key(seed)
     drawn = drawn_for_ranking(key, sides.history, code)
     history = look_up(params["item"], drawn)
-    audience = audiences(key, params, sides.audience, dataset.num_items)
-    near = jax.tree.map(lambda array: array[targets], audience)
+    near = audiences(key, params, sides.audience, targets)
 
     @jax.jit
     @partial(jax.vmap, in_axes=(0, 0))

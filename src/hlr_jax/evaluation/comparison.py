@@ -34,6 +34,9 @@ ROWS = {
 }
 """The rows of a block, and the metric of each; MAP, MRR and Popularity are what the protocol says."""
 
+TESTED = {row.lower(): row for row in ROWS if row != POPULARITY}
+"""The rows that systems can be tested in, by the word of a command line."""
+
 SPREADS = ("seeds", "cohorts")
 NUM_COHORTS = 5
 SIGNIFICANT = 0.05
@@ -104,6 +107,8 @@ def read_result(folder: Path) -> Result:
         raise UserError(f"{path}: no such file; the data has no test interactions, or the run is not done") from None
     except ValueError:
         raise UserError(f"{path}: not JSON; delete {folder} and train again") from None
+    if not isinstance(summary, dict):
+        raise UserError(f"{path}: no object; delete {folder} and train again")
     lacking = [key for key in _NEEDED if key not in summary]
     lacking += [] if any(key.startswith("ndcg@") for key in summary) else ["ndcg"]
     table = path.with_name("per_user.parquet")
@@ -111,7 +116,13 @@ def read_result(folder: Path) -> Result:
         what = f'it has no "{lacking[0]}"' if lacking else "it has no seeds, or no per_user.parquet lies beside it"
         raise UserError(f"{path} is no result of this version: {what}; delete {folder} and train again")
     summary["train_seconds"] = _train_seconds(folder / "metrics.jsonl")
-    return Result(path, summary, pl.read_parquet(table))
+    try:
+        per_user = pl.read_parquet(table)
+    except pl.exceptions.PolarsError as problem:
+        raise UserError(
+            f"{table}: unreadable ({str(problem).splitlines()[0]}); delete {folder} and train again"
+        ) from None
+    return Result(path, summary, per_user)
 
 
 def _train_seconds(path: Path) -> float:

@@ -112,7 +112,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a trained model on ``valid`` or ``test`` by full ranking, seen items masked.
 
-    ``users`` are those whose lists are made; None: all who have an interaction in the split.
+    ``users`` are those whose lists are made, each with an interaction in the split; None: all who have one.
 
     Raises:
       UserError: the split has no interactions.
@@ -154,8 +154,10 @@ def evaluate_seeds(
             model, params[index], dataset, split=split, options=options, seed=first_seed + index, users=users
         )
 
-    devices = {tuple(next(iter(each.values())).devices()) for each in params}
-    with ThreadPoolExecutor(len(devices)) as pool:
+    devices = {frozenset(next(iter(each.values())).devices()) for each in params}
+    # Only programs of one device each may run side by side: those of a mesh would wait for each other.
+    alone = all(len(those) == 1 for those in devices)
+    with ThreadPoolExecutor(len(devices) if alone else 1) as pool:
         return list(pool.map(one, range(len(params))))
 
 

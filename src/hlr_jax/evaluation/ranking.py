@@ -46,10 +46,10 @@ def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> Drawn:
     return draw_neighbors(bits, side, owner, nobody)
 
 
-def audiences(key: jax.Array, params: Params, side: Side, num_items: int) -> Padded:
-    """Return the neighbors [I, A, D] of every item; the same for all users, so they are looked up once."""
+def audiences(key: jax.Array, params: Params, side: Side, items: jax.Array) -> Padded:
+    """Return the neighbors [T, A, D] that items [T] are ranked with; the same for all users."""
     drawn = jax.vmap(lambda item: drawn_for_ranking(jax.random.fold_in(key, _AUDIENCE), side, item))
-    return look_up(neighbor_table(params["user"], side), drawn(jnp.arange(num_items)))
+    return look_up(neighbor_table(params["user"], side), drawn(items))
 
 
 @lru_cache(maxsize=32)
@@ -65,7 +65,7 @@ def _tile_ranker(
         # Tables that a mesh padded end in rows that are no items.
         params = params | {"item": params["item"][:num_items]}
         vectors = neighbor_table(params["item"], sides.history)
-        audience = audiences(key, params, sides.audience, num_items)
+        audience = audiences(key, params, sides.audience, jnp.arange(num_items))
 
         def one(user: jax.Array) -> tuple[jax.Array, jax.Array]:
             history = look_up(vectors, drawn_for_ranking(key, sides.history, user))
@@ -119,7 +119,8 @@ def rank(
     tile = max(1, min(len(users), budget // per_user, _MOST_USERS))
     # A CPU ranks one user after the other, each in cache; an accelerator as many at once as the budget takes.
     heads, (rows_of_memory, dim) = model.history.size, params["keys"].shape if "keys" in params else (0, 0)
-    at_once = 4 * (3 * num_items + heads * rows_of_memory * (dim + 3 * CATALOGUE_TILE))
+    among = heads * (dim + 3 * CATALOGUE_TILE) + 3 * CATALOGUE_TILE * model.audience.size
+    at_once = 4 * (3 * num_items + rows_of_memory * among)
     # None and 1 differ: a batch of one still turns each matrix product into a batched one, at half the speed.
     together = None if jax.default_backend() == "cpu" else max(1, min(tile, budget // at_once))
     tile = -(-len(users) // -(-len(users) // tile)) if len(users) else 1

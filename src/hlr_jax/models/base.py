@@ -6,6 +6,7 @@ file's own name.
 """
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -70,6 +71,7 @@ class Model(NamedTuple):
       share_relation: in training, whether the negatives are measured with the relation of the positive.
       penalty: optional: a term beside the objective, for one triplet.
       solver: how the parameters are solved for; None: they are trained with triplets.
+      options: every option of the factory with its value, as ``create_model`` sets them: what tells two models apart.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Model(NamedTuple):
     share_relation: bool = False
     penalty: PenaltyFunction | None = None
     solver: AlternatingLeastSquares | None = None
+    options: tuple[tuple[str, Any], ...] = ()
 
 
 def score_catalogue(
@@ -131,7 +134,8 @@ def create_model(name: str, **options: Any) -> Model:
     pick(name, model_names(), "model")
     factory = getattr(importlib.import_module(f"hlr_jax.models.{name}"), name)
     check_options(factory, options, "model")
-    return factory(**options)
+    chosen = {name: options.get(name, option.default) for name, option in inspect.signature(factory).parameters.items()}
+    return factory(**options)._replace(options=tuple(sorted(chosen.items())))
 
 
 def attended(what: str, size: int, sampling: str) -> Neighborhood:

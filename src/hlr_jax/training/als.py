@@ -23,7 +23,7 @@ _ACCELERATOR_FLOATS = 2**26  # that the rows solved together may take on an acce
 
 
 @struct.dataclass
-class Side:
+class Grouped:
     """The interactions of all users, or of all items, and the rows in groups of like length.
 
     Attributes:
@@ -37,27 +37,27 @@ class Side:
     widths: tuple[int, ...] = struct.field(pytree_node=False)
 
 
-def sides(pairs: Pairs, num_users: int, num_items: int) -> tuple[Side, Side]:
+def sides(pairs: Pairs, num_users: int, num_items: int) -> tuple[Grouped, Grouped]:
     """Return the interactions by user and by item."""
     return _side(pairs, num_users), _side(transposed(pairs), num_items)
 
 
-def _side(pairs: Pairs, count: int) -> Side:
+def _side(pairs: Pairs, count: int) -> Grouped:
     degrees = np.bincount(pairs.user, minlength=count)
     padded = np.maximum(_SHORTEST, 2 ** np.ceil(np.log2(np.maximum(degrees, 1))).astype(int))
     widths = tuple(int(width) for width in np.unique(padded[degrees > 0]))
     groups = tuple(jnp.asarray(np.flatnonzero((padded == width) & (degrees > 0)), jnp.int32) for width in widths)
-    return Side(rows_of(pairs, count), groups, widths)
+    return Grouped(rows_of(pairs, count), groups, widths)
 
 
-def iterate(solver: AlternatingLeastSquares, users: Side, items: Side, params: Params) -> Params:
+def iterate(solver: AlternatingLeastSquares, users: Grouped, items: Grouped, params: Params) -> Params:
     """Solve for all users, then for all items; a row without interactions becomes the zero vector."""
     user = solve_side(solver, users, params["user"], params["item"])
     return {"user": user, "item": solve_side(solver, items, params["item"], user)}
 
 
 @partial(jax.jit, static_argnums=0)
-def solve_side(solver: AlternatingLeastSquares, side: Side, present: jax.Array, other: jax.Array) -> jax.Array:
+def solve_side(solver: AlternatingLeastSquares, side: Grouped, present: jax.Array, other: jax.Array) -> jax.Array:
     """Return the factors [R, D] of one side that fit the fixed factors of the other.
 
     Row r solves (Y^T Y + (c - 1) sum y y^T + lambda_r I) p = c sum y, with sums over the rows y of Y that r has met.
@@ -92,7 +92,7 @@ def solve_side(solver: AlternatingLeastSquares, side: Side, present: jax.Array, 
 
 
 @partial(jax.jit, static_argnums=0)
-def objective(solver: AlternatingLeastSquares, users: Side, items: Side, params: Params) -> jax.Array:
+def objective(solver: AlternatingLeastSquares, users: Grouped, items: Grouped, params: Params) -> jax.Array:
     """Return the objective [] over all pairs: sum c_uv (x_uv - p_u . q_v)^2 and the regularisation."""
     with jax.default_matmul_precision("highest"):
         user, item = params["user"], params["item"]
@@ -108,13 +108,13 @@ def objective(solver: AlternatingLeastSquares, users: Side, items: Side, params:
         return total
 
 
-def row_regularization(solver: AlternatingLeastSquares, side: Side, others: int) -> jax.Array:
+def row_regularization(solver: AlternatingLeastSquares, side: Grouped, others: int) -> jax.Array:
     """Return lambda_r [R] of a side whose rows could meet ``others`` of the other; see ``mf_als`` for the form."""
     weight = others + (solver.confidence - 1) * jnp.diff(side.rows.offsets)
     return solver.regularization * (weight / weight.mean()) ** solver.frequency_exponent
 
 
-def _map_rows(side: Side, one: Callable[[jax.Array, jax.Array], jax.Array], other: jax.Array) -> jax.Array:
+def _map_rows(side: Grouped, one: Callable[[jax.Array, jax.Array], jax.Array], other: jax.Array) -> jax.Array:
     """Return ``one(row, y)`` of every row, [R, ...], and zeros where there are no interactions.
 
     Args:

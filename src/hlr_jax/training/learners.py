@@ -157,7 +157,9 @@ def triplet_learner(
                 params = jax.tree.map(lambda p, u: p - learning_rate * u, params, updates)
                 return (Learned(model.project(params), optimizer), tables if old is not None else None), loss
 
-            kept = tables_of(learned.params) if refresh > 1 else None
+            # Filled by the first step.
+            shapes = jax.eval_shape(tables_of, learned.params)
+            kept = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), shapes) if refresh > 1 else None
             steps = (jnp.arange(len(order)), order, weights)
             (learned, _), losses = jax.lax.scan(step, (learned, kept), steps)
             return learned, losses.sum() / count

@@ -90,10 +90,11 @@ def fit_seeds(
     mesh: Mesh | None = None,
     quiet: bool = False,
 ) -> list[FitResult]:
-    """Train ``options.num_seeds`` models at once, with the seeds from ``seed`` on: one compiled step advances all.
+    """Train ``options.num_seeds`` models at once, with the seeds from ``seed`` on, an epoch of all in one call.
 
-    Each has its own best epoch and patience, and ends as ``fit`` with its seed alone would end, but for rounding.
-    The arguments and errors are those of ``fit``.
+    Each has its own best epoch and patience, and ends as ``fit`` with its seed alone would end, but for rounding; one
+    that is out of patience idles until the last one is. A loss that is not finite ends all. The arguments and errors
+    are those of ``fit``.
     """
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
     check_seed("seed", seed)
@@ -120,8 +121,7 @@ def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: in
     """Return a hash of what a run's epochs depend on; how many there are, or are kept, is not part of it."""
     free = {"num_epochs", "patience", "checkpoint_every", "microbatch"}
     training = {name: value for name, value in asdict(options).items() if name not in free}
-    reads = [model.history, model.audience, model.share_relation, model.solver]
-    return sha256_of([dataset.fingerprint, model.name, reads, training, seed])
+    return sha256_of([dataset.fingerprint, model.name, model.options, training, seed])
 
 
 def _validation(
@@ -166,7 +166,7 @@ def _run(
         history = _read_history(folder / "metrics.jsonl", state.epoch)
     higher_is_better = evaluation.select_by == "ndcg"
     selected = f"valid_ndcg@{evaluation.k}" if higher_is_better else "valid_loss"
-    broken = [""] * count  # why a seed's loss is no number
+    broken = False
     stopped = [_out_of_patience(state, index, options.patience) for index in range(count)]
     label = label if count == 1 else f"{label}, {count} seeds,"
     with Display(label, options.num_epochs, state.epoch, quiet=quiet) as display:
@@ -176,20 +176,20 @@ def _run(
             learned, losses = learner.run_epoch(state.learned, epoch)
             train_losses = np.asarray(losses).tolist()
             trained = time.perf_counter() - start
-            figures = validate(learned.params) if any(map(math.isfinite, train_losses)) else [{} for _ in seeds]
+            figures = validate(learned.params) if all(map(math.isfinite, train_losses)) else [{} for _ in seeds]
             records, better = [], [False] * count
             for index, found in enumerate(figures):
                 record = {"epoch": epoch, "seed": seeds[index], "train_loss": train_losses[index], **found}
                 if stopped[index]:
                     continue
                 if not all(map(math.isfinite, (train_losses[index], *found.values()))):
-                    broken[index] = stopped[index] = (
-                        f"the loss of epoch {epoch} is not finite; lower train.learning_rate"
-                    )
+                    broken = True
                     continue
                 better[index] = _is_better(found.get(selected), state.best_value[index], higher_is_better)
                 records.append(record)
-            if all(broken):
+            if broken:  # one seed's settings are all seeds' settings: none goes on
+                reason = f"the loss of epoch {epoch} is not finite; lower train.learning_rate"
+                stopped = [other or reason for other in stopped]
                 break
             state = state._replace(learned=learned, epoch=epoch)
             if any(better):
@@ -219,8 +219,8 @@ def _run(
     for index, best in enumerate(state.best_epoch):
         if not best:
             raise UserError(stopped[index] if count == 1 else f"seed {seeds[index]}: {stopped[index]}")
-    # Where no loss is finite the arrays of `state.learned` are gone; the best epochs have their checkpoint already.
-    if checkpoints and not all(broken):
+    # After a loss that is not finite the arrays of `state.learned` are gone; the best epochs have their checkpoint.
+    if checkpoints and not broken:
         checkpoints.save(state)
     return [
         FitResult(
