@@ -32,7 +32,7 @@ _STRENGTHS = {
     "yelp": (20.0, 100.0),
     "amazon-book": (20.0, 100.0),
 }
-_EPOCHS = {"movielens-1m": 16, "lastfm": 16, "yelp": 7, "amazon-book": 14}
+_EPOCHS = {"movielens-1m": 16, "lastfm": 16, "yelp": 5, "amazon-book": 10}
 _RATES = {"movielens-1m": 4e-3, "lastfm": 8e-3, "yelp": 4e-3, "amazon-book": 4e-3}
 _OTHER_RATES = {("lastfm", "adacml"): 4e-3, ("lastfm", "transcf"): 4e-3}
 CHOICES = [f"{system},{data}" for data in _RATES for system in _MODELS]
