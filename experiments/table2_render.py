@@ -70,9 +70,21 @@ def caption(table: Comparison) -> list[str]:
         f"({table.tested}, {_TESTS[table.method]} over users, Holm-adjusted p < {SIGNIFICANT}).",
         f"Training took {seconds:,.0f} s in all.",
     ]
+    if variants := _variants(table):
+        sentences.append(f"{variants}.")
     if absent := table.missing():
         sentences.append(f"{NONE}: no result yet ({', '.join(absent)}).")
     return sentences
+
+
+def _variants(table: Comparison) -> str:
+    """Return which variant each system that has several is."""
+    found: dict[str, set[str]] = {}
+    for block in table.blocks:
+        for system, result in block.results.items():
+            if result.summary["variant"]:
+                found.setdefault(system, set()).add(result.summary["variant"])
+    return "; ".join(f"{SYSTEMS[system]}: variant {' and '.join(sorted(names))}" for system, names in found.items())
 
 
 def _spread(table: Comparison, some: Result) -> str:
@@ -86,7 +98,7 @@ def _spread(table: Comparison, some: Result) -> str:
 
 def _size(block: Block) -> str:
     summary = next(iter(block.results.values())).summary
-    return f"{block.data}: {summary['users']:,} users, {summary['items']:,} items"
+    return f"{block.data}: {summary['users']:,} test users, {summary['items']:,} items"
 
 
 def p_values_line(table: Comparison, block: Block) -> str:

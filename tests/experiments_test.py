@@ -8,6 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from hlr_jax.evaluation.comparison import compare, read_result
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = f"--config={ROOT}/experiments/configs/hlr.py:planted"
 SMALL = [
@@ -131,6 +133,14 @@ def test_several_seeds_are_summarised_and_each_is_kept(tmp_path):
     means = per_user.group_by("seed", maintain_order=True).agg(pl.col("ndcg").mean())
     assert means.rows() == [(1, pytest.approx(runs[0])), (2, pytest.approx(runs[1]))]
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
+    # What a run writes is what Table 2 reads.
+    block = compare("planted", {"hlr": read_result(tmp_path)})
+    cell = block.cells["NDCG"]["hlr"]
+    assert (cell.mean, cell.std) == (
+        pytest.approx(100 * figures["ndcg@10"]),
+        pytest.approx(100 * figures["std"]["ndcg@10"]),
+    )
+    assert block.cells["MRR"]["hlr"].mean == pytest.approx(100 * figures["rr_sum@10"])
 
 
 def test_every_config_file_loads():

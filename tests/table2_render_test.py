@@ -58,7 +58,7 @@ def test_markdown(render, tmp_path):
     assert lines["MAP"].rstrip(" |").endswith("–")
     for fact in (
         "K = 10", f"Protocol reference, hash {HASH}", "MAP is map_over_k, MRR is rr_sum", "over 3 seeds (0 to 2)",
-        "ml_100k: 60 users, 1,234 items", "Training took 38 s", "no result yet (HLR++ on ml_100k)",
+        "ml_100k: 60 test users, 1,234 items", "Training took 38 s", "no result yet (HLR++ on ml_100k)",
         "Adjusted p, NDCG, HLR against: CML < 0.001, LRML < 0.001",
     ):  # fmt: skip
         assert fact in text

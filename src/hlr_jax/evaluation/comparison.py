@@ -11,6 +11,7 @@ import polars as pl
 from hlr_jax.errors import UserError
 from hlr_jax.evaluation.metrics import cohort_statistics
 from hlr_jax.evaluation.significance import best_against_rest
+from hlr_jax.workdir import read_config
 
 SYSTEMS = {
     "mf_als": "MF-ALS",
@@ -116,6 +117,7 @@ def read_result(folder: Path) -> Result:
         what = f'it has no "{lacking[0]}"' if lacking else "it has no seeds, or no per_user.parquet lies beside it"
         raise UserError(f"{path} is no result of this version: {what}; delete {folder} and train again")
     summary["train_seconds"] = _train_seconds(folder / "metrics.jsonl")
+    summary["variant"] = read_config(folder).get("model", {}).get("variant", "")
     try:
         per_user = pl.read_parquet(table)
     except pl.exceptions.PolarsError as problem:
