@@ -1,6 +1,9 @@
 """MF-ALS (Hu, Koren, Volinsky 2008): an epoch is one iteration of alternating least squares.
 
 python experiments/train.py --config=experiments/configs/mf_als.py:ml-100k --workdir=runs/mf_als
+
+On ml-100k some 20 s on 2 CPU cores, most of it compilation; NDCG@10 0.177 on validation and 0.293 on test, where protocol
+`reference` leaves validation items in its lists. The best on validation of 12 settings of D, confidence and regularization.
 """
 
 from configs.base import base_config
@@ -13,14 +16,14 @@ def get_config(data: str = "ml-100k") -> ConfigDict:
     config.model = ConfigDict(
         {
             "name": "mf_als",
-            "embed_dim": 100,
-            "confidence": 1.0,
+            "embed_dim": 32,
+            "confidence": 5.0,
             "regularization": 30.0,
             "frequency_exponent": 0.0,
             "solver": "cholesky",
             "cg_steps": 3,
         }
     )
-    config.train.num_epochs = 20
+    config.train.update(num_epochs=20, patience=4)
     config.eval.select_by = "ndcg"
     return config
