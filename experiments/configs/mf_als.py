@@ -2,8 +2,9 @@
 
 python experiments/train.py --config=experiments/configs/mf_als.py:ml-100k --workdir=runs/mf_als
 
-On ml-100k some 20 s on 2 CPU cores, most of it compilation; NDCG@10 0.177 on validation and 0.293 on test, where protocol
-`reference` leaves validation items in its lists. The best on validation of 12 settings of D, confidence and regularization.
+On ml-100k some 20 s on 2 CPU cores, most of it compilation; NDCG@10 0.177 on validation and 0.293 on test (protocol
+`reference` leaves validation items in its lists). The best on validation of 12 settings of D, confidence and
+regularization.
 """
 
 from configs.base import base_config
