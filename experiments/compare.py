@@ -5,6 +5,7 @@ python experiments/compare.py --workdirs=runs/hlr,runs/cml [--metric=ndcg] [--te
 A run of several seeds counts with each user's mean over them.
 """
 
+import os
 from pathlib import Path
 
 from absl import flags
@@ -22,10 +23,12 @@ _TEST = flags.DEFINE_enum("test", "t", TESTS, "paired test over users")
 
 def main() -> None:
     """Run the command."""
-    folders = {Path(folder).resolve(): str(Path(folder)) for folder in _WORKDIRS.value}
+    folders = dict.fromkeys(Path(folder).resolve() for folder in _WORKDIRS.value)
     if len(folders) < 2:
         raise UserError("--workdirs needs two different folders or more")
-    results = {shown: read_result(Path(shown)) for shown in folders.values()}
+    # What tells them apart is short enough for a table.
+    common = Path(os.path.commonpath(folders))
+    results = {str(folder.relative_to(common)): read_result(folder) for folder in folders}
     check_comparable({("", shown): result for shown, result in results.items()})
     print_metrics({shown: result.summary for shown, result in results.items()})
     row = TESTED[_METRIC.value]
