@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.interactions import Dataset, Pairs
-from hlr_jax.data.neighborhoods import look_up
+from hlr_jax.data.neighborhoods import look_up, neighbor_tables, sides_of
 from hlr_jax.errors import UserError, check_range
-from hlr_jax.evaluation.ranking import audiences, drawn_for_ranking, rank, sides_of
+from hlr_jax.evaluation.ranking import audiences, drawn_for_ranking, rank
 from hlr_jax.models.base import Model
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
@@ -105,22 +105,23 @@ def explain(
     Raises:
       UserError: an unknown id, or a model without history.
     """
-    if not model.history.size or model.history.sampling == "mean":
+    if not model.history.drawn:
         raise UserError(f"model {model.name} attends over no history, so it gives no reasons")
     code = jnp.asarray(codes_of(dataset.user_ids, [user], "users")[0])
     targets = jnp.asarray(codes_of(dataset.item_ids, items, "items"), jnp.int32)
-    sides = sides_of(model, known_interactions(dataset), dataset.num_users, dataset.num_items)
+    near = known_interactions(dataset)
+    sides = sides_of(near, dataset.num_users, dataset.num_items, model.history, model.audience)
     key = jax.random.key(seed)
     drawn = drawn_for_ranking(key, sides.history, code)
     history = look_up(params["item"], drawn)
-    near = audiences(key, params, sides.audience, targets)
+    audience = audiences(key, neighbor_tables(params, sides).users, sides.audience, targets)
 
     @jax.jit
     @partial(jax.vmap, in_axes=(0, 0))
     def explained(item: jax.Array, users: Padded) -> PairOutput:
         return model.pair(params, params["user"][code], params["item"][item], Neighbors(history, users))
 
-    output = explained(targets, near)
+    output = explained(targets, audience)
     real = np.flatnonzero(np.asarray(drawn.mask))
     neighbors = np.asarray(drawn.ids)[real]
     alpha, weights = np.asarray(output.neighbor_weights)[:, real], np.asarray(output.memory_weights)[:, real]

@@ -34,9 +34,6 @@ Params: TypeAlias = dict[str, jax.Array]
 """Arrays by name: always ``user`` [U, D] and ``item`` [I, D], and what the model shares (``keys``, ``memories``)."""
 
 
-NEIGHBOR_SAMPLINGS = ("uniform", "inverse_popularity", "mean")
-
-
 class Neighborhood(NamedTuple):
     """Which neighbors a model reads on one side of a pair.
 
@@ -50,6 +47,11 @@ class Neighborhood(NamedTuple):
     size: int = 0
     sampling: str = "uniform"
     refresh: int = 1
+
+    @property
+    def drawn(self) -> bool:
+        """Whether neighbors are drawn one by one, not met as their mean."""
+        return self.size > 0 and self.sampling != "mean"
 
 
 @struct.dataclass

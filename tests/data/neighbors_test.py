@@ -1,9 +1,10 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hlr_jax.data.interactions import Pairs
-from hlr_jax.data.neighborhoods import draw_neighbors, look_up, neighbor_bits, neighbor_table, side_of
-from hlr_jax.data.neighbors import mean_rows, segments_of, transposed
+from hlr_jax.data.neighborhoods import draw_neighbors, look_up, neighbor_bits, neighbor_tables, sides_of
+from hlr_jax.data.neighbors import mean_rows, place_of, rows_of, segments_of, transposed
 from hlr_jax.types import Neighborhood
 
 LENGTHS = [3, 0, 16, 17, 40, 1]
@@ -26,14 +27,23 @@ def test_means_are_over_all_items_of_a_row(rng):
 
 def test_a_mean_is_one_neighbor_whose_id_is_its_owner(rng):
     rows, pairs = interactions(rng)
-    side = side_of(pairs, len(rows), 50, Neighborhood(1, "mean"))
-    table = neighbor_table(jnp.asarray(rng.normal(size=(50, 4)), jnp.float32), side)
+    sides = sides_of(pairs, len(rows), 50, Neighborhood(1, "mean"), Neighborhood())
+    side, items = sides.history, jnp.asarray(rng.normal(size=(50, 4)), jnp.float32)
+    table = neighbor_tables({"item": items, "user": items}, sides).items
     assert table.shape == (len(rows), 4)
     assert neighbor_bits(side) == 0
     for owner, length in enumerate(LENGTHS):
-        drawn = draw_neighbors(jnp.zeros(0, jnp.uint32), side, jnp.asarray(owner), jnp.asarray(99))
+        drawn = draw_neighbors(jnp.zeros(0, jnp.uint32), side, jnp.asarray(owner), jnp.asarray(7))
         assert (drawn.ids.tolist(), drawn.mask.tolist()) == ([owner], [length > 0])
         np.testing.assert_array_equal(look_up(table, drawn).vectors, table[owner][None])
+
+
+def test_a_place_is_found_for_items_of_the_row_alone(rng):
+    rows, pairs = interactions(rng)
+    compressed = rows_of(pairs, len(rows))
+    for owner, row in enumerate(rows):
+        found = jax.vmap(place_of, in_axes=(None, None, 0))(compressed, jnp.asarray(owner), jnp.arange(50))
+        assert found.tolist() == [row.tolist().index(item) if item in row else len(row) for item in range(50)]
 
 
 def test_transposed_pairs_are_the_users_of_each_item(rng):

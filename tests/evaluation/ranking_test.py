@@ -6,8 +6,9 @@ import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions
+from hlr_jax.data.neighborhoods import sides_of
 from hlr_jax.evaluation.evaluate import evaluate, known_at
-from hlr_jax.evaluation.ranking import rank
+from hlr_jax.evaluation.ranking import drawn_for_ranking, rank
 from hlr_jax.evaluation.yardsticks import ease_weights, evaluate_ease, popularity_ranker
 
 
@@ -33,12 +34,10 @@ def test_tiles_and_company_are_irrelevant(trained, world, monkeypatch):
 
 
 def test_seen_items_are_left_out_and_the_best_of_the_rest_come_in_order(trained, world):
-    from hlr_jax.evaluation.ranking import drawn_for_ranking, sides_of
-
     model, params = trained
     seen = known_at(world, "test")
     found = ranked(trained, world, np.array([5]))
-    sides = sides_of(model, seen, world.num_users, world.num_items)
+    sides = sides_of(seen, world.num_users, world.num_items, model.history, model.audience)
     drawn = drawn_for_ranking(jax.random.key(0), sides.history, np.int32(5))
     history = [int(item) for item, real in zip(drawn.ids, drawn.mask, strict=True) if real]
     scores = np.array(

@@ -7,6 +7,7 @@ import pytest
 
 import hlr_jax
 from hlr_jax import Model, Neighbors, Params, TrainOptions
+from hlr_jax.data.neighborhoods import neighbor_tables
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.training.learners import _batches
 from hlr_jax.training.triplets import (
@@ -15,7 +16,6 @@ from hlr_jax.training.triplets import (
     batch_gradient,
     batch_loss,
     draw_batch,
-    neighbor_tables,
     training_triplets,
     validation_triplets,
 )
@@ -102,7 +102,7 @@ def test_gradient_is_that_of_the_plain_loss_for_every_microbatch(settings, world
                 total += 0.3 * jnp.sum((p - user_means[batch.user[b]]) ** 2) + 0.2 * distances[0]
         return total
 
-    tables = neighbor_tables(params, source.history, source.audience)
+    tables = neighbor_tables(params, source.near)
     loss, gradient = batch_gradient(model, OBJECTIVES[objective], params, tables, batch, MARGIN, microbatch)
     expected_loss, expected = jax.value_and_grad(plain)(params)
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)

@@ -1,13 +1,15 @@
-"""Which neighbors a pair sees, on either side: drawn ids, and the table that the ids point into."""
+"""Which neighbors a pair sees, on either side: drawn ids, and the tables that the ids point into."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from hlr_jax.data.interactions import Pairs
-from hlr_jax.data.neighbors import Rows, Segments, mean_rows, rows_of, segments_of
+from hlr_jax.data.neighbors import Rows, Segments, mean_rows, place_of, rows_of, segments_of, transposed
 from hlr_jax.data.sampling import draw_history, history_bits, inverse_popularity
-from hlr_jax.types import Neighborhood, Padded
+from hlr_jax.types import Neighborhood, Padded, Params
 
 
 @struct.dataclass
@@ -35,6 +37,21 @@ class Side:
     neighborhood: Neighborhood = struct.field(pytree_node=False)
 
 
+@struct.dataclass
+class Sides:
+    """Both sides: what the ``history`` of users and the ``audience`` of items are drawn from."""
+
+    history: Side
+    audience: Side
+
+
+class NeighborTables(NamedTuple):
+    """What the ids of neighbors point into: ``items`` for histories, ``users`` for audiences."""
+
+    items: jax.Array
+    users: jax.Array
+
+
 def side_of(pairs: Pairs, num_owners: int, num_neighbors: int, neighborhood: Neighborhood) -> Side:
     """Return the side of interactions sorted by owner (``pairs.user``), as the model wants it."""
     if not neighborhood.size:
@@ -45,6 +62,12 @@ def side_of(pairs: Pairs, num_owners: int, num_neighbors: int, neighborhood: Nei
     return Side(rows, weights, segments, neighborhood)
 
 
+def sides_of(near: Pairs, num_users: int, num_items: int, history: Neighborhood, audience: Neighborhood) -> Sides:
+    """Return both sides of the interactions that neighbors are from, sorted by user, as a model wants them."""
+    by_item = transposed(near) if audience.size else near  # sorting takes its time, and most models need no audience
+    return Sides(side_of(near, num_users, num_items, history), side_of(by_item, num_items, num_users, audience))
+
+
 def neighbor_bits(side: Side) -> int:
     """Return how many 32-bit words ``draw_neighbors`` takes."""
     if side.rows is None or side.segments is not None:
@@ -52,22 +75,27 @@ def neighbor_bits(side: Side) -> int:
     return history_bits(side.rows, side.neighborhood.size, side.weights is not None)
 
 
-def draw_neighbors(bits: jax.Array, side: Side, owner: jax.Array, skip: jax.Array) -> Drawn:
+def draw_neighbors(bits: jax.Array, side: Side, owner: jax.Array, other: jax.Array | None = None) -> Drawn:
     """Return the neighbors [H] that an owner [] is seen with, from ``neighbor_bits(side)`` random words.
 
-    ``skip`` [] is the place in the owner's row that must not be drawn; the row's length, or more, for none. A mean is
-    one neighbor, whose id is the owner's: its table has a row for each owner. It skips nobody, as in the released code.
+    ``other`` [] is the other end of the pair, which is never drawn. A mean is one neighbor, whose id is the owner's:
+    its table has a row for each owner. It leaves nobody out, as in the released code.
     """
     if side.rows is None:
         return Drawn(jnp.zeros(0, jnp.int32), jnp.zeros(0, bool))
     if side.segments is not None:
         return Drawn(owner[None], (side.rows.degree(owner) > 0)[None])
+    skip = side.rows.degree(owner) if other is None else place_of(side.rows, owner, other)
     return Drawn(*draw_history(bits, side.rows, owner, skip, side.neighborhood.size, side.weights))
 
 
-def neighbor_table(table: jax.Array, side: Side) -> jax.Array:
-    """Return what the drawn ids point into: the table of the neighbors, or for means one row per owner."""
-    return table if side.segments is None else mean_rows(jax.lax.stop_gradient(table), side.segments)
+def neighbor_tables(params: Params, sides: Sides) -> NeighborTables:
+    """Return what drawn ids point into: the tables of items and users, or for means one row per owner."""
+
+    def table_of(table: jax.Array, side: Side) -> jax.Array:
+        return table if side.segments is None else mean_rows(jax.lax.stop_gradient(table), side.segments)
+
+    return NeighborTables(table_of(params["item"], sides.history), table_of(params["user"], sides.audience))
 
 
 def look_up(table: jax.Array, drawn: Drawn) -> Padded:

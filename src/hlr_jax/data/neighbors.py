@@ -44,6 +44,20 @@ def rows_of(pairs: Pairs, num_users: int) -> Rows:
     return Rows(jnp.asarray(offsets), jnp.asarray(items), longest=int(degrees.max(initial=0)))
 
 
+def place_of(rows: Rows, user: jax.Array, item: jax.Array) -> jax.Array:
+    """Return where an item stands in its user's row, by bisection; the row's length if it does not: [] -> []."""
+    start, degree = rows.offsets[user], rows.degree(user)
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        middle = (low + high) // 2
+        right = (rows.items[start + middle] < item) & (low < high)
+        return jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
+
+    low, _ = jax.lax.fori_loop(0, rows.longest.bit_length(), halve, (jnp.zeros_like(degree), degree))
+    return jnp.where((low < degree) & (rows.items[start + low] == item), low, degree)
+
+
 def padded_rows(rows: Rows, user: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
     """Return the first ``width`` items of a user and their mask: [] -> [width], [width]."""
     position = jnp.arange(width)

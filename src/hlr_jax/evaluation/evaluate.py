@@ -77,7 +77,8 @@ def evaluate_ranker(
       UserError: the split has no interactions.
     """
     relevant, seen = relevant_of(dataset, split), known_at(dataset, split, mask)
-    near = known_at(dataset, split, dataset.protocol.test_neighbors)
+    at_test = dataset.protocol.test_neighbors
+    near = seen if at_test == mask else known_at(dataset, split, at_test)
     users = np.unique(relevant.user) if users is None else users
     start = time.perf_counter()
     ranking = ranker(users, seen, near)

@@ -9,8 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from hlr_jax.data.interactions import Pairs
-from hlr_jax.data.neighborhoods import Drawn, Side, draw_neighbors, look_up, neighbor_bits, neighbor_table, side_of
-from hlr_jax.data.neighbors import Rows, padded_rows, rows_of, transposed
+from hlr_jax.data.neighborhoods import (
+    Drawn,
+    Side,
+    Sides,
+    draw_neighbors,
+    look_up,
+    neighbor_bits,
+    neighbor_tables,
+    sides_of,
+)
+from hlr_jax.data.neighbors import Rows, padded_rows, rows_of
 from hlr_jax.models.base import CATALOGUE_TILE, Model, score_catalogue
 from hlr_jax.types import Padded, Params
 
@@ -26,30 +35,16 @@ class Ranking(NamedTuple):
     scores: np.ndarray
 
 
-class Sides(NamedTuple):
-    """What users are ranked with: the neighbors of users and of items."""
-
-    history: Side
-    audience: Side
-
-
-def sides_of(model: Model, near: Pairs, num_users: int, num_items: int) -> Sides:
-    """Return the sides that the model reads, from the interactions that neighbors are drawn from."""
-    history = side_of(near, num_users, num_items, model.history)
-    return Sides(history, side_of(transposed(near), num_items, num_users, model.audience))
-
-
 def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> Drawn:
     """Return the neighbors that a user (or an item) is ranked with: a draw that depends on key and owner alone."""
     bits = jax.random.bits(jax.random.fold_in(key, owner), (neighbor_bits(side),))
-    nobody = jnp.asarray(jnp.iinfo(jnp.int32).max)
-    return draw_neighbors(bits, side, owner, nobody)
+    return draw_neighbors(bits, side, owner)
 
 
-def audiences(key: jax.Array, params: Params, side: Side, items: jax.Array) -> Padded:
-    """Return the neighbors [T, A, D] that items [T] are ranked with; the same for all users."""
+def audiences(key: jax.Array, table: jax.Array, side: Side, items: jax.Array) -> Padded:
+    """Return the neighbors [T, A, D] that items [T] are ranked with, from their table; the same for all users."""
     drawn = jax.vmap(lambda item: drawn_for_ranking(jax.random.fold_in(key, _AUDIENCE), side, item))
-    return look_up(neighbor_table(params["user"], side), drawn(items))
+    return look_up(table, drawn(items))
 
 
 @lru_cache(maxsize=32)
@@ -64,11 +59,11 @@ def _tile_ranker(
     ) -> tuple[jax.Array, jax.Array]:
         # Tables that a mesh padded end in rows that are no items.
         params = params | {"item": params["item"][:num_items]}
-        vectors = neighbor_table(params["item"], sides.history)
-        audience = audiences(key, params, sides.audience, jnp.arange(num_items))
+        tables = neighbor_tables(params, sides)
+        audience = audiences(key, tables.users, sides.audience, jnp.arange(num_items))
 
         def one(user: jax.Array) -> tuple[jax.Array, jax.Array]:
-            history = look_up(vectors, drawn_for_ranking(key, sides.history, user))
+            history = look_up(tables.items, drawn_for_ranking(key, sides.history, user))
             scores = score_catalogue(model, params, params["user"][user], history, audience)
             seen, is_seen = padded_rows(seen_rows, user, width)
             # Places past the end are dropped: the padding of `seen` masks nothing.
@@ -110,8 +105,9 @@ def rank(
         on nothing else.
     """
     k = min(k, num_items)
-    sides = sides_of(model, seen if near is None else near, num_users, num_items)
-    rows = rows_of(seen, num_users)
+    near = seen if near is None else near
+    sides = sides_of(near, num_users, num_items, model.history, model.audience)
+    rows = sides.history.rows if near is seen and sides.history.rows is not None else rows_of(seen, num_users)
     # Power-of-two widths: validation and test, whose longest rows differ little, share one compilation.
     width = _power_of_two(rows.longest)
     rows, sides = jax.tree.map(_rounded, (rows, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from hlr_jax.errors import check_options, check_range, pick
 from hlr_jax.kernels.distance import project_to_ball
-from hlr_jax.types import NEIGHBOR_SAMPLINGS, Neighborhood, Neighbors, Padded, PairOutput, Params
+from hlr_jax.types import Neighborhood, Neighbors, Padded, PairOutput, Params
 
 CATALOGUE_TILE = 128  # items whose scores are computed together; best of 64 to 2810 when measured on a CPU
 SOLVER_METHODS = ("cholesky", "cg")
@@ -145,8 +145,7 @@ def attended(what: str, size: int, sampling: str) -> Neighborhood:
       UserError: ``model.max_WHAT`` or ``model.WHAT_sampling`` is out of range.
     """
     check_range("model", **{f"max_{what}": (size, 1, 65536)})
-    drawn = [name for name in NEIGHBOR_SAMPLINGS if name != "mean"]
-    return Neighborhood(size, pick(sampling, drawn, f"model.{what}_sampling"))
+    return Neighborhood(size, pick(sampling, ("uniform", "inverse_popularity"), f"model.{what}_sampling"))
 
 
 def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Array, int, int], Params]:

@@ -11,6 +11,7 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.data.interactions import Dataset
+from hlr_jax.data.neighborhoods import NeighborTables, neighbor_tables
 from hlr_jax.errors import UserError
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.models.base import Model
@@ -18,13 +19,11 @@ from hlr_jax.sharding import pad_rows, padded_size, place, seed_mesh, shard_batc
 from hlr_jax.training.als import iterate, objective, sides
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.triplets import (
-    NeighborTables,
     Triplets,
     batch_gradient,
     batch_loss,
     draw_batch,
     microbatch_size,
-    neighbor_tables,
     training_triplets,
     validation_triplets,
 )
@@ -132,7 +131,7 @@ def triplet_learner(
         count = source.user.shape[0]
 
         def tables_of(params: Params) -> NeighborTables:
-            return neighbor_tables(params, source.history, source.audience)
+            return neighbor_tables(params, source.near)
 
         def one(learned: Learned, train_key: jax.Array) -> tuple[Learned, jax.Array]:
             epoch_key = jax.random.fold_in(train_key, epoch)
@@ -172,7 +171,7 @@ def triplet_learner(
         rows, weights = _batches(jnp.arange(count), size)
 
         def one(params: Params, valid_key: jax.Array) -> jax.Array:
-            tables = neighbor_tables(params, source.history, source.audience)
+            tables = neighbor_tables(params, source.near)
 
             def step(total: jax.Array, inputs: tuple) -> tuple[jax.Array, None]:
                 index, rows, weight = inputs

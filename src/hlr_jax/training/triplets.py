@@ -1,15 +1,12 @@
 """Batches of triplets, drawn on the device, and the loss and gradient of one batch."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from hlr_jax.data.interactions import Pairs
-from hlr_jax.data.neighborhoods import Drawn, Side, draw_neighbors, look_up, neighbor_bits, neighbor_table, side_of
-from hlr_jax.data.neighbors import Rows, rows_of, transposed
+from hlr_jax.data.neighborhoods import Drawn, NeighborTables, Sides, draw_neighbors, look_up, neighbor_bits, sides_of
+from hlr_jax.data.neighbors import Rows, rows_of
 from hlr_jax.data.sampling import draw_negatives
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.losses import Objective
@@ -25,20 +22,14 @@ class Triplets:
 
     Attributes:
       user, item: [P] the positive pairs.
-      place: [P] where the positive stands in its user's row of training items; the row's length if it does not.
-      audience_place: [P] where the user stands in the positive's row of training users; likewise.
-      history: the sides that a user's items are drawn from,
-      audience: and an item's users.
+      near: what neighbors are drawn from.
       known: what negatives must avoid.
       num_items: I (static).
     """
 
     user: jax.Array
     item: jax.Array
-    place: jax.Array
-    audience_place: jax.Array
-    history: Side
-    audience: Side
+    near: Sides
     known: Rows
     num_items: int = struct.field(pytree_node=False)
 
@@ -57,62 +48,36 @@ class Batch:
     weight: jax.Array
 
 
-class NeighborTables(NamedTuple):
-    """What the ids of neighbors point into: ``items`` for histories, ``users`` for audiences."""
-
-    items: jax.Array
-    users: jax.Array
-
-
 def training_triplets(train: Pairs, num_users: int, num_items: int, model: Model) -> Triplets:
     """Return the source for training: neighbors and forbidden negatives are from the training interactions."""
-    by_item = np.lexsort((train.user, train.item))
-    audience_place = np.empty(len(train.user), np.int32)
-    audience_place[by_item] = _places(train.item[by_item])
-    return _source(train, train, _places(train.user), audience_place, train, num_users, num_items, model)
+    return _source(train, train, train, num_users, num_items, model)
 
 
 def validation_triplets(train: Pairs, valid: Pairs, num_users: int, num_items: int, model: Model) -> Triplets:
     """Return the source for validation: neighbors are from training; negatives avoid train and valid items."""
-    nowhere = np.bincount(train.user, minlength=num_users)[valid.user]
-    nowhere_else = np.bincount(train.item, minlength=num_items)[valid.item]
-    return _source(valid, train, nowhere, nowhere_else, train + valid, num_users, num_items, model)
+    return _source(valid, train, train + valid, num_users, num_items, model)
 
 
-def _places(owners: np.ndarray) -> np.ndarray:
-    """Return each interaction's place within its owner's row, for sorted owners."""
-    degrees = np.bincount(owners)
-    return np.arange(len(owners)) - (np.cumsum(degrees) - degrees)[owners]
-
-
-def _source(
-    pairs: Pairs, train: Pairs, place: np.ndarray, audience_place: np.ndarray, known: Pairs, num_users: int,
-    num_items: int, model: Model,
-) -> Triplets:  # fmt: skip
-    user, item, at, audience_at = (jnp.asarray(a, jnp.int32) for a in (pairs.user, pairs.item, place, audience_place))
-    history = side_of(train, num_users, num_items, model.history)
-    audience = side_of(transposed(train), num_items, num_users, model.audience)
-    return Triplets(user, item, at, audience_at, history, audience, rows_of(known, num_users), num_items)
-
-
-def neighbor_tables(params: Params, history: Side, audience: Side) -> NeighborTables:
-    """Return what drawn ids point into: the tables themselves, or for means one row per owner."""
-    return NeighborTables(neighbor_table(params["item"], history), neighbor_table(params["user"], audience))
+def _source(pairs: Pairs, near: Pairs, known: Pairs, num_users: int, num_items: int, model: Model) -> Triplets:
+    user, item = jnp.asarray(pairs.user, jnp.int32), jnp.asarray(pairs.item, jnp.int32)
+    sides = sides_of(near, num_users, num_items, model.history, model.audience)
+    # One copy on the device where it is the same rows.
+    rows = sides.history.rows if known is near else None
+    return Triplets(user, item, sides, rows_of(known, num_users) if rows is None else rows, num_items)
 
 
 def draw_batch(key: jax.Array, source: Triplets, rows: jax.Array, weight: jax.Array, n: int) -> Batch:
     """Draw negatives and neighbors for the positives at ``rows`` [B] with ``weight`` [B]."""
-    of_history, of_audience = neighbor_bits(source.history), neighbor_bits(source.audience)
+    near = source.near
+    of_history, of_audience = neighbor_bits(near.history), neighbor_bits(near.audience)
 
     def one(bits: jax.Array, row: jax.Array) -> tuple[jax.Array, Drawn, Drawn]:
         user, positive = source.user[row], source.item[row]
         negatives = draw_negatives(bits[:n], source.known, user, source.num_items)
         items = jnp.append(positive, negatives)
-        history = draw_neighbors(bits[n : n + of_history], source.history, user, source.place[row])
-        # The user is left out of the positive's audience; of no negative's, since they never met.
-        skips = jnp.append(source.audience_place[row], jnp.full(n, jnp.iinfo(jnp.int32).max))
-        draw = jax.vmap(lambda bits, item, skip: draw_neighbors(bits, source.audience, item, skip))
-        return items, history, draw(bits[n + of_history :].reshape(1 + n, of_audience), items, skips)
+        history = draw_neighbors(bits[n : n + of_history], near.history, user, positive)
+        draw = jax.vmap(lambda bits, item: draw_neighbors(bits, near.audience, item, user))
+        return items, history, draw(bits[n + of_history :].reshape(1 + n, of_audience), items)
 
     words = n + of_history + (1 + n) * of_audience
     items, history, audience = jax.vmap(one)(jax.random.bits(key, (len(rows), words)), rows)
@@ -183,9 +148,9 @@ def batch_gradient(
         losses, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2, 3, 4))(shared, *vectors, piece)
         by_shared, by_user, by_item, by_history, by_audience = gradients
         user_sums, item_sums = sums["user"].at[piece.user].add(by_user), sums["item"].at[piece.items].add(by_item)
-        if model.history.size and model.history.sampling != "mean":
+        if model.history.drawn:
             item_sums = item_sums.at[piece.history.ids].add(by_history)
-        if model.audience.size and model.audience.sampling != "mean":
+        if model.audience.drawn:
             user_sums = user_sums.at[piece.audience.ids].add(by_audience)
         sums = {name: sums[name] + by_shared[name] for name in by_shared} | {"user": user_sums, "item": item_sums}
         return (value + losses, sums), None
