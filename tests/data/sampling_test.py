@@ -5,7 +5,7 @@ import pytest
 
 from hlr_jax.data.interactions import Pairs
 from hlr_jax.data.neighbors import rows_of
-from hlr_jax.data.sampling import below, draw_history, draw_negatives, history_bits, inverse_popularity
+from hlr_jax.data.sampling import below, draw_history, draw_negatives, history_bits, inverse_popularity, shuffled
 
 KNOWN = {0: [0, 1, 2, 8], 1: [], 2: [3], 3: [0, 1, 2, 3, 4, 5, 6, 7, 8]}
 ITEMS = 10
@@ -30,6 +30,28 @@ def test_bounded_numbers_are_the_high_word_of_the_product():
     for bound in (1, 7, 65535, 65536, 11_508, 100_000_019, 2**31 - 1):
         expected = [(int(word) * bound) >> 32 for word in bits]
         np.testing.assert_array_equal(below(jnp.asarray(bits), jnp.int32(bound)), expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 49, 50, 997, 4096])
+def test_an_order_has_every_position_once(count):
+    order = shuffled(jax.random.key(3), jnp.arange(count), count)
+    np.testing.assert_array_equal(np.sort(order), np.arange(count))
+    part = shuffled(jax.random.key(3), jnp.arange(count)[::3], count)
+    np.testing.assert_array_equal(part, order[::3])  # whatever else is asked for
+
+
+def test_orders_are_as_random_as_positions_need():
+    keys = jax.random.split(jax.random.key(4), DRAWS)
+    orders = np.asarray(jax.jit(jax.vmap(lambda key: shuffled(key, jnp.arange(11), 11)))(keys))
+    for place in range(11):
+        assert_uniform(np.bincount(orders[:, place], minlength=11))
+        for later in range(place):
+            pairs = np.bincount(orders[:, place] * 11 + orders[:, later], minlength=121)
+            assert np.count_nonzero(pairs) == 110
+            assert_uniform(pairs[pairs > 0])
+    # Neighbors in the order are as far apart as in a random one: a third of the range.
+    distances = np.abs(np.diff(np.asarray(shuffled(keys[0], jnp.arange(100_000), 100_000))))
+    np.testing.assert_allclose(distances.mean(), 100_000 / 3, rtol=0.01)
 
 
 @pytest.mark.parametrize("user", KNOWN)

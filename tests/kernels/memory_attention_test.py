@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hlr_jax.kernels.distance import project_to_ball
-from hlr_jax.kernels.memory_attention import catalogue_mixtures, memory_attention
+from hlr_jax.kernels.memory_attention import memory_attention, mixtures
 
 
 def arrays(seed=0, heads=6, memories=4, dim=5):
@@ -44,14 +44,15 @@ def test_nothing_to_attend_to_gives_zero_and_finite_gradients():
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("count", [7, 20])  # the targets of a triplet, those of a catalogue
 @pytest.mark.parametrize("where", [[True] * 6, [False] * 6, [True, False, True, False, False, False]])
-def test_catalogue_form_equals_the_pairs(where):
+def test_many_targets_equal_the_pairs(where, count):
     _, neighbors, anchor, keys, memories = arrays()
-    targets = 30 * jax.random.normal(jax.random.key(9), (7, 5))  # logits far beyond what exp can take unshifted
+    targets = 30 * jax.random.normal(jax.random.key(9), (count, 5))  # logits far beyond what exp can take unshifted
     where = jnp.array(where)
-    mixtures = catalogue_mixtures(targets, neighbors, anchor, keys, memories, where=where)
+    found = mixtures(targets, neighbors, anchor, keys, memories, where=where)
     pairs = [memory_attention(t, neighbors, anchor, keys, memories, where=where).mixture for t in targets]
-    np.testing.assert_allclose(mixtures, pairs, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found, pairs, rtol=1e-4, atol=1e-6)
 
 
 def test_projection_by_hand():

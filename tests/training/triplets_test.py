@@ -8,8 +8,9 @@ import pytest
 import hlr_jax
 from hlr_jax import Model, Neighbors, Params, TrainOptions
 from hlr_jax.data.neighborhoods import neighbor_tables
+from hlr_jax.data.sampling import shuffled
 from hlr_jax.losses import OBJECTIVES
-from hlr_jax.training.learners import _batches
+from hlr_jax.training.learners import _positions
 from hlr_jax.training.triplets import (
     Batch,
     Triplets,
@@ -147,9 +148,9 @@ def test_validation_batches_avoid_train_and_valid_items(settings, world):
 
 
 def test_an_epoch_visits_every_interaction_once():
-    order, weights = _batches(jax.random.permutation(jax.random.key(0), 23), 5)
-    assert order.shape == (5, 5)
-    assert sorted(np.asarray(order)[np.asarray(weights) == 1].tolist()) == list(range(23))
+    batches = [_positions(jnp.int32(index), 5, 23) for index in range(5)]
+    rows = [shuffled(jax.random.key(0), positions, 23)[weight == 1] for positions, weight in batches]
+    assert sorted(np.concatenate(rows).tolist()) == list(range(23))
 
 
 @pytest.mark.parametrize(

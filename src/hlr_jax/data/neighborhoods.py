@@ -89,13 +89,22 @@ def draw_neighbors(bits: jax.Array, side: Side, owner: jax.Array, other: jax.Arr
     return Drawn(*draw_history(bits, side.rows, owner, skip, side.neighborhood.size, side.weights))
 
 
-def neighbor_tables(params: Params, sides: Sides) -> NeighborTables:
-    """Return what drawn ids point into: the tables of items and users, or for means one row per owner."""
+def neighbor_tables(
+    params: Params, sides: Sides, users: jax.Array | None = None, items: jax.Array | None = None
+) -> NeighborTables:
+    """Return what drawn ids point into: the tables of items and users, or for means one row per owner.
 
-    def table_of(table: jax.Array, side: Side) -> jax.Array:
-        return table if side.segments is None else mean_rows(jax.lax.stop_gradient(table), side.segments)
+    Means are taken for the owners that are given, ``users`` [...] and ``items`` [...]; None: for all.
+    """
 
-    return NeighborTables(table_of(params["item"], sides.history), table_of(params["user"], sides.audience))
+    def table_of(table: jax.Array, side: Side, owners: jax.Array | None) -> jax.Array:
+        if side.segments is None:
+            return table
+        wanted = None if owners is None else jnp.zeros(len(side.segments.degrees), bool).at[owners].set(True)
+        return mean_rows(jax.lax.stop_gradient(table), side.segments, wanted)
+
+    tables = table_of(params["item"], sides.history, users), table_of(params["user"], sides.audience, items)
+    return NeighborTables(*tables)
 
 
 def look_up(table: jax.Array, drawn: Drawn) -> Padded:

@@ -8,6 +8,7 @@ from flax import struct
 from hlr_jax.data.interactions import Pairs
 
 _SEGMENT = 16  # rows are summed in pieces of so many; of 8, 16 and 32 the fastest on a CPU
+_BLOCK = 256  # pieces that are summed together
 
 
 @struct.dataclass
@@ -93,14 +94,38 @@ def segments_of(pairs: Pairs, num_users: int, num_items: int) -> Segments:
     return Segments(jnp.asarray(ids), jnp.asarray(owner), jnp.asarray(degrees, jnp.float32))
 
 
-def mean_rows(table: jax.Array, segments: Segments) -> jax.Array:
+def mean_rows(table: jax.Array, segments: Segments, wanted: jax.Array | None = None) -> jax.Array:
     """Return the mean of the vectors [I, D] of each row's items: [U, D], zero for an empty row.
 
     Sixteen gathers fuse into one sum per piece, and only pieces are added by row: twenty times faster on a CPU than one
     sum over all interactions, and three times faster than a dense product at 3 % density.
+
+    Args:
+      table: [I, D].
+      segments: the rows.
+      wanted: [U], true for the rows that are read; what the others become is not said. None: all are.
     """
     # One row of zeros, for the places past a row's end; padding rows of the table lie beyond it.
     padded = jnp.concatenate([table, jnp.zeros_like(table[:1])])
-    sums = sum(padded[ids] for ids in segments.ids)
-    totals = jax.ops.segment_sum(sums, segments.owner, len(segments.degrees), indices_are_sorted=True)
+    owners, pieces = len(segments.degrees), len(segments.owner)
+
+    def add(totals: jax.Array, ids: jax.Array, owner: jax.Array) -> jax.Array:
+        sums = sum(padded[place] for place in ids)
+        return totals.at[owner].add(sums, indices_are_sorted=True, mode="drop")
+
+    totals = jnp.zeros((owners, table.shape[1]), table.dtype)
+    if wanted is None:
+        totals = add(totals, segments.ids, segments.owner)
+    else:
+        # The pieces of the wanted rows come first, and as many blocks of them as there are get summed.
+        read = wanted[segments.owner]
+        chosen = jnp.nonzero(read, size=pieces + -pieces % _BLOCK, fill_value=pieces)[0]
+
+        def block(index: jax.Array, totals: jax.Array) -> jax.Array:
+            some = jax.lax.dynamic_slice(chosen, (index * _BLOCK,), (_BLOCK,))
+            owner = segments.owner.at[some].get(mode="fill", fill_value=owners)
+            return add(totals, segments.ids[:, some], owner)
+
+        blocks = (jnp.sum(read) + _BLOCK - 1) // _BLOCK
+        totals = jax.lax.fori_loop(0, blocks, block, totals)
     return totals / jnp.maximum(segments.degrees, 1)[:, None]

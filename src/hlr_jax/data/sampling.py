@@ -4,13 +4,17 @@ Every draw is exact and takes a fixed number of steps, so nothing is rejected an
 of random bits, which a batch takes from the generator in one call.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from hlr_jax.data.neighbors import Rows, padded_rows
 
+_ROUNDS = 8
 
-def below(bits: jax.Array, bound: jax.Array) -> jax.Array:
+
+def below(bits: jax.Array, bound: jax.Array | int) -> jax.Array:
     """Return numbers uniform in 0..bound-1 from 32 random bits: the high word of bits * bound, int32.
 
     A number's probability is off by at most 2^-32. The product is taken in halves, since 64-bit numbers are off.
@@ -21,6 +25,43 @@ def below(bits: jax.Array, bound: jax.Array) -> jax.Array:
     upper = high * bound_low + ((low * bound_low) >> 16)
     lower = low * bound_high + (upper & 0xFFFF)
     return (high * bound_high + (upper >> 16) + (lower >> 16)).astype(jnp.int32)
+
+
+def shuffled(key: jax.Array, positions: jax.Array, count: int) -> jax.Array:
+    """Return where each of ``positions`` stands in a random order of 0..count-1: a keyed bijection, [B] -> [B].
+
+    A Feistel network whose halves are the digits of a position to a base near sqrt(count), so that few positions leave
+    the range; those walk on until they are back in it. No order of all positions is ever made: at ten million of them
+    sorting takes seconds, and would have to be gathered from all devices.
+
+    Args:
+      key: of the order.
+      positions: int32, each below ``count``.
+      count: of all positions.
+    """
+    base = max(1, math.isqrt(count - 1) + 1)
+    rest = -(-count // base)
+    words = jax.random.bits(key, (2 * _ROUNDS,))
+
+    def once(position: jax.Array) -> jax.Array:
+        high, low = position // rest, position % rest
+        for round_key in words.reshape(_ROUNDS, 2):
+            high = (high + below(_mixed(low, round_key[0]), base)) % base
+            low = (low + below(_mixed(high, round_key[1]), rest)) % rest
+        return high * rest + low
+
+    def walk(position: jax.Array) -> jax.Array:
+        return jnp.where(position < count, position, once(position))
+
+    return jax.lax.while_loop(lambda found: jnp.any(found >= count), walk, once(positions))
+
+
+def _mixed(number: jax.Array, key: jax.Array) -> jax.Array:
+    """Return 32 bits in which every bit of the number and of the key has a part."""
+    bits = number.astype(jnp.uint32) + key
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        bits = (bits ^ (bits >> shift)) * jnp.uint32(factor)
+    return bits ^ (bits >> 16)
 
 
 def draw_negatives(bits: jax.Array, known: Rows, user: jax.Array, num_items: int) -> jax.Array:

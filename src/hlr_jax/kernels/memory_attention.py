@@ -13,6 +13,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+_FEW = 16  # targets: above, the products of keys and neighbors are worth making
+
 
 class Attention(NamedTuple):
     """Weights of one pair: ``mixture`` [N] over memories, ``memory_weights`` [H, N], ``neighbor_weights`` [H]."""
@@ -52,7 +54,7 @@ def memory_attention(
     return Attention(neighbor_weights @ memory_weights, memory_weights, neighbor_weights)
 
 
-def catalogue_mixtures(
+def mixtures(
     targets: jax.Array,
     neighbors: jax.Array,
     anchor: jax.Array,
@@ -61,9 +63,82 @@ def catalogue_mixtures(
     *,
     where: jax.Array,
 ) -> jax.Array:
-    """Return ``memory_attention(target, ...).mixture`` for every target at once: [T, D] -> [T, N].
+    """Return ``memory_attention(target, ...).mixture`` for every target of one anchor: [T, D] -> [T, N].
 
-    One matrix product of the targets with the [N H, D] products key * neighbor, which are made once for all targets.
+    The arguments are those of ``memory_attention``. Neighbors are met once for all targets. Of the two forms, one is
+    for the few targets of a triplet and brings its own gradient, the other for the many of a catalogue.
+    """
+    gains = memories @ anchor
+    if targets.shape[0] <= _FEW:
+        return _few(targets, neighbors, gains, keys, where)
+    return _many(targets, neighbors, gains, keys, where)
+
+
+class _Weights(NamedTuple):
+    """What the gradient needs again: a [T, N, H], alpha [T, H] and l [T, H]."""
+
+    memory: jax.Array
+    neighbor: jax.Array
+    values: jax.Array
+
+
+def _weigh(
+    targets: jax.Array, neighbors: jax.Array, gains: jax.Array, keys: jax.Array, where: jax.Array
+) -> tuple[jax.Array, _Weights]:
+    """Return the mixtures [T, N] and the weights behind them; neighbors lie along the fastest axis."""
+    queries = targets[:, None] * keys
+    logits = (queries.reshape(-1, keys.shape[1]) @ neighbors.T).reshape(*queries.shape[:2], -1)
+    memory = jax.nn.softmax(logits, axis=1)
+    values = jnp.sum(gains[:, None] * memory, axis=1)
+    neighbor = jax.nn.softmax(values, where=where)
+    return jnp.sum(neighbor[:, None] * memory, axis=-1), _Weights(memory, neighbor, values)
+
+
+@jax.custom_vjp
+def _few(targets: jax.Array, neighbors: jax.Array, gains: jax.Array, keys: jax.Array, where: jax.Array) -> jax.Array:
+    return _weigh(targets, neighbors, gains, keys, where)[0]
+
+
+def _few_forward(
+    targets: jax.Array, neighbors: jax.Array, gains: jax.Array, keys: jax.Array, where: jax.Array
+) -> tuple[jax.Array, tuple]:
+    result, weights = _weigh(targets, neighbors, gains, keys, where)
+    return result, (targets, neighbors, gains, keys, weights)
+
+
+def _few_backward(saved: tuple, by_mixture: jax.Array) -> tuple:
+    """Return the gradients by targets, neighbors, gains and keys, given that by the mixtures w [T, N].
+
+    With a, alpha, l as in the module's docstring, and g = M p_u:
+
+        d alpha[h] = sum_n dw[n] a[h, n]
+        d l[h] = alpha[h] (d alpha[h] - sum_j alpha[j] d alpha[j])
+        d g[n] = sum_h d l[h] a[h, n]
+        d s[h, n] = a[h, n] (alpha[h] (dw[n] - d alpha[h]) + d l[h] (g[n] - l[h]))
+
+    The softmax over n needs no sum of its own, since sum_n a[h, n] dw[n] = d alpha[h] and sum_n a[h, n] g[n] = l[h].
+    """
+    targets, neighbors, gains, keys, (memory, neighbor, values) = saved
+    by_neighbor = jnp.sum(by_mixture[:, :, None] * memory, axis=1)
+    by_values = neighbor * (by_neighbor - jnp.sum(neighbor * by_neighbor, axis=-1, keepdims=True))
+    by_gains = jnp.sum(by_values[:, None] * memory, axis=(0, 2))
+    by_logits = memory * (
+        neighbor[:, None] * (by_mixture[:, :, None] - by_neighbor[:, None])
+        + by_values[:, None] * (gains[:, None] - values[:, None])
+    )
+    flat = by_logits.reshape(-1, neighbors.shape[0])
+    queries = (targets[:, None] * keys).reshape(-1, keys.shape[1])
+    by_queries = (flat @ neighbors).reshape(-1, *keys.shape)
+    by_targets, by_keys = jnp.sum(by_queries * keys, axis=1), jnp.sum(by_queries * targets[:, None], axis=0)
+    return by_targets, flat.T @ queries, by_gains, by_keys, None
+
+
+_few.defvjp(_few_forward, _few_backward)
+
+
+def _many(targets: jax.Array, neighbors: jax.Array, gains: jax.Array, keys: jax.Array, where: jax.Array) -> jax.Array:
+    """Return the mixtures [T, N] by one matrix product of the targets with the [N H, D] products key * neighbor.
+
     Targets lie along the fastest axis and the N memories are an unrolled loop, so that every operation between the
     two softmaxes runs over long contiguous rows.
     """
@@ -71,7 +146,6 @@ def catalogue_mixtures(
     products = (keys[:, None, :] * neighbors).reshape(num_memories * num_neighbors, -1)
     logits = (products @ targets.T).reshape(num_memories, num_neighbors, -1)
     logits = logits - logits.max(axis=0)
-    gains = memories @ anchor
     exponentials = [jnp.exp(logits[n]) for n in range(num_memories)]
     total = sum(exponentials)
     values = sum(gains[n] * exponentials[n] for n in range(num_memories)) / total

@@ -87,6 +87,14 @@ class Model(NamedTuple):
     options: tuple[tuple[str, Any], ...] = ()
 
 
+def score_items(model: Model, params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+    """Return the scores [T] of items [T, D] for one user: the model's own fast form, or ``pair`` for each item."""
+    if model.catalogue is not None:
+        return model.catalogue(params, user, items, neighbors)
+    pair = jax.vmap(lambda item, users: model.pair(params, user, item, Neighbors(neighbors.items, users)).score)
+    return pair(items, neighbors.users)
+
+
 def score_catalogue(
     model: Model, params: Params, user: jax.Array, history: Padded, audience: Padded, *, tile: int = CATALOGUE_TILE
 ) -> jax.Array:
@@ -111,10 +119,7 @@ def score_catalogue(
 
     def score_tile(inputs: tuple[jax.Array, Padded]) -> jax.Array:
         rows, users = inputs
-        if model.catalogue is not None:
-            return model.catalogue(params, user, rows, Neighbors(history, users))
-        pair = jax.vmap(lambda row, users: model.pair(params, user, row, Neighbors(history, users)).score)
-        return pair(rows, users)
+        return score_items(model, params, user, rows, Neighbors(history, users))
 
     return jax.lax.map(score_tile, jax.tree.map(tiled, (items, audience))).reshape(-1)[:num_items]
 

@@ -4,7 +4,7 @@ import jax
 
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.kernels.memory_attention import catalogue_mixtures, memory_attention
+from hlr_jax.kernels.memory_attention import memory_attention, mixtures
 from hlr_jax.models.base import Model, attended, in_the_ball, tables
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
@@ -49,8 +49,8 @@ def hlr(
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         memories = params["memories"]
         heads = heads_of(user, neighbors)
-        mixtures = catalogue_mixtures(items, heads.vectors, user, params["keys"], memories, where=heads.mask)
-        return -squared_distance(user + mixtures @ memories, items)
+        weights = mixtures(items, heads.vectors, user, params["keys"], memories, where=heads.mask)
+        return -squared_distance(user + weights @ memories, items)
 
     return Model(
         "hlr",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.kernels.memory_attention import catalogue_mixtures, memory_attention
+from hlr_jax.kernels.memory_attention import memory_attention, mixtures
 from hlr_jax.models.base import Model, attended, in_the_ball, tables
 from hlr_jax.types import Neighborhood, Neighbors, PairOutput, Params
 
@@ -78,7 +78,7 @@ def hlrpp(
 
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         keys, memories, history = params["keys"], params["memories"], neighbors.items
-        by_user = catalogue_mixtures(items, history.vectors, user, keys, memories, where=history.mask)
+        by_user = mixtures(items, history.vectors, user, keys, memories, where=history.mask)
         by_item = (over_audience if over_users else over_history)(params, user, items, neighbors)
         return -squared_distance(user + (by_user + by_item) @ memories, items)
 

@@ -6,19 +6,21 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.neighborhoods import NeighborTables, neighbor_tables
+from hlr_jax.data.sampling import shuffled
 from hlr_jax.errors import UserError
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.models.base import Model
-from hlr_jax.sharding import pad_rows, padded_size, place, seed_mesh, shard_batch, split_seeds
+from hlr_jax.sharding import pad_rows, place, seed_mesh, shard_batch, split_seeds
 from hlr_jax.training.als import iterate, objective, sides
+from hlr_jax.training.optimizer import ADAM, adam_step
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.triplets import (
+    Batch,
     Triplets,
     batch_gradient,
     batch_loss,
@@ -109,7 +111,7 @@ def triplet_learner(
     triplets divided by the batch size.
     """
     size, n = options.batch_size, options.num_negatives
-    objective, adam = OBJECTIVES[options.objective], optax.scale_by_adam()
+    objective, lazy = OBJECTIVES[options.objective], options.optimizer == "lazy_adam"
     train = training_triplets(dataset.train, dataset.num_users, dataset.num_items, model)
     init_keys, train_keys, valid_keys = (seed_keys(seeds, use) for use in range(3))
     refresh = max(model.history.refresh, model.audience.refresh)
@@ -117,7 +119,7 @@ def triplet_learner(
     def init() -> Learned:
         def one(key: jax.Array) -> Learned:
             params = pad_rows(model.init(key, dataset.num_users, dataset.num_items), mesh)
-            return Learned(params, adam.init(params))
+            return Learned(params, ADAM.init(params))
 
         return place(lambda: over_seeds(one, len(seeds), mesh)(init_keys), mesh)
 
@@ -129,38 +131,47 @@ def triplet_learner(
         learned: Learned, source: Triplets, epoch: jax.Array, learning_rate: jax.Array, margin: jax.Array
     ) -> tuple[Learned, jax.Array]:
         count = source.user.shape[0]
+        steps = -(-count // size)
 
-        def tables_of(params: Params) -> NeighborTables:
-            return neighbor_tables(params, source.near)
+        def tables_of(params: Params, batch: Batch) -> NeighborTables:
+            # Means that outlive the step are needed of all rows, others of those in the batch alone.
+            owners = (batch.user, batch.items) if refresh == 1 else ()
+            return neighbor_tables(params, source.near, *owners)
 
         def one(learned: Learned, train_key: jax.Array) -> tuple[Learned, jax.Array]:
             epoch_key = jax.random.fold_in(train_key, epoch)
-            order = jax.random.permutation(jax.random.fold_in(epoch_key, 0), count)
-            order, weights = _batches(order, size)
+            order_key = jax.random.fold_in(epoch_key, 0)
+
+            def gradient(params: Params, tables: NeighborTables, batch: Batch) -> tuple[jax.Array, Params]:
+                loss, slope = batch_gradient(model, objective, params, tables, batch, margin, piece(params))
+                return loss, jax.tree.map(lambda g: g / size, slope)
+
+            def drawn(index: jax.Array) -> Batch:
+                positions, weight = _positions(index, size, count)
+                rows = shuffled(order_key, positions, count)
+                batch = draw_batch(jax.random.fold_in(epoch_key, index + 1), source, rows, weight, n)
+                return shard_batch(batch, mesh)
 
             def step(
-                carry: tuple[Learned, NeighborTables | None], inputs: tuple
+                carry: tuple[Learned, NeighborTables | None], index: jax.Array
             ) -> tuple[tuple[Learned, NeighborTables | None], jax.Array]:
                 learned, old = carry
-                index, rows, weight = inputs
+                params, batch = learned.params, drawn(index)
+                tables = kept = None
                 if old is None:
-                    tables = tables_of(learned.params)
+                    tables = tables_of(params, batch)
                 else:
-                    tables = jax.lax.cond(index % refresh == 0, lambda: tables_of(learned.params), lambda: old)
-                batch = draw_batch(jax.random.fold_in(epoch_key, index + 1), source, rows, weight, n)
-                batch = shard_batch(batch, mesh)
-                params = learned.params
-                loss, gradient = batch_gradient(model, objective, params, tables, batch, margin, piece(params))
-                gradient = jax.tree.map(lambda g: g / size, gradient)
-                updates, optimizer = adam.update(gradient, learned.optimizer, params)
-                params = jax.tree.map(lambda p, u: p - learning_rate * u, params, updates)
-                return (Learned(model.project(params), optimizer), tables if old is not None else None), loss
+                    tables = kept = jax.lax.cond(index % refresh == 0, lambda: tables_of(params, batch), lambda: old)
+                params, state, loss = adam_step(
+                    model, params, learned.optimizer, tables, batch, gradient, learning_rate, lazy=lazy
+                )
+                return (Learned(params, state), kept), loss
 
-            # Filled by the first step.
-            shapes = jax.eval_shape(tables_of, learned.params)
-            kept = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), shapes) if refresh > 1 else None
-            steps = (jnp.arange(len(order)), order, weights)
-            (learned, _), losses = jax.lax.scan(step, (learned, kept), steps)
+            kept = None
+            if refresh > 1:  # filled by the first step
+                shapes = jax.eval_shape(lambda: tables_of(learned.params, drawn(jnp.int32(0))))
+                kept = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), shapes)
+            (learned, _), losses = jax.lax.scan(step, (learned, kept), jnp.arange(steps))
             return learned, losses.sum() / count
 
         return over_seeds(one, len(seeds), mesh)(learned, train_keys)
@@ -168,19 +179,18 @@ def triplet_learner(
     @jax.jit
     def valid_loss(source: Triplets, margin: jax.Array, params: Params) -> jax.Array:
         count = source.user.shape[0]
-        rows, weights = _batches(jnp.arange(count), size)
 
         def one(params: Params, valid_key: jax.Array) -> jax.Array:
             tables = neighbor_tables(params, source.near)
 
-            def step(total: jax.Array, inputs: tuple) -> tuple[jax.Array, None]:
-                index, rows, weight = inputs
+            def step(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
+                rows, weight = _positions(index, size, count)
                 # The same draws at every epoch, so that epochs are compared on one sample.
                 batch = draw_batch(jax.random.fold_in(valid_key, index), source, rows, weight, n)
                 batch = shard_batch(batch, mesh)
                 return total + batch_loss(model, objective, params, tables, batch, margin, piece(params)), None
 
-            total, _ = jax.lax.scan(step, jnp.zeros(()), (jnp.arange(len(rows)), rows, weights))
+            total, _ = jax.lax.scan(step, jnp.zeros(()), jnp.arange(-(-count // size)))
             return total / count
 
         return over_seeds(one, len(seeds), mesh)(params, valid_keys)
@@ -198,12 +208,10 @@ def triplet_learner(
     )
 
 
-def _batches(order: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
-    """Cut [count] into [steps, size], filled up with row 0, and return the weights [steps, size] that undo it."""
-    count = order.shape[0]
-    total = padded_size(count, size)
-    weights = (jnp.arange(total) < count).astype(jnp.float32)
-    return jnp.pad(order, (0, total - count)).reshape(-1, size), weights.reshape(-1, size)
+def _positions(index: jax.Array, size: int, count: int) -> tuple[jax.Array, jax.Array]:
+    """Return the positions of a batch [B] in an epoch of ``count``, and weights that are 0 past its end."""
+    positions = index * size + jnp.arange(size)
+    return jnp.minimum(positions, count - 1), (positions < count).astype(jnp.float32)
 
 
 def als_learner(

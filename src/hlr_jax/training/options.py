@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hlr_jax.errors import UserError, check_range, pick
 from hlr_jax.losses import OBJECTIVES
+from hlr_jax.training.optimizer import OPTIMIZERS
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,7 @@ class TrainOptions:
     Attributes:
       num_epochs: passes over the training interactions, at most.
       batch_size: B, triplets per step.
+      optimizer: ``adam``, or ``lazy_adam``, which moves only what a batch touches; see ``optimizer.adam_step``.
       learning_rate: of Adam, constant.
       margin: m of the hinge (eq. 8).
       num_negatives: n, negatives drawn for each triplet.
@@ -29,6 +31,7 @@ class TrainOptions:
 
     num_epochs: int = 50
     batch_size: int = 1000
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     margin: float = 0.5
     num_negatives: int = 1
@@ -52,6 +55,7 @@ class TrainOptions:
             checkpoint_every=(self.checkpoint_every, 1, 10**6),
         )
         pick(self.objective, OBJECTIVES, "train.objective")
+        pick(self.optimizer, OPTIMIZERS, "train.optimizer")
         check_range("train", microbatch=(self.microbatch, 0, self.batch_size))
         if self.microbatch and self.batch_size % self.microbatch:
             raise UserError(f"train.microbatch ({self.microbatch}) must divide train.batch_size ({self.batch_size})")

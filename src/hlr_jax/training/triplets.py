@@ -10,7 +10,7 @@ from hlr_jax.data.neighbors import Rows, rows_of
 from hlr_jax.data.sampling import draw_negatives
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.losses import Objective
-from hlr_jax.models.base import Model
+from hlr_jax.models.base import Model, score_items
 from hlr_jax.types import Neighbors, Padded, Params
 
 _CACHE_BYTES = 2 << 20  # of working set that a microbatch may take on a CPU; flat between 1 and 4 MiB when measured
@@ -89,14 +89,12 @@ def triplet_loss(
     margin: jax.Array,
 ) -> jax.Array:  # fmt: skip
     """Return the loss of one triplet: user [D], items [1 + n, D], neighbors [H, D] and [1 + n, A, D]."""
-    by_item = Neighbors(items=None, users=0)  # type: ignore[arg-type]
     if model.share_relation:
         positive = jax.tree.map(lambda array: array[0], neighbors.users)
         relation = model.pair(shared, user, items[0], Neighbors(neighbors.items, positive)).relation
         distances = squared_distance(user + relation, items)
     else:
-        measure = jax.vmap(lambda item, near: -model.pair(shared, user, item, near).score, in_axes=(0, by_item))
-        distances = measure(items, neighbors)
+        distances = -score_items(model, shared, user, items, neighbors)
     loss = objective(distances[0], distances[1:], margin)
     return loss if model.penalty is None else loss + model.penalty(user, items, neighbors, distances)
 
