@@ -10,7 +10,7 @@ import pytest
 
 import hlr_jax
 from hlr_jax import TrainOptions
-from hlr_jax.models.base import score_catalogue
+from hlr_jax.models.base import score_catalogue, score_catalogue_of_many
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.learners import triplet_learner
 from hlr_jax.types import Neighbors, Padded
@@ -124,16 +124,22 @@ def test_gradients_are_finite_without_any_neighbors(case):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("items", [[], [2, 8, 0]])
 @pytest.mark.parametrize("tile", [4, 128])
-def test_catalogue_equals_pairs(case, items, tile):
+def test_catalogue_equals_pairs(case, items, tile, monkeypatch):
+    monkeypatch.setattr("hlr_jax.models.base.CATALOGUE_TILE", tile)
     model = make(case)
     params = parameters(model)
     history = pad(model.history, items)
     audiences = [pad(model.audience, [(item + 1) % USERS, 3][: item % 3]) for item in range(ITEMS)]
     everyone = [near(model, params, history, users) for users in audiences]
     stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *(one.users for one in everyone))
-    scores = score_catalogue(model, params, params["user"][2], everyone[0].items, stacked, tile=tile)
+    scores = score_catalogue(model, params, params["user"][2], everyone[0].items, stacked)
     pairs = [apply(model, params, 2, item, history, users).score for item, users in enumerate(audiences)]
     np.testing.assert_allclose(scores, pairs, rtol=2e-5)
+    if model.item_pairs is not None:
+        others = score_catalogue_of_many(model, params, params["user"][jnp.array([5, 2])], *(
+            jnp.stack([found[:: 1 - 2 * turn] for turn in (1, 0)]) for found in history
+        ), stacked)  # fmt: skip
+        np.testing.assert_allclose(others[1], pairs, rtol=2e-5)
 
 
 @pytest.mark.parametrize("case", TRAINED)

@@ -8,7 +8,7 @@ import hlr_jax
 from hlr_jax import EvalOptions
 from hlr_jax.data.neighborhoods import sides_of
 from hlr_jax.evaluation.evaluate import evaluate, known_at
-from hlr_jax.evaluation.ranking import drawn_for_ranking, rank
+from hlr_jax.evaluation.ranking import _pairs_pay, drawn_for_ranking, rank
 from hlr_jax.evaluation.yardsticks import ease_weights, evaluate_ease, popularity_ranker
 
 
@@ -23,6 +23,21 @@ def ranked(trained, world, users, memory_budget=64):
     return rank(
         *trained, users, seen, num_users=world.num_users, num_items=world.num_items, k=10, memory_budget=memory_budget
     )
+
+
+def test_scores_by_pairs_of_items_are_those_by_users(trained, world, monkeypatch):
+    by_pairs = ranked(trained, world, np.arange(world.num_users))
+    monkeypatch.setattr("hlr_jax.evaluation.ranking._pairs_pay", lambda *_: False)
+    by_users = ranked(trained, world, np.arange(world.num_users))
+    np.testing.assert_array_equal(by_pairs.items, by_users.items)
+    np.testing.assert_allclose(by_pairs.scores, by_users.scores, rtol=1e-5)
+
+
+def test_pairs_of_items_pay_for_many_users_within_the_budget(trained, world):
+    assert _pairs_pay(*trained, world.num_users, 64)
+    assert not _pairs_pay(*trained, 12, 64)  # 12 users of 4 neighbors, 50 items
+    assert not _pairs_pay(*trained, world.num_users, 0)
+    assert not _pairs_pay(hlr_jax.create_model("cml"), trained[1], world.num_users, 64)
 
 
 def test_tiles_and_company_are_irrelevant(trained, world, monkeypatch):

@@ -20,7 +20,7 @@ from hlr_jax.data.neighborhoods import (
     sides_of,
 )
 from hlr_jax.data.neighbors import Rows, padded_rows, rows_of
-from hlr_jax.models.base import CATALOGUE_TILE, Model, score_catalogue
+from hlr_jax.models.base import CATALOGUE_TILE, Model, score_catalogue, score_catalogue_of_many
 from hlr_jax.types import Padded, Params
 
 NO_ITEM = -1
@@ -49,7 +49,7 @@ def audiences(key: jax.Array, table: jax.Array, side: Side, items: jax.Array) ->
 
 @lru_cache(maxsize=32)
 def _tile_ranker(
-    model: Model, num_items: int, k: int, width: int, together: int | None
+    model: Model, num_items: int, k: int, width: int, together: int | None, by_pairs: bool
 ) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Return the compiled function that ranks a tile; one per model and shape, so that epochs share it."""
 
@@ -62,16 +62,23 @@ def _tile_ranker(
         tables = neighbor_tables(params, sides)
         audience = audiences(key, tables.users, sides.audience, jnp.arange(num_items))
 
-        def one(user: jax.Array) -> tuple[jax.Array, jax.Array]:
-            history = look_up(tables.items, drawn_for_ranking(key, sides.history, user))
-            scores = score_catalogue(model, params, params["user"][user], history, audience)
+        def best_of(user: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
             seen, is_seen = padded_rows(seen_rows, user, width)
             # Places past the end are dropped: the padding of `seen` masks nothing.
             scores = scores.at[jnp.where(is_seen, seen, num_items)].set(-jnp.inf, mode="drop")
             best, items = jax.lax.top_k(scores, k)
             return jnp.where(jnp.isneginf(best), NO_ITEM, items), best
 
-        return jax.lax.map(one, users, batch_size=together)
+        def one(user: jax.Array) -> tuple[jax.Array, jax.Array]:
+            history = look_up(tables.items, drawn_for_ranking(key, sides.history, user))
+            return best_of(user, score_catalogue(model, params, params["user"][user], history, audience))
+
+        if not by_pairs:
+            return jax.lax.map(one, users, batch_size=together)
+        drawn = jax.vmap(lambda user: drawn_for_ranking(key, sides.history, user))(users)
+        vectors = params["user"][users]
+        scores = score_catalogue_of_many(model, params, vectors, drawn.ids, drawn.mask, audience, together)
+        return jax.lax.map(lambda inputs: best_of(*inputs), (users, scores), batch_size=together)
 
     return rank_tile
 
@@ -111,7 +118,8 @@ def rank(
     # Power-of-two widths: validation and test, whose longest rows differ little, share one compilation.
     width = _power_of_two(rows.longest)
     rows, sides = jax.tree.map(_rounded, (rows, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
-    budget, per_user = memory_budget << 20, 4 * (2 * k + 2 * width + model.history.size)
+    by_pairs = _pairs_pay(model, params, len(users), memory_budget)
+    budget, per_user = memory_budget << 20, 4 * (2 * k + 2 * width + model.history.size + 3 * num_items * by_pairs)
     tile = max(1, min(len(users), budget // per_user, _MOST_USERS))
     # A CPU ranks one user after the other, each in cache; an accelerator as many at once as the budget takes.
     heads, (rows_of_memory, dim) = model.history.size, params["keys"].shape if "keys" in params else (0, 0)
@@ -120,7 +128,7 @@ def rank(
     # None and 1 differ: a batch of one still turns each matrix product into a batched one, at half the speed.
     together = None if jax.default_backend() == "cpu" else max(1, min(tile, budget // at_once))
     tile = -(-len(users) // -(-len(users) // tile)) if len(users) else 1
-    ranker = partial(_tile_ranker(model, num_items, k, width, together), params, jax.random.key(seed))
+    ranker = partial(_tile_ranker(model, num_items, k, width, together, by_pairs), params, jax.random.key(seed))
     items, scores = [], []
     for start in range(0, len(users), tile):
         chunk = users[start : start + tile]
@@ -133,6 +141,18 @@ def rank(
         np.concatenate(items) if items else np.empty(shape, np.int32),
         np.concatenate(scores) if scores else np.empty(shape, np.float32),
     )
+
+
+def _pairs_pay(model: Model, params: Params, users: int, memory_budget: int) -> bool:
+    """Return whether scores by pairs of items cost less than scores by users, and fit in the budget (MiB).
+
+    They meet each item once as a neighbor, where scores by users meet every neighbor of every user.
+    """
+    if model.item_pairs is None:
+        return False
+    num_items, tile = len(params["item"]), min(CATALOGUE_TILE, len(params["item"]))
+    pairs = jax.eval_shape(model.item_pairs.weights, params, params["item"], params["item"][:tile])
+    return users * model.history.size >= num_items and 3 * pairs.size * pairs.dtype.itemsize <= memory_budget << 20
 
 
 def _power_of_two(count: int) -> int:

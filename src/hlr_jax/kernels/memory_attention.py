@@ -71,7 +71,7 @@ def mixtures(
     gains = memories @ anchor
     if targets.shape[0] <= _FEW:
         return _few(targets, neighbors, gains, keys, where)
-    return _many(targets, neighbors, gains, keys, where)
+    return weigh_neighbors(item_weights(neighbors, targets, keys), gains, where=where)
 
 
 class _Weights(NamedTuple):
@@ -136,18 +136,23 @@ def _few_backward(saved: tuple, by_mixture: jax.Array) -> tuple:
 _few.defvjp(_few_forward, _few_backward)
 
 
-def _many(targets: jax.Array, neighbors: jax.Array, gains: jax.Array, keys: jax.Array, where: jax.Array) -> jax.Array:
-    """Return the mixtures [T, N] by one matrix product of the targets with the [N H, D] products key * neighbor.
+def item_weights(neighbors: jax.Array, targets: jax.Array, keys: jax.Array) -> jax.Array:
+    """Return the memory weights (eq. 2-3) of every neighbor [J, D] and target [T, D]: [J, N, T].
 
-    Targets lie along the fastest axis and the N memories are an unrolled loop, so that every operation between the
-    two softmaxes runs over long contiguous rows.
+    They know nothing of the user, so that for many users they are made once for all pairs of items. Targets lie along
+    the fastest axis, so that all that comes after runs over long contiguous rows.
     """
-    num_memories, num_neighbors = keys.shape[0], neighbors.shape[0]
-    products = (keys[:, None, :] * neighbors).reshape(num_memories * num_neighbors, -1)
-    logits = (products @ targets.T).reshape(num_memories, num_neighbors, -1)
-    logits = logits - logits.max(axis=0)
-    exponentials = [jnp.exp(logits[n]) for n in range(num_memories)]
-    total = sum(exponentials)
-    values = sum(gains[n] * exponentials[n] for n in range(num_memories)) / total
-    neighbor_weights = jax.nn.softmax(values, axis=0, where=where[:, None]) / total
-    return jnp.stack([(neighbor_weights * e).sum(axis=0) for e in exponentials], axis=-1)
+    queries = (keys.T[:, :, None] * targets.T[:, None]).reshape(keys.shape[1], -1)
+    logits = (neighbors @ queries).reshape(len(neighbors), *keys.shape[:1], -1)
+    exponentials = jnp.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials * (1 / exponentials.sum(axis=1, keepdims=True))
+
+
+def weigh_neighbors(weights: jax.Array, gains: jax.Array, *, where: jax.Array) -> jax.Array:
+    """Return the mixtures [T, N] (eq. 4-6) of memory weights [H, N, T], given M p_u [N] and the mask [H].
+
+    The sums over memories and over neighbors are unrolled: on a CPU they are then one pass each.
+    """
+    values = sum(gains[n] * weights[:, n] for n in range(weights.shape[1]))
+    alpha = jax.nn.softmax(values, axis=0, where=where[:, None])
+    return sum(alpha[h] * weights[h] for h in range(weights.shape[0])).T  # type: ignore[union-attr]

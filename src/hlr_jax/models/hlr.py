@@ -1,11 +1,12 @@
 """HLR: hierarchical latent relations (Tran et al. 2021, section 3.2)."""
 
 import jax
+import jax.numpy as jnp
 
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.kernels.memory_attention import memory_attention, mixtures
-from hlr_jax.models.base import Model, attended, in_the_ball, tables
+from hlr_jax.kernels.memory_attention import item_weights, memory_attention, mixtures, weigh_neighbors
+from hlr_jax.models.base import ItemPairs, Model, attended, in_the_ball, tables
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
 
@@ -52,6 +53,18 @@ def hlr(
         weights = mixtures(items, heads.vectors, user, params["keys"], memories, where=heads.mask)
         return -squared_distance(user + weights @ memories, items)
 
+    def weights(params: Params, neighbors: jax.Array, items: jax.Array) -> jax.Array:
+        return item_weights(neighbors, items, params["keys"])
+
+    def scores(
+        params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array
+    ) -> jax.Array:
+        heads = heads_of(user, neighbors)
+        if variant == "reference":
+            weights = jnp.concatenate([weights, item_weights(user[None], items, params["keys"])])
+        found = weigh_neighbors(weights, params["memories"] @ user, where=heads.mask)
+        return -squared_distance(user + found @ params["memories"], items)
+
     return Model(
         "hlr",
         tables(embed_dim, num_memories),
@@ -60,4 +73,5 @@ def hlr(
         catalogue,
         attended("history", max_history, history_sampling),
         share_relation=share_relation,
+        item_pairs=ItemPairs(weights, scores),
     )

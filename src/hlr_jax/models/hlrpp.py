@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.kernels.memory_attention import memory_attention, mixtures
-from hlr_jax.models.base import Model, attended, in_the_ball, tables
+from hlr_jax.kernels.memory_attention import item_weights, memory_attention, mixtures, weigh_neighbors
+from hlr_jax.models.base import ItemPairs, Model, attended, in_the_ball, tables
 from hlr_jax.types import Neighborhood, Neighbors, PairOutput, Params
 
 
@@ -76,10 +76,23 @@ def hlrpp(
         weights = jax.nn.softmax(values, axis=-1, where=jnp.append(neighbors.items.mask, True))
         return weights[:, :-1] @ history + weights[:, -1:] * own
 
+    over_neighbors = over_audience if over_users else over_history
+
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         keys, memories, history = params["keys"], params["memories"], neighbors.items
         by_user = mixtures(items, history.vectors, user, keys, memories, where=history.mask)
-        by_item = (over_audience if over_users else over_history)(params, user, items, neighbors)
+        by_item = over_neighbors(params, user, items, neighbors)
+        return -squared_distance(user + (by_user + by_item) @ memories, items)
+
+    def weights(params: Params, neighbors: jax.Array, items: jax.Array) -> jax.Array:
+        return item_weights(neighbors, items, params["keys"])
+
+    def scores(
+        params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array
+    ) -> jax.Array:
+        memories = params["memories"]
+        by_user = weigh_neighbors(weights, memories @ user, where=neighbors.items.mask)
+        by_item = over_neighbors(params, user, items, neighbors)
         return -squared_distance(user + (by_user + by_item) @ memories, items)
 
     return Model(
@@ -91,4 +104,5 @@ def hlrpp(
         attended("history", max_history, history_sampling),
         audience if over_users else Neighborhood(),
         share_relation,
+        item_pairs=ItemPairs(weights, scores),
     )
