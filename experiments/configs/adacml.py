@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 
 
 def get_config(data: str = "ml-100k") -> ConfigDict:
-    """Return the settings for a data set: those of CML, not searched for."""
+    """Return the settings for a data set."""
     config = cml.get_config(data)
-    config.model = ConfigDict({"name": "adacml", "embed_dim": 100, "max_history": 20, "history_sampling": "uniform"})
+    config.model = ConfigDict({"name": "adacml", "embed_dim": 100, "max_history": 50, "history_sampling": "uniform"})
+    config.train.update(num_epochs=80, patience=8)
     return config

@@ -8,8 +8,9 @@ from ml_collections import ConfigDict
 
 
 def get_config(data: str = "ml-100k") -> ConfigDict:
-    """Return the settings for a data set: those of CML, not searched for."""
+    """Return the settings for a data set."""
     config = cml.get_config(data)
-    options = {"name": "lrml", "embed_dim": 100, "num_memories": 20}
-    config.model = ConfigDict(options | {"project_memories": False, "share_relation": False})
+    options = {"name": "lrml", "embed_dim": 100, "num_memories": 5}
+    config.model = ConfigDict(options | {"project_memories": True, "share_relation": False})
+    config.train.update(num_epochs=80, patience=8)
     return config
