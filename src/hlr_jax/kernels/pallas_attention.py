@@ -1,0 +1,252 @@
+"""The user attention of HLR as a GPU kernel: ``memory_attention.mixtures`` in Pallas, for Triton.
+
+One program holds one user's neighbors and the keys, and goes through its targets one by one. For a target q it makes
+the addresses q * k_n [N, D], one matrix product with the neighbors [H, D], and both softmaxes while the [H, N] weights
+are in registers; they are never written. The backward pass makes them again from the same inputs.
+
+A history of more than ``_MOST_HEADS`` neighbors is taken in blocks. Forward, the softmax over neighbors is kept as a
+running maximum and sum, as in FlashAttention (Dao et al. 2022); its logarithmic normalizer is all that the backward
+pass needs of it, so that each block there is a program of its own.
+
+Nothing here has run on a GPU, and no speed is claimed. Values and gradients were compared in Pallas's interpreter, and
+the kernels were compiled to machine code for an H100 (compute capability 9.0) without one: at H = 50, N = 20, D = 100
+they take 48 KiB (forward) and 80 KiB (backward) of shared memory and spill no register. At N = 100 the backward pass
+spills some; at N = 100, D = 256 it asks for 256 KiB, more than an H100 has.
+
+Matrix products follow ``jax_default_matmul_precision``, as XLA's do: by default TF32.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton
+
+_LEAST = 16  # of each side of a matrix product in Triton; sides are powers of two besides
+_MOST_HEADS = 64  # neighbors in registers together
+_TARGETS = 16  # that a program of the forward pass goes through
+_NO_VALUE = -1e30  # below every value, yet finite: the difference of two of them is 0 and not NaN
+
+
+class _Sizes(NamedTuple):
+    """The padded sizes of a program's arrays: ``heads`` neighbors in each of ``blocks``, memories, dimensions."""
+
+    heads: int
+    blocks: int
+    memories: int
+    dim: int
+
+    @property
+    def warps(self) -> int:
+        """Return the warps of a program: with 4 the backward pass runs out of registers at H = 50, N = 20, D = 100."""
+        return 8 if (self.heads + self.memories) * self.dim > 8192 else 4
+
+
+def mixtures(
+    targets: jax.Array,
+    neighbors: jax.Array,
+    anchor: jax.Array,
+    keys: jax.Array,
+    memories: jax.Array,
+    *,
+    where: jax.Array,
+    interpret: bool = False,
+) -> jax.Array:
+    """Return ``memory_attention(target, ...).mixture`` for every target at once: [T, D] -> [T, N].
+
+    Arguments and gradients are those of ``memory_attention.mixtures``; arithmetic is in float32 whatever the
+    arrays are stored in. ``jax.vmap`` over users adds them to the kernel's grid, and shared keys are not copied for it.
+    The gradient by the keys is one [N, D] per user, which ``vmap`` then adds up; it is smaller than the gradient by the
+    neighbors [H, D], which is per user in any case. The gradient by the memories is one matrix product.
+
+    Args:
+      targets: [T, D].
+      neighbors: [H, D].
+      anchor: [D].
+      keys: [N, D].
+      memories: [N, D].
+      where: [H], true for real neighbors; the vectors of others are not even read.
+      interpret: run in Pallas's interpreter, on any device and slowly: for tests.
+    """
+    # M p_u is a product that XLA does well, batched over users too; the kernel sees its [N] values.
+    gains = memories.astype(jnp.float32) @ anchor.astype(jnp.float32)
+    return _mixtures(targets, neighbors, gains, keys, where.astype(jnp.int32), interpret)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _mixtures(
+    targets: jax.Array, neighbors: jax.Array, gains: jax.Array, keys: jax.Array, real: jax.Array, interpret: bool
+) -> jax.Array:
+    return _mixtures_forward(targets, neighbors, gains, keys, real, interpret)[0]
+
+
+def _mixtures_forward(
+    targets: jax.Array, neighbors: jax.Array, gains: jax.Array, keys: jax.Array, real: jax.Array, interpret: bool
+) -> tuple[jax.Array, tuple]:
+    num_targets, num_memories = targets.shape[0], keys.shape[0]
+    shapes = _float32(num_targets, num_memories), _float32(num_targets)
+    inputs = targets, neighbors, gains, keys, real
+    tiles = pl.cdiv(num_targets, _TARGETS)
+    result, normalizers = _call(_forward_kernel, _sizes(neighbors, keys), tiles, inputs, shapes, interpret)
+    return result, (*inputs, result, normalizers)
+
+
+def _mixtures_backward(interpret: bool, saved: tuple, by_mixtures: jax.Array) -> tuple:
+    *inputs, result, normalizers = saved
+    targets, neighbors, gains, keys, _ = inputs
+    sizes = _sizes(neighbors, keys)
+    # What each block of neighbors adds; of a history that fits into one, the sum is over one.
+    by_block = [_float32(sizes.blocks, *array.shape) for array in (targets, gains, keys)]
+    # sum_h alpha[h] dL/dalpha[h], which the softmax over neighbors subtracts, without the neighbors.
+    shifts = jnp.sum(result * by_mixtures, axis=-1)
+    given, shapes = (*inputs, normalizers, by_mixtures, shifts), (_float32(*neighbors.shape), *by_block)
+    by_neighbors, *sums = _call(_backward_kernel, sizes, sizes.blocks, given, shapes, interpret)
+    by_targets, by_gains, by_keys = (array.sum(axis=0) for array in sums)
+    by_inputs = zip((by_targets, by_neighbors, by_gains, by_keys), inputs, strict=False)
+    return *(gradient.astype(array.dtype) for gradient, array in by_inputs), None
+
+
+_mixtures.defvjp(_mixtures_forward, _mixtures_backward)
+
+
+def _float32(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def _padded(size: int) -> int:
+    return max(_LEAST, pl.next_power_of_2(size))
+
+
+def _sizes(neighbors: jax.Array, keys: jax.Array) -> _Sizes:
+    heads = min(_padded(neighbors.shape[0]), _MOST_HEADS)
+    return _Sizes(heads, pl.cdiv(neighbors.shape[0], heads), _padded(keys.shape[0]), _padded(keys.shape[1]))
+
+
+def _call(
+    kernel: Callable[..., None], sizes: _Sizes, programs: int, inputs: tuple, shapes: tuple, interpret: bool
+) -> tuple[jax.Array, ...]:
+    # Refs are whole arrays, and the kernels mask what they load and store: nothing is padded in device memory.
+    call = pl.pallas_call(
+        partial(kernel, sizes=sizes),
+        out_shape=shapes,
+        grid=(programs,),
+        interpret=interpret,
+        compiler_params=triton.CompilerParams(num_warps=sizes.warps, num_stages=1),
+    )
+    return call(*inputs)
+
+
+def _load(ref: Any, *where: Any, mask: jax.Array) -> jax.Array:
+    """Return a part of an array in float32, with 0 where ``mask`` is not."""
+    return triton.load(ref.at[where], mask=mask, other=0).astype(jnp.float32)
+
+
+class _Held(NamedTuple):
+    """What a program keeps through its targets: ``keys`` [N, D], ``gains`` [N]; which n and d are no padding."""
+
+    keys: jax.Array
+    gains: jax.Array
+    memories: jax.Array
+    dims: jax.Array
+
+
+def _held(keys_ref: Any, gains_ref: Any, sizes: _Sizes) -> _Held:
+    memories, dims = jnp.arange(sizes.memories) < keys_ref.shape[0], jnp.arange(sizes.dim) < keys_ref.shape[1]
+    rows, columns = pl.ds(0, sizes.memories), pl.ds(0, sizes.dim)
+    keys = _load(keys_ref, rows, columns, mask=memories[:, None] & dims[None])
+    return _Held(keys, _load(gains_ref, rows, mask=memories), memories, dims)
+
+
+def _block(
+    block: jax.Array | int, neighbors_ref: Any, real_ref: Any, held: _Held, sizes: _Sizes
+) -> tuple[jax.Array, jax.Array]:
+    """Return a block of neighbors [H, D] and which of them are real [H]."""
+    start = block * sizes.heads
+    inside = start + jnp.arange(sizes.heads) < real_ref.shape[0]
+    rows, columns = pl.ds(start, sizes.heads), pl.ds(0, sizes.dim)
+    real = triton.load(real_ref.at[rows], mask=inside, other=0) > 0
+    return _load(neighbors_ref, rows, columns, mask=real[:, None] & held.dims[None]), real
+
+
+def _attend(target: jax.Array, neighbors: jax.Array, held: _Held) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the addresses [N, D], the memory weights [H, N] and p_u . r_vh [H] (eq. 2-5)."""
+    addresses = target[None] * held.keys
+    logits = jnp.where(held.memories[None], jnp.dot(neighbors, addresses.T), -jnp.inf)
+    exponentials = jnp.exp(logits - jnp.max(logits, axis=1)[:, None])
+    weights = exponentials / jnp.sum(exponentials, axis=1)[:, None]
+    return addresses, weights, jnp.sum(weights * held.gains[None], axis=1)
+
+
+def _forward_kernel(
+    targets_ref: Any, neighbors_ref: Any, gains_ref: Any, keys_ref: Any, real_ref: Any, mixtures_ref: Any,
+    normalizers_ref: Any, *, sizes: _Sizes,
+) -> None:  # fmt: skip
+    """Write the mixtures [T, N] of a tile of targets and the normalizers [T] of their softmaxes over neighbors."""
+    held, first = _held(keys_ref, gains_ref, sizes), pl.program_id(0) * _TARGETS
+    load_block = partial(_block, neighbors_ref=neighbors_ref, real_ref=real_ref, held=held, sizes=sizes)
+    whole = load_block(0) if sizes.blocks == 1 else None
+
+    def one(index: jax.Array, _: None) -> None:
+        target = _load(targets_ref, index, pl.ds(0, sizes.dim), mask=held.dims)
+
+        def add(block: jax.Array | int, sums: tuple) -> tuple:
+            highest, total, mixture = sums
+            neighbors, real = load_block(block) if whole is None else whole
+            _, weights, values = _attend(target, neighbors, held)
+            new = jnp.maximum(highest, jnp.max(jnp.where(real, values, _NO_VALUE)))
+            exponentials, shrink = jnp.where(real, jnp.exp(values - new), 0.0), jnp.exp(highest - new)
+            mixture = shrink * mixture + jnp.sum(exponentials[:, None] * weights, axis=0)
+            return new, shrink * total + jnp.sum(exponentials), mixture
+
+        nothing = jnp.float32(_NO_VALUE), jnp.float32(0), jnp.zeros(sizes.memories, jnp.float32)
+        highest, total, mixture = add(0, nothing) if whole else jax.lax.fori_loop(0, sizes.blocks, add, nothing)
+        total = jnp.where(total > 0, total, 1.0)
+        triton.store(mixtures_ref.at[index, pl.ds(0, sizes.memories)], mixture / total, mask=held.memories)
+        normalizers_ref[index] = highest + jnp.log(total)
+
+    jax.lax.fori_loop(first, jnp.minimum(first + _TARGETS, targets_ref.shape[0]), one, None)
+
+
+def _backward_kernel(
+    targets_ref: Any, neighbors_ref: Any, gains_ref: Any, keys_ref: Any, real_ref: Any, normalizers_ref: Any,
+    by_mixtures_ref: Any, shifts_ref: Any, by_neighbors_ref: Any, by_targets_ref: Any, by_gains_ref: Any,
+    by_keys_ref: Any, *, sizes: _Sizes,
+) -> None:  # fmt: skip
+    """Write a block's gradients by its neighbors [H, D], and its part of those by the rest."""
+    held, block = _held(keys_ref, gains_ref, sizes), pl.program_id(0)
+    neighbors, real = _block(block, neighbors_ref, real_ref, held, sizes)
+    rows, columns = pl.ds(0, sizes.memories), pl.ds(0, sizes.dim)
+
+    def one(index: jax.Array, sums: tuple) -> tuple:
+        target = _load(targets_ref, index, columns, mask=held.dims)
+        addresses, weights, values = _attend(target, neighbors, held)
+        alpha = jnp.where(real, jnp.exp(values - normalizers_ref[index]), 0.0)
+        by_mixture = _load(by_mixtures_ref, index, rows, mask=held.memories)
+        by_alpha = jnp.sum(weights * by_mixture[None], axis=1)
+        by_values = alpha * (by_alpha - shifts_ref[index])
+        # As in `memory_attention`: the softmax over memories needs no sum of its own.
+        by_logits = weights * (
+            alpha[:, None] * (by_mixture[None] - by_alpha[:, None])
+            + by_values[:, None] * (held.gains[None] - values[:, None])
+        )
+        by_addresses = jnp.dot(by_logits.T, neighbors)
+        by_target = jnp.sum(by_addresses * held.keys, axis=0)
+        triton.store(by_targets_ref.at[block, index, columns], by_target, mask=held.dims)
+        by_neighbors, by_gains, by_keys = sums
+        return (
+            by_neighbors + jnp.dot(by_logits, addresses),
+            by_gains + jnp.sum(by_values[:, None] * weights, axis=0),
+            by_keys + by_addresses * target[None],
+        )
+
+    zeros = [jnp.zeros(shape, jnp.float32) for shape in (neighbors.shape, held.gains.shape, held.keys.shape)]
+    by_neighbors, by_gains, by_keys = jax.lax.fori_loop(0, targets_ref.shape[0], one, tuple(zeros))
+    start = block * sizes.heads
+    inside = start + jnp.arange(sizes.heads) < real_ref.shape[0]
+    at = by_neighbors_ref.at[pl.ds(start, sizes.heads), columns]
+    triton.store(at, by_neighbors, mask=inside[:, None] & held.dims[None])
+    triton.store(by_gains_ref.at[block, rows], by_gains, mask=held.memories)
+    triton.store(by_keys_ref.at[block, rows, columns], by_keys, mask=held.memories[:, None] & held.dims[None])

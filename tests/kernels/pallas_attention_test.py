@@ -1,0 +1,108 @@
+"""The GPU kernel beside its reference, in Pallas's interpreter; and lowered for CUDA, which needs no GPU."""
+
+import re
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hlr_jax.kernels import memory_attention, pallas_attention
+
+INPUTS = range(5)  # all arrays but the mask
+# The interpreter's programs are long to compile and short to run.
+quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+interpreted = partial(pallas_attention.mixtures, interpret=True)
+
+
+def arrays(targets, heads, memories, dim, users=()):
+    """Inputs of the kernel, with a leading axis of users where the arrays are a user's own."""
+    own = [(*users, targets, dim), (*users, heads, dim), (*users, dim)]
+    shapes = [*own, (memories, dim), (memories, dim)]
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+def over_users(function):
+    """The function for users [B, ...] that share keys and memories, as training and ranking call it."""
+
+    def one(targets, neighbors, anchor, keys, memories, where):
+        return function(targets, neighbors, anchor, keys, memories, where=where)
+
+    return jax.vmap(one, in_axes=(0, 0, 0, None, None, 0))
+
+
+def weighted(function):
+    """A scalar of the function's result, with another weight for each entry, and its gradient."""
+
+    def total(*inputs):
+        result = function(*inputs)
+        return jnp.sum(jnp.cos(jnp.arange(result.size)).reshape(result.shape) * result), result
+
+    return jax.value_and_grad(total, argnums=tuple(INPUTS), has_aux=True)
+
+
+def check_equal(given, where):
+    """Values and all five gradients of users [B, ...] are those of the reference."""
+    (_, expected), gradients = quick(weighted(over_users(memory_attention.mixtures)))(*given, where)
+    (_, found), by_kernel = quick(weighted(over_users(interpreted)))(*given, where)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    for one, other in zip(by_kernel, gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    return found, by_kernel
+
+
+def test_users_of_some_all_and_no_neighbors_equal_the_reference():
+    where = np.array([[True, False, True, False, True], [True] * 5, [False] * 5])
+    mixtures, by_input = check_equal(arrays(3, 5, 3, 6, users=(3,)), where)
+    assert not mixtures[2].any()
+    assert not by_input[0][2].any()
+    assert all(np.isfinite(gradient).all() for gradient in by_input)
+
+
+def test_several_blocks_of_neighbors_equal_the_reference():
+    # 70 neighbors are two blocks, 17 memories and 18 dimensions no power of two; the second user has the last only.
+    where = np.stack([np.arange(70) % 3 > 0, np.arange(70) >= 66])
+    check_equal(arrays(2, 70, 17, 18, users=(2,)), where)
+
+
+def test_more_targets_than_a_program_takes_and_logits_beyond_exp():
+    targets, neighbors, anchor, keys, memories = arrays(19, 4, 3, 5)
+    given = 30 * targets, neighbors, 30 * anchor, keys, memories
+    where = np.array([True, True, False, True])
+    found = quick(interpreted)(*given, where=where)
+    expected = quick(memory_attention.mixtures)(*given, where=where)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_padding_is_not_read():
+    targets, neighbors, anchor, keys, memories = arrays(1, 4, 3, 5)
+    where = np.array([True, False, True, False])
+    spoiled = np.where(where[:, None], neighbors, np.float32(np.nan))
+    call = quick(interpreted)
+    np.testing.assert_array_equal(
+        call(targets, spoiled, anchor, keys, memories, where=where),
+        call(targets, neighbors, anchor, keys, memories, where=where),
+    )
+
+
+def lowered(function, *inputs):
+    return jax.jit(function).trace(*inputs).lower(lowering_platforms=("cuda",)).as_text()
+
+
+def shapes_in(text):
+    return {tuple(int(size) for size in shape.split("x")) for shape in re.findall(r"tensor<([\dx]+)x[a-z]", text)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_lowers_for_cuda_without_weights_in_device_memory(dtype):
+    users, targets, heads, memories, dim = 2, 3, 37, 5, 7
+    given = [array.astype(jnp.dtype(dtype)) for array in arrays(targets, heads, memories, dim, users=(users,))]
+    where = np.ones((users, heads), bool)
+    by_kernel = lowered(weighted(over_users(pallas_attention.mixtures)), *given, where)
+    by_xla = lowered(weighted(over_users(memory_attention.mixtures)), *given, where)
+    assert len(re.findall(r"custom_call @.*triton", by_kernel)) == 2  # forward and backward
+    weights = [shape for shape in shapes_in(by_kernel) if {heads, memories} <= set(shape)]
+    assert not weights
+    assert [shape for shape in shapes_in(by_xla) if {heads, memories} <= set(shape)]
