@@ -23,6 +23,7 @@ def get_config(data: str = "ml-100k") -> ConfigDict:
             "variant": "paper",
             "project_memories": True,
             "share_relation": False,
+            "kernel": "xla",
         }
     )
     config.train.update(num_epochs=40, patience=6, learning_rate=2e-3, margin=1.0, num_negatives=5)

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import hlr_jax
 from hlr_jax.kernels import memory_attention, pallas_attention
+from hlr_jax.types import Neighbors, Padded
 
 INPUTS = range(5)  # all arrays but the mask
 # The interpreter's programs are long to compile and short to run.
@@ -106,3 +108,20 @@ def test_lowers_for_cuda_without_weights_in_device_memory(dtype):
     weights = [shape for shape in shapes_in(by_kernel) if {heads, memories} <= set(shape)]
     assert not weights
     assert [shape for shape in shapes_in(by_xla) if {heads, memories} <= set(shape)]
+
+
+@pytest.mark.parametrize("name", ["hlr", "hlrpp"])
+def test_models_call_it_where_there_is_a_gpu(name, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    model = hlr_jax.create_model(name, embed_dim=6, num_memories=5, kernel="pallas", variant="reference")
+    params = {name: np.ones((5, 6), np.float32) for name in ("user", "item", "keys", "memories")}
+    nobody = Padded(np.zeros((5, 0, 6), np.float32), np.zeros((5, 0), bool))
+    near = Neighbors(Padded(params["item"][:3], np.ones(3, bool)), nobody)
+    assert "triton" in lowered(model.catalogue, params, params["user"][0], params["item"], near)
+
+
+def test_without_a_gpu_the_message_names_the_option():
+    with pytest.raises(hlr_jax.UserError, match=r'model\.kernel "pallas" needs a GPU'):
+        hlr_jax.create_model("hlr", kernel="pallas")
+    with pytest.raises(hlr_jax.UserError, match=r"unknown model\.kernel"):
+        hlr_jax.create_model("hlrpp", kernel="palas")

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import check_options, check_range, pick
+from hlr_jax.errors import UserError, check_options, check_range, pick
+from hlr_jax.kernels import memory_attention
 from hlr_jax.kernels.distance import project_to_ball
 from hlr_jax.types import Neighborhood, Neighbors, Padded, PairOutput, Params
 
@@ -204,6 +205,24 @@ def attended(what: str, size: int, sampling: str) -> Neighborhood:
     """
     check_range("model", **{f"max_{what}": (size, 1, 65536)})
     return Neighborhood(size, pick(sampling, ("uniform", "inverse_popularity"), f"model.{what}_sampling"))
+
+
+def attention_kernel(name: str) -> Callable[..., jax.Array]:
+    """Return the function ``mixtures`` that the option ``kernel`` names.
+
+    ``xla`` is ``memory_attention``. ``pallas`` is ``pallas_attention``, for GPUs, which keeps the attention weights out
+    of device memory; it has never run on one, so whether it is faster is not known, and it is not the default.
+    Ranking by pairs of items (``item_pairs``) uses neither.
+
+    Raises:
+      UserError: another name, or ``pallas`` without a GPU.
+    """
+    if pick(name, ("xla", "pallas"), "model.kernel") == "xla":
+        return memory_attention.mixtures
+    backend = jax.default_backend()
+    if backend != "gpu":
+        raise UserError(f'model.kernel "pallas" needs a GPU, and JAX computes on a {backend} here; set it to "xla"')
+    return importlib.import_module("hlr_jax.kernels.pallas_attention").mixtures
 
 
 def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Array, int, int], Params]:

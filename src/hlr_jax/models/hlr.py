@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.kernels.memory_attention import item_weights, memory_attention, mixtures, weigh_neighbors
-from hlr_jax.models.base import ItemPairs, Model, attended, in_the_ball, tables
+from hlr_jax.kernels.memory_attention import item_weights, memory_attention, weigh_neighbors
+from hlr_jax.models.base import ItemPairs, Model, attended, attention_kernel, in_the_ball, tables
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
 
@@ -19,6 +19,7 @@ def hlr(
     variant: str = "paper",
     project_memories: bool = False,
     share_relation: bool = False,
+    kernel: str = "xla",
 ) -> Model:
     """Score a pair by -|p_u + r_uv - q_v|^2 (eq. 7), with r_uv from the user's history (eq. 2-6).
 
@@ -31,7 +32,10 @@ def hlr(
         as in the released code, so that a user without items still has a relation.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
       share_relation: whether training measures the negatives with the relation of the positive.
+      kernel: what computes the attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel. Nothing was
+        run on a GPU, so that ``xla`` is the default everywhere.
     """
+    mixtures = attention_kernel(kernel)
     pick(variant, ("paper", "reference"), "model.variant")
 
     def heads_of(user: jax.Array, neighbors: Neighbors) -> Padded:

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.kernels.memory_attention import item_weights, memory_attention, mixtures, weigh_neighbors
-from hlr_jax.models.base import ItemPairs, Model, attended, in_the_ball, tables
+from hlr_jax.kernels.memory_attention import item_weights, memory_attention, weigh_neighbors
+from hlr_jax.models.base import ItemPairs, Model, attended, attention_kernel, in_the_ball, tables
 from hlr_jax.types import Neighborhood, Neighbors, PairOutput, Params
 
 
@@ -21,6 +21,7 @@ def hlrpp(
     variant: str = "paper",
     project_memories: bool = False,
     share_relation: bool = False,
+    kernel: str = "xla",
 ) -> Model:
     """Score a pair by -|p_u + r^U + r^I - q_v|^2 (eq. 9), both relations from one set of keys and memories.
 
@@ -45,7 +46,10 @@ def hlrpp(
       variant: ``paper`` or ``reference``.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
       share_relation: whether training measures the negatives with the relation of the positive.
+      kernel: what computes the user attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel. Nothing
+        was run on a GPU, so that ``xla`` is the default everywhere. The item attention is ``xla``'s in either case.
     """
+    mixtures = attention_kernel(kernel)
     over_users = pick(variant, ("paper", "reference"), "model.variant") == "paper"
     audience = attended("audience", max_audience, audience_sampling)
 
