@@ -151,7 +151,8 @@ def load_run(
     folder = Path(workdir)
     config = read_config(folder)
     config["eval"] = {**config.get("eval", {}), **(eval_options or {})}
-    config.pop("mesh", None)  # one device reads what many wrote
+    config.pop("mesh", None)  # one device reads what many wrote,
+    config.get("model", {}).pop("kernel", None)  # and a CPU what a GPU wrote
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} has no checkpoint; train first")
     parts = build(config, log)

@@ -221,3 +221,14 @@ def test_an_unreadable_checkpoint_is_one_clear_line(world, tmp_path):
     with pytest.raises(UserError, match="unreadable checkpoint") as caught:
         fit(world, tmp_path, num_epochs=2)
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_is_the_same_with_another_kernel(world, monkeypatch):
+    from hlr_jax.training.loop import run_identity
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    runs = [
+        hlr_jax.create_model("hlr", embed_dim=6, **change) for change in ({}, {"kernel": "pallas"}, {"num_memories": 2})
+    ]
+    one, same, other = (run_identity(world, model, TrainOptions(), 0) for model in runs)
+    assert one == same != other

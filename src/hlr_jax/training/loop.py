@@ -118,10 +118,14 @@ Validation = Callable[[Params], list[dict[str, float]]]
 
 
 def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: int) -> str:
-    """Return a hash of what a run's epochs depend on; how many there are, or are kept, is not part of it."""
+    """Return a hash of what a run's epochs depend on.
+
+    How many there are or are kept, and what computes them, is not part of it.
+    """
     free = {"num_epochs", "patience", "checkpoint_every", "microbatch"}
     training = {name: value for name, value in asdict(options).items() if name not in free}
-    return sha256_of([dataset.fingerprint, model.name, model.options, training, seed])
+    options_of_model = [option for option in model.options if option[0] != "kernel"]
+    return sha256_of([dataset.fingerprint, model.name, options_of_model, training, seed])
 
 
 def _validation(
