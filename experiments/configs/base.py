@@ -38,6 +38,7 @@ def base_config(data: str) -> ConfigDict:
             "num_epochs": 50,
             "batch_size": 1000,
             "optimizer": "adam",
+            "storage": "float32",
             "learning_rate": 1e-3,
             "margin": 0.5,
             "num_negatives": 1,

@@ -13,6 +13,7 @@ from hlr_jax.data.neighborhoods import look_up, neighbor_tables, sides_of
 from hlr_jax.errors import UserError, check_range
 from hlr_jax.evaluation.ranking import audiences, drawn_for_ranking, rank
 from hlr_jax.models.base import Model
+from hlr_jax.storage import widened
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
 
@@ -107,6 +108,7 @@ def explain(
     """
     if not model.history.drawn:
         raise UserError(f"model {model.name} attends over no history, so it gives no reasons")
+    params = widened(params)
     code = jnp.asarray(codes_of(dataset.user_ids, [user], "users")[0])
     targets = jnp.asarray(codes_of(dataset.item_ids, items, "items"), jnp.int32)
     near = known_interactions(dataset)

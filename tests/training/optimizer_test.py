@@ -43,7 +43,9 @@ def test_steps_are_those_of_adam_in_the_rows_that_move(world, name, lazy):
             return batch_gradient(model, OBJECTIVES["hinge_mean"], params, tables, batch, jnp.float32(2.0), 5)
 
         tables = neighbor_tables(params, source.near)
-        found = adam_step(model, params, state, tables, batch, gradient, jnp.float32(RATE), lazy=lazy)
+        found = adam_step(
+            model, params, state, tables, batch, gradient, jnp.float32(RATE), jax.random.key(2), lazy=lazy
+        )
         return found, gradient(params, tables, batch), batch
 
     state, start = ADAM.init(params), params
@@ -74,4 +76,6 @@ def test_a_small_table_takes_the_whole_step(world):
         return jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
 
     tables = neighbor_tables(params, source.near)
-    adam_step(model, params, ADAM.init(params), tables, batch, gradient, jnp.float32(RATE), lazy=True)
+    adam_step(
+        model, params, ADAM.init(params), tables, batch, gradient, jnp.float32(RATE), jax.random.key(2), lazy=True
+    )

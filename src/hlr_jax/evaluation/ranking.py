@@ -21,6 +21,7 @@ from hlr_jax.data.neighborhoods import (
 )
 from hlr_jax.data.neighbors import Rows, padded_rows, rows_of
 from hlr_jax.models.base import CATALOGUE_TILE, Model, score_catalogue, score_catalogue_of_many
+from hlr_jax.storage import widened
 from hlr_jax.types import Padded, Params
 
 NO_ITEM = -1
@@ -58,7 +59,7 @@ def _tile_ranker(
         params: Params, key: jax.Array, users: jax.Array, seen_rows: Rows, sides: Sides
     ) -> tuple[jax.Array, jax.Array]:
         # Tables that a mesh padded end in rows that are no items.
-        params = params | {"item": params["item"][:num_items]}
+        params = widened(params | {"item": params["item"][:num_items]})
         tables = neighbor_tables(params, sides)
         audience = audiences(key, tables.users, sides.audience, jnp.arange(num_items))
 

@@ -16,6 +16,7 @@ from hlr_jax.errors import UserError
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import pad_rows, place, seed_mesh, shard_batch, split_seeds
+from hlr_jax.storage import store, widened
 from hlr_jax.training.als import iterate, objective, sides
 from hlr_jax.training.optimizer import ADAM, adam_step
 from hlr_jax.training.options import TrainOptions
@@ -119,7 +120,7 @@ def triplet_learner(
     def init() -> Learned:
         def one(key: jax.Array) -> Learned:
             params = pad_rows(model.init(key, dataset.num_users, dataset.num_items), mesh)
-            return Learned(params, ADAM.init(params))
+            return Learned(store(params, options.storage), ADAM.init(params))
 
         return place(lambda: over_seeds(one, len(seeds), mesh)(init_keys), mesh)
 
@@ -136,7 +137,7 @@ def triplet_learner(
         def tables_of(params: Params, batch: Batch) -> NeighborTables:
             # Means that outlive the step are needed of all rows, others of those in the batch alone.
             owners = (batch.user, batch.items) if refresh == 1 else ()
-            return neighbor_tables(params, source.near, *owners)
+            return neighbor_tables(widened(params), source.near, *owners)
 
         def one(learned: Learned, train_key: jax.Array) -> tuple[Learned, jax.Array]:
             epoch_key = jax.random.fold_in(train_key, epoch)
@@ -162,8 +163,9 @@ def triplet_learner(
                     tables = tables_of(params, batch)
                 else:
                     tables = kept = jax.lax.cond(index % refresh == 0, lambda: tables_of(params, batch), lambda: old)
+                key = jax.random.fold_in(jax.random.fold_in(epoch_key, index + 1), 0)
                 params, state, loss = adam_step(
-                    model, params, learned.optimizer, tables, batch, gradient, learning_rate, lazy=lazy
+                    model, params, learned.optimizer, tables, batch, gradient, learning_rate, key, lazy=lazy
                 )
                 return (Learned(params, state), kept), loss
 
@@ -181,6 +183,7 @@ def triplet_learner(
         count = source.user.shape[0]
 
         def one(params: Params, valid_key: jax.Array) -> jax.Array:
+            params = widened(params)
             tables = neighbor_tables(params, source.near)
 
             def step(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:

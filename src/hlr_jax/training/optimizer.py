@@ -9,6 +9,7 @@ import optax
 
 from hlr_jax.data.neighborhoods import Drawn, NeighborTables
 from hlr_jax.models.base import Model
+from hlr_jax.storage import rounded, widened
 from hlr_jax.training.triplets import Batch
 from hlr_jax.types import Params
 
@@ -30,6 +31,7 @@ def adam_step(
     batch: Batch,
     gradient: Gradient,
     rate: jax.Array,
+    key: jax.Array,
     *,
     lazy: bool = False,
 ) -> tuple[Params, optax.ScaleByAdamState, jax.Array]:
@@ -48,13 +50,15 @@ def adam_step(
       batch: what the gradient is taken of.
       gradient: takes it.
       rate: [], the learning rate.
+      key: of the rounding, where tables are stored in bfloat16.
       lazy: whether Adam is lazy.
 
     Returns:
       parameters, state, loss [].
     """
     rows = _touched(model, params, batch) if lazy else {}
-    small, moments = _gather(params, rows), state._replace(mu=_gather(state.mu, rows), nu=_gather(state.nu, rows))
+    small = widened(_gather(params, rows))
+    moments = state._replace(mu=_gather(state.mu, rows), nu=_gather(state.nu, rows))
     tables = NeighborTables(
         small["item"] if model.history.drawn else tables.items, small["user"] if model.audience.drawn else tables.users
     )
@@ -62,7 +66,7 @@ def adam_step(
     updates, moments = ADAM.update(slope, moments, small)
     small = model.project(jax.tree.map(lambda p, u: p - rate * u, small, updates))
     mu, nu = _put_back(state.mu, moments.mu, rows), _put_back(state.nu, moments.nu, rows)
-    return _put_back(params, small, rows), moments._replace(mu=mu, nu=nu), loss
+    return _put_back(params, rounded(key, small, params), rows), moments._replace(mu=mu, nu=nu), loss
 
 
 def _touched(model: Model, params: Params, batch: Batch) -> Rows:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hlr_jax.errors import UserError, check_range, pick
 from hlr_jax.losses import OBJECTIVES
+from hlr_jax.storage import STORAGES
 from hlr_jax.training.optimizer import OPTIMIZERS
 
 
@@ -15,6 +16,7 @@ class TrainOptions:
       num_epochs: passes over the training interactions, at most.
       batch_size: B, triplets per step.
       optimizer: ``adam``, or ``lazy_adam``, which moves only what a batch touches; see ``optimizer.adam_step``.
+      storage: ``float32``, or ``bfloat16`` for the tables of users and items between two steps; see ``storage``.
       learning_rate: of Adam, constant.
       margin: m of the hinge (eq. 8).
       num_negatives: n, negatives drawn for each triplet.
@@ -32,6 +34,7 @@ class TrainOptions:
     num_epochs: int = 50
     batch_size: int = 1000
     optimizer: str = "adam"
+    storage: str = "float32"
     learning_rate: float = 1e-3
     margin: float = 0.5
     num_negatives: int = 1
@@ -56,6 +59,7 @@ class TrainOptions:
         )
         pick(self.objective, OBJECTIVES, "train.objective")
         pick(self.optimizer, OPTIMIZERS, "train.optimizer")
+        pick(self.storage, STORAGES, "train.storage")
         check_range("train", microbatch=(self.microbatch, 0, self.batch_size))
         if self.microbatch and self.batch_size % self.microbatch:
             raise UserError(f"train.microbatch ({self.microbatch}) must divide train.batch_size ({self.batch_size})")
