@@ -1,179 +1,174 @@
-"""Measure what this machine does: triplets/s, users/s, compile time and memory, and data preparation.
+"""Measure what this machine does: training, ranking, seeds, kernels, growth, devices, and data preparation.
 
-taskset -c 0 python experiments/benchmark.py --what=train,rank      # one core, as the reference figures were taken
-python experiments/benchmark.py --what=seeds --num_seeds=4     # several seeds at once against one, all cores
+taskset -c 0 python experiments/benchmark.py --models=all --interactions=50000 --output=runs/speed.jsonl   # one core
+python experiments/benchmark.py --what=growth,kernels,devices --plots=runs/plots
+python experiments/benchmark.py --models=hlr --beside='python other.py' --beside_pattern='([0-9.]+) triplets/s'
 python experiments/benchmark.py --what=prepare,planted
 
-Prints a table and appends JSON lines to --output. Times are medians of repeated runs in one process.
+Times are medians of runs behind the first; what is compared is run in turn, round after round. It prints tables,
+appends a JSON line per measurement to --output, and draws plots into --plots. docs/benchmarks/README.md names every
+field.
 """
 
 import json
-import resource
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-import polars as pl
 from absl import flags
-from launch import describe_devices, devices_for_seeds, launch
-from rich.console import Console
-from rich.table import Table
+from benchmarks.beside import Beside, in_fresh_process
+from benchmarks.devices import MOST, bench_devices
+from benchmarks.growth import bench_growth
+from benchmarks.kernels import bench_kernels
+from benchmarks.machine import cores, device_peak_mib, environment, peak_mib
+from benchmarks.plots import draw, require_matplotlib
+from benchmarks.preparing import bench_planted, bench_prepare
+from benchmarks.ranking import bench_rank
+from benchmarks.report import PARTS, print_tables, write
+from benchmarks.settings import Settings, check, load, parsed
+from benchmarks.training import bench_seeds, bench_train
+from launch import launch
 
-import hlr_jax
-from hlr_jax import Dataset, TrainOptions
+from hlr_jax import Dataset, UserError
 from hlr_jax.errors import pick
-from hlr_jax.evaluation.evaluate import known_at
-from hlr_jax.evaluation.ranking import rank
-from hlr_jax.training.learners import create_learner
 
-PARTS = ("train", "rank", "seeds", "prepare", "planted")
+_DEFAULT = Settings()
 _WHAT = flags.DEFINE_list("what", ["train", "rank"], f"any of {', '.join(PARTS)}")
-_MODELS = flags.DEFINE_list("models", ["cml", "hlr"], "models to train and rank with")
-_DATA = flags.DEFINE_string("data", "planted-5949x2810x571531", "a data set of the registry, or a planted world")
+_MODELS = flags.DEFINE_list("models", list(_DEFAULT.models), "models to measure with, or all")
+_DATA = flags.DEFINE_string("data", _DEFAULT.data, "a data set of the registry, or a planted world")
 _SPLIT_FILE = flags.DEFINE_string("split_file", "", "a file of user, item, split columns, instead of --data")
-_NUM_SEEDS = flags.DEFINE_integer("num_seeds", 4, "seeds that `seeds` trains at once", lower_bound=2)
-_REPEATS = flags.DEFINE_integer("repeats", 3, "timed epochs, or timed rankings", lower_bound=1)
-_ROWS = flags.DEFINE_integer("rows", 20_000_000, "rows of the ratings.csv that `prepare` generates", lower_bound=1000)
+_INTERACTIONS = flags.DEFINE_integer(
+    "interactions", 0, "shorten epochs to the rows of so many interactions' users; 0: whole epochs", lower_bound=0
+)
+_TRAIN = flags.DEFINE_list("train", [], "options of training, such as batch_size=1000,num_negatives=4")
+_MODEL = flags.DEFINE_list("model", [], "options of the models that have them, such as embed_dim=50,max_history=10")
+_USERS = flags.DEFINE_integer("users", _DEFAULT.users, "users that are ranked", lower_bound=1)
+_NUM_SEEDS = flags.DEFINE_integer("num_seeds", _DEFAULT.num_seeds, "seeds that `seeds` trains at once", lower_bound=2)
+_REPEATS = flags.DEFINE_integer("repeats", _DEFAULT.repeats, "timed runs behind the first", lower_bound=1)
+_SECONDS = flags.DEFINE_float(
+    "seconds", 0.0, "stop repeating after so many seconds and three runs; 0: never", lower_bound=0.0
+)
+_ROWS = flags.DEFINE_integer(
+    "rows", _DEFAULT.rows, "rows of the ratings.csv that `prepare` generates", lower_bound=1000
+)
+_BESIDE = flags.DEFINE_string("beside", "", "a shell command to time in turn with each training and ranking")
+_PATTERN = flags.DEFINE_string(
+    "beside_pattern", "", "regular expression whose group is the command's figure, in units per second; none: wall time"
+)
+_ISOLATE = flags.DEFINE_bool(
+    "isolate", False, "measure each item in a fresh process, so that its peak of memory is its own"
+)
 _OUTPUT = flags.DEFINE_string("output", "", "JSON lines file to append to")
+_PLOTS = flags.DEFINE_string("plots", "", "folder for plots of these records, PNG and SVG (needs the extra `plots`)")
+_READ = flags.DEFINE_string("read", "", "measure nothing: show and plot the records of this JSON lines file")
+_CHILD = flags.DEFINE_bool("child", False, "set by the benchmark where it starts itself: measure in this process")
 
-# The authors' own, with B = 1000, D = 100 and one negative.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "adacml": {"max_history": 50},
-    "hlr": {"max_history": 50, "num_memories": 20, "variant": "reference"},
-    "hlrpp": {"max_history": 50, "num_memories": 20, "variant": "reference"},
-}
-
-
-def timed(work: Callable[[], Any], repeats: int) -> tuple[float, float]:
-    """Return the seconds of the first call, compilation included, and the median of the others."""
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        jax.block_until_ready(work())
-        seconds.append(time.perf_counter() - start)
-    return seconds[0], float(np.median(seconds[1:]))
+# What each model is measured with; and what always takes a process of its own: its number of devices differs, or its
+# peak of memory is what is asked for.
+_BY_MODEL = ("train", "rank", "seeds", "growth", "devices")
+_ALWAYS_APART = ("seeds", "devices", "prepare")
 
 
-def peak_memory() -> float:
-    """Return the process's peak resident memory so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def settings_of_flags() -> Settings:
+    """Return the settings of the command line."""
+    given = Settings(
+        _MODELS.value, _DATA.value, _SPLIT_FILE.value, _INTERACTIONS.value, _REPEATS.value, _SECONDS.value,
+        _USERS.value, _NUM_SEEDS.value, _ROWS.value, parsed(_TRAIN.value, "train"), parsed(_MODEL.value, "model"),
+        _BESIDE.value, _PATTERN.value, _ISOLATE.value,
+    )  # fmt: skip
+    Beside.of(given)
+    return check(given)
 
 
-def bench_train(dataset: Dataset, name: str, seeds: int = 1) -> dict[str, Any]:
-    """Time whole epochs of some seeds: sampling, gradients, Adam and projection in one compiled call."""
-    model = hlr_jax.create_model(name, **SETTINGS.get(name, {}))
-    learner = create_learner(dataset, model, TrainOptions(batch_size=1000), range(seeds))
-    state, epoch = learner.init(), 0
-
-    def work() -> jax.Array:
-        nonlocal state, epoch
-        epoch += 1
-        state, loss = learner.run_epoch(state, epoch)
-        return loss
-
-    first, steady = timed(work, _REPEATS.value)
-    return {
-        "what": "train", "model": name, "triplets_per_s": learner.triplets_per_epoch / steady,
-        "seconds": steady, "compile_seconds": first - steady,
-    }  # fmt: skip
-
-
-def bench_seeds(dataset: Dataset, name: str, seeds: int) -> dict[str, Any]:
-    """Compare an epoch of several seeds at once with an epoch of one."""
-    one, many = (bench_train(dataset, name, count)["seconds"] for count in (1, seeds))
-    return {
-        "what": "seeds", "model": name, "num_seeds": seeds, "seconds_of_one": one, "seconds_of_all": many,
-        "ratio": many / one,
-    }  # fmt: skip
-
-
-def bench_rank(dataset: Dataset, name: str, users: int = 200) -> dict[str, Any]:
-    """Time the ranking of all items for some users, top-K and masking included."""
-    model = hlr_jax.create_model(name, **SETTINGS.get(name, {}))
-    params = model.init(jax.random.key(0), dataset.num_users, dataset.num_items)
-    chosen = np.arange(min(users, dataset.num_users))
-    seen = known_at(dataset, "test")
-
-    def work() -> Any:
-        return rank(model, params, chosen, seen, num_users=dataset.num_users, num_items=dataset.num_items, k=10)
-
-    first, steady = timed(work, _REPEATS.value)
-    return {
-        "what": "rank", "model": name, "users_per_s": len(chosen) / steady, "ms_per_user": 1e3 * steady / len(chosen),
-        "seconds": steady, "compile_seconds": first - steady,
-    }  # fmt: skip
-
-
-def bench_prepare(rows: int) -> dict[str, Any]:
-    """Time a ratings.csv like MovieLens 20M's to prepared splits; the file is generated and not timed."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "ratings.csv"
-        world = hlr_jax.planted_world(max(rows // 144, 50), 27_000 if rows > 10**6 else 500, rows // 2)
-        rng = np.random.default_rng(0)
-        twice = np.tile(np.stack(world.pairs), 2)  # the second copy gets other users: 2 x rows / 2 rows in all
-        twice[0, rows // 2 :] += world.pairs.user.max() + 1
-        frame = {"userId": twice[0], "movieId": twice[1], "rating": rng.integers(1, 11, twice.shape[1]) / 2}
-        frame["timestamp"] = rng.integers(8 * 10**8, 15 * 10**8, twice.shape[1])
-        pl.DataFrame(frame).write_csv(path)
-        del world, twice, frame
-        before, start = peak_memory(), time.perf_counter()
-        dataset = hlr_jax.load_dataset(
-            path=str(path), format="movielens-csv", threshold=4.0, k_core=10, cache=False, log=lambda _: None
-        )
-        seconds = time.perf_counter() - start
-    return {
-        "what": "prepare", "rows": rows, "seconds": seconds, "interactions": len(dataset.train.user),
-        "peak_mib_before": before,
-    }  # fmt: skip
-
-
-def bench_planted() -> dict[str, Any]:
-    """Time a planted world of the paper's MovieLens size."""
-    start = time.perf_counter()
-    world = hlr_jax.planted_world(129_757, 11_508, 9_900_000)
-    return {"what": "planted", "rows": len(world.pairs.user), "seconds": time.perf_counter() - start}
-
-
-def measurements() -> Iterator[dict[str, Any]]:
-    """Yield one record per measurement asked for."""
-    wanted = [pick(what, PARTS, "part of --what:") for what in _WHAT.value]
-    if "prepare" in wanted:  # first, so that its peak of memory is its own
-        yield bench_prepare(_ROWS.value)
-    if "planted" in wanted:
+def measure(part: str, model: str, settings: Settings, dataset: Callable[[], Dataset]) -> Iterator[dict[str, Any]]:
+    """Yield the records of one part, for one model where the part has models."""
+    if part == "train":
+        yield bench_train(settings, dataset(), model)
+    elif part == "rank":
+        yield bench_rank(settings, dataset(), model)
+    elif part == "seeds":
+        yield bench_seeds(settings, dataset(), model)
+    elif part == "kernels":
+        yield from bench_kernels(settings, dataset())
+    elif part == "growth":
+        yield from bench_growth(settings, model)
+    elif part == "devices":
+        yield from bench_devices(settings, model)
+    elif part == "prepare":
+        yield bench_prepare(settings.rows)
+    else:
         yield bench_planted()
-    if {"train", "rank", "seeds"} & set(wanted):
-        if _SPLIT_FILE.value:
-            dataset = hlr_jax.load_dataset(path=_SPLIT_FILE.value, split="given")
-        else:
-            dataset = hlr_jax.load_dataset(_DATA.value)
-        for name in _MODELS.value:
-            if "train" in wanted:
-                yield bench_train(dataset, name)
-            if "seeds" in wanted:
-                yield bench_seeds(dataset, name, _NUM_SEEDS.value)
-            if "rank" in wanted:
-                yield bench_rank(dataset, name)
+
+
+def complete(record: dict[str, Any], settings: Settings, before: float) -> dict[str, Any]:
+    """Return a record with memory, what it was measured on, and the environment."""
+    record |= {"peak_mib": peak_mib(), "peak_mib_before": record.get("peak_mib_before", before)}
+    record["peak_of"] = "its own process" if _CHILD.value else "the process so far"
+    if (of_device := device_peak_mib()) is not None:
+        record["device_peak_mib"] = of_device
+    if later := record.pop("later", None):
+        record |= later()
+    if record["what"] in ("train", "rank", "seeds"):
+        record["data"] = settings.split_file or settings.data
+    if settings.train or settings.model:
+        record["options"] = settings.train | settings.model
+    return record | environment()
+
+
+def in_this_process(part: str, model: str, settings: Settings, data: list[Dataset]) -> Iterator[dict[str, Any]]:
+    """Measure one item here; ``data`` keeps the data set for the next."""
+
+    def dataset() -> Dataset:
+        if not data:
+            data.append(load(settings))
+        return data[0]
+
+    before = peak_mib()
+    for record in measure(part, model, settings, dataset):
+        yield complete(record, settings, before)
+
+
+def apart(part: str, model: str, settings: Settings) -> list[dict[str, Any]]:
+    """Measure one item in a fresh process, which sees as many devices of a CPU as the part is about."""
+    devices = {"seeds": min(settings.num_seeds, cores()), "devices": MOST}
+    arguments = [f"--what={part}"] + [f"--models={model}"] * bool(model)
+    return in_fresh_process(arguments, {"JAX_NUM_CPU_DEVICES": str(devices[part])} if part in devices else None)
+
+
+def records(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield the records of everything asked for."""
+    data: list[Dataset] = []
+    for part in _WHAT.value:
+        for model in settings.models if part in _BY_MODEL else ("",):
+            if not _CHILD.value and (_ISOLATE.value or part in _ALWAYS_APART):
+                yield from apart(part, model, settings)
+            else:
+                yield from in_this_process(part, model, settings, data)
 
 
 def main() -> None:
     """Run the command."""
-    if "seeds" in _WHAT.value:
-        devices_for_seeds(_NUM_SEEDS.value)
-    print(f"devices: {describe_devices()}", flush=True)
-    table = Table("what", "figure", "value")
-    for record in measurements():
-        record |= {"peak_mib": peak_memory(), "jax": jax.__version__, "device": describe_devices()}
-        for name, value in record.items():
-            if isinstance(value, float):
-                table.add_row(f"{record['what']} {record.get('model', '')}", name, f"{value:,.2f}")
-        if _OUTPUT.value:
-            with Path(_OUTPUT.value).open("a") as file:
-                file.write(json.dumps(record) + "\n")
-    Console().print(table)
+    if _PLOTS.value:
+        require_matplotlib()
+    if _READ.value:
+        try:
+            found = [json.loads(line) for line in Path(_READ.value).read_text().splitlines()]
+        except json.JSONDecodeError as problem:
+            raise UserError(f"{_READ.value}: not a file of JSON lines: {problem}") from None
+    else:
+        for part in _WHAT.value:
+            pick(part, PARTS, "part of --what:")
+        settings = settings_of_flags()
+        print(", ".join(f"{name}: {value}" for name, value in environment().items()), flush=True)
+        found = []
+        for record in records(settings):
+            found.append(record)
+            if _OUTPUT.value:
+                write(Path(_OUTPUT.value), record)
+    print_tables(found)
+    if _PLOTS.value:
+        for path in draw(found, Path(_PLOTS.value)):
+            print(path)
 
 
 if __name__ == "__main__":

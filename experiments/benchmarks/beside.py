@@ -1,0 +1,108 @@
+"""Other processes: a command timed in turn with our work, and this benchmark itself in a fresh process."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+from benchmarks.measuring import Timing, ratio
+from benchmarks.settings import Settings
+
+from hlr_jax import UserError
+
+
+class Beside:
+    """A shell command. Each call runs it, and keeps the figure that it prints, where a pattern is given."""
+
+    def __init__(self, command: str, pattern: str) -> None:
+        """Take the command, and a regular expression or an empty string.
+
+        Raises:
+          UserError: no regular expression, or none with a group.
+        """
+        try:
+            self.pattern = re.compile(pattern) if pattern else None
+        except re.error as problem:
+            raise UserError(f'--beside_pattern: "{pattern}" is no regular expression: {problem}') from None
+        if self.pattern is not None and not self.pattern.groups:
+            raise UserError(f'--beside_pattern: "{pattern}" needs a group around the figure, as in "([0-9.]+) s"')
+        self.command, self.figures = command, list[float]()
+
+    @staticmethod
+    def of(settings: Settings) -> Optional["Beside"]:
+        """Return the command of the settings, if they have one."""
+        return Beside(settings.beside, settings.beside_pattern) if settings.beside else None
+
+    def __call__(self) -> None:
+        """Run the command.
+
+        Raises:
+          UserError: it fails, or prints no figure.
+        """
+        done = subprocess.run(self.command, shell=True, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
+            raise UserError(f"--beside: the command ended with status {done.returncode}: {last[0]}")
+        if self.pattern is None:
+            return
+        if not (found := self.pattern.findall(done.stdout + done.stderr)):
+            raise UserError(f'--beside_pattern: "{self.pattern.pattern}" matches nothing of what the command prints')
+        last_found = found[-1] if isinstance(found[-1], str) else found[-1][0]
+        try:
+            self.figures.append(float(last_found.replace(",", "")))
+        except ValueError:
+            raise UserError(f'--beside_pattern: "{last_found}" is no number') from None
+
+
+def beside_fields(
+    beside: Beside, timings: Mapping[str, Timing], ours: str, figure: float | None = None
+) -> dict[str, Any]:
+    """Return what a record says of the command.
+
+    Args:
+      beside: the command, after its runs; the first warms up and does not count.
+      timings: of the same rounds, the command's under ``beside``.
+      ours: the name of our work among them.
+      figure: ours in the unit of the command's own figure: units per second.
+    """
+    fields: dict[str, Any] = {"beside": beside.command, "beside_s": timings["beside"].steady_s}
+    if beside.pattern is None:
+        # Above 1: the command takes longer.
+        times = ratio(timings["beside"], timings[ours])
+        return fields | {f"beside_time_{name}": value for name, value in times.items()}
+    theirs = float(np.median(beside.figures[1:]))
+    fields |= {"beside_figure": theirs, "beside_pattern": beside.pattern.pattern}
+    return fields if figure is None else fields | {"figure_over_beside": figure / theirs}
+
+
+def in_fresh_process(arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Run this command line again with other arguments and return its records.
+
+    Args:
+      arguments: put behind those of this process, so that they win.
+      variables: of the environment.
+
+    Raises:
+      UserError: it fails; the message is the child's own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "records.jsonl"
+        extra = [*arguments, "--child", f"--output={output}", "--plots="]
+        done = subprocess.run(
+            [sys.executable, *sys.argv, *extra],
+            env=os.environ | dict(variables or {}),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
+            raise UserError(f"{' '.join(arguments)}: {last[0].removeprefix('error: ')}")
+        return [json.loads(line) for line in output.read_text().splitlines()]

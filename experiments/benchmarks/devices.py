@@ -1,0 +1,50 @@
+"""Several devices: epochs on meshes of one to eight, in turn."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from benchmarks.machine import cores
+from benchmarks.measuring import in_turn, ratio
+from benchmarks.settings import Settings, create_model, train_options
+from benchmarks.training import epochs
+
+import hlr_jax
+from hlr_jax.sharding import create_mesh
+from hlr_jax.training.learners import create_learner
+
+MOST = 8
+MESHES = ((1, 1), (2, 1), (1, 2), (2, 2), (4, 2), (8, 1), (1, 8))
+WORLD = "planted-1000x1000x10000"
+
+
+def caveat() -> str:
+    """Return what the figures of this machine do not say; empty where each device is its own."""
+    if jax.default_backend() != "cpu":
+        return ""
+    return f"virtual devices on {cores()} core(s): this shows what dividing the work costs, and no speed-up"
+
+
+def bench_devices(settings: Settings, name: str, world: str = WORLD) -> Iterator[dict[str, Any]]:
+    """Time an epoch on each mesh of data x model devices that the present devices allow, against one device.
+
+    ``data`` cuts the batch, ``model`` the rows of the tables. A batch of 960 divides by all of them.
+    """
+    model = create_model(name, settings)
+    if model.solver is not None:
+        return
+    dataset = hlr_jax.load_dataset(world, log=lambda _: None)
+    options = train_options(settings, batch_size=960, microbatch=0)
+    meshes = [(data, rows) for data, rows in MESHES if data * rows <= jax.device_count()]
+    works = {
+        f"{data} x {rows}": epochs(create_learner(dataset, model, options, [0], create_mesh(data, rows)))
+        for data, rows in meshes
+    }
+    timings = in_turn(works, settings.repeats, settings.seconds)
+    for (data, rows), (label, timing) in zip(meshes, timings.items(), strict=True):
+        against = {f"time_{key}_over_one": value for key, value in ratio(timing, timings["1 x 1"]).items()}
+        yield {
+            "what": "devices", "model": name, "mesh": label, "data": data, "rows": rows, "num_devices": data * rows,
+            "triplets_per_s": len(dataset.train.user) / timing.steady_s, **timing.fields(), **against,
+            "caveat": caveat(),
+        }  # fmt: skip

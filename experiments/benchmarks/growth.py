@@ -1,0 +1,63 @@
+"""Growth: how times grow with H, N, D, the batch, users and items, one of them at a time."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.measuring import in_turn
+from benchmarks.ranking import rankings, some_users
+from benchmarks.settings import Settings, create_model, options_of, train_options, widened
+from benchmarks.training import epochs
+
+import hlr_jax
+from hlr_jax.training.learners import create_learner
+
+WORLD = "planted-1000x1000x10000"
+USERS = 20  # that are ranked
+# axis -> its letter in the records, the option behind it, and its values; the first is where the others stay.
+AXES: dict[str, tuple[str, tuple[int, ...]]] = {
+    "H": ("max_history", (20, 10, 40, 80)),
+    "N": ("num_memories", (20, 5, 10, 40)),
+    "D": ("embed_dim", (64, 16, 32, 128)),
+    "B": ("batch_size", (900, 100, 300, 3600)),
+    "U": ("users", (1000, 4000, 16000, 64000)),
+    "I": ("items", (1000, 2000, 4000, 8000)),
+}
+
+
+def bench_growth(
+    settings: Settings, name: str, world: str = WORLD, axes: dict[str, tuple[str, tuple[int, ...]]] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Time epochs and rankings along each axis that a model has; the values of an axis in turn.
+
+    A small planted world, since only growth is asked for. Its users have about 7 training interactions; histories are
+    padded, and a padded slot costs what a real one costs. Rows that ``U`` and ``I`` add to the tables have no
+    interactions: the epoch stays as long. An axis begins with the value at which it stands while the others move, and
+    every axis times that anew, so that what a record is compared with was measured beside it.
+    """
+    axes = AXES if axes is None else axes
+    dataset, known = hlr_jax.load_dataset(world, log=lambda _: None), options_of(name)
+    standing = {option: values[0] for option, values in axes.values() if option in known}
+    batch = axes.get("B", ("", (900,)))[1][0]
+    for axis, (option, values) in axes.items():
+        if axis in "HND" and option not in known:
+            continue
+        training, ranking = {}, {}
+        for value in values:
+            model = create_model(name, settings, **(standing | ({option: value} if option in known else {})))
+            options = train_options(settings, batch_size=value if axis == "B" else batch, microbatch=0)
+            data = widened(dataset, **{option: value}) if axis in "UI" else dataset
+            training[f"train {value}"] = epochs(create_learner(data, model, options, [0]))
+            if axis != "B":
+                ranking[f"rank {value}"] = rankings(data, model, some_users(dataset, min(USERS, settings.users)))
+        timings = in_turn(training | ranking, settings.repeats, settings.seconds)
+        count, users = len(dataset.train.user), min(USERS, settings.users)
+        for value in sorted(values):
+            epoch, ranked = timings[f"train {value}"], timings.get(f"rank {value}")
+            record: dict[str, Any] = {"what": "growth", "model": name, "axis": axis, "value": value}
+            record |= {letter: numbers[0] for letter, (option, numbers) in axes.items() if option in known}
+            record |= {"B": batch, "U": dataset.num_users, "I": dataset.num_items, axis: value}
+            record |= {"us_per_triplet": 1e6 * epoch.steady_s / count, **epoch.fields()}
+            if ranked is not None:
+                record |= {"us_per_user": 1e6 * ranked.steady_s / users, "rank_compile_s": ranked.compile_s}
+                record |= {"rank_runs_s": ranked.fields()["runs_s"]}
+            yield record

@@ -1,0 +1,56 @@
+"""Ranking: the whole catalogue of some users, with masking and top-K."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from benchmarks.arithmetic import ranking_flops
+from benchmarks.beside import Beside, beside_fields
+from benchmarks.machine import gemm
+from benchmarks.measuring import in_turn, speed_fields
+from benchmarks.settings import Settings, create_model
+
+from hlr_jax import Dataset
+from hlr_jax.evaluation.evaluate import known_at
+from hlr_jax.evaluation.ranking import rank
+from hlr_jax.models.base import Model
+
+TOP = 10
+
+
+def some_users(dataset: Dataset, count: int) -> np.ndarray:
+    """Return users drawn at random."""
+    return np.sort(np.random.default_rng(0).permutation(dataset.num_users)[:count])
+
+
+def rankings(dataset: Dataset, model: Model, users: np.ndarray) -> Callable[[], Any]:
+    """Return a function that ranks all items for the users, as the evaluation on ``test`` does."""
+    params = model.init(jax.random.key(0), dataset.num_users, dataset.num_items)
+    seen = known_at(dataset, "test")
+    return lambda: rank(model, params, users, seen, num_users=dataset.num_users, num_items=dataset.num_items, k=TOP)
+
+
+def bench_rank(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any]:
+    """Time the ranking of all items for some users, top-K and masking included.
+
+    The share of the matrix product's rate is of [H N, D] x [D, I] (H N at least 128): for HLR its own product.
+    """
+    model, users = create_model(name, settings), some_users(dataset, settings.users)
+    chosen = dict(model.options)
+    heads = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
+    product, beside = gemm(heads, chosen["embed_dim"], dataset.num_items), Beside.of(settings)
+    works: dict[str, Callable[[], Any]] = {"rank": rankings(dataset, model, users), "gemm": product.work}
+    if beside:
+        works["beside"] = beside
+    timings = in_turn(works, settings.repeats, settings.seconds)
+    ranked, flops = timings["rank"], len(users) * float(ranking_flops(model, dataset.num_items))
+    record = {
+        "what": "rank", "model": name, "users": len(users), "items": dataset.num_items, "k": TOP,
+        "users_per_s": len(users) / ranked.steady_s, "ms_per_user": 1e3 * ranked.steady_s / len(users),
+        "flops_per_user": flops / len(users),
+        **ranked.fields(), **speed_fields(flops, ranked, product, timings["gemm"]),
+    }  # fmt: skip
+    if beside:
+        record |= beside_fields(beside, timings, "rank", record["users_per_s"])
+    return record

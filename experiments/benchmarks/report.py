@@ -1,0 +1,105 @@
+"""Records as JSON lines, and as tables for people."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+# part -> title and its columns: heading, field, format. A field that no record of a part has is left out.
+_TIMES = [("steady s", "steady_s", ".4g"), ("compile s", "compile_s", ".3g"), ("peak MiB", "peak_mib", ",.0f")]
+_BESIDE = [
+    ("beside, s", "beside_s", ".4g"), ("beside's time / ours", "beside_time_ratio", ".2f"),
+    ("beside's figure", "beside_figure", ",.4g"), ("ours / it", "figure_over_beside", ".2f"),
+]  # fmt: skip
+_RATE = [("GFLOP/s", "gflops_per_s", ".3g"), ("GEMM's", "gemm_gflops_per_s", ".3g"), ("share", "of_gemm", ".1%")]
+_TABLES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
+    "train": (
+        "Training, an epoch: sampling included, and its draws apart",
+        [
+            ("model", "model", "s"), ("triplets", "interactions", ",d"), ("triplets/s", "triplets_per_s", ",.0f"),
+            ("draws/s", "draws_per_s", ",.0f"), ("draws' share", "draws_share", ".1%"),
+            ("s/iteration", "iteration_s", ".3g"), *_RATE, *_TIMES,
+            ("planned temporary MiB", "planned_temporary_mib", ",.0f"), *_BESIDE,
+        ],
+    ),
+    "rank": (
+        "Ranking: all unseen items of a user, top-K and masking included",
+        [
+            ("model", "model", "s"), ("users", "users", ",d"), ("items", "items", ",d"),
+            ("users/s", "users_per_s", ",.1f"), ("ms/user", "ms_per_user", ",.3g"), *_RATE, *_TIMES, *_BESIDE,
+        ],
+    ),
+    "seeds": (
+        "Several seeds at once against one",
+        [
+            ("model", "model", "s"), ("seeds", "num_seeds", "d"), ("one, s", "one_s", ".3g"),
+            ("all, s", "steady_s", ".3g"), ("ratio", "ratio", ".2f"), ("least", "ratio_low", ".2f"),
+            ("most", "ratio_high", ".2f"), *_TIMES[1:],
+        ],
+    ),
+    "kernels": (
+        "HLR's relation, direct (naive) against factored",
+        [
+            ("what", "direction", "s"), ("form", "form", "s"), ("pairs at once", "pairs_at_once", "d"),
+            ("pairs/s", "pairs_per_s", ",.0f"), ("time / factored", "time_ratio_over_factored", ".2f"),
+            ("planned temporary MiB", "planned_temporary_mib", ".1f"), ("steady s", "steady_s", ".3g"),
+        ],
+    ),
+    "growth": (
+        "Growth along one axis at a time",
+        [
+            ("model", "model", "s"), ("axis", "axis", "s"), ("value", "value", ",d"),
+            ("us/triplet", "us_per_triplet", ",.4g"), ("us/ranked user", "us_per_user", ",.4g"),
+            ("compile s", "compile_s", ".3g"),
+        ],
+    ),
+    "devices": (
+        "Meshes of data x model devices",
+        [
+            ("model", "model", "s"), ("mesh", "mesh", "s"), ("triplets/s", "triplets_per_s", ",.0f"),
+            ("time / one device", "time_ratio_over_one", ".2f"), ("steady s", "steady_s", ".3g"),
+            ("compile s", "compile_s", ".3g"),
+        ],
+    ),
+    "prepare": (
+        "A ratings.csv to splits",
+        [("rows", "rows", ",d"), ("seconds", "seconds", ".2f"), ("rows/s", "rows_per_s", ",.0f"), _TIMES[2]],
+    ),
+    "planted": (
+        "A planted world",
+        [("rows", "rows", ",d"), ("seconds", "seconds", ".2f"), ("rows/s", "rows_per_s", ",.0f"), _TIMES[2]],
+    ),
+}  # fmt: skip
+PARTS = tuple(_TABLES)
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    """Append a record to a file of JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def print_tables(records: Sequence[dict[str, Any]]) -> None:
+    """Print a table for each part that has records."""
+    console = Console()
+    for part, (title, columns) in _TABLES.items():
+        if not (rows := [record for record in records if record["what"] == part]):
+            continue
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        shown = [column for column in columns if any(row.get(column[1]) is not None for row in rows)]
+        for heading, _, form in shown:
+            table.add_column(heading, justify="left" if form == "s" else "right")
+        for row in rows:
+            table.add_row(*(_cell(row.get(field), form) for _, field, form in shown))
+        console.print(table)
+        for caveat in dict.fromkeys(row["caveat"] for row in rows if row.get("caveat")):
+            console.print(f"[italic]{caveat}[/italic]\n")
+
+
+def _cell(value: Any, form: str) -> str:
+    return "" if value is None else format(value, form)

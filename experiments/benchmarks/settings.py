@@ -1,0 +1,149 @@
+"""What is measured, and on what: the settings that every part of the benchmark shares."""
+
+import ast
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+import hlr_jax
+from hlr_jax import Dataset, TrainOptions, UserError
+from hlr_jax.data.interactions import Pairs
+from hlr_jax.errors import check_options, pick
+from hlr_jax.models.base import Model, model_names
+
+# The authors' own sizes, with B = 1000, D = 100 and one negative.
+SIZES: dict[str, dict[str, Any]] = {
+    "adacml": {"max_history": 50},
+    "hlr": {"max_history": 50, "num_memories": 20, "variant": "reference"},
+    "hlrpp": {"max_history": 50, "num_memories": 20, "variant": "reference"},
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure.
+
+    Attributes:
+      models: names of models.
+      data: a data set of the registry, or a planted world.
+      split_file: a file of user, item, split columns, instead of ``data``.
+      interactions: train on the rows of so many interactions' users only; 0: on all. See ``shortened``.
+      repeats: timed runs of each item behind the first.
+      seconds: of timed runs, after which an item that has had three of them gets no more; 0: no bound.
+      users: how many users are ranked.
+      num_seeds: seeds that are trained at once.
+      rows: of the ratings.csv that ``prepare`` generates.
+      train: options of ``TrainOptions``.
+      model: options of models; each model takes those that it has.
+      beside: a command that is run beside each item, in turn with it.
+      beside_pattern: a regular expression whose first group is the command's figure; none: its wall time counts.
+      isolated: whether this process measures nothing else.
+    """
+
+    models: Sequence[str] = ("cml", "hlr")
+    data: str = "planted-5949x2810x571531"
+    split_file: str = ""
+    interactions: int = 0
+    repeats: int = 5
+    seconds: float = 0.0
+    users: int = 200
+    num_seeds: int = 4
+    rows: int = 20_000_000
+    train: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    beside: str = ""
+    beside_pattern: str = ""
+    isolated: bool = False
+
+
+def parsed(pairs: Sequence[str], flag: str) -> dict[str, Any]:
+    """Return ``name=value`` pairs as a dict, numbers and booleans as such.
+
+    Raises:
+      UserError: a pair without ``=``.
+    """
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f'--{flag}: "{pair}" is not of the form option=value')
+        try:
+            options[name] = ast.literal_eval(value.capitalize() if value in ("true", "false") else value)
+        except (ValueError, SyntaxError):
+            options[name] = value
+    return options
+
+
+def create_model(name: str, settings: Settings, **sizes: Any) -> Model:
+    """Return a model at the authors' sizes, with the options of the command line and then ``sizes`` put over them."""
+    known = options_of(name)
+    given = {option: value for option, value in settings.model.items() if option in known}
+    return hlr_jax.create_model(name, **(SIZES.get(name, {}) | given | sizes))
+
+
+def train_options(settings: Settings, **changed: Any) -> TrainOptions:
+    """Return the options of training."""
+    chosen = {"batch_size": 1000} | settings.train | changed
+    check_options(TrainOptions, chosen, "train")
+    return TrainOptions(**chosen)
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """Return every option of a model with its default."""
+    return dict(hlr_jax.create_model(name).options)
+
+
+def check(settings: Settings) -> Settings:
+    """Return the settings with ``all`` replaced by every model.
+
+    Raises:
+      UserError: an unknown model, or an option that none of the models, or training, has.
+    """
+    every = model_names()
+    names = (
+        every if list(settings.models) == ["all"] else [pick(n, every, "model of --models:") for n in settings.models]
+    )
+    known = {option for name in names for option in options_of(name)}
+    for option in settings.model:
+        pick(option, known, "option of --model:")
+    train_options(settings)
+    return dataclasses.replace(settings, models=tuple(names))
+
+
+def load(settings: Settings) -> Dataset:
+    """Return the data to measure on."""
+    if settings.split_file:
+        return hlr_jax.load_dataset(path=settings.split_file, split="given", log=lambda _: None)
+    return hlr_jax.load_dataset(settings.data, log=lambda _: None)
+
+
+def shortened(dataset: Dataset, interactions: int, model: Model) -> Dataset:
+    """Return the data with the training rows of some users only, about ``interactions`` of them, for a shorter epoch.
+
+    The users are drawn at random and keep their whole rows, and both tables keep their size, so that a step costs what
+    it costs on all the data. Not where a step reads every interaction (means) or there are no steps (a solver): such
+    a model gets all the data.
+    """
+    means = "mean" in (model.history.sampling, model.audience.sampling)
+    train = dataset.train
+    if not interactions or interactions >= len(train.user) or means or model.solver is not None:
+        return dataset
+    degrees = np.bincount(train.user, minlength=dataset.num_users)
+    order = np.random.default_rng(0).permutation(dataset.num_users)
+    taken = np.zeros(dataset.num_users, bool)
+    taken[order[: 1 + int(np.searchsorted(np.cumsum(degrees[order]), interactions))]] = True
+    kept = taken[train.user]
+    return dataclasses.replace(dataset, train=Pairs(train.user[kept], train.item[kept]))
+
+
+def widened(dataset: Dataset, users: int = 0, items: int = 0) -> Dataset:
+    """Return the data with tables of ``users`` and ``items`` rows; those added have no interactions."""
+    return dataclasses.replace(
+        dataset,
+        user_ids=pl.Series("user", np.arange(max(users, dataset.num_users))),
+        item_ids=pl.Series("item", np.arange(max(items, dataset.num_items))),
+    )
