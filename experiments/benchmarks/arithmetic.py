@@ -1,7 +1,7 @@
 """The arithmetic of each model by formula: float operations of a triplet and of a ranked user.
 
-Counted: additions, multiplications, divisions and exponentials, one each. Not counted: draws, gathers and scatters,
-top-K, Adam and projection. Letters are those of ``hlr_jax.types``; h = H + 1 for HLR's variant ``reference``, else H.
+Counted: additions, multiplications, divisions, maxima and exponentials, one each. Not counted: draws, gathers and
+scatters, masks, top-K, Adam and projection. Letters are those of ``hlr_jax.types``; h = H + 1 for HLR's variant ``reference``, else H.
 """
 
 from hlr_jax.models.base import Model
@@ -66,11 +66,35 @@ def triplet_flops(model: Model, negatives: int) -> int:
 
 
 def ranking_flops(model: Model, num_items: int) -> int:
-    """Return the operations of scoring I items for one user: those of I pairs.
+    """Return the operations of scoring I items for one user; what all items share is not counted.
 
-    What all items share (HLR's q_j * k_n, HLR++'s weights of the history by p_u) is counted for each, as if it were
-    computed for each: a form that shares it needs less, by up to the size of that part.
+    | model | operations per item |
+    | --- | --- |
+    | CML, MF-ALS, TransCF | those of a pair |
+    | LRML | a pair's without p_u * K: 4ND + 4N + 4D |
+    | AdaCML | a pair's |
+    | HLR | 2hND + 8hN + 4h, and 2ND + 4D: q_j * k_n and M p_u are shared |
+    | HLR++ | HLR's with h = H; and for r^I ``paper`` 2AND + 8AN + 4A + 2ND, ``reference`` 4HN + 4(H + 1) + 8N + 4ND |
+
+    In ``reference`` r^I meets the same history for every item, so that only the candidate's own slot is anew.
     """
+    dim, memories, heads = _sizes(model)
+    reference = dict(model.options).get("variant") == "reference"
+
+    def attention(heads: int) -> int:
+        return 2 * heads * memories * dim + 8 * heads * memories + 4 * heads
+
+    relation = 2 * memories * dim + 4 * dim
+    if model.name == "lrml":
+        return num_items * (2 * memories * dim + 4 * memories + relation)
+    if model.name == "hlr":
+        return num_items * (attention(heads + reference) + relation)
+    if model.name == "hlrpp" and reference:
+        own = 4 * heads * memories + 4 * (heads + 1) + 8 * memories + 4 * memories * dim
+        return num_items * (attention(heads) + own + relation)
+    if model.name == "hlrpp":
+        own = attention(model.audience.size) + 2 * memories * dim
+        return num_items * (attention(heads) + own + relation)
     return num_items * pair_flops(model)
 
 

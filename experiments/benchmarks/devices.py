@@ -1,6 +1,6 @@
 """Several devices: epochs on meshes of one to eight, in turn."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -25,17 +25,19 @@ def caveat() -> str:
     return f"virtual devices on {cores()} core(s): this shows what dividing the work costs, and no speed-up"
 
 
-def bench_devices(settings: Settings, name: str, world: str = WORLD) -> Iterator[dict[str, Any]]:
+def bench_devices(
+    settings: Settings, name: str, world: str = WORLD, meshes: Sequence[tuple[int, int]] = MESHES
+) -> Iterator[dict[str, Any]]:
     """Time an epoch on each mesh of data x model devices that the present devices allow, against one device.
 
-    ``data`` cuts the batch, ``model`` the rows of the tables. A batch of 960 divides by all of them.
+    ``data`` cuts the batch, ``model`` the rows of the tables. Unless told otherwise, B = 960, which all of them divide.
     """
     model = create_model(name, settings)
     if model.solver is not None:
         return
     dataset = hlr_jax.load_dataset(world, log=lambda _: None)
-    options = train_options(settings, batch_size=960, microbatch=0)
-    meshes = [(data, rows) for data, rows in MESHES if data * rows <= jax.device_count()]
+    options = train_options(settings, batch_size=settings.train.get("batch_size", 960))
+    meshes = [(data, rows) for data, rows in meshes if data * rows <= jax.device_count()]
     works = {
         f"{data} x {rows}": epochs(create_learner(dataset, model, options, [0], create_mesh(data, rows)))
         for data, rows in meshes

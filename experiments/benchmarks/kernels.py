@@ -4,7 +4,7 @@
 of every neighbor, where the factored form makes none.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -161,12 +161,14 @@ def _bench_ranking(settings: Settings, dataset: Dataset) -> Iterator[dict[str, A
         }  # fmt: skip
 
 
-def bench_kernels(settings: Settings, dataset: Dataset, batch: int = 1000) -> Iterator[dict[str, Any]]:
+def bench_kernels(
+    settings: Settings, dataset: Dataset, batch: int = 1000, pieces: Sequence[int] = (_PIECE, 1000)
+) -> Iterator[dict[str, Any]]:
     """Time the forms of HLR's relation: scores, their gradient, and rankings; all forms in turn.
 
-    Scores and gradients of B pairs, in pieces that stay in cache and all at once. They are compiled ahead, so their
-    compile time is 0. Rankings ``by pair`` are of HLR's pair function without its form for a catalogue.
+    Scores and gradients of B pairs, in pieces: such as stay in cache, and all at once. They are compiled ahead, so
+    their compile time is 0. Rankings ``by pair`` are of HLR's pair function without its form for a catalogue.
     """
-    for piece in (_PIECE, batch):
+    for piece in pieces:
         yield from _bench_pairs(settings, batch, piece)
     yield from _bench_ranking(settings, dataset)

@@ -75,6 +75,7 @@ _TABLES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     ),
 }  # fmt: skip
 PARTS = tuple(_TABLES)
+_WIDE = 160  # columns of a table that goes to a file
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
@@ -87,6 +88,8 @@ def write(path: Path, record: dict[str, Any]) -> None:
 def print_tables(records: Sequence[dict[str, Any]]) -> None:
     """Print a table for each part that has records."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
     for part, (title, columns) in _TABLES.items():
         if not (rows := [record for record in records if record["what"] == part]):
             continue

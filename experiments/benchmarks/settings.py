@@ -101,13 +101,13 @@ def check(settings: Settings) -> Settings:
     """Return the settings with ``all`` replaced by every model.
 
     Raises:
-      UserError: an unknown model, or an option that none of the models, or training, has.
+      UserError: an unknown model, or an option that no model, or training, has.
     """
     every = model_names()
     names = (
         every if list(settings.models) == ["all"] else [pick(n, every, "model of --models:") for n in settings.models]
     )
-    known = {option for name in names for option in options_of(name)}
+    known = {option for name in every for option in options_of(name)}
     for option in settings.model:
         pick(option, known, "option of --model:")
     train_options(settings)

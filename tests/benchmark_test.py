@@ -1,0 +1,254 @@
+"""Each part of the benchmark runs on a tiny world and its records have their fields. No speed is asserted."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import hlr_jax
+from hlr_jax.training.als import sides
+from hlr_jax.types import Neighbors, Padded
+
+EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
+TINY = {"embed_dim": 6, "num_memories": 2, "max_history": 3}
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """The folder of the benchmark, imported as its command imports it."""
+    sys.path.insert(0, str(EXPERIMENTS))
+    try:
+        from benchmarks import (
+            arithmetic,
+            beside,
+            devices,
+            growth,
+            kernels,
+            machine,
+            measuring,
+            plots,
+            ranking,
+            report,
+            settings,
+            training,
+        )
+    finally:
+        sys.path.pop(0)
+    modules = (
+        arithmetic, beside, devices, growth, kernels, machine, measuring, plots, ranking, report, settings, training,
+    )  # fmt: skip
+    return type("Parts", (), {module.__name__.rpartition(".")[2]: module for module in modules})
+
+
+@pytest.fixture(scope="module")
+def tiny(parts):
+    return parts.settings.Settings(repeats=2, users=5, num_seeds=2, model=TINY, train={"batch_size": 200})
+
+
+TIMES = {"steady_s", "compile_s", "first_s", "runs_s"}
+RATES = {"gflops_per_s", "gemm_gflops_per_s", "gemm_shape", "of_gemm"}
+
+
+def test_training_and_ranking(parts, tiny, world):
+    record = parts.training.bench_train(tiny, world, "cml")
+    assert TIMES | RATES | {"triplets_per_s", "draws_per_s", "draws_share", "flops_per_triplet"} <= set(record)
+    assert (record["interactions"], len(record["runs_s"])) == (len(world.train.user), 2)
+    assert "later" not in record
+    ranked = parts.ranking.bench_rank(tiny, world, "cml")
+    assert TIMES | RATES | {"users_per_s", "ms_per_user", "flops_per_user"} <= set(ranked)
+    assert ranked["compile_s"] > 0
+    assert ranked["ms_per_user"] == pytest.approx(1e3 / ranked["users_per_s"])
+    solved = parts.training.bench_train(tiny, world, "mf_als")
+    assert TIMES | RATES | {"iteration_s", "flops_per_iteration"} <= set(solved)
+    assert "triplets_per_s" not in solved
+
+
+def test_the_compiler_plans_the_memory_of_an_isolated_epoch(parts, tiny, world):
+    record = parts.training.bench_train(replace(tiny, isolated=True, repeats=1), world, "cml")
+    planned = record["later"]()
+    assert planned["planned_state_mib"] * 2**20 >= 3 * 4 * 6 * (world.num_users + world.num_items)  # and two moments
+    assert planned["planned_temporary_mib"] > 0
+
+
+def test_seeds_are_compared_round_by_round(parts, tiny, world):
+    record = parts.training.bench_seeds(tiny, world, "cml")
+    assert len(record["runs_s"]) == len(record["runs_of_one_s"]) == 5  # at least, whatever --repeats says
+    ratios = np.array(record["runs_s"]) / np.array(record["runs_of_one_s"])
+    assert record["ratio"] == pytest.approx(np.median(ratios), rel=1e-2)
+    assert record["ratio_low"] <= record["ratio"] <= record["ratio_high"]
+
+
+def test_a_command_is_timed_beside(parts, tiny, world):
+    other = replace(tiny, beside="echo 12,000 triplets/s", beside_pattern=r"([0-9.,]+) triplets/s")
+    record = parts.training.bench_train(other, world, "cml")
+    assert record["beside_figure"] == 12000
+    assert record["figure_over_beside"] == pytest.approx(record["triplets_per_s"] / 12000)
+    record = parts.training.bench_train(replace(tiny, beside="true"), world, "cml")
+    assert {"beside_s", "beside_time_ratio"} <= set(record)
+    for command, pattern, message in (
+        ("exit 3", "", "status 3"),
+        ("echo", r"([0-9]+)", "matches nothing"),
+        ("true", "[0-9]+", "needs a group"),
+        ("true", "(", "is no regular expression"),
+    ):
+        with pytest.raises(hlr_jax.UserError, match=message):
+            parts.beside.Beside(command, pattern)()
+
+
+def test_the_forms_of_the_relation_agree(parts):
+    kernels = parts.kernels
+    given = kernels.inputs(8, 3, 2, 6)
+    naive, factored = (
+        kernels.gradient(relation, piece)(*given)
+        for relation, piece in ((kernels.naive_relation, 4), (kernels.factored_relation, 8))
+    )
+    for here, there in zip(jax.tree.leaves(naive), jax.tree.leaves(factored), strict=True):
+        np.testing.assert_allclose(here.ravel(), there.ravel(), rtol=1e-3, atol=1e-5)
+
+
+def test_the_forms_of_the_relation_are_timed(parts, tiny, world):
+    records = list(parts.kernels.bench_kernels(tiny, world, 20, [10]))
+    assert {(r["direction"], r["form"]) for r in records} == {
+        *((direction, form) for direction in ("forward", "gradient") for form in parts.kernels.FORMS),
+        *(("ranking", form) for form in ("naive", "by pair", "factored")),
+    }
+    assert all(TIMES | {"pairs_per_s", "time_ratio_over_factored"} <= set(record) for record in records)
+
+
+def test_growth_has_a_record_for_each_value_and_plots(parts, tiny, world, tmp_path):
+    axes = {"D": ("embed_dim", (6, 5)), "B": ("batch_size", (200, 100)), "H": ("max_history", (3, 2))}
+    records = list(parts.growth.bench_growth(tiny, "cml", "planted-60x50x900", axes))
+    assert [(r["axis"], r["value"], r["D"], r["B"]) for r in records] == [
+        ("D", 5, 5, 200), ("D", 6, 6, 200), ("B", 100, 6, 100), ("B", 200, 6, 200),
+    ]  # fmt: skip
+    assert all("us_per_triplet" in record for record in records)
+    assert all(("us_per_user" in record) == (record["axis"] != "B") for record in records)
+    parts.report.print_tables(records)
+    pytest.importorskip("matplotlib")
+    drawn = parts.plots.draw([record | parts.machine.environment() for record in records], tmp_path)
+    assert [path.name for path in drawn] == ["growth.png", "growth.svg"]
+    assert all(path.stat().st_size > 1000 for path in drawn)
+
+
+def test_tables_get_rows_without_interactions(parts, world):
+    wide = parts.settings.widened(world, users=90)
+    assert (wide.num_users, wide.num_items, wide.train) == (90, world.num_items, world.train)
+
+
+def test_meshes_of_the_present_devices(parts, tiny):
+    devices, world = parts.devices, "planted-60x50x900"
+    records = list(devices.bench_devices(tiny, "cml", world, ((1, 1), (2, 2), (8, 1))))
+    assert [record["mesh"] for record in records] == ["1 x 1", "2 x 2"]
+    assert records[0]["time_ratio_over_one"] == 1
+    assert all("no speed-up" in record["caveat"] for record in records)
+    assert not list(devices.bench_devices(tiny, "mf_als", world))
+
+
+def test_a_shortened_epoch_keeps_the_tables_and_whole_rows(parts, tiny, world):
+    model = parts.settings.create_model("cml", tiny)
+    short = parts.settings.shortened(world, 100, model)
+    assert (short.num_users, short.num_items) == (world.num_users, world.num_items)
+    degrees, whole = (np.bincount(d.train.user, minlength=world.num_users) for d in (short, world))
+    assert 100 <= degrees.sum() < 100 + whole.max()
+    assert set(degrees[degrees > 0] - whole[degrees > 0]) == {0}
+    for name in ("transcf", "mf_als"):
+        assert parts.settings.shortened(world, 100, parts.settings.create_model(name, tiny)) is world
+
+
+@pytest.mark.parametrize("variant", ["paper", "reference"])
+def test_formulas_agree_with_what_the_compiler_counts(parts, variant):
+    """The compiler counts operations too, but exponentials otherwise, and masks as well: so only about."""
+    d, n, h, a, t = 64, 16, 32, 8, 100
+    sizes = {"embed_dim": d, "num_memories": n, "max_history": h, "max_audience": a, "variant": variant}
+    for name in hlr_jax.models.base.model_names():
+        known = dict(hlr_jax.create_model(name).options)
+        if variant == "reference" and "variant" not in known:
+            continue
+        model = hlr_jax.create_model(name, **{key: size for key, size in sizes.items() if key in known})
+        params = model.init(jax.random.key(0), 3, t)
+
+        def counted(function, items, lead, model=model, params=params):
+            history, audience = model.history.size, model.audience.size
+            near = Neighbors(
+                Padded(np.ones((history, d), np.float32), np.ones(history, bool)),
+                Padded(np.ones((*lead, audience, d), np.float32), np.ones((*lead, audience), bool)),
+            )
+            return jax.jit(function).lower(params, params["user"][0], items, near).compile().cost_analysis()["flops"]
+
+        masks = 2 * d if name == "transcf" else 0  # of its two means
+        pair = counted(lambda *given, model=model: model.pair(*given).score, params["item"][0], ())
+        assert parts.arithmetic.pair_flops(model) + masks == pytest.approx(pair, rel=0.2), name
+        catalogue = counted(model.catalogue, params["item"], (t,))
+        assert parts.arithmetic.ranking_flops(model, t) + masks * t == pytest.approx(catalogue, rel=0.2), name
+
+
+def test_arithmetic_of_an_iteration(parts, world):
+    model = hlr_jax.create_model("mf_als", embed_dim=10, confidence=2.0)
+    users, items = sides(world.train, world.num_users, world.num_items)
+    p, rows = len(world.train.user), world.num_users + world.num_items
+    expected = rows * 2 * 100 + 2 * p * (10 + 2 * 100) + rows * (1000 / 3 + 4 * 100)
+    assert parts.arithmetic.iteration_flops(model, users, items) == pytest.approx(expected)
+
+
+def run_command(*arguments):
+    return subprocess.run(
+        [sys.executable, EXPERIMENTS / "benchmark.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_appends_records_of_fresh_processes(tmp_path):
+    output = tmp_path / "speed.jsonl"
+    done = run_command(
+        "--what=rank", "--isolate", "--models=hlr", "--data=planted-60x50x900", "--repeats=1", f"--output={output}",
+        "--model=embed_dim=6,num_memories=2,max_history=3", "--train=batch_size=200,num_negatives=2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "users/s" in done.stdout
+    (record,) = map(json.loads, output.read_text().splitlines())
+    assert {"device", "cpu", "cores", "python", "jax", "jaxlib", "numpy", "hlr_jax"} <= set(record)
+    assert record["peak_mib"] >= record["peak_mib_before"] > 0
+    assert record["peak_of"] == "its own process"
+    assert record["options"] == {"batch_size": 200, "num_negatives": 2, **TINY}
+
+
+MISTAKES = {
+    "--what=trian": 'unknown part of --what: "trian" (did you mean "train"?)',
+    "--models=hrl": 'unknown model of --models: "hrl" (did you mean "hlr',
+    "--train=batch": '--train: "batch" is not of the form option=value',
+    "--train=batch_sise=1": 'option of section train: "batch_sise" (did you mean "batch_size"?)',
+    "--model=embed=1": 'option of --model: "embed" (did you mean "embed_dim"?)',
+    "--read=no.jsonl": "no.jsonl: No such file or directory",
+}
+
+
+@pytest.mark.parametrize("argument", MISTAKES)
+def test_mistakes_are_named(parts, argument):
+    """In this process, where the part that finds them can be called alone; the command prints what it raises."""
+    settings = parts.settings
+    flag, _, value = argument.removeprefix("--").partition("=")
+    if flag in ("what", "read"):
+        done = run_command(argument)
+        assert (done.returncode, done.stderr.strip()) == (2, "error: " + MISTAKES[argument])
+        return
+
+    def read():
+        given = value.split(",") if flag == "models" else settings.parsed([value], flag)
+        settings.check(settings.Settings(**{flag: given}))
+
+    with pytest.raises(hlr_jax.UserError, match=re.escape(MISTAKES[argument])):
+        read()
+
+
+def test_plots_without_matplotlib_name_the_extra(parts, monkeypatch):
+    monkeypatch.setattr(parts.plots.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(hlr_jax.UserError, match=r"hlr_jax\[plots\]"):
+        parts.plots.require_matplotlib()
