@@ -1,7 +1,8 @@
 """The arithmetic of each model by formula: float operations of a triplet and of a ranked user.
 
 Counted: additions, multiplications, divisions, maxima and exponentials, one each. Not counted: draws, gathers and
-scatters, masks, top-K, Adam and projection. Letters are those of ``hlr_jax.types``; h = H + 1 for HLR's variant ``reference``, else H.
+scatters, masks, top-K, Adam and projection. Letters are those of ``hlr_jax.types``; h = H + 1 for HLR's variant
+``reference``, else H.
 """
 
 from hlr_jax.models.base import Model
