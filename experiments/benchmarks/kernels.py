@@ -1,9 +1,11 @@
-"""The hierarchical relation in its forms: the direct one, the factored one and, on a GPU, a kernel for it if there is.
+"""The hierarchical relation in its forms: direct (naive), factored, and on a GPU the Pallas kernel, if there is one.
 
-``naive_relation`` is eq. 2-6 as they stand in ``hlr_jax.kernels.memory_attention``: it makes the relation r_vh [H, D]
-of every neighbor, where the factored form makes none.
+``naive`` is eq. 2-6 as they stand in ``hlr_jax.kernels.memory_attention``: it makes the relation r_vh [H, D] of every
+neighbor, where the factored forms make none. ``by pair`` is the package's form of one pair, ``factored`` what it
+trains and ranks with, for all items of a user together.
 """
 
+import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,102 +18,120 @@ from benchmarks.settings import Settings, create_model
 
 from hlr_jax import Dataset
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.kernels.memory_attention import memory_attention
+from hlr_jax.kernels.memory_attention import memory_attention, mixtures
 from hlr_jax.models.base import Model
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 Relation = Callable[..., jax.Array]
-"""(target [D], neighbors [H, D], anchor [D], keys [N, D], memories [N, D], where [H]) -> relation [D]."""
+"""(targets [T, D], neighbors [H, D], anchor [D], keys [N, D], memories [N, D], where=[H]) -> relations [T, D]."""
 
-_PIECE = 25  # pairs at once, so that the work stays in a CPU's cache: about what training takes at these sizes
+_PALLAS = "hlr_jax.kernels.pallas_attention"
+_PIECE = 25  # triplets at once, so that the work stays in a CPU's cache: about what training takes at these sizes
 _FEW_USERS = 20  # whom the naive form ranks
 
 
 class Inputs(NamedTuple):
-    """B pairs: ``user`` and ``item`` [B, D], ``history`` [B, H, D] and its ``mask`` [B, H]."""
+    """B triplets: ``user`` [B, D], ``items`` [B, 2, D], ``history`` [B, H, D] and its ``mask`` [B, H]."""
 
     user: jax.Array
-    item: jax.Array
+    items: jax.Array
     history: jax.Array
     mask: jax.Array
 
 
 class Shared(NamedTuple):
-    """What all pairs share: ``keys`` and ``memories`` [N, D]."""
+    """What all triplets share: ``keys`` and ``memories`` [N, D]."""
 
     keys: jax.Array
     memories: jax.Array
 
 
 def naive_relation(
-    target: jax.Array, neighbors: jax.Array, anchor: jax.Array, keys: jax.Array, memories: jax.Array, where: jax.Array
+    target: jax.Array,
+    neighbors: jax.Array,
+    anchor: jax.Array,
+    keys: jax.Array,
+    memories: jax.Array,
+    *,
+    where: jax.Array,
 ) -> jax.Array:
-    """Return r_uv [D] by way of every r_vh [H, D]."""
+    """Return r_uv [D] of one target [D], by way of every r_vh [H, D]."""
     memory_weights = jax.nn.softmax((target * neighbors) @ keys.T, axis=-1)
     relations = memory_weights @ memories
     return jax.nn.softmax(relations @ anchor, where=where) @ relations
 
 
-def factored_relation(
-    target: jax.Array, neighbors: jax.Array, anchor: jax.Array, keys: jax.Array, memories: jax.Array, where: jax.Array
-) -> jax.Array:
-    """Return r_uv [D] by the package's kernel."""
-    return memory_attention(target, neighbors, anchor, keys, memories, where=where).mixture @ memories
+def _naive(targets: jax.Array, *others: jax.Array, where: jax.Array) -> jax.Array:
+    return jax.vmap(lambda target: naive_relation(target, *others, where=where))(targets)
 
 
-FORMS: dict[str, Relation] = {"naive": naive_relation, "factored": factored_relation}
+def _by_pair(targets: jax.Array, *others: jax.Array, where: jax.Array) -> jax.Array:
+    mixture = jax.vmap(lambda target: memory_attention(target, *others, where=where).mixture)
+    return mixture(targets) @ others[-1]
+
+
+def _factored(targets: jax.Array, *others: jax.Array, where: jax.Array) -> jax.Array:
+    return mixtures(targets, *others, where=where) @ others[-1]
+
+
+def forms() -> dict[str, Relation]:
+    """Return the forms that this machine can compute."""
+    here: dict[str, Relation] = {"naive": _naive, "by pair": _by_pair, "factored": _factored}
+    if jax.default_backend() == "gpu" and importlib.util.find_spec(_PALLAS):
+        kernel = importlib.import_module(_PALLAS).mixtures
+        here["pallas"] = lambda *given, where: kernel(*given, where=where) @ given[-1]
+    return here
 
 
 def inputs(batch: int, heads: int, memories: int, dim: int) -> tuple[Inputs, Shared]:
-    """Return random pairs with vectors as long as trained ones; a quarter of the neighbors is padding."""
+    """Return random triplets with vectors as long as trained ones; a quarter of the neighbors is padding."""
     keys = jax.random.split(jax.random.key(0), 6)
 
     def rows(key: jax.Array, *shape: int) -> jax.Array:
         return jax.random.normal(key, (*shape, dim)) / jnp.sqrt(dim)
 
     mask = jax.random.uniform(keys[5], (batch, heads)) < 0.75
-    pairs = Inputs(rows(keys[0], batch), rows(keys[1], batch), rows(keys[2], batch, heads), mask)
-    return pairs, Shared(rows(keys[3], memories), rows(keys[4], memories))
+    triplets = Inputs(rows(keys[0], batch), rows(keys[1], batch, 2), rows(keys[2], batch, heads), mask)
+    return triplets, Shared(rows(keys[3], memories), rows(keys[4], memories))
 
 
-def scores(relation: Relation, pairs: Inputs, shared: Shared) -> jax.Array:
-    """Return the scores [B] of pairs, with one form of the relation."""
-    one = jax.vmap(relation, in_axes=(0, 0, 0, None, None, 0))
-    relations = one(pairs.item, pairs.history, pairs.user, shared.keys, shared.memories, pairs.mask)
-    return -squared_distance(pairs.user + relations, pairs.item)
+def scores(relation: Relation, given: Inputs, shared: Shared) -> jax.Array:
+    """Return the scores [B, 2] of triplets, with one form of the relation."""
+
+    def one(given: Inputs) -> jax.Array:
+        relations = relation(given.items, given.history, given.user, *shared, where=given.mask)
+        return -squared_distance(given.user + relations, given.items)
+
+    return jax.vmap(one)(given)
 
 
 def forward(relation: Relation, piece: int) -> Callable[[Inputs, Shared], jax.Array]:
-    """Return the function from pairs to their scores [B], ``piece`` of them at a time."""
-
-    def work(pairs: Inputs, shared: Shared) -> jax.Array:
-        return jax.lax.map(lambda part: scores(relation, part, shared), _cut(pairs, piece)).reshape(-1)
-
-    return work
+    """Return the function from triplets to their scores, ``piece`` triplets at a time."""
+    return lambda given, shared: jax.lax.map(lambda part: scores(relation, part, shared), _cut(given, piece))
 
 
 def gradient(relation: Relation, piece: int) -> Callable[[Inputs, Shared], tuple[Any, Shared]]:
-    """Return the function from pairs to the gradient of the sum of their scores: by what is a pair's, piece by piece
-    ([B / piece, piece, ...]), and by what is shared.
+    """Return the function from triplets to the gradient of the sum of their scores: by what is a triplet's, piece by
+    piece ([B / piece, piece, ...]), and by what is shared.
     """
 
-    def work(pairs: Inputs, shared: Shared) -> tuple[Any, Shared]:
+    def work(given: Inputs, shared: Shared) -> tuple[Any, Shared]:
         def add(total: Shared, part: Inputs) -> tuple[Shared, Any]:
             def loss(vectors: tuple[jax.Array, ...], shared: Shared) -> jax.Array:
-                user, item, history = vectors
-                return scores(relation, Inputs(user, item, history, part.mask), shared).sum()
+                user, items, history = vectors
+                return scores(relation, Inputs(user, items, history, part.mask), shared).sum()
 
-            by_pair, by_shared = jax.grad(loss, argnums=(0, 1))((part.user, part.item, part.history), shared)
-            return jax.tree.map(jnp.add, total, by_shared), by_pair
+            by_triplet, by_shared = jax.grad(loss, argnums=(0, 1))((part.user, part.items, part.history), shared)
+            return jax.tree.map(jnp.add, total, by_shared), by_triplet
 
-        total, by_pair = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, shared), _cut(pairs, piece))
-        return by_pair, total
+        total, by_triplet = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, shared), _cut(given, piece))
+        return by_triplet, total
 
     return work
 
 
-def _cut(pairs: Inputs, piece: int) -> Inputs:
-    return jax.tree.map(lambda array: array.reshape(-1, piece, *array.shape[1:]), pairs)
+def _cut(given: Inputs, piece: int) -> Inputs:
+    return jax.tree.map(lambda array: array.reshape(-1, piece, *array.shape[1:]), given)
 
 
 def naive_hlr(model: Model) -> Model:
@@ -120,7 +140,7 @@ def naive_hlr(model: Model) -> Model:
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         heads = neighbors.items.joined(user) if reference else neighbors.items
-        relation = naive_relation(item, heads.vectors, user, params["keys"], params["memories"], heads.mask)
+        relation = naive_relation(item, heads.vectors, user, params["keys"], params["memories"], where=heads.mask)
         nothing = jnp.zeros((0,), user.dtype)
         return PairOutput(-squared_distance(user + relation, item), relation, nothing[None], nothing)
 
@@ -132,19 +152,19 @@ def _fields(timings: dict[str, Timing], form: str) -> dict[str, Any]:
     return timings[form].fields() | against
 
 
-def _bench_pairs(settings: Settings, batch: int, piece: int) -> Iterator[dict[str, Any]]:
+def _bench_triplets(settings: Settings, batch: int, piece: int) -> Iterator[dict[str, Any]]:
     options = dict(create_model("hlr", settings).options)
     sizes = {"H": options["max_history"], "N": options["num_memories"], "D": options["embed_dim"]}
     given = inputs(batch, *sizes.values())
     for direction, make in (("forward", forward), ("gradient", gradient)):
-        compiled = {form: jax.jit(make(relation, piece)).lower(*given).compile() for form, relation in FORMS.items()}
+        compiled = {form: jax.jit(make(relation, piece)).lower(*given).compile() for form, relation in forms().items()}
         works = {form: partial(call, *given) for form, call in compiled.items()}
         timings = in_turn(works, settings.repeats, settings.seconds)
         for form, call in compiled.items():
             plan = call.memory_analysis()
             yield {
-                "what": "kernels", "form": form, "direction": direction, "pairs_at_once": piece, "B": batch, **sizes,
-                "pairs_per_s": batch / timings[form].steady_s, **_fields(timings, form),
+                "what": "kernels", "form": form, "direction": direction, "triplets_at_once": piece, "B": batch, **sizes,
+                "pairs_per_s": 2 * batch / timings[form].steady_s, **_fields(timings, form),
                 "planned_temporary_mib": None if plan is None else plan.temp_size_in_bytes / 2**20,
             }  # fmt: skip
 
@@ -152,11 +172,13 @@ def _bench_pairs(settings: Settings, batch: int, piece: int) -> Iterator[dict[st
 def _bench_ranking(settings: Settings, dataset: Dataset) -> Iterator[dict[str, Any]]:
     model, users = create_model("hlr", settings), some_users(dataset, min(_FEW_USERS, settings.users))
     models = {"naive": naive_hlr(model), "by pair": model._replace(catalogue=None), "factored": model}
+    if "pallas" in forms() and "kernel" in dict(model.options):
+        models["pallas"] = create_model("hlr", settings, kernel="pallas")
     works = {form: rankings(dataset, one, users) for form, one in models.items()}
     timings = in_turn(works, settings.repeats, settings.seconds)
     for form in models:
         yield {
-            "what": "kernels", "form": form, "direction": "ranking", "pairs_at_once": None,
+            "what": "kernels", "form": form, "direction": "ranking", "triplets_at_once": None,
             "pairs_per_s": len(users) * dataset.num_items / timings[form].steady_s, **_fields(timings, form),
         }  # fmt: skip
 
@@ -166,9 +188,9 @@ def bench_kernels(
 ) -> Iterator[dict[str, Any]]:
     """Time the forms of HLR's relation: scores, their gradient, and rankings; all forms in turn.
 
-    Scores and gradients of B pairs, in pieces: such as stay in cache, and all at once. They are compiled ahead, so
+    Scores and gradients of B triplets, in pieces: such as stay in cache, and all at once. They are compiled ahead, so
     their compile time is 0. Rankings ``by pair`` are of HLR's pair function without its form for a catalogue.
     """
     for piece in pieces:
-        yield from _bench_pairs(settings, batch, piece)
+        yield from _bench_triplets(settings, batch, piece)
     yield from _bench_ranking(settings, dataset)

@@ -108,7 +108,7 @@ def _ranking(plt: Any, records: Records) -> Any:
 
 def _kernels(plt: Any, records: Records) -> Any:
     def label(record: dict[str, Any]) -> str:
-        at_once = record["pairs_at_once"]
+        at_once = record["triplets_at_once"]
         return f"{record['direction']}, {record['form']}" + (f", {at_once:,} at once" if at_once else "")
 
     figure, axes = plt.subplots(figsize=(7, 0.34 * len(records) + 1.6), layout="constrained")

@@ -44,7 +44,7 @@ _TABLES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "kernels": (
         "HLR's relation, direct (naive) against factored",
         [
-            ("what", "direction", "s"), ("form", "form", "s"), ("pairs at once", "pairs_at_once", "d"),
+            ("what", "direction", "s"), ("form", "form", "s"), ("triplets at once", "triplets_at_once", "d"),
             ("pairs/s", "pairs_per_s", ",.0f"), ("time / factored", "time_ratio_over_factored", ".2f"),
             ("planned temporary MiB", "planned_temporary_mib", ".1f"), ("steady s", "steady_s", ".3g"),
         ],
