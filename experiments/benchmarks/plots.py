@@ -67,19 +67,29 @@ def _where(record: dict[str, Any]) -> str:
     return f"{record.get('cpu', '')}, {record['device']}, {record['cores']} core(s), jax {record['jax']}"
 
 
-def _bars(axes: Any, labels: Sequence[str], values: Sequence[float], title: str, unit: str, form: str) -> None:
-    """Draw horizontal bars on a log scale, the first on top, each with its value behind it."""
+def _dots(axes: Any, labels: Sequence[str], values: Sequence[float], title: str, unit: str) -> None:
+    """Draw a row for each label, the first on top, with a dot at its value and the value behind it.
+
+    Dots, since bars on a log scale have no length that means anything.
+    """
     places = list(range(len(labels)))[::-1]
-    axes.barh(places, values, color=_COLORS[0], height=0.62)
-    axes.set_yticks(places, labels)
-    axes.set_xscale("log")
-    axes.set_xlim(min(values) / 3, max(values) * 6)
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
+    axes.plot(values, places, "o", color=_COLORS[0], ms=6)
+    behind = {"xytext": (7, 0), "textcoords": "offset points", "va": "center_baseline", "fontsize": 8}
+    clear = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # of the row's line
+    for place, value in zip(places, values, strict=True):
+        axes.annotate(f"{value:,.0f}", (value, place), bbox=clear, **behind)
+    _rows(axes, labels, values)
     axes.set_title(title)
     axes.set_xlabel(unit)
-    for place, value in zip(places, values, strict=True):
-        axes.annotate(format(value, form), (value, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
+
+
+def _rows(axes: Any, labels: Sequence[str], values: Sequence[float]) -> None:
+    axes.set_yticks(list(range(len(labels)))[::-1], labels)
+    axes.set_ylim(-0.6, len(labels) - 0.4)
+    axes.set_xscale("log")
+    axes.set_xlim(min(values) / 2, max(values) * 5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
 
 
 def _name(record: dict[str, Any]) -> str:
@@ -94,30 +104,35 @@ def _by_model(records: Records, field: str) -> tuple[list[str], list[float]]:
 
 def _training(plt: Any, records: Records) -> Any:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 0.42 * len(records) + 1.6), layout="constrained")
-    _bars(left, *_by_model(records, "triplets_per_s"), "Training, sampling included", "triplets/s", ",.0f")
-    _bars(right, *_by_model(records, "draws_per_s"), "Draws of negatives and neighbors alone", "triplets/s", ",.0f")
+    _dots(left, *_by_model(records, "triplets_per_s"), "Training, sampling included", "triplets/s")
+    _dots(right, *_by_model(records, "draws_per_s"), "Draws of negatives and neighbors alone", "triplets/s")
     return _room_below(figure)
 
 
 def _ranking(plt: Any, records: Records) -> Any:
     figure, axes = plt.subplots(figsize=(6, 0.42 * len(records) + 1.6), layout="constrained")
     title = f"Ranking all {records[0]['items']:,} items of a user"
-    _bars(axes, *_by_model(records, "users_per_s"), title, "users/s", ",.0f")
+    _dots(axes, *_by_model(records, "users_per_s"), title, "users/s")
     return _room_below(figure)
 
 
 def _kernels(plt: Any, records: Records) -> Any:
     def label(record: dict[str, Any]) -> str:
         at_once = record["triplets_at_once"]
-        return f"{record['direction']}, {record['form']}" + (f", {at_once:,} at once" if at_once else "")
+        return record["direction"] + (f", {at_once:,} triplets at once" if at_once else "")
 
-    figure, axes = plt.subplots(figsize=(7, 0.34 * len(records) + 1.6), layout="constrained")
-    values = [record["pairs_per_s"] for record in records]
+    labels = list(dict.fromkeys(map(label, records)))
+    figure, axes = plt.subplots(figsize=(7, 0.46 * len(labels) + 1.6), layout="constrained")
+    for form, color in zip(dict.fromkeys(record["form"] for record in records), _COLORS, strict=False):
+        chosen = [record for record in records if record["form"] == form]
+        places = [len(labels) - 1 - labels.index(label(record)) for record in chosen]
+        axes.plot([record["pairs_per_s"] for record in chosen], places, "o", color=color, ms=7, label=form, alpha=0.85)
+    _rows(axes, labels, [record["pairs_per_s"] for record in records])
     sizes = next(({k: record[k] for k in "HND"} for record in records if "H" in record), {})
     where = ", ".join(f"{letter} = {size}" for letter, size in sizes.items())
-    _bars(
-        axes, [label(record) for record in records], values, f"HLR's relation in its forms, {where}", "pairs/s", ",.0f"
-    )
+    axes.set_title(f"HLR's relation in its forms, {where}")
+    axes.set_xlabel("pairs/s")
+    axes.legend(loc="center right")
     return _room_below(figure)
 
 
@@ -138,12 +153,17 @@ def _growth(plt: Any, records: Records) -> Any:
                 across |= set(values)
             axes.set(xscale="log", yscale="log", xlabel=_AXES[letter])
             axes.minorticks_off()
-            axes.set_xticks(sorted(across), [f"{value:,}" for value in sorted(across)])
+            axes.set_xticks(sorted(across), [_short(value) for value in sorted(across)])
             axes.set_visible(bool(across))
         panels[0].set_ylabel(unit)
-    grid[0][0].legend(fontsize=8)
+    lines = {line.get_label(): line for axes in grid[0] for line in axes.lines}
+    figure.legend(lines.values(), lines, loc="upper right", ncols=len(lines))
     figure.suptitle(f"Growth along one axis, the others at {_standing(records)}", x=0.01, ha="left", fontsize=10)
     return _room_below(figure)
+
+
+def _short(value: int) -> str:
+    return f"{value / 1000:g}k" if value >= 1000 else str(value)
 
 
 def _standing(records: Records) -> str:
