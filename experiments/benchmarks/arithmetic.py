@@ -67,7 +67,10 @@ def triplet_flops(model: Model, negatives: int) -> int:
 
 
 def ranking_flops(model: Model, num_items: int) -> int:
-    """Return the operations of scoring I items for one user; what all items share is not counted.
+    """Return the operations of scoring I items for one user, by the form that takes users one by one.
+
+    What all items share is not counted. A form that shares work among users does less, so that its rate by this count
+    may be above a matrix product's.
 
     | model | operations per item |
     | --- | --- |
