@@ -30,9 +30,8 @@ def adacml(*, embed_dim: int = 100, max_history: int = 50, history_sampling: str
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         del params
         history = neighbors.items
-        # Targets lie along the fastest axis, so that the softmax over few neighbors runs over long rows.
-        weights = jax.nn.softmax(history.vectors @ items.T, axis=0, where=history.mask[:, None])
-        return -squared_distance(user + weights.T @ history.vectors, items)
+        weights = jax.nn.softmax(items @ history.vectors.T, where=history.mask)
+        return -squared_distance(user + weights @ history.vectors, items)
 
     history = attended("history", max_history, history_sampling)
     return Model("adacml", tables(embed_dim), pair, in_the_ball(), catalogue, history)
