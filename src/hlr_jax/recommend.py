@@ -12,7 +12,9 @@ from hlr_jax.data.interactions import Dataset, Pairs
 from hlr_jax.data.neighborhoods import look_up, neighbor_tables, sides_of
 from hlr_jax.errors import UserError, check_range
 from hlr_jax.evaluation.ranking import audiences, drawn_for_ranking, rank
+from hlr_jax.evaluation.sharded_ranking import rank_on_mesh
 from hlr_jax.models.base import Model
+from hlr_jax.sharding import mesh_of
 from hlr_jax.storage import widened
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
@@ -66,7 +68,8 @@ def recommend(
     """
     check_range("recommend", k=(k, 1, 10**6))
     codes = codes_of(dataset.user_ids, [users] if isinstance(users, str) else users, "users")
-    ranking = rank(
+    make = rank if mesh_of(params) is None else rank_on_mesh
+    ranking = make(
         model, params, codes, known_interactions(dataset), num_users=dataset.num_users, num_items=dataset.num_items,
         k=k, memory_budget=memory_budget, seed=seed,
     )  # fmt: skip

@@ -5,10 +5,12 @@ their Adam moments) over ``model``; keys and memories are small and stand on eve
 """
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from hlr_jax.errors import UserError, check_range
@@ -23,12 +25,17 @@ def create_mesh(data: int = 1, model: int = 1) -> Mesh | None:
     """Return a mesh of ``data`` x ``model`` devices, or None for one device.
 
     Raises:
-      UserError: more devices than there are.
+      UserError: more devices than there are, or several processes and fewer devices than they have.
     """
     check_range("mesh", data=(data, 1, 10**6), model=(model, 1, 10**6))
     present = jax.device_count()
     if data * model > present:
         raise UserError(f"mesh.data x mesh.model is {data} x {model}, but only {present} devices are present")
+    if jax.process_count() > 1 and data * model < present:
+        raise UserError(
+            f"mesh.data x mesh.model is {data} x {model}, but must take all {present} devices of the "
+            f"{jax.process_count()} processes"
+        )
     if data * model == 1:
         return None
     # Auto axes: under Explicit ones, gathering rows of a sharded table is an error.
@@ -46,12 +53,26 @@ def seed_mesh(count: int) -> Mesh:
 def split_seeds(params: Params) -> list[Params]:
     """Return each seed's parameters of parameters [S, ...]; from devices that divide the seeds, each on one of them."""
     leaf = next(iter(params.values()))
+    mesh = mesh_of(params)
+    if mesh is not None:
+        one = {name: jax.ShapeDtypeStruct(array.shape[1:], array.dtype) for name, array in params.items()}
+        take = jax.jit(lambda params, i: {name: a[i] for name, a in params.items()}, out_shardings=shardings(one, mesh))
+        return [take(params, index) for index in range(leaf.shape[0])]
     by_seed = isinstance(leaf.sharding, NamedSharding) and leaf.sharding.mesh.axis_names == ("seed",)
     split = [{name: array[index] for name, array in params.items()} for index in range(leaf.shape[0])]
     devices = jax.devices()
     if not by_seed:
         return split
     return [jax.device_put(one, devices[index % len(devices)]) for index, one in enumerate(split)]
+
+
+def mesh_of(params: Params) -> Mesh | None:
+    """Return the mesh ``data`` x ``model`` that parameters lie on, or None."""
+    sharding = getattr(params["item"], "sharding", None)
+    if isinstance(sharding, NamedSharding) and sharding.mesh.axis_names == ("data", "model"):
+        assert isinstance(sharding.mesh, Mesh)
+        return sharding.mesh
+    return None
 
 
 def padded_size(count: int, multiple: int) -> int:
@@ -73,17 +94,36 @@ def pad_rows(params: Params, mesh: Mesh | None) -> Params:
     return {name: pad(name, table) for name, table in params.items()}
 
 
-def _sharding(path: tuple, leaf: Any, mesh: Mesh) -> NamedSharding:
-    """Return where a leaf [S, rows, D] lies, by the name of the parameter that it is, or is a moment of."""
+def _spec(path: tuple, leaf: Any) -> PartitionSpec:
+    """Return how a leaf [..., rows, D] is cut, by the name of the parameter that it is, or is a moment of."""
     names = [entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey)]
     if names and names[-1] in LOGICAL_AXES and leaf.ndim > 1:
-        return NamedSharding(mesh, PartitionSpec(None, LOGICAL_AXES[names[-1]]))
-    return NamedSharding(mesh, PartitionSpec())
+        return PartitionSpec(*[None] * (leaf.ndim - 2), LOGICAL_AXES[names[-1]])
+    return PartitionSpec()
+
+
+def specs(tree: T) -> T:
+    """Return how every leaf of parameters is cut."""
+    return jax.tree_util.tree_map_with_path(_spec, tree)
 
 
 def shardings(tree: T, mesh: Mesh) -> T:
-    """Return the sharding of every leaf of parameters or of an optimiser's state, S seeds of them."""
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: _sharding(path, leaf, mesh), tree)
+    """Return the sharding of every leaf of parameters or of an optimiser's state, of one seed or of S of them."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: NamedSharding(mesh, _spec(path, leaf)), tree)
+
+
+def placed_shapes(tree: Any, mesh: Mesh | None) -> Any:
+    """Return the shape of every leaf on a mesh, tables with the rows that it divides; for None on the first device."""
+
+    def one(path: tuple, leaf: Any) -> jax.ShapeDtypeStruct:
+        if mesh is None:
+            device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+        spec = _spec(path, leaf)
+        shape = [padded_size(n, mesh.shape[axis] if axis else 1) for n, axis in zip_longest(leaf.shape, spec)]
+        return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
+
+    return jax.tree_util.tree_map_with_path(one, tree)
 
 
 def place(make: Callable[[], T], mesh: Mesh | None) -> T:
@@ -98,3 +138,33 @@ def shard_batch(batch: T, mesh: Mesh | None) -> T:
     if mesh is None:
         return batch
     return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec(LOGICAL_AXES["batch"])))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Return the sharding of what stands whole on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def replicate(tree: T, mesh: Mesh | None) -> T:
+    """Put arrays that every process has, all the same, on every device of the mesh."""
+    if mesh is None:
+        return tree
+
+    def put(array: Any) -> jax.Array:
+        if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(put(jax.random.key_data(array)))
+        held = np.asarray(array)
+        return jax.make_array_from_callback(held.shape, replicated(mesh), lambda index: held[index])
+
+    return jax.tree.map(put, tree)
+
+
+def rows_by_id(table: jax.Array, ids: jax.Array) -> jax.Array:
+    """Return rows [..., D] of a table of which each device of ``model`` holds some rows, for use in ``shard_map``.
+
+    Every shard gives the rows that it has and zeros for the others; their sum is exact. ``ids`` [...] must be the same
+    on all of them.
+    """
+    place = ids - jax.lax.axis_index("model") * table.shape[0]
+    mine = (place >= 0) & (place < table.shape[0])
+    return jax.lax.psum(jnp.where(mine[..., None], table[jnp.where(mine, place, 0)], 0), "model")

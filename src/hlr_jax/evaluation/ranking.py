@@ -42,10 +42,14 @@ def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> Drawn:
     return draw_neighbors(bits, side, owner)
 
 
+def drawn_audiences(key: jax.Array, side: Side, items: jax.Array) -> Drawn:
+    """Return the neighbors [T, A] that items [T] are ranked with, the same for all users."""
+    return jax.vmap(lambda item: drawn_for_ranking(jax.random.fold_in(key, _AUDIENCE), side, item))(items)
+
+
 def audiences(key: jax.Array, table: jax.Array, side: Side, items: jax.Array) -> Padded:
-    """Return the neighbors [T, A, D] that items [T] are ranked with, from their table; the same for all users."""
-    drawn = jax.vmap(lambda item: drawn_for_ranking(jax.random.fold_in(key, _AUDIENCE), side, item))
-    return look_up(table, drawn(items))
+    """Return the vectors [T, A, D] of these neighbors, from their table."""
+    return look_up(table, drawn_audiences(key, side, items))
 
 
 @lru_cache(maxsize=32)
@@ -117,8 +121,8 @@ def rank(
     sides = sides_of(near, num_users, num_items, model.history, model.audience)
     rows = sides.history.rows if near is seen and sides.history.rows is not None else rows_of(seen, num_users)
     # Power-of-two widths: validation and test, whose longest rows differ little, share one compilation.
-    width = _power_of_two(rows.longest)
-    rows, sides = jax.tree.map(_rounded, (rows, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
+    width = power_of_two(rows.longest)
+    rows, sides = jax.tree.map(rounded, (rows, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
     by_pairs = _pairs_pay(model, params, len(users), memory_budget)
     budget, per_user = memory_budget << 20, 4 * (2 * k + 2 * width + model.history.size + 3 * num_items * by_pairs)
     tile = max(1, min(len(users), budget // per_user, _MOST_USERS))
@@ -156,9 +160,11 @@ def _pairs_pay(model: Model, params: Params, users: int, memory_budget: int) -> 
     return users * model.history.size >= num_items and 3 * pairs.size * pairs.dtype.itemsize <= memory_budget << 20
 
 
-def _power_of_two(count: int) -> int:
+def power_of_two(count: int) -> int:
+    """Return the least power of two that is at least ``count``."""
     return 1 << max(count - 1, 0).bit_length()
 
 
-def _rounded(leaf: Any) -> Any:
-    return Rows(leaf.offsets, leaf.items, _power_of_two(leaf.longest)) if isinstance(leaf, Rows) else leaf
+def rounded(leaf: Any) -> Any:
+    """Return rows with their longest row as a power of two, other leaves as they are."""
+    return Rows(leaf.offsets, leaf.items, power_of_two(leaf.longest)) if isinstance(leaf, Rows) else leaf

@@ -1,0 +1,153 @@
+"""Ranking with tables that a mesh divides: users over ``data``, items over ``model``.
+
+A device holds I / ``model`` items. It scores them for its users and keeps the best K, and only these candidates meet
+those of the other shards. So no device ever has a whole table, nor a whole catalogue of scores.
+"""
+
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from hlr_jax.data.interactions import Pairs
+from hlr_jax.data.neighborhoods import Sides, neighbor_tables, sides_of
+from hlr_jax.data.neighbors import Rows, padded_rows, rows_of
+from hlr_jax.evaluation.ranking import NO_ITEM, Ranking, drawn_audiences, drawn_for_ranking, power_of_two, rounded
+from hlr_jax.models.base import CATALOGUE_TILE, Model, score_catalogue
+from hlr_jax.sharding import mesh_of, replicate, replicated, rows_by_id, specs
+from hlr_jax.storage import widened
+from hlr_jax.types import Padded, Params
+
+_MOST_USERS = 1024  # in a tile, of each device
+_USERS, _ITEMS, _ALL = PartitionSpec("data"), PartitionSpec("model"), PartitionSpec()
+
+
+def rank_on_mesh(
+    model: Model,
+    params: Params,
+    users: np.ndarray,
+    seen: Pairs,
+    *,
+    num_users: int,
+    num_items: int,
+    k: int,
+    near: Pairs | None = None,
+    memory_budget: int = 512,
+    seed: int = 0,
+) -> Ranking:
+    """Do what ``ranking.rank`` does with ``params`` that lie on a mesh; every process returns all lists.
+
+    The arguments are those of ``rank``; ``memory_budget`` is that of each device.
+    """
+    mesh = mesh_of(params)
+    assert mesh is not None
+    k = min(k, num_items)
+    sides = sides_of(seen if near is None else near, num_users, num_items, model.history, model.audience)
+    rows = rows_of(seen, num_users)
+    width = power_of_two(rows.longest)
+    rows, sides = jax.tree.map(rounded, (rows, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
+    rows, sides, key = replicate((rows, sides, jax.random.key(seed)), mesh)
+    budget, shards = memory_budget << 20, mesh.shape["model"]
+    dim, heads = params["item"].shape[1], model.history.size
+    per_user = 4 * (2 * k * (1 + shards) + 2 * width + 2 * heads * (1 + dim))
+    share = max(1, min(-(-len(users) // mesh.shape["data"]), budget // per_user, _MOST_USERS))
+    # As in `rank`: a CPU takes one user after the other.
+    memories = params["keys"].shape[0] if "keys" in params else 0
+    among = heads * (dim + 3 * CATALOGUE_TILE) + 3 * CATALOGUE_TILE * model.audience.size
+    at_once = 4 * (3 * num_items // shards + memories * among)
+    together = None if jax.default_backend() == "cpu" else max(1, min(share, budget // at_once))
+    tile = share * mesh.shape["data"]
+    near_items, audience = _neighbors(model, mesh, num_items)(params, key, sides)
+    ranker = _tile_ranker(model, mesh, num_items, k, width, together)
+    items, scores = [np.empty((0, k), np.int32)], [np.empty((0, k), np.float32)]
+    for start in range(0, len(users), tile):
+        chunk = users[start : start + tile]
+        padded = np.pad(chunk, (0, tile - len(chunk)), mode="edge").astype(np.int32)
+        found, best = ranker(params, key, replicate(padded, mesh), rows, sides, near_items, audience)
+        items.append(np.asarray(found)[: len(chunk)])
+        scores.append(np.asarray(best)[: len(chunk)])
+    return Ranking(np.concatenate(items), np.concatenate(scores))
+
+
+@lru_cache(maxsize=32)
+def _neighbors(model: Model, mesh: Mesh, num_items: int) -> Any:
+    """Return the compiled function from (params, key, sides) to what users are ranked with.
+
+    That is the table which histories point into, and the audience of every item [I, A, D], both cut over ``model``.
+    """
+
+    def audience_of(table: jax.Array, key: jax.Array, sides: Sides, items_here: int) -> Padded:
+        def of_shard(shard: jax.Array) -> Padded:
+            items = jnp.minimum(shard * items_here + jnp.arange(items_here), num_items - 1)
+            drawn = drawn_audiences(key, sides.audience, items)
+            return Padded(rows_by_id(table, drawn.ids), drawn.mask)
+
+        def add(shard: jax.Array, kept: Padded) -> Padded:
+            return jax.tree.map(lambda new, old: jnp.where(shard == here, new, old), of_shard(shard), kept)
+
+        # The users of one shard's items stand on all shards: these answer for one after the other, never for all items.
+        here = jax.lax.axis_index("model")
+        nothing = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), jax.eval_shape(of_shard, here))
+        return jax.lax.fori_loop(0, mesh.shape["model"], add, nothing)
+
+    @jax.jit
+    def neighbors(params: Params, key: jax.Array, sides: Sides) -> tuple[jax.Array, Padded]:
+        def divided(table: jax.Array) -> jax.Array:
+            missing = -table.shape[0] % mesh.shape["model"]  # means have a row per owner, and no padding
+            return jax.lax.with_sharding_constraint(jnp.pad(table, ((0, missing), (0, 0))), NamedSharding(mesh, _ITEMS))
+
+        items, users = map(divided, neighbor_tables(widened(params), sides))
+        items_here = params["item"].shape[0] // mesh.shape["model"]
+        audience = jax.shard_map(
+            partial(audience_of, items_here=items_here),
+            mesh=mesh, in_specs=(_ITEMS, _ALL, _ALL), out_specs=_ITEMS, check_vma=False,
+        )  # fmt: skip
+        return items, audience(users, key, sides)
+
+    return neighbors
+
+
+@lru_cache(maxsize=32)
+def _tile_ranker(model: Model, mesh: Mesh, num_items: int, k: int, width: int, together: int | None) -> Any:
+    """Return the compiled function that ranks a tile; one per model, mesh and shape, so that epochs share it."""
+
+    def rank_share(
+        params: Params, key: jax.Array, users: jax.Array, seen_rows: Rows, sides: Sides, near: jax.Array,
+        audience: Padded,
+    ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+        """Score this device's items for its users, then choose among the best of all shards."""
+        params = widened(params)
+        items_here = params["item"].shape[0]
+        first = jax.lax.axis_index("model") * items_here
+        real = first + jnp.arange(items_here) < num_items
+        drawn = jax.vmap(lambda user: drawn_for_ranking(key, sides.history, user))(users)
+        histories = Padded(rows_by_id(near, drawn.ids), drawn.mask)
+
+        def one(inputs: tuple[jax.Array, jax.Array, Padded]) -> tuple[jax.Array, jax.Array]:
+            user, vector, history = inputs
+            scores = jnp.where(real, score_catalogue(model, params, vector, history, audience), -jnp.inf)
+            seen, is_seen = padded_rows(seen_rows, user, width)
+            # Items of other shards, and padding, go to a place past the end and are dropped.
+            here = is_seen & (first <= seen) & (seen < first + items_here)
+            scores = scores.at[jnp.where(here, seen - first, items_here)].set(-jnp.inf, mode="drop")
+            best, places = jax.lax.top_k(scores, min(k, items_here))
+            return first + places, best
+
+        inputs = (users, rows_by_id(params["user"], users), histories)
+        candidates = jax.lax.map(one, inputs, batch_size=together)
+        # Shards stand in the order of their items, so of equal scores the lowest item still comes first.
+        items, scores = (jax.lax.all_gather(each, "model", axis=1, tiled=True) for each in candidates)
+        best, places = jax.lax.top_k(scores, k)
+        return jnp.where(jnp.isneginf(best), NO_ITEM, jnp.take_along_axis(items, places, axis=1)), best
+
+    def rank_tile(params: Params, *others: Any) -> tuple[jax.Array, jax.Array]:
+        share = jax.shard_map(
+            rank_share, mesh=mesh, in_specs=(specs(params), _ALL, _USERS, _ALL, _ALL, _ITEMS, _ITEMS),
+            out_specs=_USERS, check_vma=False,
+        )  # fmt: skip
+        return share(params, *others)
+
+    return jax.jit(rank_tile, out_shardings=replicated(mesh))

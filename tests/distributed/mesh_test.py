@@ -1,0 +1,98 @@
+"""Runs on a mesh of 8 virtual devices against the same runs on one."""
+
+import math
+import re
+
+import jax
+import numpy as np
+import pytest
+from jax._src import compiler
+from jax.sharding import NamedSharding, PartitionSpec
+
+import hlr_jax
+from hlr_jax import EvalOptions, TrainOptions
+from hlr_jax.sharding import create_mesh, pad_rows, replicated, shardings
+
+# Primes: no mesh divides them, so tables end in rows of padding.
+WORLD, DIM = "planted-127x101x1400", 24
+MODELS = {
+    "cml": {},
+    "hlr": {"num_memories": 2, "max_history": 2},
+}
+OPTIONS = TrainOptions(num_epochs=2, batch_size=32, learning_rate=0.02, num_negatives=1)
+EVALUATION = EvalOptions(k=5, select_by="ndcg")
+
+
+@pytest.fixture(scope="module")
+def primes():
+    return hlr_jax.load_dataset(WORLD, log=lambda _: None)
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """The text of every program that is made ready to run from here on, as it is on one device, by name."""
+    found, make = [], compiler.compile_or_get_cached
+
+    def compile_or_get_cached(*arguments, **options):
+        executable = make(*arguments, **options)
+        found.extend((module.name, module.to_string()) for module in executable.hlo_modules())
+        return executable
+
+    monkeypatch.setattr(compiler, "compile_or_get_cached", compile_or_get_cached)
+    return found
+
+
+def largest_float_array(text):
+    """Return the number of elements of the largest array of floats anywhere in a program."""
+    shapes = re.findall(r"\b(?:f16|bf16|f32|f64)\[([\d,]*)\]", text)
+    return max((math.prod(map(int, filter(None, shape.split(",")))) for shape in shapes), default=0)
+
+
+def run(world, name, mesh):
+    model = hlr_jax.create_model(name, embed_dim=DIM, **MODELS[name])
+    fitted = hlr_jax.fit(world, model, OPTIONS, EVALUATION, seed=3, mesh=mesh, quiet=True)
+    return fitted, hlr_jax.evaluate(model, fitted.params, world, split="valid", options=EVALUATION, seed=3)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("hlr", (4, 2)), ("cml", (1, 8))])
+def test_a_mesh_trains_ranks_and_measures_as_one_device_and_never_holds_a_whole_table(
+    name, shape, primes, programs, monkeypatch
+):
+    # A batch, and a tile of users, must be smaller than the smaller table for what follows to tell them apart.
+    monkeypatch.setattr("hlr_jax.evaluation.sharded_ranking._MOST_USERS", 8)
+    fitted, found = run(primes, name, create_mesh(*shape))
+    ours = list(programs)
+    alone, expected = run(primes, name, None)
+    for figure in ("train_loss", "valid_loss", "valid_ndcg@5"):
+        np.testing.assert_allclose(
+            *([record[figure] for record in one.history] for one in (fitted, alone)), rtol=2e-4, err_msg=figure
+        )
+    assert fitted.best_epoch == alone.best_epoch
+    np.testing.assert_array_equal(found.ranking.items, expected.ranking.items)
+    np.testing.assert_allclose(found.ranking.scores, expected.ranking.scores, rtol=1e-3, atol=1e-5)
+    for figure in ("ndcg@5", "recall@5", "coverage@5", "gini@5"):
+        assert found.metrics[figure] == pytest.approx(expected.metrics[figure], rel=1e-6)
+    assert fitted.params["item"].sharding.spec[0] == fitted.params["user"].sharding.spec[0] == "model"
+    assert {"jit_run_epoch", "jit_valid_loss", "jit_neighbors", "jit_rank_tile"} <= {name for name, _ in ours}
+    assert {name for name, text in ours if largest_float_array(text) >= primes.num_items * DIM} == set()
+
+
+def test_the_search_for_whole_tables_finds_one(primes, programs):
+    """What the assertion above rests on: a table gathered on purpose is seen."""
+    mesh = create_mesh(4, 2)
+    table = jax.device_put(np.ones((102, DIM), np.float32), NamedSharding(mesh, PartitionSpec("model")))
+    jax.jit(lambda table: table[::-1] * 2, out_shardings=replicated(mesh))(table)
+    assert max(largest_float_array(text) for _, text in programs) >= primes.num_items * DIM
+
+
+def test_lists_of_users_who_have_seen_nearly_all_are_short_on_a_mesh_too(primes):
+    from hlr_jax.data.interactions import Pairs
+    from hlr_jax.evaluation.sharded_ranking import rank_on_mesh
+
+    mesh, model = create_mesh(2, 4), hlr_jax.create_model("cml", embed_dim=4)
+    params = pad_rows(model.init(jax.random.key(0), 1, 6), mesh)
+    seen = Pairs(np.zeros(5, np.int32), np.array([0, 1, 2, 4, 5], np.int32))
+    params = jax.device_put(params, shardings(params, mesh))
+    found = rank_on_mesh(model, params, np.array([0]), seen, num_users=1, num_items=6, k=3)
+    np.testing.assert_array_equal(found.items, [[3, -1, -1]])
+    assert np.isneginf(found.scores[0, 1:]).all()
