@@ -10,6 +10,7 @@ import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
+from hlr_jax.distributed import OtherProcessError
 from hlr_jax.errors import UserError
 
 USAGE_STATUS = 2
@@ -22,6 +23,8 @@ def launch(main: Callable[[], None]) -> None:
     logging.getLogger("jax").setLevel(logging.ERROR)
     try:
         app.run(lambda _: main(), flags_parser=_parse)
+    except OtherProcessError:
+        sys.exit(USAGE_STATUS)  # the process that met the mistake tells of it
     except UserError as problem:
         _fail(str(problem))
     except OSError as problem:  # a full disk, a missing permission, a path that is none

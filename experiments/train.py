@@ -4,14 +4,19 @@ python experiments/train.py --config=experiments/configs/hlr.py:ml-100k --workdi
 
 The same command on an existing workdir continues it. --config.train.num_seeds=3 trains three seeds at once, from
 --config.seed on, and shows their means and standard deviations.
+
+--config.mesh.data=4 --config.mesh.model=2 uses eight devices. They may be those of several processes that each run this
+command with --distributed.
 """
 
 from absl import flags
 from launch import describe_devices, devices_for_seeds, launch, plain
 from ml_collections import config_flags
+from processes import connect_processes
 from tables import print_metrics
 
 from hlr_jax import run
+from hlr_jax.distributed import is_first
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py:data set", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
@@ -22,10 +27,14 @@ flags.mark_flag_as_required("config")
 def main() -> None:
     """Run the command."""
     config = plain(_CONFIG.value)
+    connect_processes()
     if config.get("mesh", {}) in ({}, {"data": 1, "model": 1}):
         devices_for_seeds(config.get("train", {}).get("num_seeds", 1))
-    print(f"devices: {describe_devices()}", flush=True)
+    if is_first():
+        print(f"devices: {describe_devices()}", flush=True)
     done = run(config, _WORKDIR.value, quiet=_QUIET.value)
+    if not is_first():
+        return
     name = done.parts.model.name
     print_metrics({f"{name}, {split}": figures for split, figures in done.figures.items()})
     epochs = ", ".join(str(fit.best_epoch) for fit in done.fits)

@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.prepare import load_dataset
+from hlr_jax.distributed import is_first, spoken_by_first, together
 from hlr_jax.errors import UserError, check_options, check_seed, pick
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, over_runs, selecting_users
 from hlr_jax.evaluation.options import EvalOptions
@@ -85,9 +86,9 @@ def run(
       UserError: see ``build``; a workdir of another run.
     """
     folder = Path(workdir)
-    parts = build(config, log)
-    claim(folder, config)
-    record_environment(folder, parts.dataset)
+    log = spoken_by_first(log)
+    parts = together(lambda: build(config, log))
+    together(lambda: _start(folder, config, parts.dataset) if is_first() else None)
     fits = fit_seeds(
         parts.dataset,
         parts.model,
@@ -103,6 +104,11 @@ def run(
             log(f"training stopped: {fit.stopped}" if len(fits) == 1 else f"seed {fit.seed} stopped: {fit.stopped}")
     evaluations, figures = evaluate_run(parts, [fit.params for fit in fits], [fit.best_epoch for fit in fits], folder)
     return Trained(parts, fits, evaluations, figures)
+
+
+def _start(folder: Path, config: dict[str, Any], dataset: Dataset) -> None:
+    claim(folder, config)
+    record_environment(folder, dataset)
 
 
 def evaluate_run(
@@ -122,7 +128,7 @@ def evaluate_run(
         users = selecting_users(parts.dataset, parts.eval) if split == "valid" else None
         found = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, parts.seed, users)
         evaluations[split], figures[split] = found, over_runs(found, list(seeds), best_epochs)
-        if folder is not None:
+        if folder is not None and is_first():
             write_evaluation(folder, found, figures[split])
     return evaluations, figures
 
@@ -136,30 +142,35 @@ class Loaded(NamedTuple):
 
 
 def load_run(
-    workdir: str | Path, *, eval_options: dict[str, Any] | None = None, log: Callable[[str], None] = print
+    workdir: str | Path,
+    *,
+    eval_options: dict[str, Any] | None = None,
+    mesh: dict[str, int] | None = None,
+    log: Callable[[str], None] = print,
 ) -> Loaded:
     """Return a trained run from its workdir.
 
     Args:
       workdir: of a run with a checkpoint.
       eval_options: replace settings of the section ``eval``.
+      mesh: the section ``mesh``, whatever the run was trained on; None: one device.
       log: takes lines for people.
 
     Raises:
       UserError: no run there, or its data has gone or changed.
     """
-    folder = Path(workdir)
+    folder, log = Path(workdir), spoken_by_first(log)
     config = read_config(folder)
     config["eval"] = {**config.get("eval", {}), **(eval_options or {})}
-    config.pop("mesh", None)  # one device reads what many wrote,
+    config["mesh"] = mesh or {}  # one device may read what many wrote, and the other way round,
     config.get("model", {}).pop("kernel", None)  # and a CPU what a GPU wrote
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} has no checkpoint; train first")
-    parts = build(config, log)
-    record_environment(folder, parts.dataset)
+    parts = together(lambda: build(config, log))
+    together(lambda: record_environment(folder, parts.dataset) if is_first() else None)
     checkpoints = Checkpoints(folder / "checkpoints", run_identity(parts.dataset, parts.model, parts.train, parts.seed))
     try:
-        params, best_epochs = checkpoints.restore_best()
+        params, best_epochs = checkpoints.restore_best(parts.mesh)
     finally:
         checkpoints.close()
     return Loaded(parts, split_seeds(params), best_epochs)

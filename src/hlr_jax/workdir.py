@@ -53,7 +53,9 @@ def check_settings(folder: Path, config: dict[str, Any]) -> None:
       UserError: it has others, which are named; or there is no run.
     """
     there, here = flatten(read_config(folder)), flatten(json.loads(json.dumps(config)))
-    differing = [name for name in sorted(there | here) if there.get(name) != here.get(name)]
+    # On how many devices it runs is no setting of a run: it may go on on others.
+    names = (name for name in sorted(there | here) if not name.startswith("mesh."))
+    differing = [name for name in names if there.get(name) != here.get(name)]
     if differing:
         shown = "; ".join(f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in differing)
         raise UserError(f"{folder} holds a run with other settings: {shown}; pass another --workdir or delete it")

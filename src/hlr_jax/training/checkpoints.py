@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
+from jax.sharding import Mesh
 
 from hlr_jax.errors import UserError
+from hlr_jax.sharding import placed_shapes
 from hlr_jax.training.learners import Learned
 from hlr_jax.types import Params
 
@@ -62,7 +64,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def restore(self, learned: Learned) -> RunState:
-        """Read the checkpoint into arrays with the shapes and shardings of ``learned``.
+        """Read the checkpoint into arrays with the shapes and shardings of ``learned``, whatever devices wrote it.
 
         Raises:
           UserError: there is none, or it can't be read.
@@ -72,26 +74,29 @@ class Checkpoints:
         progress.pop("identity")
         return RunState(found["state"]["learned"], found["state"]["best_params"], **progress)
 
-    def restore_best(self) -> tuple[Params, list[int]]:
-        """Read each seed's parameters of its best epoch [S, ...] and these epochs [S], onto one device.
+    def restore_best(self, mesh: Mesh | None = None) -> tuple[Params, list[int]]:
+        """Read each seed's parameters of its best epoch [S, ...] and these epochs [S], onto one device or a mesh.
 
-        It does not matter what the run was trained on.
+        It does not matter what the run was trained on. Tables may end in rows of padding.
 
         Raises:
           UserError: there is none, or it can't be read.
         """
-        found = self._read(None)
+        there = self._manager.item_metadata(self._latest())["state"]
+        found = self._read(placed_shapes(there, mesh))
         return found["state"]["best_params"], found["progress"]["best_epoch"]
 
-    def _read(self, wanted: Any) -> Any:
+    def _latest(self) -> int:
         epoch = self.latest()
         if epoch is None:
             raise UserError(f"{self._folder}: no checkpoint; train first")
-        if wanted is None:
-            device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-            there = self._manager.item_metadata(epoch)["state"]
-            wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), there)
-        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(wanted), progress=ocp.args.JsonRestore())
+        return epoch
+
+    def _read(self, wanted: Any) -> Any:
+        epoch = self._latest()
+        # Not strict: tables end in rows of padding, as many as the mesh needs, which are cut off or added.
+        state = ocp.args.StandardRestore(wanted, strict=False)
+        arguments = ocp.args.Composite(state=state, progress=ocp.args.JsonRestore())
         try:
             found: Any = self._manager.restore(epoch, args=arguments)
         except (ValueError, OSError, KeyError) as problem:

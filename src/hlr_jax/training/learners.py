@@ -15,7 +15,7 @@ from hlr_jax.data.sampling import shuffled
 from hlr_jax.errors import UserError
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.models.base import Model
-from hlr_jax.sharding import pad_rows, place, seed_mesh, shard_batch, split_seeds
+from hlr_jax.sharding import pad_rows, place, replicate, seed_mesh, shard_batch, split_seeds
 from hlr_jax.storage import store, widened
 from hlr_jax.training.als import iterate, objective, sides
 from hlr_jax.training.optimizer import ADAM, adam_step
@@ -113,7 +113,7 @@ def triplet_learner(
     """
     size, n = options.batch_size, options.num_negatives
     objective, lazy = OBJECTIVES[options.objective], options.optimizer == "lazy_adam"
-    train = training_triplets(dataset.train, dataset.num_users, dataset.num_items, model)
+    train = replicate(training_triplets(dataset.train, dataset.num_users, dataset.num_items, model), mesh)
     init_keys, train_keys, valid_keys = (seed_keys(seeds, use) for use in range(3))
     refresh = max(model.history.refresh, model.audience.refresh)
 
@@ -202,7 +202,7 @@ def triplet_learner(
     validate = None
     if len(dataset.valid.user):
         valid = validation_triplets(dataset.train, dataset.valid, dataset.num_users, dataset.num_items, model)
-        validate = partial(valid_loss, valid, margin)
+        validate = partial(valid_loss, replicate(valid, mesh), margin)
     return Learner(
         init,
         lambda learned, epoch: run_epoch(learned, train, jnp.int32(epoch), rate, margin),

@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset
+from hlr_jax.distributed import is_first
 from hlr_jax.errors import UserError, check_seed
 from hlr_jax.evaluation.evaluate import evaluate_seeds, selecting_users
 from hlr_jax.evaluation.options import EvalOptions
@@ -33,7 +34,8 @@ class FitResult(NamedTuple):
     Attributes:
       params: of the best epoch.
       best_epoch: the epoch they are from.
-      history: one record per epoch: this seed's lines of ``metrics.jsonl``.
+      history: one record per epoch: this seed's lines of ``metrics.jsonl``. Of several processes the first has them
+        all; the others lack the epochs before they started.
       seed: that it was trained with.
       stopped: why training ended before the last epoch, in a sentence; empty if it did not.
     """
@@ -167,13 +169,13 @@ def _run(
     if checkpoints and folder:
         if checkpoints.latest() is not None:
             state = checkpoints.restore(learned)
-        history = _read_history(folder / "metrics.jsonl", state.epoch)
+        history = _read_history(folder / "metrics.jsonl", state.epoch) if is_first() else []
     higher_is_better = evaluation.select_by == "ndcg"
     selected = f"valid_ndcg@{evaluation.k}" if higher_is_better else "valid_loss"
     broken = False
     stopped = [_out_of_patience(state, index, options.patience) for index in range(count)]
     label = label if count == 1 else f"{label}, {count} seeds,"
-    with Display(label, options.num_epochs, state.epoch, quiet=quiet) as display:
+    with Display(label, options.num_epochs, state.epoch, quiet=quiet or not is_first()) as display:
         while state.epoch < options.num_epochs and not all(stopped):
             epoch = state.epoch + 1
             start = time.perf_counter()
@@ -210,7 +212,7 @@ def _run(
                 record | {"best_epoch": state.best_epoch[record["seed"] - seeds[0]], **speed} for record in records
             ]
             history.extend(records)
-            if folder:
+            if folder and is_first():
                 with (folder / "metrics.jsonl").open("a") as file:
                     file.writelines(json.dumps(record) + "\n" for record in records)
             if records:

@@ -1,0 +1,112 @@
+"""Two real processes on this machine: train, checkpoint, go on with one, evaluate."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+SETTINGS = [
+    f"--config={EXPERIMENTS / 'configs' / 'hlr.py'}:planted-61x53x900", "--config.model.embed_dim=6",
+    "--config.model.num_memories=2", "--config.model.max_history=2", "--config.train.batch_size=64",
+    "--config.eval.select_by=ndcg", "--config.eval.k=5", "--config.train.learning_rate=0.02",
+]  # fmt: skip
+
+
+def start(script, *arguments, devices=1):
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, str(EXPERIMENTS / script), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(*processes):
+    """Return (status, stdout, stderr) of each; none outlives the test."""
+    try:
+        ended = [process.communicate(timeout=100) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    # The collectives of the CPU announce themselves, whoever asks.
+    spoken = [re.sub(r"\[Gloo\].*\n", "", out) for out, _ in ended]
+    return [(process.returncode, out, end[1]) for process, out, end in zip(processes, spoken, ended, strict=True)]
+
+
+def two(script, *arguments):
+    """Run a command in two processes of two devices each, and return both ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    own = [
+        ["--distributed", f"--coordinator_address={address}", "--num_processes=2", f"--process_id={index}"]
+        for index in range(2)
+    ]
+    return finish(*(start(script, *arguments, *flags, devices=2) for flags in own))
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_train_and_evaluate_and_one_goes_on_as_if_it_had_been_one_all_along(tmp_path):
+    split, whole = (["--workdir", str(tmp_path / name)] for name in ("split", "whole"))
+    mesh = ["--config.mesh.data=2", "--config.mesh.model=2"]
+    first, second = two("train.py", *SETTINGS, *split, *mesh, "--config.train.num_epochs=1")
+    assert (first[0], second[0]) == (0, 0), first[2] + second[2]
+    assert "epoch 1/1" in first[1]
+    assert second[1] == ""  # one process speaks
+    assert [line["epoch"] for line in lines(tmp_path / "split")] == [1]  # and writes
+    by_two = json.loads((tmp_path / "split" / "eval" / "test.json").read_text())
+
+    # The files are now those of two epochs, as the run itself says.
+    config = tmp_path / "split" / "config.json"
+    config.write_text(config.read_text().replace('"num_epochs": 1', '"num_epochs": 2'))
+    (resumed,) = finish(start("train.py", *SETTINGS, *split, "--config.train.num_epochs=2"))
+    assert resumed[0] == 0, resumed[2]
+    assert "epoch 1/2" not in resumed[1]
+    (alone,) = finish(start("train.py", *SETTINGS, *whole, "--config.train.num_epochs=2"))
+    assert alone[0] == 0, alone[2]
+    for name in ("train_loss", "valid_loss", "valid_ndcg@5"):
+        losses = [[line[name] for line in lines(tmp_path / folder)] for folder in ("split", "whole")]
+        np.testing.assert_allclose(*losses, rtol=2e-4, err_msg=name)
+    figures = [json.loads((tmp_path / name / "eval" / "test.json").read_text()) for name in ("split", "whole")]
+    assert figures[0]["ndcg@5"] == pytest.approx(figures[1]["ndcg@5"], rel=1e-6)
+    assert by_two["users"] == figures[1]["users"]
+
+    users = pl.read_parquet(tmp_path / "split" / "eval" / "per_user.parquet")
+    ends = two("evaluate.py", *split, "--mesh_data=1", "--mesh_model=4")  # other padding than any before
+    assert [end[0] for end in ends] == [0, 0], ends
+    assert "ndcg" in ends[0][1]
+    assert ends[1][1] == ""
+    again = pl.read_parquet(tmp_path / "split" / "eval" / "per_user.parquet")
+    np.testing.assert_allclose(again["ndcg"], users["ndcg"], rtol=1e-6)
+
+
+def test_a_mistake_is_told_once_and_ends_all_processes(tmp_path):
+    ends = two("train.py", *SETTINGS, "--workdir", str(tmp_path / "run"), "--config.mesh.data=2")
+    assert [end[0] for end in ends] == [2, 2]
+    assert [end[2] for end in ends] == [
+        "error: mesh.data x mesh.model is 2 x 1, but must take all 4 devices of the 2 processes\n", ""
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "no SLURM, Open MPI or Kubernetes job was found around this process"),
+        (["--coordinator_address=here"], "coordinator_address must be HOST:PORT"),
+        (["--coordinator_address=127.0.0.1:9", "--num_processes=2", "--process_id=2"], "process_id must be in 0"),
+    ],
+)
+def test_flags_that_find_no_processes_are_one_clear_line(given, message, tmp_path):
+    (end,) = finish(start("train.py", *SETTINGS, "--workdir", str(tmp_path), "--distributed", *given))
+    assert end[0] == 2
+    assert end[2].startswith("error: ")
+    assert message in end[2]
+    assert end[2].count("\n") == 1
