@@ -97,8 +97,8 @@ def pad_rows(params: Params, mesh: Mesh | None) -> Params:
 def _spec(path: tuple, leaf: Any) -> PartitionSpec:
     """Return how a leaf [..., rows, D] is cut, by the name of the parameter that it is, or is a moment of."""
     names = [entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey)]
-    if names and names[-1] in LOGICAL_AXES and leaf.ndim > 1:
-        return PartitionSpec(*[None] * (leaf.ndim - 2), LOGICAL_AXES[names[-1]])
+    if names and names[-1] in LOGICAL_AXES and len(leaf.shape) > 1:
+        return PartitionSpec(*[None] * (len(leaf.shape) - 2), LOGICAL_AXES[names[-1]])
     return PartitionSpec()
 
 

@@ -14,8 +14,8 @@ import pytest
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 SETTINGS = [
-    f"--config={EXPERIMENTS / 'configs' / 'hlr.py'}:planted-61x53x900", "--config.model.embed_dim=6",
-    "--config.model.num_memories=2", "--config.model.max_history=2", "--config.train.batch_size=64",
+    f"--config={EXPERIMENTS / 'configs' / 'cml.py'}:planted-61x53x900", "--config.model.embed_dim=6",
+    "--config.train.batch_size=64",
     "--config.eval.select_by=ndcg", "--config.eval.k=5", "--config.train.learning_rate=0.02",
 ]  # fmt: skip
 

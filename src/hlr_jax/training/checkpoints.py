@@ -42,7 +42,9 @@ class Checkpoints:
         self._identity = identity
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
         self._folder = folder
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        # Named, so that the shapes of a checkpoint can be read before any of it has been written or read here.
+        handlers = {"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()}
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
     def save(self, state: RunState) -> None:
         """Write the state of an epoch; does nothing if it is there already."""
