@@ -20,7 +20,7 @@ from benchmarks.beside import Beside, in_fresh_process
 from benchmarks.devices import MOST, bench_devices
 from benchmarks.growth import bench_growth
 from benchmarks.kernels import bench_kernels
-from benchmarks.machine import cores, device_peak_mib, environment, peak_mib
+from benchmarks.machine import device_peak_mib, environment, peak_mib
 from benchmarks.plots import draw, require_matplotlib
 from benchmarks.preparing import bench_planted, bench_prepare
 from benchmarks.ranking import bench_rank
@@ -31,6 +31,7 @@ from launch import launch
 
 from hlr_jax import Dataset, UserError
 from hlr_jax.errors import pick
+from hlr_jax.sharding import available_cores
 
 _DEFAULT = Settings()
 _WHAT = flags.DEFINE_list("what", ["train", "rank"], f"any of {', '.join(PARTS)}")
@@ -130,7 +131,7 @@ def in_this_process(part: str, model: str, settings: Settings, data: list[Datase
 
 def apart(part: str, model: str, settings: Settings) -> list[dict[str, Any]]:
     """Measure one item in a fresh process, which sees as many devices of a CPU as the part is about."""
-    devices = {"seeds": min(settings.num_seeds, cores()), "devices": MOST}
+    devices = {"seeds": min(settings.num_seeds, available_cores()), "devices": MOST}
     arguments = [f"--what={part}"] + [f"--models={model}"] * bool(model)
     return in_fresh_process(arguments, {"JAX_NUM_CPU_DEVICES": str(devices[part])} if part in devices else None)
 

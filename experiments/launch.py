@@ -12,6 +12,7 @@ from absl import logging as absl_logging
 
 from hlr_jax.distributed import OtherProcessError
 from hlr_jax.errors import UserError
+from hlr_jax.sharding import available_cores
 
 USAGE_STATUS = 2
 
@@ -58,7 +59,7 @@ def devices_for_seeds(count: int) -> None:
     A number of devices that the environment asks for stays.
     """
     given = "JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in os.environ.get("XLA_FLAGS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     if count > 1 and not given:
         jax.config.update("jax_num_cpu_devices", min(count, cores))
 

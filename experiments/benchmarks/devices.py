@@ -4,13 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
-from benchmarks.machine import cores
 from benchmarks.measuring import in_turn, ratio
 from benchmarks.settings import Settings, create_model, train_options
 from benchmarks.training import epochs
 
 import hlr_jax
-from hlr_jax.sharding import create_mesh
+from hlr_jax.sharding import available_cores, create_mesh
 from hlr_jax.training.learners import create_learner
 
 MOST = 8
@@ -22,7 +21,7 @@ def caveat() -> str:
     """Return what the figures of this machine do not say; empty where each device is its own."""
     if jax.default_backend() != "cpu":
         return ""
-    return f"virtual devices on {cores()} core(s): this shows what dividing the work costs, and no speed-up"
+    return f"virtual devices on {available_cores()} core(s): this shows what dividing the work costs, and no speed-up"
 
 
 def bench_devices(

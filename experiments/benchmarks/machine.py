@@ -1,7 +1,6 @@
 """The machine that figures belong to: what it is, what it holds in memory, and how fast it multiplies."""
 
 import functools
-import os
 import platform
 import resource
 import sys
@@ -12,6 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from hlr_jax.sharding import available_cores
 
 _STATUS, _CPUS = Path("/proc/self/status"), Path("/proc/cpuinfo")
 
@@ -36,11 +37,6 @@ def device_peak_mib() -> float | None:
     return None if peak is None else peak / 2**20
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @functools.cache
 def environment() -> dict[str, Any]:
     """Return the device and the versions, for every record."""
@@ -49,7 +45,7 @@ def environment() -> dict[str, Any]:
     return {
         "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
         "cpu": names[0].partition(":")[2].strip() if names else platform.processor(),
-        "cores": cores(),
+        "cores": available_cores(),
         "python": platform.python_version(),
     } | {package: version(package) for package in ("hlr_jax", "jax", "jaxlib", "numpy")}
 

@@ -4,6 +4,7 @@ Logical axes map to mesh axes in one table: batches are cut over ``data``, the r
 their Adam moments) over ``model``; keys and memories are small and stand on every device.
 """
 
+import os
 from collections.abc import Callable
 from itertools import zip_longest
 from typing import Any, TypeVar
@@ -42,6 +43,11 @@ def create_mesh(data: int = 1, model: int = 1) -> Mesh | None:
     return jax.make_mesh(
         (data, model), ("data", "model"), (AxisType.Auto, AxisType.Auto), devices=jax.devices()[: data * model]
     )
+
+
+def available_cores() -> int:
+    """Return how many cores of the CPU this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def seed_mesh(count: int) -> Mesh:

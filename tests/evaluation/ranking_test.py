@@ -46,6 +46,9 @@ def test_tiles_and_company_are_irrelevant(trained, world, monkeypatch):
     monkeypatch.setattr("hlr_jax.evaluation.ranking._MOST_USERS", 7)
     np.testing.assert_array_equal(ranked(trained, world, users).scores, together.scores)
     np.testing.assert_array_equal(ranked(trained, world, users[30:33]).items, together.items[30:33])
+    monkeypatch.setattr("hlr_jax.evaluation.ranking._workers", lambda: 3)
+    np.testing.assert_array_equal(ranked(trained, world, users).scores, together.scores)
+    assert ranked(trained, world, users[:0]).items.shape == (0, 10)
 
 
 def test_seen_items_are_left_out_and_the_best_of_the_rest_come_in_order(trained, world):

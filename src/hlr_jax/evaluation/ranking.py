@@ -1,6 +1,7 @@
 """The best K items of every user among all they have not seen, a tile of users at a time."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from hlr_jax.data.neighborhoods import (
 )
 from hlr_jax.data.neighbors import Rows, padded_rows, rows_of
 from hlr_jax.models.base import CATALOGUE_TILE, Model, score_catalogue, score_catalogue_of_many
+from hlr_jax.sharding import available_cores
 from hlr_jax.storage import widened
 from hlr_jax.types import Padded, Params
 
@@ -123,9 +125,11 @@ def rank(
     # Power-of-two widths: validation and test, whose longest rows differ little, share one compilation.
     width = power_of_two(rows.longest)
     rows, sides = jax.tree.map(rounded, (rows, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
-    by_pairs = _pairs_pay(model, params, len(users), memory_budget)
-    budget, per_user = memory_budget << 20, 4 * (2 * k + 2 * width + model.history.size + 3 * num_items * by_pairs)
-    tile = max(1, min(len(users), budget // per_user, _MOST_USERS))
+    workers = _workers()
+    by_pairs = _pairs_pay(model, params, len(users), memory_budget // workers)
+    budget = (memory_budget << 20) // workers
+    per_user = 4 * (2 * k + 2 * width + model.history.size + 3 * num_items * by_pairs)
+    tile = max(1, min(-(-len(users) // workers), budget // per_user, _MOST_USERS))
     # A CPU ranks one user after the other, each in cache; an accelerator as many at once as the budget takes.
     heads, (rows_of_memory, dim) = model.history.size, params["keys"].shape if "keys" in params else (0, 0)
     among = heads * (dim + 3 * CATALOGUE_TILE) + 3 * CATALOGUE_TILE * model.audience.size
@@ -134,18 +138,28 @@ def rank(
     together = None if jax.default_backend() == "cpu" else max(1, min(tile, budget // at_once))
     tile = -(-len(users) // -(-len(users) // tile)) if len(users) else 1
     ranker = partial(_tile_ranker(model, num_items, k, width, together, by_pairs), params, jax.random.key(seed))
-    items, scores = [], []
-    for start in range(0, len(users), tile):
+
+    def rank_from(start: int) -> tuple[np.ndarray, np.ndarray]:
         chunk = users[start : start + tile]
         padded = np.pad(chunk, (0, tile - len(chunk)), mode="edge")
         found, best = ranker(jnp.asarray(padded, jnp.int32), rows, sides)
-        items.append(np.asarray(found)[: len(chunk)])
-        scores.append(np.asarray(best)[: len(chunk)])
-    shape = (0, k)
-    return Ranking(
-        np.concatenate(items) if items else np.empty(shape, np.int32),
-        np.concatenate(scores) if scores else np.empty(shape, np.float32),
-    )
+        return np.asarray(found)[: len(chunk)], np.asarray(best)[: len(chunk)]
+
+    with ThreadPoolExecutor(workers) as pool:
+        lists = list(pool.map(rank_from, range(0, len(users), tile)))
+    nothing = np.empty((0, k), np.int32), np.empty((0, k), np.float32)
+    items, scores = (np.concatenate(parts) for parts in zip(nothing, *lists, strict=True))
+    return Ranking(items, scores)
+
+
+def _workers() -> int:
+    """Return how many tiles are ranked side by side: on a CPU the cores, divided among its devices; else one.
+
+    A tile of users is a chain of small operations, in which several cores find little to share.
+    """
+    if jax.default_backend() != "cpu":
+        return 1
+    return max(1, available_cores() // jax.local_device_count())
 
 
 def _pairs_pay(model: Model, params: Params, users: int, memory_budget: int) -> bool:
