@@ -162,7 +162,10 @@ def replicate(tree: T, mesh: Mesh | None) -> T:
         held = np.asarray(array)
         return jax.make_array_from_callback(held.shape, replicated(mesh), lambda index: held[index])
 
-    return jax.tree.map(put, tree)
+    leaves, structure = jax.tree.flatten(tree)
+    placed = {id(leaf): leaf for leaf in leaves}  # an array that stands twice in the tree is put there once
+    placed = {name: put(leaf) for name, leaf in placed.items()}
+    return jax.tree.unflatten(structure, [placed[id(leaf)] for leaf in leaves])
 
 
 def rows_by_id(table: jax.Array, ids: jax.Array) -> jax.Array:
