@@ -156,7 +156,7 @@ def test_tables_get_rows_without_interactions(parts, world):
 
 def test_meshes_of_the_present_devices(parts, tiny):
     devices, world = parts.devices, "planted-60x50x900"
-    records = list(devices.bench_devices(tiny, "cml", world, ((1, 1), (2, 2), (8, 1))))
+    records = list(devices.bench_devices(tiny, "cml", world, ((1, 1), (2, 2), (16, 1))))
     assert [record["mesh"] for record in records] == ["1 x 1", "2 x 2"]
     assert records[0]["time_ratio_over_one"] == 1
     assert all("no speed-up" in record["caveat"] for record in records)
