@@ -1,6 +1,9 @@
 """AdaCML (Zhang et al. 2019).
 
 python experiments/train.py --config=experiments/configs/adacml.py:ml-100k --workdir=runs/adacml
+
+On the fixed split of ml-100k about 98 s on one busy CPU core, NDCG@10 0.184 on validation: the best there of 9
+settings of history, learning rate, margin and negatives, one seed. Not evaluated on test.
 """
 
 from configs import cml

@@ -1,6 +1,9 @@
 """HLR++ (Tran et al. 2021); --config.model.variant=reference is the released code's.
 
 python experiments/train.py --config=experiments/configs/hlrpp.py:ml-100k --workdir=runs/hlrpp
+
+On the fixed split of ml-100k about 13 minutes on one busy CPU core, NDCG@10 0.179 on validation: the best there of 6
+settings of variant, history and memories, one seed. Not evaluated on test.
 """
 
 from configs import hlr

@@ -1,6 +1,9 @@
 """LRML (Tay et al. 2018).
 
 python experiments/train.py --config=experiments/configs/lrml.py:ml-100k --workdir=runs/lrml
+
+On the fixed split of ml-100k about 31 s on one busy CPU core, NDCG@10 0.182 on validation: the best there of 9
+settings of memories, learning rate, margin and negatives, one seed. Not evaluated on test.
 """
 
 from configs import cml

@@ -1,6 +1,10 @@
 """TransCF (Park et al. 2018).
 
 python experiments/train.py --config=experiments/configs/transcf.py:ml-100k --workdir=runs/transcf
+
+On the fixed split of ml-100k about 26 s on one busy CPU core, NDCG@10 0.179 on validation: the best there of 9
+settings of the regularisers, learning rate, margin and negatives; both regularisers off was best, by 0.001, one seed.
+Not evaluated on test.
 """
 
 from configs import cml
