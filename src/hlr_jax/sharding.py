@@ -6,6 +6,7 @@ their Adam moments) over ``model``; keys and memories are small and stand on eve
 
 import os
 from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 from typing import Any, TypeVar
 
@@ -61,15 +62,19 @@ def split_seeds(params: Params) -> list[Params]:
     leaf = next(iter(params.values()))
     mesh = mesh_of(params)
     if mesh is not None:
-        one = {name: jax.ShapeDtypeStruct(array.shape[1:], array.dtype) for name, array in params.items()}
-        take = jax.jit(lambda params, i: {name: a[i] for name, a in params.items()}, out_shardings=shardings(one, mesh))
-        return [take(params, index) for index in range(leaf.shape[0])]
+        return [_take_seed(params, index, mesh) for index in range(leaf.shape[0])]
     by_seed = isinstance(leaf.sharding, NamedSharding) and leaf.sharding.mesh.axis_names == ("seed",)
     split = [{name: array[index] for name, array in params.items()} for index in range(leaf.shape[0])]
     devices = jax.devices()
     if not by_seed:
         return split
     return [jax.device_put(one, devices[index % len(devices)]) for index, one in enumerate(split)]
+
+
+@partial(jax.jit, static_argnames="mesh")
+def _take_seed(params: Params, index: int, mesh: Mesh) -> Params:
+    one = {name: array[index] for name, array in params.items()}
+    return jax.lax.with_sharding_constraint(one, shardings(one, mesh))
 
 
 def mesh_of(params: Params) -> Mesh | None:

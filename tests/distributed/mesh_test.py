@@ -60,7 +60,7 @@ def test_a_mesh_trains_ranks_and_measures_as_one_device_and_never_holds_a_whole_
 ):
     # A batch, a tile of users, and the products of a shard's items with all memories must be smaller than the smaller
     # table for what follows to tell them apart.
-    monkeypatch.setattr("hlr_jax.evaluation.sharded_ranking._MOST_USERS", 8)
+    monkeypatch.setattr("hlr_jax.evaluation.ranking._MOST_USERS", 8)
     fitted, found = run(primes, name, create_mesh(*shape))
     ours = list(programs)
     alone, expected = run(primes, name, None)
@@ -88,12 +88,12 @@ def test_the_search_for_whole_tables_finds_one(primes, programs):
 
 def test_lists_of_users_who_have_seen_nearly_all_are_short_on_a_mesh_too(primes):
     from hlr_jax.data.interactions import Pairs
-    from hlr_jax.evaluation.sharded_ranking import rank_on_mesh
+    from hlr_jax.evaluation.ranking import rank
 
     mesh, model = create_mesh(2, 4), hlr_jax.create_model("cml", embed_dim=4)
     params = pad_rows(model.init(jax.random.key(0), 1, 6), mesh)
     seen = Pairs(np.zeros(5, np.int32), np.array([0, 1, 2, 4, 5], np.int32))
     params = jax.device_put(params, shardings(params, mesh))
-    found = rank_on_mesh(model, params, np.array([0]), seen, num_users=1, num_items=6, k=3)
+    found = rank(model, params, np.array([0]), seen, num_users=1, num_items=6, k=3)
     np.testing.assert_array_equal(found.items, [[3, -1, -1]])
     assert np.isneginf(found.scores[0, 1:]).all()

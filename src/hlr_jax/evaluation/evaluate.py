@@ -13,9 +13,7 @@ from hlr_jax.errors import UserError, pick
 from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, find_hits, per_user_metrics
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.ranking import Ranking, rank
-from hlr_jax.evaluation.sharded_ranking import rank_on_mesh
 from hlr_jax.models.base import Model
-from hlr_jax.sharding import mesh_of
 from hlr_jax.types import Params
 
 
@@ -121,10 +119,9 @@ def evaluate(
       UserError: the split has no interactions.
     """
     chosen = options or EvalOptions()
-    make = rank if mesh_of(params) is None else rank_on_mesh
 
     def ranker(users: np.ndarray, seen: Pairs, near: Pairs) -> Ranking:
-        return make(
+        return rank(
             model, params, users, seen, num_users=dataset.num_users, num_items=dataset.num_items, k=chosen.k, near=near,
             memory_budget=chosen.memory_budget, seed=seed,
         )  # fmt: skip

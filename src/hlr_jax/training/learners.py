@@ -156,13 +156,12 @@ def triplet_learner(
             def step(
                 carry: tuple[Learned, NeighborTables | None], index: jax.Array
             ) -> tuple[tuple[Learned, NeighborTables | None], jax.Array]:
-                learned, old = carry
+                learned, kept = carry
                 params, batch = learned.params, drawn(index)
-                tables = kept = None
-                if old is None:
+                if refresh == 1:
                     tables = tables_of(params, batch)
                 else:
-                    tables = kept = jax.lax.cond(index % refresh == 0, lambda: tables_of(params, batch), lambda: old)
+                    tables = kept = jax.lax.cond(index % refresh == 0, lambda: tables_of(params, batch), lambda: kept)
                 key = jax.random.fold_in(jax.random.fold_in(epoch_key, index + 1), 0)
                 params, state, loss = adam_step(
                     model, params, learned.optimizer, tables, batch, gradient, learning_rate, key, lazy=lazy
