@@ -58,7 +58,7 @@ def rank(
         on nothing else.
     """
     mesh = mesh_of(params)
-    known = known_of(model, seen, seen if near is None else near, num_users, num_items)
+    known = known_of(model, seen, seen if near is None else near, num_users, num_items, mesh)
     k, key = min(k, num_items), jax.random.key(seed)
     make = whole_tile_ranker if mesh is None else sharded_tile_ranker
     ranker = make(model, params, known, key, num_items, k, len(users), memory_budget << 20)

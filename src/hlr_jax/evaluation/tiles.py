@@ -1,13 +1,15 @@
 """What the two ways of ranking a tile of users share: the neighbors that are drawn, what is masked, and the sizes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Pairs
 from hlr_jax.data.neighborhoods import Drawn, Side, Sides, draw_neighbors, neighbor_bits, sides_of
-from hlr_jax.data.neighbors import Rows, rows_of
+from hlr_jax.data.neighbors import Rows, rows_on
 from hlr_jax.models.base import CATALOGUE_TILE, Model
 from hlr_jax.types import Params
 
@@ -45,22 +47,20 @@ class TileRanker(NamedTuple):
     shares: int
 
 
-def known_of(model: Model, seen: Pairs, near: Pairs, num_users: int, num_items: int) -> Known:
-    """Return what a ranking reads, with widths of powers of two.
+def known_of(model: Model, seen: Pairs, near: Pairs, num_users: int, num_items: int, mesh: Mesh | None = None) -> Known:
+    """Return what a ranking reads, with widths of powers of two; on a mesh each device has a share of the interactions.
 
     So validation and test, whose longest rows differ little, share one compilation.
     """
-    sides = sides_of(near, num_users, num_items, model.history, model.audience)
-    rows = sides.history.rows if near is seen and sides.history.rows is not None else rows_of(seen, num_users)
+    sides = sides_of(near, num_users, num_items, model.history, model.audience, mesh)
+    rows = sides.history.rows if near is seen and sides.history.rows is not None else rows_on(seen, num_users, mesh)
     rows, sides = jax.tree.map(_rounded, (rows, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
     return Known(rows, rows.longest, sides)
 
 
 def _rounded(leaf: Any) -> Any:
     """Return rows with their longest row as a power of two, other leaves as they are."""
-    if not isinstance(leaf, Rows):
-        return leaf
-    return Rows(leaf.offsets, leaf.items, 1 << max(leaf.longest - 1, 0).bit_length())
+    return replace(leaf, longest=1 << max(leaf.longest - 1, 0).bit_length()) if isinstance(leaf, Rows) else leaf
 
 
 def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> Drawn:

@@ -15,7 +15,7 @@ from hlr_jax.data.sampling import shuffled
 from hlr_jax.errors import UserError
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.models.base import Model
-from hlr_jax.sharding import pad_rows, place, replicate, seed_mesh, shard_batch, split_seeds
+from hlr_jax.sharding import pad_rows, place, seed_mesh, shard_batch, split_seeds
 from hlr_jax.storage import store, widened
 from hlr_jax.training.als import iterate, objective, sides
 from hlr_jax.training.optimizer import ADAM, adam_step
@@ -113,7 +113,7 @@ def triplet_learner(
     """
     size, n = options.batch_size, options.num_negatives
     objective, lazy = OBJECTIVES[options.objective], options.optimizer == "lazy_adam"
-    train = replicate(training_triplets(dataset.train, dataset.num_users, dataset.num_items, model), mesh)
+    train = training_triplets(dataset.train, dataset.num_users, dataset.num_items, model, mesh)
     init_keys, train_keys, valid_keys = (seed_keys(seeds, use) for use in range(3))
     refresh = max(model.history.refresh, model.audience.refresh)
 
@@ -131,7 +131,7 @@ def triplet_learner(
     def run_epoch(
         learned: Learned, source: Triplets, epoch: jax.Array, learning_rate: jax.Array, margin: jax.Array
     ) -> tuple[Learned, jax.Array]:
-        count = source.user.shape[0]
+        count = source.count
         steps = -(-count // size)
 
         def tables_of(params: Params, batch: Batch) -> NeighborTables:
@@ -150,7 +150,7 @@ def triplet_learner(
             def drawn(index: jax.Array) -> Batch:
                 positions, weight = _positions(index, size, count)
                 rows = shuffled(order_key, positions, count)
-                batch = draw_batch(jax.random.fold_in(epoch_key, index + 1), source, rows, weight, n)
+                batch = draw_batch(jax.random.fold_in(epoch_key, index + 1), source, rows, weight, n, mesh)
                 return shard_batch(batch, mesh)
 
             def step(
@@ -179,7 +179,7 @@ def triplet_learner(
 
     @jax.jit
     def valid_loss(source: Triplets, margin: jax.Array, params: Params) -> jax.Array:
-        count = source.user.shape[0]
+        count = source.count
 
         def one(params: Params, valid_key: jax.Array) -> jax.Array:
             params = widened(params)
@@ -188,7 +188,7 @@ def triplet_learner(
             def step(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
                 rows, weight = _positions(index, size, count)
                 # The same draws at every epoch, so that epochs are compared on one sample.
-                batch = draw_batch(jax.random.fold_in(valid_key, index), source, rows, weight, n)
+                batch = draw_batch(jax.random.fold_in(valid_key, index), source, rows, weight, n, mesh)
                 batch = shard_batch(batch, mesh)
                 return total + batch_loss(model, objective, params, tables, batch, margin, piece(params)), None
 
@@ -200,8 +200,8 @@ def triplet_learner(
     rate, margin = jnp.float32(options.learning_rate), jnp.float32(options.margin)
     validate = None
     if len(dataset.valid.user):
-        valid = validation_triplets(dataset.train, dataset.valid, dataset.num_users, dataset.num_items, model)
-        validate = partial(valid_loss, replicate(valid, mesh), margin)
+        valid = validation_triplets(dataset.train, dataset.valid, dataset.num_users, dataset.num_items, model, mesh)
+        validate = partial(valid_loss, valid, margin)
     return Learner(
         init,
         lambda learned, epoch: run_epoch(learned, train, jnp.int32(epoch), rate, margin),
