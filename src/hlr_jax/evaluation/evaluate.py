@@ -1,7 +1,7 @@
 """Lists of users to figures: one path for models and yardsticks."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -145,15 +145,13 @@ def evaluate_seeds(
     dataset: Dataset,
     split: str,
     options: EvalOptions,
-    first_seed: int = 0,
+    seeds: Sequence[int],
     users: np.ndarray | None = None,
 ) -> list[Evaluation]:
-    """Evaluate the parameters of each seed, at the same time where they lie on different devices."""
+    """Evaluate each run's parameters, trained with its seed, at the same time where they lie on different devices."""
 
     def one(index: int) -> Evaluation:
-        return evaluate(
-            model, params[index], dataset, split=split, options=options, seed=first_seed + index, users=users
-        )
+        return evaluate(model, params[index], dataset, split=split, options=options, seed=seeds[index], users=users)
 
     devices = {frozenset(next(iter(each.values())).devices()) for each in params}
     # Only programs of one device each may run side by side: those of a mesh would wait for each other.
