@@ -12,8 +12,9 @@ from hlr_jax.data.interactions import Dataset, Pairs
 from hlr_jax.errors import UserError, pick
 from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, find_hits, per_user_metrics
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.evaluation.ranking import Ranking, rank
+from hlr_jax.evaluation.ranking import Ranking, rank, ranker_of, tile_of
 from hlr_jax.models.base import Model
+from hlr_jax.sharding import mesh_of
 from hlr_jax.types import Params
 
 
@@ -129,6 +130,16 @@ def evaluate(
     # Only MF-ALS is masked otherwise by the released code.
     mask = "train+valid" if model.solver is None else dataset.protocol.solver_mask
     return evaluate_ranker(ranker, dataset, split, chosen, seed, mask, users)
+
+
+def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: EvalOptions) -> int:
+    """Return the bytes that ranking all users needs beside the parameters and interactions, before it is done."""
+    users, budget = dataset.num_users, options.memory_budget << 20
+    near = known_at(dataset, "test")
+    ranker = ranker_of(
+        model, params, users, near, near, users, dataset.num_items, min(options.k, dataset.num_items), budget, 0
+    )  # fmt: skip
+    return tile_of(ranker, mesh_of(params), users, budget)[1]
 
 
 def selecting_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | None:

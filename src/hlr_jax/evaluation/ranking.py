@@ -57,12 +57,10 @@ def rank(
       seed: of the draw of neighbors where there are more than the model reads; each user's and each item's draw depends
         on nothing else.
     """
-    mesh = mesh_of(params)
-    known = known_of(model, seen, seen if near is None else near, num_users, num_items, mesh)
-    k, key = min(k, num_items), jax.random.key(seed)
-    make = whole_tile_ranker if mesh is None else sharded_tile_ranker
-    ranker = make(model, params, known, key, num_items, k, len(users), memory_budget << 20)
-    tile = _tile(ranker, mesh, len(users), memory_budget << 20)
+    mesh, k, budget = mesh_of(params), min(k, num_items), memory_budget << 20
+    near = seen if near is None else near
+    ranker = ranker_of(model, params, len(users), seen, near, num_users, num_items, k, budget, seed)
+    tile, _ = tile_of(ranker, mesh, len(users), budget)
 
     def rank_from(start: int) -> tuple[np.ndarray, np.ndarray]:
         chunk = users[start : start + tile]
@@ -77,8 +75,21 @@ def rank(
     return Ranking(items, scores)
 
 
-def _tile(ranker: TileRanker, mesh: Mesh | None, users: int, budget: int) -> int:
-    """Return how many users a tile has: as many as keep its program within ``budget`` bytes, by the compiler's plan.
+def ranker_of(
+    model: Model, params: Params, users: int, seen: Pairs, near: Pairs, num_users: int, num_items: int, k: int,
+    budget: int, seed: int,
+) -> TileRanker:  # fmt: skip
+    """Return what ranks tiles of ``users`` users, in about ``budget`` bytes of each device; as ``rank`` does."""
+    mesh = mesh_of(params)
+    known = known_of(model, seen, near, num_users, num_items, mesh)
+    make = whole_tile_ranker if mesh is None else sharded_tile_ranker
+    return make(model, params, known, jax.random.key(seed), num_items, k, users, budget)
+
+
+def tile_of(ranker: TileRanker, mesh: Mesh | None, users: int, budget: int) -> tuple[int, int]:
+    """Return how many users a tile has, and the bytes that the tiles at work need by the compiler's plan.
+
+    A tile has as many users as keep them within ``budget``.
 
     What a tile needs whatever its size (the parameters in float32, the neighbors of all items) may be more than that;
     then smaller tiles save nothing, and are not taken.
@@ -92,5 +103,5 @@ def _tile(ranker: TileRanker, mesh: Mesh | None, users: int, budget: int) -> int
         plan = planned(ranker.program, *ranker.arguments(replicate(np.zeros(tile, np.int32), mesh)))
         need = ranker.workers * (plan.temporary + plan.results)
         if need <= budget or share == 1 or (before and need > 0.9 * before):
-            return tile
+            return tile, need
         most, before = max(1, share // 4), need

@@ -8,11 +8,13 @@ from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.errors import UserError, check_seed
+from hlr_jax.evaluation.evaluate import memory_to_rank
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import sha256_of
 from hlr_jax.models.base import Model
+from hlr_jax.sharding import split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
-from hlr_jax.training.learners import create_learner
+from hlr_jax.training.learners import Learned, create_learner
 from hlr_jax.training.loop import FitResult, train, validation_of
 from hlr_jax.training.options import Run, TrainOptions
 
@@ -127,10 +129,20 @@ def _fit(
         raise UserError(f"data set {dataset.name} has no training interactions")
     learner = create_learner(dataset, model, options, runs, mesh)
     validate = validation_of(learner, dataset, model, evaluation, runs)
+
+    def needs(learned: Learned) -> str:
+        one = split_seeds(learned.params)[0]
+        ranking = f"{memory_to_rank(model, one, dataset, evaluation) / 2**20:,.0f} MiB to rank all users"
+        if learner.memory is None:
+            return f"memory of each device: {ranking}"
+        plan = learner.memory(learned)
+        held = f"parameters, moments and interactions {plan.arguments / 2**20:,.0f}"
+        return f"memory of each device: {sum(plan) / 2**20:,.0f} MiB to train ({held}), {ranking}"
+
     folder = None if workdir is None else Path(workdir)
     checkpoints = None if folder is None else Checkpoints(folder / "checkpoints", identity)
     try:
-        return train(learner, validate, options, evaluation, runs, label, folder, checkpoints)
+        return train(learner, validate, options, evaluation, runs, label, folder, checkpoints, needs)
     finally:
         if checkpoints:
             checkpoints.close()

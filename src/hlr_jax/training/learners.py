@@ -14,6 +14,7 @@ from hlr_jax.data.neighborhoods import NeighborTables, neighbor_tables
 from hlr_jax.data.sampling import shuffled
 from hlr_jax.errors import UserError
 from hlr_jax.losses import OBJECTIVES
+from hlr_jax.memory import Plan, planned
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import pad_rows, place, seed_mesh, shard_batch, split_seeds
 from hlr_jax.storage import store, widened
@@ -52,12 +53,14 @@ class Learner(NamedTuple):
         argument. What becomes of a run that is not active is not defined; without ``active`` all are.
       valid_loss: params [S, ...] -> mean validation losses [S], or None where there is no such loss.
       triplets_per_epoch: of one run, for the speed that is shown.
+      memory: learned -> what an epoch needs, or None where an epoch is no single program.
     """
 
     init: Callable[[], Learned]
     run_epoch: Callable[..., tuple[Learned, jax.Array]]
     valid_loss: Callable[[Params], jax.Array] | None
     triplets_per_epoch: int
+    memory: Callable[[Learned], Plan] | None = None
 
 
 def in_turn(count: int, mesh: Mesh | None) -> bool:
@@ -221,7 +224,10 @@ def triplet_learner(
     def next_epoch(learned: Learned, epoch: int, active: Sequence[bool] = everyone) -> tuple[Learned, jax.Array]:
         return run_epoch(learned, train, jnp.int32(epoch), rates, margins, jnp.asarray(active))
 
-    return Learner(init, next_epoch, validate, len(dataset.train.user))
+    def memory(learned: Learned) -> Plan:
+        return planned(run_epoch, learned, train, jnp.int32(1), rates, margins, jnp.asarray(everyone))
+
+    return Learner(init, next_epoch, validate, len(dataset.train.user), memory)
 
 
 def _positions(index: jax.Array, size: int, count: int) -> tuple[jax.Array, jax.Array]:

@@ -18,7 +18,7 @@ from hlr_jax.models.base import Model
 from hlr_jax.sharding import split_seeds
 from hlr_jax.training.checkpoints import Checkpoints, RunState
 from hlr_jax.training.history import Record, append_records, mean_record, of_run, read_records
-from hlr_jax.training.learners import Learner
+from hlr_jax.training.learners import Learned, Learner
 from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.training.progress import Display
 from hlr_jax.types import Params
@@ -86,8 +86,11 @@ def train(
     label: str,
     folder: Path | None,
     checkpoints: Checkpoints | None,
+    needs: Callable[[Learned], str],
 ) -> list[FitResult]:
     """Train S runs from the checkpoint, or from the start, to their last epochs; without a label show no progress.
+
+    ``needs`` says what memory that will take, before it is taken.
 
     A run that is out of patience, or whose loss is not finite, ends; the others go on.
     """
@@ -101,6 +104,8 @@ def train(
         history = read_records(folder / "metrics.jsonl", state.epoch) if is_first() else []
     selected = selected_figure(evaluation)
     with Display(label, options.num_epochs, state.epoch, quiet=not label or not is_first()) as display:
+        if label and state.epoch < options.num_epochs:
+            display.say(needs(state.learned))
         while state.epoch < options.num_epochs and not all(stopped := _stopped(state, options.patience)):
             epoch, active = state.epoch + 1, [not reason for reason in stopped]
             start = time.perf_counter()
