@@ -5,6 +5,7 @@ import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions, UserError
+from hlr_jax.sharding import create_mesh
 from hlr_jax.sweeps import sweep as sweeps
 from hlr_jax.sweeps.grid import product, with_overrides
 from hlr_jax.sweeps.leaderboard import histories, leaderboard
@@ -165,17 +166,17 @@ def test_runs_that_differ_in_rate_margin_and_seed_alone_share_a_program(world):
     points = product({"train.learning_rate": [0.1, 0.2], "model.embed_dim": [4, 6], "train.margin": [0.5, 1.0]})
     config = with_overrides(CONFIG, {"train.num_seeds": 2})
     trials = [trial for point in points for trial in trials_of(with_overrides(config, point))]
-    whole = pack(trials, world, 2**30, False)
+    whole = pack(trials, world, 2**30, None)
     assert [len(one.trials) for one in whole] == [8, 8]
     for one in whole:
         assert len({trial.settings.model.options for trial in one.trials}) == 1
         assert len({trial.run for trial in one.trials}) == 8
     # cml with D = 6 has 110 rows; 6 copies of float32 each, and side by side a batch of 128 triplets of 2 (2 + n) D.
     state = 110 * 6 * 4 * 6
-    assert trial_bytes(whole[1].trials[0].settings, world, False) == state
-    assert trial_bytes(whole[1].trials[0].settings, world, True) == state + 128 * 4 * 2 * 3 * 6
-    assert [len(one.trials) for one in pack(trials, world, 3 * state, False)] == [4, 4, 3, 3, 2]
-    assert len(pack(trials, world, 1, False)) == len(trials)
+    assert trial_bytes(whole[1].trials[0].settings, world, None) == state
+    assert trial_bytes(whole[1].trials[0].settings, world, create_mesh(data=2)) == state + 128 * 4 * 2 * 3 * 6
+    assert [len(one.trials) for one in pack(trials, world, 3 * state, None)] == [4, 4, 3, 3, 2]
+    assert len(pack(trials, world, 1, None)) == len(trials)
 
 
 def test_what_nothing_can_be_compared_by_is_refused_before_training(world, tmp_path):

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.experiment import Settings, settings_of
 from hlr_jax.files import sha256_of
 from hlr_jax.storage import store
 from hlr_jax.sweeps.grid import with_overrides
-from hlr_jax.training.learners import runs_in_turn
+from hlr_jax.training.learners import in_turn
 from hlr_jax.training.options import Run
 from hlr_jax.training.triplets import working_floats
 from hlr_jax.types import Params
 
-_OF_THE_RUN = {"seed": 0, "train.learning_rate": 0.0, "train.margin": 0.0}
+OF_THE_RUN = {"seed": 0, "train.learning_rate": 0.0, "train.margin": 0.0}
 
 
 class Trial(NamedTuple):
@@ -59,21 +60,21 @@ def trials_of(config: dict[str, Any]) -> list[Trial]:
     return trials
 
 
-def pack(trials: Sequence[Trial], dataset: Dataset, budget: int, on_mesh: bool) -> list[Pack]:
+def pack(trials: Sequence[Trial], dataset: Dataset, budget: int, mesh: Mesh | None) -> list[Pack]:
     """Put trials together, as many in a program as fit in ``budget`` bytes, and one at least; their order is kept."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        groups.setdefault(sha256_of(with_overrides(trial.config, _OF_THE_RUN)), []).append(trial)
+        groups.setdefault(sha256_of(with_overrides(trial.config, OF_THE_RUN)), []).append(trial)
     packs = []
     for group in groups.values():
-        size = max(1, budget // trial_bytes(group[0].settings, dataset, on_mesh))
+        size = max(1, budget // trial_bytes(group[0].settings, dataset, mesh))
         for start in range(0, len(group), size):
             part = group[start : start + size]
             packs.append(Pack(part, sha256_of([trial.key for trial in part])[:16]))
     return packs
 
 
-def trial_bytes(settings: Settings, dataset: Dataset, on_mesh: bool) -> int:
+def trial_bytes(settings: Settings, dataset: Dataset, mesh: Mesh | None) -> int:
     """Return about how many bytes one more trial takes in a program.
 
     These are its parameters, those of its best epoch and the copy while these are replaced, the two moments, and the
@@ -87,6 +88,6 @@ def trial_bytes(settings: Settings, dataset: Dataset, on_mesh: bool) -> int:
 
     stored, whole = jax.eval_shape(start, jax.random.key(0))
     total = 3 * sum(array.size * (array.dtype.itemsize + 4) for array in jax.tree.leaves(stored))
-    if model.solver is None and not runs_in_turn(2, on_mesh):
+    if model.solver is None and not in_turn(2, mesh):
         total += 4 * options.batch_size * working_floats(model, whole, options.num_negatives)
     return total

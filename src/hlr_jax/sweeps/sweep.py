@@ -11,10 +11,10 @@ from hlr_jax.errors import UserError
 from hlr_jax.experiment import build
 from hlr_jax.files import write_json
 from hlr_jax.sweeps.grid import Overrides, with_overrides
-from hlr_jax.sweeps.packs import Pack, Trial, pack, trials_of
+from hlr_jax.sweeps.packs import OF_THE_RUN, Pack, Trial, pack, trials_of
 from hlr_jax.training.fit import fit_runs
 from hlr_jax.training.loop import selected_figure
-from hlr_jax.workdir import claim, record_environment
+from hlr_jax.workdir import claim, flatten, record_environment
 
 
 class Outcome(NamedTuple):
@@ -95,12 +95,14 @@ class Sweep:
         """
         trials = {trial.key: trial for point in points for trial in self._trials(point)}
         missing = [trial for trial in trials.values() if not self._path(trial).exists()]
-        packs = pack(missing, self._dataset, self._budget, self._mesh is not None)
+        packs = pack(missing, self._dataset, self._budget, self._mesh)
         done = len(trials) - len(missing)
         work = f"{done} done before, {len(missing)} to do in {len(packs)} programs"
         self._log(f"{len(points)} points, {len(trials)} trainings: {work}")
         for number, one in enumerate(packs, 1):
-            self._log(f"[{number}/{len(packs)}] {len(one.trials)} trainings at once")
+            settings = flatten(one.trials[0].config)
+            shared = "".join(f", {key}={settings[key]}" for key in points[0] if key not in OF_THE_RUN)
+            self._log(f"[{number}/{len(packs)}] {len(one.trials)} trainings at once{shared}")
             self._train(one)
             after_pack()
 

@@ -60,9 +60,9 @@ class Learner(NamedTuple):
     triplets_per_epoch: int
 
 
-def runs_in_turn(count: int, on_mesh: bool) -> bool:
+def in_turn(count: int, mesh: Mesh | None) -> bool:
     """Return whether each device takes its share of several runs one by one, instead of all at once."""
-    return count > 1 and not on_mesh and jax.default_backend() == "cpu"
+    return count > 1 and mesh is None and jax.default_backend() == "cpu"
 
 
 def over_seeds(function: Callable[..., T], count: int, mesh: Mesh | None = None) -> Callable[..., T]:
@@ -74,7 +74,7 @@ def over_seeds(function: Callable[..., T], count: int, mesh: Mesh | None = None)
     """
     if count == 1:
         return lambda *packed: jax.tree.map(lambda x: x[None], function(*jax.tree.map(lambda x: x[0], packed)))
-    if not runs_in_turn(count, mesh is not None):
+    if not in_turn(count, mesh):
         return jax.vmap(function)
     devices = seed_mesh(count)
     missing = -count % devices.size
@@ -184,7 +184,7 @@ def triplet_learner(
             (learned, _), losses = jax.lax.scan(step, (learned, kept), jnp.arange(steps))
             return learned, losses.sum() / count
 
-        if not runs_in_turn(len(runs), mesh is not None):  # they end together, so a run that idles costs no time
+        if not in_turn(len(runs), mesh):  # they end together, so a run that idles costs no time
             return over_seeds(one, len(runs), mesh)(learned, train_keys, rates, margins)
 
         def one_if(active: jax.Array, learned: Learned, *rest: jax.Array) -> tuple[Learned, jax.Array]:
