@@ -24,6 +24,15 @@ from hlr_jax.workdir import claim, read_config, record_environment, write_evalua
 SECTIONS = ("dataset", "model", "train", "eval", "mesh")
 
 
+class Settings(NamedTuple):
+    """The objects that settings stand for, but for the data and the devices."""
+
+    model: Model
+    train: TrainOptions
+    eval: EvalOptions
+    seed: int
+
+
 class Parts(NamedTuple):
     """The objects that settings stand for."""
 
@@ -51,11 +60,11 @@ class Trained(NamedTuple):
     figures: dict[str, dict[str, Any]]
 
 
-def build(config: dict[str, Any], log: Callable[[str], None] = print) -> Parts:
-    """Make the parts that five sections of keyword arguments and a ``seed`` describe; values are checked first.
+def settings_of(config: dict[str, Any]) -> Settings:
+    """Make what needs neither data nor devices, and check the names of all settings.
 
     Raises:
-      UserError: an unknown section, key or value, or anything wrong with the data.
+      UserError: an unknown section or key, or a value out of range.
     """
     for section in config:
         pick(section, (*SECTIONS, "seed"), "section of the config:")
@@ -73,7 +82,16 @@ def build(config: dict[str, Any], log: Callable[[str], None] = print) -> Parts:
     }
     for section, maker in makers.items():
         check_options(maker, config.get(section, {}), section)
-    train, evaluation = TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {}))
+    return Settings(model, TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {})), seed)
+
+
+def build(config: dict[str, Any], log: Callable[[str], None] = print) -> Parts:
+    """Make the parts that five sections of keyword arguments and a ``seed`` describe; values are checked first.
+
+    Raises:
+      UserError: an unknown section, key or value, or anything wrong with the data.
+    """
+    model, train, evaluation, seed = settings_of(config)
     mesh = create_mesh(**config.get("mesh", {}))
     return Parts(load_dataset(**config.get("dataset", {}), log=log), model, train, evaluation, mesh, seed)
 

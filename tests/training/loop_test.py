@@ -16,6 +16,7 @@ import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions, UserError
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.learners import triplet_learner
+from hlr_jax.training.options import Run
 from hlr_jax.training.progress import Display
 
 OPTIONS = {"batch_size": 128, "learning_rate": 0.01}
@@ -109,12 +110,12 @@ def test_seeds_trained_together_are_those_trained_alone(world, tmp_path):
         hlr_jax.fit(world, small(), together)
 
 
-def test_seeds_on_a_mesh_are_those_on_one_device_each(world):
-    """On a mesh, as on an accelerator, the seeds are a mapped axis of one program."""
+def test_runs_on_a_mesh_are_those_on_one_device_each(world):
+    """On a mesh, as on an accelerator, the runs are a mapped axis of one program."""
     losses = {}
     for name, mesh in (("divided", None), ("mapped", create_mesh(data=2, model=2))):
         options, model = TrainOptions(**OPTIONS), hlr_jax.create_model("cml", embed_dim=6)
-        learner = triplet_learner(world, model, options, options.runs([3, 4]), mesh)
+        learner = triplet_learner(world, model, options, [Run(3, 0.01, 0.5), Run(4, 0.03, 1.0)], mesh)
         learned, first = learner.run_epoch(learner.init(), 1)
         losses[name] = np.stack([first, learner.valid_loss(learned.params)])
     assert learned.params["item"].sharding.spec[:2] == (None, "model")

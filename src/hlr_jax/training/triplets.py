@@ -221,14 +221,18 @@ def batch_gradient(
     return total
 
 
+def working_floats(model: Model, params: Params, n: int) -> int:
+    """Return about how many floats the gradient of one triplet takes: vectors, weights, and what they become."""
+    dim, memories = params["item"].shape[1], params["keys"].shape[0] if "keys" in params else 0
+    heads, audience = model.history.size, (1 + n) * model.audience.size
+    return 2 * (2 + n + heads + audience) * dim + 4 * ((1 + n) * heads + audience) * memories
+
+
 def microbatch_size(chosen: int, batch_size: int, model: Model, params: Params, n: int) -> int:
     """Return the microbatch: the chosen one, or for 0 the largest divisor of the batch whose work fits in cache."""
     if chosen:
         return chosen
     if jax.default_backend() != "cpu":
         return batch_size
-    dim, memories = params["item"].shape[1], params["keys"].shape[0] if "keys" in params else 0
-    heads, audience = model.history.size, (1 + n) * model.audience.size
-    floats = 2 * (2 + n + heads + audience) * dim + 4 * ((1 + n) * heads + audience) * memories
-    fitting = max(1, _CACHE_BYTES // (4 * floats))
+    fitting = max(1, _CACHE_BYTES // (4 * working_floats(model, params, n)))
     return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting)
