@@ -9,6 +9,7 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.experiment import Loaded, Trained, load_run, run
 from hlr_jax.models.base import Model, create_model, model_names
 from hlr_jax.serving.explain import explain
+from hlr_jax.serving.export import export_model
 from hlr_jax.serving.lists import recommend
 from hlr_jax.training.loop import FitResult, fit, fit_seeds
 from hlr_jax.training.options import TrainOptions
@@ -31,6 +32,7 @@ __all__ = [
     "create_model",
     "evaluate",
     "explain",
+    "export_model",
     "fit",
     "fit_seeds",
     "load_dataset",
