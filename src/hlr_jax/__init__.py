@@ -11,6 +11,8 @@ from hlr_jax.models.base import Model, create_model, model_names
 from hlr_jax.serving.explain import explain
 from hlr_jax.serving.export import export_model
 from hlr_jax.serving.lists import recommend
+from hlr_jax.serving.nearest_keys import nearest_keys
+from hlr_jax.serving.similar import similar_items, similar_users
 from hlr_jax.training.loop import FitResult, fit, fit_seeds
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Neighbors, PairOutput, Params
@@ -38,7 +40,10 @@ __all__ = [
     "load_dataset",
     "load_run",
     "model_names",
+    "nearest_keys",
     "planted_world",
     "recommend",
     "run",
+    "similar_items",
+    "similar_users",
 ]
