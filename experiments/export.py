@@ -27,7 +27,7 @@ def main() -> None:
     index = seeds.index(seed)
     folder = export_model(
         parts.model, loaded.params[index], parts.dataset, _OUTPUT.value,
-        k=parts.eval.k if _K.value is None else _K.value, seed=parts.seed,
+        k=parts.eval.k if _K.value is None else _K.value, seed=seed,
         about={"run": {"seed": seed, "best_epoch": loaded.best_epochs[index]}},
     )  # fmt: skip
     for path in sorted(folder.iterdir()):
