@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Pairs
 from hlr_jax.data.neighborhoods import Drawn, Side, Sides, draw_neighbors, neighbor_bits, sides_of
-from hlr_jax.data.neighbors import Rows, rows_on
+from hlr_jax.data.neighbors import Rows, padded_rows, rows_on
 from hlr_jax.models.base import CATALOGUE_TILE, Model
 from hlr_jax.types import Params
 
@@ -72,6 +73,18 @@ def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> Drawn:
 def drawn_audiences(key: jax.Array, side: Side, items: jax.Array) -> Drawn:
     """Return the neighbors [T, A] that items [T] are ranked with, the same for all users."""
     return jax.vmap(lambda item: drawn_for_ranking(jax.random.fold_in(key, _AUDIENCE), side, item))(items)
+
+
+def best_unseen(scores: jax.Array, seen: Rows, width: int, user: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """Return the best k of a user's ``scores`` [I] without the items of the user's row: items [k], scores [k].
+
+    Where nothing unseen is left stand ``NO_ITEM`` and minus infinity. No row is longer than ``width``.
+    """
+    items, is_seen = padded_rows(seen, user, width)
+    # Places past the end are dropped: the padding of `items` masks nothing.
+    scores = scores.at[jnp.where(is_seen, items, len(scores))].set(-jnp.inf, mode="drop")
+    best, found = jax.lax.top_k(scores, k)
+    return jnp.where(jnp.isneginf(best), NO_ITEM, found), best
 
 
 def users_together(model: Model, params: Params, num_items: int, budget: int) -> int | None:
