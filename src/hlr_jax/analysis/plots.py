@@ -126,8 +126,8 @@ def scatter(coordinates: np.ndarray, shares: np.ndarray, labels: list[str], titl
         axes.plot(*coordinates[rest].T, ".", color="#bbbbbb", ms=4, label="other")
     for name, color in zip(names, _COLORS, strict=False):
         axes.plot(*coordinates[told == name].T, ".", color=color, ms=5, alpha=0.8, label=name)
-    axes.set_xlabel(f"first component ({shares[0]:.1%} of the variance)")
-    axes.set_ylabel(f"second ({shares[1]:.1%})")
+    axes.set_xlabel(f"first component ({shares[0]:.2%} of the variance)")
+    axes.set_ylabel(f"second ({shares[1]:.2%})")
     axes.set_title(title)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
