@@ -244,6 +244,10 @@ def test_mistakes_are_one_line(trained, sample, world, tmp_path):
         attend(*trained, split="tset")
     with pytest.raises(UserError, match=r"analysis\.interactions must be at least 1"):
         attend(*trained, interactions=0)
+    alone = sample._replace(mask=np.zeros_like(sample.mask))
+    for look in (attention_summary, item_pairs):
+        with pytest.raises(UserError, match="no user of the sample has a second item"):
+            look(alone)
     with pytest.raises(UserError, match="no category has 5 items or more"):
         key_categories(sample, world)
     with pytest.raises(UserError, match=r"tags\.csv: no such file"):

@@ -7,7 +7,7 @@ import polars as pl
 from hlr_jax.analysis.attention import Attended, attend, check_keys
 from hlr_jax.analysis.categories import has_categories
 from hlr_jax.analysis.key_categories import key_categories, shared_categories
-from hlr_jax.analysis.pairs import item_pairs, top_pairs
+from hlr_jax.analysis.pairs import check_pairs, item_pairs, top_pairs
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.errors import check_range
 from hlr_jax.models.base import Model
@@ -32,6 +32,9 @@ def key_usage(sample: Attended, params: Params) -> pl.DataFrame:
         alike;
       - ``key_norm``, ``memory_norm``: the lengths of the vectors;
       - ``dead``: its usage is below a tenth of 1/N.
+
+    Raises:
+      UserError: the sample has no pair of items.
     """
     pairs = item_pairs(sample)
     usage = np.einsum("bh,bhn->n", sample.neighbor_weights, sample.memory_weights, dtype=np.float64)
@@ -62,7 +65,11 @@ def attention_summary(sample: Attended) -> pl.DataFrame:
       weights; ``selectivity``: their difference, the mutual information of pair and key over log N, 0 where every pair
       has the same weights, 1 where each takes one key and all are taken alike; ``neighbor_entropy``: the mean entropy
       of alpha over the neighbors of an interaction that has two or more; 1 says that all weigh the same.
+
+    Raises:
+      UserError: the sample has no pair of items.
     """
+    check_pairs(sample)
     met = sample.memory_weights[sample.mask]
     several = sample.mask.sum(axis=1) > 1
     alpha = sample.neighbor_weights[several]
