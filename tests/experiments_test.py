@@ -82,6 +82,25 @@ def test_evaluate_repeats_the_figures_and_takes_other_settings(workdir):
     assert {n: v for n, v in after.items() if "@" in n} == {n: v for n, v in before.items() if "@" in n}
 
 
+def test_keys_of_a_run_as_cards_frames_and_plots(workdir, tmp_path):
+    (tmp_path / "tags.csv").write_text("item,category\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(50)))
+    given = f"--categories={tmp_path}/tags.csv"
+    done = command("keys.py", f"--workdir={workdir}", f"--output={tmp_path}/keys", given, "--plots")
+    assert done.returncode == 0, done.stderr
+    cards = (tmp_path / "keys" / "cards.md").read_text()
+    assert cards in done.stdout
+    assert cards.count("### Key ") == 2
+    frames = {path.stem: pl.read_parquet(path) for path in (tmp_path / "keys").glob("*.parquet")}
+    assert set(frames) == {"keys", "pairs", "similarity", "attention", "categories", "matching"}
+    images = {path.stem: path.read_bytes()[:4] for path in (tmp_path / "keys").glob("*.png")}
+    assert images == dict.fromkeys(("usage", "similarity", "categories"), b"\x89PNG")
+    assert frames["keys"]["usage"].sum() == pytest.approx(1, abs=1e-5)
+    assert set(frames["categories"]["category"]) <= {"a", "b"}
+    done = command("keys.py", f"--workdir={workdir}", f"--output={tmp_path}/no", f"--categories={tmp_path}/no.csv")
+    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}/no.csv: no such file of categories\n")
+    assert not (tmp_path / "no").exists()
+
+
 def bad(workdir, *arguments):
     return [CONFIG, f"--workdir={workdir}", *arguments]
 
