@@ -53,7 +53,7 @@ class Listed(NamedTuple):
 
 
 def sample_users(dataset: Dataset) -> list[SampleUser]:
-    """Return users with few, the median number of, and many known items (and some to find, where a test split exists)."""
+    """Return users with few, the median number of, and many known items, and with test items where there are any."""
     known = known_interactions(dataset)
     degrees = np.bincount(known.user, minlength=dataset.num_users)
     found = np.bincount(dataset.test.user, minlength=dataset.num_users)
