@@ -41,18 +41,22 @@ def _card(label: str, listed: Sequence[Listed]) -> Markup:
         )
         for one in listed
     ]
-    return element(
-        "div", element("h5", f"{label}: {hits} of {len(listed)} found in test"), element("ol", entries, class_="list"),
-        class_="card",
-    )  # fmt: skip
+    even = listed[0].neighbors if listed else 0
+    share = (
+        element("p", f"{even} items share the weight: {1 / even:.1%} each would be even.", class_="soft")
+        if even
+        else None
+    )
+    title = element("h5", f"{label}: {hits} of {len(listed)} found in test")
+    return element("div", title, share, element("ol", entries, class_="list"), class_="card")
 
 
 def _because(one: Listed) -> str:
-    return "because of " + ", ".join(map(_reason, one.reasons)) + f"; an even share is {1 / one.neighbors:.1%}"
+    return "because of " + "; ".join(map(_reason, one.reasons))
 
 
 def _reason(reason: Reason) -> str:
-    through = "" if reason.memory is None else f" through memory {reason.memory}"
+    through = "" if reason.memory is None else f", key {reason.memory}"
     return f"{reason.title} ({reason.weight:.1%}{through})"
 
 

@@ -32,6 +32,7 @@ _PROTOCOL = {
     "hash": "hash",
 }
 _SPLIT_NAMES = {"test": "test", "valid": "validation"}
+_SHORT = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "map over k": "MAP over K", "rr sum": "RR sum"}
 _LOG_FROM = 20  # a loss whose largest value is so many times its smallest needs a log scale
 
 
@@ -142,7 +143,7 @@ def metric_tables(runs: Runs, test: PairedTest | None) -> list[Child]:
         drawn = [_metric_table(chosen, split), _seed_table(chosen, split)]
         content += [_folded("Figures on validation, which chose the epochs", *drawn)] if content else [*drawn]
         if split == "test":
-            content.append(_test_sentence(chosen, test))
+            content = [_meaning(chosen), *content, _test_sentence(chosen, test)]
     return content or [element("p", "The data has neither validation nor test interactions, so there are no figures.")]
 
 
@@ -161,9 +162,9 @@ def _metric_table(runs: Runs, split: str) -> Markup:
             if figure.interval:
                 more.append(f"{amount(figure.interval[0], name)} to {amount(figure.interval[1], name)}")
             if figure.cohorts is not None:
-                more.append(f"± {amount(figure.cohorts, name)} ({num_cohorts(run)} groups)")
+                more.append(f"± {amount(figure.cohorts, name)} groups")
             if figure.seeds is not None:
-                more.append(f"± {amount(figure.seeds, name)} ({len(run.loaded.params)} seeds)")
+                more.append(f"± {amount(figure.seeds, name)} seeds")
             best = judged and round(figure.mean, 4) == top
             cells.append(
                 [
@@ -171,21 +172,28 @@ def _metric_table(runs: Runs, split: str) -> Markup:
                     [element("span", line, class_="more") for line in more],
                 ]
             )
-        rows[name.upper().replace("_", " ") if name.startswith(("ndcg", "map", "mrr", "rr")) else _words(name)] = cells
-    users = runs[0].figures[split]["users"]
-    what = f"Figures of {users:,} users on {_SPLIT_NAMES[split]}; all items are ranked but those known before"
-    if split == "test":
-        what += (
-            f". Below each, what it could have been: {LEVEL:.0%} bootstrap interval over users ({RESAMPLES:,} draws), "
-            "± standard deviation over random groups of users (of the first seed) and over seeds"
-        )
-    if len(runs) > 1:
-        what += ". Bold: the best of a row"
-    return table(f"{what}.", [run.label for run in runs], rows, "figures")
+        rows[_words(name)] = cells
+    users, k = runs[0].figures[split]["users"], runs[0].loaded.parts.eval.k
+    caption = f"At K = {k} on {_SPLIT_NAMES[split]}, {users:,} users"
+    return table(caption, [run.label for run in runs], rows, "figures")
+
+
+def _meaning(runs: Runs) -> Markup:
+    """Return what stands below the figures of test."""
+    groups = " or ".join(str(count) for count in sorted({num_cohorts(run) for run in runs}))
+    text = (
+        "All items are ranked but those known before. Below a figure stands what it could have been: "
+        f"{LEVEL:.0%} bootstrap interval over users ({RESAMPLES:,} draws); ± standard deviation over {groups} random "
+        "groups of users, of the first seed"
+    )
+    several = [f"{len(run.loaded.params)} of {run.label}" for run in runs if len(run.loaded.params) > 1]
+    text += f"; ± standard deviation over seeds ({', '.join(several)})" if several else ""
+    return element("p", f"{text}.{' Bold: the best of a row.' if len(runs) > 1 else ''}", class_="soft")
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    words = name.partition("@")[0].replace("_", " ")
+    return _SHORT.get(words, words.capitalize())
 
 
 def _higher_is_better(name: str) -> bool:
@@ -198,7 +206,7 @@ def _seed_table(runs: Runs, split: str) -> Child:
     for run in several:
         seeds = run.figures[split]["seeds"]
         rows: dict[str, Sequence[Child]] = {
-            name: [amount(seed[name], name) for seed in seeds] for name in seeds[0] if "@" in name
+            _words(name): [amount(seed[name], name) for seed in seeds] for name in seeds[0] if "@" in name
         }
         heads = [f"seed {seed['seed']}, epoch {seed['best_epoch']}" for seed in seeds]
         tables.append(table(f"{run.label} on {_SPLIT_NAMES[split]}", heads, rows, "figures"))
@@ -230,8 +238,10 @@ def popularity_and_exposure(runs: Runs, exposures: Sequence[Exposure | None], id
     )
     rows: dict[str, Sequence[Child]] = {"lists": [f"{found.lists:,}" for _, found in known]}
     rows["items in no list"] = [f"{found.never:,} ({found.never / len(found.shown):.0%})" for _, found in known]
-    rows["training interactions of the 10 % most popular items"] = [f"{found.head()[0]:.0%}" for _, found in known]
-    rows["places of lists of these"] = [f"{found.head()[1]:.0%}" for _, found in known]
+    rows["training interactions that go to the 10 % most popular items"] = [
+        f"{found.head()[0]:.0%}" for _, found in known
+    ]
+    rows["places of lists that go to these"] = [f"{found.head()[1]:.0%}" for _, found in known]
     return [
         element("p", lead, class_="soft"),
         legend([run.label for run in runs], "reference"),
