@@ -7,6 +7,7 @@ from hlr_jax.errors import UserError
 from hlr_jax.files import atomic_file
 from hlr_jax.report.facts.exposure import exposure_of
 from hlr_jax.report.facts.figures import paired_test
+from hlr_jax.report.facts.keys import keys_of
 from hlr_jax.report.facts.runs import RunFacts, comparable_groups, read_runs
 from hlr_jax.report.facts.samples import lists_for, sample_users
 from hlr_jax.report.page.page import GroupFacts, draw_page
@@ -39,9 +40,10 @@ def write_report(
 
 def _facts(runs: Sequence[RunFacts], log: Callable[[str], None]) -> GroupFacts:
     users = sample_users(runs[0].loaded.parts.dataset)
-    exposures, lists = [], []
+    exposures, lists, keys = [], [], []
     for run in runs:
-        log(f"{run.label}: lists of its users")
+        log(f"{run.label}: lists and keys")
         exposures.append(None if run.split is None else exposure_of(run))
         lists.append(lists_for(run, users))
-    return GroupFacts(runs, paired_test(runs), exposures, users, lists)
+        keys.append(keys_of(run))
+    return GroupFacts(runs, paired_test(runs), exposures, users, lists, keys)

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
+import polars as pl
+
 from hlr_jax.report.facts.exposure import Exposure
 from hlr_jax.report.facts.figures import PairedTest
 from hlr_jax.report.facts.runs import RunFacts
 from hlr_jax.report.facts.samples import Listed, SampleUser
-from hlr_jax.report.page import samples, sections
+from hlr_jax.report.page import exposure, figures, keys, samples, sections
 from hlr_jax.report.page.charts import Identifiers
 from hlr_jax.report.page.elements import Child, Markup, element
 
@@ -22,6 +24,7 @@ class GroupFacts(NamedTuple):
       exposures: of each run; None without lists.
       users: sample users.
       lists: [runs][users], their recommendations.
+      keys: the memory keys of each run; None for a model without.
     """
 
     runs: Sequence[RunFacts]
@@ -29,6 +32,7 @@ class GroupFacts(NamedTuple):
     exposures: Sequence[Exposure | None]
     users: Sequence[SampleUser]
     lists: Sequence[Sequence[list[Listed]]]
+    keys: Sequence[pl.DataFrame | None]
 
 
 # Nothing may be fetched or run: the browser itself holds the page to that.
@@ -86,6 +90,7 @@ _SECTIONS = {
     "curves": "Learning curves",
     "figures": "Figures",
     "exposure": "Popularity and exposure",
+    "keys": "Memory keys",
     "users": "Sample users",
 }
 
@@ -105,8 +110,9 @@ def _group(group: GroupFacts, number: int, ids: Identifiers) -> Markup:
     content: dict[str, list[Child]] = {
         "runs": sections.run_table(runs),
         "curves": sections.learning_curves(runs, ids),
-        "figures": sections.metric_tables(runs, group.test),
-        "exposure": sections.popularity_and_exposure(runs, group.exposures, ids),
+        "figures": figures.metric_tables(runs, group.test),
+        "exposure": exposure.popularity_and_exposure(runs, group.exposures, ids),
+        "keys": keys.memory_keys([run.label for run in runs], group.keys),
         "users": [
             *samples.explanation(reasons),
             samples.sample_users([run.label for run in runs], group.users, group.lists),

@@ -12,7 +12,7 @@ def sample_users(labels: Sequence[str], users: Sequence[SampleUser], lists: Sequ
     """Return the users with the lists [runs][users] of every run."""
     blocks = []
     for place, one in enumerate(users):
-        cards = [_card(label, found[place]) for label, found in zip(labels, lists, strict=True)]
+        cards = [_card(label, found[place], one.to_find) for label, found in zip(labels, lists, strict=True)]
         blocks.append(element("h4", f"User {one.user}"))
         blocks.append(_history(one))
         blocks.append(element("div", cards, class_="grid-of"))
@@ -29,7 +29,7 @@ def _history(one: SampleUser) -> Markup:
     return element("div", element("p", f"{count}{to_find}, the rarest first: {shown}{';' if rest else '.'}"), folded)
 
 
-def _card(label: str, listed: Sequence[Listed]) -> Markup:
+def _card(label: str, listed: Sequence[Listed], to_find: int) -> Markup:
     hits = sum(one.hit for one in listed)
     entries = [
         element(
@@ -47,7 +47,7 @@ def _card(label: str, listed: Sequence[Listed]) -> Markup:
         if even
         else None
     )
-    title = element("h5", f"{label}: {hits} of {len(listed)} found in test")
+    title = element("h5", f"{label}: {hits} of {len(listed)} found in test" if to_find else label)
     return element("div", title, share, element("ol", entries, class_="list"), class_="card")
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from hlr_jax.report.page.elements import Child, Markup, element
 
+SPLIT_NAMES = {"test": "test", "valid": "validation"}
+
 
 def table(caption: str, columns: Sequence[str], rows: Mapping[str, Sequence[Child]], kind: str = "") -> Markup:
     """Return a table: rows by their name, columns by theirs.
@@ -38,3 +40,8 @@ def plain_value(value: Any) -> str:
 def amount(value: float, name: str) -> str:
     """Return a metric's value: four decimals, or one for counts of users."""
     return f"{value:,.1f}" if "popularity" in name else f"{value:.4f}"
+
+
+def folded(summary: str, *content: Child) -> Markup:
+    """Return content that opens when its summary is chosen."""
+    return element("details", element("summary", summary), *content)
