@@ -23,6 +23,7 @@ def test_text_and_attributes_are_escaped_and_markup_is_not():
     [
         (Axis("", 0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
         (Axis("", -3, 47), [0, 10, 20, 30, 40]),
+        (Axis("", 0.9, 3.1, whole=True), [1, 2, 3]),
         (Axis("", 0.8, 120, log=True), [1, 10, 100]),
         (Axis("", 0.4, 6, log=True), [0.5, 1, 2, 5]),
     ],

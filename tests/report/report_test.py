@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import polars as pl
 import pytest
-from report_browser import PROGRAM, chromium
+from report_browser import PROGRAM, chromium, contrast
 
 import hlr_jax
 from hlr_jax import UserError
@@ -204,18 +204,6 @@ def tab(tmp_path_factory):
         pytest.skip("no Chromium here: apt-get install chromium")
     with chromium(tmp_path_factory.mktemp("profile")) as tab:
         yield tab
-
-
-def contrast(first, second):
-    """Return the contrast ratio of two colours #rrggbb (WCAG 2.1, section 1.4.3)."""
-
-    def luminance(color):
-        parts = np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255
-        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
-    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
 
 
 def test_contrast_is_that_of_the_standard():

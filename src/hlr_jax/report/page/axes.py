@@ -11,12 +11,16 @@ _TICKS = 5
 
 
 class Axis(NamedTuple):
-    """A range of values, on a log scale if asked; ``low`` < ``high``, and 0 < ``low`` on a log scale."""
+    """A range of values, on a log scale if asked; ``low`` < ``high``, and 0 < ``low`` on a log scale.
+
+    ``whole``: values are whole numbers, and so are the ticks.
+    """
 
     label: str
     low: float
     high: float
     log: bool = False
+    whole: bool = False
 
     def share(self, value: float) -> float:
         """Return where a value lies: 0 at ``low``, 1 at ``high``."""
@@ -33,6 +37,7 @@ class Axis(NamedTuple):
         rough = (self.high - self.low) / _TICKS
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
+        step = max(1, step) if self.whole else step
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [n * step for n in range(first, last + 1)]
 
@@ -40,13 +45,13 @@ class Axis(NamedTuple):
         return self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9)
 
 
-def spanning(label: str, values: list[float], *, log: bool = False) -> Axis:
+def spanning(label: str, values: list[float], *, log: bool = False, whole: bool = False) -> Axis:
     """Return an axis that all values fit on, with a little room."""
     low, high = min(values), max(values)
     if log:
         return Axis(label, low / 1.15, high * 1.15, log=True)
     room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-    return Axis(label, low - room, high + room)
+    return Axis(label, low - room, high + room, whole=whole)
 
 
 def place(x: Axis, y: Axis, point: tuple[float, float]) -> tuple[float, float]:

@@ -89,7 +89,7 @@ def learning_curves(runs: Runs, ids: Identifiers) -> list[Child]:
             continue
         values = [value for _, _, points, _ in drawable for _, value in points]
         log = min(values) > 0 and max(values) > _LOG_FROM * min(values)
-        x = spanning("epoch", [epoch for _, _, points, _ in drawable for epoch, _ in points])
+        x = spanning("epoch", [epoch for _, _, points, _ in drawable for epoch, _ in points], whole=True)
         y = spanning(_quantity(name) + (" (log scale)" if log else ""), values, log=log)
         several = [sum(place == other[0] for other in drawable) > 1 for place, *_ in drawable]
         shown = [
