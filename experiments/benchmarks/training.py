@@ -78,7 +78,7 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     """
     model, options = create_model(name, settings), train_options(settings)
     used = shortened(dataset, settings.interactions, model)
-    learner = create_learner(used, model, options, [0])
+    learner = create_learner(used, model, options, options.runs([0]))
     # D; heads times memories, or what of them the model has.
     chosen = dict(model.options)
     heads = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
@@ -115,7 +115,7 @@ def bench_seeds(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     model, options = create_model(name, settings), train_options(settings)
     used = shortened(dataset, settings.interactions, model)
     works = {
-        key: epochs(create_learner(used, model, options, range(count)))
+        key: epochs(create_learner(used, model, options, options.runs(range(count))))
         for key, count in (("one", 1), ("all", settings.num_seeds))
     }
     timings = in_turn(works, max(settings.repeats, _LEAST_ROUNDS))

@@ -10,7 +10,8 @@ from hlr_jax.experiment import Loaded, Trained, load_run, run
 from hlr_jax.models.base import Model, create_model, model_names
 from hlr_jax.serving.explain import explain
 from hlr_jax.serving.lists import recommend
-from hlr_jax.training.loop import FitResult, fit, fit_seeds
+from hlr_jax.training.fit import fit, fit_seeds
+from hlr_jax.training.loop import FitResult
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Neighbors, PairOutput, Params
 

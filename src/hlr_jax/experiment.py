@@ -15,7 +15,8 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.models.base import Model, create_model
 from hlr_jax.sharding import create_mesh, split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
-from hlr_jax.training.loop import FitResult, fit_seeds, run_identity
+from hlr_jax.training.fit import fit_seeds, run_identity
+from hlr_jax.training.loop import FitResult
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
 from hlr_jax.workdir import claim, read_config, record_environment, write_evaluation
@@ -126,7 +127,7 @@ def evaluate_run(
             continue
         # Validation figures are of the users that chose the epoch.
         users = selecting_users(parts.dataset, parts.eval) if split == "valid" else None
-        found = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, parts.seed, users)
+        found = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, seeds, users)
         evaluations[split], figures[split] = found, over_runs(found, list(seeds), best_epochs)
         if folder is not None and is_first():
             write_evaluation(folder, found, figures[split])

@@ -6,6 +6,7 @@ their Adam moments) over ``model``; keys and memories are small and stand on eve
 
 import os
 from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 from typing import Any, TypeVar
 
@@ -61,15 +62,19 @@ def split_seeds(params: Params) -> list[Params]:
     leaf = next(iter(params.values()))
     mesh = mesh_of(params)
     if mesh is not None:
-        one = {name: jax.ShapeDtypeStruct(array.shape[1:], array.dtype) for name, array in params.items()}
-        take = jax.jit(lambda params, i: {name: a[i] for name, a in params.items()}, out_shardings=shardings(one, mesh))
-        return [take(params, index) for index in range(leaf.shape[0])]
+        return [_take_seed(params, index, mesh) for index in range(leaf.shape[0])]
     by_seed = isinstance(leaf.sharding, NamedSharding) and leaf.sharding.mesh.axis_names == ("seed",)
     split = [{name: array[index] for name, array in params.items()} for index in range(leaf.shape[0])]
     devices = jax.devices()
     if not by_seed:
         return split
     return [jax.device_put(one, devices[index % len(devices)]) for index, one in enumerate(split)]
+
+
+@partial(jax.jit, static_argnames="mesh")
+def _take_seed(params: Params, index: int, mesh: Mesh) -> Params:
+    one = {name: array[index] for name, array in params.items()}
+    return jax.lax.with_sharding_constraint(one, shardings(one, mesh))
 
 
 def mesh_of(params: Params) -> Mesh | None:
@@ -166,6 +171,35 @@ def replicate(tree: T, mesh: Mesh | None) -> T:
     placed = {id(leaf): leaf for leaf in leaves}  # an array that stands twice in the tree is put there once
     placed = {name: put(leaf) for name, leaf in placed.items()}
     return jax.tree.unflatten(structure, [placed[id(leaf)] for leaf in leaves])
+
+
+ALL_DEVICES = PartitionSpec(("data", "model"))
+"""The spec of arrays [P, ...] with a share for each of P devices."""
+
+
+def shares(make: Callable[[int], np.ndarray], shape: tuple[int, ...], mesh: Mesh) -> jax.Array:
+    """Return int32 arrays [P, *shape], ``make(p)`` on device p of the mesh; a process makes its own devices' alone."""
+
+    def of_device(index: Any) -> np.ndarray:
+        return np.asarray(make(index[0].start or 0), np.int32)[None]
+
+    return jax.make_array_from_callback((mesh.size, *shape), NamedSharding(mesh, ALL_DEVICES), of_device)
+
+
+def from_owner(tree: T, mine: jax.Array, *, divided: bool = False) -> T:
+    """Return what the one device says whose ``mine`` [B] is true, for each entry of arrays [B, ...]; in ``shard_map``.
+
+    All devices hear it; with ``divided`` those of each step along ``data`` only their share of B.
+    """
+
+    def heard(values: jax.Array) -> jax.Array:
+        said = jnp.where(mine.reshape(mine.shape + (1,) * (values.ndim - mine.ndim)), values, 0)
+        said = said.astype(jnp.int32)
+        if divided:
+            said = jax.lax.psum_scatter(said, "data", scatter_dimension=0, tiled=True)
+        return jax.lax.psum(said, "model" if divided else ("data", "model")).astype(values.dtype)
+
+    return jax.tree.map(heard, tree)
 
 
 def rows_by_id(table: jax.Array, ids: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ import math
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax._src import compiler
@@ -12,6 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions
 from hlr_jax.sharding import create_mesh, pad_rows, replicated, shardings
+from hlr_jax.training.triplets import draw_batch, validation_triplets
 
 # Primes: no mesh divides them, so tables end in rows of padding.
 WORLD, DIM = "planted-127x101x1400", 24
@@ -60,7 +62,7 @@ def test_a_mesh_trains_ranks_and_measures_as_one_device_and_never_holds_a_whole_
 ):
     # A batch, a tile of users, and the products of a shard's items with all memories must be smaller than the smaller
     # table for what follows to tell them apart.
-    monkeypatch.setattr("hlr_jax.evaluation.sharded_ranking._MOST_USERS", 8)
+    monkeypatch.setattr("hlr_jax.evaluation.ranking._MOST_USERS", 8)
     fitted, found = run(primes, name, create_mesh(*shape))
     ours = list(programs)
     alone, expected = run(primes, name, None)
@@ -86,14 +88,38 @@ def test_the_search_for_whole_tables_finds_one(primes, programs):
     assert max(largest_float_array(text) for _, text in programs) >= primes.num_items * DIM
 
 
+@pytest.mark.parametrize("sampling", ["uniform", "inverse_popularity"])
+def test_devices_share_the_interactions_and_draw_what_one_device_draws(sampling, primes):
+    model = hlr_jax.create_model(
+        "hlrpp", embed_dim=4, max_history=3, max_audience=2, history_sampling=sampling, audience_sampling=sampling
+    )
+    mesh, count, devices = create_mesh(2, 4), len(primes.train.user), 8
+    alone, divided = (
+        validation_triplets(primes.train, primes.valid, primes.num_users, primes.num_items, model, where)
+        for where in (None, mesh)
+    )
+    rows, weight = jnp.arange(0, len(primes.valid.user), 3), jnp.ones(-(-len(primes.valid.user) // 3))
+    expected = draw_batch(jax.random.key(1), alone, rows, weight, 2)
+    draw = jax.jit(lambda source: draw_batch(jax.random.key(1), source, rows, weight, 2, mesh))
+    jax.tree.map(np.testing.assert_array_equal, draw(divided), expected)
+    for held, longest in (
+        (divided.user, 0), (divided.known.items, divided.known.longest),
+        (divided.near.history.rows.items, divided.near.history.rows.longest),
+        (divided.near.audience.rows.items, divided.near.audience.rows.longest),
+    ):  # fmt: skip
+        # A share ends with a whole row, so it may be longer than an eighth by one.
+        assert {shard.data.size <= 1.2 * count / devices + longest + 1 for shard in held.addressable_shards} == {True}
+        assert len({shard.device for shard in held.addressable_shards}) == devices
+
+
 def test_lists_of_users_who_have_seen_nearly_all_are_short_on_a_mesh_too(primes):
     from hlr_jax.data.interactions import Pairs
-    from hlr_jax.evaluation.sharded_ranking import rank_on_mesh
+    from hlr_jax.evaluation.ranking import rank
 
     mesh, model = create_mesh(2, 4), hlr_jax.create_model("cml", embed_dim=4)
     params = pad_rows(model.init(jax.random.key(0), 1, 6), mesh)
     seen = Pairs(np.zeros(5, np.int32), np.array([0, 1, 2, 4, 5], np.int32))
     params = jax.device_put(params, shardings(params, mesh))
-    found = rank_on_mesh(model, params, np.array([0]), seen, num_users=1, num_items=6, k=3)
+    found = rank(model, params, np.array([0]), seen, num_users=1, num_items=6, k=3)
     np.testing.assert_array_equal(found.items, [[3, -1, -1]])
     assert np.isneginf(found.scores[0, 1:]).all()

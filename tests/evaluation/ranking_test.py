@@ -8,8 +8,11 @@ import hlr_jax
 from hlr_jax import EvalOptions
 from hlr_jax.data.neighborhoods import sides_of
 from hlr_jax.evaluation.evaluate import evaluate, known_at
-from hlr_jax.evaluation.ranking import _pairs_pay, drawn_for_ranking, rank
+from hlr_jax.evaluation.ranking import _tile, rank
+from hlr_jax.evaluation.tiles import drawn_for_ranking, known_of
+from hlr_jax.evaluation.whole_tiles import _pairs_pay, whole_tile_ranker
 from hlr_jax.evaluation.yardsticks import ease_weights, evaluate_ease, popularity_ranker
+from hlr_jax.memory import planned
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +30,17 @@ def ranked(trained, world, users, memory_budget=64):
 
 def test_scores_by_pairs_of_items_are_those_by_users(trained, world, monkeypatch):
     by_pairs = ranked(trained, world, np.arange(world.num_users))
-    monkeypatch.setattr("hlr_jax.evaluation.ranking._pairs_pay", lambda *_: False)
+    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles._pairs_pay", lambda *_: False)
     by_users = ranked(trained, world, np.arange(world.num_users))
     np.testing.assert_array_equal(by_pairs.items, by_users.items)
     np.testing.assert_allclose(by_pairs.scores, by_users.scores, rtol=1e-5)
 
 
 def test_pairs_of_items_pay_for_many_users_within_the_budget(trained, world):
-    assert _pairs_pay(*trained, world.num_users, 64)
-    assert not _pairs_pay(*trained, 12, 64)  # 12 users of 4 neighbors, 50 items
+    assert _pairs_pay(*trained, world.num_users, 64 << 20)
+    assert not _pairs_pay(*trained, 12, 64 << 20)  # 12 users of 4 neighbors, 50 items
     assert not _pairs_pay(*trained, world.num_users, 0)
-    assert not _pairs_pay(hlr_jax.create_model("cml"), trained[1], world.num_users, 64)
+    assert not _pairs_pay(hlr_jax.create_model("cml"), trained[1], world.num_users, 64 << 20)
 
 
 def test_tiles_and_company_are_irrelevant(trained, world, monkeypatch):
@@ -46,9 +49,28 @@ def test_tiles_and_company_are_irrelevant(trained, world, monkeypatch):
     monkeypatch.setattr("hlr_jax.evaluation.ranking._MOST_USERS", 7)
     np.testing.assert_array_equal(ranked(trained, world, users).scores, together.scores)
     np.testing.assert_array_equal(ranked(trained, world, users[30:33]).items, together.items[30:33])
-    monkeypatch.setattr("hlr_jax.evaluation.ranking._workers", lambda: 3)
+    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles._workers", lambda: 3)
     np.testing.assert_array_equal(ranked(trained, world, users).scores, together.scores)
     assert ranked(trained, world, users[:0]).items.shape == (0, 10)
+
+
+@pytest.mark.parametrize("by_pairs", [True, False])
+def test_a_tile_keeps_within_its_budget_by_the_compilers_plan(trained, world, by_pairs, monkeypatch):
+    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles._pairs_pay", lambda *_: by_pairs)
+    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles._workers", lambda: 1)
+    seen = known_at(world, "test")
+    known = known_of(trained[0], seen, seen, world.num_users, world.num_items)
+    ranker = whole_tile_ranker(*trained, known, jax.random.key(0), world.num_items, 10, world.num_users, 1 << 20)
+
+    def need(tile):
+        plan = planned(ranker.program, *ranker.arguments(np.zeros(tile, np.int32)))
+        return plan.temporary + plan.results
+
+    assert _tile(ranker, None, world.num_users, need(60)) == 60
+    smaller = _tile(ranker, None, world.num_users, need(60) - 1)
+    assert smaller < 60
+    assert need(smaller) < need(60)
+    assert _tile(ranker, None, world.num_users, 1) <= smaller  # less than any tile needs: and still it is ranked
 
 
 def test_seen_items_are_left_out_and_the_best_of_the_rest_come_in_order(trained, world):

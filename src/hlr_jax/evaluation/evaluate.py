@@ -1,7 +1,7 @@
 """Lists of users to figures: one path for models and yardsticks."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -13,9 +13,7 @@ from hlr_jax.errors import UserError, pick
 from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, find_hits, per_user_metrics
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.ranking import Ranking, rank
-from hlr_jax.evaluation.sharded_ranking import rank_on_mesh
 from hlr_jax.models.base import Model
-from hlr_jax.sharding import mesh_of
 from hlr_jax.types import Params
 
 
@@ -121,10 +119,9 @@ def evaluate(
       UserError: the split has no interactions.
     """
     chosen = options or EvalOptions()
-    make = rank if mesh_of(params) is None else rank_on_mesh
 
     def ranker(users: np.ndarray, seen: Pairs, near: Pairs) -> Ranking:
-        return make(
+        return rank(
             model, params, users, seen, num_users=dataset.num_users, num_items=dataset.num_items, k=chosen.k, near=near,
             memory_budget=chosen.memory_budget, seed=seed,
         )  # fmt: skip
@@ -148,15 +145,13 @@ def evaluate_seeds(
     dataset: Dataset,
     split: str,
     options: EvalOptions,
-    first_seed: int = 0,
+    seeds: Sequence[int],
     users: np.ndarray | None = None,
 ) -> list[Evaluation]:
-    """Evaluate the parameters of each seed, at the same time where they lie on different devices."""
+    """Evaluate each run's parameters, trained with its seed, at the same time where they lie on different devices."""
 
     def one(index: int) -> Evaluation:
-        return evaluate(
-            model, params[index], dataset, split=split, options=options, seed=first_seed + index, users=users
-        )
+        return evaluate(model, params[index], dataset, split=split, options=options, seed=seeds[index], users=users)
 
     devices = {frozenset(next(iter(each.values())).devices()) for each in params}
     # Only programs of one device each may run side by side: those of a mesh would wait for each other.

@@ -8,7 +8,8 @@ from hlr_jax.data.interactions import Dataset, Pairs
 from hlr_jax.errors import UserError
 from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.evaluation.ranking import NO_ITEM, Ranking
+from hlr_jax.evaluation.ranking import Ranking
+from hlr_jax.evaluation.tiles import NO_ITEM
 
 EASE_GRID = (30.0, 100.0, 300.0, 1000.0, 3000.0)
 _EASE_MOST_ITEMS = 20_000  # its inverse takes I^2 float64 numbers: 3.2 GB there

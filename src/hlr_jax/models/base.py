@@ -225,6 +225,11 @@ def attention_kernel(name: str) -> Callable[..., jax.Array]:
     return importlib.import_module("hlr_jax.kernels.pallas_attention").mixtures
 
 
+def addressed(params: Params, neighbors: jax.Array, items: jax.Array) -> jax.Array:
+    """Return the memory weights [J, N, T] of neighbors [J, D] and items [T, D]: the ``weights`` of ``ItemPairs``."""
+    return memory_attention.item_weights(neighbors, items, params["keys"])
+
+
 def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Array, int, int], Params]:
     """Return the ``init`` of users and items and, for a model that has them, of keys and memories.
 

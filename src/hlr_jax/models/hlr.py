@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.kernels.memory_attention import item_weights, memory_attention, weigh_neighbors
-from hlr_jax.models.base import ItemPairs, Model, attended, attention_kernel, in_the_ball, tables
+from hlr_jax.models.base import ItemPairs, Model, addressed, attended, attention_kernel, in_the_ball, tables
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
 
@@ -57,9 +57,6 @@ def hlr(
         weights = mixtures(items, heads.vectors, user, params["keys"], memories, where=heads.mask)
         return -squared_distance(user + weights @ memories, items)
 
-    def weights(params: Params, neighbors: jax.Array, items: jax.Array) -> jax.Array:
-        return item_weights(neighbors, items, params["keys"])
-
     def scores(
         params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array
     ) -> jax.Array:
@@ -77,5 +74,5 @@ def hlr(
         catalogue,
         attended("history", max_history, history_sampling),
         share_relation=share_relation,
-        item_pairs=ItemPairs(weights, scores),
+        item_pairs=ItemPairs(addressed, scores),
     )

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.kernels.memory_attention import item_weights, memory_attention, weigh_neighbors
-from hlr_jax.models.base import ItemPairs, Model, attended, attention_kernel, in_the_ball, tables
+from hlr_jax.kernels.memory_attention import memory_attention, weigh_neighbors
+from hlr_jax.models.base import ItemPairs, Model, addressed, attended, attention_kernel, in_the_ball, tables
 from hlr_jax.types import Neighborhood, Neighbors, PairOutput, Params
 
 
@@ -88,9 +88,6 @@ def hlrpp(
         by_item = over_neighbors(params, user, items, neighbors)
         return -squared_distance(user + (by_user + by_item) @ memories, items)
 
-    def weights(params: Params, neighbors: jax.Array, items: jax.Array) -> jax.Array:
-        return item_weights(neighbors, items, params["keys"])
-
     def scores(
         params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array
     ) -> jax.Array:
@@ -108,5 +105,5 @@ def hlrpp(
         attended("history", max_history, history_sampling),
         audience if over_users else Neighborhood(),
         share_relation,
-        item_pairs=ItemPairs(weights, scores),
+        item_pairs=ItemPairs(addressed, scores),
     )

@@ -11,7 +11,7 @@ import polars as pl
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.neighborhoods import look_up, neighbor_tables, sides_of
 from hlr_jax.errors import UserError
-from hlr_jax.evaluation.ranking import audiences, drawn_for_ranking
+from hlr_jax.evaluation.tiles import drawn_audiences, drawn_for_ranking
 from hlr_jax.models.base import Model
 from hlr_jax.serving.lists import codes_of, known_interactions
 from hlr_jax.storage import widened
@@ -50,7 +50,7 @@ def explain(
     key = jax.random.key(seed)
     drawn = drawn_for_ranking(key, sides.history, code)
     history = look_up(params["item"], drawn)
-    audience = audiences(key, neighbor_tables(params, sides).users, sides.audience, targets)
+    audience = look_up(neighbor_tables(params, sides).users, drawn_audiences(key, sides.audience, targets))
 
     @jax.jit
     @partial(jax.vmap, in_axes=(0, 0))

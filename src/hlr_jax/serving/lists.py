@@ -8,9 +8,7 @@ import polars as pl
 from hlr_jax.data.interactions import Dataset, Pairs
 from hlr_jax.errors import UserError, check_range
 from hlr_jax.evaluation.ranking import rank
-from hlr_jax.evaluation.sharded_ranking import rank_on_mesh
 from hlr_jax.models.base import Model
-from hlr_jax.sharding import mesh_of
 from hlr_jax.types import Params
 
 
@@ -63,8 +61,7 @@ def recommend(
     """
     check_range("recommend", k=(k, 1, 10**6))
     codes = codes_of(dataset.user_ids, [users] if isinstance(users, str) else users, "users")
-    make = rank if mesh_of(params) is None else rank_on_mesh
-    ranking = make(
+    ranking = rank(
         model, params, codes, known_interactions(dataset), num_users=dataset.num_users, num_items=dataset.num_items,
         k=k, memory_budget=memory_budget, seed=seed,
     )  # fmt: skip

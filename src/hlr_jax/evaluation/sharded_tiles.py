@@ -1,4 +1,4 @@
-"""Ranking with tables that a mesh divides: users over ``data``, items over ``model``.
+"""Ranking a tile of users with tables that a mesh divides: users over ``data``, items over ``model``.
 
 A device holds I / ``model`` items. It scores them for its users and keeps the best K, and only these candidates meet
 those of the other shards. So no device ever has a whole table, nor a whole catalogue of scores.
@@ -9,67 +9,40 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from hlr_jax.data.interactions import Pairs
-from hlr_jax.data.neighborhoods import Sides, neighbor_tables, sides_of
-from hlr_jax.data.neighbors import Rows, padded_rows, rows_of
-from hlr_jax.evaluation.ranking import NO_ITEM, Ranking, drawn_audiences, drawn_for_ranking, power_of_two, rounded
-from hlr_jax.models.base import CATALOGUE_TILE, Model, score_catalogue
-from hlr_jax.sharding import mesh_of, replicate, replicated, rows_by_id, specs
+from hlr_jax.data.neighborhoods import Sides, neighbor_tables, owns
+from hlr_jax.data.neighbors import Rows, own_share, padded_rows, specs_of_shares
+from hlr_jax.evaluation.tiles import (
+    NO_ITEM,
+    Known,
+    TileRanker,
+    drawn_audiences,
+    drawn_for_ranking,
+    users_together,
+)
+from hlr_jax.models.base import Model, score_catalogue
+from hlr_jax.sharding import from_owner, mesh_of, replicate, replicated, rows_by_id, specs
 from hlr_jax.storage import widened
 from hlr_jax.types import Padded, Params
 
-_MOST_USERS = 1024  # in a tile, of each device
 _USERS, _ITEMS, _ALL = PartitionSpec("data"), PartitionSpec("model"), PartitionSpec()
 
 
-def rank_on_mesh(
-    model: Model,
-    params: Params,
-    users: np.ndarray,
-    seen: Pairs,
-    *,
-    num_users: int,
-    num_items: int,
-    k: int,
-    near: Pairs | None = None,
-    memory_budget: int = 512,
-    seed: int = 0,
-) -> Ranking:
-    """Do what ``ranking.rank`` does with ``params`` that lie on a mesh; every process returns all lists.
-
-    The arguments are those of ``rank``; ``memory_budget`` is that of each device.
-    """
+def sharded_tile_ranker(
+    model: Model, params: Params, known: Known, key: jax.Array, num_items: int, k: int, users: int, budget: int
+) -> TileRanker:
+    """Return what ranks tiles with parameters that lie on a mesh, in ``budget`` bytes of each device."""
+    del users  # of no matter: shards do not share work among users
     mesh = mesh_of(params)
     assert mesh is not None
-    k = min(k, num_items)
-    sides = sides_of(seen if near is None else near, num_users, num_items, model.history, model.audience)
-    rows = rows_of(seen, num_users)
-    width = power_of_two(rows.longest)
-    rows, sides = jax.tree.map(rounded, (rows, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
-    rows, sides, key = replicate((rows, sides, jax.random.key(seed)), mesh)
-    budget, shards = memory_budget << 20, mesh.shape["model"]
-    dim, heads = params["item"].shape[1], model.history.size
-    per_user = 4 * (2 * k * (1 + shards) + 2 * width + 2 * heads * (1 + dim))
-    share = max(1, min(-(-len(users) // mesh.shape["data"]), budget // per_user, _MOST_USERS))
-    # As in `rank`: a CPU takes one user after the other.
-    memories = params["keys"].shape[0] if "keys" in params else 0
-    among = heads * (dim + 3 * CATALOGUE_TILE) + 3 * CATALOGUE_TILE * model.audience.size
-    at_once = 4 * (3 * num_items // shards + memories * among)
-    together = None if jax.default_backend() == "cpu" else max(1, min(share, budget // at_once))
-    tile = share * mesh.shape["data"]
+    rows, sides, key = known.seen, known.sides, replicate(key, mesh)
+    together = users_together(model, params, num_items // mesh.shape["model"], budget)
     near_items, audience = _neighbors(model, mesh, num_items)(params, key, sides)
-    ranker = _tile_ranker(model, mesh, num_items, k, width, together)
-    items, scores = [np.empty((0, k), np.int32)], [np.empty((0, k), np.float32)]
-    for start in range(0, len(users), tile):
-        chunk = users[start : start + tile]
-        padded = np.pad(chunk, (0, tile - len(chunk)), mode="edge").astype(np.int32)
-        found, best = ranker(params, key, replicate(padded, mesh), rows, sides, near_items, audience)
-        items.append(np.asarray(found)[: len(chunk)])
-        scores.append(np.asarray(best)[: len(chunk)])
-    return Ranking(np.concatenate(items), np.concatenate(scores))
+    program = _tile_program(model, mesh, num_items, k, known.width, together)
+    return TileRanker(
+        program, lambda tile: (params, key, tile, rows, sides, near_items, audience), 1, mesh.shape["data"]
+    )
 
 
 @lru_cache(maxsize=32)
@@ -80,9 +53,11 @@ def _neighbors(model: Model, mesh: Mesh, num_items: int) -> Any:
     """
 
     def audience_of(table: jax.Array, key: jax.Array, sides: Sides, items_here: int) -> Padded:
+        sides = own_share(sides)
+
         def of_shard(shard: jax.Array) -> Padded:
             items = jnp.minimum(shard * items_here + jnp.arange(items_here), num_items - 1)
-            drawn = drawn_audiences(key, sides.audience, items)
+            drawn = from_owner(drawn_audiences(key, sides.audience, items), owns(sides.audience, items))
             return Padded(rows_by_id(table, drawn.ids), drawn.mask)
 
         def add(shard: jax.Array, kept: Padded) -> Padded:
@@ -103,7 +78,7 @@ def _neighbors(model: Model, mesh: Mesh, num_items: int) -> Any:
         items_here = params["item"].shape[0] // mesh.shape["model"]
         audience = jax.shard_map(
             partial(audience_of, items_here=items_here),
-            mesh=mesh, in_specs=(_ITEMS, _ALL, _ALL), out_specs=_ITEMS, check_vma=False,
+            mesh=mesh, in_specs=(_ITEMS, _ALL, specs_of_shares(sides)), out_specs=_ITEMS, check_vma=False,
         )  # fmt: skip
         return items, audience(users, key, sides)
 
@@ -111,43 +86,51 @@ def _neighbors(model: Model, mesh: Mesh, num_items: int) -> Any:
 
 
 @lru_cache(maxsize=32)
-def _tile_ranker(model: Model, mesh: Mesh, num_items: int, k: int, width: int, together: int | None) -> Any:
+def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, width: int, together: int | None) -> Any:
     """Return the compiled function that ranks a tile; one per model, mesh and shape, so that epochs share it."""
 
     def rank_share(
         params: Params, key: jax.Array, users: jax.Array, seen_rows: Rows, sides: Sides, near: jax.Array,
         audience: Padded,
     ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
-        """Score this device's items for its users, then choose among the best of all shards."""
-        params = widened(params)
+        """Score this device's items for its share of the tile's users, then choose among the best of all shards."""
+        params, seen_rows, sides = widened(params), own_share(seen_rows), own_share(sides)
         items_here = params["item"].shape[0]
         first = jax.lax.axis_index("model") * items_here
         real = first + jnp.arange(items_here) < num_items
+        # The users' rows lie anywhere: each device says what it has for the whole tile, and keeps its share of it.
         drawn = jax.vmap(lambda user: drawn_for_ranking(key, sides.history, user))(users)
+        drawn = from_owner(drawn, owns(sides.history, users), divided=True)
+        seen = jax.vmap(lambda user: padded_rows(seen_rows, user, width))(users)
+        seen = from_owner(seen, seen_rows.owns(users), divided=True)
+        share = len(users) // mesh.shape["data"]
+        users = jax.lax.dynamic_slice_in_dim(users, jax.lax.axis_index("data") * share, share)
         histories = Padded(rows_by_id(near, drawn.ids), drawn.mask)
 
-        def one(inputs: tuple[jax.Array, jax.Array, Padded]) -> tuple[jax.Array, jax.Array]:
-            user, vector, history = inputs
+        def one(inputs: tuple[jax.Array, Padded, tuple[jax.Array, jax.Array]]) -> tuple[jax.Array, jax.Array]:
+            vector, history, (seen, is_seen) = inputs
             scores = jnp.where(real, score_catalogue(model, params, vector, history, audience), -jnp.inf)
-            seen, is_seen = padded_rows(seen_rows, user, width)
             # Items of other shards, and padding, go to a place past the end and are dropped.
             here = is_seen & (first <= seen) & (seen < first + items_here)
             scores = scores.at[jnp.where(here, seen - first, items_here)].set(-jnp.inf, mode="drop")
             best, places = jax.lax.top_k(scores, min(k, items_here))
             return first + places, best
 
-        inputs = (users, rows_by_id(params["user"], users), histories)
+        inputs = (rows_by_id(params["user"], users), histories, seen)
         candidates = jax.lax.map(one, inputs, batch_size=together)
         # Shards stand in the order of their items, so of equal scores the lowest item still comes first.
         items, scores = (jax.lax.all_gather(each, "model", axis=1, tiled=True) for each in candidates)
         best, places = jax.lax.top_k(scores, k)
         return jnp.where(jnp.isneginf(best), NO_ITEM, jnp.take_along_axis(items, places, axis=1)), best
 
-    def rank_tile(params: Params, *others: Any) -> tuple[jax.Array, jax.Array]:
+    def rank_tile(
+        params: Params, key: jax.Array, users: jax.Array, seen: Rows, sides: Sides, near: jax.Array, audience: Padded
+    ) -> tuple[jax.Array, jax.Array]:
+        of_rows, of_sides = specs_of_shares((seen, sides))
         share = jax.shard_map(
-            rank_share, mesh=mesh, in_specs=(specs(params), _ALL, _USERS, _ALL, _ALL, _ITEMS, _ITEMS),
+            rank_share, mesh=mesh, in_specs=(specs(params), _ALL, _ALL, of_rows, of_sides, _ITEMS, _ITEMS),
             out_specs=_USERS, check_vma=False,
         )  # fmt: skip
-        return share(params, *others)
+        return share(params, key, users, seen, sides, near, audience)
 
     return jax.jit(rank_tile, out_shardings=replicated(mesh))

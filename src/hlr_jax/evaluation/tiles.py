@@ -1,0 +1,87 @@
+"""What the two ways of ranking a tile of users share: the neighbors that are drawn, what is masked, and the sizes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from hlr_jax.data.interactions import Pairs
+from hlr_jax.data.neighborhoods import Drawn, Side, Sides, draw_neighbors, neighbor_bits, sides_of
+from hlr_jax.data.neighbors import Rows, rows_on
+from hlr_jax.models.base import CATALOGUE_TILE, Model
+from hlr_jax.types import Params
+
+NO_ITEM = -1
+_AUDIENCE = 2**31  # apart from every user's own draw
+
+
+class Known(NamedTuple):
+    """What a ranking reads of interactions.
+
+    Attributes:
+      seen: the items of each user that are masked.
+      width: at least the most of them.
+      sides: what neighbors are drawn from.
+    """
+
+    seen: Rows
+    width: int
+    sides: Sides
+
+
+class TileRanker(NamedTuple):
+    """A way to rank a tile of users.
+
+    Attributes:
+      program: the jitted function of ``arguments(users)``: items [tile, K] and scores [tile, K].
+      arguments: (users [tile]) -> what the program takes.
+      workers: tiles that are ranked side by side.
+      shares: devices that divide the users of a tile.
+    """
+
+    program: Callable[..., tuple[jax.Array, jax.Array]]
+    arguments: Callable[[Any], tuple]
+    workers: int
+    shares: int
+
+
+def known_of(model: Model, seen: Pairs, near: Pairs, num_users: int, num_items: int, mesh: Mesh | None = None) -> Known:
+    """Return what a ranking reads, with widths of powers of two; on a mesh each device has a share of the interactions.
+
+    So validation and test, whose longest rows differ little, share one compilation.
+    """
+    sides = sides_of(near, num_users, num_items, model.history, model.audience, mesh)
+    rows = sides.history.rows if near is seen and sides.history.rows is not None else rows_on(seen, num_users, mesh)
+    rows, sides = jax.tree.map(_rounded, (rows, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
+    return Known(rows, rows.longest, sides)
+
+
+def _rounded(leaf: Any) -> Any:
+    """Return rows with their longest row as a power of two, other leaves as they are."""
+    return replace(leaf, longest=1 << max(leaf.longest - 1, 0).bit_length()) if isinstance(leaf, Rows) else leaf
+
+
+def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> Drawn:
+    """Return the neighbors that a user (or an item) is ranked with: a draw that depends on key and owner alone."""
+    bits = jax.random.bits(jax.random.fold_in(key, owner), (neighbor_bits(side),))
+    return draw_neighbors(bits, side, owner)
+
+
+def drawn_audiences(key: jax.Array, side: Side, items: jax.Array) -> Drawn:
+    """Return the neighbors [T, A] that items [T] are ranked with, the same for all users."""
+    return jax.vmap(lambda item: drawn_for_ranking(jax.random.fold_in(key, _AUDIENCE), side, item))(items)
+
+
+def users_together(model: Model, params: Params, num_items: int, budget: int) -> int | None:
+    """Return how many users of a tile are scored at once in ``budget`` bytes, each against ``num_items`` items.
+
+    A CPU ranks one user after the other, each in cache: None. An accelerator takes as many as the budget holds. None
+    and 1 differ: a batch of one still turns each matrix product into a batched one, at half the speed.
+    """
+    if jax.default_backend() == "cpu":
+        return None
+    heads, (memories, dim) = model.history.size, params["keys"].shape if "keys" in params else (0, 0)
+    among = heads * (dim + 3 * CATALOGUE_TILE) + 3 * CATALOGUE_TILE * model.audience.size
+    return max(1, budget // (4 * (3 * num_items + memories * among)))

@@ -1,0 +1,43 @@
+"""What compiled programs need, before they run: the compiler's own plan of their memory."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Plan(NamedTuple):
+    """Bytes on each device: ``arguments`` that are given, ``results``, and ``temporary`` ones in between.
+
+    Results that take the place of an argument are counted with the arguments.
+    """
+
+    arguments: int
+    temporary: int
+    results: int
+
+
+_PLANS: dict[Any, Plan] = {}
+
+
+def planned(program: Callable[..., Any], *arguments: Any) -> Plan:
+    """Return what a jitted function needs for these arguments; arrays or their shapes.
+
+    It is compiled for this, and not again when it is called. What was planned once is remembered by shape.
+    """
+    leaves, structure = jax.tree.flatten(arguments)
+    described = tuple((leaf.shape, str(leaf.dtype), getattr(leaf, "sharding", None)) for leaf in leaves)
+    key = (program, structure, described)
+    if key not in _PLANS:
+        found = program.lower(*arguments).compile().memory_analysis()  # type: ignore[attr-defined]
+        # Some backends have no plan; then nothing is known, and nothing is held against the program.
+        _PLANS[key] = (
+            Plan(0, 0, 0)
+            if found is None
+            else Plan(
+                found.argument_size_in_bytes,
+                found.temp_size_in_bytes,
+                found.output_size_in_bytes - found.alias_size_in_bytes,
+            )
+        )
+    return _PLANS[key]
