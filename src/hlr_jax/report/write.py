@@ -5,12 +5,9 @@ from pathlib import Path
 
 from hlr_jax.errors import UserError
 from hlr_jax.files import atomic_file
-from hlr_jax.report.facts.exposure import exposure_of
-from hlr_jax.report.facts.figures import paired_test
-from hlr_jax.report.facts.keys import keys_of
-from hlr_jax.report.facts.runs import RunFacts, comparable_groups, read_runs
-from hlr_jax.report.facts.samples import lists_for, sample_users
-from hlr_jax.report.page.page import GroupFacts, draw_page
+from hlr_jax.report.facts.groups import collect
+from hlr_jax.report.facts.runs import comparable_groups, read_runs
+from hlr_jax.report.page.page import draw_page
 
 
 def write_report(
@@ -31,19 +28,8 @@ def write_report(
     path = Path(output)
     if path.is_dir():
         raise UserError(f"{path} is a folder; pass a file for the page, such as {path / 'report.html'}")
-    groups = [_facts(group, log) for group in comparable_groups(read_runs(workdirs))]
+    groups = [collect(group, log) for group in comparable_groups(read_runs(workdirs))]
     page = draw_page(groups)
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
-
-
-def _facts(runs: Sequence[RunFacts], log: Callable[[str], None]) -> GroupFacts:
-    users = sample_users(runs[0].loaded.parts.dataset)
-    exposures, lists, keys = [], [], []
-    for run in runs:
-        log(f"{run.label}: lists and keys")
-        exposures.append(None if run.split is None else exposure_of(run))
-        lists.append(lists_for(run, users))
-        keys.append(keys_of(run))
-    return GroupFacts(runs, paired_test(runs), exposures, users, lists, keys)

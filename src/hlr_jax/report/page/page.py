@@ -2,38 +2,11 @@
 
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import NamedTuple
 
-import polars as pl
-
-from hlr_jax.report.facts.exposure import Exposure
-from hlr_jax.report.facts.figures import PairedTest
-from hlr_jax.report.facts.runs import RunFacts
-from hlr_jax.report.facts.samples import Listed, SampleUser
+from hlr_jax.report.facts.groups import GroupFacts
 from hlr_jax.report.page import exposure, figures, keys, samples, sections
 from hlr_jax.report.page.charts import Identifiers
 from hlr_jax.report.page.elements import Child, Markup, element
-
-
-class GroupFacts(NamedTuple):
-    """Comparable runs and all that is told of them.
-
-    Attributes:
-      runs: of the same data, protocol and K.
-      test: which is best; None where that can't be tested.
-      exposures: of each run; None without lists.
-      users: sample users.
-      lists: [runs][users], their recommendations.
-      keys: the memory keys of each run; None for a model without.
-    """
-
-    runs: Sequence[RunFacts]
-    test: PairedTest | None
-    exposures: Sequence[Exposure | None]
-    users: Sequence[SampleUser]
-    lists: Sequence[Sequence[list[Listed]]]
-    keys: Sequence[pl.DataFrame | None]
-
 
 # Nothing may be fetched or run: the browser itself holds the page to that.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
