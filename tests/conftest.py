@@ -11,6 +11,8 @@ import hlr_jax
 # Tests, and the command lines that they start, share what they compile.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hlr_jax-tests-")
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+# Nobody's own data are read or written: for fixtures, which come before `_own_cache`.
+os.environ["HLR_JAX_DATA"] = tempfile.mkdtemp(prefix="hlr_jax-tests-data-")
 # Sharding is tested on virtual devices; this must be set before the first computation.
 jax.config.update("jax_num_cpu_devices", 8)
 
@@ -25,7 +27,6 @@ def _own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="session")
 def world():
     """A small planted world: 60 users, 50 items."""
-    os.environ.setdefault("HLR_JAX_DATA", "unused")
     return hlr_jax.load_dataset("planted-60x50x900", log=lambda _: None)
 
 
