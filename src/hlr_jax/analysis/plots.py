@@ -173,12 +173,14 @@ def types_by_key(frame: pl.DataFrame) -> "Figure":
 
 
 @_styled
-def systems(frame: pl.DataFrame, metric: str = "NDCG") -> "Figure":
+def systems(frame: pl.DataFrame, metric: str = "NDCG", *, unit: str = "per cent", mark_best: bool = True) -> "Figure":
     """Draw a metric of several systems on several data sets, one panel each, as dots with their standard deviation.
 
     Args:
       frame: ``dataset``, ``metric``, ``model``, ``mean``, ``std``, as ``experiments/table2.py`` writes them.
       metric: one of its metrics.
+      unit: of the metric.
+      mark_best: whether the highest of a data set stands out.
     """
     chosen = frame.filter(pl.col("metric") == metric)
     datasets = chosen["dataset"].unique(maintain_order=True).to_list()
@@ -191,11 +193,11 @@ def systems(frame: pl.DataFrame, metric: str = "NDCG") -> "Figure":
             row = rows.filter(pl.col("model") == model)
             if row.is_empty():
                 continue
-            color = _COLORS[1] if row["mean"][0] == best else _COLORS[0]
+            color = _COLORS[1] if mark_best and row["mean"][0] == best else _COLORS[0]
             axes.errorbar(row["mean"], [place], xerr=row["std"], fmt="o", color=color, ms=5, capsize=2)
         axes.set_yticks(range(len(models)), list(reversed(models)) if axes is np.atleast_1d(panels)[0] else [])
         axes.set_xlim(0, 1.15 * best)
         axes.set_ylim(-0.6, len(models) - 0.4)
         axes.set_title(dataset)
-        axes.set_xlabel(f"{metric}, per cent")
+        axes.set_xlabel(f"{metric}, {unit}")
     return figure
