@@ -27,7 +27,7 @@ Space = dict[str, list[Any] | Range]
 """By key of the config, the values that it takes."""
 
 PRESETS: dict[str, Space] = {
-    "paper": {  # section 4.2 of Tran et al. 2021
+    "paper": {  # the grid of Tran et al. 2021
         "train.learning_rate": [2e-4, 5e-4, 7.5e-4, 1e-3],
         "model.num_memories": [5, 10, 20, 50],
         "train.margin": [0.2, 0.5, 0.75, 1.0],
