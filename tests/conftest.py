@@ -8,6 +8,8 @@ import pytest
 
 import hlr_jax
 
+# Tests compile far longer than they compute: without LLVM's optimisations they take two thirds of the time.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 # Tests, and the command lines that they start, share what they compile.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hlr_jax-tests-")
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
