@@ -41,6 +41,7 @@ def test_a_workdir_holds_what_it_should(workdir):
     assert {path.name for path in workdir.iterdir()} == {
         "config.json",
         "env.json",
+        "dataset",
         "checkpoints",
         "metrics.jsonl",
         "eval",

@@ -9,7 +9,9 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.experiment import Loaded, Trained, load_run, run
 from hlr_jax.models.base import Model, create_model, model_names
 from hlr_jax.serving.explain import explain
+from hlr_jax.serving.fold_in import FoldInOptions, fold_in
 from hlr_jax.serving.lists import recommend
+from hlr_jax.serving.population import Population
 from hlr_jax.training.loop import FitResult, fit, fit_seeds
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Neighbors, PairOutput, Params
@@ -19,12 +21,14 @@ __all__ = [
     "EvalOptions",
     "Evaluation",
     "FitResult",
+    "FoldInOptions",
     "Loaded",
     "Model",
     "Neighbors",
     "PairOutput",
     "Params",
     "PlantedWorld",
+    "Population",
     "TrainOptions",
     "Trained",
     "UserError",
@@ -33,6 +37,7 @@ __all__ = [
     "explain",
     "fit",
     "fit_seeds",
+    "fold_in",
     "load_dataset",
     "load_run",
     "model_names",

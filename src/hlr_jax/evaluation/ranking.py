@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Pairs
 from hlr_jax.evaluation.sharded_tiles import sharded_tile_ranker
-from hlr_jax.evaluation.tiles import TileRanker, known_of
+from hlr_jax.evaluation.tiles import Known, TileRanker, known_of
 from hlr_jax.evaluation.whole_tiles import whole_tile_ranker
 from hlr_jax.memory import planned
 from hlr_jax.models.base import Model
@@ -57,8 +57,23 @@ def rank(
       seed: of the draw of neighbors where there are more than the model reads; each user's and each item's draw depends
         on nothing else.
     """
-    mesh = mesh_of(params)
     known = known_of(model, seen, seen if near is None else near, num_users, num_items)
+    return rank_known(model, params, users, known, num_items=num_items, k=k, memory_budget=memory_budget, seed=seed)
+
+
+def rank_known(
+    model: Model,
+    params: Params,
+    users: np.ndarray,
+    known: Known,
+    *,
+    num_items: int,
+    k: int,
+    memory_budget: int = 512,
+    seed: int = 0,
+) -> Ranking:
+    """Do what ``rank`` does with interactions that are prepared already, for those who rank users in pieces."""
+    mesh = mesh_of(params)
     k, key = min(k, num_items), jax.random.key(seed)
     make = whole_tile_ranker if mesh is None else sharded_tile_ranker
     ranker = make(model, params, known, key, num_items, k, len(users), memory_budget << 20)

@@ -22,11 +22,13 @@ class Known(NamedTuple):
       seen: the items of each user that are masked.
       width: at least the most of them.
       sides: what neighbors are drawn from.
+      allowed: [I] bool, the items that may stand in a list; None: all.
     """
 
     seen: Rows
     width: int
     sides: Sides
+    allowed: jax.Array | None = None
 
 
 class TileRanker(NamedTuple):
@@ -52,15 +54,25 @@ def known_of(model: Model, seen: Pairs, near: Pairs, num_users: int, num_items: 
     """
     sides = sides_of(near, num_users, num_items, model.history, model.audience)
     rows = sides.history.rows if near is seen and sides.history.rows is not None else rows_of(seen, num_users)
-    rows, sides = jax.tree.map(_rounded, (rows, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
-    return Known(rows, rows.longest, sides)
+    return known_from(rows, sides)
+
+
+def known_from(seen: Rows, sides: Sides, allowed: jax.Array | None = None) -> Known:
+    """Return the same of what is prepared already."""
+    seen, sides = jax.tree.map(_rounded, (seen, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
+    return Known(seen, seen.longest, sides, allowed)
 
 
 def _rounded(leaf: Any) -> Any:
     """Return rows with their longest row as a power of two, other leaves as they are."""
     if not isinstance(leaf, Rows):
         return leaf
-    return Rows(leaf.offsets, leaf.items, 1 << max(leaf.longest - 1, 0).bit_length())
+    return Rows(leaf.offsets, leaf.items, power_of_two(leaf.longest))
+
+
+def power_of_two(count: int) -> int:
+    """Return the least power of two that is at least ``count``."""
+    return 1 << max(count - 1, 0).bit_length()
 
 
 def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> Drawn:
