@@ -33,7 +33,7 @@ from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.triplets import Triplets, draw_batch, triplet_loss
 from hlr_jax.types import Neighbors, Params
 
-_BLOCK = 128  # users that are solved for together
+_BLOCK = 8  # users that are solved for together: what they read stays in a CPU's cache (128: a third of the speed)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class FoldInOptions:
     """
 
     num_steps: int = 30
-    positives: int = 6
+    positives: int = 8
     learning_rate: float = 0.1
 
     def __post_init__(self) -> None:

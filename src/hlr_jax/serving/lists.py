@@ -96,8 +96,8 @@ def create_lister(
     return Lister(model, population, dataset, known, popular, k, num_reasons, memory_budget, seed)
 
 
-def lists_of(lister: Lister, wanted: Wanted) -> pl.DataFrame:
-    """Return the lists of users, in their order: the frame of ``recommend``."""
+def lists_of(lister: Lister, wanted: Wanted, count: int | None = None) -> pl.DataFrame:
+    """Return the lists of users, in their order, or of the first ``count`` of them: the frame of ``recommend``."""
     model, population, dataset, k = lister.model, lister.population, lister.dataset, lister.k
     k = min(k, dataset.num_items)
     is_known = wanted.places != UNKNOWN
@@ -110,6 +110,7 @@ def lists_of(lister: Lister, wanted: Wanted) -> pl.DataFrame:
     items, scores = ranking.items.astype(np.int64), ranking.scores.astype(np.float32)
     items[~is_known] = np.pad(lister.popular[:k], (0, max(0, k - len(lister.popular))), constant_values=NO_ITEM)
     scores[~is_known] = np.nan
+    items[len(items) if count is None else count :] = NO_ITEM
     kept = items.ravel() != NO_ITEM
     flat = items.ravel()[kept]
     frame = pl.DataFrame(
