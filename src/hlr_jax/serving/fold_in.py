@@ -105,10 +105,13 @@ def fold_in(
     first, count = params["user"].shape[0], len(ids)
     met = Pairs(met.user + np.int32(first), met.item)
     total = first + max(_BLOCK, power_of_two(count))  # calls of about as many users share what is compiled
+    # Rows to come are in the table from the start: a mean over users must know where the table ends.
+    table = jnp.pad(params["user"], ((0, total - first), (0, 0)))
+    params = params | {"user": table}
     by_item = transposed(known) if model.audience.size else known
     sides = Sides(
         side_of(met, total, dataset.num_items, model.history),
-        side_of(by_item, dataset.num_items, first, model.audience),
+        side_of(by_item, dataset.num_items, total, model.audience),
     )
     rows = _padded_rows(met, total)
     if model.solver is None:
@@ -118,7 +121,7 @@ def fold_in(
         )
     else:
         vectors = _solve_factors(model, params, rows, known, dataset, first, count)
-    table = jnp.concatenate([params["user"], vectors.astype(params["user"].dtype)])
+    table = table.at[first : first + count].set(vectors.astype(table.dtype))
     return Population(params | {"user": table}, ids, first + np.arange(count), met, sides)
 
 
