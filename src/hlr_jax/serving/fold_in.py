@@ -120,7 +120,7 @@ def fold_in(
             model, params, source, first, count, training or TrainOptions(), options or FoldInOptions(), seed
         )
     else:
-        vectors = _solve_factors(model, params, rows, known, dataset, first, count)
+        vectors = _solve_factors(model, params, rows, dataset, first, count)
     table = table.at[first : first + count].set(vectors.astype(table.dtype))
     return Population(params | {"user": table}, ids, first + np.arange(count), met, sides)
 
@@ -238,16 +238,14 @@ def _solver(model: Model, objective: str, n: int, num_steps: int, positives: int
     return solve
 
 
-def _solve_factors(
-    model: Model, params: Params, rows: Rows, known: Pairs, dataset: Dataset, first: int, count: int
-) -> jax.Array:
+def _solve_factors(model: Model, params: Params, rows: Rows, dataset: Dataset, first: int, count: int) -> jax.Array:
     """Return p_u [count, D] in closed form; their regularisation is scaled as that of the users of training is."""
     solver = model.solver
     assert solver is not None
     own = Rows(rows.offsets[first:], rows.items, rows.longest)
     degrees = np.diff(np.asarray(own.offsets))
     widths = tuple(sorted({max(32, power_of_two(int(degree))) for degree in degrees[:count]}))
-    # Every user is in the narrowest group that holds them, filled up to whole blocks with users without items.
+    # Every user is in the narrowest group that holds them; groups are filled up to whole blocks with their last user.
     padded = np.maximum(32, 2 ** np.ceil(np.log2(np.maximum(degrees, 1))).astype(int))
     groups = []
     for width in widths:
