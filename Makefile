@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml README.md LICENSE $(shell find src -name '*.py')
+SOURCES := pyproject.toml README.md LICENSE $(shell find src -name '*.py' -o -name '*.css')
 
 .PHONY: train test lint clean
 

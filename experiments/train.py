@@ -7,7 +7,12 @@ The same command on an existing workdir continues it. --config.train.num_seeds=3
 
 --config.mesh.data=4 --config.mesh.model=2 uses eight devices. They may be those of several processes that each run this
 command with --distributed.
+
+--tensorboard also writes event files, in WORKDIR/tensorboard; needs the extra `tb`.
 """
+
+from contextlib import nullcontext
+from pathlib import Path
 
 from absl import flags
 from launch import describe_devices, devices_for_seeds, launch, plain
@@ -17,10 +22,12 @@ from tables import print_metrics
 
 from hlr_jax import run
 from hlr_jax.distributed import is_first
+from hlr_jax.training.event_files import event_files
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py:data set", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _QUIET = flags.DEFINE_bool("quiet", False, "show no progress")
+_TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "write event files too, also of epochs that are done")
 flags.mark_flag_as_required("config")
 
 
@@ -32,7 +39,9 @@ def main() -> None:
         devices_for_seeds(config.get("train", {}).get("num_seeds", 1))
     if is_first():
         print(f"devices: {describe_devices()}", flush=True)
-    done = run(config, _WORKDIR.value, quiet=_QUIET.value)
+    events = event_files(Path(_WORKDIR.value)) if _TENSORBOARD.value and is_first() else nullcontext()
+    with events:
+        done = run(config, _WORKDIR.value, quiet=_QUIET.value)
     if not is_first():
         return
     name = done.parts.model.name

@@ -83,6 +83,25 @@ def test_evaluate_repeats_the_figures_and_takes_other_settings(workdir):
     assert {n: v for n, v in after.items() if "@" in n} == {n: v for n, v in before.items() if "@" in n}
 
 
+def test_keys_of_a_run_as_cards_frames_and_plots(workdir, tmp_path):
+    (tmp_path / "tags.csv").write_text("item,category\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(50)))
+    given = f"--categories={tmp_path}/tags.csv"
+    done = command("keys.py", f"--workdir={workdir}", f"--output={tmp_path}/keys", given, "--plots")
+    assert done.returncode == 0, done.stderr
+    cards = (tmp_path / "keys" / "cards.md").read_text()
+    assert cards in done.stdout
+    assert cards.count("### Key ") == 2
+    frames = {path.stem: pl.read_parquet(path) for path in (tmp_path / "keys").glob("*.parquet")}
+    assert set(frames) == {"keys", "pairs", "similarity", "attention", "categories", "matching"}
+    images = {path.stem: path.read_bytes()[:4] for path in (tmp_path / "keys").glob("*.png")}
+    assert images == dict.fromkeys(("usage", "similarity", "categories"), b"\x89PNG")
+    assert frames["keys"]["usage"].sum() == pytest.approx(1, abs=1e-5)
+    assert set(frames["categories"]["category"]) <= {"a", "b"}
+    done = command("keys.py", f"--workdir={workdir}", f"--output={tmp_path}/no", f"--categories={tmp_path}/no.csv")
+    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}/no.csv: no such file of categories\n")
+    assert not (tmp_path / "no").exists()
+
+
 def bad(workdir, *arguments):
     return [CONFIG, f"--workdir={workdir}", *arguments]
 
@@ -194,8 +213,38 @@ def test_evaluate_without_a_run(tmp_path):
     assert (done.returncode, "is no workdir" in done.stderr) == (2, True)
 
 
+def test_an_export_answers_and_what_lies_near_is_written(workdir, tmp_path):
+    done = command("export.py", f"--workdir={workdir}", f"--output={tmp_path / 'out'}", "--k=3")
+    assert done.returncode == 0, done.stderr
+    script, user = done.stdout.rpartition("try it: python ")[2].split()
+    answered = subprocess.run([sys.executable, script, user], capture_output=True, text=True, check=True)
+    assert answered.stdout.count(" ┆ ") == 4 * (1 + 3)  # five columns: a head and three items
+    done = command("export.py", f"--workdir={workdir}", f"--output={tmp_path}")
+    assert (done.returncode, "holds something that is no export" in done.stderr) == (2, True)
+    done = command("export.py", f"--workdir={workdir}", f"--output={tmp_path / 'other'}", "--seed=1")
+    assert (done.returncode, done.stderr) == (2, "error: --seed is 1, but the run has 0\n")
+    found = tmp_path / "near.csv"
+    done = command("similar.py", f"--workdir={workdir}", "--items=all", "--k=2", f"--output={found}")
+    assert done.returncode == 0, done.stderr
+    assert pl.read_csv(found).height == 2 * pl.read_parquet(tmp_path / "out" / "items.parquet").height
+    done = command("similar.py", f"--workdir={workdir}", "--items=1", "--keys", "--user=2")
+    assert done.returncode == 0, done.stderr
+    weights = [float(line.split()[-1]) for line in done.stdout.splitlines() if line.split()[:1] == ["1"]]
+    assert sum(weights) == pytest.approx(1, abs=1e-3)  # of both keys
+    done = command("similar.py", f"--workdir={workdir}", "--items=1", "--output=near.xlsx")
+    assert (done.returncode, "(known: .csv, .jsonl, .parquet)" in done.stderr) == (2, True)
+
+
 def test_several_seeds_are_summarised_and_each_is_kept(tmp_path):
-    done = command("train.py", CONFIG, f"--workdir={tmp_path}", *SMALL, "--config.seed=1", "--config.train.num_seeds=2")
+    done = command(
+        "train.py",
+        CONFIG,
+        f"--workdir={tmp_path}",
+        *SMALL,
+        "--config.seed=1",
+        "--config.train.num_seeds=2",
+        "--tensorboard",
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("std, seeds") == 2
     figures = json.loads((tmp_path / "eval" / "test.json").read_text())
@@ -207,6 +256,7 @@ def test_several_seeds_are_summarised_and_each_is_kept(tmp_path):
     means = per_user.group_by("seed", maintain_order=True).agg(pl.col("ndcg").mean())
     assert means.rows() == [(1, pytest.approx(runs[0])), (2, pytest.approx(runs[1]))]
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
+    assert sorted(path.parent.name for path in tmp_path.glob("tensorboard/*/events.*")) == ["seed-1", "seed-2"]
     # What a run writes is what Table 2 reads.
     block = compare("planted", {"hlr": read_result(tmp_path)})
     cell = block.cells["NDCG"]["hlr"]

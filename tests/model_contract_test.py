@@ -157,7 +157,7 @@ def test_training_lowers_the_loss_in_one_compilation_and_sharding_changes_nothin
     options = TrainOptions(num_epochs=2, batch_size=64, learning_rate=0.02, num_negatives=2)
     losses = {}
     for name, mesh in (("single", None), ("sharded", create_mesh(data=2, model=2))):
-        learner = triplet_learner(world, model, options, [5], mesh)
+        learner = triplet_learner(world, model, options, options.runs([5]), mesh)
         learned, values = learner.init(), []
         for epoch in (1, 2):
             learned, loss = learner.run_epoch(learned, epoch)

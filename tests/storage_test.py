@@ -23,7 +23,7 @@ def test_rounding_goes_to_a_neighbor_and_is_right_on_average():
 
 def test_tables_are_bfloat16_and_the_rest_is_float32(world):
     model = hlr_jax.create_model("hlr", embed_dim=6, num_memories=2, max_history=3)
-    learner = triplet_learner(world, model, TrainOptions(**OPTIONS), [5])
+    learner = triplet_learner(world, model, TrainOptions(**OPTIONS), TrainOptions(**OPTIONS).runs([5]))
     learned = learner.init()
     types = {name: array.dtype.name for name, array in learned.params.items()}
     assert types == {"user": "bfloat16", "item": "bfloat16", "keys": "float32", "memories": "float32"}

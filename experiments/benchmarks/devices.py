@@ -38,7 +38,7 @@ def bench_devices(
     options = train_options(settings, batch_size=settings.train.get("batch_size", 960))
     meshes = [(data, rows) for data, rows in meshes if data * rows <= jax.device_count()]
     works = {
-        f"{data} x {rows}": epochs(create_learner(dataset, model, options, [0], create_mesh(data, rows)))
+        f"{data} x {rows}": epochs(create_learner(dataset, model, options, options.runs([0]), create_mesh(data, rows)))
         for data, rows in meshes
     }
     timings = in_turn(works, settings.repeats, settings.seconds)

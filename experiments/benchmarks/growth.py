@@ -46,7 +46,7 @@ def bench_growth(
         options = train_options(settings, batch_size=value if axis == "B" else batch)
         data = widened(dataset, **{option: value}) if axis in ("U", "I") else dataset
         ranking = rankings(data, model, some_users(dataset, min(USERS, settings.users)))
-        return epochs(create_learner(data, model, options, [0])), ranking
+        return epochs(create_learner(data, model, options, options.runs([0]))), ranking
 
     for axis, (option, values) in axes.items():
         if axis in "HND" and option not in known:

@@ -59,15 +59,10 @@ def draws(dataset: Dataset, model: Model, batch_size: int, negatives: int) -> Ca
 
 
 def _memory(learner: Learner) -> dict[str, float]:
-    """Return what the compiler plans for an epoch, MiB: it is compiled a second time for this."""
-    epoch = jax.jit(lambda learned: learner.run_epoch(learned, 1))
-    plan = epoch.lower(jax.eval_shape(learner.init)).compile().memory_analysis()
-    if plan is None:
-        return {}
-    return {
-        "planned_temporary_mib": plan.temp_size_in_bytes / 2**20,
-        "planned_state_mib": plan.argument_size_in_bytes / 2**20,
-    }
+    """Return what the compiler plans for an epoch, MiB."""
+    assert learner.memory is not None
+    plan = learner.memory(learner.init())
+    return {"planned_temporary_mib": plan.temporary / 2**20, "planned_state_mib": plan.arguments / 2**20}
 
 
 def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any]:
@@ -78,7 +73,7 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     """
     model, options = create_model(name, settings), train_options(settings)
     used = shortened(dataset, settings.interactions, model)
-    learner = create_learner(used, model, options, [0])
+    learner = create_learner(used, model, options, options.runs([0]))
     # D; heads times memories, or what of them the model has.
     chosen = dict(model.options)
     heads = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
@@ -106,7 +101,7 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     if beside:
         record |= beside_fields(beside, timings, "epoch", record.get("triplets_per_s"))
     if settings.isolated and model.solver is None:
-        record["later"] = lambda: _memory(learner)  # compiles, so only once the peak of memory has been read
+        record["later"] = lambda: _memory(learner)  # once the peak of memory has been read
     return record
 
 
@@ -115,7 +110,7 @@ def bench_seeds(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     model, options = create_model(name, settings), train_options(settings)
     used = shortened(dataset, settings.interactions, model)
     works = {
-        key: epochs(create_learner(used, model, options, range(count)))
+        key: epochs(create_learner(used, model, options, options.runs(range(count))))
         for key, count in (("one", 1), ("all", settings.num_seeds))
     }
     timings = in_turn(works, max(settings.repeats, _LEAST_ROUNDS))

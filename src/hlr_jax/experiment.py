@@ -16,12 +16,22 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.models.base import Model, create_model
 from hlr_jax.sharding import create_mesh, split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
-from hlr_jax.training.loop import FitResult, fit_seeds, run_identity
+from hlr_jax.training.fit import fit_seeds, run_identity
+from hlr_jax.training.loop import FitResult
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
 from hlr_jax.workdir import DATASET, claim, read_config, record_environment, write_evaluation
 
 SECTIONS = ("dataset", "model", "train", "eval", "mesh")
+
+
+class Settings(NamedTuple):
+    """The objects that settings stand for, but for the data and the devices."""
+
+    model: Model
+    train: TrainOptions
+    eval: EvalOptions
+    seed: int
 
 
 class Parts(NamedTuple):
@@ -51,13 +61,11 @@ class Trained(NamedTuple):
     figures: dict[str, dict[str, Any]]
 
 
-def build(config: dict[str, Any], log: Callable[[str], None] = print, dataset: Dataset | None = None) -> Parts:
-    """Make the parts that five sections of keyword arguments and a ``seed`` describe; values are checked first.
-
-    A ``dataset`` that is given stands for the section of that name.
+def settings_of(config: dict[str, Any]) -> Settings:
+    """Make what needs neither data nor devices, and check the names of all settings.
 
     Raises:
-      UserError: an unknown section, key or value, or anything wrong with the data.
+      UserError: an unknown section or key, or a value out of range.
     """
     for section in config:
         pick(section, (*SECTIONS, "seed"), "section of the config:")
@@ -75,7 +83,18 @@ def build(config: dict[str, Any], log: Callable[[str], None] = print, dataset: D
     }
     for section, maker in makers.items():
         check_options(maker, config.get(section, {}), section)
-    train, evaluation = TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {}))
+    return Settings(model, TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {})), seed)
+
+
+def build(config: dict[str, Any], log: Callable[[str], None] = print, dataset: Dataset | None = None) -> Parts:
+    """Make the parts that five sections of keyword arguments and a ``seed`` describe; values are checked first.
+
+    A ``dataset`` that is given stands for the section of that name.
+
+    Raises:
+      UserError: an unknown section, key or value, or anything wrong with the data.
+    """
+    model, train, evaluation, seed = settings_of(config)
     mesh = create_mesh(**config.get("mesh", {}))
     if dataset is None:
         dataset = load_dataset(**config.get("dataset", {}), log=log)
@@ -132,7 +151,7 @@ def evaluate_run(
             continue
         # Validation figures are of the users that chose the epoch.
         users = selecting_users(parts.dataset, parts.eval) if split == "valid" else None
-        found = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, parts.seed, users)
+        found = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, seeds, users)
         evaluations[split], figures[split] = found, over_runs(found, list(seeds), best_epochs)
         if folder is not None and is_first():
             write_evaluation(folder, found, figures[split])

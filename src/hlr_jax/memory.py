@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import jax
 
 
 class Plan(NamedTuple):
-    """Bytes on each device: ``arguments`` that are given, ``results``, and ``temporary`` ones in between.
+    """Bytes on each device: ``arguments`` that are given, ``temporary`` ones, and ``results``.
 
     Results that take the place of an argument are counted with the arguments.
     """
@@ -17,27 +18,22 @@ class Plan(NamedTuple):
     results: int
 
 
-_PLANS: dict[Any, Plan] = {}
+_PLANS: WeakKeyDictionary[Any, dict[Any, Plan]] = WeakKeyDictionary()
 
 
 def planned(program: Callable[..., Any], *arguments: Any) -> Plan:
-    """Return what a jitted function needs for these arguments; arrays or their shapes.
+    """Return what a jitted function needs for these arguments, which it does not run on.
 
     It is compiled for this, and not again when it is called. What was planned once is remembered by shape.
     """
     leaves, structure = jax.tree.flatten(arguments)
     described = tuple((leaf.shape, str(leaf.dtype), getattr(leaf, "sharding", None)) for leaf in leaves)
-    key = (program, structure, described)
-    if key not in _PLANS:
+    plans = _PLANS.setdefault(program, {})
+    if (structure, described) not in plans:
         found = program.lower(*arguments).compile().memory_analysis()  # type: ignore[attr-defined]
         # Some backends have no plan; then nothing is known, and nothing is held against the program.
-        _PLANS[key] = (
-            Plan(0, 0, 0)
-            if found is None
-            else Plan(
-                found.argument_size_in_bytes,
-                found.temp_size_in_bytes,
-                found.output_size_in_bytes - found.alias_size_in_bytes,
-            )
-        )
-    return _PLANS[key]
+        plans[structure, described] = Plan(0, 0, 0)
+        if found is not None:
+            results = found.output_size_in_bytes - found.alias_size_in_bytes
+            plans[structure, described] = Plan(found.argument_size_in_bytes, found.temp_size_in_bytes, results)
+    return plans[structure, described]

@@ -173,6 +173,35 @@ def replicate(tree: T, mesh: Mesh | None) -> T:
     return jax.tree.unflatten(structure, [placed[id(leaf)] for leaf in leaves])
 
 
+ALL_DEVICES = PartitionSpec(("data", "model"))
+"""The spec of arrays [P, ...] with a share for each of P devices."""
+
+
+def shares(make: Callable[[int], np.ndarray], shape: tuple[int, ...], mesh: Mesh) -> jax.Array:
+    """Return int32 arrays [P, *shape], ``make(p)`` on device p of the mesh; a process makes its own devices' alone."""
+
+    def of_device(index: Any) -> np.ndarray:
+        return np.asarray(make(index[0].start or 0), np.int32)[None]
+
+    return jax.make_array_from_callback((mesh.size, *shape), NamedSharding(mesh, ALL_DEVICES), of_device)
+
+
+def from_owner(tree: T, mine: jax.Array, *, divided: bool = False) -> T:
+    """Return what the one device says whose ``mine`` [B] is true, for each entry of arrays [B, ...]; in ``shard_map``.
+
+    All devices hear it; with ``divided`` those of each step along ``data`` only their share of B.
+    """
+
+    def heard(values: jax.Array) -> jax.Array:
+        said = jnp.where(mine.reshape(mine.shape + (1,) * (values.ndim - mine.ndim)), values, 0)
+        said = said.astype(jnp.int32)
+        if divided:
+            said = jax.lax.psum_scatter(said, "data", scatter_dimension=0, tiled=True)
+        return jax.lax.psum(said, "model" if divided else ("data", "model")).astype(values.dtype)
+
+    return jax.tree.map(heard, tree)
+
+
 def rows_by_id(table: jax.Array, ids: jax.Array) -> jax.Array:
     """Return rows [..., D] of a table of which each device of ``model`` holds some rows, for use in ``shard_map``.
 

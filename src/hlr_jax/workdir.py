@@ -30,8 +30,10 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def claim(folder: Path, config: dict[str, Any]) -> None:
+def claim(folder: Path, config: dict[str, Any], started: str = "checkpoints/[0-9]*") -> None:
     """Make the folder this run's own, or check that it is. A run that never ended an epoch claims nothing.
+
+    ``started`` is what the folder of a run that did has.
 
     Raises:
       UserError: it belongs to a run with other settings, which are named; or it is no folder.
@@ -39,8 +41,7 @@ def claim(folder: Path, config: dict[str, Any]) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; pass another --workdir")
     path = folder / "config.json"
-    started = any((folder / "checkpoints").glob("[0-9]*"))
-    if not path.exists() or not started:
+    if not path.exists() or not any(folder.glob(started)):
         (folder / "env.json").unlink(missing_ok=True)
         shutil.rmtree(folder / DATASET, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)

@@ -171,6 +171,8 @@ def test_titles(tmp_path):
         path = tmp_path / layout
         path.write_text(text + "\n")
         assert read_titles(path, layout).rows() == [(1, "Toy Story (1995)", "Animation Children's Comedy")]
+    path.write_text("movieId,title,genres\n7,Some Film (2001),(no genres listed)\n")
+    assert read_titles(path, "movielens-csv").rows() == [(7, "Some Film (2001)", "")]
     path.write_text("id\tname\turl\n5\tPortishead\thttp://x\n")
     assert read_titles(path, "hetrec").rows() == [(5, "Portishead", "")]
     with pytest.raises(UserError, match="not a movielens-dat title file"):

@@ -4,6 +4,7 @@ import math
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax._src import compiler
@@ -12,6 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions
 from hlr_jax.sharding import create_mesh, pad_rows, replicated, shardings
+from hlr_jax.training.triplets import draw_batch, validation_triplets
 
 # Primes: no mesh divides them, so tables end in rows of padding.
 WORLD, DIM = "planted-127x101x1400", 24
@@ -84,6 +86,30 @@ def test_the_search_for_whole_tables_finds_one(primes, programs):
     table = jax.device_put(np.ones((102, DIM), np.float32), NamedSharding(mesh, PartitionSpec("model")))
     jax.jit(lambda table: table[::-1] * 2, out_shardings=replicated(mesh))(table)
     assert max(largest_float_array(text) for _, text in programs) >= primes.num_items * DIM
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "inverse_popularity"])
+def test_devices_share_the_interactions_and_draw_what_one_device_draws(sampling, primes):
+    model = hlr_jax.create_model(
+        "hlrpp", embed_dim=4, max_history=3, max_audience=2, history_sampling=sampling, audience_sampling=sampling
+    )
+    mesh, count, devices = create_mesh(2, 4), len(primes.train.user), 8
+    alone, divided = (
+        validation_triplets(primes.train, primes.valid, primes.num_users, primes.num_items, model, where)
+        for where in (None, mesh)
+    )
+    rows, weight = jnp.arange(0, len(primes.valid.user), 3), jnp.ones(-(-len(primes.valid.user) // 3))
+    expected = draw_batch(jax.random.key(1), alone, rows, weight, 2)
+    draw = jax.jit(lambda source: draw_batch(jax.random.key(1), source, rows, weight, 2, mesh))
+    jax.tree.map(np.testing.assert_array_equal, draw(divided), expected)
+    for held, longest in (
+        (divided.user, 0), (divided.known.items, divided.known.longest),
+        (divided.near.history.rows.items, divided.near.history.rows.longest),
+        (divided.near.audience.rows.items, divided.near.audience.rows.longest),
+    ):  # fmt: skip
+        # A share ends with a whole row, so it may be longer than an eighth by one.
+        assert {shard.data.size <= 1.2 * count / devices + longest + 1 for shard in held.addressable_shards} == {True}
+        assert len({shard.device for shard in held.addressable_shards}) == devices
 
 
 def test_lists_of_users_who_have_seen_nearly_all_are_short_on_a_mesh_too(primes):

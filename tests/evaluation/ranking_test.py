@@ -8,7 +8,7 @@ import hlr_jax
 from hlr_jax import EvalOptions
 from hlr_jax.data.neighborhoods import sides_of
 from hlr_jax.evaluation.evaluate import evaluate, known_at
-from hlr_jax.evaluation.ranking import _tile, rank
+from hlr_jax.evaluation.ranking import rank, tile_of
 from hlr_jax.evaluation.tiles import drawn_for_ranking, known_of
 from hlr_jax.evaluation.whole_tiles import _pairs_pay, whole_tile_ranker
 from hlr_jax.evaluation.yardsticks import ease_weights, evaluate_ease, popularity_ranker
@@ -66,11 +66,11 @@ def test_a_tile_keeps_within_its_budget_by_the_compilers_plan(trained, world, by
         plan = planned(ranker.program, *ranker.arguments(np.zeros(tile, np.int32)))
         return plan.temporary + plan.results
 
-    assert _tile(ranker, None, world.num_users, need(60)) == 60
-    smaller = _tile(ranker, None, world.num_users, need(60) - 1)
+    assert tile_of(ranker, None, world.num_users, need(60)) == (60, need(60))
+    smaller, _ = tile_of(ranker, None, world.num_users, need(60) - 1)
     assert smaller < 60
     assert need(smaller) < need(60)
-    assert _tile(ranker, None, world.num_users, 1) <= smaller  # less than any tile needs: and still it is ranked
+    assert tile_of(ranker, None, world.num_users, 1)[0] <= smaller  # less than any tile needs: and still it is ranked
 
 
 def test_seen_items_are_left_out_and_the_best_of_the_rest_come_in_order(trained, world):

@@ -9,8 +9,8 @@ from hlr_jax import EvalOptions, TrainOptions, UserError
 from hlr_jax.data.interactions import Pairs
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.als import iterate, objective, sides, solve_side
+from hlr_jax.training.fit import run_identity
 from hlr_jax.training.learners import create_learner
-from hlr_jax.training.loop import run_identity
 
 USERS, ITEMS, DIM = 40, 80, 5
 SETTINGS = {
@@ -147,7 +147,7 @@ def test_mistakes_are_told(world):
     with pytest.raises(UserError, match=r'unknown model\.solver "choleski" \(did you mean "cholesky"'):
         make(solver="choleski")
     with pytest.raises(UserError, match="mf_als runs on one device"):
-        create_learner(world, make(), TrainOptions(), [0], create_mesh(data=2))
+        create_learner(world, make(), TrainOptions(), TrainOptions().runs([0]), create_mesh(data=2))
 
 
 def test_one_user_and_one_item():

@@ -16,6 +16,7 @@ import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions, UserError
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.learners import triplet_learner
+from hlr_jax.training.options import Run
 from hlr_jax.training.progress import Display
 
 OPTIONS = {"batch_size": 128, "learning_rate": 0.01}
@@ -57,25 +58,25 @@ def test_the_best_epoch_is_the_result_and_patience_stops(world):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(world, tmp_path, monkeypatch):
-    from hlr_jax.training import loop
+    from hlr_jax.training import fit as fitting
 
-    make = loop.create_learner
+    make = fitting.create_learner
 
     def poisoned(*args):
         learner = make(*args)
 
-        def run_epoch(learned, epoch):
-            learned, loss = learner.run_epoch(learned, epoch)
+        def run_epoch(learned, epoch, active):
+            learned, loss = learner.run_epoch(learned, epoch, active)
             return learned, loss * (float("nan") if epoch == 3 else 1)
 
         return learner._replace(run_epoch=run_epoch)
 
-    monkeypatch.setattr(loop, "create_learner", poisoned)
+    monkeypatch.setattr(fitting, "create_learner", poisoned)
     result = fit(world, tmp_path, num_epochs=5)
     assert "loss of epoch 3 is not finite" in result.stopped
     assert result.best_epoch == 2
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["2"]
-    monkeypatch.setattr(loop, "create_learner", make)
+    monkeypatch.setattr(fitting, "create_learner", make)
     assert fit(world, tmp_path, num_epochs=5).stopped == ""
 
 
@@ -109,13 +110,12 @@ def test_seeds_trained_together_are_those_trained_alone(world, tmp_path):
         hlr_jax.fit(world, small(), together)
 
 
-def test_seeds_on_a_mesh_are_those_on_one_device_each(world):
-    """On a mesh, as on an accelerator, the seeds are a mapped axis of one program."""
+def test_runs_on_a_mesh_are_those_on_one_device_each(world):
+    """On a mesh, as on an accelerator, the runs are a mapped axis of one program."""
     losses = {}
     for name, mesh in (("divided", None), ("mapped", create_mesh(data=2, model=2))):
-        learner = triplet_learner(
-            world, hlr_jax.create_model("cml", embed_dim=6), TrainOptions(**OPTIONS), [3, 4], mesh
-        )
+        options, model = TrainOptions(**OPTIONS), hlr_jax.create_model("cml", embed_dim=6)
+        learner = triplet_learner(world, model, options, [Run(3, 0.01, 0.5), Run(4, 0.03, 1.0)], mesh)
         learned, first = learner.run_epoch(learner.init(), 1)
         losses[name] = np.stack([first, learner.valid_loss(learned.params)])
     assert learned.params["item"].sharding.spec[:2] == (None, "model")
@@ -126,7 +126,8 @@ def test_seeds_on_a_mesh_are_those_on_one_device_each(world):
 def test_means_are_refreshed_as_often_as_asked(world):
     def losses(refresh):
         model = hlr_jax.create_model("transcf", embed_dim=6, refresh=refresh)
-        learner = triplet_learner(world, model, TrainOptions(batch_size=256, learning_rate=0.05), [0])
+        options = TrainOptions(batch_size=256, learning_rate=0.05)
+        learner = triplet_learner(world, model, options, options.runs([0]))
         return learner.run_epoch(learner.init(), 1)[1]
 
     assert len({float(losses(refresh)[0]) for refresh in (1, 2, 100)}) == 3
@@ -203,7 +204,7 @@ def test_a_workdir_of_another_run_is_not_continued(world, tmp_path):
 
 def test_the_best_epoch_is_in_the_checkpoint_however_rarely_one_is_made(world, tmp_path, monkeypatch):
     from hlr_jax.training.checkpoints import Checkpoints
-    from hlr_jax.training.loop import run_identity
+    from hlr_jax.training.fit import run_identity
 
     options = TrainOptions(**OPTIONS, num_epochs=3, checkpoint_every=100)
     result = hlr_jax.fit(world, small(), options, seed=3, workdir=tmp_path, quiet=True)
@@ -224,7 +225,7 @@ def test_an_unreadable_checkpoint_is_one_clear_line(world, tmp_path):
 
 
 def test_a_run_is_the_same_with_another_kernel(world, monkeypatch):
-    from hlr_jax.training.loop import run_identity
+    from hlr_jax.training.fit import run_identity
 
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     runs = [

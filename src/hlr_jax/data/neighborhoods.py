@@ -5,10 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Pairs
-from hlr_jax.data.neighbors import Rows, Segments, mean_rows, place_of, rows_of, segments_of, transposed
+from hlr_jax.data.neighbors import Rows, Segments, mean_rows, place_of, rows_on, segments_of, transposed
 from hlr_jax.data.sampling import draw_history, history_bits, inverse_popularity
+from hlr_jax.sharding import replicate
 from hlr_jax.types import Neighborhood, Padded, Params
 
 
@@ -25,7 +27,7 @@ class Side:
     """What the neighbors on one side of a pair are drawn from: the items of users, or the users of items.
 
     Attributes:
-      rows: each owner's neighbors; None where the model reads none.
+      rows: each owner's neighbors; None where the model draws none.
       weights: of the draws by inverse popularity.
       segments: of the means.
       neighborhood: what the model asks for (static).
@@ -52,25 +54,45 @@ class NeighborTables(NamedTuple):
     users: jax.Array
 
 
-def side_of(pairs: Pairs, num_owners: int, num_neighbors: int, neighborhood: Neighborhood) -> Side:
-    """Return the side of interactions sorted by owner (``pairs.user``), as the model wants it."""
+def side_of(
+    pairs: Pairs, num_owners: int, num_neighbors: int, neighborhood: Neighborhood, mesh: Mesh | None = None
+) -> Side:
+    """Return the side of interactions sorted by owner (``pairs.user``), as the model wants it.
+
+    Rows that neighbors are drawn from are divided over the devices of a mesh; the rest stands on all.
+    """
     if not neighborhood.size:
         return Side(None, None, None, neighborhood)
-    rows = rows_of(pairs, num_owners)
-    weights = inverse_popularity(rows, num_neighbors) if neighborhood.sampling == "inverse_popularity" else None
-    segments = segments_of(pairs, num_owners, num_neighbors) if neighborhood.sampling == "mean" else None
-    return Side(rows, weights, segments, neighborhood)
+    if not neighborhood.drawn:
+        return Side(None, None, replicate(segments_of(pairs, num_owners, num_neighbors), mesh), neighborhood)
+    weighted = neighborhood.sampling == "inverse_popularity"
+    weights = replicate(inverse_popularity(pairs.item, num_neighbors), mesh) if weighted else None
+    return Side(rows_on(pairs, num_owners, mesh), weights, None, neighborhood)
 
 
-def sides_of(near: Pairs, num_users: int, num_items: int, history: Neighborhood, audience: Neighborhood) -> Sides:
+def sides_of(
+    near: Pairs,
+    num_users: int,
+    num_items: int,
+    history: Neighborhood,
+    audience: Neighborhood,
+    mesh: Mesh | None = None,
+) -> Sides:
     """Return both sides of the interactions that neighbors are from, sorted by user, as a model wants them."""
     by_item = transposed(near) if audience.size else near  # sorting takes its time, and most models need no audience
-    return Sides(side_of(near, num_users, num_items, history), side_of(by_item, num_items, num_users, audience))
+    return Sides(
+        side_of(near, num_users, num_items, history, mesh), side_of(by_item, num_items, num_users, audience, mesh)
+    )
+
+
+def owns(side: Side, owner: jax.Array) -> jax.Array:
+    """Return whether ``draw_neighbors`` has a meaning for an owner here: [...] -> [...]."""
+    return jnp.ones(owner.shape, bool) if side.rows is None else side.rows.owns(owner)
 
 
 def neighbor_bits(side: Side) -> int:
     """Return how many 32-bit words ``draw_neighbors`` takes."""
-    if side.rows is None or side.segments is not None:
+    if side.rows is None:
         return 0
     return history_bits(side.rows, side.neighborhood.size, side.weights is not None)
 
@@ -81,10 +103,10 @@ def draw_neighbors(bits: jax.Array, side: Side, owner: jax.Array, other: jax.Arr
     ``other`` [] is the other end of the pair, which is never drawn. A mean is one neighbor, whose id is the owner's:
     its table has a row for each owner. It leaves nobody out, as in the released code.
     """
+    if side.segments is not None:
+        return Drawn(owner[None], (side.segments.degrees[owner] > 0)[None])
     if side.rows is None:
         return Drawn(jnp.zeros(0, jnp.int32), jnp.zeros(0, bool))
-    if side.segments is not None:
-        return Drawn(owner[None], (side.rows.degree(owner) > 0)[None])
     skip = side.rows.degree(owner) if other is None else place_of(side.rows, owner, other)
     return Drawn(*draw_history(bits, side.rows, owner, skip, side.neighborhood.size, side.weights))
 

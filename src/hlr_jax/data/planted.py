@@ -138,8 +138,8 @@ def _degrees(rng: np.random.Generator, num_users: int, num_items: int, total: in
     return degrees
 
 
-def planted_dataset(name: str, protocol: Protocol, seed: int) -> Dataset:
-    """Return the world ``planted-USERSxITEMSxINTERACTIONS``, split at random by the protocol.
+def planted_world_of(name: str, seed: int) -> PlantedWorld:
+    """Return the world that the data set ``planted-USERSxITEMSxINTERACTIONS`` is made from.
 
     Raises:
       UserError: the name has another form.
@@ -148,7 +148,18 @@ def planted_dataset(name: str, protocol: Protocol, seed: int) -> Dataset:
         raise UserError(f'"{name}": a planted world is called {PLANTED_PREFIX}USERSxITEMSxINTERACTIONS')
     users, items, count = map(int, match.groups())
     check_range(name, users=(users, 1, 10**9), items=(items, 8, 10**9))
-    pairs = planted_world(users, items, count, seed=seed).pairs
+    return planted_world(users, items, count, seed=seed)
+
+
+def planted_dataset(name: str, protocol: Protocol, seed: int) -> Dataset:
+    """Return the world ``planted-USERSxITEMSxINTERACTIONS``, split at random by the protocol.
+
+    Raises:
+      UserError: the name has another form.
+    """
+    world = planted_world_of(name, seed)
+    pairs = world.pairs
+    users, items = len(world.user_tastes), len(world.item_cluster)
     user_ids, item_ids = pl.Series("user", np.arange(users)), pl.Series("item", np.arange(items))
     rows = Coded(pairs.user, pairs.item, user_ids, item_ids, None, None)
     parts = assign_splits(rows, "random", protocol, seed, name)

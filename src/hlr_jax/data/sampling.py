@@ -8,6 +8,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hlr_jax.data.neighbors import Rows, padded_rows
 
@@ -71,7 +72,7 @@ def draw_negatives(bits: jax.Array, known: Rows, user: jax.Array, num_items: int
     the k-th known one, so a binary search for the first k where that exceeds r makes the r-th unknown item r + k.
     The user must not know all items.
     """
-    start, degree = known.offsets[user], known.degree(user)
+    start, degree = known.start(user), known.degree(user)
     rank = below(bits, num_items - degree)
 
     def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -108,7 +109,7 @@ def draw_history(
     """
     if size == 0:
         return jnp.zeros(0, jnp.int32), jnp.zeros(0, bool)
-    start, degree = rows.offsets[user], rows.degree(user)
+    start, degree = rows.start(user), rows.degree(user)
     available = degree - (skip < degree)
     if weights is None:
         chosen, mask = _uniform_subset(bits, available)
@@ -140,7 +141,9 @@ def _uniform_subset(bits: jax.Array, available: jax.Array) -> tuple[jax.Array, j
     return chosen, chosen >= 0
 
 
-def inverse_popularity(rows: Rows, num_items: int) -> jax.Array:
-    """Return 1 / (number of users) of each item [I], the weights of ``inverse_popularity`` histories."""
-    counts = jnp.zeros(num_items, jnp.int32).at[rows.items[:-1]].add(1)
-    return 1.0 / jnp.maximum(counts, 1)
+def inverse_popularity(items: np.ndarray, num_items: int) -> jax.Array:
+    """Return 1 / (number of users) of each item [I], the weights of ``inverse_popularity`` histories.
+
+    ``items`` [interactions] are those of all users.
+    """
+    return jnp.asarray(1.0 / np.maximum(np.bincount(items, minlength=num_items), 1), jnp.float32)

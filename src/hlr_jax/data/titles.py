@@ -55,9 +55,8 @@ def _movielens_dat(path: Path) -> pl.DataFrame:
 
 
 def _movielens_csv(path: Path) -> pl.DataFrame:
-    frame = pl.read_csv(path).select(
-        pl.col("movieId").alias("item"), "title", pl.col("genres").str.replace_all("|", " ", literal=True)
-    )
+    genres = pl.col("genres").replace("(no genres listed)", "").str.replace_all("|", " ", literal=True)
+    frame = pl.read_csv(path).select(pl.col("movieId").alias("item"), "title", genres)
     return frame.cast({"item": pl.Int64})
 
 

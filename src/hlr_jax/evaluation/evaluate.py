@@ -1,7 +1,7 @@
 """Lists of users to figures: one path for models and yardsticks."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -12,8 +12,9 @@ from hlr_jax.data.interactions import Dataset, Pairs
 from hlr_jax.errors import UserError, pick
 from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, find_hits, per_user_metrics
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.evaluation.ranking import Ranking, rank
+from hlr_jax.evaluation.ranking import Ranking, rank, ranker_of, tile_of
 from hlr_jax.models.base import Model
+from hlr_jax.sharding import mesh_of
 from hlr_jax.types import Params
 
 
@@ -131,6 +132,16 @@ def evaluate(
     return evaluate_ranker(ranker, dataset, split, chosen, seed, mask, users)
 
 
+def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: EvalOptions) -> int:
+    """Return the bytes that ranking all users needs beside the parameters and interactions, before it is done."""
+    users, budget = dataset.num_users, options.memory_budget << 20
+    near = known_at(dataset, "test")
+    ranker = ranker_of(
+        model, params, users, near, near, users, dataset.num_items, min(options.k, dataset.num_items), budget, 0
+    )  # fmt: skip
+    return tile_of(ranker, mesh_of(params), users, budget)[1]
+
+
 def selecting_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | None:
     """Return the users whose validation lists are made, drawn the same for every run; None for all."""
     everyone = np.unique(dataset.valid.user)
@@ -145,15 +156,13 @@ def evaluate_seeds(
     dataset: Dataset,
     split: str,
     options: EvalOptions,
-    first_seed: int = 0,
+    seeds: Sequence[int],
     users: np.ndarray | None = None,
 ) -> list[Evaluation]:
-    """Evaluate the parameters of each seed, at the same time where they lie on different devices."""
+    """Evaluate each run's parameters, trained with its seed, at the same time where they lie on different devices."""
 
     def one(index: int) -> Evaluation:
-        return evaluate(
-            model, params[index], dataset, split=split, options=options, seed=first_seed + index, users=users
-        )
+        return evaluate(model, params[index], dataset, split=split, options=options, seed=seeds[index], users=users)
 
     devices = {frozenset(next(iter(each.values())).devices()) for each in params}
     # Only programs of one device each may run side by side: those of a mesh would wait for each other.

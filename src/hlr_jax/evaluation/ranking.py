@@ -57,7 +57,7 @@ def rank(
       seed: of the draw of neighbors where there are more than the model reads; each user's and each item's draw depends
         on nothing else.
     """
-    known = known_of(model, seen, seen if near is None else near, num_users, num_items)
+    known = known_of(model, seen, seen if near is None else near, num_users, num_items, mesh_of(params))
     return rank_known(model, params, users, known, num_items=num_items, k=k, memory_budget=memory_budget, seed=seed)
 
 
@@ -73,11 +73,9 @@ def rank_known(
     seed: int = 0,
 ) -> Ranking:
     """Do what ``rank`` does with interactions that are prepared already, for those who rank users in pieces."""
-    mesh = mesh_of(params)
-    k, key = min(k, num_items), jax.random.key(seed)
-    make = whole_tile_ranker if mesh is None else sharded_tile_ranker
-    ranker = make(model, params, known, key, num_items, k, len(users), memory_budget << 20)
-    tile = _tile(ranker, mesh, len(users), memory_budget << 20)
+    mesh, k, budget = mesh_of(params), min(k, num_items), memory_budget << 20
+    ranker = _ranker_of_known(model, params, len(users), known, num_items, k, budget, seed)
+    tile, _ = tile_of(ranker, mesh, len(users), budget)
 
     def rank_from(start: int) -> tuple[np.ndarray, np.ndarray]:
         chunk = users[start : start + tile]
@@ -92,8 +90,26 @@ def rank_known(
     return Ranking(items, scores)
 
 
-def _tile(ranker: TileRanker, mesh: Mesh | None, users: int, budget: int) -> int:
-    """Return how many users a tile has: as many as keep its program within ``budget`` bytes, by the compiler's plan.
+def ranker_of(
+    model: Model, params: Params, users: int, seen: Pairs, near: Pairs, num_users: int, num_items: int, k: int,
+    budget: int, seed: int,
+) -> TileRanker:  # fmt: skip
+    """Return what ranks tiles of ``users`` users, in about ``budget`` bytes of each device; as ``rank`` does."""
+    known = known_of(model, seen, near, num_users, num_items, mesh_of(params))
+    return _ranker_of_known(model, params, users, known, num_items, k, budget, seed)
+
+
+def _ranker_of_known(
+    model: Model, params: Params, users: int, known: Known, num_items: int, k: int, budget: int, seed: int
+) -> TileRanker:
+    make = whole_tile_ranker if mesh_of(params) is None else sharded_tile_ranker
+    return make(model, params, known, jax.random.key(seed), num_items, k, users, budget)
+
+
+def tile_of(ranker: TileRanker, mesh: Mesh | None, users: int, budget: int) -> tuple[int, int]:
+    """Return how many users a tile has, and the bytes that the tiles at work need by the compiler's plan.
+
+    A tile has as many users as keep them within ``budget``.
 
     What a tile needs whatever its size (the parameters in float32, the neighbors of all items) may be more than that;
     then smaller tiles save nothing, and are not taken.
@@ -107,5 +123,5 @@ def _tile(ranker: TileRanker, mesh: Mesh | None, users: int, budget: int) -> int
         plan = planned(ranker.program, *ranker.arguments(replicate(np.zeros(tile, np.int32), mesh)))
         need = ranker.workers * (plan.temporary + plan.results)
         if need <= budget or share == 1 or (before and need > 0.9 * before):
-            return tile
+            return tile, need
         most, before = max(1, share // 4), need

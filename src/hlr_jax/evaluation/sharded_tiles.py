@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from hlr_jax.data.neighborhoods import Sides, neighbor_tables
-from hlr_jax.data.neighbors import Rows, padded_rows
+from hlr_jax.data.neighborhoods import Sides, neighbor_tables, owns
+from hlr_jax.data.neighbors import Rows, own_share, padded_rows, specs_of_shares
 from hlr_jax.evaluation.tiles import (
     NO_ITEM,
     Known,
@@ -22,7 +22,7 @@ from hlr_jax.evaluation.tiles import (
     users_together,
 )
 from hlr_jax.models.base import Model, score_catalogue
-from hlr_jax.sharding import mesh_of, replicate, replicated, rows_by_id, specs
+from hlr_jax.sharding import from_owner, mesh_of, replicate, replicated, rows_by_id, specs
 from hlr_jax.storage import widened
 from hlr_jax.types import Padded, Params
 
@@ -36,7 +36,7 @@ def sharded_tile_ranker(
     del users  # of no matter: shards do not share work among users
     mesh = mesh_of(params)
     assert mesh is not None
-    rows, sides, key = replicate((known.seen, known.sides, key), mesh)
+    rows, sides, key = known.seen, known.sides, replicate(key, mesh)
     allowed = known.allowed
     if allowed is not None:
         allowed = replicate(jnp.pad(allowed, (0, len(params["item"]) - num_items)), mesh)
@@ -56,9 +56,11 @@ def _neighbors(model: Model, mesh: Mesh, num_items: int) -> Any:
     """
 
     def audience_of(table: jax.Array, key: jax.Array, sides: Sides, items_here: int) -> Padded:
+        sides = own_share(sides)
+
         def of_shard(shard: jax.Array) -> Padded:
             items = jnp.minimum(shard * items_here + jnp.arange(items_here), num_items - 1)
-            drawn = drawn_audiences(key, sides.audience, items)
+            drawn = from_owner(drawn_audiences(key, sides.audience, items), owns(sides.audience, items))
             return Padded(rows_by_id(table, drawn.ids), drawn.mask)
 
         def add(shard: jax.Array, kept: Padded) -> Padded:
@@ -79,7 +81,7 @@ def _neighbors(model: Model, mesh: Mesh, num_items: int) -> Any:
         items_here = params["item"].shape[0] // mesh.shape["model"]
         audience = jax.shard_map(
             partial(audience_of, items_here=items_here),
-            mesh=mesh, in_specs=(_ITEMS, _ALL, _ALL), out_specs=_ITEMS, check_vma=False,
+            mesh=mesh, in_specs=(_ITEMS, _ALL, specs_of_shares(sides)), out_specs=_ITEMS, check_vma=False,
         )  # fmt: skip
         return items, audience(users, key, sides)
 
@@ -94,37 +96,52 @@ def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, width: int, 
         params: Params, key: jax.Array, users: jax.Array, seen_rows: Rows, sides: Sides, near: jax.Array,
         audience: Padded, allowed: jax.Array | None,
     ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
-        """Score this device's items for its users, then choose among the best of all shards."""
-        params = widened(params)
+        """Score this device's items for its share of the tile's users, then choose among the best of all shards."""
+        params, seen_rows, sides = widened(params), own_share(seen_rows), own_share(sides)
         items_here = params["item"].shape[0]
         first = jax.lax.axis_index("model") * items_here
         ids = first + jnp.arange(items_here)
         real = ids < num_items if allowed is None else allowed[ids]
+        # The users' rows lie anywhere: each device says what it has for the whole tile, and keeps its share of it.
         drawn = jax.vmap(lambda user: drawn_for_ranking(key, sides.history, user))(users)
+        drawn = from_owner(drawn, owns(sides.history, users), divided=True)
+        seen = jax.vmap(lambda user: padded_rows(seen_rows, user, width))(users)
+        seen = from_owner(seen, seen_rows.owns(users), divided=True)
+        share = len(users) // mesh.shape["data"]
+        users = jax.lax.dynamic_slice_in_dim(users, jax.lax.axis_index("data") * share, share)
         histories = Padded(rows_by_id(near, drawn.ids), drawn.mask)
 
-        def one(inputs: tuple[jax.Array, jax.Array, Padded]) -> tuple[jax.Array, jax.Array]:
-            user, vector, history = inputs
+        def one(inputs: tuple[jax.Array, Padded, tuple[jax.Array, jax.Array]]) -> tuple[jax.Array, jax.Array]:
+            vector, history, (seen, is_seen) = inputs
             scores = jnp.where(real, score_catalogue(model, params, vector, history, audience), -jnp.inf)
-            seen, is_seen = padded_rows(seen_rows, user, width)
             # Items of other shards, and padding, go to a place past the end and are dropped.
             here = is_seen & (first <= seen) & (seen < first + items_here)
             scores = scores.at[jnp.where(here, seen - first, items_here)].set(-jnp.inf, mode="drop")
             best, places = jax.lax.top_k(scores, min(k, items_here))
             return first + places, best
 
-        inputs = (users, rows_by_id(params["user"], users), histories)
+        inputs = (rows_by_id(params["user"], users), histories, seen)
         candidates = jax.lax.map(one, inputs, batch_size=together)
         # Shards stand in the order of their items, so of equal scores the lowest item still comes first.
         items, scores = (jax.lax.all_gather(each, "model", axis=1, tiled=True) for each in candidates)
         best, places = jax.lax.top_k(scores, k)
         return jnp.where(jnp.isneginf(best), NO_ITEM, jnp.take_along_axis(items, places, axis=1)), best
 
-    def rank_tile(params: Params, *others: Any) -> tuple[jax.Array, jax.Array]:
+    def rank_tile(
+        params: Params,
+        key: jax.Array,
+        users: jax.Array,
+        seen: Rows,
+        sides: Sides,
+        near: jax.Array,
+        audience: Padded,
+        allowed: jax.Array | None,
+    ) -> tuple[jax.Array, jax.Array]:
+        of_rows, of_sides = specs_of_shares((seen, sides))
         share = jax.shard_map(
-            rank_share, mesh=mesh, in_specs=(specs(params), _ALL, _USERS, _ALL, _ALL, _ITEMS, _ITEMS, _ALL),
+            rank_share, mesh=mesh, in_specs=(specs(params), _ALL, _ALL, of_rows, of_sides, _ITEMS, _ITEMS, _ALL),
             out_specs=_USERS, check_vma=False,
         )  # fmt: skip
-        return share(params, *others)
+        return share(params, key, users, seen, sides, near, audience, allowed)
 
     return jax.jit(rank_tile, out_shardings=replicated(mesh))

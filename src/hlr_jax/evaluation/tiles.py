@@ -1,13 +1,16 @@
 """What the two ways of ranking a tile of users share: the neighbors that are drawn, what is masked, and the sizes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Pairs
 from hlr_jax.data.neighborhoods import Drawn, Side, Sides, draw_neighbors, neighbor_bits, sides_of
-from hlr_jax.data.neighbors import Rows, rows_of
+from hlr_jax.data.neighbors import Rows, padded_rows, rows_on
 from hlr_jax.models.base import CATALOGUE_TILE, Model
 from hlr_jax.types import Params
 
@@ -47,13 +50,13 @@ class TileRanker(NamedTuple):
     shares: int
 
 
-def known_of(model: Model, seen: Pairs, near: Pairs, num_users: int, num_items: int) -> Known:
-    """Return what a ranking reads, with widths of powers of two.
+def known_of(model: Model, seen: Pairs, near: Pairs, num_users: int, num_items: int, mesh: Mesh | None = None) -> Known:
+    """Return what a ranking reads, with widths of powers of two; on a mesh each device has a share of the interactions.
 
     So validation and test, whose longest rows differ little, share one compilation.
     """
-    sides = sides_of(near, num_users, num_items, model.history, model.audience)
-    rows = sides.history.rows if near is seen and sides.history.rows is not None else rows_of(seen, num_users)
+    sides = sides_of(near, num_users, num_items, model.history, model.audience, mesh)
+    rows = sides.history.rows if near is seen and sides.history.rows is not None else rows_on(seen, num_users, mesh)
     return known_from(rows, sides)
 
 
@@ -63,16 +66,14 @@ def known_from(seen: Rows, sides: Sides, allowed: jax.Array | None = None) -> Kn
     return Known(seen, seen.longest, sides, allowed)
 
 
-def _rounded(leaf: Any) -> Any:
-    """Return rows with their longest row as a power of two, other leaves as they are."""
-    if not isinstance(leaf, Rows):
-        return leaf
-    return Rows(leaf.offsets, leaf.items, power_of_two(leaf.longest))
-
-
 def power_of_two(count: int) -> int:
     """Return the least power of two that is at least ``count``."""
     return 1 << max(count - 1, 0).bit_length()
+
+
+def _rounded(leaf: Any) -> Any:
+    """Return rows with their longest row as a power of two, other leaves as they are."""
+    return replace(leaf, longest=power_of_two(leaf.longest)) if isinstance(leaf, Rows) else leaf
 
 
 def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> Drawn:
@@ -84,6 +85,18 @@ def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> Drawn:
 def drawn_audiences(key: jax.Array, side: Side, items: jax.Array) -> Drawn:
     """Return the neighbors [T, A] that items [T] are ranked with, the same for all users."""
     return jax.vmap(lambda item: drawn_for_ranking(jax.random.fold_in(key, _AUDIENCE), side, item))(items)
+
+
+def best_unseen(scores: jax.Array, seen: Rows, width: int, user: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """Return the best k of a user's ``scores`` [I] without the items of the user's row: items [k], scores [k].
+
+    Where nothing unseen is left stand ``NO_ITEM`` and minus infinity. No row is longer than ``width``.
+    """
+    items, is_seen = padded_rows(seen, user, width)
+    # Places past the end are dropped: the padding of `items` masks nothing.
+    scores = scores.at[jnp.where(is_seen, items, len(scores))].set(-jnp.inf, mode="drop")
+    best, found = jax.lax.top_k(scores, k)
+    return jnp.where(jnp.isneginf(best), NO_ITEM, found), best
 
 
 def users_together(model: Model, params: Params, num_items: int, budget: int) -> int | None:

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.data.neighborhoods import Sides, look_up, neighbor_tables
-from hlr_jax.data.neighbors import Rows, padded_rows
+from hlr_jax.data.neighbors import Rows
 from hlr_jax.evaluation.tiles import (
-    NO_ITEM,
     Known,
     TileRanker,
+    best_unseen,
     drawn_audiences,
     drawn_for_ranking,
     users_together,
@@ -49,13 +49,9 @@ def _tile_program(
         audience = look_up(tables.users, drawn_audiences(key, sides.audience, jnp.arange(num_items)))
 
         def best_of(user: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
-            seen, is_seen = padded_rows(seen_rows, user, width)
-            # Places past the end are dropped: the padding of `seen` masks nothing.
-            scores = scores.at[jnp.where(is_seen, seen, num_items)].set(-jnp.inf, mode="drop")
             if allowed is not None:
                 scores = jnp.where(allowed, scores, -jnp.inf)
-            best, items = jax.lax.top_k(scores, k)
-            return jnp.where(jnp.isneginf(best), NO_ITEM, items), best
+            return best_unseen(scores, seen_rows, width, user, k)
 
         def one(user: jax.Array) -> tuple[jax.Array, jax.Array]:
             history = look_up(tables.items, drawn_for_ranking(key, sides.history, user))

@@ -7,7 +7,7 @@ model has a closed form instead (Hu et al. 2008, eq. 4).
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import jax
@@ -115,7 +115,7 @@ def fold_in(
     )
     rows = _padded_rows(met, total)
     if model.solver is None:
-        source = Triplets(jnp.asarray(_owners(rows)), rows.items, sides, rows, dataset.num_items)
+        source = Triplets(jnp.asarray(_owners(rows)), rows.items, sides, rows, len(rows.items), dataset.num_items)
         vectors = _descend(
             model, params, source, first, count, training or TrainOptions(), options or FoldInOptions(), seed
         )
@@ -165,7 +165,8 @@ def _padded_rows(met: Pairs, total: int) -> Rows:
     degrees = np.bincount(met.user, minlength=total)
     offsets = np.concatenate([[0], np.cumsum(degrees)]).astype(np.int32)
     items = np.pad(met.item.astype(np.int32), (0, power_of_two(len(met.item) + 1) - len(met.item)))
-    return Rows(jnp.asarray(offsets), jnp.asarray(items), power_of_two(int(degrees.max())))
+    first, owners = jnp.int32(0), jnp.int32(total)
+    return Rows(jnp.asarray(offsets), jnp.asarray(items), first, owners, power_of_two(int(degrees.max())))
 
 
 def _owners(rows: Rows) -> np.ndarray:
@@ -242,7 +243,7 @@ def _solve_factors(model: Model, params: Params, rows: Rows, dataset: Dataset, f
     """Return p_u [count, D] in closed form; their regularisation is scaled as that of the users of training is."""
     solver = model.solver
     assert solver is not None
-    own = Rows(rows.offsets[first:], rows.items, rows.longest)
+    own = replace(rows, offsets=rows.offsets[first:], owners=rows.owners - first)
     degrees = np.diff(np.asarray(own.offsets))
     widths = tuple(sorted({max(32, power_of_two(int(degree))) for degree in degrees[:count]}))
     # Every user is in the narrowest group that holds them; groups are filled up to whole blocks with their last user.

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.interactions import Dataset, Pairs
-from hlr_jax.data.neighbors import rows_of
+from hlr_jax.data.neighbors import rows_on
 from hlr_jax.errors import UserError, check_range
 from hlr_jax.evaluation.ranking import rank_known
 from hlr_jax.evaluation.tiles import NO_ITEM, Known, known_from
@@ -25,6 +25,7 @@ from hlr_jax.serving.population import (
     wanted_users,
 )
 from hlr_jax.serving.reasons import check_reasons, reasons_of
+from hlr_jax.sharding import mesh_of
 from hlr_jax.types import Params
 
 __all__ = ["codes_of", "known_interactions", "recommend"]
@@ -73,8 +74,11 @@ def create_lister(
 ) -> Lister:
     """Prepare lists; arguments and errors are those of ``recommend``."""
     check_range("recommend", k=(k, 1, 10**6), num_reasons=(num_reasons, 0, 65536))
+    mesh = mesh_of(population.params)
     if num_reasons:
         check_reasons(model)
+        if mesh is not None:
+            raise UserError("reasons are given on one device: load the run without a mesh")
     allowed = None
     if candidates is not None or len(exclude):
         allowed = np.full(dataset.num_items, candidates is None)
@@ -86,7 +90,7 @@ def create_lister(
             raise UserError("no item is left to recommend: check the candidates and the excluded items")
     rows, seen = population.params["user"].shape[0], Pairs(np.empty(0, np.int32), np.empty(0, np.int32))
     known = known_from(
-        rows_of(seen if include_seen else population.met, rows),
+        rows_on(seen if include_seen else population.met, rows, mesh),
         population.sides,
         None if allowed is None else jnp.asarray(allowed),
     )
@@ -179,7 +183,7 @@ def recommend(
     Raises:
       UserError: an unknown id, no item left to recommend, or reasons of a model without a history.
     """
-    population = trained_population(model, params, dataset) if among is None else among
+    population = trained_population(model, params, dataset, mesh_of(params)) if among is None else among
     lister = create_lister(
         model, population, dataset, k=k, candidates=candidates, exclude=exclude, include_seen=include_seen,
         on_unknown=on_unknown, num_reasons=num_reasons, memory_budget=memory_budget, seed=seed, log=log,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset, Pairs
 from hlr_jax.data.neighborhoods import Sides, sides_of
@@ -46,10 +47,10 @@ def known_interactions(dataset: Dataset) -> Pairs:
     return dataset.train + dataset.valid
 
 
-def trained_population(model: Model, params: Params, dataset: Dataset) -> Population:
-    """Return the users that a model was trained on."""
+def trained_population(model: Model, params: Params, dataset: Dataset, mesh: Mesh | None = None) -> Population:
+    """Return the users that a model was trained on; on a mesh each device has a share of their interactions."""
     met = known_interactions(dataset)
-    sides = sides_of(met, dataset.num_users, dataset.num_items, model.history, model.audience)
+    sides = sides_of(met, dataset.num_users, dataset.num_items, model.history, model.audience, mesh)
     return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sides)
 
 

@@ -24,7 +24,7 @@ from hlr_jax.experiment import Parts
 from hlr_jax.files import sha256_of
 from hlr_jax.serving.fold_in import FoldInOptions, fold_in
 from hlr_jax.serving.population import places_of
-from hlr_jax.training.loop import fit_seeds
+from hlr_jax.training.fit import fit_seeds
 from hlr_jax.types import Params
 
 
@@ -128,7 +128,7 @@ def compare_folded_in(
         for fit, seed in zip(fits["without"], seeds, strict=True)
     ]
     inside = evaluate_seeds(
-        parts.model, [fit.params for fit in fits["trained_in"]], division.trained_in, "test", parts.eval, parts.seed
+        parts.model, [fit.params for fit in fits["trained_in"]], division.trained_in, "test", parts.eval, seeds
     )
     epochs = {name: [fit.best_epoch for fit in found] for name, found in fits.items()}
     popular = measured(popularity_ranker(division.without, parts.eval.k))

@@ -14,13 +14,14 @@ from hlr_jax.types import Params
 
 
 class RunState(NamedTuple):
-    """A run of S seeds after some epoch.
+    """S runs that are trained at once, after some epoch.
 
     Attributes:
       learned: parameters and optimiser state [S, ...] after ``epoch``.
-      best_params: the parameters [S, ...] of each seed's best epoch, the result so far.
-      best_epoch: of each seed; 0 before the first.
-      best_value: the validation figure of each seed's best epoch; None before the first.
+      best_params: the parameters [S, ...] of each run's best epoch, the result so far.
+      best_epoch: of each run; 0 before the first.
+      best_value: the validation figure of each run's best epoch; None before the first.
+      failed: of each run, why it ended before the last epoch with a loss that is not finite; empty if it did not.
       epoch: epochs done.
     """
 
@@ -28,6 +29,7 @@ class RunState(NamedTuple):
     best_params: Params
     best_epoch: list[int]
     best_value: list[float | None]
+    failed: list[str]
     epoch: int = 0
 
 
@@ -56,6 +58,7 @@ class Checkpoints:
             "epoch": state.epoch,
             "best_epoch": state.best_epoch,
             "best_value": state.best_value,
+            "failed": state.failed,
         }
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(arrays), progress=ocp.args.JsonSave(progress))
         self._manager.save(state.epoch, args=arguments)
@@ -72,7 +75,7 @@ class Checkpoints:
           UserError: there is none, or it can't be read.
         """
         found = self._read(jax.tree.map(_abstract, {"learned": learned, "best_params": learned.params}))
-        progress = dict(found["progress"])
+        progress = {"failed": [""] * len(found["progress"]["best_epoch"])} | found["progress"]
         progress.pop("identity")
         return RunState(found["state"]["learned"], found["state"]["best_params"], **progress)
 

@@ -14,12 +14,13 @@ from hlr_jax.data.neighborhoods import NeighborTables, neighbor_tables
 from hlr_jax.data.sampling import shuffled
 from hlr_jax.errors import UserError
 from hlr_jax.losses import OBJECTIVES
+from hlr_jax.memory import Plan, planned
 from hlr_jax.models.base import Model
-from hlr_jax.sharding import pad_rows, place, replicate, seed_mesh, shard_batch, split_seeds
+from hlr_jax.sharding import pad_rows, place, seed_mesh, shard_batch, split_seeds
 from hlr_jax.storage import store, widened
 from hlr_jax.training.als import iterate, objective, sides
 from hlr_jax.training.optimizer import ADAM, adam_step
-from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.training.triplets import (
     Batch,
     Triplets,
@@ -37,26 +38,34 @@ T = TypeVar("T")
 
 @struct.dataclass
 class Learned:
-    """What an epoch changes, for S seeds: the parameters [S, ...] and the optimiser's state [S, ...]."""
+    """What an epoch changes, for S runs: the parameters [S, ...] and the optimiser's state [S, ...]."""
 
     params: Params
     optimizer: Any
 
 
 class Learner(NamedTuple):
-    """A way to learn, for S seeds at once.
+    """A way to learn, for S runs at once.
 
     Attributes:
       init: () -> Learned, from the seeds.
-      run_epoch: (learned, epoch) -> (learned, mean training losses [S]); may reuse the memory of its argument.
+      run_epoch: (learned, epoch, active [S]) -> (learned, mean training losses [S]); may reuse the memory of its
+        argument. What becomes of a run that is not active is not defined; without ``active`` all are.
       valid_loss: params [S, ...] -> mean validation losses [S], or None where there is no such loss.
-      triplets_per_epoch: of all seeds, for the speed that is shown.
+      triplets_per_epoch: of one run, for the speed that is shown.
+      memory: learned -> what an epoch needs, or None where an epoch is no single program.
     """
 
     init: Callable[[], Learned]
-    run_epoch: Callable[[Learned, int], tuple[Learned, jax.Array]]
+    run_epoch: Callable[..., tuple[Learned, jax.Array]]
     valid_loss: Callable[[Params], jax.Array] | None
     triplets_per_epoch: int
+    memory: Callable[[Learned], Plan] | None = None
+
+
+def in_turn(count: int, mesh: Mesh | None) -> bool:
+    """Return whether each device takes its share of several runs one by one, instead of all at once."""
+    return count > 1 and mesh is None and jax.default_backend() == "cpu"
 
 
 def over_seeds(function: Callable[..., T], count: int, mesh: Mesh | None = None) -> Callable[..., T]:
@@ -68,7 +77,7 @@ def over_seeds(function: Callable[..., T], count: int, mesh: Mesh | None = None)
     """
     if count == 1:
         return lambda *packed: jax.tree.map(lambda x: x[None], function(*jax.tree.map(lambda x: x[0], packed)))
-    if mesh is not None or jax.default_backend() != "cpu":
+    if not in_turn(count, mesh):
         return jax.vmap(function)
     devices = seed_mesh(count)
     missing = -count % devices.size
@@ -85,25 +94,25 @@ def over_seeds(function: Callable[..., T], count: int, mesh: Mesh | None = None)
     return divided
 
 
-def seed_keys(seeds: Sequence[int], use: int) -> jax.Array:
-    """Return one key per seed [S] for one of a run's uses of randomness."""
-    return jnp.stack([jax.random.fold_in(jax.random.key(seed), use) for seed in seeds])
+def seed_keys(runs: Sequence[Run], use: int) -> jax.Array:
+    """Return one key per run [S] for one of its uses of randomness."""
+    return jnp.stack([jax.random.fold_in(jax.random.key(run.seed), use) for run in runs])
 
 
 def create_learner(
-    dataset: Dataset, model: Model, options: TrainOptions, seeds: Sequence[int], mesh: Mesh | None = None
+    dataset: Dataset, model: Model, options: TrainOptions, runs: Sequence[Run], mesh: Mesh | None = None
 ) -> Learner:
-    """Return the learner that the model wants.
+    """Return the learner that the model wants, for ``runs`` whose seeds, learning rates and margins are their own.
 
     Raises:
       UserError: a mesh for a model that is solved for.
     """
     learner = triplet_learner if model.solver is None else als_learner
-    return learner(dataset, model, options, seeds, mesh)
+    return learner(dataset, model, options, runs, mesh)
 
 
 def triplet_learner(
-    dataset: Dataset, model: Model, options: TrainOptions, seeds: Sequence[int], mesh: Mesh | None = None
+    dataset: Dataset, model: Model, options: TrainOptions, runs: Sequence[Run], mesh: Mesh | None = None
 ) -> Learner:
     """Learn from triplets (eq. 8) with Adam, every row kept in the model's ball after each step.
 
@@ -113,8 +122,9 @@ def triplet_learner(
     """
     size, n = options.batch_size, options.num_negatives
     objective, lazy = OBJECTIVES[options.objective], options.optimizer == "lazy_adam"
-    train = replicate(training_triplets(dataset.train, dataset.num_users, dataset.num_items, model), mesh)
-    init_keys, train_keys, valid_keys = (seed_keys(seeds, use) for use in range(3))
+    train = training_triplets(dataset.train, dataset.num_users, dataset.num_items, model, mesh)
+    init_keys, train_keys, valid_keys = (seed_keys(runs, use) for use in range(3))
+    rates, margins = (jnp.array([run[field] for run in runs], jnp.float32) for field in (1, 2))
     refresh = max(model.history.refresh, model.audience.refresh)
 
     def init() -> Learned:
@@ -122,16 +132,16 @@ def triplet_learner(
             params = pad_rows(model.init(key, dataset.num_users, dataset.num_items), mesh)
             return Learned(store(params, options.storage), ADAM.init(params))
 
-        return place(lambda: over_seeds(one, len(seeds), mesh)(init_keys), mesh)
+        return place(lambda: over_seeds(one, len(runs), mesh)(init_keys), mesh)
 
     def piece(params: Params) -> int:
         return size if mesh is not None else microbatch_size(options.microbatch, size, model, params, n)
 
     @partial(jax.jit, donate_argnums=0)
     def run_epoch(
-        learned: Learned, source: Triplets, epoch: jax.Array, learning_rate: jax.Array, margin: jax.Array
+        learned: Learned, source: Triplets, epoch: jax.Array, rates: jax.Array, margins: jax.Array, active: jax.Array
     ) -> tuple[Learned, jax.Array]:
-        count = source.user.shape[0]
+        count = source.count
         steps = -(-count // size)
 
         def tables_of(params: Params, batch: Batch) -> NeighborTables:
@@ -139,7 +149,9 @@ def triplet_learner(
             owners = (batch.user, batch.items) if refresh == 1 else ()
             return neighbor_tables(widened(params), source.near, *owners)
 
-        def one(learned: Learned, train_key: jax.Array) -> tuple[Learned, jax.Array]:
+        def one(
+            learned: Learned, train_key: jax.Array, learning_rate: jax.Array, margin: jax.Array
+        ) -> tuple[Learned, jax.Array]:
             epoch_key = jax.random.fold_in(train_key, epoch)
             order_key = jax.random.fold_in(epoch_key, 0)
 
@@ -150,7 +162,7 @@ def triplet_learner(
             def drawn(index: jax.Array) -> Batch:
                 positions, weight = _positions(index, size, count)
                 rows = shuffled(order_key, positions, count)
-                batch = draw_batch(jax.random.fold_in(epoch_key, index + 1), source, rows, weight, n)
+                batch = draw_batch(jax.random.fold_in(epoch_key, index + 1), source, rows, weight, n, mesh)
                 return shard_batch(batch, mesh)
 
             def step(
@@ -175,39 +187,47 @@ def triplet_learner(
             (learned, _), losses = jax.lax.scan(step, (learned, kept), jnp.arange(steps))
             return learned, losses.sum() / count
 
-        return over_seeds(one, len(seeds), mesh)(learned, train_keys)
+        if not in_turn(len(runs), mesh):  # they end together, so a run that idles costs no time
+            return over_seeds(one, len(runs), mesh)(learned, train_keys, rates, margins)
+
+        def one_if(active: jax.Array, learned: Learned, *rest: jax.Array) -> tuple[Learned, jax.Array]:
+            return jax.lax.cond(active, one, lambda learned, *_: (learned, jnp.zeros(())), learned, *rest)
+
+        return over_seeds(one_if, len(runs))(active, learned, train_keys, rates, margins)
 
     @jax.jit
-    def valid_loss(source: Triplets, margin: jax.Array, params: Params) -> jax.Array:
-        count = source.user.shape[0]
+    def valid_loss(source: Triplets, margins: jax.Array, params: Params) -> jax.Array:
+        count = source.count
 
-        def one(params: Params, valid_key: jax.Array) -> jax.Array:
+        def one(params: Params, valid_key: jax.Array, margin: jax.Array) -> jax.Array:
             params = widened(params)
             tables = neighbor_tables(params, source.near)
 
             def step(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
                 rows, weight = _positions(index, size, count)
                 # The same draws at every epoch, so that epochs are compared on one sample.
-                batch = draw_batch(jax.random.fold_in(valid_key, index), source, rows, weight, n)
+                batch = draw_batch(jax.random.fold_in(valid_key, index), source, rows, weight, n, mesh)
                 batch = shard_batch(batch, mesh)
                 return total + batch_loss(model, objective, params, tables, batch, margin, piece(params)), None
 
             total, _ = jax.lax.scan(step, jnp.zeros(()), jnp.arange(-(-count // size)))
             return total / count
 
-        return over_seeds(one, len(seeds), mesh)(params, valid_keys)
+        return over_seeds(one, len(runs), mesh)(params, valid_keys, margins)
 
-    rate, margin = jnp.float32(options.learning_rate), jnp.float32(options.margin)
     validate = None
     if len(dataset.valid.user):
-        valid = validation_triplets(dataset.train, dataset.valid, dataset.num_users, dataset.num_items, model)
-        validate = partial(valid_loss, replicate(valid, mesh), margin)
-    return Learner(
-        init,
-        lambda learned, epoch: run_epoch(learned, train, jnp.int32(epoch), rate, margin),
-        validate,
-        len(seeds) * len(dataset.train.user),
-    )
+        valid = validation_triplets(dataset.train, dataset.valid, dataset.num_users, dataset.num_items, model, mesh)
+        validate = partial(valid_loss, valid, margins)
+    everyone = (True,) * len(runs)
+
+    def next_epoch(learned: Learned, epoch: int, active: Sequence[bool] = everyone) -> tuple[Learned, jax.Array]:
+        return run_epoch(learned, train, jnp.int32(epoch), rates, margins, jnp.asarray(active))
+
+    def memory(learned: Learned) -> Plan:
+        return planned(run_epoch, learned, train, jnp.int32(1), rates, margins, jnp.asarray(everyone))
+
+    return Learner(init, next_epoch, validate, len(dataset.train.user), memory)
 
 
 def _positions(index: jax.Array, size: int, count: int) -> tuple[jax.Array, jax.Array]:
@@ -217,7 +237,7 @@ def _positions(index: jax.Array, size: int, count: int) -> tuple[jax.Array, jax.
 
 
 def als_learner(
-    dataset: Dataset, model: Model, options: TrainOptions, seeds: Sequence[int], mesh: Mesh | None = None
+    dataset: Dataset, model: Model, options: TrainOptions, runs: Sequence[Run], mesh: Mesh | None = None
 ) -> Learner:
     """Learn by alternating least squares: an epoch solves for all users, then for all items.
 
@@ -233,8 +253,8 @@ def als_learner(
     assert solver is not None
     users, items = sides(dataset.train, dataset.num_users, dataset.num_items)
 
-    def run_epoch(learned: Learned, epoch: int) -> tuple[Learned, jax.Array]:
-        del epoch
+    def run_epoch(learned: Learned, epoch: int, active: Sequence[bool] = ()) -> tuple[Learned, jax.Array]:
+        del epoch, active
         # Seed after seed: an iteration is short, and on a CPU LAPACK takes one matrix at a time (see ``als``).
         params = [iterate(solver, users, items, one) for one in split_seeds(learned.params)]
         losses = [objective(solver, users, items, one) / count for one in params]
@@ -242,6 +262,6 @@ def als_learner(
 
     def init() -> Learned:
         start = jax.vmap(lambda key: model.init(key, dataset.num_users, dataset.num_items))
-        return Learned(start(seed_keys(seeds, 0)), ())
+        return Learned(start(seed_keys(runs, 0)), ())
 
-    return Learner(init, run_epoch, None, len(seeds) * count)
+    return Learner(init, run_epoch, None, count)

@@ -1,29 +1,25 @@
 """The training loop: epochs, validation, the best epoch, patience, checkpoints. It knows learners, not models."""
 
-import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.distributed import is_first
-from hlr_jax.errors import UserError, check_seed
 from hlr_jax.evaluation.evaluate import evaluate_seeds, selecting_users
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.files import atomic_file, sha256_of
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import split_seeds
 from hlr_jax.training.checkpoints import Checkpoints, RunState
-from hlr_jax.training.learners import Learner, create_learner
-from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.history import Record, append_records, mean_record, of_run, read_records
+from hlr_jax.training.learners import Learned, Learner
+from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.training.progress import Display
 from hlr_jax.types import Params
 
@@ -33,170 +29,105 @@ class FitResult(NamedTuple):
 
     Attributes:
       params: of the best epoch.
-      best_epoch: the epoch they are from.
-      history: one record per epoch: this seed's lines of ``metrics.jsonl``. Of several processes the first has them
+      best_epoch: the epoch they are from; 0, of ``fit_runs`` alone: the loss of the first epoch was not finite.
+      history: one record per epoch: this run's lines of ``metrics.jsonl``. Of several processes the first has them
         all; the others lack the epochs before they started.
       seed: that it was trained with.
       stopped: why training ended before the last epoch, in a sentence; empty if it did not.
+      failed: whether that is because a loss was not finite.
     """
 
     params: Params
     best_epoch: int
-    history: list[dict[str, Any]]
+    history: list[Record]
     seed: int
     stopped: str = ""
+    failed: bool = False
 
 
-def fit(
-    dataset: Dataset,
-    model: Model,
-    options: TrainOptions | None = None,
-    evaluation: EvalOptions | None = None,
-    *,
-    seed: int = 0,
-    workdir: str | Path | None = None,
-    mesh: Mesh | None = None,
-    quiet: bool = False,
-) -> FitResult:
-    """Train a model and return the parameters of its best epoch on validation.
-
-    Args:
-      dataset: prepared interactions. Without validation interactions, the last epoch is the result.
-      model: from ``create_model``.
-      options: of training.
-      evaluation: ``select_by`` chooses the best epoch.
-      seed: of parameters and draws.
-      workdir: where checkpoints and ``metrics.jsonl`` go; a run found there is continued, and ends with the same bits
-        as one that was never stopped. None: nothing is written.
-      mesh: from ``sharding.create_mesh``; None: one device.
-      quiet: show no progress.
-
-    Raises:
-      UserError: the data set has no training interactions, the loss is not finite in the first epoch, or
-        ``options.num_seeds`` is not 1.
-    """
-    if options and options.num_seeds != 1:
-        raise UserError(f"train.num_seeds is {options.num_seeds}: call fit_seeds, which returns a result for each")
-    results = fit_seeds(dataset, model, options, evaluation, seed=seed, workdir=workdir, mesh=mesh, quiet=quiet)
-    return results[0]
+Validation = Callable[[Params, Sequence[bool]], list[dict[str, float]]]
 
 
-def fit_seeds(
-    dataset: Dataset,
-    model: Model,
-    options: TrainOptions | None = None,
-    evaluation: EvalOptions | None = None,
-    *,
-    seed: int = 0,
-    workdir: str | Path | None = None,
-    mesh: Mesh | None = None,
-    quiet: bool = False,
-) -> list[FitResult]:
-    """Train ``options.num_seeds`` models at once, with the seeds from ``seed`` on, an epoch of all in one call.
-
-    Each has its own best epoch and patience, and ends as ``fit`` with its seed alone would end, but for rounding; one
-    that is out of patience idles until the last one is. A loss that is not finite ends all. The arguments and errors
-    are those of ``fit``.
-    """
-    options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
-    check_seed("seed", seed)
-    check_seed("seed", seed + options.num_seeds - 1)
-    if not len(dataset.train.user):
-        raise UserError(f"data set {dataset.name} has no training interactions")
-    seeds = list(range(seed, seed + options.num_seeds))
-    learner = create_learner(dataset, model, options, seeds, mesh)
-    validate = _validation(learner, dataset, model, evaluation, seeds)
-    folder = None if workdir is None else Path(workdir)
-    identity = run_identity(dataset, model, options, seed)
-    checkpoints = None if folder is None else Checkpoints(folder / "checkpoints", identity)
-    try:
-        return _run(learner, validate, options, evaluation, seeds, model.name, folder, checkpoints, quiet)
-    finally:
-        if checkpoints:
-            checkpoints.close()
-
-
-Validation = Callable[[Params], list[dict[str, float]]]
-
-
-def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: int) -> str:
-    """Return a hash of what a run's epochs depend on.
-
-    How many there are or are kept, and what computes them, is not part of it.
-    """
-    free = {"num_epochs", "patience", "checkpoint_every", "microbatch"}
-    training = {name: value for name, value in asdict(options).items() if name not in free}
-    options_of_model = [option for option in model.options if option[0] != "kernel"]
-    return sha256_of([dataset.fingerprint, model.name, options_of_model, training, seed])
-
-
-def _validation(
-    learner: Learner, dataset: Dataset, model: Model, evaluation: EvalOptions, seeds: list[int]
+def validation_of(
+    learner: Learner, dataset: Dataset, model: Model, evaluation: EvalOptions, runs: Sequence[Run]
 ) -> Validation:
-    """Return the function from parameters [S, ...] to each seed's validation figures."""
+    """Return the function from parameters [S, ...] to the validation figures of the runs that are wanted [S]."""
     users = selecting_users(dataset, evaluation)
 
-    def validate(params: Params) -> list[dict[str, float]]:
-        figures: list[dict[str, float]] = [{} for _ in seeds]
-        if learner.valid_loss is not None:
-            for index, loss in enumerate(np.asarray(learner.valid_loss(params))):
-                figures[index]["valid_loss"] = float(loss)
-        if evaluation.select_by == "ndcg" and len(dataset.valid.user):
-            name = f"ndcg@{evaluation.k}"
-            found = evaluate_seeds(model, split_seeds(params), dataset, "valid", evaluation, seeds[0], users)
-            for index, one in enumerate(found):
+    def validate(params: Params, wanted: Sequence[bool]) -> list[dict[str, float]]:
+        figures: list[dict[str, float]] = [{} for _ in runs]
+        chosen = [index for index, one in enumerate(wanted) if one]
+        if chosen and learner.valid_loss is not None:
+            losses = np.asarray(learner.valid_loss(params))
+            for index in chosen:
+                figures[index]["valid_loss"] = float(losses[index])
+        if chosen and evaluation.select_by == "ndcg" and len(dataset.valid.user):
+            name, split = f"ndcg@{evaluation.k}", split_seeds(params)
+            seeds = [runs[index].seed for index in chosen]
+            found = evaluate_seeds(model, [split[i] for i in chosen], dataset, "valid", evaluation, seeds, users)
+            for index, one in zip(chosen, found, strict=True):
                 figures[index][f"valid_{name}"] = one.metrics[name]
         return figures
 
     return validate
 
 
-def _run(
+def selected_figure(evaluation: EvalOptions) -> str:
+    """Return the name in a record of the figure that chooses the best epoch."""
+    return f"valid_ndcg@{evaluation.k}" if evaluation.select_by == "ndcg" else "valid_loss"
+
+
+def train(
     learner: Learner,
     validate: Validation,
     options: TrainOptions,
     evaluation: EvalOptions,
-    seeds: list[int],
+    runs: Sequence[Run],
     label: str,
     folder: Path | None,
     checkpoints: Checkpoints | None,
-    quiet: bool,
+    needs: Callable[[Learned], str],
 ) -> list[FitResult]:
-    count = len(seeds)
+    """Train S runs from the checkpoint, or from the start, to their last epochs; without a label show no progress.
+
+    ``needs`` says what memory that will take, before it is taken.
+
+    A run that is out of patience, or whose loss is not finite, ends; the others go on.
+    """
+    count = len(runs)
     learned = learner.init()
-    state = RunState(learned, _copy(learned.params), [0] * count, [None] * count)
-    history: list[dict[str, Any]] = []
+    state = RunState(learned, _copy(learned.params), [0] * count, [None] * count, [""] * count)
+    history: list[Record] = []
     if checkpoints and folder:
         if checkpoints.latest() is not None:
             state = checkpoints.restore(learned)
-        history = _read_history(folder / "metrics.jsonl", state.epoch) if is_first() else []
-    higher_is_better = evaluation.select_by == "ndcg"
-    selected = f"valid_ndcg@{evaluation.k}" if higher_is_better else "valid_loss"
-    broken = False
-    stopped = [_out_of_patience(state, index, options.patience) for index in range(count)]
-    label = label if count == 1 else f"{label}, {count} seeds,"
-    with Display(label, options.num_epochs, state.epoch, quiet=quiet or not is_first()) as display:
-        while state.epoch < options.num_epochs and not all(stopped):
-            epoch = state.epoch + 1
+        history = read_records(folder / "metrics.jsonl", state.epoch) if is_first() else []
+    selected = selected_figure(evaluation)
+    with Display(label, options.num_epochs, state.epoch, quiet=not label or not is_first()) as display:
+        if label and state.epoch < options.num_epochs:
+            display.say(needs(state.learned))
+        while state.epoch < options.num_epochs and not all(stopped := _stopped(state, options.patience)):
+            epoch, active = state.epoch + 1, [not reason for reason in stopped]
             start = time.perf_counter()
-            learned, losses = learner.run_epoch(state.learned, epoch)
+            learned, losses = learner.run_epoch(state.learned, epoch, active)
             train_losses = np.asarray(losses).tolist()
             trained = time.perf_counter() - start
-            figures = validate(learned.params) if all(map(math.isfinite, train_losses)) else [{} for _ in seeds]
-            records, better = [], [False] * count
-            for index, found in enumerate(figures):
-                record = {"epoch": epoch, "seed": seeds[index], "train_loss": train_losses[index], **found}
-                if stopped[index]:
-                    continue
-                if not all(map(math.isfinite, (train_losses[index], *found.values()))):
-                    broken = True
-                    continue
-                better[index] = _is_better(found.get(selected), state.best_value[index], higher_is_better)
-                records.append(record)
-            if broken:  # one seed's settings are all seeds' settings: none goes on
-                reason = f"the loss of epoch {epoch} is not finite; lower train.learning_rate"
-                stopped = [other or reason for other in stopped]
+            sound = [one and math.isfinite(loss) for one, loss in zip(active, train_losses, strict=True)]
+            figures = validate(learned.params, sound)
+            sound = [one and all(map(math.isfinite, found.values())) for one, found in zip(sound, figures, strict=True)]
+            reason = f"the loss of epoch {epoch} is not finite; lower train.learning_rate"
+            state = state._replace(
+                failed=[
+                    reason if on and not well else old
+                    for on, well, old in zip(active, sound, state.failed, strict=True)
+                ]
+            )
+            if not any(sound):  # the arrays of `state.learned` are gone; the best epochs have their checkpoint
                 break
+            better = [
+                one and _is_better(found.get(selected), best, evaluation.select_by == "ndcg")
+                for one, found, best in zip(sound, figures, state.best_value, strict=True)
+            ]
             state = state._replace(learned=learned, epoch=epoch)
             if any(better):
                 state = state._replace(
@@ -207,36 +138,47 @@ def _run(
                         for new, found, old in zip(better, figures, state.best_value, strict=True)
                     ],
                 )
-            speed = {"seconds": time.perf_counter() - start, "triplets_per_s": learner.triplets_per_epoch / trained}
+            seconds = time.perf_counter() - start
+            speed = {"seconds": seconds, "triplets_per_s": sum(active) * learner.triplets_per_epoch / trained}
             records = [
-                record | {"best_epoch": state.best_epoch[record["seed"] - seeds[0]], **speed} for record in records
-            ]
+                {"epoch": epoch, **runs[index]._asdict(), "train_loss": train_losses[index]}
+                | figures[index] | {"best_epoch": state.best_epoch[index], **speed}
+                for index in range(count) if sound[index]
+            ]  # fmt: skip
             history.extend(records)
             if folder and is_first():
-                with (folder / "metrics.jsonl").open("a") as file:
-                    file.writelines(json.dumps(record) + "\n" for record in records)
-            if records:
-                display.epoch(_mean_record(records))
+                append_records(folder / "metrics.jsonl", records)
+            display.epoch(mean_record(records))
             if checkpoints and (any(better) or epoch % options.checkpoint_every == 0 or epoch == options.num_epochs):
                 checkpoints.save(state)
-            stopped = [
-                reason or _out_of_patience(state, index, options.patience) for index, reason in enumerate(stopped)
-            ]
-    for index, best in enumerate(state.best_epoch):
-        if not best:
-            raise UserError(stopped[index] if count == 1 else f"seed {seeds[index]}: {stopped[index]}")
-    # After a loss that is not finite the arrays of `state.learned` are gone; the best epochs have their checkpoint.
-    if checkpoints and not broken:
-        checkpoints.save(state)
+        else:
+            if checkpoints:
+                checkpoints.save(state)
     return [
         FitResult(
             params,
-            state.best_epoch[index],
-            [record for record in history if record["seed"] == seed],
-            seed,
-            stopped[index] and f"{stopped[index]} (the result is epoch {state.best_epoch[index]})",
+            best,
+            of_run(history, run),
+            run.seed,
+            f"{reason} (the result is epoch {best})" if reason and best else reason,
+            failed=bool(failed),
         )
-        for index, (seed, params) in enumerate(zip(seeds, split_seeds(state.best_params), strict=True))
+        for params, best, run, reason, failed in zip(
+            split_seeds(state.best_params),
+            state.best_epoch,
+            runs,
+            _stopped(state, options.patience),
+            state.failed,
+            strict=True,
+        )
+    ]
+
+
+def _stopped(state: RunState, patience: int) -> list[str]:
+    """Return why each run goes no further; empty for one that does."""
+    return [
+        failed or _out_of_patience(state.epoch, best, patience)
+        for failed, best in zip(state.failed, state.best_epoch, strict=True)
     ]
 
 
@@ -246,16 +188,10 @@ def _is_better(value: float | None, best: float | None, higher_is_better: bool) 
     return value > best if higher_is_better else value < best
 
 
-def _out_of_patience(state: RunState, index: int, patience: int) -> str:
-    if patience and state.epoch - state.best_epoch[index] >= patience:
-        return f"no better epoch than {state.best_epoch[index]} in the last {patience}"
+def _out_of_patience(epoch: int, best: int, patience: int) -> str:
+    if patience and epoch - best >= patience:
+        return f"no better epoch than {best} in the last {patience}"
     return ""
-
-
-def _mean_record(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the mean of several seeds' records of one epoch."""
-    numbers = {name: float(np.mean([record[name] for record in records])) for name in records[0] if name != "epoch"}
-    return {"epoch": records[0]["epoch"], **numbers}
 
 
 @jax.jit
@@ -267,20 +203,3 @@ def _choose(better: jax.Array, new: Params, old: Params) -> Params:
 def _copy(params: Params) -> Params:
     """Return a copy: an epoch reuses the memory of the parameters that it is given."""
     return jax.tree.map(jnp.copy, params)
-
-
-def _read_history(path: Path, epoch: int) -> list[dict[str, Any]]:
-    """Return the records up to ``epoch``, and drop from the file what a killed run wrote after its checkpoint."""
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text().splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            break  # a line cut off by a kill is the last one
-        if record["epoch"] <= epoch:
-            records.append(record)
-    with atomic_file(path) as temporary:
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return records

@@ -1,11 +1,27 @@
 """The settings of training, checked where they are made."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hlr_jax.errors import UserError, check_range, pick
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.storage import STORAGES
 from hlr_jax.training.optimizer import OPTIMIZERS
+
+
+class Run(NamedTuple):
+    """What may differ between the models that one program trains at once; all else they share.
+
+    Attributes:
+      seed: of parameters and draws.
+      learning_rate: of Adam.
+      margin: of the hinge.
+    """
+
+    seed: int
+    learning_rate: float
+    margin: float
 
 
 @dataclass(frozen=True)
@@ -63,3 +79,7 @@ class TrainOptions:
         check_range("train", microbatch=(self.microbatch, 0, self.batch_size))
         if self.microbatch and self.batch_size % self.microbatch:
             raise UserError(f"train.microbatch ({self.microbatch}) must divide train.batch_size ({self.batch_size})")
+
+    def runs(self, seeds: Iterable[int]) -> list[Run]:
+        """Return the runs with these settings, one for each seed."""
+        return [Run(seed, self.learning_rate, self.margin) for seed in seeds]

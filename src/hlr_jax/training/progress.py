@@ -36,6 +36,11 @@ class Display:
         if self._bar:
             self._bar.stop()
 
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
+        if not self._quiet:
+            self._console.print(line, markup=False)
+
     def epoch(self, record: dict[str, Any]) -> None:
         """Show one line of ``metrics.jsonl``."""
         if self._bar:

@@ -1,16 +1,32 @@
 """Batches of triplets, drawn on the device, and the loss and gradient of one batch."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
+from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.data.interactions import Pairs
-from hlr_jax.data.neighborhoods import Drawn, NeighborTables, Sides, draw_neighbors, look_up, neighbor_bits, sides_of
-from hlr_jax.data.neighbors import Rows, rows_of
+from hlr_jax.data.neighborhoods import (
+    Drawn,
+    NeighborTables,
+    Sides,
+    draw_neighbors,
+    look_up,
+    neighbor_bits,
+    owns,
+    sides_of,
+)
+from hlr_jax.data.neighbors import Rows, own_share, rows_on, specs_of_shares
 from hlr_jax.data.sampling import draw_negatives
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.losses import Objective
 from hlr_jax.models.base import Model, score_items
+from hlr_jax.sharding import ALL_DEVICES, from_owner, shares
 from hlr_jax.types import Neighbors, Padded, Params
 
 _CACHE_BYTES = 2 << 20  # of working set that a microbatch may take on a CPU; flat between 1 and 4 MiB when measured
@@ -18,12 +34,13 @@ _CACHE_BYTES = 2 << 20  # of working set that a microbatch may take on a CPU; fl
 
 @struct.dataclass
 class Triplets:
-    """A source of triplets on the device.
+    """A source of triplets, on one device or in shares on a mesh.
 
     Attributes:
-      user, item: [P] the positive pairs.
+      user, item: the positive pairs [count], or their shares [P, ...] of equal lengths.
       near: what neighbors are drawn from.
       known: what negatives must avoid.
+      count: how many positive pairs there are (static).
       num_items: I (static).
     """
 
@@ -31,6 +48,7 @@ class Triplets:
     item: jax.Array
     near: Sides
     known: Rows
+    count: int = struct.field(pytree_node=False)
     num_items: int = struct.field(pytree_node=False)
 
 
@@ -48,40 +66,83 @@ class Batch:
     weight: jax.Array
 
 
-def training_triplets(train: Pairs, num_users: int, num_items: int, model: Model) -> Triplets:
+def training_triplets(train: Pairs, num_users: int, num_items: int, model: Model, mesh: Mesh | None = None) -> Triplets:
     """Return the source for training: neighbors and forbidden negatives are from the training interactions."""
-    return _source(train, train, train, num_users, num_items, model)
+    return _source(train, train, train, num_users, num_items, model, mesh)
 
 
-def validation_triplets(train: Pairs, valid: Pairs, num_users: int, num_items: int, model: Model) -> Triplets:
+def validation_triplets(
+    train: Pairs, valid: Pairs, num_users: int, num_items: int, model: Model, mesh: Mesh | None = None
+) -> Triplets:
     """Return the source for validation: neighbors are from training; negatives avoid train and valid items."""
-    return _source(valid, train, train + valid, num_users, num_items, model)
+    return _source(valid, train, train + valid, num_users, num_items, model, mesh)
 
 
-def _source(pairs: Pairs, near: Pairs, known: Pairs, num_users: int, num_items: int, model: Model) -> Triplets:
-    user, item = jnp.asarray(pairs.user, jnp.int32), jnp.asarray(pairs.item, jnp.int32)
-    sides = sides_of(near, num_users, num_items, model.history, model.audience)
+def _source(
+    pairs: Pairs, near: Pairs, known: Pairs, num_users: int, num_items: int, model: Model, mesh: Mesh | None
+) -> Triplets:
+    def positives(column: np.ndarray) -> jax.Array:
+        if mesh is None:
+            return jnp.asarray(column, jnp.int32)
+        share = -(-len(column) // mesh.size)
+
+        def of_device(device: int) -> np.ndarray:
+            own = column[device * share : (device + 1) * share]
+            return np.pad(own, (0, share - len(own)))
+
+        return shares(of_device, (share,), mesh)
+
+    sides = sides_of(near, num_users, num_items, model.history, model.audience, mesh)
     # One copy on the device where it is the same rows.
     rows = sides.history.rows if known is near else None
-    return Triplets(user, item, sides, rows_of(known, num_users) if rows is None else rows, num_items)
+    rows = rows_on(known, num_users, mesh) if rows is None else rows
+    return Triplets(positives(pairs.user), positives(pairs.item), sides, rows, len(pairs.user), num_items)
 
 
-def draw_batch(key: jax.Array, source: Triplets, rows: jax.Array, weight: jax.Array, n: int) -> Batch:
-    """Draw negatives and neighbors for the positives at ``rows`` [B] with ``weight`` [B]."""
+def draw_batch(
+    key: jax.Array, source: Triplets, rows: jax.Array, weight: jax.Array, n: int, mesh: Mesh | None = None
+) -> Batch:
+    """Draw negatives and neighbors for the positives at ``rows`` [B] with ``weight`` [B].
+
+    On a mesh each device draws for the whole batch from its own share of the interactions, with the same bits, and of
+    each entry the one counts whose share has its row.
+    """
+    if mesh is None:
+        everyone = jnp.ones(rows.shape, bool)
+        return _draw(key, source, rows, everyone, weight, n, lambda drawn, mine: drawn)
+
+    def on_device(key: jax.Array, source: Triplets, rows: jax.Array, weight: jax.Array) -> Batch:
+        source = replace(own_share(source), user=source.user[0], item=source.item[0])
+        place = rows - jax.lax.axis_index(mesh.axis_names) * len(source.user)
+        return _draw(key, source, place, (place >= 0) & (place < len(source.user)), weight, n, from_owner)
+
+    whole = PartitionSpec()
+    columns: Any = {"user": ALL_DEVICES, "item": ALL_DEVICES}
+    of_source = replace(specs_of_shares(source), **columns)
+    return jax.shard_map(
+        on_device, mesh=mesh, in_specs=(whole, of_source, whole, whole), out_specs=whole, check_vma=False
+    )(key, source, rows, weight)  # fmt: skip
+
+
+def _draw(
+    key: jax.Array, source: Triplets, places: jax.Array, mine: jax.Array, weight: jax.Array, n: int,
+    agree: Callable[[Any, jax.Array], Any],
+) -> Batch:  # fmt: skip
+    """Draw a batch; ``agree(drawn, mine)`` returns what the owners of the rows have drawn."""
     near = source.near
     of_history, of_audience = neighbor_bits(near.history), neighbor_bits(near.audience)
-
-    def one(bits: jax.Array, row: jax.Array) -> tuple[jax.Array, Drawn, Drawn]:
-        user, positive = source.user[row], source.item[row]
-        negatives = draw_negatives(bits[:n], source.known, user, source.num_items)
-        items = jnp.append(positive, negatives)
-        history = draw_neighbors(bits[n : n + of_history], near.history, user, positive)
-        draw = jax.vmap(lambda bits, item: draw_neighbors(bits, near.audience, item, user))
-        return items, history, draw(bits[n + of_history :].reshape(1 + n, of_audience), items)
-
-    words = n + of_history + (1 + n) * of_audience
-    items, history, audience = jax.vmap(one)(jax.random.bits(key, (len(rows), words)), rows)
-    return Batch(source.user[rows], items, history, audience, weight)
+    bits = jax.random.bits(key, (len(places), n + of_history + (1 + n) * of_audience))
+    for_negatives, for_history, for_audience = jnp.split(bits, [n, n + of_history], axis=1)
+    user, positive = agree((source.user[places], source.item[places]), mine)
+    draw = jax.vmap(lambda bits, user: draw_negatives(bits, source.known, user, source.num_items))
+    negatives = agree(draw(for_negatives, user), source.known.owns(user))
+    items = jnp.concatenate([positive[:, None], negatives], axis=1)
+    draw_histories = jax.vmap(draw_neighbors, in_axes=(0, None, 0, 0))
+    history = agree(draw_histories(for_history, near.history, user, positive), owns(near.history, user))
+    draw_audiences = jax.vmap(jax.vmap(draw_neighbors, in_axes=(0, None, 0, None)), in_axes=(0, None, 0, 0))
+    for_audience = for_audience.reshape(*items.shape, of_audience)
+    audience = agree(draw_audiences(for_audience, near.audience, items, user), owns(near.audience, items))
+    return Batch(user, items, history, audience, weight)
 
 
 def triplet_loss(
@@ -160,14 +221,18 @@ def batch_gradient(
     return total
 
 
+def working_floats(model: Model, params: Params, n: int) -> int:
+    """Return about how many floats the gradient of one triplet takes: vectors, weights, and what they become."""
+    dim, memories = params["item"].shape[1], params["keys"].shape[0] if "keys" in params else 0
+    heads, audience = model.history.size, (1 + n) * model.audience.size
+    return 2 * (2 + n + heads + audience) * dim + 4 * ((1 + n) * heads + audience) * memories
+
+
 def microbatch_size(chosen: int, batch_size: int, model: Model, params: Params, n: int) -> int:
     """Return the microbatch: the chosen one, or for 0 the largest divisor of the batch whose work fits in cache."""
     if chosen:
         return chosen
     if jax.default_backend() != "cpu":
         return batch_size
-    dim, memories = params["item"].shape[1], params["keys"].shape[0] if "keys" in params else 0
-    heads, audience = model.history.size, (1 + n) * model.audience.size
-    floats = 2 * (2 + n + heads + audience) * dim + 4 * ((1 + n) * heads + audience) * memories
-    fitting = max(1, _CACHE_BYTES // (4 * floats))
+    fitting = max(1, _CACHE_BYTES // (4 * working_floats(model, params, n)))
     return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting)

@@ -1,0 +1,49 @@
+"""Frames as tables for people, or as files."""
+
+from pathlib import Path
+
+import polars as pl
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hlr_jax.errors import pick
+from hlr_jax.files import atomic_file
+
+_SUFFIXES = (".parquet", ".csv", ".jsonl")
+
+
+def print_frame(frame: pl.DataFrame) -> None:
+    """Print all rows of a frame; numbers with a fraction have four digits behind the point."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left")
+    for row in frame.iter_rows():
+        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else escape(str(value)) for value in row))
+    Console().print(table)
+
+
+def check_suffix(path: Path) -> None:
+    """Check that ``write_frame`` can write the file, before anything is computed for it.
+
+    Raises:
+      UserError: names the suffixes.
+    """
+    pick(path.suffix, _SUFFIXES, f"kind of file for --output={path}:")
+
+
+def write_frame(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame as Parquet, CSV or JSON lines, as the suffix says, whole or not at all.
+
+    Raises:
+      UserError: another suffix.
+    """
+    check_suffix(path)
+    with atomic_file(path) as temporary:
+        if path.suffix == ".parquet":
+            frame.write_parquet(temporary)
+        elif path.suffix == ".csv":
+            frame.write_csv(temporary)
+        else:
+            frame.write_ndjson(temporary)

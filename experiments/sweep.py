@@ -1,0 +1,126 @@
+"""Train a grid of settings, many in one program, and rank them by a validation figure. Test is never looked at.
+
+python experiments/sweep.py --config=experiments/configs/hlr.py:ml-100k --workdir=runs/sweep --metric=ndcg \
+    --grid=train.learning_rate=1e-3,2e-3 --grid=train.margin=0.5,1.0 --grid=model.num_memories=5,10
+
+--grid=paper is the paper's grid; --grid_file=FILE reads one from JSON or TOML. With --sampler=optuna --trials=32 points
+are proposed instead, from such lists and from ranges such as --grid=train.learning_rate=log:1e-4..1e-2.
+
+It writes leaderboard.parquet (with the command that trains each point), history.parquet and leaderboard.png. The same
+command goes on where a stopped one was; points of a changed grid that are done already are not trained again.
+"""
+
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+import sweep_render
+from absl import flags
+from launch import describe_devices, devices_for_seeds, launch, plain
+from ml_collections import config_flags
+
+from hlr_jax import UserError
+from hlr_jax.evaluation.options import SELECT_BY
+from hlr_jax.files import atomic_file
+from hlr_jax.sharding import available_cores
+from hlr_jax.sweeps.grid import Overrides, Space, product, read_space
+from hlr_jax.sweeps.leaderboard import histories, leaderboard
+from hlr_jax.sweeps.search import search
+from hlr_jax.sweeps.sweep import Sweep
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py:data set", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep", required=True)
+_GRID = flags.DEFINE_multi_string("grid", [], "KEY=VALUE,VALUE; KEY=LOW..HIGH for a sampler; or the preset: paper")
+_GRID_FILE = flags.DEFINE_string("grid_file", None, "JSON or TOML file with a list of values for each key")
+_METRIC = flags.DEFINE_enum("metric", None, SELECT_BY, "what points are ranked by: --config.eval.select_by in short")
+_NUM_SEEDS = flags.DEFINE_integer("num_seeds", None, "seeds of each point: --config.train.num_seeds in short")
+_SAMPLER = flags.DEFINE_enum("sampler", "grid", ("grid", "optuna"), "all points of the grid, or points proposed")
+_TRIALS = flags.DEFINE_integer("trials", 32, "points that a sampler proposes", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", 8, "points proposed at a time, to be trained together", lower_bound=1)
+_MEMORY_BUDGET = flags.DEFINE_integer("memory_budget", 2048, "MiB that one program may take", lower_bound=1)
+_SHOW = flags.DEFINE_integer("show", 20, "rows of the leaderboard that are printed", lower_bound=1)
+_QUIET = flags.DEFINE_bool("quiet", False, "show no progress of epochs")
+flags.mark_flag_as_required("config")
+
+
+def main() -> None:
+    """Run the command."""
+    config, changed = plain(_CONFIG.value), dict(config_flags.get_override_values(flags.FLAGS["config"]))
+    for section, name, value in (("eval", "select_by", _METRIC.value), ("train", "num_seeds", _NUM_SEEDS.value)):
+        if value is not None:
+            config[section][name] = changed[f"{section}.{name}"] = value
+    space = read_space(_GRID.value, _GRID_FILE.value, config)
+    points = [] if _SAMPLER.value == "optuna" else product(space)
+    devices_for_seeds(available_cores())
+    print(f"devices: {describe_devices()}", flush=True)
+    sweep = Sweep(config, _WORKDIR.value, memory_budget=_MEMORY_BUDGET.value, quiet=_QUIET.value, log=_say)
+    start = time.perf_counter()
+    if _SAMPLER.value == "optuna":
+        points = _search(sweep, space, changed)
+    else:
+        sweep.train(points, lambda: write(sweep, points, changed))
+    table = write(sweep, points, changed)
+    sweep_render.print_leaderboard(table, sweep.metric, _SHOW.value)
+    for key in ("train.margin", "train.objective", "train.num_negatives"):
+        if sweep.metric == "valid_loss" and len(space.get(key, ())) > 1:
+            print(f"losses are not comparable between values of {key}; --metric=ndcg is")
+    if table["status"][0] == "done":
+        print(f"to train the best: {table['command'][0]}")
+    written = ["leaderboard.parquet", "history.parquet"]
+    picture = Path(_WORKDIR.value) / "leaderboard.png"
+    if sweep_render.draw(table, list(space), sweep.metric, sweep.higher_is_better, picture):
+        written.append(picture.name)
+    else:
+        print("no plot: it needs matplotlib; install the extra: pip install 'hlr_jax[plots]'")
+    print(f"{', '.join(written)} are in {_WORKDIR.value}; {time.perf_counter() - start:.0f} s")
+
+
+def _search(sweep: Sweep, space: Space, changed: Overrides) -> list[Overrides]:
+    seen: list[Overrides] = []
+
+    def evaluate(points: Sequence[Overrides]) -> list[float | None]:
+        seen.extend(point for point in points if point not in seen)
+        sweep.train(points, lambda: write(sweep, seen, changed))
+        return [None if one.reason else one.mean for one in sweep.outcomes(points)]
+
+    return search(
+        space, evaluate, trials=_TRIALS.value, batch=_BATCH.value, higher_is_better=sweep.higher_is_better
+    )  # fmt: skip
+
+
+def write(sweep: Sweep, points: Sequence[Overrides], changed: Overrides) -> pl.DataFrame:
+    """Write the tables of the points that are done, and return the leaderboard.
+
+    Args:
+      sweep: the sweep.
+      points: its points.
+      changed: what the command line changes in the config.
+    """
+    outcomes, folder = sweep.outcomes(points), Path(_WORKDIR.value)
+    table = leaderboard(outcomes, sweep.metric, higher_is_better=sweep.higher_is_better)
+    if table.is_empty():
+        raise UserError("no point is done")
+    keys = list(outcomes[0].overrides)
+    commands = [command(changed | {key: row[key] for key in keys}) for row in table.iter_rows(named=True)]
+    table = table.with_columns(pl.Series("command", commands))
+    for name, frame in (("leaderboard", table), ("history", histories(outcomes))):
+        with atomic_file(folder / f"{name}.parquet") as temporary:
+            frame.write_parquet(temporary)
+    return table
+
+
+def command(changed: Overrides) -> str:
+    """Return the command that trains the config with these changes; its workdir is the person's to name."""
+    settings = [f"--config.{key}={value}" for key, value in changed.items()]
+    config = config_flags.get_config_filename(flags.FLAGS["config"])
+    return shlex.join(["python", "experiments/train.py", f"--config={config}", *settings, "--workdir=runs/best"])
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    launch(main)

@@ -1,0 +1,1 @@
+"""What a report tells, as records and frames; nothing here knows how it is drawn."""

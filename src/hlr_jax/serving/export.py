@@ -1,0 +1,266 @@
+"""A trained model as a folder that needs no hlr_jax: a compiled top-K function, and its arrays as tables.
+
+The program (StableHLO, by ``jax.export``) takes its arrays as arguments instead of holding them as constants: each
+number stands on disk once, in a file that other programs read too, and XLA compiles a program of some kilobytes.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+from jax import export
+
+from hlr_jax.data.interactions import Dataset
+from hlr_jax.data.neighborhoods import Drawn, Side, look_up, neighbor_tables
+from hlr_jax.data.neighbors import Rows
+from hlr_jax.errors import UserError, check_range
+from hlr_jax.evaluation.tiles import NO_ITEM, best_unseen, drawn_audiences, drawn_for_ranking, known_of
+from hlr_jax.files import atomic_folder, sha256, write_json
+from hlr_jax.models.base import Model, score_catalogue
+from hlr_jax.serving.lists import known_interactions
+from hlr_jax.storage import widened
+from hlr_jax.types import Params
+
+FORMAT = "hlr_jax top-k, 1"
+PLATFORMS = ("cpu", "cuda", "tpu")
+_TOGETHER = 64  # users that an accelerator ranks at once
+_DRAWN_TOGETHER = 1024
+_ROLES = {
+    "user": "p_u, row by row as in users.parquet",
+    "item": "q_v, row by row as in items.parquet",
+    "keys": "keys of the memories, as in memories.parquet",
+    "memories": "memories, as in memories.parquet",
+    "history": "rows of `item` that each user is ranked with, -1 for none; with history_means: the row of these",
+    "audience": "rows of `user` that each item is ranked with, -1 for none; with audience_means: the row of these",
+    "history_means": "mean vector of each user's items",
+    "audience_means": "mean vector of each item's users",
+    "seen_offsets": "the items that user u has met stand in seen_items[seen_offsets[u]:seen_offsets[u + 1]]",
+    "seen_items": "rows of `item`, and one trailing 0",
+}
+
+
+def export_model(
+    model: Model,
+    params: Params,
+    dataset: Dataset,
+    folder: str | Path,
+    *,
+    k: int = 10,
+    seed: int = 0,
+    about: dict[str, Any] | None = None,
+) -> Path:
+    """Write a folder from which ``jax`` alone gives the lists of ``recommend``, with the same arguments.
+
+    ``topk.stablehlo`` is a function of (parameters, interactions, users [b] int32) -> (items [b, K] int32, scores
+    [b, K] float32), for any b from 1 on. Users and items are numbered as the rows of ``users.parquet`` and
+    ``items.parquet``. Items that a user has met are left out; places for which no item is left, and all places of a
+    number that is no user's, hold -1 and minus infinity. The first two arguments are the dicts of arrays in
+    ``parameters.safetensors`` and ``interactions.safetensors``; histories are as drawn with ``seed``. ``answer.py``
+    shows the use, ``manifest.json`` tells shapes and versions, and the Parquet files hold ids, titles and vectors.
+
+    Args:
+      model: scores the pairs.
+      params: its parameters.
+      dataset: gives ids, titles, histories and what the users have met (train and validation items).
+      folder: where to; an older export there is replaced.
+      k: K; lists are shorter than K only where I is.
+      seed: of the draw of neighbors, as in ``recommend``.
+      about: further entries of the manifest.
+
+    Returns:
+      The folder.
+
+    Raises:
+      UserError: the folder holds something else, ``k`` is out of range, or the extra ``export`` is not installed.
+    """
+    check_range("export", k=(k, 1, 10**6))
+    if any(importlib.util.find_spec(name) is None for name in ("flatbuffers", "safetensors")):
+        raise UserError("export needs flatbuffers and safetensors; install the extra: pip install 'hlr_jax[export]'")
+    folder = Path(folder)
+    _check_free(folder)
+    rows = {"user": dataset.num_users, "item": dataset.num_items}
+    parameters = {name: np.asarray(array[: rows.get(name)]) for name, array in widened(params).items()}
+    interactions = interaction_arrays(model, parameters, dataset, seed)
+    program = top_k_program(model, parameters, interactions, min(k, dataset.num_items))
+    with atomic_folder(folder) as temporary:
+        _write(temporary, program, parameters, interactions, dataset)
+        _write_manifest(temporary, program, model, dataset, seed, about or {})
+        temporary.chmod(0o755)  # a temporary folder is its owner's alone
+        old = temporary.with_name(temporary.name + ".old")
+        if folder.exists():
+            os.replace(folder, old)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def _check_free(folder: Path) -> None:
+    """Check that the folder is absent, empty or an older export."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file; pass another folder for the export")
+    try:
+        ours = json.loads((folder / "manifest.json").read_text())["format"].startswith(FORMAT.partition(",")[0])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        ours = not any(folder.iterdir())
+    if not ours:
+        raise UserError(f"{folder} holds something that is no export; pass another folder or delete it")
+
+
+def interaction_arrays(
+    model: Model, parameters: dict[str, np.ndarray], dataset: Dataset, seed: int
+) -> dict[str, np.ndarray]:
+    """Return what a list depends on beside the parameters: neighbors as ``rank`` draws them, and items already met.
+
+    Returns:
+      ``history`` [U, H] and ``audience`` [I, A], int32, -1 for none; ``seen_offsets`` [U + 1] and ``seen_items``
+      int32; and for a model that reads means ``history_means`` [U, D] or ``audience_means`` [I, D].
+    """
+    pairs = known_interactions(dataset)
+    known = known_of(model, pairs, pairs, dataset.num_users, dataset.num_items)
+    sides = known.sides
+    key = jax.random.key(seed)
+
+    @jax.jit
+    def history_of(users: jax.Array, side: Side) -> Drawn:
+        return jax.lax.map(lambda user: drawn_for_ranking(key, side, user), users, batch_size=_DRAWN_TOGETHER)
+
+    drawn = {
+        "history": history_of(jnp.arange(dataset.num_users), sides.history),
+        "audience": drawn_audiences(key, sides.audience, jnp.arange(dataset.num_items)),
+    }
+    arrays = {name: jnp.where(found.mask, found.ids, NO_ITEM) for name, found in drawn.items()}
+    means = neighbor_tables({name: jnp.asarray(array) for name, array in parameters.items()}, sides)
+    for name, side, table in (("history", sides.history, means.items), ("audience", sides.audience, means.users)):
+        if side.segments is not None:
+            arrays[f"{name}_means"] = table
+    arrays |= {"seen_offsets": known.seen.offsets, "seen_items": known.seen.items}
+    return {name: np.asarray(array) for name, array in arrays.items()}
+
+
+def top_k_program(
+    model: Model, parameters: dict[str, np.ndarray], interactions: dict[str, np.ndarray], k: int
+) -> export.Exported:
+    """Return the exported function of (parameters, interactions, users [b]), lowered for ``PLATFORMS``.
+
+    Args:
+      model: scores the pairs.
+      parameters: arrays whose shapes the function takes.
+      interactions: from ``interaction_arrays``, likewise.
+      k: K, at most I.
+    """
+    num_users = len(parameters["user"])
+    longest = int(np.diff(interactions["seen_offsets"]).max(initial=0))
+
+    def top_k(params: Params, near: dict[str, jax.Array], users: jax.Array) -> tuple[jax.Array, jax.Array]:
+        tables = near.get("history_means", params["item"]), near.get("audience_means", params["user"])
+        seen = Rows(near["seen_offsets"], near["seen_items"], jnp.int32(0), jnp.int32(num_users), longest)
+        audience = look_up(tables[1], _drawn(near["audience"]))
+
+        def one(user: jax.Array) -> tuple[jax.Array, jax.Array]:
+            history = look_up(tables[0], _drawn(near["history"][user]))
+            scores = score_catalogue(model, params, params["user"][user], history, audience)
+            scores = jnp.where((user >= 0) & (user < num_users), scores, -jnp.inf)
+            return best_unseen(scores, seen, longest, user, k)
+
+        # As in `rank`: a CPU ranks one user after the other, each in cache, an accelerator many at once.
+        return jax.lax.platform_dependent(
+            users, cpu=lambda users: jax.lax.map(one, users), default=lambda users: _in_tiles(one, users)
+        )
+
+    def shapes(arrays: dict[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:
+        return {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in arrays.items()}
+
+    users = jax.ShapeDtypeStruct(export.symbolic_shape("b"), jnp.int32)
+    return export.export(jax.jit(top_k), platforms=PLATFORMS)(shapes(parameters), shapes(interactions), users)
+
+
+def _drawn(ids: jax.Array) -> Drawn:
+    """Return ids with -1 for padding as ids and mask."""
+    return Drawn(jnp.maximum(ids, 0), ids >= 0)
+
+
+def _in_tiles(one: Callable[..., Any], users: jax.Array) -> Any:
+    """Return ``one`` of all users [b], ``_TOGETHER`` at a time: ``lax.map(batch_size=...)`` wants b to be known."""
+    count = users.shape[0]
+    tiles = (count + _TOGETHER - 1) // _TOGETHER
+    padded = jnp.pad(users, (0, tiles * _TOGETHER - count)).reshape(tiles, _TOGETHER)
+    found = jax.lax.map(jax.vmap(one), padded)
+    return jax.tree.map(lambda array: array.reshape(tiles * _TOGETHER, -1)[:count], found)
+
+
+def _write(
+    folder: Path,
+    program: export.Exported,
+    parameters: dict[str, np.ndarray],
+    interactions: dict[str, np.ndarray],
+    dataset: Dataset,
+) -> None:
+    """Write every file but the manifest."""
+    from safetensors.numpy import save_file
+
+    (folder / "topk.stablehlo").write_bytes(program.serialize())
+    save_file(parameters, folder / "parameters.safetensors")
+    save_file(interactions, folder / "interactions.safetensors")
+    titles = [dataset.title(item) for item in range(dataset.num_items)]
+    users = {"id": dataset.user_ids, "vector": _vectors(parameters["user"])}
+    pl.DataFrame(users).write_parquet(folder / "users.parquet")
+    items = {"id": dataset.item_ids, "title": titles, "vector": _vectors(parameters["item"])}
+    pl.DataFrame(items).write_parquet(folder / "items.parquet")
+    if "keys" in parameters:
+        memories = {"key": _vectors(parameters["keys"]), "memory": _vectors(parameters["memories"])}
+        pl.DataFrame(memories).with_row_index("id").write_parquet(folder / "memories.parquet")
+    shutil.copyfile(Path(__file__).with_name("answer.py"), folder / "answer.py")
+
+
+def _vectors(rows: np.ndarray) -> pl.Series:
+    return pl.Series(rows, dtype=pl.Array(pl.Float32, rows.shape[1]))
+
+
+def _write_manifest(
+    folder: Path, program: export.Exported, model: Model, dataset: Dataset, seed: int, about: dict[str, Any]
+) -> None:
+    """Write what a reader needs to know of the other files."""
+    parameters, interactions, users = jax.tree.unflatten(program.in_tree, program.in_avals)[0]
+    items, scores = program.out_avals
+    manifest = {
+        "format": FORMAT,
+        "packages": {name: version(name) for name in ("hlr_jax", "jax", "jaxlib", "safetensors")},
+        "model": {"name": model.name, **dict(model.options)},
+        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        **about,
+        "seed_of_histories": seed,
+        "program": {
+            "file": "topk.stablehlo",
+            "platforms": list(program.platforms),
+            "calling_convention_version": program.calling_convention_version,
+            "inputs": [
+                {"file": f"{name}.safetensors", "arrays": _described(arrays.items())}
+                for name, arrays in (("parameters", parameters), ("interactions", interactions))
+            ]
+            + [{"users": _shape(users)}],
+            "outputs": [{"items": _shape(items)}, {"scores": _shape(scores)}],
+        },
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in sorted(folder.iterdir())
+        },
+    }
+    write_json(folder / "manifest.json", manifest)
+
+
+def _shape(array: Any) -> dict[str, Any]:
+    shape = [size if isinstance(size, int) else str(size) for size in array.shape]
+    return {"shape": shape, "dtype": str(array.dtype)}
+
+
+def _described(arrays: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: _shape(array) | {"holds": _ROLES[name]} for name, array in arrays}

@@ -1,0 +1,260 @@
+"""Whole pages of runs that are trained for them, on ids that would be markup if they were not escaped."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import polars as pl
+import pytest
+from report_browser import PROGRAM, chromium, contrast
+
+import hlr_jax
+from hlr_jax import UserError
+from hlr_jax.report.write import write_report
+
+ROOT = Path(__file__).resolve().parents[2]
+EVIL = "<script>document.title='seized'</script>"
+QUIET = {"quiet": True, "log": lambda _: None}
+
+
+def config(path, model, *, split="random", seeds=1, **options):
+    return {
+        "dataset": {"path": str(path), "split": split},
+        "model": {"name": model, "embed_dim": 4, **options},
+        "train": {"num_epochs": 2, "batch_size": 100, "num_seeds": seeds},
+        "eval": {"k": 5, "select_by": "ndcg"},
+        "seed": 3,
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """CML with two seeds and HLR on one data set; MF-ALS on another, without a test split."""
+    folder = tmp_path_factory.mktemp("runs")
+    rng = np.random.default_rng(1)
+    met = np.argwhere(rng.uniform(size=(40, 30)) < 0.3)
+    rows = pl.DataFrame({"user": [f"<b>{u}" for u, _ in met], "item": [f"{EVIL}{i} & co" for _, i in met]})
+    rows.write_csv(folder / "all.csv")
+    parts = rng.choice(["train", "train", "train", "valid"], len(met))
+    rows.with_columns(split=pl.Series(parts)).write_csv(folder / "given.csv")
+    hlr_jax.run(config(folder / "all.csv", "cml", seeds=2), folder / "cml", **QUIET)
+    hlr = config(folder / "all.csv", "hlr", num_memories=2, max_history=4)
+    hlr_jax.run(hlr, folder / "attentive", **QUIET)
+    mf_als = config(folder / "given.csv", "mf_als", split="given")
+    mf_als["dataset"]["unknown_users"] = "drop"
+    hlr_jax.run(mf_als, folder / "mf_als", **QUIET)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(runs):
+    return write_report([runs / "cml", runs / "attentive"], runs / "two.html")
+
+
+def figures(runs, name, split):
+    return json.loads((runs / name / "eval" / f"{split}.json").read_text())
+
+
+def tables(page):
+    """Return every table of the page by its caption: rows of cells as text."""
+    found = {}
+    for markup in re.findall(r"<table.*?</table>", page.read_text(), re.DOTALL):
+        table = ElementTree.fromstring(markup)
+        rows = [["|".join(cell.itertext()) for cell in row] for row in table.iter("tr")]
+        found[table.find("caption").text] = {row[0]: row[1:] for row in rows}
+    return found
+
+
+def test_every_figure_of_the_result_files_is_in_its_cell(runs, page):
+    for split, words in (("test", "test"), ("valid", "validation")):
+        expected = [figures(runs, name, split) for name in ("cml", "attentive")]
+        caption = f"At K = 5 on {words}, {expected[0]['users']} users"
+        shown = list(tables(page)[caption].values())[1:]
+        names = [name for name in expected[0] if "@" in name]
+        assert len(shown) == len(names) == 12
+        for name, cells in zip(names, shown, strict=True):
+            form = "{:,.1f}" if "popularity" in name else "{:.4f}"
+            for summary, cell in zip(expected, cells, strict=True):
+                assert cell.split("|")[0] == form.format(summary[name]), name
+            assert cells[0].endswith(f"± {form.format(expected[0]['std'][name])} seeds")
+            assert "seeds" not in cells[1]
+    seeds = list(tables(page)["CML on test"].values())
+    assert seeds[0] == [
+        f"seed {run['seed']}, epoch {run['best_epoch']}" for run in figures(runs, "cml", "test")["seeds"]
+    ]
+    assert seeds[1] == [f"{run['ndcg@5']:.4f}" for run in figures(runs, "cml", "test")["seeds"]]
+
+
+def test_intervals_and_groups_stand_below_what_single_users_have(runs, page):
+    rows = tables(page)[f"At K = 5 on test, {figures(runs, 'cml', 'test')['users']} users"]
+    shown = re.fullmatch(r"([\d.]+)\|([\d.]+) to ([\d.]+)\|± ([\d.]+) groups", rows["NDCG"][1])
+    mean, low, high, spread = map(float, shown.groups())
+    values = pl.read_parquet(runs / "attentive" / "eval" / "per_user.parquet")["ndcg"].to_numpy()
+    error = values.std() / np.sqrt(len(values))
+    assert (low, high) == (
+        pytest.approx(mean - 1.96 * error, abs=error / 2),
+        pytest.approx(mean + 1.96 * error, abs=error / 2),
+    )
+    assert 0 < spread < values.std()
+    assert "to" not in rows["Coverage"][1]
+
+
+def test_lists_exposure_and_reasons_are_those_of_the_model(runs, page):
+    text = unescape(page.read_text())
+    loaded = hlr_jax.load_run(runs / "attentive", log=lambda _: None)
+    user = re.search(r"<h4>User (.*?)</h4>", text)[1]
+    best = hlr_jax.recommend(loaded.parts.model, loaded.params[0], loaded.parts.dataset, [user], k=5, seed=3)
+    cards = text[text.index(f"<h4>User {user}</h4>") :]
+    listed = cards[cards.index("attentive (HLR): ") :]
+    order = [listed.index(f"<li>{title}") for title in best["title"]]
+    assert order == sorted(order)
+    why = hlr_jax.explain(
+        loaded.parts.model, loaded.params[0], loaded.parts.dataset, user, best["item"].to_list(), seed=3
+    )
+    assert f"because of {why['neighbor'][0]} ({why['neighbor_weight'][0]:.1%}, key {why['memory'][0]}" in listed
+    gini = figures(runs, "cml", "test")["seeds"][0]["gini@5"]
+    assert f"Gini of the first seed: CML {gini:.3f}" in text
+    shown = tables(page)["Who gets the places of the lists"]["items in no list"]
+    coverage = [figures(runs, name, "test")["seeds"][0]["coverage@5"] for name in ("cml", "attentive")]
+    items = figures(runs, "cml", "test")["items"]
+    assert shown == [f"{items - round(one * items)} ({1 - one:.0%})" for one in coverage]
+
+
+def test_ids_are_text_and_nothing_on_the_page_runs_or_loads(page):
+    text = page.read_text()
+    assert "&lt;script&gt;" in text
+    assert "<script" not in text
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#|data:)""", text)
+    assert not re.search(r"url\(|@import|http:", text.replace("http-equiv", ""))
+    assert "No memory keys that pairs of items address: CML." in text
+    assert "attentive (HLR): 2 keys" in text
+
+
+def test_the_same_runs_give_the_same_page(runs, page, tmp_path):
+    again = write_report([runs / "cml", runs / "attentive", runs / "cml"], tmp_path / "again.html")
+    assert again.read_bytes() == page.read_bytes()
+
+
+def test_runs_on_other_data_stand_apart_and_a_run_may_lack_test(runs, tmp_path):
+    page = write_report([runs / "mf_als", runs / "cml"], tmp_path / "apart.html")
+    text = page.read_text()
+    assert text.count("<h2>") == 2
+    assert "Figures of one group cannot be compared with another" in text
+    assert "Best in" not in text
+    shown = tables(page)
+    users = figures(runs, "mf_als", "valid")["users"]
+    assert shown[f"At K = 5 on validation, {users} users"]["NDCG"] == [
+        f"{figures(runs, 'mf_als', 'valid')['ndcg@5']:.4f}"
+    ]
+
+
+def spoiled(runs, folder, path, text):
+    shutil.copytree(runs / "cml", folder)
+    (folder / path).write_text(text) if text is not None else (folder / path).unlink()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("config.json", None, "is no workdir: it has no config.json; train first"),
+        ("eval/valid.json", None, "eval/valid.json: no such file; run experiments/evaluate.py --workdir="),
+        ("eval/test.json", "{", "eval/test.json: no JSON object"),
+        ("metrics.jsonl", "{", "metrics.jsonl: unreadable"),
+        ("metrics.jsonl", '{"epoch": 1}', 'metrics.jsonl: its lines have no "seed"'),
+    ],
+)
+def test_a_workdir_that_is_none_is_told_in_one_line(runs, tmp_path, path, text, message):
+    folder = spoiled(runs, tmp_path / "spoiled", path, text)
+    with pytest.raises(UserError) as problem:
+        write_report([folder], tmp_path / "never.html")
+    assert message in str(problem.value)
+    assert "\n" not in str(problem.value)
+    assert not (tmp_path / "never.html").exists()
+
+
+def test_the_command_line(runs, tmp_path):
+    def command(*arguments):
+        script = ROOT / "experiments" / "report.py"
+        return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False)
+
+    done = command(f"--workdir={runs / 'cml'}", f"--output={tmp_path / 'deep' / 'page.html'}")
+    assert done.returncode == 0, done.stderr
+    assert f"{tmp_path / 'deep' / 'page.html'}: " in done.stdout
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["page.html"]
+    done = command(f"--workdir={runs / 'cml'},{runs / 'nothing'}", f"--output={tmp_path}/x.html")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "nothing is no workdir" in done.stderr
+    with pytest.raises(UserError, match=r"is a folder; pass a file for the page"):
+        write_report([runs / "cml"], tmp_path)
+    with pytest.raises(UserError, match="at least one workdir"):
+        write_report([], tmp_path / "x.html")
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    if PROGRAM is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with chromium(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+def test_contrast_is_that_of_the_standard():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_browser_shows_the_page_without_complaint(tab, runs, page, width, dark):
+    tab.open(page, width=width, dark=dark)
+    assert tab.complaints() == []
+    assert tab.requests() == [page.resolve().as_uri()]
+    assert tab.evaluate("document.title") == "CML, attentive (HLR) on all"
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    colors = {
+        name: tab.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{name}').trim()")
+        for name in ("back", "card", "ink", "soft", "link", "warn", *(f"run{number}" for number in range(7)))
+    }
+    assert (contrast(colors["back"], "#000000") < 2) == dark
+    for back in ("back", "card"):
+        assert all(contrast(colors[name], colors[back]) >= 4.5 for name in ("ink", "soft", "link"))
+        assert all(contrast(colors[f"run{number}"], colors[back]) >= 3 for number in range(7))
+    assert contrast(colors["ink"], colors["warn"]) >= 4.5
+    shown = tab.evaluate("document.body.innerText")
+    for name in ("cml", "attentive"):
+        summary = figures(runs, name, "test")
+        assert all(
+            f"{summary[metric]:.4f}" in shown for metric in summary if "@" in metric and "popularity" not in metric
+        )
+
+
+def test_what_a_screen_reader_meets_has_names(tab, page):
+    tab.open(page)
+    nodes = [node for node in tab.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+    by_role = {}
+    for node in nodes:
+        by_role.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
+    images = by_role.get("image", by_role.get("img", []))
+    assert len(images) == tab.evaluate("document.querySelectorAll('figure svg').length") >= 6
+    assert all(images)
+    assert all(by_role["table"])
+    levels = tab.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5')].map(one => +one.tagName[1])")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_the_browser_does_tell_of_scripts_and_requests(tab, tmp_path):
+    bad = tmp_path / "bad.html"
+    bad.write_text("<script>console.error('broken')</script><img src='absent.png'>")
+    tab.open(bad)
+    assert any("broken" in json.dumps(event) for event in tab.complaints())
+    assert any(address.endswith("absent.png") for address in tab.requests())
