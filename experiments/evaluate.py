@@ -4,6 +4,10 @@ With other settings the figures are only printed: the files of the run keep to i
 
 python experiments/evaluate.py --workdir=runs/hlr [--k=20] [--num_cohorts=5] [--mesh_data=4 --mesh_model=2]
 
+--strong_generalization trains two more models with the run's settings, in WORKDIR/strong_generalization: one without a
+tenth of the users, who are then folded in by 80 % of their items, and one with these items. Both are measured on the
+other items of these users.
+
 A run may be evaluated on other devices than it was trained on, and in several processes (--distributed).
 """
 
@@ -14,9 +18,11 @@ from launch import launch
 from processes import connect_processes
 from tables import print_metrics
 
-from hlr_jax import load_run
+from hlr_jax import UserError, load_run
 from hlr_jax.distributed import is_first
-from hlr_jax.experiment import evaluate_run
+from hlr_jax.experiment import Parts, evaluate_run
+from hlr_jax.files import write_json
+from hlr_jax.serving.strong_generalization import compare_folded_in
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _K = flags.DEFINE_integer("k", None, "length of the lists, if another than the run's")
@@ -24,6 +30,11 @@ _COHORTS = flags.DEFINE_integer("num_cohorts", None, "disjoint random groups of 
 _BUDGET = flags.DEFINE_integer("memory_budget", None, "MiB for a tile of users")
 _DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the users")
 _MODEL = flags.DEFINE_integer("mesh_model", 1, "devices of a group, which divide the rows of the tables")
+_STRONG = flags.DEFINE_bool(
+    "strong_generalization", False, "measure users who are folded in, beside the same trained in"
+)
+_HELD_OUT = flags.DEFINE_float("held_out", 0.1, "share of the users that is held out")
+_GIVEN = flags.DEFINE_float("given", 0.8, "share of their items that is given")
 
 
 def main() -> None:
@@ -33,9 +44,24 @@ def main() -> None:
     connect_processes()
     mesh = {"data": _DATA.value, "model": _MODEL.value}
     run = load_run(_WORKDIR.value, eval_options=other, mesh=mesh)
+    if _STRONG.value:
+        _strong_generalization(run.parts)
+        return
     _, figures = evaluate_run(run.parts, run.params, run.best_epochs, None if other else Path(_WORKDIR.value))
     if is_first():
         print_metrics({f"{run.parts.model.name}, {split}": found for split, found in figures.items()})
+
+
+def _strong_generalization(parts: Parts) -> None:
+    if parts.mesh is not None:
+        raise UserError("--strong_generalization runs on one device: leave --mesh_data and --mesh_model out")
+    folder = Path(_WORKDIR.value)
+    figures = compare_folded_in(parts, folder / "strong_generalization", held_out=_HELD_OUT.value, given=_GIVEN.value)
+    write_json(folder / "eval" / "strong_generalization.json", figures)
+    print_metrics(figures)
+    name = f"ndcg@{parts.eval.k}"
+    ratio = figures["folded in"][name] / figures["trained in"][name]
+    print(f"{name} of users folded in: {ratio:.1%} of the same users trained in")
 
 
 if __name__ == "__main__":

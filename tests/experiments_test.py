@@ -41,6 +41,7 @@ def test_a_workdir_holds_what_it_should(workdir):
     assert {path.name for path in workdir.iterdir()} == {
         "config.json",
         "env.json",
+        "dataset",
         "checkpoints",
         "metrics.jsonl",
         "eval",
@@ -132,6 +133,79 @@ def test_a_mistake_is_one_line_and_status_2(workdir, case):
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stdout
+
+
+def recommend(workdir, *arguments):
+    return command("recommend.py", f"--workdir={workdir}", *arguments)
+
+
+def test_recommend_to_users_and_to_new_people(workdir, tmp_path):
+    done = recommend(workdir, "--users=3,99", "--k=2", "--explain", "--on_unknown=skip")
+    assert done.returncode == 0, done.stderr
+    assert '1 of 2 users are unknown, such as "99": left out' in done.stdout
+    assert "user 3" in done.stdout
+    assert done.stdout.count("Because of") == 2
+    (tmp_path / "new.csv").write_text("user,item\nann,1\nann,2\nbob,3\nbob,none\n")
+    output = tmp_path / "recs.jsonl"
+    done = recommend(
+        workdir, f"--histories={tmp_path / 'new.csv'}", f"--output={output}", "--k=3", "--on_unknown=skip",
+        "--exclude_items=4,5", "--items=2,3,4,5,6,7,8",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "6 recommendations for 2 users are in" in done.stdout
+    lists = pl.read_ndjson(output)
+    assert lists["user"].to_list() == ["ann"] * 3 + ["bob"] * 3
+    assert set(lists.filter(user="ann")["item"]) <= {3, 6, 7, 8}
+    assert set(lists.filter(user="bob")["item"]) <= {2, 6, 7, 8}
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".parts"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--users=3,99"], '1 of 2 users are unknown, such as "99"'),
+        ([], "--users=all|FILE|id,id or --histories=FILE, one of both"),
+        (["--users=all", "--output=recs.xls"], "recs.xls: its ending tells no format"),
+        (["--users=all"], "too many to show; pass --output=recs.parquet"),
+        (["--users=3", "--seed_index=1"], "--seed_index must be in 0..0, got 1"),
+        (["--users=3", "--items=77"], '1 of 1 candidates are unknown, such as "77"'),
+        (["--histories=no.csv"], "no.csv: no such file"),
+    ],
+)
+def test_mistakes_of_recommend_are_one_line(workdir, arguments, message):
+    done = recommend(workdir, *arguments)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert message in done.stderr
+
+
+def test_a_workdir_is_enough_where_the_source_is_gone(tmp_path):
+    source, folder = tmp_path / "own.csv", tmp_path / "run"
+    source.write_text("user,item\n" + "".join(f"u{n % 12},i{n * 7 % 10}\n" for n in range(60)))
+    done = command(
+        "train.py", CONFIG.replace("planted", "file"), f"--workdir={folder}", *SMALL[1:],
+        f"--config.dataset.path={source}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    source.unlink()
+    done = recommend(folder, "--users=u3", "--k=2")
+    assert done.returncode == 0, done.stderr
+    assert "user u3" in done.stdout
+    users = folder / "dataset" / "users.parquet"
+    users.write_bytes(users.read_bytes()[:-9])
+    done = recommend(folder, "--users=u3")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert "users.parquet: damaged" in done.stderr
+
+
+def test_strong_generalization_is_measured_beside_users_trained_in(workdir):
+    done = command("evaluate.py", f"--workdir={workdir}", "--strong_generalization", "--held_out=0.2")
+    assert done.returncode == 0, done.stderr
+    assert "12 of 60 users are held out" in done.stdout
+    figures = json.loads((workdir / "eval" / "strong_generalization.json").read_text())
+    assert set(figures) == {"folded in", "trained in", "Popularity"}
+    assert {row["users"] for row in figures.values()} == {12}
+    ratio = figures["folded in"]["ndcg@10"] / figures["trained in"]["ndcg@10"]
+    assert f"ndcg@10 of users folded in: {ratio:.1%} of the same users trained in" in done.stdout
 
 
 def test_evaluate_without_a_run(tmp_path):

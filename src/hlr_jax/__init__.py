@@ -10,8 +10,10 @@ from hlr_jax.experiment import Loaded, Trained, load_run, run
 from hlr_jax.models.base import Model, create_model, model_names
 from hlr_jax.serving.explain import explain
 from hlr_jax.serving.export import export_model
+from hlr_jax.serving.fold_in import FoldInOptions, fold_in
 from hlr_jax.serving.lists import recommend
 from hlr_jax.serving.nearest_keys import nearest_keys
+from hlr_jax.serving.population import Population
 from hlr_jax.serving.similar import similar_items, similar_users
 from hlr_jax.training.fit import fit, fit_seeds
 from hlr_jax.training.loop import FitResult
@@ -23,12 +25,14 @@ __all__ = [
     "EvalOptions",
     "Evaluation",
     "FitResult",
+    "FoldInOptions",
     "Loaded",
     "Model",
     "Neighbors",
     "PairOutput",
     "Params",
     "PlantedWorld",
+    "Population",
     "TrainOptions",
     "Trained",
     "UserError",
@@ -38,6 +42,7 @@ __all__ = [
     "export_model",
     "fit",
     "fit_seeds",
+    "fold_in",
     "load_dataset",
     "load_run",
     "model_names",

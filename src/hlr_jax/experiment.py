@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.prepare import load_dataset
+from hlr_jax.data.stored import read_stored, store_dataset
 from hlr_jax.distributed import is_first, spoken_by_first, together
 from hlr_jax.errors import UserError, check_options, check_seed, pick
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, over_runs, selecting_users
@@ -19,7 +20,7 @@ from hlr_jax.training.fit import fit_seeds, run_identity
 from hlr_jax.training.loop import FitResult
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
-from hlr_jax.workdir import claim, read_config, record_environment, write_evaluation
+from hlr_jax.workdir import DATASET, claim, read_config, record_environment, write_evaluation
 
 SECTIONS = ("dataset", "model", "train", "eval", "mesh")
 
@@ -85,15 +86,19 @@ def settings_of(config: dict[str, Any]) -> Settings:
     return Settings(model, TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {})), seed)
 
 
-def build(config: dict[str, Any], log: Callable[[str], None] = print) -> Parts:
+def build(config: dict[str, Any], log: Callable[[str], None] = print, dataset: Dataset | None = None) -> Parts:
     """Make the parts that five sections of keyword arguments and a ``seed`` describe; values are checked first.
+
+    A ``dataset`` that is given stands for the section of that name.
 
     Raises:
       UserError: an unknown section, key or value, or anything wrong with the data.
     """
     model, train, evaluation, seed = settings_of(config)
     mesh = create_mesh(**config.get("mesh", {}))
-    return Parts(load_dataset(**config.get("dataset", {}), log=log), model, train, evaluation, mesh, seed)
+    if dataset is None:
+        dataset = load_dataset(**config.get("dataset", {}), log=log)
+    return Parts(dataset, model, train, evaluation, mesh, seed)
 
 
 def run(
@@ -128,6 +133,7 @@ def run(
 def _start(folder: Path, config: dict[str, Any], dataset: Dataset) -> None:
     claim(folder, config)
     record_environment(folder, dataset)
+    store_dataset(folder / DATASET, dataset)
 
 
 def evaluate_run(
@@ -152,6 +158,14 @@ def evaluate_run(
     return evaluations, figures
 
 
+def _stored_dataset(folder: Path, log: Callable[[str], None]) -> Dataset | None:
+    if not (folder / DATASET).exists():
+        return None
+    dataset = read_stored(folder / DATASET)
+    log(dataset.summary())
+    return dataset
+
+
 class Loaded(NamedTuple):
     """A trained run from its workdir: its parts, and for each seed the parameters of its best epoch."""
 
@@ -169,6 +183,8 @@ def load_run(
 ) -> Loaded:
     """Return a trained run from its workdir.
 
+    Its data is the workdir's own copy; only of a workdir without one, the source is read.
+
     Args:
       workdir: of a run with a checkpoint.
       eval_options: replace settings of the section ``eval``.
@@ -176,7 +192,7 @@ def load_run(
       log: takes lines for people.
 
     Raises:
-      UserError: no run there, or its data has gone or changed.
+      UserError: no run there, or its data is damaged or that of another run.
     """
     folder, log = Path(workdir), spoken_by_first(log)
     config = read_config(folder)
@@ -185,7 +201,7 @@ def load_run(
     config.get("model", {}).pop("kernel", None)  # and a CPU what a GPU wrote
     if not (folder / "checkpoints").is_dir():
         raise UserError(f"{folder} has no checkpoint; train first")
-    parts = together(lambda: build(config, log))
+    parts = together(lambda: build(config, log, _stored_dataset(folder, log)))
     together(lambda: record_environment(folder, parts.dataset) if is_first() else None)
     checkpoints = Checkpoints(folder / "checkpoints", run_identity(parts.dataset, parts.model, parts.train, parts.seed))
     try:

@@ -1,7 +1,8 @@
-"""The folder of one run: ``config.json``, ``env.json``, ``checkpoints/``, ``metrics.jsonl``, ``eval/``."""
+"""The folder of a run: ``config.json``, ``env.json``, ``dataset/``, ``checkpoints/``, ``metrics.jsonl``, ``eval/``."""
 
 import json
 import platform
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hlr_jax.errors import UserError
 from hlr_jax.evaluation.evaluate import Evaluation
 from hlr_jax.files import atomic_file, write_json
 
+DATASET = "dataset"  # the folder with the run's own copy of its data
 _PACKAGES = ("hlr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars")
 
 
@@ -41,6 +43,7 @@ def claim(folder: Path, config: dict[str, Any], started: str = "checkpoints/[0-9
     path = folder / "config.json"
     if not path.exists() or not any(folder.glob(started)):
         (folder / "env.json").unlink(missing_ok=True)
+        shutil.rmtree(folder / DATASET, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, config)
         return

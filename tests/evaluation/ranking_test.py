@@ -49,7 +49,7 @@ def test_tiles_and_company_are_irrelevant(trained, world, monkeypatch):
     monkeypatch.setattr("hlr_jax.evaluation.ranking._MOST_USERS", 7)
     np.testing.assert_array_equal(ranked(trained, world, users).scores, together.scores)
     np.testing.assert_array_equal(ranked(trained, world, users[30:33]).items, together.items[30:33])
-    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles._workers", lambda: 3)
+    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles.num_workers", lambda: 3)
     np.testing.assert_array_equal(ranked(trained, world, users).scores, together.scores)
     assert ranked(trained, world, users[:0]).items.shape == (0, 10)
 
@@ -57,7 +57,7 @@ def test_tiles_and_company_are_irrelevant(trained, world, monkeypatch):
 @pytest.mark.parametrize("by_pairs", [True, False])
 def test_a_tile_keeps_within_its_budget_by_the_compilers_plan(trained, world, by_pairs, monkeypatch):
     monkeypatch.setattr("hlr_jax.evaluation.whole_tiles._pairs_pay", lambda *_: by_pairs)
-    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles._workers", lambda: 1)
+    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles.num_workers", lambda: 1)
     seen = known_at(world, "test")
     known = known_of(trained[0], seen, seen, world.num_users, world.num_items)
     ranker = whole_tile_ranker(*trained, known, jax.random.key(0), world.num_items, 10, world.num_users, 1 << 20)

@@ -5,6 +5,7 @@ import pytest
 
 import hlr_jax
 from hlr_jax import UserError
+from hlr_jax.sharding import create_mesh, pad_rows, shardings
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +80,27 @@ def test_unknown_ids_and_models_without_reasons(trained):
         hlr_jax.explain(hlr_jax.create_model("cml"), params, dataset, "u3", [])
     with pytest.raises(UserError, match="model transcf attends over no history"):
         hlr_jax.explain(hlr_jax.create_model("transcf"), params, dataset, "u3", [])
+
+
+def test_candidates_exclusions_and_seen_items_on_one_device_and_on_a_mesh(trained):
+    model, params, dataset = trained
+    candidates, exclude = [f"i{n}" for n in range(3, 12)], ["i5", "i7"]
+    options = {"k": 10, "candidates": candidates, "exclude": exclude, "include_seen": True}
+    lists = hlr_jax.recommend(*trained, ["u3", "u5"], **options)
+    for _, rows in lists.group_by("user"):
+        assert sorted(rows["item"]) == sorted(set(candidates) - set(exclude))
+    unseen = hlr_jax.recommend(*trained, ["u3"], k=10, candidates=candidates)
+    met = dataset.train + dataset.valid
+    code = dataset.user_ids.to_list().index("u3")
+    known = {dataset.item_ids[int(item)] for item in met.item[met.user == code]}
+    assert set(unseen["item"]) == set(candidates) - known
+    mesh = create_mesh(data=2, model=4)
+    padded = pad_rows(params, mesh)
+    divided = jax.device_put(padded, shardings(padded, mesh))
+    others = hlr_jax.recommend(model, divided, dataset, ["u3", "u5"], **options)
+    assert others["item"].to_list() == lists["item"].to_list()
+    np.testing.assert_allclose(others["score"], lists["score"], rtol=1e-5)
+    with pytest.raises(UserError, match="no item is left to recommend"):
+        hlr_jax.recommend(*trained, ["u3"], candidates=["i5"], exclude=["i5"])
+    with pytest.raises(UserError, match="fold_in runs on one device"):
+        hlr_jax.fold_in(model, divided, dataset, {"ann": ["i5"]})

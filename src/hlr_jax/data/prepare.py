@@ -15,6 +15,7 @@ from hlr_jax.data.planted import PLANTED_PREFIX, planted_dataset
 from hlr_jax.data.readers import read_interactions, resolve_format
 from hlr_jax.data.sources import DATASETS
 from hlr_jax.data.splits import SPLIT_KINDS, assign_splits, needs_time, settle_unknown_users
+from hlr_jax.data.stored import read_tables, write_tables
 from hlr_jax.data.titles import read_titles
 from hlr_jax.errors import UserError, check_range, check_seed, pick
 from hlr_jax.files import atomic_folder, sha256, sha256_of
@@ -113,7 +114,7 @@ def load_dataset(
     fingerprint = sha256_of(settings)
     folder = cache_folder() / "prepared" / f"{label}-{fingerprint[:16]}"
     if cache and (folder / "settings.json").is_file():
-        dataset = _read_cached(folder, label, measured, fingerprint)
+        dataset = read_tables(folder, label, measured, fingerprint)
     else:
         rows = _read_rows(source, format, columns, threshold, split)
         rows = k_core_of(rows, k_core, str(source))
@@ -174,28 +175,6 @@ def _with_titles(dataset: Dataset, titles: pl.DataFrame) -> Dataset:
 
 
 def _write_cached(folder: Path, dataset: Dataset, settings: dict) -> None:
-    parts = [getattr(dataset, name) for name in SPLITS]
     with atomic_folder(folder) as temporary:
-        pl.DataFrame(
-            {
-                "user": np.concatenate([p.user for p in parts]),
-                "item": np.concatenate([p.item for p in parts]),
-                "split": np.repeat(np.arange(3, dtype=np.int8), [len(p.user) for p in parts]),
-            }
-        ).write_parquet(temporary / "interactions.parquet")
-        pl.DataFrame({"id": dataset.user_ids}).write_parquet(temporary / "users.parquet")
-        items = pl.DataFrame({"id": dataset.item_ids})
-        if dataset.titles is not None:
-            items = items.hstack(dataset.titles)
-        items.write_parquet(temporary / "items.parquet")
+        write_tables(temporary, dataset)
         (temporary / "settings.json").write_text(json.dumps(settings, indent=2, default=str))
-
-
-def _read_cached(folder: Path, label: str, protocol: Protocol, fingerprint: str) -> Dataset:
-    frame = pl.read_parquet(folder / "interactions.parquet")
-    user, item, part = (frame[name].to_numpy() for name in ("user", "item", "split"))
-    train, valid, test = (Pairs(user[part == code], item[part == code]) for code in range(3))
-    items = pl.read_parquet(folder / "items.parquet")
-    titles = items.select("title", "genres") if "title" in items.columns else None
-    users = pl.read_parquet(folder / "users.parquet")["id"]
-    return Dataset(label, train, valid, test, users, items["id"], titles, protocol, fingerprint)

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Pairs
 from hlr_jax.evaluation.sharded_tiles import sharded_tile_ranker
-from hlr_jax.evaluation.tiles import TileRanker, known_of
+from hlr_jax.evaluation.tiles import Known, TileRanker, known_of
 from hlr_jax.evaluation.whole_tiles import whole_tile_ranker
 from hlr_jax.memory import planned
 from hlr_jax.models.base import Model
@@ -57,9 +57,24 @@ def rank(
       seed: of the draw of neighbors where there are more than the model reads; each user's and each item's draw depends
         on nothing else.
     """
+    known = known_of(model, seen, seen if near is None else near, num_users, num_items, mesh_of(params))
+    return rank_known(model, params, users, known, num_items=num_items, k=k, memory_budget=memory_budget, seed=seed)
+
+
+def rank_known(
+    model: Model,
+    params: Params,
+    users: np.ndarray,
+    known: Known,
+    *,
+    num_items: int,
+    k: int,
+    memory_budget: int = 512,
+    seed: int = 0,
+) -> Ranking:
+    """Do what ``rank`` does with interactions that are prepared already, for those who rank users in pieces."""
     mesh, k, budget = mesh_of(params), min(k, num_items), memory_budget << 20
-    near = seen if near is None else near
-    ranker = ranker_of(model, params, len(users), seen, near, num_users, num_items, k, budget, seed)
+    ranker = _ranker_of_known(model, params, len(users), known, num_items, k, budget, seed)
     tile, _ = tile_of(ranker, mesh, len(users), budget)
 
     def rank_from(start: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,9 +95,14 @@ def ranker_of(
     budget: int, seed: int,
 ) -> TileRanker:  # fmt: skip
     """Return what ranks tiles of ``users`` users, in about ``budget`` bytes of each device; as ``rank`` does."""
-    mesh = mesh_of(params)
-    known = known_of(model, seen, near, num_users, num_items, mesh)
-    make = whole_tile_ranker if mesh is None else sharded_tile_ranker
+    known = known_of(model, seen, near, num_users, num_items, mesh_of(params))
+    return _ranker_of_known(model, params, users, known, num_items, k, budget, seed)
+
+
+def _ranker_of_known(
+    model: Model, params: Params, users: int, known: Known, num_items: int, k: int, budget: int, seed: int
+) -> TileRanker:
+    make = whole_tile_ranker if mesh_of(params) is None else sharded_tile_ranker
     return make(model, params, known, jax.random.key(seed), num_items, k, users, budget)
 
 

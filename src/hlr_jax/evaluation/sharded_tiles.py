@@ -37,11 +37,14 @@ def sharded_tile_ranker(
     mesh = mesh_of(params)
     assert mesh is not None
     rows, sides, key = known.seen, known.sides, replicate(key, mesh)
+    allowed = known.allowed
+    if allowed is not None:
+        allowed = replicate(jnp.pad(allowed, (0, len(params["item"]) - num_items)), mesh)
     together = users_together(model, params, num_items // mesh.shape["model"], budget)
     near_items, audience = _neighbors(model, mesh, num_items)(params, key, sides)
     program = _tile_program(model, mesh, num_items, k, known.width, together)
     return TileRanker(
-        program, lambda tile: (params, key, tile, rows, sides, near_items, audience), 1, mesh.shape["data"]
+        program, lambda tile: (params, key, tile, rows, sides, near_items, audience, allowed), 1, mesh.shape["data"]
     )
 
 
@@ -91,13 +94,14 @@ def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, width: int, 
 
     def rank_share(
         params: Params, key: jax.Array, users: jax.Array, seen_rows: Rows, sides: Sides, near: jax.Array,
-        audience: Padded,
+        audience: Padded, allowed: jax.Array | None,
     ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
         """Score this device's items for its share of the tile's users, then choose among the best of all shards."""
         params, seen_rows, sides = widened(params), own_share(seen_rows), own_share(sides)
         items_here = params["item"].shape[0]
         first = jax.lax.axis_index("model") * items_here
-        real = first + jnp.arange(items_here) < num_items
+        ids = first + jnp.arange(items_here)
+        real = ids < num_items if allowed is None else allowed[ids]
         # The users' rows lie anywhere: each device says what it has for the whole tile, and keeps its share of it.
         drawn = jax.vmap(lambda user: drawn_for_ranking(key, sides.history, user))(users)
         drawn = from_owner(drawn, owns(sides.history, users), divided=True)
@@ -124,13 +128,20 @@ def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, width: int, 
         return jnp.where(jnp.isneginf(best), NO_ITEM, jnp.take_along_axis(items, places, axis=1)), best
 
     def rank_tile(
-        params: Params, key: jax.Array, users: jax.Array, seen: Rows, sides: Sides, near: jax.Array, audience: Padded
+        params: Params,
+        key: jax.Array,
+        users: jax.Array,
+        seen: Rows,
+        sides: Sides,
+        near: jax.Array,
+        audience: Padded,
+        allowed: jax.Array | None,
     ) -> tuple[jax.Array, jax.Array]:
         of_rows, of_sides = specs_of_shares((seen, sides))
         share = jax.shard_map(
-            rank_share, mesh=mesh, in_specs=(specs(params), _ALL, _ALL, of_rows, of_sides, _ITEMS, _ITEMS),
+            rank_share, mesh=mesh, in_specs=(specs(params), _ALL, _ALL, of_rows, of_sides, _ITEMS, _ITEMS, _ALL),
             out_specs=_USERS, check_vma=False,
         )  # fmt: skip
-        return share(params, key, users, seen, sides, near, audience)
+        return share(params, key, users, seen, sides, near, audience, allowed)
 
     return jax.jit(rank_tile, out_shardings=replicated(mesh))

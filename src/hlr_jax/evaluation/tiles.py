@@ -25,11 +25,13 @@ class Known(NamedTuple):
       seen: the items of each user that are masked.
       width: at least the most of them.
       sides: what neighbors are drawn from.
+      allowed: [I] bool, the items that may stand in a list; None: all.
     """
 
     seen: Rows
     width: int
     sides: Sides
+    allowed: jax.Array | None = None
 
 
 class TileRanker(NamedTuple):
@@ -55,13 +57,23 @@ def known_of(model: Model, seen: Pairs, near: Pairs, num_users: int, num_items: 
     """
     sides = sides_of(near, num_users, num_items, model.history, model.audience, mesh)
     rows = sides.history.rows if near is seen and sides.history.rows is not None else rows_on(seen, num_users, mesh)
-    rows, sides = jax.tree.map(_rounded, (rows, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
-    return Known(rows, rows.longest, sides)
+    return known_from(rows, sides)
+
+
+def known_from(seen: Rows, sides: Sides, allowed: jax.Array | None = None) -> Known:
+    """Return the same of what is prepared already."""
+    seen, sides = jax.tree.map(_rounded, (seen, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
+    return Known(seen, seen.longest, sides, allowed)
+
+
+def power_of_two(count: int) -> int:
+    """Return the least power of two that is at least ``count``."""
+    return 1 << max(count - 1, 0).bit_length()
 
 
 def _rounded(leaf: Any) -> Any:
     """Return rows with their longest row as a power of two, other leaves as they are."""
-    return replace(leaf, longest=1 << max(leaf.longest - 1, 0).bit_length()) if isinstance(leaf, Rows) else leaf
+    return replace(leaf, longest=power_of_two(leaf.longest)) if isinstance(leaf, Rows) else leaf
 
 
 def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> Drawn:

@@ -26,11 +26,11 @@ def whole_tile_ranker(
     model: Model, params: Params, known: Known, key: jax.Array, num_items: int, k: int, users: int, budget: int
 ) -> TileRanker:
     """Return what ranks tiles of ``users`` users with parameters that lie on one device, in ``budget`` bytes."""
-    workers = _workers()
+    workers = num_workers()
     by_pairs = _pairs_pay(model, params, users, budget // workers)
     together = users_together(model, params, num_items, budget // workers)
     program = _tile_program(model, num_items, k, known.width, together, by_pairs)
-    return TileRanker(program, lambda tile: (params, key, tile, known.seen, known.sides), workers, 1)
+    return TileRanker(program, lambda tile: (params, key, tile, known.seen, known.sides, known.allowed), workers, 1)
 
 
 @lru_cache(maxsize=32)
@@ -41,7 +41,7 @@ def _tile_program(
 
     @jax.jit
     def rank_tile(
-        params: Params, key: jax.Array, users: jax.Array, seen_rows: Rows, sides: Sides
+        params: Params, key: jax.Array, users: jax.Array, seen_rows: Rows, sides: Sides, allowed: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
         # Tables that a mesh padded end in rows that are no items.
         params = widened(params | {"item": params["item"][:num_items]})
@@ -49,6 +49,8 @@ def _tile_program(
         audience = look_up(tables.users, drawn_audiences(key, sides.audience, jnp.arange(num_items)))
 
         def best_of(user: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+            if allowed is not None:
+                scores = jnp.where(allowed, scores, -jnp.inf)
             return best_unseen(scores, seen_rows, width, user, k)
 
         def one(user: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -65,7 +67,7 @@ def _tile_program(
     return rank_tile
 
 
-def _workers() -> int:
+def num_workers() -> int:
     """Return how many tiles are ranked side by side: on a CPU the cores, divided among its devices; else one.
 
     A tile of users is a chain of small operations, in which several cores find little to share.

@@ -57,7 +57,10 @@ def iterate(solver: AlternatingLeastSquares, users: Grouped, items: Grouped, par
 
 
 @partial(jax.jit, static_argnums=0)
-def solve_side(solver: AlternatingLeastSquares, side: Grouped, present: jax.Array, other: jax.Array) -> jax.Array:
+def solve_side(
+    solver: AlternatingLeastSquares, side: Grouped, present: jax.Array, other: jax.Array,
+    mean_weight: jax.Array | None = None,
+) -> jax.Array:  # fmt: skip
     """Return the factors [R, D] of one side that fit the fixed factors of the other.
 
     Row r solves (Y^T Y + (c - 1) sum y y^T + lambda_r I) p = c sum y, with sums over the rows y of Y that r has met.
@@ -67,10 +70,11 @@ def solve_side(solver: AlternatingLeastSquares, side: Grouped, present: jax.Arra
       side: the side to solve for, R rows.
       present: [R, D], where conjugate gradients start.
       other: Y [C, D].
+      mean_weight: [], see ``row_regularization``.
     """
     with jax.default_matmul_precision("highest"):
         dim, excess = other.shape[1], solver.confidence - 1
-        strength = row_regularization(solver, side, other.shape[0])
+        strength = row_regularization(solver, side, other.shape[0], mean_weight)
         gram, identity = other.T @ other, jnp.eye(dim)
 
         def exact(row: jax.Array, y: jax.Array) -> jax.Array:
@@ -108,10 +112,16 @@ def objective(solver: AlternatingLeastSquares, users: Grouped, items: Grouped, p
         return total
 
 
-def row_regularization(solver: AlternatingLeastSquares, side: Grouped, others: int) -> jax.Array:
-    """Return lambda_r [R] of a side whose rows could meet ``others`` of the other; see ``mf_als`` for the form."""
+def row_regularization(
+    solver: AlternatingLeastSquares, side: Grouped, others: int, mean_weight: jax.Array | None = None
+) -> jax.Array:
+    """Return lambda_r [R] of a side whose rows could meet ``others`` of the other; see ``mf_als`` for the form.
+
+    ``mean_weight`` [] stands for the mean weight of the rows, for rows that come to a trained side; None: theirs.
+    """
     weight = others + (solver.confidence - 1) * jnp.diff(side.rows.offsets)
-    return solver.regularization * (weight / weight.mean()) ** solver.frequency_exponent
+    mean = weight.mean() if mean_weight is None else mean_weight
+    return solver.regularization * (weight / mean) ** solver.frequency_exponent
 
 
 def _map_rows(side: Grouped, one: Callable[[jax.Array, jax.Array], jax.Array], other: jax.Array) -> jax.Array:

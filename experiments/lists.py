@@ -1,0 +1,68 @@
+"""Lists of recommendations for people: on the screen, and how far a long command has come."""
+
+import time
+
+import polars as pl
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+_EVERY = 30.0  # seconds between two lines, where there is no bar
+
+
+class Progress:
+    """Shows users as their lists are made: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        """Show nothing yet."""
+        self._console = Console(soft_wrap=True, highlight=False)
+        self._last, self._start, self._first = 0.0, time.monotonic(), -1
+        self._bar: Bar | None = None
+        if self._console.is_terminal:
+            columns = TextColumn("users"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("left")
+            self._bar = Bar(*columns, console=self._console)
+            self._task = self._bar.add_task("", total=None)
+
+    def __enter__(self) -> "Progress":
+        """Start the bar."""
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop the bar; what it showed last stays."""
+        if self._bar:
+            self._bar.stop()
+
+    def show(self, done: int, total: int) -> None:
+        """Show that the lists of ``done`` of ``total`` users are made."""
+        if self._bar:
+            self._bar.update(self._task, completed=done, total=total)
+            return
+        now = time.monotonic()
+        self._first = done if self._first < 0 else self._first
+        if now - self._last >= _EVERY or done == total:
+            made = done - self._first
+            left = f"  {(now - self._start) / made * (total - done):.0f} s left" if made > 0 and done < total else ""
+            self._console.print(f"{done:,} of {total:,} users{left}", markup=False)
+            self._last = now
+
+
+def show_lists(frame: pl.DataFrame) -> None:
+    """Print the lists of a few users as tables, each with its reasons if there are some."""
+    console = Console(highlight=False)
+    for (user,), rows in frame.group_by("user", maintain_order=True):
+        table = Table("", "item", "title", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column("score", justify="right")
+        for row in rows.iter_rows(named=True):
+            reason = row.get("reason")
+            title = escape(row["title"]) + (f"\n[dim]{escape(reason)}[/]" if reason else "")
+            score = "popular" if row["score"] is None else f"{row['score']:.3f}"
+            table.add_row(str(row["rank"]), escape(str(row["item"])), title, score)
+        console.print(f"[bold]user {escape(str(user))}[/]")
+        console.print(table)
+    if frame.is_empty():
+        console.print("nobody to recommend to")

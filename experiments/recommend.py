@@ -1,0 +1,95 @@
+"""Recommend items with a trained run, to its users or to people it has never seen; its workdir is all that it reads.
+
+python experiments/recommend.py --workdir=runs/hlr --users=7,42 --explain
+python experiments/recommend.py --workdir=runs/hlr --users=all --k=20 --output=recs.parquet
+
+--users takes ids, a file of ids, or all. --histories=FILE folds new users in: their items are in columns user and item.
+--items and --exclude_items (ids, or files of them) say what may be recommended. Without --output the lists are shown.
+An interrupted command that writes goes on where it was when it is run again.
+"""
+
+from pathlib import Path
+
+from absl import flags
+from launch import launch
+from lists import Progress, show_lists
+
+from hlr_jax import UserError, fold_in, load_run
+from hlr_jax.files import sha256, sha256_of
+from hlr_jax.serving.inputs import read_choice, read_histories
+from hlr_jax.serving.lists import create_lister, lists_of
+from hlr_jax.serving.population import ON_UNKNOWN, trained_population, wanted_users
+from hlr_jax.serving.stream import check_output, write_lists
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
+_USERS = flags.DEFINE_string("users", None, "all, id,id,... or a file of ids")
+_HISTORIES = flags.DEFINE_string("histories", None, "file of user and item: people to fold in")
+_K = flags.DEFINE_integer("k", 10, "items of a list")
+_OUTPUT = flags.DEFINE_string("output", None, "file to write: .parquet, .csv or .jsonl")
+_ITEMS = flags.DEFINE_string("items", None, "the items that may be recommended: id,id,... or a file of ids")
+_EXCLUDE = flags.DEFINE_string("exclude_items", None, "items that may not: id,id,... or a file of ids")
+_SEEN = flags.DEFINE_bool("include_seen", False, "recommend what a user has met already, too")
+_ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ON_UNKNOWN, "what becomes of unknown ids")
+_EXPLAIN = flags.DEFINE_bool("explain", False, "say why: the items of the history that moved the user, and how far")
+_REASONS = flags.DEFINE_integer("num_reasons", 3, "items that a reason names")
+_SEED_INDEX = flags.DEFINE_integer("seed_index", 0, "which of the run's seeds, from 0")
+_BUDGET = flags.DEFINE_integer("memory_budget", 512, "MiB for the tiles of users")
+_SHOWN = 20  # users whose lists fit on a screen
+
+
+def main() -> None:
+    """Run the command."""
+    if (_USERS.value is None) == (_HISTORIES.value is None):
+        raise UserError("pass --users=all|FILE|id,id or --histories=FILE, one of both")
+    output = None if _OUTPUT.value is None else Path(_OUTPUT.value)
+    if output is not None:
+        check_output(output)
+    run = load_run(_WORKDIR.value)
+    parts = run.parts
+    if not 0 <= _SEED_INDEX.value < len(run.params):
+        raise UserError(f"--seed_index must be in 0..{len(run.params) - 1}, got {_SEED_INDEX.value}")
+    params, seed = run.params[_SEED_INDEX.value], parts.seed + _SEED_INDEX.value
+    if _USERS.value is not None:
+        population = trained_population(parts.model, params, parts.dataset)
+        users = None if _USERS.value == "all" else read_choice(_USERS.value, "user")
+    else:
+        users, given = None, read_histories(Path(str(_HISTORIES.value)))
+        population = fold_in(
+            parts.model, params, parts.dataset, given, training=parts.train, on_unknown=_ON_UNKNOWN.value, seed=seed
+        )
+        if _ON_UNKNOWN.value == "popular":
+            users = given["user"].unique(maintain_order=True)
+    items = None if _ITEMS.value is None else read_choice(_ITEMS.value, "item")
+    excluded = None if _EXCLUDE.value is None else read_choice(_EXCLUDE.value, "item")
+    reasons = _REASONS.value if _EXPLAIN.value else 0
+    lister = create_lister(
+        parts.model, population, parts.dataset, k=_K.value, candidates=items,
+        exclude=() if excluded is None else excluded, include_seen=_SEEN.value, on_unknown=_ON_UNKNOWN.value,
+        num_reasons=reasons, memory_budget=_BUDGET.value, seed=seed,
+    )  # fmt: skip
+    wanted = wanted_users(population, users, _ON_UNKNOWN.value, print)
+    if output is None:
+        if len(wanted.places) > _SHOWN:
+            raise UserError(f"lists of {len(wanted.places):,} users are too many to show; pass --output=recs.parquet")
+        show_lists(lists_of(lister, wanted))
+        return
+    request = {
+        "data": parts.dataset.fingerprint, "model": sha256_of(parts.model.options), "seed": seed,
+        "epoch": run.best_epochs[_SEED_INDEX.value], "checkpoint": _checkpoint(Path(_WORKDIR.value)),
+        "users": sha256_of([wanted.ids.to_list(), wanted.places.tolist()]), "k": _K.value,
+        "histories": _HISTORIES.value and sha256(Path(_HISTORIES.value)), "include_seen": _SEEN.value,
+        "items": items is not None and sha256_of(items.to_list()),
+        "exclude_items": excluded is not None and sha256_of(excluded.to_list()), "reasons": reasons,
+    }  # fmt: skip
+    with Progress() as progress:
+        rows = write_lists(output, lister, wanted, request, progress=progress.show)
+    print(f"{rows:,} recommendations for {len(wanted.places):,} users are in {output}")
+
+
+def _checkpoint(workdir: Path) -> str:
+    """Return the name of the checkpoint: the training of a run may have gone on."""
+    return ",".join(sorted(path.name for path in (workdir / "checkpoints").glob("[0-9]*")))
+
+
+if __name__ == "__main__":
+    launch(main)

@@ -1,0 +1,259 @@
+"""New users without retraining: p_u for people given by items alone, everything that was trained held fixed.
+
+The objective is training's: triplets of an item of the user and n that they have not met, the positive left out of the
+history that it is seen with. Only p_u moves: from the mean of the user's items, by Adam, in the model's ball. A factor
+model has a closed form instead (Hu et al. 2008, eq. 4).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+
+from hlr_jax.data.interactions import Dataset, Pairs
+from hlr_jax.data.neighborhoods import NeighborTables, Sides, look_up, neighbor_tables, side_of
+from hlr_jax.data.neighbors import Rows, padded_rows, transposed
+from hlr_jax.data.sampling import below
+from hlr_jax.errors import UserError, check_range, check_seed, pick
+from hlr_jax.evaluation.tiles import power_of_two
+from hlr_jax.evaluation.whole_tiles import num_workers
+from hlr_jax.losses import OBJECTIVES
+from hlr_jax.models.base import Model
+from hlr_jax.serving.population import ON_UNKNOWN, UNKNOWN, Population, known_interactions, places_of
+from hlr_jax.sharding import mesh_of
+from hlr_jax.storage import widened
+from hlr_jax.training.als import Grouped, solve_side
+from hlr_jax.training.optimizer import ADAM
+from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.triplets import Triplets, draw_batch, triplet_loss
+from hlr_jax.types import Neighbors, Params
+
+_BLOCK = 8  # users that are solved for together: what they read stays in a CPU's cache (128: a third of the speed)
+
+
+@dataclass(frozen=True)
+class FoldInOptions:
+    """How p_u is found, for a model that is trained with triplets.
+
+    Attributes:
+      num_steps: steps of Adam.
+      positives: items of the user that each step draws, with replacement.
+      learning_rate: of the first step; it falls to 0 along a cosine.
+
+    Raises:
+      UserError: a value out of range, by name.
+    """
+
+    num_steps: int = 30
+    positives: int = 8
+    learning_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        check_range(
+            "fold_in",
+            num_steps=(self.num_steps, 0, 10**6),
+            positives=(self.positives, 1, 65536),
+            learning_rate=(self.learning_rate, 0.0, 10.0),
+        )
+
+
+def fold_in(
+    model: Model,
+    params: Params,
+    dataset: Dataset,
+    histories: Mapping[object, Sequence[object]] | pl.DataFrame,
+    *,
+    training: TrainOptions | None = None,
+    options: FoldInOptions | None = None,
+    on_unknown: str = "error",
+    seed: int = 0,
+    log: Callable[[str], None] = print,
+) -> Population:
+    """Return users who are given by items alone, ready for ``recommend`` and ``explain`` (``among=``).
+
+    Items, keys, memories and the users of training stay as they are. The audiences of items are those of training. The
+    time of a call grows with its users; thousands share one compilation, with the next call of as many too.
+
+    Args:
+      model: what was trained.
+      params: its parameters, on one device.
+      dataset: what it was trained on.
+      histories: items by user, ``{"ann": ["i1", "i2"]}``, or a frame of ``user`` and ``item``; original item ids. A
+        user whose id is known to ``dataset`` too is another user here.
+      training: objective, margin and number of negatives; None: the defaults.
+      options: of the steps; None: the defaults.
+      on_unknown: what becomes of items that the data set lacks: ``error``, or ``skip`` (``popular`` too: a user who has
+        no item left then has no place in the result, and ``recommend`` treats them as unknown).
+      seed: of the draws.
+      log: takes lines for people.
+
+    Raises:
+      UserError: an unknown item, no user with a known item, a user with all items, or parameters on a mesh.
+    """
+    pick(on_unknown, ON_UNKNOWN, "on_unknown")
+    check_seed("fold_in.seed", seed)
+    if mesh_of(params) is not None:
+        raise UserError("fold_in runs on one device: load the run without a mesh")
+    ids, met = _read(histories, dataset, on_unknown, log)
+    known = known_interactions(dataset)
+    first, count = params["user"].shape[0], len(ids)
+    met = Pairs(met.user + np.int32(first), met.item)
+    total = first + max(_BLOCK, power_of_two(count))  # calls of about as many users share what is compiled
+    # Rows to come are in the table from the start: a mean over users must know where the table ends.
+    table = jnp.pad(params["user"], ((0, total - first), (0, 0)))
+    params = params | {"user": table}
+    by_item = transposed(known) if model.audience.size else known
+    sides = Sides(
+        side_of(met, total, dataset.num_items, model.history),
+        side_of(by_item, dataset.num_items, total, model.audience),
+    )
+    rows = _padded_rows(met, total)
+    if model.solver is None:
+        source = Triplets(jnp.asarray(_owners(rows)), rows.items, sides, rows, len(rows.items), dataset.num_items)
+        vectors = _descend(
+            model, params, source, first, count, training or TrainOptions(), options or FoldInOptions(), seed
+        )
+    else:
+        vectors = _solve_factors(model, params, rows, dataset, first, count)
+    table = table.at[first : first + count].set(vectors.astype(table.dtype))
+    return Population(params | {"user": table}, ids, first + np.arange(count), met, sides)
+
+
+def _read(
+    histories: Mapping[object, Sequence[object]] | pl.DataFrame,
+    dataset: Dataset,
+    on_unknown: str,
+    log: Callable[[str], None],
+) -> tuple[pl.Series, Pairs]:
+    """Return the ids of users with a known item, in the order of their first row, and their items by place."""
+    if not isinstance(histories, pl.DataFrame):
+        rows = [(str(user), str(item)) for user, items in histories.items() for item in items]
+        histories = pl.DataFrame(rows, schema={"user": pl.String, "item": pl.String}, orient="row")
+    items = histories["item"].cast(pl.String)
+    codes = places_of(dataset.item_ids, items)
+    unknown = items.filter(pl.Series(codes == UNKNOWN))
+    if len(unknown):
+        line = f'histories: {unknown.n_unique():,} items ({len(unknown):,} rows) are unknown, such as "{unknown[0]}"'
+        if on_unknown == "error":
+            raise UserError(f"{line}; leave them out")
+        log(f"{line}: left out")
+    given = histories.select("user").with_columns(item=pl.Series(codes)).filter(pl.col("item") != UNKNOWN).unique()
+    ids = histories["user"].unique(maintain_order=True)
+    ids = ids.filter(ids.is_in(given["user"].implode()))
+    lost = histories["user"].n_unique() - len(ids)
+    if not len(ids):
+        raise UserError("histories: no user has an item that the data set knows")
+    if lost:
+        log(f"histories: {lost:,} users have no known item")
+    places = given["user"].replace_strict(ids, np.arange(len(ids)), return_dtype=pl.Int32).to_numpy()
+    order = np.lexsort((given["item"].to_numpy(), places))
+    met = Pairs(places[order], given["item"].to_numpy()[order].astype(np.int32))
+    degrees = np.bincount(met.user)
+    if degrees.max() >= dataset.num_items:
+        raise UserError(f"histories: user {ids[int(degrees.argmax())]} has all {dataset.num_items} items; leave it out")
+    return ids, met
+
+
+def _padded_rows(met: Pairs, total: int) -> Rows:
+    """Return the rows of users with lengths that are powers of two, so that calls share what is compiled."""
+    degrees = np.bincount(met.user, minlength=total)
+    offsets = np.concatenate([[0], np.cumsum(degrees)]).astype(np.int32)
+    items = np.pad(met.item.astype(np.int32), (0, power_of_two(len(met.item) + 1) - len(met.item)))
+    first, owners = jnp.int32(0), jnp.int32(total)
+    return Rows(jnp.asarray(offsets), jnp.asarray(items), first, owners, power_of_two(int(degrees.max())))
+
+
+def _owners(rows: Rows) -> np.ndarray:
+    """Return the user of each entry of ``rows.items``; that of padding is never read."""
+    owners = np.repeat(np.arange(len(rows.offsets) - 1, dtype=np.int32), np.diff(rows.offsets))
+    return np.pad(owners, (0, len(rows.items) - len(owners)))
+
+
+def _descend(
+    model: Model, params: Params, source: Triplets, first: int, count: int, training: TrainOptions,
+    options: FoldInOptions, seed: int,
+) -> jax.Array:  # fmt: skip
+    """Return p_u [count, D] by gradient steps, a block of users at a time."""
+    params = widened(params)
+    tables = jax.jit(neighbor_tables)(params, source.near)
+    solve = _solver(model, training.objective, training.num_negatives, options.num_steps, options.positives)
+    settings = jax.random.key(seed), jnp.float32(training.margin), jnp.float32(options.learning_rate)
+
+    def block(start: int) -> jax.Array:
+        return solve(params, tables, source, first + start + jnp.arange(_BLOCK), *settings)
+
+    with ThreadPoolExecutor(num_workers()) as pool:
+        return jnp.concatenate(list(pool.map(block, range(0, count, _BLOCK))))[:count]
+
+
+@lru_cache(maxsize=32)
+def _solver(model: Model, objective: str, n: int, num_steps: int, positives: int) -> Callable[..., jax.Array]:
+    """Return the compiled function that folds in a block of users: their rows [b] -> p_u [b, D]."""
+
+    @jax.jit
+    def solve(
+        params: Params, tables: NeighborTables, source: Triplets, users: jax.Array, key: jax.Array, margin: jax.Array,
+        rate: jax.Array,
+    ) -> jax.Array:  # fmt: skip
+        rows, table = source.known, params["item"]
+        degrees = jax.vmap(rows.degree)(users)
+        shared = {name: value for name, value in params.items() if name not in ("user", "item")}
+        owner = jnp.repeat(jnp.arange(len(users)), positives)
+        block_key = jax.random.fold_in(key, users[0])
+
+        def mean_of(user: jax.Array, degree: jax.Array) -> jax.Array:
+            items, mask = padded_rows(rows, user, rows.longest)
+            return jnp.sum(jnp.where(mask[:, None], table[items], 0), axis=0) / jnp.maximum(degree, 1)
+
+        def loss(vectors: jax.Array, step_key: jax.Array) -> jax.Array:
+            """Return the sum over users of their mean loss over the step's positives."""
+            of_positives, of_triplets = jax.random.split(step_key)
+            bits = jax.random.bits(of_positives, (len(users), positives))
+            # Rows of padding users have no item; what they read is masked nowhere and kept nowhere.
+            chosen = jax.vmap(rows.offsets.__getitem__)(users)[:, None] + below(bits, jnp.maximum(degrees, 1)[:, None])
+            batch = draw_batch(of_triplets, source, chosen.reshape(-1), jnp.ones(len(owner)), n)
+            near = Neighbors(look_up(tables.items, batch.history), look_up(tables.users, batch.audience))
+
+            def one(user: jax.Array, items: jax.Array, near: Neighbors) -> jax.Array:
+                return triplet_loss(model, OBJECTIVES[objective], shared, user, items, near, margin)
+
+            return jnp.sum(jax.vmap(one)(vectors[owner], table[batch.items], near)) / positives
+
+        def step(carry: tuple, index: jax.Array) -> tuple[tuple, None]:
+            vectors, state = carry
+            slope = jax.grad(loss)(vectors, jax.random.fold_in(block_key, index))
+            updates, state = ADAM.update(slope, state, vectors)
+            falling = rate * 0.5 * (1 + jnp.cos(jnp.pi * index / num_steps))
+            return (model.project(params | {"user": vectors - falling * updates})["user"], state), None
+
+        start = jax.lax.map(lambda inputs: mean_of(*inputs), (users, degrees))
+        (vectors, _), _ = jax.lax.scan(step, (start, ADAM.init(start)), jnp.arange(num_steps))
+        return vectors
+
+    return solve
+
+
+def _solve_factors(model: Model, params: Params, rows: Rows, dataset: Dataset, first: int, count: int) -> jax.Array:
+    """Return p_u [count, D] in closed form; their regularisation is scaled as that of the users of training is."""
+    solver = model.solver
+    assert solver is not None
+    own = replace(rows, offsets=rows.offsets[first:], owners=rows.owners - first)
+    degrees = np.diff(np.asarray(own.offsets))
+    widths = tuple(sorted({max(32, power_of_two(int(degree))) for degree in degrees[:count]}))
+    # Every user is in the narrowest group that holds them; groups are filled up to whole blocks with their last user.
+    padded = np.maximum(32, 2 ** np.ceil(np.log2(np.maximum(degrees, 1))).astype(int))
+    groups = []
+    for width in widths:
+        members = np.flatnonzero((padded == width) & (np.arange(len(degrees)) < count))
+        groups.append(np.pad(members, (0, -len(members) % _BLOCK), mode="edge"))
+    side = Grouped(own, tuple(jnp.asarray(group, jnp.int32) for group in groups), widths)
+    mean_weight = dataset.num_items + (solver.confidence - 1) * len(dataset.train.user) / dataset.num_users
+    exact = solver._replace(method="cholesky")
+    nothing = jnp.zeros((len(degrees), params["item"].shape[1]))
+    return solve_side(exact, side, nothing, params["item"], jnp.float32(mean_weight))[:count]

@@ -1,0 +1,123 @@
+"""The reasons of pairs of users and items as arrays, computed for many users at once."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hlr_jax.data.neighborhoods import Sides, look_up, neighbor_tables
+from hlr_jax.errors import UserError
+from hlr_jax.evaluation.tiles import drawn_audiences, drawn_for_ranking
+from hlr_jax.kernels.distance import squared_distance
+from hlr_jax.models.base import Model
+from hlr_jax.serving.population import Population
+from hlr_jax.storage import widened
+from hlr_jax.types import Neighbors, Padded, Params
+
+_BLOCK = 256  # users that are explained by one call of the compiled function
+
+
+class Reasons(NamedTuple):
+    """Why each of T items for each of some users; the J items of the history with the largest weights.
+
+    Attributes:
+      neighbors: [users, T, J] the items, -1 where a history has fewer.
+      weights: [users, T, J] alpha, the largest first.
+      keys: [users, T, J] the key that neighbor and item address most; of a model without memories -1.
+      key_weights: [users, T, J] how much they address it: the largest of the memory weights.
+      length: [users, T] items of the history that were read.
+      key: [users, T] the key with the largest weight w[n] = sum_h alpha[h] a[h, n] in the relation, -1 for none.
+      key_weight: [users, T] that w[n].
+      before: [users, T] |p_u - q_v|^2.
+      after: [users, T] |p_u + r_uv - q_v|^2, the negative score.
+    """
+
+    neighbors: np.ndarray
+    weights: np.ndarray
+    keys: np.ndarray
+    key_weights: np.ndarray
+    length: np.ndarray
+    key: np.ndarray
+    key_weight: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+
+def check_reasons(model: Model) -> None:
+    """Check that a model attends over items of the user.
+
+    Raises:
+      UserError: it does not.
+    """
+    if not model.history.drawn:
+        raise UserError(f"model {model.name} attends over no history, so it gives no reasons")
+
+
+def reasons_of(
+    model: Model, population: Population, rows: np.ndarray, items: np.ndarray, most: int, seed: int
+) -> Reasons:
+    """Return why ``items`` [users, T] (codes) for the users in ``rows`` [users], with at most ``most`` neighbors each.
+
+    ``seed`` is that of the lists: it draws the same histories.
+
+    Raises:
+      UserError: a model without history.
+    """
+    check_reasons(model)
+    program = _reasoner(model, min(most, model.history.size))
+    params = widened(population.params)
+    found = []
+    for start in range(0, len(rows), _BLOCK):
+        users, those = rows[start : start + _BLOCK], items[start : start + _BLOCK]
+        missing = (_BLOCK if len(rows) > _BLOCK else len(rows)) - len(users)
+        padded = np.pad(users, (0, missing), mode="edge"), np.pad(those, ((0, missing), (0, 0)), mode="edge")
+        block = program(params, population.sides, jax.random.key(seed), *(jnp.asarray(p, jnp.int32) for p in padded))
+        found.append(tuple(np.asarray(one)[: len(users)] for one in block))
+    return Reasons(*map(np.concatenate, zip(*found, strict=True)))
+
+
+@lru_cache(maxsize=32)
+def _reasoner(model: Model, most: int) -> Callable[..., tuple]:
+    """Return the compiled function from users [b] and items [b, T] to the fields of their reasons."""
+
+    @jax.jit
+    def reasons(params: Params, sides: Sides, key: jax.Array, users: jax.Array, items: jax.Array) -> tuple:
+        tables = neighbor_tables(params, sides)
+
+        def of_user(inputs: tuple[jax.Array, jax.Array]) -> tuple:
+            user, those = inputs
+            drawn = drawn_for_ranking(key, sides.history, user)
+            history, vector = look_up(params["item"], drawn), params["user"][user]
+            heads = drawn.ids.shape[0]
+
+            def of_item(item: jax.Array, users_of_item: Padded) -> tuple:
+                q = params["item"][item]
+                output = model.pair(params, vector, q, Neighbors(history, users_of_item))
+                # Behind the history may stand the user's own vector, which is no item.
+                alpha = jnp.where(drawn.mask, output.neighbor_weights[:heads], -1.0)
+                best, places = jax.lax.top_k(alpha, most)
+                real = best >= 0
+                memory_weights = output.memory_weights
+                if memory_weights.shape[-1]:
+                    addressed = memory_weights[places]
+                    keys, strengths = addressed.argmax(axis=-1), addressed.max(axis=-1)
+                    mixture = output.neighbor_weights @ memory_weights
+                    main, main_weight = mixture.argmax(), mixture.max()
+                else:
+                    keys, strengths = jnp.full(most, -1), jnp.zeros(most)
+                    main, main_weight = jnp.int32(-1), jnp.float32(0)
+                return (
+                    jnp.where(real, drawn.ids[places], -1), jnp.maximum(best, 0), jnp.where(real, keys, -1), strengths,
+                    drawn.mask.sum(), main, main_weight, squared_distance(vector, q),
+                    squared_distance(vector + output.relation, q),
+                )  # fmt: skip
+
+            audience = look_up(tables.users, drawn_audiences(key, sides.audience, those))
+            return jax.vmap(of_item)(those, audience)
+
+        return jax.lax.map(of_user, (users, items))
+
+    return reasons

@@ -1,0 +1,115 @@
+"""Lists of any number of users to one file, in bounded memory; a stopped command goes on where it was.
+
+Lists are made for a chunk of users at a time. Each chunk is a Parquet file in a folder beside the output, and in the
+end the chunks are streamed into the output, which appears whole.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from hlr_jax.errors import UserError
+from hlr_jax.files import atomic_file, write_json
+from hlr_jax.serving.lists import Lister, lists_of
+from hlr_jax.serving.population import Wanted
+from hlr_jax.workdir import flatten
+
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+CHUNK = 2048  # users of a part; a multiple of a tile's, and seconds of work
+
+
+def check_output(path: Path) -> None:
+    """Check that lists can be written to a path.
+
+    Raises:
+      UserError: its ending tells no format, or it is a folder.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: its ending tells no format; it must be one of {', '.join(SUFFIXES)}")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; pass a file")
+
+
+def write_lists(
+    path: Path,
+    lister: Lister,
+    wanted: Wanted,
+    request: dict[str, Any],
+    *,
+    chunk: int = CHUNK,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Write the lists of users, in their order, and return the number of rows.
+
+    Args:
+      path: ``.parquet``, ``.csv`` (columns of lists become text, divided by ``|``) or ``.jsonl``.
+      lister: makes the lists.
+      wanted: for whom.
+      request: all that the lists depend on, JSON-like. Parts that a stopped call left are taken where theirs is equal.
+      chunk: users of a part.
+      progress: is told (users done, of how many), first what is done already.
+
+    Raises:
+      UserError: the ending of ``path`` tells no format, or parts of another request are there.
+    """
+    check_output(path)
+    folder = path.with_name(f"{path.name}.parts")
+    _claim(folder, request | {"users_of_a_part": chunk})
+    count = len(wanted.places)
+    parts = []
+    for start in range(0, max(count, 1), chunk):
+        part = folder / f"{start // chunk:06}.parquet"
+        progress(min(start, count), count)
+        if not part.is_file():
+            # The last chunk is filled up, so that all have one shape and are ranked by one compiled program.
+            size = min(chunk, count - start)
+            places = np.arange(start, start + chunk if count > chunk else count).clip(max=max(count - 1, 0))
+            some = Wanted(wanted.ids.gather(places), wanted.places[places])
+            with atomic_file(part) as temporary:
+                lists_of(lister, some, size).write_parquet(temporary)
+        parts.append(part)
+    progress(count, count)
+    rows = sum(pl.scan_parquet(part).select(pl.len()).collect().item() for part in parts)
+    _merge(parts, path)
+    shutil.rmtree(folder)
+    return rows
+
+
+def _claim(folder: Path, request: dict[str, Any]) -> None:
+    path = folder / "request.json"
+    here = json.loads(json.dumps(request))
+    if path.is_file():
+        try:
+            there = json.loads(path.read_text())
+        except ValueError:
+            there = {}
+        if there != here:
+            one, two = flatten(there), flatten(here)
+            differing = ", ".join(name for name in sorted(one | two) if one.get(name) != two.get(name))
+            raise UserError(
+                f"{folder} holds parts of another command, which differs in {differing}; delete it or change --output"
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is in the way: it holds no parts of a stopped command; pass another --output")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, request)
+
+
+def _merge(parts: list[Path], path: Path) -> None:
+    """Stream the parts into one file, in their order."""
+    frame = pl.scan_parquet(parts)
+    with atomic_file(path) as temporary:
+        if path.suffix == ".parquet":
+            frame.sink_parquet(temporary, row_group_size=2**17)
+        elif path.suffix == ".jsonl":
+            frame.sink_ndjson(temporary)
+        else:
+            nested = [name for name, dtype in frame.collect_schema().items() if isinstance(dtype, pl.List)]
+            texts = pl.col(nested).cast(pl.List(pl.String)).list.join("|")
+            frame.with_columns(texts).sink_csv(temporary)

@@ -1,0 +1,48 @@
+import dataclasses
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from hlr_jax import UserError
+from hlr_jax.data.stored import read_stored, store_dataset
+
+
+@pytest.fixture
+def titled(world):
+    titles = pl.DataFrame({"title": [f"t{n}" for n in range(world.num_items - 1)] + [None], "genres": "Drama"})
+    return dataclasses.replace(world, titles=titles, user_ids=world.user_ids.cast(pl.String))
+
+
+def test_a_data_set_comes_back_as_it_was(titled, tmp_path):
+    store_dataset(tmp_path / "dataset", titled)
+    again = read_stored(tmp_path / "dataset")
+    for name in ("train", "valid", "test"):
+        for side, other in zip(getattr(again, name), getattr(titled, name), strict=True):
+            np.testing.assert_array_equal(side, other)
+            assert side.dtype == np.int32
+    assert again.titles.equals(titled.titles)
+    assert again.user_ids.to_list() == titled.user_ids.to_list()
+    assert again.item_ids.to_list() == titled.item_ids.to_list()
+    assert (again.name, again.fingerprint, again.protocol) == (titled.name, titled.fingerprint, titled.protocol)
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
+
+
+@pytest.mark.parametrize("name", ["interactions.parquet", "users.parquet", "items.parquet", "dataset.json"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "changed"])
+def test_damage_is_one_line_that_names_the_file(titled, tmp_path, name, damage):
+    store_dataset(tmp_path / "dataset", titled)
+    path = tmp_path / "dataset" / name
+    data = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif name == "dataset.json":
+        path.write_text(json.dumps({"name": "x"}))
+    else:
+        path.write_bytes(data[:20] + bytes([data[20] ^ 1]) + data[21:])
+    with pytest.raises(UserError, match=f"{name}: .*; delete .*dataset, and the data is read") as problem:
+        read_stored(tmp_path / "dataset")
+    assert len(str(problem.value).splitlines()) == 1

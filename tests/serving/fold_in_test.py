@@ -1,0 +1,153 @@
+import jax
+import numpy as np
+import oracles
+import polars as pl
+import pytest
+
+import hlr_jax
+from hlr_jax import FoldInOptions, TrainOptions, UserError
+from hlr_jax.data.neighborhoods import look_up, neighbor_tables
+from hlr_jax.evaluation.tiles import drawn_audiences
+from hlr_jax.serving.strong_generalization import hold_out_users
+
+OPTIONS = {
+    "hlr": {"num_memories": 3, "max_history": 4},
+    "hlrpp": {"num_memories": 3, "max_history": 4, "max_audience": 3},
+    "adacml": {"max_history": 4},
+    "lrml": {"num_memories": 3},
+    "mf_als": {"regularization": 2.0, "confidence": 3.0, "frequency_exponent": 0.5},
+}
+QUICK = FoldInOptions(num_steps=10, positives=3)
+
+
+def quiet(_):
+    pass
+
+
+def made(name, world):
+    model = hlr_jax.create_model(name, embed_dim=5, **OPTIONS.get(name, {}))
+    return model, model.init(jax.random.key(1), world.num_users, world.num_items)
+
+
+def histories(world, users=("ann", "bob")):
+    rng = np.random.default_rng(2)
+    chosen = {user: rng.choice(world.num_items, 6, replace=False) for user in users}
+    return {user: [world.item_ids[int(item)] for item in items] for user, items in chosen.items()}
+
+
+@pytest.mark.parametrize("name", hlr_jax.model_names())
+def test_everything_trained_stays_and_new_users_get_unseen_items(name, world):
+    model, params = made(name, world)
+    given = histories(world)
+    people = hlr_jax.fold_in(model, params, world, given, options=QUICK, log=quiet)
+    for table, before in params.items():
+        np.testing.assert_array_equal(people.params[table][: len(before)], before)
+    vectors = np.asarray(people.params["user"])[people.rows]
+    assert np.isfinite(vectors).all()
+    assert (np.abs(vectors[0] - vectors[1]) > 1e-4).any()
+    if model.solver is None:
+        assert (np.linalg.norm(vectors, axis=1) <= 1 + 1e-5).all()
+    lists = hlr_jax.recommend(model, params, world, k=5, among=people)
+    assert lists["user"].to_list() == ["ann"] * 5 + ["bob"] * 5
+    for user, items in given.items():
+        assert not set(items) & set(lists.filter(pl.col("user") == user)["item"])
+
+
+def test_steps_lower_the_loss_of_a_metric_model(world):
+    """Folded in, a user's items are nearer than others by more than they are from the mean of the items."""
+    model, params = made("cml", world)
+    given = histories(world)
+    gaps = {}
+    for steps in (0, 60):
+        options = FoldInOptions(num_steps=steps, positives=4)
+        people = hlr_jax.fold_in(model, params, world, given, training=TrainOptions(margin=1.0), options=options)
+        user = np.asarray(people.params["user"], np.float64)[people.rows[0]]
+        distances = np.sum((user - np.asarray(params["item"], np.float64)) ** 2, axis=1)
+        mine = np.isin(world.item_ids.to_list(), given["ann"])
+        gaps[steps] = np.maximum(0, 1.0 + distances[mine][:, None] - distances[~mine]).mean()
+    assert gaps[60] < 0.95 * gaps[0]
+
+
+def test_without_steps_p_u_is_the_mean_of_the_items(world):
+    model, params = made("cml", world)
+    given = histories(world, ["ann"])
+    people = hlr_jax.fold_in(model, params, world, given, options=FoldInOptions(num_steps=0))
+    rows = [world.item_ids.to_list().index(item) for item in given["ann"]]
+    mean = np.asarray(params["item"], np.float64)[rows].mean(axis=0)
+    np.testing.assert_allclose(people.params["user"][people.rows[0]], mean, rtol=1e-4, atol=1e-6)
+
+
+def test_factors_solve_the_normal_equations(world):
+    """Hu et al. 2008, eq. 4 in float64, regularised as the users of training are (Rendle et al. 2022)."""
+    model, params = made("mf_als", world)
+    given = histories(world)
+    people = hlr_jax.fold_in(model, params, world, given)
+    solver, items = model.solver, np.asarray(params["item"], np.float64)
+    degrees = np.bincount(world.train.user, minlength=world.num_users)
+    weights = world.num_items + (solver.confidence - 1) * degrees
+    for row, user in zip(people.rows, given, strict=True):
+        x = np.isin(world.item_ids.to_list(), given[user]).astype(float)
+        own = world.num_items + (solver.confidence - 1) * x.sum()
+        strength = solver.regularization * (own / weights.mean()) ** solver.frequency_exponent
+        c = np.diag(np.where(x > 0, solver.confidence, 1.0))
+        expected = np.linalg.solve(items.T @ c @ items + strength * np.eye(5), items.T @ c @ x)
+        np.testing.assert_allclose(people.params["user"][row], expected, rtol=2e-3, atol=1e-5)
+
+
+def test_audiences_are_those_of_training(world):
+    """Lists of one new user do not depend on who else is folded in: means of an item's users leave them out."""
+    model, params = made("transcf", world)
+    people = hlr_jax.fold_in(model, params, world, histories(world), options=QUICK)
+    tables = neighbor_tables(people.params, people.sides)
+    met = world.train + world.valid
+    audience = look_up(tables.users, drawn_audiences(jax.random.key(0), people.sides.audience, np.arange(3)))
+    users = np.asarray(params["user"], np.float64)
+    for item in range(3):
+        np.testing.assert_allclose(audience.vectors[item, 0], users[met.user[met.item == item]].mean(axis=0), atol=1e-5)
+    # And the score that a list shows is the oracle's, with the given items as history.
+    best = hlr_jax.recommend(model, params, world, ["ann"], k=1, among=people).row(0, named=True)
+    item = world.item_ids.to_list().index(best["item"])
+    history = people.met.item[people.met.user == people.rows[0]].tolist()
+    score, _ = oracles.transcf(
+        oracles.float64(people.params), people.rows[0], item, history, met.user[met.item == item].tolist()
+    )
+    assert best["score"] == pytest.approx(score, rel=1e-4)
+
+
+def test_unknown_items_are_named_and_counted(world):
+    model, params = made("cml", world)
+    frame = pl.DataFrame({"user": ["ann", "ann", "eve"], "item": [str(world.item_ids[3]), "x9", "x8"]})
+    with pytest.raises(UserError, match=r'2 items \(2 rows\) are unknown, such as "x9"'):
+        hlr_jax.fold_in(model, params, world, frame)
+    said = []
+    people = hlr_jax.fold_in(model, params, world, frame, on_unknown="skip", options=QUICK, log=said.append)
+    assert people.ids.to_list() == ["ann"]
+    assert said == [
+        'histories: 2 items (2 rows) are unknown, such as "x9": left out', "histories: 1 users have no known item"
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="no user has an item"):
+        hlr_jax.fold_in(model, params, world, frame.filter(user="eve"), on_unknown="skip", log=quiet)
+    with pytest.raises(UserError, match="user ann has all 50 items"):
+        hlr_jax.fold_in(model, params, world, {"ann": world.item_ids.to_list()})
+    with pytest.raises(UserError, match=r"fold_in\.positives must be at least 1"):
+        FoldInOptions(positives=0)
+
+
+def test_users_are_held_out_whole(world):
+    division = hold_out_users(world, held_out=0.2, given=0.8)
+    held = set(division.users.tolist())
+    assert len(held) == 12
+    assert not held & set(division.without.train.user.tolist())
+    assert not held & set(division.without.valid.user.tolist())
+    everything = world.train + world.valid + world.test
+    for user in held:
+        given = set(division.given.item[division.given.user == user].tolist())
+        hidden = set(division.without.test.item[division.without.test.user == user].tolist())
+        assert given | hidden == set(everything.item[everything.user == user].tolist())
+        assert not given & hidden
+        assert len(given) == np.clip(np.rint(0.8 * (len(given) + len(hidden))), 1, len(given) + len(hidden) - 1)
+        assert given == set(division.trained_in.train.item[division.trained_in.train.user == user].tolist())
+    assert set(division.without.test.user.tolist()) == held
+    assert len({division.without.fingerprint, division.trained_in.fingerprint, world.fingerprint}) == 3
+    with pytest.raises(UserError, match=r"strong_generalization\.held_out must be at most"):
+        hold_out_users(world, held_out=2.0)

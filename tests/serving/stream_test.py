@@ -1,0 +1,79 @@
+import jax
+import polars as pl
+import pytest
+
+import hlr_jax
+from hlr_jax import UserError
+from hlr_jax.serving import stream
+from hlr_jax.serving.lists import create_lister, lists_of
+from hlr_jax.serving.population import Wanted, trained_population, wanted_users
+from hlr_jax.serving.stream import write_lists
+
+
+@pytest.fixture(scope="module")
+def lister(world):
+    model = hlr_jax.create_model("hlr", embed_dim=6, num_memories=3, max_history=4)
+    params = model.init(jax.random.key(0), world.num_users, world.num_items)
+    return create_lister(model, trained_population(model, params, world), world, k=3, num_reasons=2)
+
+
+def everyone(lister):
+    return wanted_users(lister.population, None, "error", print)
+
+
+def test_chunks_are_the_lists_of_all_and_a_stopped_call_goes_on(lister, tmp_path, monkeypatch):
+    whole, path = lists_of(lister, everyone(lister)), tmp_path / "recs.parquet"
+    told, made = [], []
+
+    def counted(*arguments):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(arguments)
+        return lists_of(*arguments)
+
+    monkeypatch.setattr(stream, "lists_of", counted)
+    request = {"k": 3, "users": {"how": "all"}}
+    with pytest.raises(KeyboardInterrupt):
+        write_lists(path, lister, everyone(lister), request, chunk=16)
+    assert not path.exists()
+    with pytest.raises(UserError, match=r"recs\.parquet\.parts holds parts of another command, which differs in k;"):
+        write_lists(path, lister, everyone(lister), request | {"k": 4}, chunk=16)
+    monkeypatch.setattr(stream, "lists_of", lists_of)
+    made_before = sorted(part.stat().st_mtime_ns for part in (tmp_path / "recs.parquet.parts").glob("*.parquet"))
+    assert len(made_before) == 2
+    rows = write_lists(path, lister, everyone(lister), request, chunk=16, progress=lambda *where: told.append(where))
+    assert rows == whole.height == 180
+    assert told == [(0, 60), (16, 60), (32, 60), (48, 60), (60, 60)]
+    assert [file.name for file in tmp_path.iterdir()] == ["recs.parquet"]
+    frame = pl.read_parquet(path)
+    assert frame.drop("score", "distance_before", "distance_after", "reason").columns
+    assert frame.select("user", "rank", "item", "title", "key").equals(
+        whole.select("user", "rank", "item", "title", "key")
+    )
+    straight = tmp_path / "straight.parquet"
+    write_lists(straight, lister, everyone(lister), request, chunk=16)
+    assert straight.read_bytes() == path.read_bytes()
+
+
+def test_text_formats(lister, tmp_path):
+    wanted = Wanted(lister.population.ids[:2], everyone(lister).places[:2])
+    whole = lists_of(lister, wanted)
+    for name in ("recs.csv", "recs.jsonl"):
+        write_lists(tmp_path / name, lister, wanted, {})
+    lines = pl.read_ndjson(tmp_path / "recs.jsonl")
+    assert lines["reason_items"].to_list() == whole["reason_items"].to_list()
+    table = pl.read_csv(tmp_path / "recs.csv")
+    assert table["reason_titles"].str.split("|").to_list() == whole["reason_titles"].to_list()
+    assert table.columns == whole.columns
+
+
+def test_outputs_that_can_not_be(lister, tmp_path):
+    with pytest.raises(UserError, match="its ending tells no format"):
+        write_lists(tmp_path / "recs.xlsx", lister, everyone(lister), {})
+    (tmp_path / "recs.csv").mkdir()
+    with pytest.raises(UserError, match="is a folder"):
+        write_lists(tmp_path / "recs.csv", lister, everyone(lister), {})
+    (tmp_path / "mine.csv.parts").mkdir()
+    (tmp_path / "mine.csv.parts" / "notes").touch()
+    with pytest.raises(UserError, match="is in the way"):
+        write_lists(tmp_path / "mine.csv", lister, everyone(lister), {})
