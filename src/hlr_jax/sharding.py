@@ -186,13 +186,16 @@ def shares(make: Callable[[int], np.ndarray], shape: tuple[int, ...], mesh: Mesh
     return jax.make_array_from_callback((mesh.size, *shape), NamedSharding(mesh, ALL_DEVICES), of_device)
 
 
-def from_owner(tree: T, mine: jax.Array, *, divided: bool = False) -> T:
+def from_owner(tree: T, mine: jax.Array | None, *, divided: bool = False) -> T:
     """Return what the one device says whose ``mine`` [B] is true, for each entry of arrays [B, ...]; in ``shard_map``.
 
-    All devices hear it; with ``divided`` those of each step along ``data`` only their share of B.
+    All devices hear it; with ``divided`` those of each step along ``data`` only their share of B. ``mine`` is None for
+    what every device has, and has the same.
     """
 
     def heard(values: jax.Array) -> jax.Array:
+        if mine is None:
+            return own_part(values) if divided else values
         said = jnp.where(mine.reshape(mine.shape + (1,) * (values.ndim - mine.ndim)), values, 0)
         said = said.astype(jnp.int32)
         if divided:
@@ -200,6 +203,12 @@ def from_owner(tree: T, mine: jax.Array, *, divided: bool = False) -> T:
         return jax.lax.psum(said, "model" if divided else ("data", "model")).astype(values.dtype)
 
     return jax.tree.map(heard, tree)
+
+
+def own_part(values: jax.Array) -> jax.Array:
+    """Return this device's share, by its step along ``data``, of an array [B, ...] that all have; in ``shard_map``."""
+    part = len(values) // jax.lax.axis_size("data")
+    return jax.lax.dynamic_slice_in_dim(values, jax.lax.axis_index("data") * part, part)
 
 
 def rows_by_id(table: jax.Array, ids: jax.Array) -> jax.Array:

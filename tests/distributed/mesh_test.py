@@ -12,6 +12,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions
+from hlr_jax.data.interactions import Pairs
+from hlr_jax.evaluation.ranking import rank
 from hlr_jax.sharding import create_mesh, pad_rows, replicated, shardings
 from hlr_jax.training.triplets import draw_batch, validation_triplets
 
@@ -112,10 +114,21 @@ def test_devices_share_the_interactions_and_draw_what_one_device_draws(sampling,
         assert len({shard.device for shard in held.addressable_shards}) == devices
 
 
-def test_lists_of_users_who_have_seen_nearly_all_are_short_on_a_mesh_too(primes):
-    from hlr_jax.data.interactions import Pairs
-    from hlr_jax.evaluation.ranking import rank
+@pytest.mark.parametrize("name", ["transcf", "hlrpp"])
+def test_a_mesh_ranks_by_means_and_by_the_users_of_items_as_one_device(name, primes):
+    mesh, model = create_mesh(2, 4), hlr_jax.create_model(name, embed_dim=4)
+    params = jax.tree.map(lambda table: 3 * table, model.init(jax.random.key(0), primes.num_users, primes.num_items))
+    padded = pad_rows(params, mesh)
+    users, sizes = np.arange(0, primes.num_users, 3), {"num_users": primes.num_users, "num_items": primes.num_items}
+    divided, alone = (
+        rank(model, where, users, primes.train, **sizes, k=5)
+        for where in (jax.device_put(padded, shardings(padded, mesh)), params)
+    )
+    np.testing.assert_array_equal(divided.items, alone.items)
+    np.testing.assert_allclose(divided.scores, alone.scores, rtol=1e-4)
 
+
+def test_lists_of_users_who_have_seen_nearly_all_are_short_on_a_mesh_too(primes):
     mesh, model = create_mesh(2, 4), hlr_jax.create_model("cml", embed_dim=4)
     params = pad_rows(model.init(jax.random.key(0), 1, 6), mesh)
     seen = Pairs(np.zeros(5, np.int32), np.array([0, 1, 2, 4, 5], np.int32))

@@ -85,9 +85,9 @@ def sides_of(
     )
 
 
-def owns(side: Side, owner: jax.Array) -> jax.Array:
-    """Return whether ``draw_neighbors`` has a meaning for an owner here: [...] -> [...]."""
-    return jnp.ones(owner.shape, bool) if side.rows is None else side.rows.owns(owner)
+def owns(side: Side, owner: jax.Array) -> jax.Array | None:
+    """Return whether it is here that ``draw_neighbors`` has a meaning for an owner, [...]; None: it has everywhere."""
+    return None if side.rows is None else side.rows.owns(owner)
 
 
 def neighbor_bits(side: Side) -> int:

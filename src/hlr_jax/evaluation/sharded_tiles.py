@@ -22,7 +22,7 @@ from hlr_jax.evaluation.tiles import (
     users_together,
 )
 from hlr_jax.models.base import Model, score_catalogue
-from hlr_jax.sharding import from_owner, mesh_of, replicate, replicated, rows_by_id, specs
+from hlr_jax.sharding import from_owner, mesh_of, own_part, replicate, replicated, rows_by_id, specs
 from hlr_jax.storage import widened
 from hlr_jax.types import Padded, Params
 
@@ -107,8 +107,7 @@ def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, width: int, 
         drawn = from_owner(drawn, owns(sides.history, users), divided=True)
         seen = jax.vmap(lambda user: padded_rows(seen_rows, user, width))(users)
         seen = from_owner(seen, seen_rows.owns(users), divided=True)
-        share = len(users) // mesh.shape["data"]
-        users = jax.lax.dynamic_slice_in_dim(users, jax.lax.axis_index("data") * share, share)
+        users = own_part(users)
         histories = Padded(rows_by_id(near, drawn.ids), drawn.mask)
 
         def one(inputs: tuple[jax.Array, Padded, tuple[jax.Array, jax.Array]]) -> tuple[jax.Array, jax.Array]:

@@ -126,7 +126,7 @@ def draw_batch(
 
 def _draw(
     key: jax.Array, source: Triplets, places: jax.Array, mine: jax.Array, weight: jax.Array, n: int,
-    agree: Callable[[Any, jax.Array], Any],
+    agree: Callable[[Any, jax.Array | None], Any],
 ) -> Batch:  # fmt: skip
     """Draw a batch; ``agree(drawn, mine)`` returns what the owners of the rows have drawn."""
     near = source.near
