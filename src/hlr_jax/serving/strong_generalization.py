@@ -107,7 +107,7 @@ def compare_folded_in(
     Returns:
       Figures over seeds, as in ``eval/test.json``, of ``folded in``, ``trained in`` and ``Popularity``.
     """
-    division = hold_out_users(parts.dataset, held_out, given)
+    division = hold_out_users(parts.dataset, held_out, given, parts.seed)
     log(
         f"{len(division.users):,} of {parts.dataset.num_users:,} users are held out; of their interactions "
         f"{len(division.given.user):,} are given and {len(division.without.test.user):,} are to be found"
