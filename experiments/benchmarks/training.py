@@ -14,8 +14,8 @@ from benchmarks.settings import Settings, create_model, shortened, train_options
 from hlr_jax import Dataset
 from hlr_jax.models.base import Model
 from hlr_jax.training.als import sides
+from hlr_jax.training.draws import Negatives, draw_batch, training_triplets
 from hlr_jax.training.learners import Learner, create_learner
-from hlr_jax.training.triplets import draw_batch, training_triplets
 
 _LEAST_ROUNDS = 5  # for a ratio
 
@@ -33,12 +33,12 @@ def epochs(learner: Learner) -> Callable[[], jax.Array]:
     return work
 
 
-def draws(dataset: Dataset, model: Model, batch_size: int, negatives: int) -> Callable[[], jax.Array]:
+def draws(dataset: Dataset, model: Model, batch_size: int, negatives: Negatives) -> Callable[[], jax.Array]:
     """Return a function that draws an epoch's batches (negatives and neighbors) and does nothing with them.
 
     What is drawn is added up, so that the compiler leaves none of it out. The order of the interactions is given.
     """
-    source = training_triplets(dataset.train, dataset.num_users, dataset.num_items, model)
+    source = training_triplets(dataset.train, dataset.num_users, dataset.num_items, model, negatives)
     count = len(dataset.train.user)
     order = jax.random.permutation(jax.random.key(1), jnp.arange(-(-count // batch_size) * batch_size) % count)
     weight = jnp.ones(batch_size)
@@ -49,7 +49,7 @@ def draws(dataset: Dataset, model: Model, batch_size: int, negatives: int) -> Ca
             index, rows = inputs
             batch = draw_batch(jax.random.fold_in(jax.random.key(0), index), source, rows, weight, negatives)
             return total + sum(
-                leaf.sum() for leaf in jax.tree.leaves((batch.items, batch.history, batch.audience))
+                leaf.sum() for leaf in jax.tree.leaves((batch.items, batch.history, batch.audience, batch.common))
             ), None
 
         batches = order.reshape(-1, batch_size)
@@ -80,7 +80,7 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     product, beside = gemm(heads, chosen["embed_dim"], options.batch_size), Beside.of(settings)
     works: dict[str, Callable[[], Any]] = {"epoch": epochs(learner), "gemm": product.work}
     if model.solver is None:
-        works["draws"] = draws(used, model, options.batch_size, options.num_negatives)
+        works["draws"] = draws(used, model, options.batch_size, options.drawn_negatives)
     if beside:
         works["beside"] = beside
     timings = in_turn(works, settings.repeats, settings.seconds)

@@ -7,7 +7,7 @@ fixed splits of that data among some 25 settings of margin, learning rate, negat
 """
 
 from configs.base import base_config
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_config(data: str = "ml-100k") -> ConfigDict:
@@ -22,6 +22,7 @@ def get_config(data: str = "ml-100k") -> ConfigDict:
             "history_sampling": "uniform",
             "variant": "paper",
             "project_memories": True,
+            "memory_radius": config_dict.placeholder(float),
             "share_relation": False,
             "kernel": "xla",
         }

@@ -144,10 +144,8 @@ def place(make: Callable[[], T], mesh: Mesh | None) -> T:
     return jax.jit(make, out_shardings=shardings(jax.eval_shape(make), mesh))()
 
 
-def shard_batch(batch: T, mesh: Mesh | None) -> T:
+def shard_batch(batch: T, mesh: Mesh) -> T:
     """Cut every leaf of a batch over the mesh's ``data`` axis."""
-    if mesh is None:
-        return batch
     return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec(LOGICAL_AXES["batch"])))
 
 

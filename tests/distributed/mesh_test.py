@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from hlr_jax import EvalOptions, TrainOptions
 from hlr_jax.data.interactions import Pairs
 from hlr_jax.evaluation.ranking import rank
 from hlr_jax.sharding import create_mesh, pad_rows, replicated, shardings
-from hlr_jax.training.triplets import draw_batch, validation_triplets
+from hlr_jax.training.draws import Negatives, draw_batch, validation_triplets
 
 # Primes: no mesh divides them, so tables end in rows of padding.
 WORLD, DIM = "planted-127x101x1400", 24
@@ -24,6 +25,7 @@ MODELS = {
     "hlr": {"num_memories": 2, "max_history": 2},
 }
 OPTIONS = TrainOptions(num_epochs=2, batch_size=32, learning_rate=0.02, num_negatives=1)
+OPTIONS_OF = {"hlr": OPTIONS, "cml": replace(OPTIONS, objective="sampled_softmax", negatives="shared", num_negatives=2)}
 EVALUATION = EvalOptions(k=5, select_by="ndcg")
 
 
@@ -54,7 +56,7 @@ def largest_float_array(text):
 
 def run(world, name, mesh):
     model = hlr_jax.create_model(name, embed_dim=DIM, **MODELS[name])
-    fitted = hlr_jax.fit(world, model, OPTIONS, EVALUATION, seed=3, mesh=mesh, quiet=True)
+    fitted = hlr_jax.fit(world, model, OPTIONS_OF[name], EVALUATION, seed=3, mesh=mesh, quiet=True)
     return fitted, hlr_jax.evaluate(model, fitted.params, world, split="valid", options=EVALUATION, seed=3)
 
 
@@ -90,19 +92,27 @@ def test_the_search_for_whole_tables_finds_one(primes, programs):
     assert max(largest_float_array(text) for _, text in programs) >= primes.num_items * DIM
 
 
-@pytest.mark.parametrize("sampling", ["uniform", "inverse_popularity"])
-def test_devices_share_the_interactions_and_draw_what_one_device_draws(sampling, primes):
+@pytest.mark.parametrize(
+    ("sampling", "negatives"),
+    [
+        ("uniform", Negatives(number=2)),
+        ("inverse_popularity", Negatives("shared", 5)),
+        ("uniform", Negatives("own", 2, 0.5)),
+        ("uniform", Negatives("in_batch")),
+    ],
+)
+def test_devices_share_the_interactions_and_draw_what_one_device_draws(sampling, negatives, primes):
     model = hlr_jax.create_model(
         "hlrpp", embed_dim=4, max_history=3, max_audience=2, history_sampling=sampling, audience_sampling=sampling
     )
     mesh, count, devices = create_mesh(2, 4), len(primes.train.user), 8
     alone, divided = (
-        validation_triplets(primes.train, primes.valid, primes.num_users, primes.num_items, model, where)
+        validation_triplets(primes.train, primes.valid, primes.num_users, primes.num_items, model, negatives, where)
         for where in (None, mesh)
     )
     rows, weight = jnp.arange(0, len(primes.valid.user), 3), jnp.ones(-(-len(primes.valid.user) // 3))
-    expected = draw_batch(jax.random.key(1), alone, rows, weight, 2)
-    draw = jax.jit(lambda source: draw_batch(jax.random.key(1), source, rows, weight, 2, mesh))
+    expected = draw_batch(jax.random.key(1), alone, rows, weight, negatives)
+    draw = jax.jit(lambda source: draw_batch(jax.random.key(1), source, rows, weight, negatives, mesh))
     jax.tree.map(np.testing.assert_array_equal, draw(divided), expected)
     for held, longest in (
         (divided.user, 0), (divided.known.items, divided.known.longest),

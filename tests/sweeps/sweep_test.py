@@ -189,8 +189,8 @@ def test_what_nothing_can_be_compared_by_is_refused_before_training(world, tmp_p
 
 def test_runs_must_differ(world):
     model = hlr_jax.create_model("cml", embed_dim=6)
-    for runs in ([], [Run(0, 0.1, 0.5)] * 2):
+    for runs in ([], [Run(0, 0.1, 0.5, 0.5)] * 2):
         with pytest.raises(UserError, match="runs must be one or more, and differ"):
             fitting.fit_runs(world, model, runs=runs)
     with pytest.raises(UserError, match=r"train\.learning_rate must be at most 10"):
-        fitting.fit_runs(world, model, runs=[Run(0, 11.0, 0.5)])
+        fitting.fit_runs(world, model, runs=[Run(0, 11.0, 0.5, 0.5)])

@@ -115,7 +115,7 @@ def test_runs_on_a_mesh_are_those_on_one_device_each(world):
     losses = {}
     for name, mesh in (("divided", None), ("mapped", create_mesh(data=2, model=2))):
         options, model = TrainOptions(**OPTIONS), hlr_jax.create_model("cml", embed_dim=6)
-        learner = triplet_learner(world, model, options, [Run(3, 0.01, 0.5), Run(4, 0.03, 1.0)], mesh)
+        learner = triplet_learner(world, model, options, [Run(3, 0.01, 0.5, 0.5), Run(4, 0.03, 1.0, 0.5)], mesh)
         learned, first = learner.run_epoch(learner.init(), 1)
         losses[name] = np.stack([first, learner.valid_loss(learned.params)])
     assert learned.params["item"].sharding.spec[:2] == (None, "model")

@@ -7,9 +7,10 @@ import pytest
 
 import hlr_jax
 from hlr_jax.data.neighborhoods import neighbor_tables
-from hlr_jax.losses import OBJECTIVES
+from hlr_jax.losses import OBJECTIVES, Scales
+from hlr_jax.training.draws import Negatives, draw_batch, training_triplets
 from hlr_jax.training.optimizer import ADAM, adam_step
-from hlr_jax.training.triplets import batch_gradient, draw_batch, training_triplets
+from hlr_jax.training.triplets import batch_gradient
 
 STEPS, RATE = 3, 0.05
 MODELS = {"cml": {}, "hlrpp": {"num_memories": 2, "max_history": 2, "max_audience": 2}}
@@ -31,16 +32,18 @@ def numpy_adam(table, slopes, touched):
 @pytest.mark.parametrize("name", MODELS)
 def test_steps_are_those_of_adam_in_the_rows_that_move(world, name, lazy):
     model = hlr_jax.create_model(name, embed_dim=4, **MODELS[name])
-    source = training_triplets(world.train, world.num_users, world.num_items, model)
+    source = training_triplets(world.train, world.num_users, world.num_items, model, Negatives())
     params = model.init(jax.random.key(0), world.num_users, world.num_items)
     rows = jnp.arange(5)  # 5 users and 10 items of 60 and 50; with neighbors 25 and 20
 
     @jax.jit
     def step(params, state, index):
-        batch = draw_batch(jax.random.fold_in(jax.random.key(1), index), source, rows, jnp.ones(5), 1)
+        batch = draw_batch(jax.random.fold_in(jax.random.key(1), index), source, rows, jnp.ones(5), Negatives())
 
         def gradient(params, tables, batch):
-            return batch_gradient(model, OBJECTIVES["hinge_mean"], params, tables, batch, jnp.float32(2.0), 5)
+            return batch_gradient(
+                model, OBJECTIVES["hinge_mean"], params, tables, batch, Scales(jnp.float32(2.0), jnp.float32(1.0)), 5
+            )
 
         tables = neighbor_tables(params, source.near)
         found = adam_step(
@@ -67,9 +70,9 @@ def test_steps_are_those_of_adam_in_the_rows_that_move(world, name, lazy):
 
 def test_a_small_table_takes_the_whole_step(world):
     model = hlr_jax.create_model("cml", embed_dim=4)
-    source = training_triplets(world.train, world.num_users, world.num_items, model)
+    source = training_triplets(world.train, world.num_users, world.num_items, model, Negatives())
     params = model.init(jax.random.key(0), world.num_users, world.num_items)
-    batch = draw_batch(jax.random.key(1), source, jnp.arange(40), jnp.ones(40), 1)
+    batch = draw_batch(jax.random.key(1), source, jnp.arange(40), jnp.ones(40), Negatives())
 
     def gradient(params, tables, batch):
         assert params["user"].shape == (world.num_users, 4)

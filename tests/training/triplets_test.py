@@ -9,20 +9,14 @@ import hlr_jax
 from hlr_jax import Model, Neighbors, Params, TrainOptions
 from hlr_jax.data.neighborhoods import neighbor_tables
 from hlr_jax.data.sampling import shuffled
-from hlr_jax.losses import OBJECTIVES
+from hlr_jax.losses import OBJECTIVES, Scales
+from hlr_jax.training.draws import Batch, Negatives, Triplets, draw_batch, training_triplets, validation_triplets
 from hlr_jax.training.learners import _positions
-from hlr_jax.training.triplets import (
-    Batch,
-    Triplets,
-    batch_gradient,
-    batch_loss,
-    draw_batch,
-    training_triplets,
-    validation_triplets,
-)
+from hlr_jax.training.triplets import batch_gradient, batch_loss
 from hlr_jax.types import Padded
 
-MARGIN = jnp.float32(0.7)
+MARGIN = 0.7
+SCALES = Scales(jnp.float32(MARGIN), jnp.float32(0.5))
 
 
 MODELS = {
@@ -45,9 +39,14 @@ def settings(world):
     def make(name, options):
         model = hlr_jax.create_model(name, embed_dim=6, **options)
         params = model.init(jax.random.key(1), world.num_users, world.num_items)
-        source = training_triplets(world.train, world.num_users, world.num_items, model)
+        source = training_triplets(world.train, world.num_users, world.num_items, model, Negatives())
         weight = jnp.ones(12).at[9:].set(0.0)
-        return Setting(model, params, source, draw_batch(jax.random.key(2), source, jnp.arange(12) * 14, weight, 3))
+        return Setting(
+            model,
+            params,
+            source,
+            draw_batch(jax.random.key(2), source, jnp.arange(12) * 14, weight, Negatives(number=3)),
+        )
 
     return {case: make(*options) for case, options in MODELS.items()}
 
@@ -104,14 +103,112 @@ def test_gradient_is_that_of_the_plain_loss_for_every_microbatch(settings, world
         return total
 
     tables = neighbor_tables(params, source.near)
-    loss, gradient = batch_gradient(model, OBJECTIVES[objective], params, tables, batch, MARGIN, microbatch)
+    loss, gradient = batch_gradient(model, OBJECTIVES[objective], params, tables, batch, SCALES, microbatch)
     expected_loss, expected = jax.value_and_grad(plain)(params)
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
     np.testing.assert_allclose(
-        batch_loss(model, OBJECTIVES[objective], params, tables, batch, MARGIN, microbatch), loss, rtol=1e-5
+        batch_loss(model, OBJECTIVES[objective], params, tables, batch, SCALES, microbatch), loss, rtol=1e-5
     )
     for name in params:
         np.testing.assert_allclose(gradient[name], expected[name], rtol=1e-4, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "negatives", "pairs"),
+    [
+        ("cml", {}, Negatives("shared", 5), False),
+        ("hlr", {"num_memories": 3, "max_history": 4}, Negatives("shared", 5), False),
+        ("hlr", {"num_memories": 3, "max_history": 10}, Negatives("shared", 5, 0.5), True),
+        ("hlr", {"num_memories": 3, "max_history": 4, "share_relation": True}, Negatives("in_batch"), False),
+        ("hlrpp", {"num_memories": 3, "max_history": 10, "max_audience": 3}, Negatives("in_batch"), True),
+        ("hlr", {"num_memories": 3, "max_history": 4}, Negatives("own", 5, 1.0), False),
+    ],
+)
+def test_gradient_with_other_negatives_is_that_of_the_plain_loss(world, name, options, negatives, pairs):
+    """Negatives that stand in the batch, whatever form computes them, against one pair at a time."""
+    model = hlr_jax.create_model(name, embed_dim=6, **options)
+    params = model.init(jax.random.key(1), world.num_users, world.num_items)
+    source = training_triplets(world.train, world.num_users, world.num_items, model, negatives)
+    weight = jnp.asarray([1.0] * 4 + [0.0] * 8)
+    draw = jax.jit(lambda source: draw_batch(jax.random.key(2), source, jnp.arange(12) * 14, weight, negatives))
+    batch = jax.tree.map(np.asarray, draw(source))
+    # The form by pairs serves where histories have at least twice as many places as there are items.
+    assert pairs == (batch.common is not None and 12 * model.history.size >= 2 * world.num_items)
+    assert np.asarray(batch.known).any() == (negatives != Negatives("own", 5))
+    seen = set(zip(world.train.user.tolist(), world.train.item.tolist(), strict=True))
+
+    def plain(params):
+        total = 0.0
+        for b in range(4):
+            p, positive = params["user"][batch.user[b]], batch.items[b, 0]
+            history = Padded(params["item"][batch.history.ids[b]], batch.history.mask[b])
+
+            def distance(item, users, p=p, history=history, positive=positive, b=b):
+                near = Neighbors(history, Padded(params["user"][users.ids], users.mask))
+                if model.share_relation:
+                    p = p + model.pair(params, p, params["item"][positive], near).relation
+                    return jnp.sum((p - params["item"][item]) ** 2)
+                return -model.pair(params, p, params["item"][item], near).score
+
+            own = jax.tree.map(lambda array, b=b: array[b], batch.audience)
+            candidates = [
+                (item, jax.tree.map(lambda array, i=i: array[i], own)) for i, item in enumerate(batch.items[b])
+            ]
+            if batch.common is not None:
+                for s, item in enumerate(batch.common.items):
+                    candidates.append((item, jax.tree.map(lambda array, s=s: array[s], batch.common.audience)))
+            counts = negatives.kind == "own" or np.asarray(batch.weight)[: len(candidates) - 1] > 0
+            logits = [
+                -distance(item, users) / 0.5
+                for index, (item, users) in enumerate(candidates)
+                if index == 0
+                or ((int(batch.user[b]), int(item)) not in seen and (negatives.kind != "in_batch" or counts[index - 1]))
+            ]
+            total += jax.nn.logsumexp(jnp.stack(logits)) - logits[0]
+        return total
+
+    tables = neighbor_tables(params, source.near)
+    gradient_of = jax.jit(
+        lambda params: batch_gradient(model, OBJECTIVES["info_nce"], params, tables, batch, SCALES, 4)
+    )
+    loss, gradient = gradient_of(params)
+    expected_loss, expected = jax.jit(jax.value_and_grad(plain))(params)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    np.testing.assert_allclose(
+        batch_loss(model, OBJECTIVES["info_nce"], params, tables, batch, SCALES, 6), loss, rtol=1e-5
+    )
+    for key in params:
+        np.testing.assert_allclose(gradient[key], expected[key], rtol=2e-4, atol=4e-6, err_msg=key)
+
+
+@pytest.mark.parametrize("negatives", [Negatives("own", 4, 0.5), Negatives("shared", 9), Negatives("shared", 9, 1.0)])
+def test_expected_counts_are_those_of_the_draws(world, negatives):
+    """A count of what many batches draw, against the expected counts that the objectives are told."""
+    model, batches = hlr_jax.create_model("cml", embed_dim=2), 4000
+    source = training_triplets(world.train, world.num_users, world.num_items, model, negatives)
+
+    def drawn(key):
+        batch = draw_batch(key, source, jnp.arange(1), jnp.ones(1), negatives)
+        if batch.common is None:
+            return batch.items[0, 1:], batch.log_expected[0]
+        return batch.common.items, batch.common.log_expected
+
+    items, log_expected = map(np.asarray, jax.vmap(drawn)(jax.random.split(jax.random.key(0), batches)))
+    frequency = np.bincount(items.reshape(-1), minlength=world.num_items) / batches
+    told = np.zeros(world.num_items)
+    told[items.reshape(-1)] = np.exp(log_expected.reshape(-1))
+    met = np.bincount(world.train.item, minlength=world.num_items) > 0
+    assert (frequency[~met] == 0).all() or negatives.popularity == 0
+    np.testing.assert_allclose(frequency, told, atol=5 * np.sqrt(told.max() / batches))
+
+
+def test_a_shared_draw_of_the_whole_catalogue_has_every_item_once(world):
+    negatives = Negatives("shared", 10 * world.num_items)
+    model = hlr_jax.create_model("cml", embed_dim=2)
+    source = training_triplets(world.train, world.num_users, world.num_items, model, negatives)
+    batch = draw_batch(jax.random.key(0), source, jnp.arange(3), jnp.ones(3), negatives)
+    assert sorted(np.asarray(batch.common.items).tolist()) == list(range(world.num_items))
+    np.testing.assert_allclose(batch.common.log_expected, 0)
 
 
 def test_training_batches_hold_what_they_should(settings, world):
@@ -134,9 +231,9 @@ def test_training_batches_hold_what_they_should(settings, world):
 
 def test_validation_batches_avoid_train_and_valid_items(settings, world):
     model = settings["hlr"].model
-    source = validation_triplets(world.train, world.valid, world.num_users, world.num_items, model)
+    source = validation_triplets(world.train, world.valid, world.num_users, world.num_items, model, Negatives())
     count = len(world.valid.user)
-    batch = draw_batch(jax.random.key(3), source, jnp.arange(count), jnp.ones(count), 8)
+    batch = draw_batch(jax.random.key(3), source, jnp.arange(count), jnp.ones(count), Negatives(number=8))
     train = set(zip(world.train.user.tolist(), world.train.item.tolist(), strict=True))
     known = train | set(zip(world.valid.user.tolist(), world.valid.item.tolist(), strict=True))
     for b in range(count):
@@ -161,6 +258,8 @@ def test_an_epoch_visits_every_interaction_once():
         ({"margin": "0.5"}, "train.margin must be a number"),
         ({"learning_rate": float("nan")}, "train.learning_rate must be at least 0"),
         ({"objective": "hinge"}, 'unknown train.objective "hinge" (did you mean "hinge_'),
+        ({"negatives": "in-batch"}, 'unknown train.negatives "in-batch" (did you mean "in_batch"?)'),
+        ({"temperature": 0.0}, "train.temperature must be at least 1e-06"),
         ({"batch_size": 10, "microbatch": 3}, "train.microbatch (3) must divide train.batch_size (10)"),
     ],
 )

@@ -9,6 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 from hlr_jax.data.neighbors import Rows, padded_rows
 
@@ -147,3 +148,33 @@ def inverse_popularity(items: np.ndarray, num_items: int) -> jax.Array:
     ``items`` [interactions] are those of all users.
     """
     return jnp.asarray(1.0 / np.maximum(np.bincount(items, minlength=num_items), 1), jnp.float32)
+
+
+@struct.dataclass
+class Popularity:
+    """What items are drawn by: ``cumulative`` [I], whole numbers up to 2^30, and ``log_share`` [I] of the draws."""
+
+    cumulative: jax.Array
+    log_share: jax.Array
+
+
+def popularity_of(items: np.ndarray, num_items: int, exponent: float) -> Popularity:
+    """Return draws in proportion to (number of users)^exponent; ``items`` [interactions] are those of all users.
+
+    Shares are rounded to multiples of 2^-30, and ``log_share`` is of the rounded ones. Items that nobody has met are
+    never drawn.
+    """
+    counts = np.bincount(items, minlength=num_items).astype(np.float64)
+    weights = np.where(counts > 0, np.maximum(counts, 1) ** exponent, 0)
+    whole = np.where(counts > 0, np.maximum(1, np.floor(weights * (2.0**30 / weights.sum()))), 0).astype(np.int64)
+    whole = np.minimum(whole, 2**30)
+    cumulative = np.cumsum(whole)
+    with np.errstate(divide="ignore"):
+        log_share = np.log(whole / cumulative[-1])
+    return Popularity(jnp.asarray(cumulative, jnp.int32), jnp.asarray(log_share, jnp.float32))
+
+
+def draw_popular(bits: jax.Array, popularity: Popularity) -> jax.Array:
+    """Draw items by popularity, with replacement: random words [...] -> [...]."""
+    places = below(bits, popularity.cumulative[-1])
+    return jnp.searchsorted(popularity.cumulative, places, side="right").astype(jnp.int32)

@@ -3,11 +3,25 @@
 import jax
 import jax.numpy as jnp
 
+_FEW = 16
+
 
 def squared_distance(a: jax.Array, b: jax.Array) -> jax.Array:
     """Return |a - b|^2 over the last axis: [..., D], [..., D] -> [...]."""
     difference = a - b
     return jnp.sum(difference * difference, axis=-1)
+
+
+def squared_distances(point: jax.Array, points: jax.Array) -> jax.Array:
+    """Return |a - b_t|^2 of one point [D] and many [T, D]: [T].
+
+    By products: for several points at once (``vmap``) and the same ``points`` that is one matrix product, where the
+    differences would fill an array [.., T, D]. It is exact to about 1e-7 of the squared lengths. For the few items of
+    a triplet the differences are faster.
+    """
+    if points.shape[0] <= _FEW:
+        return squared_distance(point, points)
+    return jnp.sum(point * point) + jnp.sum(points * points, axis=-1) - 2 * (points @ point)
 
 
 def project_to_ball(rows: jax.Array, radius: float = 1.0) -> jax.Array:

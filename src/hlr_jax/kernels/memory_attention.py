@@ -149,10 +149,42 @@ def item_weights(neighbors: jax.Array, targets: jax.Array, keys: jax.Array) -> j
 
 
 def weigh_neighbors(weights: jax.Array, gains: jax.Array, *, where: jax.Array) -> jax.Array:
-    """Return the mixtures [T, N] (eq. 4-6) of memory weights [H, N, T], given M p_u [N] and the mask [H].
+    """Return the mixtures [T, N] (eq. 4-6) of memory weights [H, N, T], given M p_u [N] and the mask [H]."""
+    return _weighed(weights, gains, where)
 
-    The sums over memories and over neighbors are unrolled: on a CPU they are then one pass each.
-    """
+
+def _alpha(weights: jax.Array, gains: jax.Array, where: jax.Array) -> jax.Array:
+    """Return the weights of the neighbors [H, T]; the sum over memories is unrolled, on a CPU it is then one pass."""
     values = sum(gains[n] * weights[:, n] for n in range(weights.shape[1]))
-    alpha = jax.nn.softmax(values, axis=0, where=where[:, None])
+    return jax.nn.softmax(values, axis=0, where=where[:, None])
+
+
+def _mix(alpha: jax.Array, weights: jax.Array) -> jax.Array:
     return sum(alpha[h] * weights[h] for h in range(weights.shape[0])).T  # type: ignore[union-attr]
+
+
+@jax.custom_vjp
+def _weighed(weights: jax.Array, gains: jax.Array, where: jax.Array) -> jax.Array:
+    return _mix(_alpha(weights, gains, where), weights)
+
+
+def _weighed_forward(weights: jax.Array, gains: jax.Array, where: jax.Array) -> tuple[jax.Array, tuple]:
+    alpha = _alpha(weights, gains, where)
+    return _mix(alpha, weights), (weights, gains, alpha)
+
+
+def _weighed_backward(saved: tuple, by_mixture: jax.Array) -> tuple:
+    """Return the gradients by weights and gains; see ``_few_backward``, without the softmax over memories.
+
+    The derivative of the unrolled sums would pad every slice to the whole [H, N, T].
+    """
+    weights, gains, alpha = saved
+    by_mixture = by_mixture.T
+    by_alpha = sum(by_mixture[n] * weights[:, n] for n in range(weights.shape[1]))
+    by_values = alpha * (by_alpha - jnp.sum(alpha * by_alpha, axis=0))
+    by_gains = jnp.stack([jnp.sum(by_values * weights[:, n]) for n in range(weights.shape[1])])
+    by_weights = alpha[:, None] * by_mixture + by_values[:, None] * gains[:, None]
+    return by_weights, by_gains, None
+
+
+_weighed.defvjp(_weighed_forward, _weighed_backward)

@@ -256,7 +256,17 @@ def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Arr
     return init
 
 
-def in_the_ball(project_memories: bool = False) -> Callable[[Params], Params]:
-    """Return the ``project`` that keeps users and items in the unit ball, and keys and memories too if asked."""
-    names = ("user", "item", "keys", "memories") if project_memories else ("user", "item")
-    return lambda params: params | {name: project_to_ball(params[name]) for name in names}
+def in_the_ball(project_memories: bool = False, memory_radius: float | None = None) -> Callable[[Params], Params]:
+    """Return the ``project`` that keeps users and items in the unit ball, and keys and memories too if asked.
+
+    Memories may have a ball of their own: a relation is a mean of memories, so ``memory_radius`` bounds how far it can
+    move a user. With 0 nobody moves.
+
+    Raises:
+      UserError: ``model.memory_radius`` is out of range.
+    """
+    radii = dict.fromkeys(("user", "item", "keys", "memories") if project_memories else ("user", "item"), 1.0)
+    if memory_radius is not None:
+        check_range("model", memory_radius=(memory_radius, 0.0, 1e6))
+        radii["memories"] = memory_radius
+    return lambda params: params | {name: project_to_ball(params[name], radius) for name, radius in radii.items()}

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.kernels.distance import squared_distance
+from hlr_jax.kernels.distance import squared_distance, squared_distances
 from hlr_jax.models.base import Model, in_the_ball, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
@@ -22,6 +22,6 @@ def cml(*, embed_dim: int = 100) -> Model:
 
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         del params, neighbors
-        return -squared_distance(user, items)
+        return -squared_distances(user, items)
 
     return Model("cml", tables(embed_dim), pair, in_the_ball(), catalogue)

@@ -18,6 +18,7 @@ def hlr(
     history_sampling: str = "uniform",
     variant: str = "paper",
     project_memories: bool = False,
+    memory_radius: float | None = None,
     share_relation: bool = False,
     kernel: str = "xla",
 ) -> Model:
@@ -31,6 +32,7 @@ def hlr(
       variant: ``paper``: eq. 5-6 run over the user's items. ``reference``: p_u joins them as one more neighbor,
         as in the released code, so that a user without items still has a relation.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
+      memory_radius: of a ball of the memories' own, which bounds how far a relation moves a user; None: as above.
       share_relation: whether training measures the negatives with the relation of the positive.
       kernel: what computes the attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel. Nothing was
         run on a GPU, so that ``xla`` is the default everywhere.
@@ -70,7 +72,7 @@ def hlr(
         "hlr",
         tables(embed_dim, num_memories),
         pair,
-        in_the_ball(project_memories),
+        in_the_ball(project_memories, memory_radius),
         catalogue,
         attended("history", max_history, history_sampling),
         share_relation=share_relation,

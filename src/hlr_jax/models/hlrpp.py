@@ -20,6 +20,7 @@ def hlrpp(
     audience_sampling: str = "uniform",
     variant: str = "paper",
     project_memories: bool = False,
+    memory_radius: float | None = None,
     share_relation: bool = False,
     kernel: str = "xla",
 ) -> Model:
@@ -45,6 +46,7 @@ def hlrpp(
       audience_sampling: ``uniform``, or ``inverse_popularity``: users of few items first.
       variant: ``paper`` or ``reference``.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
+      memory_radius: of a ball of the memories' own, which bounds how far a relation moves a user; None: as above.
       share_relation: whether training measures the negatives with the relation of the positive.
       kernel: what computes the user attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel. Nothing
         was run on a GPU, so that ``xla`` is the default everywhere. The item attention is ``xla``'s in either case.
@@ -100,7 +102,7 @@ def hlrpp(
         "hlrpp",
         tables(embed_dim, num_memories),
         pair,
-        in_the_ball(project_memories),
+        in_the_ball(project_memories, memory_radius),
         catalogue,
         attended("history", max_history, history_sampling),
         audience if over_users else Neighborhood(),

@@ -9,7 +9,12 @@ from hlr_jax.types import Neighbors, PairOutput, Params
 
 
 def lrml(
-    *, embed_dim: int = 100, num_memories: int = 20, project_memories: bool = False, share_relation: bool = False
+    *,
+    embed_dim: int = 100,
+    num_memories: int = 20,
+    project_memories: bool = False,
+    memory_radius: float | None = None,
+    share_relation: bool = False,
 ) -> Model:
     """Score a pair by -|p_u + r_uv - q_v|^2, with one relation per pair, addressed by p_u * q_v.
 
@@ -20,6 +25,7 @@ def lrml(
       embed_dim: D.
       num_memories: N.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
+      memory_radius: of a ball of the memories' own, which bounds how far a relation moves a user; None: as above.
       share_relation: whether training measures the negatives with the relation of the positive.
     """
 
@@ -43,7 +49,7 @@ def lrml(
         "lrml",
         tables(embed_dim, num_memories),
         pair,
-        in_the_ball(project_memories),
+        in_the_ball(project_memories, memory_radius),
         catalogue,
         share_relation=share_relation,
     )

@@ -16,22 +16,23 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.interactions import Dataset, Pairs
-from hlr_jax.data.neighborhoods import NeighborTables, Sides, look_up, neighbor_tables, side_of
+from hlr_jax.data.neighborhoods import NeighborTables, Sides, neighbor_tables, side_of
 from hlr_jax.data.neighbors import Rows, padded_rows, transposed
 from hlr_jax.data.sampling import below
 from hlr_jax.errors import UserError, check_range, check_seed, pick
 from hlr_jax.evaluation.tiles import power_of_two
 from hlr_jax.evaluation.whole_tiles import num_workers
-from hlr_jax.losses import OBJECTIVES
+from hlr_jax.losses import OBJECTIVES, Scales
 from hlr_jax.models.base import Model
 from hlr_jax.serving.population import ON_UNKNOWN, UNKNOWN, Population, known_interactions, places_of
 from hlr_jax.sharding import mesh_of
 from hlr_jax.storage import widened
 from hlr_jax.training.als import Grouped, solve_side
+from hlr_jax.training.draws import Negatives, Triplets, draw_batch, popularity_for
 from hlr_jax.training.optimizer import ADAM
 from hlr_jax.training.options import TrainOptions
-from hlr_jax.training.triplets import Triplets, draw_batch, triplet_loss
-from hlr_jax.types import Neighbors, Params
+from hlr_jax.training.triplets import batch_loss
+from hlr_jax.types import Params
 
 _BLOCK = 8  # users that are solved for together: what they read stays in a CPU's cache (128: a third of the speed)
 
@@ -86,7 +87,7 @@ def fold_in(
       dataset: what it was trained on.
       histories: items by user, ``{"ann": ["i1", "i2"]}``, or a frame of ``user`` and ``item``; original item ids. A
         user whose id is known to ``dataset`` too is another user here.
-      training: objective, margin and number of negatives; None: the defaults.
+      training: objective, its scales, and negatives; None: the defaults.
       options: of the steps; None: the defaults.
       on_unknown: what becomes of items that the data set lacks: ``error``, or ``skip`` (``popular`` too: a user who has
         no item left then has no place in the result, and ``recommend`` treats them as unknown).
@@ -115,10 +116,12 @@ def fold_in(
     )
     rows = _padded_rows(met, total)
     if model.solver is None:
-        source = Triplets(jnp.asarray(_owners(rows)), rows.items, sides, rows, len(rows.items), dataset.num_items)
-        vectors = _descend(
-            model, params, source, first, count, training or TrainOptions(), options or FoldInOptions(), seed
+        training, options = training or TrainOptions(), options or FoldInOptions()
+        popularity = popularity_for(known, dataset.num_items, training.drawn_negatives)
+        source = Triplets(
+            jnp.asarray(_owners(rows)), rows.items, sides, rows, popularity, len(rows.items), dataset.num_items
         )
+        vectors = _descend(model, params, source, first, count, training, options, seed)
     else:
         vectors = _solve_factors(model, params, rows, dataset, first, count)
     table = table.at[first : first + count].set(vectors.astype(table.dtype))
@@ -182,8 +185,9 @@ def _descend(
     """Return p_u [count, D] by gradient steps, a block of users at a time."""
     params = widened(params)
     tables = jax.jit(neighbor_tables)(params, source.near)
-    solve = _solver(model, training.objective, training.num_negatives, options.num_steps, options.positives)
-    settings = jax.random.key(seed), jnp.float32(training.margin), jnp.float32(options.learning_rate)
+    solve = _solver(model, training.objective, training.drawn_negatives, options.num_steps, options.positives)
+    scales = Scales(jnp.float32(training.margin), jnp.float32(training.temperature))
+    settings = jax.random.key(seed), scales, jnp.float32(options.learning_rate)
 
     def block(start: int) -> jax.Array:
         return solve(params, tables, source, first + start + jnp.arange(_BLOCK), *settings)
@@ -193,17 +197,18 @@ def _descend(
 
 
 @lru_cache(maxsize=32)
-def _solver(model: Model, objective: str, n: int, num_steps: int, positives: int) -> Callable[..., jax.Array]:
+def _solver(
+    model: Model, objective: str, negatives: Negatives, num_steps: int, positives: int
+) -> Callable[..., jax.Array]:
     """Return the compiled function that folds in a block of users: their rows [b] -> p_u [b, D]."""
 
     @jax.jit
     def solve(
-        params: Params, tables: NeighborTables, source: Triplets, users: jax.Array, key: jax.Array, margin: jax.Array,
+        params: Params, tables: NeighborTables, source: Triplets, users: jax.Array, key: jax.Array, scales: Scales,
         rate: jax.Array,
     ) -> jax.Array:  # fmt: skip
         rows, table = source.known, params["item"]
         degrees = jax.vmap(rows.degree)(users)
-        shared = {name: value for name, value in params.items() if name not in ("user", "item")}
         owner = jnp.repeat(jnp.arange(len(users)), positives)
         block_key = jax.random.fold_in(key, users[0])
 
@@ -217,13 +222,9 @@ def _solver(model: Model, objective: str, n: int, num_steps: int, positives: int
             bits = jax.random.bits(of_positives, (len(users), positives))
             # Rows of padding users have no item; what they read is masked nowhere and kept nowhere.
             chosen = jax.vmap(rows.offsets.__getitem__)(users)[:, None] + below(bits, jnp.maximum(degrees, 1)[:, None])
-            batch = draw_batch(of_triplets, source, chosen.reshape(-1), jnp.ones(len(owner)), n)
-            near = Neighbors(look_up(tables.items, batch.history), look_up(tables.users, batch.audience))
-
-            def one(user: jax.Array, items: jax.Array, near: Neighbors) -> jax.Array:
-                return triplet_loss(model, OBJECTIVES[objective], shared, user, items, near, margin)
-
-            return jnp.sum(jax.vmap(one)(vectors[owner], table[batch.items], near)) / positives
+            batch = draw_batch(of_triplets, source, chosen.reshape(-1), jnp.ones(len(owner)), negatives)
+            batch, moved = replace(batch, user=owner), params | {"user": vectors}
+            return batch_loss(model, OBJECTIVES[objective], moved, tables, batch, scales, len(owner)) / positives
 
         def step(carry: tuple, index: jax.Array) -> tuple[tuple, None]:
             vectors, state = carry

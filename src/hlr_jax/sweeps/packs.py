@@ -1,4 +1,4 @@
-"""Trainings that one program does at once: alike in all but seed, learning rate and margin."""
+"""Trainings that one program does at once: alike in all but seed, learning rate, margin and temperature."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from hlr_jax.training.options import Run
 from hlr_jax.training.triplets import working_floats
 from hlr_jax.types import Params
 
-OF_THE_RUN = {"seed": 0, "train.learning_rate": 0.0, "train.margin": 0.0}
+OF_THE_RUN = {"seed": 0, "train.learning_rate": 0.0, "train.margin": 0.0, "train.temperature": 0.0}
 
 
 class Trial(NamedTuple):
@@ -89,5 +89,5 @@ def trial_bytes(settings: Settings, dataset: Dataset, mesh: Mesh | None) -> int:
     stored, whole = jax.eval_shape(start, jax.random.key(0))
     total = 3 * sum(array.size * (array.dtype.itemsize + 4) for array in jax.tree.leaves(stored))
     if model.solver is None and not in_turn(2, mesh):
-        total += 4 * options.batch_size * working_floats(model, whole, options.num_negatives)
+        total += 4 * options.batch_size * working_floats(model, whole, options.drawn_negatives)
     return total

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from jax.sharding import Mesh
 
@@ -94,7 +95,7 @@ def fit_runs(
     mesh: Mesh | None = None,
     quiet: bool = False,
 ) -> list[FitResult]:
-    """Train several models at once whose seeds, learning rates and margins are those of ``runs``, not of ``options``.
+    """Train several models at once whose seeds, learning rates and scales are those of ``runs``, not of ``options``.
 
     Each ends as ``fit`` with its settings alone would end, but for rounding. One whose loss is not finite ends, as its
     result says, and the others go on.
@@ -104,14 +105,19 @@ def fit_runs(
     """
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
     if not runs or len(set(runs)) < len(runs):
-        raise UserError("runs must be one or more, and differ in seed, learning rate or margin")
+        raise UserError("runs must be one or more, and differ in seed, learning rate, margin or temperature")
     for run in runs:
         check_seed("seed", run.seed)
-        replace(options, learning_rate=run.learning_rate, margin=run.margin)  # checks the ranges
-    shared = replace(options, learning_rate=0.0, margin=0.0, num_seeds=1)
+        replace(options, **_settings(run))  # checks the ranges
+    unset: dict[str, Any] = dict.fromkeys(_settings(runs[0]), 1.0)
+    shared = replace(options, **unset, num_seeds=1)
     identity = sha256_of([run_identity(dataset, model, shared, 0), [run._asdict() for run in runs]])
     label = f"{model.name}, {len(runs)} run{'s' * (len(runs) > 1)},"
     return _fit(dataset, model, options, evaluation, runs, identity, workdir, mesh, "" if quiet else label)
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return {name: value for name, value in run._asdict().items() if name != "seed"}
 
 
 def _fit(

@@ -13,24 +13,16 @@ from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.neighborhoods import NeighborTables, neighbor_tables
 from hlr_jax.data.sampling import shuffled
 from hlr_jax.errors import UserError
-from hlr_jax.losses import OBJECTIVES
+from hlr_jax.losses import OBJECTIVES, Scales
 from hlr_jax.memory import Plan, planned
 from hlr_jax.models.base import Model
-from hlr_jax.sharding import pad_rows, place, seed_mesh, shard_batch, split_seeds
+from hlr_jax.sharding import pad_rows, place, seed_mesh, split_seeds
 from hlr_jax.storage import store, widened
 from hlr_jax.training.als import iterate, objective, sides
+from hlr_jax.training.draws import Batch, Triplets, draw_batch, training_triplets, validation_triplets
 from hlr_jax.training.optimizer import ADAM, adam_step
 from hlr_jax.training.options import Run, TrainOptions
-from hlr_jax.training.triplets import (
-    Batch,
-    Triplets,
-    batch_gradient,
-    batch_loss,
-    draw_batch,
-    microbatch_size,
-    training_triplets,
-    validation_triplets,
-)
+from hlr_jax.training.triplets import batch_gradient, batch_loss, microbatch_size
 from hlr_jax.types import Params
 
 T = TypeVar("T")
@@ -102,7 +94,7 @@ def seed_keys(runs: Sequence[Run], use: int) -> jax.Array:
 def create_learner(
     dataset: Dataset, model: Model, options: TrainOptions, runs: Sequence[Run], mesh: Mesh | None = None
 ) -> Learner:
-    """Return the learner that the model wants, for ``runs`` whose seeds, learning rates and margins are their own.
+    """Return the learner that the model wants, for ``runs`` whose seeds, learning rates and scales are their own.
 
     Raises:
       UserError: a mesh for a model that is solved for.
@@ -120,11 +112,12 @@ def triplet_learner(
     random order; the last batch is filled up with triplets of weight 0. The loss of a batch is the sum over its
     triplets divided by the batch size.
     """
-    size, n = options.batch_size, options.num_negatives
+    size, negatives = options.batch_size, options.drawn_negatives
     objective, lazy = OBJECTIVES[options.objective], options.optimizer == "lazy_adam"
-    train = training_triplets(dataset.train, dataset.num_users, dataset.num_items, model, mesh)
+    train = training_triplets(dataset.train, dataset.num_users, dataset.num_items, model, negatives, mesh)
     init_keys, train_keys, valid_keys = (seed_keys(runs, use) for use in range(3))
-    rates, margins = (jnp.array([run[field] for run in runs], jnp.float32) for field in (1, 2))
+    rates, *scales_of = (jnp.array([run[field] for run in runs], jnp.float32) for field in (1, 2, 3))
+    scales = Scales(*scales_of)
     refresh = max(model.history.refresh, model.audience.refresh)
 
     def init() -> Learned:
@@ -135,11 +128,11 @@ def triplet_learner(
         return place(lambda: over_seeds(one, len(runs), mesh)(init_keys), mesh)
 
     def piece(params: Params) -> int:
-        return size if mesh is not None else microbatch_size(options.microbatch, size, model, params, n)
+        return size if mesh is not None else microbatch_size(options.microbatch, size, model, params, negatives)
 
     @partial(jax.jit, donate_argnums=0)
     def run_epoch(
-        learned: Learned, source: Triplets, epoch: jax.Array, rates: jax.Array, margins: jax.Array, active: jax.Array
+        learned: Learned, source: Triplets, epoch: jax.Array, rates: jax.Array, scales: Scales, active: jax.Array
     ) -> tuple[Learned, jax.Array]:
         count = source.count
         steps = -(-count // size)
@@ -150,20 +143,21 @@ def triplet_learner(
             return neighbor_tables(widened(params), source.near, *owners)
 
         def one(
-            learned: Learned, train_key: jax.Array, learning_rate: jax.Array, margin: jax.Array
+            learned: Learned, train_key: jax.Array, learning_rate: jax.Array, scales: Scales
         ) -> tuple[Learned, jax.Array]:
             epoch_key = jax.random.fold_in(train_key, epoch)
             order_key = jax.random.fold_in(epoch_key, 0)
 
             def gradient(params: Params, tables: NeighborTables, batch: Batch) -> tuple[jax.Array, Params]:
-                loss, slope = batch_gradient(model, objective, params, tables, batch, margin, piece(params))
+                loss, slope = batch_gradient(
+                    model, objective, params, tables, batch, scales, piece(params), mesh is None
+                )
                 return loss, jax.tree.map(lambda g: g / size, slope)
 
             def drawn(index: jax.Array) -> Batch:
                 positions, weight = _positions(index, size, count)
                 rows = shuffled(order_key, positions, count)
-                batch = draw_batch(jax.random.fold_in(epoch_key, index + 1), source, rows, weight, n, mesh)
-                return shard_batch(batch, mesh)
+                return draw_batch(jax.random.fold_in(epoch_key, index + 1), source, rows, weight, negatives, mesh)
 
             def step(
                 carry: tuple[Learned, NeighborTables | None], index: jax.Array
@@ -188,44 +182,46 @@ def triplet_learner(
             return learned, losses.sum() / count
 
         if not in_turn(len(runs), mesh):  # they end together, so a run that idles costs no time
-            return over_seeds(one, len(runs), mesh)(learned, train_keys, rates, margins)
+            return over_seeds(one, len(runs), mesh)(learned, train_keys, rates, scales)
 
-        def one_if(active: jax.Array, learned: Learned, *rest: jax.Array) -> tuple[Learned, jax.Array]:
+        def one_if(active: jax.Array, learned: Learned, *rest: Any) -> tuple[Learned, jax.Array]:
             return jax.lax.cond(active, one, lambda learned, *_: (learned, jnp.zeros(())), learned, *rest)
 
-        return over_seeds(one_if, len(runs))(active, learned, train_keys, rates, margins)
+        return over_seeds(one_if, len(runs))(active, learned, train_keys, rates, scales)
 
     @jax.jit
-    def valid_loss(source: Triplets, margins: jax.Array, params: Params) -> jax.Array:
+    def valid_loss(source: Triplets, scales: Scales, params: Params) -> jax.Array:
         count = source.count
 
-        def one(params: Params, valid_key: jax.Array, margin: jax.Array) -> jax.Array:
+        def one(params: Params, valid_key: jax.Array, scales: Scales) -> jax.Array:
             params = widened(params)
             tables = neighbor_tables(params, source.near)
 
             def step(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
                 rows, weight = _positions(index, size, count)
                 # The same draws at every epoch, so that epochs are compared on one sample.
-                batch = draw_batch(jax.random.fold_in(valid_key, index), source, rows, weight, n, mesh)
-                batch = shard_batch(batch, mesh)
-                return total + batch_loss(model, objective, params, tables, batch, margin, piece(params)), None
+                batch = draw_batch(jax.random.fold_in(valid_key, index), source, rows, weight, negatives, mesh)
+                return total + batch_loss(
+                    model, objective, params, tables, batch, scales, piece(params), mesh is None
+                ), None
 
             total, _ = jax.lax.scan(step, jnp.zeros(()), jnp.arange(-(-count // size)))
             return total / count
 
-        return over_seeds(one, len(runs), mesh)(params, valid_keys, margins)
+        return over_seeds(one, len(runs), mesh)(params, valid_keys, scales)
 
     validate = None
     if len(dataset.valid.user):
-        valid = validation_triplets(dataset.train, dataset.valid, dataset.num_users, dataset.num_items, model, mesh)
-        validate = partial(valid_loss, valid, margins)
+        sizes = dataset.num_users, dataset.num_items
+        valid = validation_triplets(dataset.train, dataset.valid, *sizes, model, negatives, mesh)
+        validate = partial(valid_loss, valid, scales)
     everyone = (True,) * len(runs)
 
     def next_epoch(learned: Learned, epoch: int, active: Sequence[bool] = everyone) -> tuple[Learned, jax.Array]:
-        return run_epoch(learned, train, jnp.int32(epoch), rates, margins, jnp.asarray(active))
+        return run_epoch(learned, train, jnp.int32(epoch), rates, scales, jnp.asarray(active))
 
     def memory(learned: Learned) -> Plan:
-        return planned(run_epoch, learned, train, jnp.int32(1), rates, margins, jnp.asarray(everyone))
+        return planned(run_epoch, learned, train, jnp.int32(1), rates, scales, jnp.asarray(everyone))
 
     return Learner(init, next_epoch, validate, len(dataset.train.user), memory)
 

@@ -10,7 +10,7 @@ import optax
 from hlr_jax.data.neighborhoods import Drawn, NeighborTables
 from hlr_jax.models.base import Model
 from hlr_jax.storage import rounded, widened
-from hlr_jax.training.triplets import Batch
+from hlr_jax.training.draws import Batch
 from hlr_jax.types import Params
 
 OPTIMIZERS = ("adam", "lazy_adam")
@@ -70,11 +70,15 @@ def adam_step(
 
 
 def _touched(model: Model, params: Params, batch: Batch) -> Rows:
-    users, items = [batch.user], [batch.items]
+    users, items, common = [batch.user], [batch.items], batch.common
+    if common is not None:
+        items.append(common.items)
     if model.history.drawn:
         items.append(batch.history.ids)
     if model.audience.drawn:
         users.append(batch.audience.ids)
+        if common is not None:
+            users.append(common.audience.ids)
     rows = {}
     for name, ids in {"user": users, "item": items}.items():
         count, most = params[name].shape[0], sum(one.size for one in ids)
@@ -106,8 +110,13 @@ def _renumber(model: Model, batch: Batch, rows: Rows) -> Batch:
     def neighbors(name: str, found: Drawn, drawn: bool) -> Drawn:
         return replace(found, ids=place(name, found.ids)) if drawn else found
 
+    common = batch.common
+    if common is not None:
+        audience = neighbors("user", common.audience, model.audience.drawn)
+        common = replace(common, items=place("item", common.items), audience=audience)
     return replace(
         batch,
+        common=common,
         user=place("user", batch.user),
         items=place("item", batch.items),
         history=neighbors("item", batch.history, model.history.drawn),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from hlr_jax.errors import UserError, check_range, pick
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.storage import STORAGES
+from hlr_jax.training.draws import NEGATIVES, Negatives
 from hlr_jax.training.optimizer import OPTIMIZERS
 
 
@@ -16,12 +17,14 @@ class Run(NamedTuple):
     Attributes:
       seed: of parameters and draws.
       learning_rate: of Adam.
-      margin: of the hinge.
+      margin: of the hinges.
+      temperature: of the other objectives.
     """
 
     seed: int
     learning_rate: float
     margin: float
+    temperature: float
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,12 @@ class TrainOptions:
       optimizer: ``adam``, or ``lazy_adam``, which moves only what a batch touches; see ``optimizer.adam_step``.
       storage: ``float32``, or ``bfloat16`` for the tables of users and items between two steps; see ``storage``.
       learning_rate: of Adam, constant.
-      margin: m of the hinge (eq. 8).
-      num_negatives: n, negatives drawn for each triplet.
-      objective: a name of ``losses.OBJECTIVES``: what the n negatives do in the hinge.
+      margin: m of the hinges (eq. 8).
+      temperature: t of the objectives that are no hinge.
+      objective: a name of ``losses.OBJECTIVES``.
+      negatives: ``own``, ``shared`` or ``in_batch``; see ``draws.Negatives``.
+      num_negatives: n, negatives drawn for each triplet, or shared by each batch.
+      negative_popularity: b; negatives are drawn by popularity to the power of b.
       patience: stop after so many epochs without a better one; 0: never.
       microbatch: triplets whose gradients are taken together before they are added up; the result does not depend on
         it, the speed does. 0: as many as fit in a CPU's cache, or the whole batch on an accelerator.
@@ -53,8 +59,11 @@ class TrainOptions:
     storage: str = "float32"
     learning_rate: float = 1e-3
     margin: float = 0.5
-    num_negatives: int = 1
+    temperature: float = 0.5
     objective: str = "hinge_hardest"
+    negatives: str = "own"
+    num_negatives: int = 1
+    negative_popularity: float = 0.0
     patience: int = 0
     microbatch: int = 0
     num_seeds: int = 1
@@ -68,18 +77,26 @@ class TrainOptions:
             batch_size=(self.batch_size, 1, 10**7),
             learning_rate=(self.learning_rate, 0.0, 10.0),
             margin=(self.margin, 0.0, 1e6),
+            temperature=(self.temperature, 1e-6, 1e6),
+            negative_popularity=(self.negative_popularity, 0.0, 2.0),
             num_negatives=(self.num_negatives, 1, 65536),
             num_seeds=(self.num_seeds, 1, 1024),
             patience=(self.patience, 0, 10**6),
             checkpoint_every=(self.checkpoint_every, 1, 10**6),
         )
         pick(self.objective, OBJECTIVES, "train.objective")
+        pick(self.negatives, NEGATIVES, "train.negatives")
         pick(self.optimizer, OPTIMIZERS, "train.optimizer")
         pick(self.storage, STORAGES, "train.storage")
         check_range("train", microbatch=(self.microbatch, 0, self.batch_size))
         if self.microbatch and self.batch_size % self.microbatch:
             raise UserError(f"train.microbatch ({self.microbatch}) must divide train.batch_size ({self.batch_size})")
 
+    @property
+    def drawn_negatives(self) -> Negatives:
+        """The negatives, as the draws take them."""
+        return Negatives(self.negatives, self.num_negatives, self.negative_popularity)
+
     def runs(self, seeds: Iterable[int]) -> list[Run]:
         """Return the runs with these settings, one for each seed."""
-        return [Run(seed, self.learning_rate, self.margin) for seed in seeds]
+        return [Run(seed, self.learning_rate, self.margin, self.temperature) for seed in seeds]

@@ -1,238 +1,226 @@
-"""Batches of triplets, drawn on the device, and the loss and gradient of one batch."""
+"""The loss and gradient of a batch of positives and negatives."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
-from jax.sharding import Mesh, PartitionSpec
 
-from hlr_jax.data.interactions import Pairs
-from hlr_jax.data.neighborhoods import (
-    Drawn,
-    NeighborTables,
-    Sides,
-    draw_neighbors,
-    look_up,
-    neighbor_bits,
-    owns,
-    sides_of,
-)
-from hlr_jax.data.neighbors import Rows, own_share, rows_on, specs_of_shares
-from hlr_jax.data.sampling import draw_negatives
-from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.losses import Objective
+from hlr_jax.data.neighborhoods import NeighborTables
+from hlr_jax.kernels.distance import squared_distances
+from hlr_jax.losses import Objective, Scales
 from hlr_jax.models.base import Model, score_items
-from hlr_jax.sharding import ALL_DEVICES, from_owner, shares
+from hlr_jax.training.draws import Batch, Negatives
 from hlr_jax.types import Neighbors, Padded, Params
 
 _CACHE_BYTES = 2 << 20  # of working set that a microbatch may take on a CPU; flat between 1 and 4 MiB when measured
+_PAIR_BYTES = 64 << 20  # that weights of all pairs of neighbors and common negatives may take
 
 
 @struct.dataclass
-class Triplets:
-    """A source of triplets, on one device or in shares on a mesh.
+class Vectors:
+    """What a triplet is measured by.
 
     Attributes:
-      user, item: the positive pairs [count], or their shares [P, ...] of equal lengths.
-      near: what neighbors are drawn from.
-      known: what negatives must avoid.
-      count: how many positive pairs there are (static).
-      num_items: I (static).
-    """
-
-    user: jax.Array
-    item: jax.Array
-    near: Sides
-    known: Rows
-    count: int = struct.field(pytree_node=False)
-    num_items: int = struct.field(pytree_node=False)
-
-
-@struct.dataclass
-class Batch:
-    """B triplets: ``user`` [B], ``items`` [B, 1 + n] (the positive first) and ``weight`` [B].
-
-    ``history`` [B, H] are neighbors of the user, ``audience`` [B, 1 + n, A] of each item.
+      user: [D].
+      items: [1 + n, D].
+      history: neighbors of the user [H, D].
+      audience: neighbors of each item [1 + n, A, D].
     """
 
     user: jax.Array
     items: jax.Array
-    history: Drawn
-    audience: Drawn
-    weight: jax.Array
+    history: jax.Array
+    audience: jax.Array
 
 
-def training_triplets(train: Pairs, num_users: int, num_items: int, model: Model, mesh: Mesh | None = None) -> Triplets:
-    """Return the source for training: neighbors and forbidden negatives are from the training interactions."""
-    return _source(train, train, train, num_users, num_items, model, mesh)
+@struct.dataclass
+class CommonVectors:
+    """What S common negatives are measured by.
 
-
-def validation_triplets(
-    train: Pairs, valid: Pairs, num_users: int, num_items: int, model: Model, mesh: Mesh | None = None
-) -> Triplets:
-    """Return the source for validation: neighbors are from training; negatives avoid train and valid items."""
-    return _source(valid, train, train + valid, num_users, num_items, model, mesh)
-
-
-def _source(
-    pairs: Pairs, near: Pairs, known: Pairs, num_users: int, num_items: int, model: Model, mesh: Mesh | None
-) -> Triplets:
-    def positives(column: np.ndarray) -> jax.Array:
-        if mesh is None:
-            return jnp.asarray(column, jnp.int32)
-        share = -(-len(column) // mesh.size)
-
-        def of_device(device: int) -> np.ndarray:
-            own = column[device * share : (device + 1) * share]
-            return np.pad(own, (0, share - len(own)))
-
-        return shares(of_device, (share,), mesh)
-
-    sides = sides_of(near, num_users, num_items, model.history, model.audience, mesh)
-    # One copy on the device where it is the same rows.
-    rows = sides.history.rows if known is near else None
-    rows = rows_on(known, num_users, mesh) if rows is None else rows
-    return Triplets(positives(pairs.user), positives(pairs.item), sides, rows, len(pairs.user), num_items)
-
-
-def draw_batch(
-    key: jax.Array, source: Triplets, rows: jax.Array, weight: jax.Array, n: int, mesh: Mesh | None = None
-) -> Batch:
-    """Draw negatives and neighbors for the positives at ``rows`` [B] with ``weight`` [B].
-
-    On a mesh each device draws for the whole batch from its own share of the interactions, with the same bits, and of
-    each entry the one counts whose share has its row.
+    Attributes:
+      items: [S, D].
+      audience: neighbors of each item [S, A, D].
+      weights: the ``Model.item_pairs`` weights [I, M, S] of all rows of the table of items, from which each triplet
+        takes those of its user's neighbors; None where they are made from the vectors.
     """
-    if mesh is None:
-        everyone = jnp.ones(rows.shape, bool)
-        return _draw(key, source, rows, everyone, weight, n, lambda drawn, mine: drawn)
 
-    def on_device(key: jax.Array, source: Triplets, rows: jax.Array, weight: jax.Array) -> Batch:
-        source = replace(own_share(source), user=source.user[0], item=source.item[0])
-        place = rows - jax.lax.axis_index(mesh.axis_names) * len(source.user)
-        return _draw(key, source, place, (place >= 0) & (place < len(source.user)), weight, n, from_owner)
-
-    whole = PartitionSpec()
-    columns: Any = {"user": ALL_DEVICES, "item": ALL_DEVICES}
-    of_source = replace(specs_of_shares(source), **columns)
-    return jax.shard_map(
-        on_device, mesh=mesh, in_specs=(whole, of_source, whole, whole), out_specs=whole, check_vma=False
-    )(key, source, rows, weight)  # fmt: skip
-
-
-def _draw(
-    key: jax.Array, source: Triplets, places: jax.Array, mine: jax.Array, weight: jax.Array, n: int,
-    agree: Callable[[Any, jax.Array | None], Any],
-) -> Batch:  # fmt: skip
-    """Draw a batch; ``agree(drawn, mine)`` returns what the owners of the rows have drawn."""
-    near = source.near
-    of_history, of_audience = neighbor_bits(near.history), neighbor_bits(near.audience)
-    bits = jax.random.bits(key, (len(places), n + of_history + (1 + n) * of_audience))
-    for_negatives, for_history, for_audience = jnp.split(bits, [n, n + of_history], axis=1)
-    user, positive = agree((source.user[places], source.item[places]), mine)
-    draw = jax.vmap(lambda bits, user: draw_negatives(bits, source.known, user, source.num_items))
-    negatives = agree(draw(for_negatives, user), source.known.owns(user))
-    items = jnp.concatenate([positive[:, None], negatives], axis=1)
-    draw_histories = jax.vmap(draw_neighbors, in_axes=(0, None, 0, 0))
-    history = agree(draw_histories(for_history, near.history, user, positive), owns(near.history, user))
-    draw_audiences = jax.vmap(jax.vmap(draw_neighbors, in_axes=(0, None, 0, None)), in_axes=(0, None, 0, 0))
-    for_audience = for_audience.reshape(*items.shape, of_audience)
-    audience = agree(draw_audiences(for_audience, near.audience, items, user), owns(near.audience, items))
-    return Batch(user, items, history, audience, weight)
+    items: jax.Array
+    audience: jax.Array
+    weights: jax.Array | None
 
 
 def triplet_loss(
-    model: Model, objective: Objective, shared: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors,
-    margin: jax.Array,
+    model: Model, objective: Objective, scales: Scales, shared: Params, vectors: Vectors, triplet: Batch,
+    common: CommonVectors | None,
 ) -> jax.Array:  # fmt: skip
-    """Return the loss of one triplet: user [D], items [1 + n, D], neighbors [H, D] and [1 + n, A, D]."""
+    """Return the loss of one triplet: ``triplet`` is a batch without its leading axis."""
+    user, items = vectors.user, vectors.items
+    near = Neighbors(Padded(vectors.history, triplet.history.mask), Padded(vectors.audience, triplet.audience.mask))
+    log_expected = triplet.log_expected
     if model.share_relation:
-        positive = jax.tree.map(lambda array: array[0], neighbors.users)
-        relation = model.pair(shared, user, items[0], Neighbors(neighbors.items, positive)).relation
-        distances = squared_distance(user + relation, items)
+        positive = jax.tree.map(lambda array: array[0], near.users)
+        user = user + model.pair(shared, user, items[0], Neighbors(near.items, positive)).relation
+        distances = squared_distances(user, items)
     else:
-        distances = -score_items(model, shared, user, items, neighbors)
-    loss = objective(distances[0], distances[1:], margin)
-    return loss if model.penalty is None else loss + model.penalty(user, items, neighbors, distances)
+        distances = -score_items(model, shared, user, items, near)
+    negatives = distances[1:]
+    if common is not None:
+        assert triplet.common is not None
+        others = Neighbors(near.items, Padded(common.audience, triplet.common.audience.mask))
+        weights = None if common.weights is None else common.weights[triplet.history.ids]
+        distances_of_others = _common_distances(model, shared, user, common.items, others, weights)
+        negatives = jnp.concatenate([negatives, distances_of_others])
+        log_expected = jnp.concatenate([log_expected, triplet.common.log_expected])
+    negatives = jnp.where(triplet.known, jnp.inf, negatives)
+    loss = objective(distances[0], negatives, log_expected, scales)
+    return loss if model.penalty is None else loss + model.penalty(vectors.user, items, near, distances)
+
+
+def _common_distances(
+    model: Model, shared: Params, user: jax.Array, items: jax.Array, near: Neighbors, weights: jax.Array | None
+) -> jax.Array:
+    """Return the distances [S] of the common negatives; under a shared relation ``user`` is translated already."""
+    if model.share_relation:
+        return squared_distances(user, items)
+    if weights is None:
+        return -score_items(model, shared, user, items, near)
+    assert model.item_pairs is not None
+    return -model.item_pairs.scores(shared, user, items, near, weights)
 
 
 def _shared(params: Params) -> Params:
     return {name: value for name, value in params.items() if name not in ("user", "item")}
 
 
-def batch_loss(
-    model: Model, objective: Objective, params: Params, tables: NeighborTables, batch: Batch, margin: jax.Array,
-    microbatch: int,
+def _weighted_loss(
+    model: Model, objective: Objective, scales: Scales, shared: Params, vectors: Vectors,
+    common: CommonVectors | None, piece: Batch,
 ) -> jax.Array:  # fmt: skip
-    """Return the weighted sum of the losses of a batch: []; ``microbatch`` triplets are computed together."""
+    """Return the weighted sum of the losses of some triplets."""
+
+    def one(vectors: Vectors, triplet: Batch) -> jax.Array:
+        return triplet_loss(model, objective, scales, shared, vectors, replace(triplet, common=piece.common), common)
+
+    return jnp.sum(jax.vmap(one)(vectors, replace(piece, common=None)) * piece.weight)
+
+
+def _vectors(params: Params, tables: NeighborTables, piece: Batch) -> Vectors:
+    """Return the vectors of a piece of a batch."""
+    near, audience = tables.items[piece.history.ids], tables.users[piece.audience.ids]
+    return Vectors(params["user"][piece.user], params["item"][piece.items], near, audience)
+
+
+def _common_vectors(
+    model: Model, params: Params, tables: NeighborTables, batch: Batch, by_pairs: bool
+) -> CommonVectors | None:
+    """Return the vectors of common negatives, where the batch has some.
+
+    Weights of pairs are made where the table has fewer rows than the histories of the batch have places: less work.
+    """
+    if batch.common is None:
+        return None
+    table, form = params["item"], model.item_pairs
+    items, users = table[batch.common.items], tables.users[batch.common.audience.ids]
+    if form is None or model.share_relation or not by_pairs or 2 * len(table) > batch.history.ids.size:
+        return CommonVectors(items, users, None)
+    make = partial(form.weights, _shared(params))
+    small = 4 * jax.eval_shape(make, table, items).size <= _PAIR_BYTES
+    return CommonVectors(items, users, make(table, items) if small else None)
+
+
+def _pieces(batch: Batch, microbatch: int) -> Batch:
+    """Return a batch [B, ...] as [B / b, b, ...], without what is common to all."""
+    steps = batch.user.shape[0] // microbatch
+    return jax.tree.map(lambda array: array.reshape(steps, microbatch, *array.shape[1:]), replace(batch, common=None))
+
+
+def batch_loss(
+    model: Model, objective: Objective, params: Params, tables: NeighborTables, batch: Batch, scales: Scales,
+    microbatch: int, by_pairs: bool = True,
+) -> jax.Array:  # fmt: skip
+    """Return the weighted sum of the losses of a batch: []; the arguments are those of ``batch_gradient``."""
     shared = _shared(params)
+    common = _common_vectors(model, params, tables, batch, by_pairs)
 
-    def one(piece: Batch) -> jax.Array:
-        near = Neighbors(look_up(tables.items, piece.history), look_up(tables.users, piece.audience))
-        user, items = params["user"][piece.user], params["item"][piece.items]
-        return piece.weight * triplet_loss(model, objective, shared, user, items, near, margin)
+    def add(total: jax.Array, piece: Batch) -> tuple[jax.Array, None]:
+        piece, vectors = replace(piece, common=batch.common), _vectors(params, tables, piece)
+        return total + _weighted_loss(model, objective, scales, shared, vectors, common, piece), None
 
-    return jnp.sum(jax.lax.map(one, batch, batch_size=microbatch))
+    return jax.lax.scan(add, jnp.zeros(()), _pieces(batch, microbatch))[0]
 
 
 def batch_gradient(
-    model: Model, objective: Objective, params: Params, tables: NeighborTables, batch: Batch, margin: jax.Array,
-    microbatch: int,
+    model: Model, objective: Objective, params: Params, tables: NeighborTables, batch: Batch, scales: Scales,
+    microbatch: int, by_pairs: bool = True,
 ) -> tuple[jax.Array, Params]:  # fmt: skip
     """Return the weighted sum of the losses of a batch and its gradient by every parameter.
 
     Gradients are taken by vectors, ``microbatch`` triplets at a time, and added to the rows they came from: the
     [B, H, D] vectors and [B, H, N] weights of a whole batch never exist at once, so each piece stays in cache. Means
     get no gradient.
+
+    Args:
+      model: what is trained.
+      objective: the loss of one triplet.
+      params: the model's parameters.
+      tables: what ids of neighbors point into.
+      batch: B triplets.
+      scales: of the objective.
+      microbatch: divides B.
+      by_pairs: whether common negatives may be met by ``Model.item_pairs``, for all rows of the table of items at once.
+        Not where a mesh divides the table: its rows would meet on each device.
     """
     shared = _shared(params)
+    common = _common_vectors(model, params, tables, batch, by_pairs)
 
-    def loss(
-        shared: Params, user: jax.Array, items: jax.Array, history: jax.Array, audience: jax.Array, piece: Batch
-    ) -> jax.Array:
-        def one(user: jax.Array, items: jax.Array, near: Neighbors) -> jax.Array:
-            return triplet_loss(model, objective, shared, user, items, near, margin)
+    def loss(shared: Params, vectors: Vectors, common: CommonVectors | None, piece: Batch) -> jax.Array:
+        return _weighted_loss(model, objective, scales, shared, vectors, common, piece)
 
-        near = Neighbors(Padded(history, piece.history.mask), Padded(audience, piece.audience.mask))
-        return jnp.sum(jax.vmap(one)(user, items, near) * piece.weight)
-
-    def add(total: tuple[jax.Array, Params], piece: Batch) -> tuple[tuple[jax.Array, Params], None]:
-        value, sums = total
-        neighbors = tables.items[piece.history.ids], tables.users[piece.audience.ids]
-        vectors = params["user"][piece.user], params["item"][piece.items], *neighbors
-        losses, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2, 3, 4))(shared, *vectors, piece)
-        by_shared, by_user, by_item, by_history, by_audience = gradients
-        user_sums, item_sums = sums["user"].at[piece.user].add(by_user), sums["item"].at[piece.items].add(by_item)
+    def add(total: tuple, piece: Batch) -> tuple[tuple, None]:
+        value, sums, by_common = total
+        piece, vectors = replace(piece, common=batch.common), _vectors(params, tables, piece)
+        found, slopes = jax.value_and_grad(loss, argnums=(0, 1, 2))(shared, vectors, common, piece)
+        by_shared, by_vectors, more_by_common = slopes
+        users = sums["user"].at[piece.user].add(by_vectors.user)
+        items = sums["item"].at[piece.items].add(by_vectors.items)
         if model.history.drawn:
-            item_sums = item_sums.at[piece.history.ids].add(by_history)
+            items = items.at[piece.history.ids].add(by_vectors.history)
         if model.audience.drawn:
-            user_sums = user_sums.at[piece.audience.ids].add(by_audience)
-        sums = {name: sums[name] + by_shared[name] for name in by_shared} | {"user": user_sums, "item": item_sums}
-        return (value + losses, sums), None
+            users = users.at[piece.audience.ids].add(by_vectors.audience)
+        sums = {name: sums[name] + by_shared[name] for name in by_shared} | {"user": users, "item": items}
+        return (value + found, sums, jax.tree.map(jnp.add, by_common, more_by_common)), None
 
-    steps = batch.user.shape[0] // microbatch
-    pieces = jax.tree.map(lambda array: array.reshape(steps, microbatch, *array.shape[1:]), batch)
-    nothing = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
-    total, _ = jax.lax.scan(add, nothing, pieces)
-    return total
+    nothing = (jnp.zeros(()), *jax.tree.map(jnp.zeros_like, (params, common)))
+    (value, sums, by_common), _ = jax.lax.scan(add, nothing, _pieces(batch, microbatch))
+    if batch.common is not None and common is not None:
+        if common.weights is not None:
+            assert model.item_pairs is not None
+            _, pull_back = jax.vjp(model.item_pairs.weights, shared, params["item"], common.items)
+            by_shared, by_table, by_items = pull_back(by_common.weights)
+            sums = {name: sums[name] + (by_shared | {"item": by_table}).get(name, 0) for name in sums}
+            by_common = replace(by_common, items=by_common.items + by_items)
+        sums["item"] = sums["item"].at[batch.common.items].add(by_common.items)
+        if model.audience.drawn:
+            sums["user"] = sums["user"].at[batch.common.audience.ids].add(by_common.audience)
+    return value, sums
 
 
-def working_floats(model: Model, params: Params, n: int) -> int:
+def working_floats(model: Model, params: Params, negatives: Negatives) -> int:
     """Return about how many floats the gradient of one triplet takes: vectors, weights, and what they become."""
     dim, memories = params["item"].shape[1], params["keys"].shape[0] if "keys" in params else 0
+    n, per_item = negatives.own, 1 + model.history.size * memories
     heads, audience = model.history.size, (1 + n) * model.audience.size
-    return 2 * (2 + n + heads + audience) * dim + 4 * ((1 + n) * heads + audience) * memories
+    weights = 4 * ((1 + n) * per_item + audience * memories) + (negatives.number - n) * per_item
+    return 2 * (2 + n + heads + audience) * dim + weights
 
 
-def microbatch_size(chosen: int, batch_size: int, model: Model, params: Params, n: int) -> int:
+def microbatch_size(chosen: int, batch_size: int, model: Model, params: Params, negatives: Negatives) -> int:
     """Return the microbatch: the chosen one, or for 0 the largest divisor of the batch whose work fits in cache."""
     if chosen:
         return chosen
     if jax.default_backend() != "cpu":
         return batch_size
-    fitting = max(1, _CACHE_BYTES // (4 * working_floats(model, params, n)))
+    fitting = max(1, _CACHE_BYTES // (4 * working_floats(model, params, negatives)))
     return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting)
