@@ -46,6 +46,7 @@ def base_config(data: str) -> ConfigDict:
             "negatives": "own",
             "num_negatives": 1,
             "negative_popularity": 0.0,
+            "average": 0.0,
             "patience": 0,
             "microbatch": 0,
             "num_seeds": 1,

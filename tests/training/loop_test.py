@@ -19,7 +19,7 @@ from hlr_jax.training.learners import triplet_learner
 from hlr_jax.training.options import Run
 from hlr_jax.training.progress import Display
 
-OPTIONS = {"batch_size": 128, "learning_rate": 0.01}
+OPTIONS = {"batch_size": 128, "learning_rate": 0.01, "average": 0.6}
 
 
 def small():
@@ -47,8 +47,19 @@ def test_stopped_and_continued_ends_with_the_same_bits(world, tmp_path):
     assert {"epoch", "seed", "train_loss", "valid_loss", "seconds", "triplets_per_s"} <= set(lines[0])
 
 
+def test_what_is_kept_is_the_average_of_epochs(world):
+    options = TrainOptions(**OPTIONS)
+    learner = triplet_learner(world, small(), options, options.runs([3]))
+    learned, average = learner.init(), 0.0
+    for epoch, decay in ((1, 0.0), (2, 0.5), (3, 0.6)):  # the mean of all epochs, until 1 - 1/e exceeds 0.6
+        learned, _ = learner.run_epoch(learned, epoch)
+        average = decay * average + (1 - decay) * np.asarray(learned.params["item"], np.float64)
+        np.testing.assert_allclose(learned.result["item"], average, rtol=1e-5, atol=1e-7)
+    assert np.abs(np.asarray(learned.params["item"]) - average).max() > 1e-3
+
+
 def test_the_best_epoch_is_the_result_and_patience_stops(world):
-    result = fit(world, evaluation=EvalOptions(select_by="ndcg", k=5), num_epochs=30, learning_rate=0.3, patience=2)
+    result = fit(world, evaluation=EvalOptions(select_by="ndcg", k=5), num_epochs=30, learning_rate=0.3, patience=2, average=0.0)
     values = [record["valid_ndcg@5"] for record in result.history]
     assert result.best_epoch == 1 + int(np.argmax(values))
     assert len(values) == result.best_epoch + 2 < 30

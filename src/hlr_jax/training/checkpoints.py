@@ -74,7 +74,7 @@ class Checkpoints:
         Raises:
           UserError: there is none, or it can't be read.
         """
-        found = self._read(jax.tree.map(_abstract, {"learned": learned, "best_params": learned.params}))
+        found = self._read(jax.tree.map(_abstract, {"learned": learned, "best_params": learned.result}))
         progress = {"failed": [""] * len(found["progress"]["best_epoch"])} | found["progress"]
         progress.pop("identity")
         return RunState(found["state"]["learned"], found["state"]["best_params"], **progress)

@@ -1,6 +1,7 @@
 """Learners: what turns parameters into better ones, an epoch at a time. The loop knows no more than this."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,10 +31,19 @@ T = TypeVar("T")
 
 @struct.dataclass
 class Learned:
-    """What an epoch changes, for S runs: the parameters [S, ...] and the optimiser's state [S, ...]."""
+    """What an epoch changes, for S runs: the parameters, the optimiser's state, and the average of the epochs so far.
+
+    All are [S, ...]; the average is None where none is taken.
+    """
 
     params: Params
     optimizer: Any
+    average: Params | None = None
+
+    @property
+    def result(self) -> Params:
+        """The parameters that are measured and kept: the average, where there is one."""
+        return self.params if self.average is None else self.average
 
 
 class Learner(NamedTuple):
@@ -110,7 +120,8 @@ def triplet_learner(
 
     Every draw is a function of (seed, epoch, step) alone. Each epoch visits every training interaction once, in a new
     random order; the last batch is filled up with triplets of weight 0. The loss of a batch is the sum over its
-    triplets divided by the batch size.
+    triplets divided by the batch size. With ``options.average`` the parameters are averaged after each epoch: over all
+    of them at first, then with exponentially falling weights (Polyak and Juditsky 1992).
     """
     size, negatives = options.batch_size, options.drawn_negatives
     objective, lazy = OBJECTIVES[options.objective], options.optimizer == "lazy_adam"
@@ -123,7 +134,7 @@ def triplet_learner(
     def init() -> Learned:
         def one(key: jax.Array) -> Learned:
             params = pad_rows(model.init(key, dataset.num_users, dataset.num_items), mesh)
-            return Learned(store(params, options.storage), ADAM.init(params))
+            return Learned(store(params, options.storage), ADAM.init(params), params if options.average else None)
 
         return place(lambda: over_seeds(one, len(runs), mesh)(init_keys), mesh)
 
@@ -172,13 +183,17 @@ def triplet_learner(
                 params, state, loss = adam_step(
                     model, params, learned.optimizer, tables, batch, gradient, learning_rate, key, lazy=lazy
                 )
-                return (Learned(params, state), kept), loss
+                return (replace(learned, params=params, optimizer=state), kept), loss
 
             kept = None
             if refresh > 1:  # filled by the first step
                 shapes = jax.eval_shape(lambda: tables_of(learned.params, drawn(jnp.int32(0))))
                 kept = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), shapes)
             (learned, _), losses = jax.lax.scan(step, (learned, kept), jnp.arange(steps))
+            if learned.average is not None:
+                decay = jnp.minimum(options.average, 1 - 1 / epoch.astype(jnp.float32))
+                pairs = learned.average, widened(learned.params)
+                learned = replace(learned, average=jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, *pairs))
             return learned, losses.sum() / count
 
         if not in_turn(len(runs), mesh):  # they end together, so a run that idles costs no time

@@ -96,7 +96,7 @@ def train(
     """
     count = len(runs)
     learned = learner.init()
-    state = RunState(learned, _copy(learned.params), [0] * count, [None] * count, [""] * count)
+    state = RunState(learned, _copy(learned.result), [0] * count, [None] * count, [""] * count)
     history: list[Record] = []
     if checkpoints and folder:
         if checkpoints.latest() is not None:
@@ -113,7 +113,7 @@ def train(
             train_losses = np.asarray(losses).tolist()
             trained = time.perf_counter() - start
             sound = [one and math.isfinite(loss) for one, loss in zip(active, train_losses, strict=True)]
-            figures = validate(learned.params, sound)
+            figures = validate(learned.result, sound)
             sound = [one and all(map(math.isfinite, found.values())) for one, found in zip(sound, figures, strict=True)]
             reason = f"the loss of epoch {epoch} is not finite; lower train.learning_rate"
             state = state._replace(
@@ -131,7 +131,7 @@ def train(
             state = state._replace(learned=learned, epoch=epoch)
             if any(better):
                 state = state._replace(
-                    best_params=_choose(jnp.asarray(better), learned.params, state.best_params),
+                    best_params=_choose(jnp.asarray(better), learned.result, state.best_params),
                     best_epoch=[epoch if new else old for new, old in zip(better, state.best_epoch, strict=True)],
                     best_value=[
                         found.get(selected) if new else old

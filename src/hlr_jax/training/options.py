@@ -43,6 +43,8 @@ class TrainOptions:
       negatives: ``own``, ``shared`` or ``in_batch``; see ``draws.Negatives``.
       num_negatives: n, negatives drawn for each triplet, or shared by each batch.
       negative_popularity: b; negatives are drawn by popularity to the power of b.
+      average: d; what is measured and kept is the average of the parameters after each epoch, e epochs ago with weight
+        d^e. 0: the parameters themselves.
       patience: stop after so many epochs without a better one; 0: never.
       microbatch: triplets whose gradients are taken together before they are added up; the result does not depend on
         it, the speed does. 0: as many as fit in a CPU's cache, or the whole batch on an accelerator.
@@ -64,6 +66,7 @@ class TrainOptions:
     negatives: str = "own"
     num_negatives: int = 1
     negative_popularity: float = 0.0
+    average: float = 0.0
     patience: int = 0
     microbatch: int = 0
     num_seeds: int = 1
@@ -80,6 +83,7 @@ class TrainOptions:
             temperature=(self.temperature, 1e-6, 1e6),
             negative_popularity=(self.negative_popularity, 0.0, 2.0),
             num_negatives=(self.num_negatives, 1, 65536),
+            average=(self.average, 0.0, 0.999),
             num_seeds=(self.num_seeds, 1, 1024),
             patience=(self.patience, 0, 10**6),
             checkpoint_every=(self.checkpoint_every, 1, 10**6),
