@@ -59,7 +59,9 @@ def test_what_is_kept_is_the_average_of_epochs(world):
 
 
 def test_the_best_epoch_is_the_result_and_patience_stops(world):
-    result = fit(world, evaluation=EvalOptions(select_by="ndcg", k=5), num_epochs=30, learning_rate=0.3, patience=2, average=0.0)
+    result = fit(
+        world, evaluation=EvalOptions(select_by="ndcg", k=5), num_epochs=30, learning_rate=0.3, patience=2, average=0.0
+    )
     values = [record["valid_ndcg@5"] for record in result.history]
     assert result.best_epoch == 1 + int(np.argmax(values))
     assert len(values) == result.best_epoch + 2 < 30

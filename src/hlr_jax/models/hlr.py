@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.errors import pick
-from hlr_jax.kernels.distance import squared_distance
+from hlr_jax.kernels.distance import squared_distance, translated_distances
 from hlr_jax.kernels.memory_attention import item_weights, memory_attention, weigh_neighbors
 from hlr_jax.models.base import ItemPairs, Model, addressed, attended, attention_kernel, in_the_ball, tables
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
@@ -57,7 +57,7 @@ def hlr(
         memories = params["memories"]
         heads = heads_of(user, neighbors)
         weights = mixtures(items, heads.vectors, user, params["keys"], memories, where=heads.mask)
-        return -squared_distance(user + weights @ memories, items)
+        return -translated_distances(user, weights, memories, items)
 
     def scores(
         params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array
@@ -66,7 +66,7 @@ def hlr(
         if variant == "reference":
             weights = jnp.concatenate([weights, item_weights(user[None], items, params["keys"])])
         found = weigh_neighbors(weights, params["memories"] @ user, where=heads.mask)
-        return -squared_distance(user + found @ params["memories"], items)
+        return -translated_distances(user, found, params["memories"], items)
 
     return Model(
         "hlr",

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.errors import pick
-from hlr_jax.kernels.distance import squared_distance
+from hlr_jax.kernels.distance import squared_distance, translated_distances
 from hlr_jax.kernels.memory_attention import memory_attention, weigh_neighbors
 from hlr_jax.models.base import ItemPairs, Model, addressed, attended, attention_kernel, in_the_ball, tables
 from hlr_jax.types import Neighborhood, Neighbors, PairOutput, Params
@@ -88,7 +88,7 @@ def hlrpp(
         keys, memories, history = params["keys"], params["memories"], neighbors.items
         by_user = mixtures(items, history.vectors, user, keys, memories, where=history.mask)
         by_item = over_neighbors(params, user, items, neighbors)
-        return -squared_distance(user + (by_user + by_item) @ memories, items)
+        return -translated_distances(user, by_user + by_item, memories, items)
 
     def scores(
         params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array
@@ -96,7 +96,7 @@ def hlrpp(
         memories = params["memories"]
         by_user = weigh_neighbors(weights, memories @ user, where=neighbors.items.mask)
         by_item = over_neighbors(params, user, items, neighbors)
-        return -squared_distance(user + (by_user + by_item) @ memories, items)
+        return -translated_distances(user, by_user + by_item, memories, items)
 
     return Model(
         "hlrpp",

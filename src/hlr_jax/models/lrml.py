@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.kernels.distance import squared_distance
+from hlr_jax.kernels.distance import squared_distance, translated_distances
 from hlr_jax.models.base import Model, in_the_ball, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
@@ -43,7 +43,7 @@ def lrml(
 
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         del neighbors
-        return -squared_distance(user + weights(params, user, items) @ params["memories"], items)
+        return -translated_distances(user, weights(params, user, items), params["memories"], items)
 
     return Model(
         "lrml",
