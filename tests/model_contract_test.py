@@ -155,8 +155,10 @@ def test_project_keeps_rows_in_the_ball_and_leaves_inner_rows(case):
 def test_training_lowers_the_loss_in_one_compilation_and_sharding_changes_nothing(case, world):
     model = make(case)
     options = TrainOptions(num_epochs=2, batch_size=64, learning_rate=0.02, num_negatives=2)
-    losses = {}
-    for name, mesh in (("single", None), ("sharded", create_mesh(data=2, model=2))):
+    losses, meshes = {}, {"single": None}
+    if case in ("hlrpp-paper", "transcf", "lrml"):  # draws on both sides, means, neither; tests/distributed has others
+        meshes["sharded"] = create_mesh(data=2, model=2)
+    for name, mesh in meshes.items():
         learner = triplet_learner(world, model, options, options.runs([5]), mesh)
         learned, values = learner.init(), []
         for epoch in (1, 2):
@@ -164,6 +166,8 @@ def test_training_lowers_the_loss_in_one_compilation_and_sharding_changes_nothin
             values.append(float(loss[0]))
         losses[name] = [*values, float(learner.valid_loss(learned.params)[0])]
     assert losses["single"][1] < losses["single"][0]
+    if len(meshes) == 1:
+        return
     np.testing.assert_allclose(losses["single"], losses["sharded"], rtol=2e-4)
     spec = learned.params["item"].sharding.spec
     assert spec[1] == "model"

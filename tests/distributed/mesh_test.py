@@ -111,9 +111,11 @@ def test_devices_share_the_interactions_and_draw_what_one_device_draws(sampling,
         for where in (None, mesh)
     )
     rows, weight = jnp.arange(0, len(primes.valid.user), 3), jnp.ones(-(-len(primes.valid.user) // 3))
-    expected = draw_batch(jax.random.key(1), alone, rows, weight, negatives)
-    draw = jax.jit(lambda source: draw_batch(jax.random.key(1), source, rows, weight, negatives, mesh))
-    jax.tree.map(np.testing.assert_array_equal, draw(divided), expected)
+
+    def draw(where, source):
+        return jax.jit(lambda source: draw_batch(jax.random.key(1), source, rows, weight, negatives, where))(source)
+
+    jax.tree.map(np.testing.assert_array_equal, draw(mesh, divided), draw(None, alone))
     for held, longest in (
         (divided.user, 0), (divided.known.items, divided.known.longest),
         (divided.near.history.rows.items, divided.near.history.rows.longest),

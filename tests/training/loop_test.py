@@ -98,10 +98,10 @@ def test_seeds_trained_together_are_those_trained_alone(world, tmp_path):
     evaluation = EvalOptions(select_by="ndcg", k=5)
     alone = [
         hlr_jax.fit(world, small(), TrainOptions(**OPTIONS | options), evaluation, seed=seed, quiet=True)
-        for seed in (3, 4, 5)
+        for seed in (3, 4)
     ]
     assert len({len(result.history) for result in alone}) > 1  # patience ends them at different epochs
-    together = TrainOptions(**OPTIONS | options | {"num_seeds": 3})
+    together = TrainOptions(**OPTIONS | options | {"num_seeds": 2})
     for limit in (4, 12):  # the second call continues the first
         results = hlr_jax.fit_seeds(
             world,
@@ -119,7 +119,7 @@ def test_seeds_trained_together_are_those_trained_alone(world, tmp_path):
         np.testing.assert_allclose(*losses, rtol=1e-5)
         for name in one.params:
             np.testing.assert_allclose(one.params[name], other.params[name], atol=1e-4)
-    with pytest.raises(UserError, match=r"train\.num_seeds is 3: call fit_seeds"):
+    with pytest.raises(UserError, match=r"train\.num_seeds is 2: call fit_seeds"):
         hlr_jax.fit(world, small(), together)
 
 
