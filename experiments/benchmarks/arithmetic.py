@@ -74,10 +74,12 @@ def ranking_flops(model: Model, num_items: int) -> int:
 
     | model | operations per item |
     | --- | --- |
-    | CML, MF-ALS, TransCF | those of a pair |
-    | LRML | a pair's without p_u * K: 4ND + 4N + 4D |
+    | MF-ALS, TransCF | those of a pair |
+    | CML | 4D: q_v . q_v and p_u . q_v |
+    | LRML | 2ND + 4N for its weights, and a translation |
     | AdaCML | a pair's |
-    | HLR | 2hND + 8hN + 4h, and 2ND + 4D: q_j * k_n and M p_u are shared |
+    | a translation | CML's, and 2ND + 2N^2 + 5N: M q_v, M M^T w and their product with w |
+    | HLR | 2hND + 8hN + 4h, and a translation: q_j * k_n and M p_u are shared |
     | HLR++ | HLR's with h = H; and for r^I ``paper`` 2AND + 8AN + 4A + 2ND, ``reference`` 4HN + 4(H + 1) + 8N + 4ND |
 
     In ``reference`` r^I meets the same history for every item, so that only the candidate's own slot is anew.
@@ -88,7 +90,9 @@ def ranking_flops(model: Model, num_items: int) -> int:
     def attention(heads: int) -> int:
         return 2 * heads * memories * dim + 8 * heads * memories + 4 * heads
 
-    relation = 2 * memories * dim + 4 * dim
+    relation = 2 * memories * dim + 2 * memories**2 + 5 * memories + 4 * dim
+    if model.name == "cml":
+        return num_items * 4 * dim
     if model.name == "lrml":
         return num_items * (2 * memories * dim + 4 * memories + relation)
     if model.name == "hlr":

@@ -76,11 +76,11 @@ def test_what_is_done_is_not_trained_again_whatever_the_grid(swept, monkeypatch)
     assert (trained, sweep.outcomes(POINTS)) == ([], before)
     with pytest.raises(ZeroDivisionError):
         sweep.train([POINTS[0], {"train.learning_rate": 0.1, "train.margin": 0.7}])
-    assert trained == [(3, 0.1, 0.7)]
+    assert trained == [Run(3, 0.1, 0.7, 0.5)]
     # A further seed leaves those that are done.
     with pytest.raises(ZeroDivisionError):
         open_sweep(folder, with_overrides(CONFIG, {"train.num_seeds": 2})).train(POINTS[:1])
-    assert trained[1:] == [(4, 0.01, 0.2)]
+    assert trained[1:] == [Run(4, 0.01, 0.2, 0.5)]
 
 
 def test_a_folder_of_other_settings_or_data_is_refused(swept):
@@ -171,10 +171,13 @@ def test_runs_that_differ_in_rate_margin_and_seed_alone_share_a_program(world):
     for one in whole:
         assert len({trial.settings.model.options for trial in one.trials}) == 1
         assert len({trial.run for trial in one.trials}) == 8
-    # cml with D = 6 has 110 rows; 6 copies of float32 each, and side by side a batch of 128 triplets of 2 (2 + n) D.
+    # cml with D = 6 has 110 rows; 6 copies of float32 each, and side by side a batch of 128 triplets of 2 (2 + n) D and
+    # 4 (1 + n) floats.
     state = 110 * 6 * 4 * 6
     assert trial_bytes(whole[1].trials[0].settings, world, None) == state
-    assert trial_bytes(whole[1].trials[0].settings, world, create_mesh(data=2)) == state + 128 * 4 * 2 * 3 * 6
+    assert trial_bytes(whole[1].trials[0].settings, world, create_mesh(data=2)) == state + 128 * 4 * (2 * 3 * 6 + 4 * 2)
+    averaged = trials_of(with_overrides(config, {"train.average": 0.5}))[0]
+    assert trial_bytes(averaged.settings, world, None) == 7 * state / 6
     assert [len(one.trials) for one in pack(trials, world, 3 * state, None)] == [4, 4, 3, 3, 2]
     assert len(pack(trials, world, 1, None)) == len(trials)
 

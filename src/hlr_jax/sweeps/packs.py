@@ -77,8 +77,9 @@ def pack(trials: Sequence[Trial], dataset: Dataset, budget: int, mesh: Mesh | No
 def trial_bytes(settings: Settings, dataset: Dataset, mesh: Mesh | None) -> int:
     """Return about how many bytes one more trial takes in a program.
 
-    These are its parameters, those of its best epoch and the copy while these are replaced, the two moments, and the
-    gradient; where trials are computed side by side, the vectors and weights of a batch too.
+    These are its parameters, those of its best epoch and the copy while these are replaced, the two moments, the
+    gradient, and the average if there is one; where trials are computed side by side, the vectors and weights of a
+    batch too.
     """
     model, options = settings.model, settings.train
 
@@ -88,6 +89,7 @@ def trial_bytes(settings: Settings, dataset: Dataset, mesh: Mesh | None) -> int:
 
     stored, whole = jax.eval_shape(start, jax.random.key(0))
     total = 3 * sum(array.size * (array.dtype.itemsize + 4) for array in jax.tree.leaves(stored))
+    total += 4 * sum(array.size for array in jax.tree.leaves(whole)) if options.average else 0
     if model.solver is None and not in_turn(2, mesh):
         total += 4 * options.batch_size * working_floats(model, whole, options.drawn_negatives)
     return total
