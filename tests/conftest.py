@@ -12,7 +12,9 @@ import hlr_jax
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 # Tests, and the command lines that they start, share what they compile.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hlr_jax-tests-")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 # Nobody's own data are read or written: for fixtures, which come before `_own_cache`.
 os.environ["HLR_JAX_DATA"] = tempfile.mkdtemp(prefix="hlr_jax-tests-data-")
 # Sharding is tested on virtual devices; this must be set before the first computation.

@@ -143,8 +143,10 @@ def triplet_learner(
 
     @partial(jax.jit, donate_argnums=0)
     def run_epoch(
-        learned: Learned, source: Triplets, epoch: jax.Array, rates: jax.Array, scales: Scales, active: jax.Array
-    ) -> tuple[Learned, jax.Array]:
+        learned: Learned, source: Triplets, epoch: jax.Array, keys: jax.Array, rates: jax.Array, scales: Scales,
+        active: jax.Array,
+    ) -> tuple[Learned, jax.Array]:  # fmt: skip
+        # Keys are arguments, not constants: what is compiled for one seed serves the others.
         count = source.count
         steps = -(-count // size)
 
@@ -197,15 +199,15 @@ def triplet_learner(
             return learned, losses.sum() / count
 
         if not in_turn(len(runs), mesh):  # they end together, so a run that idles costs no time
-            return over_seeds(one, len(runs), mesh)(learned, train_keys, rates, scales)
+            return over_seeds(one, len(runs), mesh)(learned, keys, rates, scales)
 
         def one_if(active: jax.Array, learned: Learned, *rest: Any) -> tuple[Learned, jax.Array]:
             return jax.lax.cond(active, one, lambda learned, *_: (learned, jnp.zeros(())), learned, *rest)
 
-        return over_seeds(one_if, len(runs))(active, learned, train_keys, rates, scales)
+        return over_seeds(one_if, len(runs))(active, learned, keys, rates, scales)
 
     @jax.jit
-    def valid_loss(source: Triplets, scales: Scales, params: Params) -> jax.Array:
+    def valid_loss(source: Triplets, keys: jax.Array, scales: Scales, params: Params) -> jax.Array:
         count = source.count
 
         def one(params: Params, valid_key: jax.Array, scales: Scales) -> jax.Array:
@@ -223,20 +225,20 @@ def triplet_learner(
             total, _ = jax.lax.scan(step, jnp.zeros(()), jnp.arange(-(-count // size)))
             return total / count
 
-        return over_seeds(one, len(runs), mesh)(params, valid_keys, scales)
+        return over_seeds(one, len(runs), mesh)(params, keys, scales)
 
     validate = None
     if len(dataset.valid.user):
         sizes = dataset.num_users, dataset.num_items
         valid = validation_triplets(dataset.train, dataset.valid, *sizes, model, negatives, mesh)
-        validate = partial(valid_loss, valid, scales)
+        validate = partial(valid_loss, valid, valid_keys, scales)
     everyone = (True,) * len(runs)
 
     def next_epoch(learned: Learned, epoch: int, active: Sequence[bool] = everyone) -> tuple[Learned, jax.Array]:
-        return run_epoch(learned, train, jnp.int32(epoch), rates, scales, jnp.asarray(active))
+        return run_epoch(learned, train, jnp.int32(epoch), train_keys, rates, scales, jnp.asarray(active))
 
     def memory(learned: Learned) -> Plan:
-        return planned(run_epoch, learned, train, jnp.int32(1), rates, scales, jnp.asarray(everyone))
+        return planned(run_epoch, learned, train, jnp.int32(1), train_keys, rates, scales, jnp.asarray(everyone))
 
     return Learner(init, next_epoch, validate, len(dataset.train.user), memory)
 
