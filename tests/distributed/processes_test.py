@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+_JOB_PORTS = 2**16 - 2**12  # the first port that JAX takes for a job of a cluster
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 SETTINGS = [
     f"--config={EXPERIMENTS / 'configs' / 'cml.py'}:planted-61x53x900", "--config.model.embed_dim=6",
@@ -20,8 +21,8 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def start(script, *arguments, devices=1):
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu"}
+def start(script, *arguments, devices=1, **variables):
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu"} | variables
     command = [sys.executable, str(EXPERIMENTS / script), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -38,16 +39,41 @@ def finish(*processes):
     return [(process.returncode, out, end[1]) for process, out, end in zip(processes, spoken, ended, strict=True)]
 
 
-def two(script, *arguments):
-    """Run a command in two processes of two devices each, and return both ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    own = [
-        ["--distributed", f"--coordinator_address={address}", "--num_processes=2", f"--process_id={index}"]
-        for index in range(2)
-    ]
-    return finish(*(start(script, *arguments, *flags, devices=2) for flags in own))
+def by_flags(port, index):
+    return [f"--coordinator_address=127.0.0.1:{port}", "--num_processes=2", f"--process_id={index}"], {}
+
+
+def by_slurm(port, index):
+    """What srun sets; JAX takes the port from the number of the job."""
+    job = {"SLURM_JOB_ID": str(port - _JOB_PORTS), "SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_NTASKS": "2"}
+    return [], job | {"SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)}
+
+
+def by_open_mpi(port, index):
+    """What mpirun sets; JAX takes the port from the job, a multiple of 2^12."""
+    of_job = {"OMPI_MCA_orte_hnp_uri": f"{(port - _JOB_PORTS) << 12}.0;tcp://127.0.0.1:1", "OMPI_COMM_WORLD_SIZE": "2"}
+    return [], of_job | {"OMPI_COMM_WORLD_RANK": str(index), "OMPI_COMM_WORLD_LOCAL_RANK": str(index)}
+
+
+def free_port():
+    """Return a free port among those that JAX gives to jobs of a cluster."""
+    for port in range(_JOB_PORTS + os.getpid() % 2048, 2**16):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no free port")
+
+
+def two(script, *arguments, found=by_flags):
+    """Run a command in two processes of two devices each that find each other, and return both ends."""
+    port = free_port()
+    each = [found(port, index) for index in range(2)]
+    return finish(
+        *(start(script, *arguments, "--distributed", *flags, devices=2, **around) for flags, around in each)
+    )
 
 
 def lines(workdir):
@@ -80,7 +106,7 @@ def test_two_processes_train_and_evaluate_and_one_goes_on_as_if_it_had_been_one_
     assert by_two["users"] == figures[1]["users"]
 
     users = pl.read_parquet(tmp_path / "split" / "eval" / "per_user.parquet")
-    ends = two("evaluate.py", *split, "--mesh_data=1", "--mesh_model=4")  # other padding than any before
+    ends = two("evaluate.py", *split, "--mesh_data=1", "--mesh_model=4", found=by_slurm)  # other padding
     assert [end[0] for end in ends] == [0, 0], ends
     assert "ndcg" in ends[0][1]
     assert ends[1][1] == ""
@@ -89,7 +115,7 @@ def test_two_processes_train_and_evaluate_and_one_goes_on_as_if_it_had_been_one_
 
 
 def test_a_mistake_is_told_once_and_ends_all_processes(tmp_path):
-    ends = two("train.py", *SETTINGS, "--workdir", str(tmp_path / "run"), "--config.mesh.data=2")
+    ends = two("train.py", *SETTINGS, "--workdir", str(tmp_path / "run"), "--config.mesh.data=2", found=by_open_mpi)
     assert [end[0] for end in ends] == [2, 2]
     assert [end[2] for end in ends] == [
         "error: mesh.data x mesh.model is 2 x 1, but must take all 4 devices of the 2 processes\n", ""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-_FEW = 16  # targets: above, the products of keys and neighbors are worth making
+_FEW = 64  # targets: above, neighbors lie along the slowest axis, as the many items of a catalogue want it
 
 
 class Attention(NamedTuple):
