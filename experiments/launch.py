@@ -53,8 +53,14 @@ def _fail(message: str, status: int = USAGE_STATUS) -> None:
     sys.exit(status)
 
 
+def runs_of(config: dict[str, Any]) -> int:
+    """Return how many models a config trains at once: each temperature of each seed."""
+    train = config.get("train", {})
+    return int(train.get("num_seeds", 1)) * max(1, len(train.get("temperatures", ())))
+
+
 def devices_for_seeds(count: int) -> None:
-    """Make JAX see the cores of the CPU as devices, so that ``count`` seeds use them all; before any computation.
+    """Make JAX see the cores of the CPU as devices, so that ``count`` models use them all; before any computation.
 
     A number of devices that the environment asks for stays.
     """

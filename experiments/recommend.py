@@ -54,8 +54,9 @@ def main() -> None:
         users = None if _USERS.value == "all" else read_choice(_USERS.value, "user")
     else:
         users, given = None, read_histories(Path(str(_HISTORIES.value)))
+        training = parts.train.at(run.runs[_SEED_INDEX.value].temperature)
         population = fold_in(
-            parts.model, params, parts.dataset, given, training=parts.train, on_unknown=_ON_UNKNOWN.value, seed=seed
+            parts.model, params, parts.dataset, given, training=training, on_unknown=_ON_UNKNOWN.value, seed=seed
         )
         if _ON_UNKNOWN.value == "popular":
             users = given["user"].unique(maintain_order=True)

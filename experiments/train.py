@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from absl import flags
-from launch import describe_devices, devices_for_seeds, launch, plain
+from launch import describe_devices, devices_for_seeds, launch, plain, runs_of
 from ml_collections import config_flags
 from processes import connect_processes
 from tables import print_metrics
@@ -36,7 +36,7 @@ def main() -> None:
     config = plain(_CONFIG.value)
     connect_processes()
     if config.get("mesh", {}) in ({}, {"data": 1, "model": 1}):
-        devices_for_seeds(config.get("train", {}).get("num_seeds", 1))
+        devices_for_seeds(runs_of(config))
     if is_first():
         print(f"devices: {describe_devices()}", flush=True)
     events = event_files(Path(_WORKDIR.value)) if _TENSORBOARD.value and is_first() else nullcontext()
@@ -46,8 +46,10 @@ def main() -> None:
         return
     name = done.parts.model.name
     print_metrics({f"{name}, {split}": figures for split, figures in done.figures.items()})
-    epochs = ", ".join(str(fit.best_epoch) for fit in done.fits)
-    print(f"best epoch {epochs}; everything is in {_WORKDIR.value}")
+    chosen = [f"best epoch {', '.join(str(fit.best_epoch) for fit in done.fits)}"]
+    if len(done.parts.train.temperatures) > 1:
+        chosen.append(f"best temperature {', '.join(f'{fit.temperature:g}' for fit in done.fits)}")
+    print(f"{', '.join(chosen)}; everything is in {_WORKDIR.value}")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def base_config(data: str) -> ConfigDict:
             "learning_rate": 1e-3,
             "margin": 0.5,
             "temperature": 0.5,
+            "temperatures": (),
             "objective": "hinge_hardest",
             "negatives": "own",
             "num_negatives": 1,

@@ -17,8 +17,8 @@ from hlr_jax.models.base import Model, create_model
 from hlr_jax.sharding import create_mesh, split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.fit import fit_seeds, run_identity
-from hlr_jax.training.loop import FitResult
-from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.loop import FitResult, kept_runs
+from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.types import Params
 from hlr_jax.workdir import DATASET, claim, read_config, record_environment, write_evaluation
 
@@ -167,11 +167,15 @@ def _stored_dataset(folder: Path, log: Callable[[str], None]) -> Dataset | None:
 
 
 class Loaded(NamedTuple):
-    """A trained run from its workdir: its parts, and for each seed the parameters of its best epoch."""
+    """A trained run from its workdir: its parts, and for each seed the parameters of its best epoch.
+
+    ``runs`` has what each seed was trained with, of several temperatures the one that is kept.
+    """
 
     parts: Parts
     params: list[Params]
     best_epochs: list[int]
+    runs: list[Run]
 
 
 def load_run(
@@ -205,7 +209,10 @@ def load_run(
     together(lambda: record_environment(folder, parts.dataset) if is_first() else None)
     checkpoints = Checkpoints(folder / "checkpoints", run_identity(parts.dataset, parts.model, parts.train, parts.seed))
     try:
-        params, best_epochs = checkpoints.restore_best(parts.mesh)
+        params, best_epochs, best_values = checkpoints.restore_best(parts.mesh)
     finally:
         checkpoints.close()
-    return Loaded(parts, split_seeds(params), best_epochs)
+    every, runs = split_seeds(params), parts.train.runs(range(parts.seed, parts.seed + parts.train.num_seeds))
+    selected = EvalOptions(select_by=config["eval"].get("select_by", "loss"))
+    kept = kept_runs(parts.train, selected, best_epochs, best_values)
+    return Loaded(parts, [every[i] for i in kept], [best_epochs[i] for i in kept], [runs[i] for i in kept])

@@ -71,9 +71,7 @@ def two(script, *arguments, found=by_flags):
     """Run a command in two processes of two devices each that find each other, and return both ends."""
     port = free_port()
     each = [found(port, index) for index in range(2)]
-    return finish(
-        *(start(script, *arguments, "--distributed", *flags, devices=2, **around) for flags, around in each)
-    )
+    return finish(*(start(script, *arguments, "--distributed", *flags, devices=2, **around) for flags, around in each))
 
 
 def lines(workdir):

@@ -16,6 +16,7 @@ import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions, UserError
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.learners import triplet_learner
+from hlr_jax.training.loop import kept_runs
 from hlr_jax.training.options import Run
 from hlr_jax.training.progress import Display
 
@@ -205,6 +206,41 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(terminal):
         assert shown == f"hlr epoch 2/4  {figures}  compiled\nhlr epoch 3/4  {figures}  3 s left\n"
 
 
+def test_each_seed_keeps_the_temperature_that_validates_best():
+    options = TrainOptions(temperatures=[0.1, 0.5], num_seeds=3)
+    assert [run[::3] for run in options.runs([7, 8])] == [(7, 0.1), (7, 0.5), (8, 0.1), (8, 0.5)]
+    epochs = [3, 2, 0, 4, 1, 1]  # the first of seed 8 never ended one
+    values = [0.2, 0.1, None, 0.3, None, None]  # seed 9 has no validation figure: the first is as good as any
+    for select_by, kept in (("ndcg", [0, 3, 4]), ("loss", [1, 3, 4])):
+        assert kept_runs(options, EvalOptions(select_by=select_by), epochs, values) == kept
+    assert kept_runs(TrainOptions(num_seeds=2), EvalOptions(), [1, 1], [0.1, 0.2]) == [0, 1]
+    for wrong in ([0.1, 0.1], [0.0]):
+        with pytest.raises(UserError, match=r"train\.temperatures"):
+            TrainOptions(temperatures=wrong)
+
+
+def test_the_best_of_several_temperatures_is_the_result_and_what_is_loaded(world, tmp_path):
+    train = OPTIONS | {"num_epochs": 3, "objective": "sampled_softmax", "num_negatives": 3}
+    config = {
+        "dataset": {"name": "planted-60x50x900"}, "model": {"name": "hlr", **dict(small().options)},
+        "train": train | {"temperatures": [0.05, 0.5]}, "eval": {"select_by": "ndcg", "k": 5}, "seed": 3,
+    }  # fmt: skip
+    config["model"].pop("kernel")
+    (best,) = hlr_jax.run(config, tmp_path, quiet=True, log=lambda _: None).fits
+    figures = {
+        line["temperature"]: max(line["valid_ndcg@5"], 0)
+        for line in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+        if line["epoch"] == line["best_epoch"]
+    }
+    alone = fit(world, evaluation=EvalOptions(**config["eval"]), **train, temperature=best.temperature)
+    assert best.temperature == max(sorted(figures), key=figures.__getitem__)
+    assert (best.best_epoch, len(best.history)) == (alone.best_epoch, 3)
+    np.testing.assert_allclose(best.params["item"], alone.params["item"], rtol=1e-4, atol=1e-6)
+    loaded = hlr_jax.load_run(tmp_path, log=lambda _: None)
+    assert [run.temperature for run in loaded.runs] == [best.temperature]
+    np.testing.assert_array_equal(loaded.params[0]["item"], best.params["item"])
+
+
 def test_a_workdir_of_another_run_is_not_continued(world, tmp_path):
     fit(world, tmp_path, num_epochs=1)
     other_model = hlr_jax.create_model("hlr", embed_dim=6, num_memories=2, max_history=3, variant="reference")
@@ -222,7 +258,7 @@ def test_the_best_epoch_is_in_the_checkpoint_however_rarely_one_is_made(world, t
     options = TrainOptions(**OPTIONS, num_epochs=3, checkpoint_every=100)
     result = hlr_jax.fit(world, small(), options, seed=3, workdir=tmp_path, quiet=True)
     checkpoints = Checkpoints(tmp_path / "checkpoints", run_identity(world, small(), options, 3))
-    best, epochs = checkpoints.restore_best()
+    best, epochs, _ = checkpoints.restore_best()
     checkpoints.close()
     np.testing.assert_array_equal(best["item"][0], result.params["item"])
     assert epochs == [result.best_epoch]

@@ -124,7 +124,9 @@ def compare_folded_in(
         return evaluate_ranker(ranker, division.trained_in, "test", parts.eval)
 
     folded = [
-        measured(_folding_ranker(parts, division, fit.params, options, seed))
+        measured(
+            _folding_ranker(parts._replace(train=parts.train.at(fit.temperature)), division, fit.params, options, seed)
+        )
         for fit, seed in zip(fits["without"], seeds, strict=True)
     ]
     inside = evaluate_seeds(

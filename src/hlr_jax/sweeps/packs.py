@@ -7,6 +7,7 @@ import jax
 from jax.sharding import Mesh
 
 from hlr_jax.data.interactions import Dataset
+from hlr_jax.errors import UserError
 from hlr_jax.experiment import Settings, settings_of
 from hlr_jax.files import sha256_of
 from hlr_jax.storage import store
@@ -51,9 +52,14 @@ def trials_of(config: dict[str, Any]) -> list[Trial]:
     Raises:
       UserError: an unknown key, or a value out of range.
     """
-    first, count = config.get("seed", 0), settings_of(config).train.num_seeds
+    first, train = config.get("seed", 0), settings_of(config).train
+    if train.temperatures:
+        raise UserError(
+            "train.temperatures is set, and a sweep chooses itself: pass --config.train.temperatures=() and "
+            "--grid=train.temperature=..."
+        )
     trials = []
-    for seed in range(first, first + count):
+    for seed in range(first, first + train.num_seeds):
         own = with_overrides(config, {"seed": seed, "train.num_seeds": 1})
         key = sha256_of({name: part for name, part in own.items() if name != "mesh"})[:16]
         trials.append(Trial(own, settings_of(own), key))

@@ -79,8 +79,10 @@ class Checkpoints:
         progress.pop("identity")
         return RunState(found["state"]["learned"], found["state"]["best_params"], **progress)
 
-    def restore_best(self, mesh: Mesh | None = None) -> tuple[Params, list[int]]:
-        """Read each seed's parameters of its best epoch [S, ...] and these epochs [S], onto one device or a mesh.
+    def restore_best(self, mesh: Mesh | None = None) -> tuple[Params, list[int], list[float | None]]:
+        """Read each run's parameters of its best epoch [S, ...], these epochs and their validation figures [S].
+
+        Onto one device or a mesh.
 
         It does not matter what the run was trained on. Tables may end in rows of padding.
 
@@ -89,7 +91,7 @@ class Checkpoints:
         """
         there = self._manager.item_metadata(self._latest())["state"]
         found = self._read(placed_shapes(there, mesh))
-        return found["state"]["best_params"], found["progress"]["best_epoch"]
+        return found["state"]["best_params"], found["progress"]["best_epoch"], found["progress"]["best_value"]
 
     def _latest(self) -> int:
         epoch = self.latest()

@@ -18,7 +18,10 @@ _SECONDS = 2.0  # between two looks at the file
 
 
 class EventFiles:
-    """The event files of a workdir, ``tensorboard/seed-0``, ``tensorboard/seed-1``, ..., one folder for each seed."""
+    """The event files of a workdir, ``tensorboard/seed-0``, ``tensorboard/seed-1``, ..., one folder for each seed.
+
+    Of a seed with several temperatures each has its own, ``tensorboard/seed-0-temperature-0.2``.
+    """
 
     def __init__(self, workdir: Path):
         """Look after a workdir; nothing is written before ``update``.
@@ -30,7 +33,8 @@ class EventFiles:
             raise UserError("event files need tensorboardX; install the extra: pip install 'hlr_jax[tb]'")
         self._metrics, self._folder = workdir / "metrics.jsonl", workdir / "tensorboard"
         self._written: list[dict[str, Any]] | None = None
-        self._writers: dict[int, Any] = {}
+        self._writers: dict[str, Any] = {}
+        self._several = False
 
     def update(self) -> None:
         """Write the epochs that are new in ``metrics.jsonl``.
@@ -42,6 +46,7 @@ class EventFiles:
         if self._written is None or self._written != records[: len(self._written)]:
             self._begin()
         assert self._written is not None
+        self._several = len({record.get("temperature") for record in records}) > 1
         for record in records[len(self._written) :]:
             self._write(record)
         self._written = records
@@ -71,13 +76,13 @@ class EventFiles:
     def _write(self, record: dict[str, Any]) -> None:
         from tensorboardX import SummaryWriter
 
-        seed = record["seed"]
-        if seed not in self._writers:
-            self._writers[seed] = SummaryWriter(str(self._folder / f"seed-{seed}"))
+        name_of_run = f"seed-{record['seed']}" + f"-temperature-{record.get('temperature')}" * self._several
+        if name_of_run not in self._writers:
+            self._writers[name_of_run] = SummaryWriter(str(self._folder / name_of_run))
         for name, value in record.items():
             if name.startswith(("train_", "valid_")) or name == "triplets_per_s":
                 # No tag may have an @.
-                self._writers[seed].add_scalar(name.replace("@", "_at_"), value, record["epoch"])
+                self._writers[name_of_run].add_scalar(name.replace("@", "_at_"), value, record["epoch"])
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from hlr_jax.models.base import Model
 from hlr_jax.sharding import split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.learners import Learned, create_learner
-from hlr_jax.training.loop import FitResult, train, validation_of
+from hlr_jax.training.loop import FitResult, kept_runs, train, validation_of
 from hlr_jax.training.options import Run, TrainOptions
 
 
@@ -76,11 +76,14 @@ def fit_seeds(
     check_seed("seed", seed + options.num_seeds - 1)
     runs = options.runs(range(seed, seed + options.num_seeds))
     identity = run_identity(dataset, model, options, seed)
-    label = model.name if len(runs) == 1 else f"{model.name}, {len(runs)} seeds,"
-    results = _fit(dataset, model, options, evaluation, runs, identity, workdir, mesh, "" if quiet else label)
+    several = {"seeds": options.num_seeds, "temperatures": len(options.temperatures)}
+    label = ", ".join([model.name, *(f"{count} {what}" for what, count in several.items() if count > 1)])
+    found = _fit(dataset, model, options, evaluation, runs, identity, workdir, mesh, "" if quiet else label)
+    kept = kept_runs(options, evaluation, [one.best_epoch for one in found], [one.best_value for one in found])
+    results = [found[index] for index in kept]
     for result in results:
         if not result.best_epoch:
-            raise UserError(result.stopped if len(runs) == 1 else f"seed {result.seed}: {result.stopped}")
+            raise UserError(result.stopped if len(results) == 1 else f"seed {result.seed}: {result.stopped}")
     return results
 
 
@@ -109,7 +112,7 @@ def fit_runs(
     for run in runs:
         check_seed("seed", run.seed)
         replace(options, **_settings(run))  # checks the ranges
-    unset: dict[str, Any] = dict.fromkeys(_settings(runs[0]), 1.0)
+    unset: dict[str, Any] = dict.fromkeys(_settings(runs[0]), 1.0) | {"temperatures": ()}
     shared = replace(options, **unset, num_seeds=1)
     identity = sha256_of([run_identity(dataset, model, shared, 0), [run._asdict() for run in runs]])
     label = f"{model.name}, {len(runs)} run{'s' * (len(runs) > 1)},"

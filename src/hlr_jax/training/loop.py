@@ -35,6 +35,8 @@ class FitResult(NamedTuple):
       seed: that it was trained with.
       stopped: why training ended before the last epoch, in a sentence; empty if it did not.
       failed: whether that is because a loss was not finite.
+      best_value: the validation figure of the best epoch; None without one.
+      temperature: that it was trained with.
     """
 
     params: Params
@@ -43,6 +45,8 @@ class FitResult(NamedTuple):
     seed: int
     stopped: str = ""
     failed: bool = False
+    best_value: float | None = None
+    temperature: float = 0.0
 
 
 Validation = Callable[[Params, Sequence[bool]], list[dict[str, float]]]
@@ -161,11 +165,14 @@ def train(
             of_run(history, run),
             run.seed,
             f"{reason} (the result is epoch {best})" if reason and best else reason,
-            failed=bool(failed),
+            bool(failed),
+            value,
+            run.temperature,
         )
-        for params, best, run, reason, failed in zip(
+        for params, best, value, run, reason, failed in zip(
             split_seeds(state.best_params),
             state.best_epoch,
+            state.best_value,
             runs,
             _stopped(state, options.patience),
             state.failed,
@@ -180,6 +187,27 @@ def _stopped(state: RunState, patience: int) -> list[str]:
         failed or _out_of_patience(state.epoch, best, patience)
         for failed, best in zip(state.failed, state.best_epoch, strict=True)
     ]
+
+
+def kept_runs(
+    options: TrainOptions, evaluation: EvalOptions, best_epochs: Sequence[int], best_values: Sequence[float | None]
+) -> list[int]:
+    """Return which of the runs of ``options.runs`` each seed keeps: the one of its temperatures that validates best.
+
+    The first of equals; a run without an epoch that ended well only where its seed has no other.
+    """
+    width, higher = max(1, len(options.temperatures)), evaluation.select_by == "ndcg"
+    kept = []
+    for first in range(0, len(best_epochs), width):
+        best = first
+        for index in range(first + 1, first + width):
+            if best_epochs[index] and (
+                not best_epochs[best]
+                or (best_values[index] is not None and _is_better(best_values[index], best_values[best], higher))
+            ):
+                best = index
+        kept.append(best)
+    return kept
 
 
 def _is_better(value: float | None, best: float | None, higher_is_better: bool) -> bool:

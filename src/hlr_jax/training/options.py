@@ -1,7 +1,7 @@
 """The settings of training, checked where they are made."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from hlr_jax.errors import UserError, check_range, pick
@@ -39,6 +39,9 @@ class TrainOptions:
       learning_rate: of Adam, constant.
       margin: m of the hinges (eq. 8).
       temperature: t of the objectives that are no hinge.
+      temperatures: several of them to choose from, instead of ``temperature``: each is trained, all at once, and each
+        seed keeps the one with the best epoch on validation. What suits depends on the data more than any other setting
+        does, so a recipe for data that nobody has seen yet tries a few.
       objective: a name of ``losses.OBJECTIVES``.
       negatives: ``own``, ``shared`` or ``in_batch``; see ``draws.Negatives``.
       num_negatives: n, negatives drawn for each triplet, or shared by each batch.
@@ -62,6 +65,7 @@ class TrainOptions:
     learning_rate: float = 1e-3
     margin: float = 0.5
     temperature: float = 0.5
+    temperatures: tuple[float, ...] = ()
     objective: str = "hinge_hardest"
     negatives: str = "own"
     num_negatives: int = 1
@@ -74,6 +78,11 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Check every range."""
+        object.__setattr__(self, "temperatures", tuple(self.temperatures))  # a config has a list
+        for one in self.temperatures:
+            check_range("train", temperatures=(one, 1e-6, 1e6))
+        if len(set(self.temperatures)) < len(self.temperatures):
+            raise UserError(f"train.temperatures holds a value twice: {list(self.temperatures)}")
         check_range(
             "train",
             num_epochs=(self.num_epochs, 1, 10**6),
@@ -101,6 +110,11 @@ class TrainOptions:
         """The negatives, as the draws take them."""
         return Negatives(self.negatives, self.num_negatives, self.negative_popularity)
 
+    def at(self, temperature: float) -> "TrainOptions":
+        """Return these settings for one temperature: those of a run that was chosen among several."""
+        return replace(self, temperature=temperature, temperatures=())
+
     def runs(self, seeds: Iterable[int]) -> list[Run]:
-        """Return the runs with these settings, one for each seed."""
-        return [Run(seed, self.learning_rate, self.margin, self.temperature) for seed in seeds]
+        """Return the runs with these settings: of each seed in turn, one for each temperature."""
+        chosen = self.temperatures or (self.temperature,)
+        return [Run(seed, self.learning_rate, self.margin, one) for seed in seeds for one in chosen]

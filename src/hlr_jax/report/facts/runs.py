@@ -83,7 +83,7 @@ def _read(folder: Path, common: Path) -> RunFacts:
         loaded,
         flatten(config),
         _json(folder / "env.json"),
-        _epochs(folder / "metrics.jsonl"),
+        _epochs(folder / "metrics.jsonl", loaded),
         figures,
         read_result(folder) if "test" in figures else None,
     )
@@ -102,7 +102,8 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _epochs(path: Path) -> pl.DataFrame:
+def _epochs(path: Path, loaded: Loaded) -> pl.DataFrame:
+    """Return the epochs of the runs that are kept: of a seed's several temperatures those of one."""
     try:
         frame = pl.read_ndjson(path, infer_schema_length=None)
     except FileNotFoundError:
@@ -112,6 +113,11 @@ def _epochs(path: Path) -> pl.DataFrame:
     lacking = [name for name in ("epoch", "seed", "train_loss", "seconds") if name not in frame.columns]
     if lacking:
         raise UserError(f'{path}: its lines have no "{lacking[0]}"; train again')
+    if len(loaded.parts.train.temperatures) > 1:
+        kept = pl.any_horizontal(
+            (pl.col("seed") == r.seed) & (pl.col("temperature") == r.temperature) for r in loaded.runs
+        )
+        frame = frame.filter(kept)
     return frame
 
 
