@@ -2,15 +2,16 @@
 
 python experiments/quickstart.py --workdir=runs/ml-100k
 
-The same command goes on where a stopped one was. HLR's settings were chosen on validation alone.
+Both take the default recipe, whose temperature and epoch are chosen on validation. The same command goes on where a
+stopped one was.
 """
 
 import time
 from pathlib import Path
 
 from absl import flags
-from configs import cml, hlr
-from launch import describe_devices, launch, plain
+from configs.recipes.default import get_config
+from launch import describe_devices, devices_for_seeds, launch, plain, runs_of
 from rich.console import Console
 from tables import print_metrics
 
@@ -27,11 +28,10 @@ _DATA = flags.DEFINE_string("data", "ml-100k", "a data set of the registry, or p
 def main() -> None:
     """Run the command."""
     start, folder = time.perf_counter(), Path(_WORKDIR.value)
+    configs = {name: plain(get_config(f"{name},{_DATA.value}")) for name in ("cml", "hlr")}
+    devices_for_seeds(runs_of(configs["hlr"]))
     print(f"devices: {describe_devices()}", flush=True)
-    done = {
-        name: hlr_jax.run(plain(module.get_config(_DATA.value)), folder / name)
-        for name, module in (("cml", cml), ("hlr", hlr))
-    }
+    done = {name: hlr_jax.run(config, folder / name) for name, config in configs.items()}
     dataset, options = done["hlr"].parts.dataset, done["hlr"].parts.eval
     popularity = evaluate_ranker(popularity_ranker(dataset, options.k), dataset, "test", options)
     regularisation, ease = evaluate_ease(dataset, EvalOptions(k=options.k))
@@ -41,21 +41,22 @@ def main() -> None:
     print_metrics(rows)
     print(f"Test items of {ease.metrics['users']} users, all {dataset.num_items} items ranked, seen ones left out;")
     print(f"protocol {dataset.protocol.name}; chosen on validation: EASE's lambda {regularisation:g},", end=" ")
-    print(f"epochs {_best_epochs(done)}.\n")
+    print(f"{_chosen(done)}.\n")
     show_recommendations(done["hlr"], dataset)
     command = ".venv/bin/python experiments"
     print("\nGo on with:")
     print(f"  {command}/evaluate.py --workdir={folder}/hlr --k=20 --num_cohorts=5")
-    print(f"  {command}/train.py --config=experiments/configs/hlr.py:{_DATA.value} --workdir=runs/mine", end=" ")
-    print("--config.model.num_memories=10")
-    print(f"  {command}/train.py --config=experiments/configs/hlr.py:file --workdir=runs/own", end=" ")
+    recipe = f"{command}/train.py --config=experiments/configs/recipes/default.py"
+    print(f"  {recipe}:hlr,{_DATA.value} --workdir=runs/mine --config.model.num_memories=10")
+    print(f"  {recipe}:hlr,file --workdir=runs/own", end=" ")
     print("--config.dataset.path=YOUR.csv")
     print(f"\n{time.perf_counter() - start:.0f} s in all; everything is in {folder}")
 
 
-def _best_epochs(done: dict[str, Trained]) -> str:
+def _chosen(done: dict[str, Trained]) -> str:
     return ", ".join(
-        f"{name.upper()} {run.fits[0].best_epoch} of {run.parts.train.num_epochs}" for name, run in done.items()
+        f"{name.upper()}'s epoch {run.fits[0].best_epoch} and temperature {run.fits[0].temperature:g}"
+        for name, run in done.items()
     )
 
 

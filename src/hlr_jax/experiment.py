@@ -213,6 +213,5 @@ def load_run(
     finally:
         checkpoints.close()
     every, runs = split_seeds(params), parts.train.runs(range(parts.seed, parts.seed + parts.train.num_seeds))
-    selected = EvalOptions(select_by=config["eval"].get("select_by", "loss"))
-    kept = kept_runs(parts.train, selected, best_epochs, best_values)
+    kept = kept_runs(parts.train, parts.eval, best_epochs, best_values)
     return Loaded(parts, [every[i] for i in kept], [best_epochs[i] for i in kept], [runs[i] for i in kept])

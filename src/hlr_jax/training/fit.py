@@ -77,7 +77,8 @@ def fit_seeds(
     runs = options.runs(range(seed, seed + options.num_seeds))
     identity = run_identity(dataset, model, options, seed)
     several = {"seeds": options.num_seeds, "temperatures": len(options.temperatures)}
-    label = ", ".join([model.name, *(f"{count} {what}" for what, count in several.items() if count > 1)])
+    shown = [f" {count} {what}," for what, count in several.items() if count > 1]
+    label = f"{model.name}{',' * bool(shown)}{''.join(shown)}"
     found = _fit(dataset, model, options, evaluation, runs, identity, workdir, mesh, "" if quiet else label)
     kept = kept_runs(options, evaluation, [one.best_epoch for one in found], [one.best_value for one in found])
     results = [found[index] for index in kept]

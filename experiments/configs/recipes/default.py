@@ -1,0 +1,55 @@
+"""The recipe for data that nobody has tuned for: HLR, or CML with the same objective, negatives and budget.
+
+python experiments/train.py --config=experiments/configs/recipes/default.py:hlr,ml-100k --workdir=runs/hlr
+
+MODEL,DATA with hlr or cml, and what `configs/base.py` takes for data: a data set of the registry, `split`, `file`.
+
+Sampled softmax over 63 negatives of each triplet's own; three temperatures are trained at once, and validation NDCG@10
+chooses among them and their epochs. The epochs' average is what is measured. A ball of radius 0.2 for memories keeps
+HLR's relations from fitting what users have already met. docs/findings.md has what each of these is worth, and
+docs/recipes/README.md times and figures.
+"""
+
+from typing import Any
+
+from configs.base import base_config
+from ml_collections import ConfigDict
+
+TEMPERATURES = (0.12, 0.2, 0.35)
+MODELS: dict[str, dict[str, Any]] = {
+    "cml": {},
+    "hlr": {
+        "num_memories": 4, "max_history": 10, "history_sampling": "uniform", "variant": "paper",
+        "project_memories": False, "memory_radius": 0.2, "share_relation": False, "kernel": "xla",
+    },
+}  # fmt: skip
+
+
+def get_config(choice: str = "hlr,ml-100k") -> ConfigDict:
+    """Return the settings for ``MODEL,DATA``."""
+    model, _, data = choice.partition(",")
+    if model not in MODELS:
+        raise ValueError(f'no recipe for "{model}"; MODEL,DATA with models {list(MODELS)}')
+    config = base_config(data or "ml-100k")
+    config.model = ConfigDict({"name": model, "embed_dim": 128} | MODELS[model])
+    config.train.update(
+        objective="sampled_softmax",
+        negatives="own",
+        num_negatives=63,
+        temperatures=TEMPERATURES,
+        learning_rate=5e-3,
+        average=0.9,
+        num_epochs=60,
+        patience=5,
+    )
+    config.eval.update(select_by="ndcg", select_users=2000)
+    return config
+
+
+def tuned(model: str, memory_radius: float = 0.2, **train: Any) -> ConfigDict:
+    """Return the recipe with one temperature and what else is set, for a file of fixed splits."""
+    config = get_config(f"{model},split")
+    config.train.update(temperatures=(), **train)
+    if model == "hlr":
+        config.model.memory_radius = memory_radius
+    return config
