@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from absl import flags
+from data_sets import data_sets_of
 from launch import launch
 from tables import print_metrics
 
@@ -33,8 +34,7 @@ def main() -> None:
     if not grid or min(grid) <= 0:
         raise UserError("--grid needs numbers above 0")
     options, found = EvalOptions(k=_K.value), {}
-    for entry in _DATA.value:
-        name, _, path = entry.partition("=")
+    for name, path in data_sets_of(_DATA.value).items():
         dataset = load_dataset("" if path else name, path=path, split="given" if path else "random")
         popularity = evaluate_ranker(popularity_ranker(dataset, options.k), dataset, "test", options)
         start = time.perf_counter()

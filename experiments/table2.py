@@ -6,7 +6,6 @@ It writes table2.md, table2.csv and table2.tex, anew after every run. Each syste
 WORKDIR/DATA/SYSTEM: the same command goes on where a stopped one was, and more systems or data sets can be added.
 """
 
-import re
 import runpy
 from collections.abc import Callable
 from functools import partial
@@ -15,11 +14,10 @@ from typing import Any
 
 import table2_render
 from absl import flags
+from data_sets import data_sets_of
 from launch import describe_devices, devices_for_seeds, launch, plain
 
 from hlr_jax import UserError, run
-from hlr_jax.data.planted import PLANTED_PREFIX
-from hlr_jax.data.sources import named_dataset
 from hlr_jax.errors import pick
 from hlr_jax.evaluation.comparison import (
     SPREADS,
@@ -58,7 +56,7 @@ def main() -> None:
     devices_for_seeds(_SEEDS.value)
     print(f"devices: {describe_devices()}", flush=True)
     folder, systems, seen = Path(_WORKDIR.value), _systems(), set[str]()
-    configs = plan(_data_sets(), systems)
+    configs = plan(data_sets_of(_DATA.value), systems)
     found = {place: finished(folder.joinpath(*place), config) for place, config in configs.items()}
     done = {place: result for place, result in found.items() if result}
     check_comparable(done)
@@ -81,23 +79,6 @@ def _systems() -> list[str]:
     """Return the systems asked for, in the paper's order."""
     asked = {pick(system, SYSTEMS, "system of --systems:") for system in _SYSTEMS.value}
     return [system for system in SYSTEMS if system in asked]
-
-
-def _data_sets() -> dict[str, str]:
-    """Return the file of each data set, empty for one of the registry."""
-    data_sets: dict[str, str] = {}
-    for entry in _DATA.value:
-        name, given, path = entry.partition("=")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise UserError(f'--data: "{name}" in "{entry}" is no name: letters, digits, ".", "_" and "-"; NAME=FILE')
-        if name in data_sets:
-            raise UserError(f'--data has "{name}" twice; give each data set a name of its own')
-        if given and not Path(path).expanduser().is_file():
-            raise UserError(f'{path or "--data"}: no such file; check "{entry}" of --data')
-        if not given and not name.startswith(PLANTED_PREFIX):
-            named_dataset(name)
-        data_sets[name] = path
-    return data_sets
 
 
 def plan(data_sets: dict[str, str], systems: list[str]) -> dict[Place, dict[str, Any]]:

@@ -34,7 +34,6 @@ class EventFiles:
         self._metrics, self._folder = workdir / "metrics.jsonl", workdir / "tensorboard"
         self._written: list[dict[str, Any]] | None = None
         self._writers: dict[str, Any] = {}
-        self._several = False
 
     def update(self) -> None:
         """Write the epochs that are new in ``metrics.jsonl``.
@@ -46,9 +45,9 @@ class EventFiles:
         if self._written is None or self._written != records[: len(self._written)]:
             self._begin()
         assert self._written is not None
-        self._several = len({record.get("temperature") for record in records}) > 1
+        several = len({record.get("temperature") for record in records}) > 1
         for record in records[len(self._written) :]:
-            self._write(record)
+            self._write(record, several)
         self._written = records
         for writer in self._writers.values():
             writer.flush()
@@ -73,10 +72,10 @@ class EventFiles:
             old.unlink()
         self._written = []
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def _write(self, record: dict[str, Any], several: bool) -> None:
         from tensorboardX import SummaryWriter
 
-        name_of_run = f"seed-{record['seed']}" + f"-temperature-{record.get('temperature')}" * self._several
+        name_of_run = f"seed-{record['seed']}" + f"-temperature-{record.get('temperature')}" * several
         if name_of_run not in self._writers:
             self._writers[name_of_run] = SummaryWriter(str(self._folder / name_of_run))
         for name, value in record.items():

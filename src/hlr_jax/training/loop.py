@@ -196,17 +196,12 @@ def kept_runs(
 
     The first of equals; a run without an epoch that ended well only where its seed has no other.
     """
-    width, higher = max(1, len(options.temperatures)), evaluation.select_by == "ndcg"
+    width, best_of = max(1, len(options.temperatures)), max if evaluation.select_by == "ndcg" else min
     kept = []
     for first in range(0, len(best_epochs), width):
-        best = first
-        for index in range(first + 1, first + width):
-            if best_epochs[index] and (
-                not best_epochs[best]
-                or (best_values[index] is not None and _is_better(best_values[index], best_values[best], higher))
-            ):
-                best = index
-        kept.append(best)
+        sound = [index for index in range(first, first + width) if best_epochs[index]] or [first]
+        rated = [(value, index) for index in sound if (value := best_values[index]) is not None]
+        kept.append(best_of(rated, key=lambda one: one[0])[1] if rated else sound[0])
     return kept
 
 
