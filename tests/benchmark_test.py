@@ -69,7 +69,7 @@ RATES = {"gflops_per_s", "gemm_gflops_per_s", "gemm_shape", "of_gemm"}
 def test_training_and_ranking(parts, tiny, world):
     record = parts.training.bench_train(tiny, world, "cml")
     assert TIMES | RATES | {"triplets_per_s", "draws_per_s", "draws_share", "flops_per_triplet"} <= set(record)
-    assert (record["interactions"], len(record["runs_s"])) == (len(world.train.user), 2)
+    assert (record["interactions"], len(record["runs_s"])) == (len(world.train), 2)
     assert "later" not in record
     ranked = parts.ranking.bench_rank(tiny, world, "cml")
     assert TIMES | RATES | {"users_per_s", "ms_per_user", "flops_per_user"} <= set(ranked)
@@ -204,7 +204,7 @@ def test_formulas_agree_with_what_the_compiler_counts(parts, variant):
 def test_arithmetic_of_an_iteration(parts, world):
     model = hlr_jax.create_model("mf_als", embed_dim=10, confidence=2.0)
     users, items = sides(world.train, world.num_users, world.num_items)
-    p, rows = len(world.train.user), world.num_users + world.num_items
+    p, rows = len(world.train), world.num_users + world.num_items
     expected = rows * 2 * 100 + 2 * p * (10 + 2 * 100) + rows * (1000 / 3 + 4 * 100)
     assert parts.arithmetic.iteration_flops(model, users, items) == pytest.approx(expected)
 

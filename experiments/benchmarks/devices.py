@@ -46,6 +46,6 @@ def bench_devices(
         against = {f"time_{key}_over_one": value for key, value in ratio(timing, timings["1 x 1"]).items()}
         yield {
             "what": "devices", "model": name, "mesh": label, "data": data, "rows": rows, "num_devices": data * rows,
-            "triplets_per_s": len(dataset.train.user) / timing.steady_s, **timing.fields(), **against,
+            "triplets_per_s": len(dataset.train) / timing.steady_s, **timing.fields(), **against,
             "caveat": caveat(),
         }  # fmt: skip

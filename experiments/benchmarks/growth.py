@@ -59,7 +59,7 @@ def bench_growth(
             if axis != "B":
                 ranking[f"rank {value}"] = made[1]
         timings = in_turn(training | ranking, settings.repeats, settings.seconds)
-        count, users = len(dataset.train.user), min(USERS, settings.users)
+        count, users = len(dataset.train), min(USERS, settings.users)
         for value in sorted(values):
             epoch, ranked = timings[f"train {value}"], timings.get(f"rank {value}")
             record: dict[str, Any] = {"what": "growth", "model": name, "axis": axis, "value": value}

@@ -11,7 +11,6 @@ import polars as pl
 
 import hlr_jax
 from hlr_jax import Dataset, TrainOptions, UserError
-from hlr_jax.data.interactions import Pairs
 from hlr_jax.errors import check_options, pick
 from hlr_jax.models.base import Model, model_names
 
@@ -130,14 +129,14 @@ def shortened(dataset: Dataset, interactions: int, model: Model) -> Dataset:
     """
     means = "mean" in (model.history.sampling, model.audience.sampling)
     train = dataset.train
-    if not interactions or interactions >= len(train.user) or means or model.solver is not None:
+    if not interactions or interactions >= len(train) or means or model.solver is not None:
         return dataset
     degrees = np.bincount(train.user, minlength=dataset.num_users)
     order = np.random.default_rng(0).permutation(dataset.num_users)
     taken = np.zeros(dataset.num_users, bool)
     taken[order[: 1 + int(np.searchsorted(np.cumsum(degrees[order]), interactions))]] = True
     kept = taken[train.user]
-    return dataclasses.replace(dataset, train=Pairs(train.user[kept], train.item[kept]))
+    return dataclasses.replace(dataset, train=train.where(kept))
 
 
 def widened(dataset: Dataset, users: int = 0, items: int = 0) -> Dataset:

@@ -39,7 +39,7 @@ def draws(dataset: Dataset, model: Model, batch_size: int, negatives: Negatives)
     What is drawn is added up, so that the compiler leaves none of it out. The order of the interactions is given.
     """
     source = training_triplets(dataset.train, dataset.num_users, dataset.num_items, model, negatives)
-    count = len(dataset.train.user)
+    count = len(dataset.train)
     order = jax.random.permutation(jax.random.key(1), jnp.arange(-(-count // batch_size) * batch_size) % count)
     weight = jnp.ones(batch_size)
 
@@ -115,7 +115,7 @@ def bench_seeds(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     }
     timings = in_turn(works, max(settings.repeats, _LEAST_ROUNDS))
     return {
-        "what": "seeds", "model": name, "num_seeds": settings.num_seeds, "interactions": len(used.train.user),
+        "what": "seeds", "model": name, "num_seeds": settings.num_seeds, "interactions": len(used.train),
         "one_s": timings["one"].steady_s, **ratio(timings["all"], timings["one"]), **timings["all"].fields(),
         "runs_of_one_s": timings["one"].fields()["runs_s"],
     }  # fmt: skip

@@ -111,8 +111,9 @@ def run(
     """
     folder = Path(workdir)
     log = spoken_by_first(log)
-    parts = together(lambda: build(config, log))
-    together(lambda: _start(folder, config, parts.dataset) if is_first() else None)
+    # One process reads the source. All go on with its copy in the workdir, of which each reads its share.
+    together(lambda: _start(folder, config, build(config, log).dataset) if is_first() else None)
+    parts = together(lambda: build(config, log, read_stored(folder / DATASET, check=False)))
     fits = fit_seeds(
         parts.dataset,
         parts.model,
@@ -147,7 +148,7 @@ def evaluate_run(
     seeds = range(parts.seed, parts.seed + len(params))
     evaluations, figures = {}, {}
     for split in ("valid", "test"):
-        if not len(getattr(parts.dataset, split).user):
+        if not len(getattr(parts.dataset, split)):
             continue
         # Validation figures are of the users that chose the epoch.
         users = selecting_users(parts.dataset, parts.eval) if split == "valid" else None
@@ -161,7 +162,7 @@ def evaluate_run(
 def _stored_dataset(folder: Path, log: Callable[[str], None]) -> Dataset | None:
     if not (folder / DATASET).exists():
         return None
-    dataset = read_stored(folder / DATASET)
+    dataset = read_stored(folder / DATASET, check=is_first())
     log(dataset.summary())
     return dataset
 

@@ -58,7 +58,7 @@ def test_the_same_seed_gives_the_same_sample_and_another_another(trained, sample
 def test_neighbors_of_test_interactions_are_those_of_ranking(trained):
     world = trained[2]
     found = attend(*trained, split="test", interactions=10**6)
-    assert len(found.user) == len(world.test.user)
+    assert len(found.user) == len(world.test)
     known = world.train + world.valid
     known = set(zip(known.user.tolist(), known.item.tolist(), strict=True))
     for user, neighbors, mask in zip(found.user, found.neighbors, found.mask, strict=True):

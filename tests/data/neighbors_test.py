@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hlr_jax.data.interactions import Pairs
 from hlr_jax.data.neighborhoods import draw_neighbors, look_up, neighbor_bits, neighbor_tables, sides_of
-from hlr_jax.data.neighbors import mean_rows, place_of, rows_of, segments_of, transposed
+from hlr_jax.data.neighbors import mean_rows, place_of, rows_of, segments_of
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.types import Neighborhood
 
 LENGTHS = [3, 0, 16, 17, 40, 1]
@@ -48,9 +48,9 @@ def test_a_place_is_found_for_items_of_the_row_alone(rng):
 
 def test_transposed_pairs_are_the_users_of_each_item(rng):
     _, pairs = interactions(rng)
-    other = transposed(pairs)
+    other = pairs.transposed()
     assert set(zip(other.item.tolist(), other.user.tolist(), strict=True)) == set(
         zip(pairs.user.tolist(), pairs.item.tolist(), strict=True)
     )
     assert (np.diff(other.user) >= 0).all()
-    np.testing.assert_array_equal(transposed(other).item, pairs.item)
+    np.testing.assert_array_equal(other.transposed().item, pairs.item)

@@ -34,7 +34,7 @@ def triples(dataset):
     return {
         (dataset.user_ids[int(u)], dataset.item_ids[int(i)], split)
         for split in ("train", "valid", "test")
-        for u, i in zip(*getattr(dataset, split), strict=True)
+        for u, i in zip(getattr(dataset, split).user, getattr(dataset, split).item, strict=True)
     }
 
 
@@ -213,5 +213,5 @@ def test_published_files_prepare_to_the_reference_sizes(shared_data, name):
     format = "recbole" if name == "ml-100k" else "auto"
     dataset = quiet(name=name, path=str(shared_data / path), format=format)
     expected = {"ml-100k": (887, 822, 37989, 4222, 10553), "lastfm-hetrec": (1767, 1470, 43901, 4878, 12195)}[name]
-    sizes = [len(getattr(dataset, split).user) for split in ("train", "valid", "test")]
+    sizes = [len(getattr(dataset, split)) for split in ("train", "valid", "test")]
     assert (dataset.num_users, dataset.num_items, *sizes) == expected

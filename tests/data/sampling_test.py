@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hlr_jax.data.interactions import Pairs
 from hlr_jax.data.neighbors import rows_of
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.sampling import below, draw_history, draw_negatives, history_bits, inverse_popularity, shuffled
 
 KNOWN = {0: [0, 1, 2, 8], 1: [], 2: [3], 3: [0, 1, 2, 3, 4, 5, 6, 7, 8]}
@@ -72,7 +72,7 @@ def histories(rows, user, skip, size, weights=None):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("skip", "size"), [(2, 3), (9, 4), (0, 20)])
 def test_histories_are_distinct_items_without_the_positive(rows, weighted, skip, size):
-    weights = inverse_popularity(rows.items[:-1], ITEMS) if weighted else None
+    weights = inverse_popularity(np.bincount(rows.items[:-1], minlength=ITEMS)) if weighted else None
     items, mask = histories(rows, 3, skip, size, weights)
     allowed = [item for place, item in enumerate(KNOWN[3]) if place != skip]
     length = min(size, len(allowed))

@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions
-from hlr_jax.data.interactions import Pairs
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.evaluation.ranking import rank
 from hlr_jax.sharding import create_mesh, pad_rows, replicated, shardings
 from hlr_jax.training.draws import Negatives, draw_batch, validation_triplets
@@ -105,12 +105,12 @@ def test_devices_share_the_interactions_and_draw_what_one_device_draws(sampling,
     model = hlr_jax.create_model(
         "hlrpp", embed_dim=4, max_history=3, max_audience=2, history_sampling=sampling, audience_sampling=sampling
     )
-    mesh, count, devices = create_mesh(2, 4), len(primes.train.user), 8
+    mesh, count, devices = create_mesh(2, 4), len(primes.train), 8
     alone, divided = (
         validation_triplets(primes.train, primes.valid, primes.num_users, primes.num_items, model, negatives, where)
         for where in (None, mesh)
     )
-    rows, weight = jnp.arange(0, len(primes.valid.user), 3), jnp.ones(-(-len(primes.valid.user) // 3))
+    rows, weight = jnp.arange(0, len(primes.valid), 3), jnp.ones(-(-len(primes.valid) // 3))
 
     def draw(where, source):
         return jax.jit(lambda source: draw_batch(jax.random.key(1), source, rows, weight, negatives, where))(source)

@@ -12,6 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+import hlr_jax
+from hlr_jax.data.stored import store_dataset
+
 _JOB_PORTS = 2**16 - 2**12  # the first port that JAX takes for a job of a cluster
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 SETTINGS = [
@@ -110,6 +113,26 @@ def test_two_processes_train_and_evaluate_and_one_goes_on_as_if_it_had_been_one_
     assert ends[1][1] == ""
     again = pl.read_parquet(tmp_path / "split" / "eval" / "per_user.parquet")
     np.testing.assert_allclose(again["ndcg"], users["ndcg"], rtol=1e-6)
+
+
+def test_a_process_reads_its_share_of_the_interactions(tmp_path):
+    dataset = hlr_jax.load_dataset("planted-257x211x9000", log=lambda _: None)
+    store_dataset(tmp_path / "dataset", dataset)
+    port, script = free_port(), Path(__file__).parent / "reading.py"
+    ends = finish(
+        *(start(script, str(tmp_path / "dataset"), f"127.0.0.1:{port}", str(index), devices=2) for index in range(2))
+    )
+    assert [end[0] for end in ends] == [0, 0], ends[0][2] + ends[1][2]
+    first, second = (
+        {column: {row for part in ranges for row in range(*part)} for column, ranges in json.loads(end[1]).items()}
+        for end in ends
+    )
+    known = len(dataset.train) + len(dataset.valid)
+    assert set(first) == {f"{file}.{side}" for file in ("interactions", "by_item") for side in ("user", "item")}
+    for column in first:
+        assert first[column] | second[column] == set(range(known)), column
+        # Half, and what the ends of rows and the other cuts of positives add to it.
+        assert max(len(first[column]), len(second[column])) < 0.6 * known, column
 
 
 def test_a_mistake_is_told_once_and_ends_all_processes(tmp_path):

@@ -3,7 +3,7 @@ from math import log2
 import numpy as np
 import pytest
 
-from hlr_jax.data.interactions import Pairs
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, find_hits, per_user_metrics
 
 # User 0 likes 5 items, hits at ranks 2 and 4 of 4; user 1 likes 1 item, hit at rank 1; user 2 likes 2, no hit.

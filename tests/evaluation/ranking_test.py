@@ -90,7 +90,7 @@ def test_seen_items_are_left_out_and_the_best_of_the_rest_come_in_order(trained,
 
 
 def test_a_user_who_has_seen_nearly_everything_gets_a_short_list():
-    from hlr_jax.data.interactions import Pairs
+    from hlr_jax.data.pairs import Pairs
 
     model = hlr_jax.create_model("cml", embed_dim=4)
     params = model.init(jax.random.key(0), 1, 6)
@@ -104,7 +104,7 @@ def test_evaluation_reports_every_user_once_with_original_ids(trained, world):
     assert found.metrics["users"] == len(np.unique(world.test.user)) == found.per_user["user"].n_unique()
     np.testing.assert_allclose(found.metrics["ndcg@5"], found.per_user["ndcg"].mean())
     assert found.metrics["cohorts"]["ndcg@5"]["std"] > 0
-    assert found.per_user["relevant"].sum() == len(world.test.user)
+    assert found.per_user["relevant"].sum() == len(world.test)
 
 
 def test_ease_solves_its_constrained_ridge_regression():

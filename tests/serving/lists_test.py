@@ -27,7 +27,7 @@ def test_lists_carry_original_ids_and_leave_out_what_is_known(trained):
     known = {
         (dataset.user_ids[int(u)], dataset.item_ids[int(i)])
         for part in (dataset.train, dataset.valid)
-        for u, i in zip(*part, strict=True)
+        for u, i in zip(part.user, part.item, strict=True)
     }
     assert not known & set(frame.select("user", "item").rows())
     assert (frame["score"].to_numpy()[:4] == np.sort(frame["score"].to_numpy()[:4])[::-1]).all()

@@ -105,7 +105,7 @@ def test_keys_of_a_user_and_an_item_make_the_relation(world, name):
 
 def test_keys_of_an_item_are_averaged_over_what_its_users_met_beside_it(hlr, world):
     params = oracles.float64(hlr[1])
-    known = {(int(u), int(i)) for part in (world.train, world.valid) for u, i in zip(*part, strict=True)}
+    known = {(int(u), int(i)) for part in (world.train, world.valid) for u, i in zip(part.user, part.item, strict=True)}
     pairs = [
         oracles.softmax(params["keys"] @ (params["item"][7] * params["item"][other]))
         for user, item in known

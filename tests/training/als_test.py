@@ -6,7 +6,7 @@ import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions, UserError
-from hlr_jax.data.interactions import Pairs
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.als import iterate, objective, sides, solve_side
 from hlr_jax.training.fit import run_identity

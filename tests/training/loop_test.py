@@ -148,7 +148,7 @@ def test_means_are_refreshed_as_often_as_asked(world):
 
 
 def test_without_validation_the_last_epoch_is_the_result(world):
-    from hlr_jax.data.interactions import Pairs
+    from hlr_jax.data.pairs import Pairs
 
     nothing = Pairs(np.empty(0, np.int32), np.empty(0, np.int32))
     result = fit(dataclasses.replace(world, valid=nothing), num_epochs=2)

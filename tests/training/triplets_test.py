@@ -235,7 +235,7 @@ def test_training_batches_hold_what_they_should(settings, world):
 def test_validation_batches_avoid_train_and_valid_items(settings, world):
     model = settings["hlr"].model
     source = validation_triplets(world.train, world.valid, world.num_users, world.num_items, model, Negatives())
-    count = len(world.valid.user)
+    count = len(world.valid)
     batch = draw_batch(jax.random.key(3), source, jnp.arange(count), jnp.ones(count), Negatives(number=8))
     train = set(zip(world.train.user.tolist(), world.train.item.tolist(), strict=True))
     known = train | set(zip(world.valid.user.tolist(), world.valid.item.tolist(), strict=True))

@@ -60,10 +60,10 @@ def attend(
     check_range("analysis", interactions=(interactions, 1, 10**7))
     check_seed("analysis.seed", seed)
     pairs = getattr(dataset, pick(split, SPLITS, "split"))
-    if not len(pairs.user):
+    if not len(pairs):
         raise UserError(f"{dataset.name}: no {split} interactions to look at; name another split")
     rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(len(pairs.user))[:interactions])
+    chosen = np.sort(rng.permutation(len(pairs))[:interactions])
     user, item = pairs.user[chosen], pairs.item[chosen]
     near = dataset.train if split == "train" else dataset.train + dataset.valid
     sides = sides_of(near, dataset.num_users, dataset.num_items, model.history, model.audience)

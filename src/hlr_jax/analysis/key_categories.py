@@ -68,7 +68,7 @@ def key_categories(
     lift = (counts[:-1] + _SHRINKAGE) / (expected + _SHRINKAGE)
 
     rng = np.random.default_rng(seed)
-    popularity = np.bincount(dataset.train.item, minlength=dataset.num_items)[present]
+    popularity = dataset.train.item_degrees(dataset.num_items)[present]
     levels = np.array_split(np.argsort(popularity, kind="stable"), min(_LEVELS, len(present)))
     drawn = np.stack([_excess(filled, member[_exchanged(rng, levels)], places) for _ in range(permutations)])
     mean, deviation = drawn.mean(axis=0), np.maximum(drawn.std(axis=0), 1e-12)

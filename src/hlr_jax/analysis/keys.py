@@ -202,7 +202,7 @@ def _nested(frame: pl.DataFrame, name: str, columns: list[str]) -> pl.DataFrame:
 
 def _popularity(sample: Attended, dataset: Dataset) -> pl.DataFrame:
     pairs = item_pairs(sample)
-    users = np.bincount(dataset.train.item, minlength=dataset.num_items)
+    users = dataset.train.item_degrees(dataset.num_items)
     both = users[np.stack([pairs.first, pairs.second], axis=1)]
     top = [float(np.median(both[places])) for places in top_pairs(pairs)]
     return pl.DataFrame({"popularity": top, "popularity_of_all": [float(np.median(both))] * len(top)})

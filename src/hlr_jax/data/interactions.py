@@ -6,23 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.errors import UserError
 from hlr_jax.protocols import Protocol
 
 SPLITS = ("train", "valid", "test")
-
-
-class Pairs(NamedTuple):
-    """Interactions as two aligned int32 arrays, sorted by user, then item."""
-
-    user: np.ndarray
-    item: np.ndarray
-
-    def __add__(self, other: "Pairs") -> "Pairs":  # type: ignore[override]
-        """Return the union of two disjoint sets of interactions, sorted again."""
-        user, item = np.concatenate([self.user, other.user]), np.concatenate([self.item, other.item])
-        order = np.lexsort((item, user))
-        return Pairs(user[order], item[order])
 
 
 @dataclass(frozen=True)
@@ -65,10 +53,9 @@ class Dataset:
 
     def summary(self) -> str:
         """Return a line like the paper's Table 1."""
-        everyone = np.concatenate([self.train.user, self.valid.user, self.test.user])
-        count = len(everyone)
-        median = float(np.median(np.bincount(everyone, minlength=self.num_users)))
-        sizes = " / ".join(f"{len(getattr(self, split).user):,}" for split in SPLITS)
+        everything = self.train + self.valid + self.test
+        count, median = len(everything), float(np.median(everything.degrees(self.num_users)))
+        sizes = " / ".join(f"{len(getattr(self, split)):,}" for split in SPLITS)
         return (
             f"{self.name}: {self.num_users:,} users, {self.num_items:,} items, {count:,} interactions "
             f"({sizes} train/valid/test), density {count / self.num_users / self.num_items:.2%}, "

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax.sharding import Mesh
 
-from hlr_jax.data.interactions import Pairs
-from hlr_jax.data.neighbors import Rows, Segments, mean_rows, place_of, rows_on, segments_of, transposed
+from hlr_jax.data.neighbors import Rows, Segments, mean_rows, place_of, rows_on, segments_of
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.sampling import draw_history, history_bits, inverse_popularity
 from hlr_jax.sharding import replicate
 from hlr_jax.types import Neighborhood, Padded, Params
@@ -66,7 +66,7 @@ def side_of(
     if not neighborhood.drawn:
         return Side(None, None, replicate(segments_of(pairs, num_owners, num_neighbors), mesh), neighborhood)
     weighted = neighborhood.sampling == "inverse_popularity"
-    weights = replicate(inverse_popularity(pairs.item, num_neighbors), mesh) if weighted else None
+    weights = replicate(inverse_popularity(pairs.item_degrees(num_neighbors)), mesh) if weighted else None
     return Side(rows_on(pairs, num_owners, mesh), weights, None, neighborhood)
 
 
@@ -79,7 +79,7 @@ def sides_of(
     mesh: Mesh | None = None,
 ) -> Sides:
     """Return both sides of the interactions that neighbors are from, sorted by user, as a model wants them."""
-    by_item = transposed(near) if audience.size else near  # sorting takes its time, and most models need no audience
+    by_item = near.transposed() if audience.size else near  # sorting takes its time, and most models need no audience
     return Sides(
         side_of(near, num_users, num_items, history, mesh), side_of(by_item, num_items, num_users, audience, mesh)
     )

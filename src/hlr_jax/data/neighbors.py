@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from hlr_jax.data.interactions import Pairs
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.sharding import ALL_DEVICES, shares
 
 T = TypeVar("T")
@@ -51,15 +51,9 @@ class Rows:
         return self.offsets[jnp.maximum(user + 1 - self.first, 0)] - self.start(user)
 
 
-def transposed(pairs: Pairs) -> Pairs:
-    """Return the same interactions with the sides exchanged, sorted: each item's users."""
-    order = np.lexsort((pairs.user, pairs.item))
-    return Pairs(pairs.item[order], pairs.user[order])
-
-
 def rows_of(pairs: Pairs, num_users: int) -> Rows:
     """Return the compressed rows of sorted interactions."""
-    degrees = np.bincount(pairs.user, minlength=num_users)
+    degrees = pairs.degrees(num_users)
     offsets = np.concatenate([[0], np.cumsum(degrees)]).astype(np.int32)
     # One trailing entry keeps the array from being empty, so that gathers stay legal.
     items = np.append(pairs.item, 0).astype(np.int32)
@@ -70,9 +64,10 @@ def rows_of(pairs: Pairs, num_users: int) -> Rows:
 def shares_of_rows(pairs: Pairs, num_users: int, mesh: Mesh) -> Rows:
     """Return the rows of sorted interactions in as many shares as there are devices, arrays [P, ...].
 
-    A share is the rows of consecutive users, cut so that each device has about as many interactions.
+    A share is the rows of consecutive users, cut so that each device has about as many interactions. A process
+    reads those of its own devices.
     """
-    degrees = np.bincount(pairs.user, minlength=num_users)
+    degrees = pairs.degrees(num_users)
     offsets = np.concatenate([[0], np.cumsum(degrees)])
     even = np.arange(1, mesh.size) * offsets[-1] // mesh.size
     cuts = np.concatenate([[0], np.searchsorted(offsets, even), [num_users]])
@@ -83,7 +78,7 @@ def shares_of_rows(pairs: Pairs, num_users: int, mesh: Mesh) -> Rows:
         return np.pad(own - own[0], (0, owners.max() - owners[device]), mode="edge")
 
     def items_of(device: int) -> np.ndarray:
-        own = pairs.item[offsets[cuts[device]] : offsets[cuts[device + 1]]]
+        own = pairs.between(offsets[cuts[device]], offsets[cuts[device + 1]]).item
         return np.pad(own, (0, sizes.max() + 1 - sizes[device]))
 
     return Rows(
@@ -160,7 +155,7 @@ def segments_of(pairs: Pairs, num_users: int, num_items: int) -> Segments:
     degrees = np.bincount(pairs.user, minlength=num_users)
     pieces = -(-degrees // _SEGMENT)
     first_piece, first_place = np.cumsum(pieces) - pieces, np.cumsum(degrees) - degrees
-    place = np.arange(len(pairs.user)) - first_place[pairs.user]
+    place = np.arange(len(pairs)) - first_place[pairs.user]
     ids = np.full((_SEGMENT, int(pieces.sum())), num_items, np.int32)
     ids[place % _SEGMENT, first_piece[pairs.user] + place // _SEGMENT] = pairs.item
     owner = np.repeat(np.arange(num_users, dtype=np.int32), pieces)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Coded, Dataset, Pairs
+from hlr_jax.data.interactions import Coded, Dataset
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.splits import assign_splits
 from hlr_jax.errors import UserError, check_range
 from hlr_jax.files import sha256_of
@@ -163,6 +164,6 @@ def planted_dataset(name: str, protocol: Protocol, seed: int) -> Dataset:
     user_ids, item_ids = pl.Series("user", np.arange(users)), pl.Series("item", np.arange(items))
     rows = Coded(pairs.user, pairs.item, user_ids, item_ids, None, None)
     parts = assign_splits(rows, "random", protocol, seed, name)
-    train, valid, test = (Pairs(pairs.user[parts == code], pairs.item[parts == code]) for code in range(3))
+    train, valid, test = (pairs.where(parts == code) for code in range(3))
     fingerprint = sha256_of([name, [protocol.test_size, protocol.valid_size], seed])
     return Dataset(name, train, valid, test, user_ids, item_ids, None, protocol, fingerprint)

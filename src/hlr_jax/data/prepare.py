@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.download import Files, cache_folder, obtain, remember
-from hlr_jax.data.interactions import SPLITS, Coded, Dataset, Pairs, encode, select
+from hlr_jax.data.interactions import SPLITS, Coded, Dataset, encode, select
 from hlr_jax.data.interactions import k_core as k_core_of
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.planted import PLANTED_PREFIX, planted_dataset
 from hlr_jax.data.readers import read_interactions, resolve_format
 from hlr_jax.data.sources import DATASETS
@@ -21,7 +22,7 @@ from hlr_jax.errors import UserError, check_range, check_seed, pick
 from hlr_jax.files import atomic_folder, sha256, sha256_of
 from hlr_jax.protocols import SIZED_SPLITS, Protocol, protocol_for
 
-_LAYOUT_VERSION = 1  # of the cached files; raise it when they change
+_LAYOUT_VERSION = 2  # of the cached files; raise it when they change
 
 
 def load_dataset(
@@ -128,7 +129,7 @@ def load_dataset(
     if files is not None:
         remember(files)
     for part in SPLITS[1:]:
-        if not len(getattr(dataset, part).user):
+        if not len(getattr(dataset, part)):
             log(f"{label}: no {part} interactions")
     log(dataset.summary())
     return dataset
@@ -155,9 +156,9 @@ def _divide(
     if not keep.all():
         log(f"{where}: {int((~keep).sum()):,} valid and test rows of users without train rows are left out")
         rows, parts = select(rows, keep), parts[keep]
-    pairs = {name: Pairs(rows.user[parts == code], rows.item[parts == code]) for code, name in enumerate(SPLITS)}
-    known = np.concatenate([pairs["train"].user, pairs["valid"].user])
-    degrees = np.bincount(known, minlength=len(rows.user_ids))
+    everything = Pairs(rows.user, rows.item)
+    pairs = {name: everything.where(parts == code) for code, name in enumerate(SPLITS)}
+    degrees = (pairs["train"] + pairs["valid"]).degrees()
     if (degrees >= len(rows.item_ids)).any():
         user = rows.user_ids[int(np.argmax(degrees))]
         raise UserError(

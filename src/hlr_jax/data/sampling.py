@@ -142,12 +142,9 @@ def _uniform_subset(bits: jax.Array, available: jax.Array) -> tuple[jax.Array, j
     return chosen, chosen >= 0
 
 
-def inverse_popularity(items: np.ndarray, num_items: int) -> jax.Array:
-    """Return 1 / (number of users) of each item [I], the weights of ``inverse_popularity`` histories.
-
-    ``items`` [interactions] are those of all users.
-    """
-    return jnp.asarray(1.0 / np.maximum(np.bincount(items, minlength=num_items), 1), jnp.float32)
+def inverse_popularity(counts: np.ndarray) -> jax.Array:
+    """Return 1 / (number of users) of each item, the weights of ``inverse_popularity`` histories: [I] -> [I]."""
+    return jnp.asarray(1.0 / np.maximum(counts, 1), jnp.float32)
 
 
 @struct.dataclass
@@ -158,14 +155,13 @@ class Popularity:
     log_share: jax.Array
 
 
-def popularity_of(items: np.ndarray, num_items: int, exponent: float) -> Popularity:
-    """Return draws in proportion to (number of users)^exponent; ``items`` [interactions] are those of all users.
+def popularity_of(counts: np.ndarray, exponent: float) -> Popularity:
+    """Return draws in proportion to (number of users)^exponent; ``counts`` [I] are the numbers of users.
 
     Shares are rounded to multiples of 2^-30, and ``log_share`` is of the rounded ones. Items that nobody has met are
     never drawn.
     """
-    counts = np.bincount(items, minlength=num_items).astype(np.float64)
-    weights = np.where(counts > 0, np.maximum(counts, 1) ** exponent, 0)
+    weights = np.where(counts > 0, np.maximum(counts, 1).astype(np.float64) ** exponent, 0)
     whole = np.where(counts > 0, np.maximum(1, np.floor(weights * (2.0**30 / weights.sum()))), 0).astype(np.int64)
     whole = np.minimum(whole, 2**30)
     cumulative = np.cumsum(whole)

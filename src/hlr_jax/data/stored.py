@@ -1,55 +1,94 @@
 """A prepared data set as a folder of Parquet files: in the cache, and in every workdir."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import SPLITS, Dataset, Pairs
+from hlr_jax.data.interactions import SPLITS, Dataset
+from hlr_jax.data.pairs import Pairs, StoredSplit
 from hlr_jax.errors import UserError
 from hlr_jax.files import atomic_folder, sha256
 from hlr_jax.protocols import Protocol
 
-_TABLES = ("interactions.parquet", "users.parquet", "items.parquet")
+_BY_USER, _BY_ITEM, _USERS, _ITEMS = _TABLES = tuple(
+    f"{name}.parquet" for name in ("interactions", "by_item", "users", "items")
+)
 
 
 def write_tables(folder: Path, dataset: Dataset) -> None:
-    """Write the interactions, users and items of a data set as three Parquet files."""
+    """Write a data set as Parquet files: interactions by user and by item, split after split, users, and items.
+
+    Users and items stand with how many interactions they have in each split, which is where those begin.
+    """
     parts = [getattr(dataset, name) for name in SPLITS]
-    interactions = {
-        "user": np.concatenate([p.user for p in parts]),
-        "item": np.concatenate([p.item for p in parts]),
-        "split": np.repeat(np.arange(3, dtype=np.int8), [len(p.user) for p in parts]),
+    users = {"id": dataset.user_ids}
+    items = {"id": dataset.item_ids}
+    for name, part in zip(SPLITS, parts, strict=True):
+        users[name] = pl.Series(part.degrees(dataset.num_users), dtype=pl.Int32)
+        items[name] = pl.Series(part.item_degrees(dataset.num_items), dtype=pl.Int32)
+    frames = {
+        _BY_USER: _interactions(parts, ("user", "item")),
+        _BY_ITEM: _interactions([part.transposed() for part in parts], ("item", "user")),
+        _USERS: pl.DataFrame(users),
+        _ITEMS: pl.DataFrame(items).hstack([] if dataset.titles is None else dataset.titles.get_columns()),
     }
-    items = pl.DataFrame({"id": dataset.item_ids})
-    if dataset.titles is not None:
-        items = items.hstack(dataset.titles)
-    frames = (pl.DataFrame(interactions), pl.DataFrame({"id": dataset.user_ids}), items)
-    for name, frame in zip(_TABLES, frames, strict=True):
+    for name, frame in frames.items():
         frame.write_parquet(folder / name)
 
 
+def _interactions(parts: list[Pairs], columns: tuple[str, str]) -> pl.DataFrame:
+    sides = np.concatenate([part.user for part in parts]), np.concatenate([part.item for part in parts])
+    split = np.repeat(np.arange(3, dtype=np.int8), [len(part) for part in parts])
+    return pl.DataFrame(dict(zip(columns, sides, strict=True)) | {"split": split})
+
+
 def read_tables(folder: Path, name: str, protocol: Protocol, fingerprint: str) -> Dataset:
-    """Read what ``write_tables`` wrote.
+    """Read what ``write_tables`` wrote: users and items now, interactions when they are touched.
 
     Raises:
       UserError: a file is missing or damaged.
     """
-    interactions, users, items = (_read(folder / table) for table in _TABLES)
+    users, items = _read(folder / _USERS), _read(folder / _ITEMS)
+    paths = folder / _BY_USER, folder / _BY_ITEM
     try:
-        user, item, part = (interactions[column].to_numpy() for column in ("user", "item", "split"))
-        train, valid, test = (Pairs(user[part == code], item[part == code]) for code in range(3))
+        splits: dict[str, Pairs] = {}
+        first = 0
+        for split in SPLITS:
+            degrees = users[split].to_numpy(), items[split].to_numpy()
+            splits[split] = StoredSplit(paths, ("user", "item"), first, degrees)
+            first += len(splits[split])
+        for path in paths:
+            if _count(path) != first:
+                raise UserError(f"{path}: damaged: it has not {first:,} rows; delete {folder}")
         titles = items.select("title", "genres") if "title" in items.columns else None
-        return Dataset(name, train, valid, test, users["id"], items["id"], titles, protocol, fingerprint)
+        return Dataset(
+            name, **splits, user_ids=users["id"], item_ids=items["id"], titles=titles, protocol=protocol,
+            fingerprint=fingerprint,
+        )  # fmt: skip
     except pl.exceptions.PolarsError as problem:
         raise UserError(f"{folder}: damaged: {str(problem).splitlines()[0]}; delete it") from None
 
 
 def _read(path: Path) -> pl.DataFrame:
-    try:
+    with _damage_told(path):
         return pl.read_parquet(path)
+
+
+def _count(path: Path) -> int:
+    """Return the number of rows, from the end of the file alone."""
+    with _damage_told(path):
+        return pl.scan_parquet(path).select(pl.len()).collect().item()
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; delete {path.parent}") from None
     except (pl.exceptions.PolarsError, OSError) as problem:
@@ -74,8 +113,10 @@ def store_dataset(folder: Path, dataset: Dataset) -> None:
         (temporary / "dataset.json").write_text(json.dumps(about, indent=2) + "\n")
 
 
-def read_stored(folder: Path) -> Dataset:
-    """Read what ``store_dataset`` wrote.
+def read_stored(folder: Path, *, check: bool = True) -> Dataset:
+    """Read what ``store_dataset`` wrote; interactions when they are touched.
+
+    ``check`` compares all bytes with what was written. Where several processes read, one does that for all.
 
     Raises:
       UserError: a file is missing, damaged, or another than the one that was written.
@@ -92,6 +133,6 @@ def read_stored(folder: Path) -> Dataset:
     for table in _TABLES:
         if not (folder / table).is_file():
             raise UserError(f"{folder / table}: no such file; {again}")
-        if sha256(folder / table) != hashes.get(table):
+        if check and sha256(folder / table) != hashes.get(table):
             raise UserError(f"{folder / table}: damaged, it is not what the run wrote; {again}")
     return read_tables(folder, name, protocol, fingerprint)

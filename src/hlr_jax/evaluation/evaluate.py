@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset, Pairs
+from hlr_jax.data.interactions import Dataset
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.errors import UserError, pick
 from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, find_hits, per_user_metrics
 from hlr_jax.evaluation.options import EvalOptions
@@ -44,7 +45,7 @@ def relevant_of(dataset: Dataset, split: str) -> Pairs:
     """
     pick(split, ("valid", "test"), "split to evaluate")
     relevant: Pairs = getattr(dataset, split)
-    if not len(relevant.user):
+    if not len(relevant):
         raise UserError(f"data set {dataset.name} has no {split} interactions to evaluate on")
     return relevant
 
@@ -80,14 +81,14 @@ def evaluate_ranker(
     relevant, seen = relevant_of(dataset, split), known_at(dataset, split, mask)
     at_test = dataset.protocol.test_neighbors
     near = seen if at_test == mask else known_at(dataset, split, at_test)
-    users = np.unique(relevant.user) if users is None else users
+    users = np.flatnonzero(relevant.degrees()) if users is None else users
     start = time.perf_counter()
     ranking = ranker(users, seen, near)
     seconds = time.perf_counter() - start
     k = options.k
     hits, counts = find_hits(ranking.items, users, relevant, dataset.num_items)
     per_user = per_user_metrics(hits, counts, k)
-    popularity = np.bincount(dataset.train.item, minlength=dataset.num_items)
+    popularity = dataset.train.item_degrees(dataset.num_items)
     means = {name: float(values.mean()) for name, values in per_user.items()}
     means |= catalogue_metrics(ranking.items, popularity)
     metrics: dict[str, Any] = {f"{name}@{k}": value for name, value in means.items()}
@@ -144,7 +145,7 @@ def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: Eval
 
 def selecting_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | None:
     """Return the users whose validation lists are made, drawn the same for every run; None for all."""
-    everyone = np.unique(dataset.valid.user)
+    everyone = np.flatnonzero(dataset.valid.degrees())
     if not 0 < options.select_users < len(everyone):
         return None
     return np.sort(np.random.default_rng(0).permutation(everyone)[: options.select_users])

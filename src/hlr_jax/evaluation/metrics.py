@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hlr_jax.data.interactions import Pairs
+from hlr_jax.data.pairs import Pairs
 
 Metrics = dict[str, np.ndarray]
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hlr_jax.data.interactions import Pairs
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.evaluation.sharded_tiles import sharded_tile_ranker
 from hlr_jax.evaluation.tiles import Known, TileRanker, known_of
 from hlr_jax.evaluation.whole_tiles import whole_tile_ranker

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from hlr_jax.data.interactions import Pairs
 from hlr_jax.data.neighborhoods import Drawn, Side, Sides, draw_neighbors, neighbor_bits, sides_of
 from hlr_jax.data.neighbors import Rows, padded_rows, rows_on
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.models.base import CATALOGUE_TILE, Model
 from hlr_jax.types import Params
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hlr_jax.data.interactions import Dataset, Pairs
+from hlr_jax.data.interactions import Dataset
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.errors import UserError
 from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker
 from hlr_jax.evaluation.options import EvalOptions
@@ -47,7 +48,7 @@ def _score_ranker(score: Callable[[np.ndarray], np.ndarray], num_items: int, k: 
 
 def popularity_ranker(dataset: Dataset, k: int) -> Ranker:
     """Return the ranker that gives everyone the items with the most training users."""
-    counts = np.bincount(dataset.train.item, minlength=dataset.num_items).astype(np.float32)
+    counts = dataset.train.item_degrees(dataset.num_items).astype(np.float32)
     return _score_ranker(lambda history: counts[None].repeat(len(history), 0), dataset.num_items, k)
 
 

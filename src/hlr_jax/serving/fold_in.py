@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset, Pairs
+from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.neighborhoods import NeighborTables, Sides, neighbor_tables, side_of
-from hlr_jax.data.neighbors import Rows, padded_rows, transposed
+from hlr_jax.data.neighbors import Rows, padded_rows
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.sampling import below
 from hlr_jax.errors import UserError, check_range, check_seed, pick
 from hlr_jax.evaluation.tiles import power_of_two
@@ -109,7 +110,7 @@ def fold_in(
     # Rows to come are in the table from the start: a mean over users must know where the table ends.
     table = jnp.pad(params["user"], ((0, total - first), (0, 0)))
     params = params | {"user": table}
-    by_item = transposed(known) if model.audience.size else known
+    by_item = known.transposed() if model.audience.size else known
     sides = Sides(
         side_of(met, total, dataset.num_items, model.history),
         side_of(by_item, dataset.num_items, total, model.audience),
@@ -254,7 +255,7 @@ def _solve_factors(model: Model, params: Params, rows: Rows, dataset: Dataset, f
         members = np.flatnonzero((padded == width) & (np.arange(len(degrees)) < count))
         groups.append(np.pad(members, (0, -len(members) % _BLOCK), mode="edge"))
     side = Grouped(own, tuple(jnp.asarray(group, jnp.int32) for group in groups), widths)
-    mean_weight = dataset.num_items + (solver.confidence - 1) * len(dataset.train.user) / dataset.num_users
+    mean_weight = dataset.num_items + (solver.confidence - 1) * len(dataset.train) / dataset.num_users
     exact = solver._replace(method="cholesky")
     nothing = jnp.zeros((len(degrees), params["item"].shape[1]))
     return solve_side(exact, side, nothing, params["item"], jnp.float32(mean_weight))[:count]

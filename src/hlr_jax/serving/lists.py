@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset, Pairs
+from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.neighbors import rows_on
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.errors import UserError, check_range
 from hlr_jax.evaluation.ranking import rank_known
 from hlr_jax.evaluation.tiles import NO_ITEM, Known, known_from
@@ -94,7 +95,7 @@ def create_lister(
         population.sides,
         None if allowed is None else jnp.asarray(allowed),
     )
-    counts = np.bincount(known_interactions(dataset).item, minlength=dataset.num_items)
+    counts = known_interactions(dataset).item_degrees(dataset.num_items)
     popular = np.argsort(-counts, kind="stable")
     popular = popular if allowed is None else popular[allowed[popular]]
     return Lister(model, population, dataset, known, popular, k, num_reasons, memory_budget, seed)

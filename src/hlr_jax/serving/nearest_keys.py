@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset, Pairs
+from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.neighborhoods import look_up, neighbor_tables
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.errors import UserError, check_range
 from hlr_jax.evaluation.tiles import drawn_audiences, drawn_for_ranking, known_of
 from hlr_jax.models.base import Model

@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 from jax.sharding import Mesh
 
-from hlr_jax.data.interactions import Dataset, Pairs
+from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.neighborhoods import Sides, sides_of
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.errors import UserError, pick
 from hlr_jax.models.base import Model
 from hlr_jax.types import Params

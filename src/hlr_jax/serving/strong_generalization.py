@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset, Pairs
+from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.neighbors import rows_of
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.errors import UserError, check_range
 from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker, evaluate_seeds, over_runs
 from hlr_jax.evaluation.ranking import Ranking, rank_known
@@ -63,16 +64,16 @@ def hold_out_users(dataset: Dataset, held_out: float = 0.1, given: float = 0.8, 
         raise UserError(f"{dataset.name} has {len(eligible)} users with two interactions: too few to hold some out")
     users = np.sort(rng.permutation(eligible)[:count])
     is_held = np.isin(np.arange(dataset.num_users), users)
-    theirs = Pairs(*(side[is_held[everything.user]] for side in everything))
+    theirs = everything.where(is_held[everything.user])
     # Each user's own random order: of n items, round(given * n) are given, but not none and not all.
-    order = np.lexsort((rng.random(len(theirs.user)), theirs.user))
+    order = np.lexsort((rng.random(len(theirs)), theirs.user))
     size = degrees[theirs.user]
     place = np.empty(len(order), np.int64)
     starts = np.cumsum(degrees[users]) - degrees[users]
     place[order] = np.arange(len(order)) - np.repeat(starts, degrees[users])
     is_given = place < np.clip(np.rint(given * size), 1, size - 1)
-    known, hidden = (Pairs(theirs.user[mask], theirs.item[mask]) for mask in (is_given, ~is_given))
-    stay = [Pairs(*(side[~is_held[part.user]] for side in part)) for part in (dataset.train, dataset.valid)]
+    known, hidden = (theirs.where(mask) for mask in (is_given, ~is_given))
+    stay = [part.where(~is_held[part.user]) for part in (dataset.train, dataset.valid)]
     identity = [dataset.fingerprint, "strong generalization", held_out, given, seed]
 
     def divided(train: Pairs, name: str) -> Dataset:
@@ -110,7 +111,7 @@ def compare_folded_in(
     division = hold_out_users(parts.dataset, held_out, given, parts.seed)
     log(
         f"{len(division.users):,} of {parts.dataset.num_users:,} users are held out; of their interactions "
-        f"{len(division.given.user):,} are given and {len(division.without.test.user):,} are to be found"
+        f"{len(division.given):,} are given and {len(division.without.test):,} are to be found"
     )
     seeds = list(range(parts.seed, parts.seed + parts.train.num_seeds))
     fits = {}

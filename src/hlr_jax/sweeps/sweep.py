@@ -78,7 +78,7 @@ class Sweep:
         self._budget = memory_budget * 2**20
         parts = build(config, log)
         self._dataset, self._mesh, evaluation = parts.dataset, parts.mesh, parts.eval
-        if not len(self._dataset.valid.user):
+        if not len(self._dataset.valid):
             raise UserError(f"data set {self._dataset.name} has no validation interactions to compare points by")
         if parts.model.solver is not None and evaluation.select_by == "loss":
             raise UserError(f"model {parts.model.name} has no validation loss; set eval.select_by=ndcg")

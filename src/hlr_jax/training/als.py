@@ -13,8 +13,8 @@ import numpy as np
 from flax import struct
 from jax.custom_batching import sequential_vmap
 
-from hlr_jax.data.interactions import Pairs
-from hlr_jax.data.neighbors import Rows, padded_rows, rows_of, transposed
+from hlr_jax.data.neighbors import Rows, padded_rows, rows_of
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.models.base import AlternatingLeastSquares
 from hlr_jax.types import Params
 
@@ -39,11 +39,11 @@ class Grouped:
 
 def sides(pairs: Pairs, num_users: int, num_items: int) -> tuple[Grouped, Grouped]:
     """Return the interactions by user and by item."""
-    return _side(pairs, num_users), _side(transposed(pairs), num_items)
+    return _side(pairs, num_users), _side(pairs.transposed(), num_items)
 
 
 def _side(pairs: Pairs, count: int) -> Grouped:
-    degrees = np.bincount(pairs.user, minlength=count)
+    degrees = pairs.degrees(count)
     padded = np.maximum(_SHORTEST, 2 ** np.ceil(np.log2(np.maximum(degrees, 1))).astype(int))
     widths = tuple(int(width) for width in np.unique(padded[degrees > 0]))
     groups = tuple(jnp.asarray(np.flatnonzero((padded == width) & (degrees > 0)), jnp.int32) for width in widths)

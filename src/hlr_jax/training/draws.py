@@ -11,9 +11,9 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from hlr_jax.data.interactions import Pairs
 from hlr_jax.data.neighborhoods import Drawn, Sides, draw_neighbors, neighbor_bits, owns, sides_of
 from hlr_jax.data.neighbors import Rows, own_share, place_of, rows_on, specs_of_shares
+from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.sampling import Popularity, draw_negatives, draw_popular, popularity_of, shuffled
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import ALL_DEVICES, from_owner, replicate, shard_batch, shares
@@ -116,13 +116,14 @@ def _source(
     pairs: Pairs, near: Pairs, known: Pairs, num_users: int, num_items: int, model: Model, negatives: Negatives,
     mesh: Mesh | None,
 ) -> Triplets:  # fmt: skip
-    def positives(column: np.ndarray) -> jax.Array:
+    def positives(column: str) -> jax.Array:
         if mesh is None:
-            return jnp.asarray(column, jnp.int32)
-        share = -(-len(column) // mesh.size)
+            return jnp.asarray(getattr(pairs, column), jnp.int32)
+        share = -(-len(pairs) // mesh.size)
 
         def of_device(device: int) -> np.ndarray:
-            own = column[device * share : (device + 1) * share]
+            first, last = (min(end * share, len(pairs)) for end in (device, device + 1))
+            own = getattr(pairs.between(first, last), column)
             return np.pad(own, (0, share - len(own)))
 
         return shares(of_device, (share,), mesh)
@@ -132,13 +133,13 @@ def _source(
     rows = sides.history.rows if known is near else None
     rows = rows_on(known, num_users, mesh) if rows is None else rows
     popularity = replicate(popularity_for(near, num_items, negatives), mesh)
-    return Triplets(positives(pairs.user), positives(pairs.item), sides, rows, popularity, len(pairs.user), num_items)
+    return Triplets(positives("user"), positives("item"), sides, rows, popularity, len(pairs), num_items)
 
 
 def popularity_for(near: Pairs, num_items: int, negatives: Negatives) -> Popularity | None:
     """Return what the negatives are drawn by, given the interactions of training; None: uniformly."""
     exponent = 1.0 if negatives.kind == "in_batch" else negatives.popularity
-    return popularity_of(near.item, num_items, exponent) if exponent else None
+    return popularity_of(near.item_degrees(num_items), exponent) if exponent else None
 
 
 def draw_batch(

@@ -135,7 +135,7 @@ def _fit(
     mesh: Mesh | None,
     label: str,
 ) -> list[FitResult]:
-    if not len(dataset.train.user):
+    if not len(dataset.train):
         raise UserError(f"data set {dataset.name} has no training interactions")
     learner = create_learner(dataset, model, options, runs, mesh)
     validate = validation_of(learner, dataset, model, evaluation, runs)

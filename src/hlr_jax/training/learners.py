@@ -228,7 +228,7 @@ def triplet_learner(
         return over_seeds(one, len(runs), mesh)(params, keys, scales)
 
     validate = None
-    if len(dataset.valid.user):
+    if len(dataset.valid):
         sizes = dataset.num_users, dataset.num_items
         valid = validation_triplets(dataset.train, dataset.valid, *sizes, model, negatives, mesh)
         validate = partial(valid_loss, valid, valid_keys, scales)
@@ -240,7 +240,7 @@ def triplet_learner(
     def memory(learned: Learned) -> Plan:
         return planned(run_epoch, learned, train, jnp.int32(1), train_keys, rates, scales, jnp.asarray(everyone))
 
-    return Learner(init, next_epoch, validate, len(dataset.train.user), memory)
+    return Learner(init, next_epoch, validate, len(dataset.train), memory)
 
 
 def _positions(index: jax.Array, size: int, count: int) -> tuple[jax.Array, jax.Array]:
@@ -262,7 +262,7 @@ def als_learner(
     del options  # no setting of triplets applies
     if mesh is not None:
         raise UserError(f"model {model.name} runs on one device; set mesh.data and mesh.model to 1")
-    solver, count = model.solver, len(dataset.train.user)
+    solver, count = model.solver, len(dataset.train)
     assert solver is not None
     users, items = sides(dataset.train, dataset.num_users, dataset.num_items)
 

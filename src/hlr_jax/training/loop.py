@@ -65,7 +65,7 @@ def validation_of(
             losses = np.asarray(learner.valid_loss(params))
             for index in chosen:
                 figures[index]["valid_loss"] = float(losses[index])
-        if chosen and evaluation.select_by == "ndcg" and len(dataset.valid.user):
+        if chosen and evaluation.select_by == "ndcg" and len(dataset.valid):
             name, split = f"ndcg@{evaluation.k}", split_seeds(params)
             seeds = [runs[index].seed for index in chosen]
             found = evaluate_seeds(model, [split[i] for i in chosen], dataset, "valid", evaluation, seeds, users)

@@ -42,7 +42,7 @@ def _share(values: np.ndarray, some: np.ndarray) -> float:
 
 def popularity_of(dataset: Dataset) -> np.ndarray:
     """Return the training users [I] of each item."""
-    return np.bincount(dataset.train.item, minlength=dataset.num_items)
+    return dataset.train.item_degrees(dataset.num_items)
 
 
 def exposure_of(run: RunFacts) -> Exposure:

@@ -72,7 +72,7 @@ def _read(folder: Path, common: Path) -> RunFacts:
     dataset = loaded.parts.dataset
     figures = {}
     for split in ("valid", "test"):
-        if len(getattr(dataset, split).user):
+        if len(getattr(dataset, split)):
             figures[split] = _json(folder / "eval" / f"{split}.json")
     shown = folder.name if folder == common else str(folder.relative_to(common))
     name = loaded.parts.model.name

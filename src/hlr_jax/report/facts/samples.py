@@ -55,12 +55,12 @@ class Listed(NamedTuple):
 def sample_users(dataset: Dataset) -> list[SampleUser]:
     """Return users with few, the median number of, and many known items, and with test items where there are any."""
     known = known_interactions(dataset)
-    degrees = np.bincount(known.user, minlength=dataset.num_users)
-    found = np.bincount(dataset.test.user, minlength=dataset.num_users)
-    eligible = np.flatnonzero((degrees > 0) & (found > 0) if len(dataset.test.user) else degrees > 0)
+    degrees = known.degrees(dataset.num_users)
+    found = dataset.test.degrees(dataset.num_users)
+    eligible = np.flatnonzero((degrees > 0) & (found > 0) if len(dataset.test) else degrees > 0)
     ordered = eligible[np.argsort(degrees[eligible], kind="stable")]
     places = dict.fromkeys(round(quantile * (len(ordered) - 1)) for quantile in QUANTILES if len(ordered))
-    popularity = np.bincount(known.item, minlength=dataset.num_items)
+    popularity = known.item_degrees(dataset.num_items)
     users = []
     for code in ordered[list(places)]:
         items = known.item[known.user == code]

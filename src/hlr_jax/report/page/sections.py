@@ -33,8 +33,8 @@ def data_and_protocol(runs: Runs) -> list[Child]:
     """Return what was measured on, and how."""
     parts = runs[0].loaded.parts
     dataset, protocol = parts.dataset, parts.dataset.protocol
-    sizes = [len(getattr(dataset, split).user) for split in ("train", "valid", "test")]
-    degrees = np.bincount(np.concatenate([p.user for p in (dataset.train, dataset.valid, dataset.test)]))
+    sizes = [len(getattr(dataset, split)) for split in ("train", "valid", "test")]
+    degrees = (dataset.train + dataset.valid + dataset.test).degrees()
     data = {
         "users": f"{dataset.num_users:,}",
         "items": f"{dataset.num_items:,}",
