@@ -23,9 +23,10 @@ WORLD, DIM = "planted-127x101x1400", 24
 MODELS = {
     "cml": {},
     "hlr": {"num_memories": 2, "max_history": 2},
+    "transcf": {},
 }
 OPTIONS = TrainOptions(num_epochs=2, batch_size=32, learning_rate=0.02, num_negatives=1)
-OPTIONS_OF = {"hlr": OPTIONS, "cml": replace(OPTIONS, objective="sampled_softmax", negatives="shared", num_negatives=2)}
+OPTIONS_OF = {"hlr": OPTIONS, "transcf": OPTIONS, "cml": replace(OPTIONS, objective="sampled_softmax", negatives="shared", num_negatives=2)}
 EVALUATION = EvalOptions(k=5, select_by="ndcg")
 
 
@@ -60,13 +61,14 @@ def run(world, name, mesh):
     return fitted, hlr_jax.evaluate(model, fitted.params, world, split="valid", options=EVALUATION, seed=3)
 
 
-@pytest.mark.parametrize(("name", "shape"), [("hlr", (2, 4)), ("cml", (1, 8))])
+@pytest.mark.parametrize(("name", "shape"), [("hlr", (2, 4)), ("cml", (1, 8)), ("transcf", (4, 2))])
 def test_a_mesh_trains_ranks_and_measures_as_one_device_and_never_holds_a_whole_table(
     name, shape, primes, programs, monkeypatch
 ):
-    # A batch, a tile of users, and the products of a shard's items with all memories must be smaller than the smaller
-    # table for what follows to tell them apart.
+    # A batch, a tile of users, the pieces of means, and the products of a shard's items with all memories must be smaller
+    # than the smaller table for what follows to tell them apart.
     monkeypatch.setattr("hlr_jax.evaluation.ranking._MOST_USERS", 8)
+    monkeypatch.setattr("hlr_jax.data.means._BLOCK", 64)
     fitted, found = run(primes, name, create_mesh(*shape))
     ours = list(programs)
     alone, expected = run(primes, name, None)

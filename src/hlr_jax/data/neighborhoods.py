@@ -1,5 +1,7 @@
 """Which neighbors a pair sees, on either side: drawn ids, and the tables that the ids point into."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -7,7 +9,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax.sharding import Mesh
 
-from hlr_jax.data.neighbors import Rows, Segments, mean_rows, place_of, rows_on, segments_of
+from hlr_jax.data.means import means, rows_for_means
+from hlr_jax.data.neighbors import Rows, place_of, rows_on
 from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.sampling import draw_history, history_bits, inverse_popularity
 from hlr_jax.sharding import replicate
@@ -27,15 +30,13 @@ class Side:
     """What the neighbors on one side of a pair are drawn from: the items of users, or the users of items.
 
     Attributes:
-      rows: each owner's neighbors; None where the model draws none.
+      rows: each owner's neighbors, to draw from or for ``means``; None where the model reads none.
       weights: of the draws by inverse popularity.
-      segments: of the means.
       neighborhood: what the model asks for (static).
     """
 
     rows: Rows | None
     weights: jax.Array | None
-    segments: Segments | None
     neighborhood: Neighborhood = struct.field(pytree_node=False)
 
 
@@ -59,15 +60,15 @@ def side_of(
 ) -> Side:
     """Return the side of interactions sorted by owner (``pairs.user``), as the model wants it.
 
-    Rows that neighbors are drawn from are divided over the devices of a mesh; the rest stands on all.
+    Rows are divided over the devices of a mesh; weights stand on all.
     """
     if not neighborhood.size:
-        return Side(None, None, None, neighborhood)
+        return Side(None, None, neighborhood)
     if not neighborhood.drawn:
-        return Side(None, None, replicate(segments_of(pairs, num_owners, num_neighbors), mesh), neighborhood)
+        return Side(rows_for_means(pairs, num_owners, num_neighbors, mesh), None, neighborhood)
     weighted = neighborhood.sampling == "inverse_popularity"
     weights = replicate(inverse_popularity(pairs.item_degrees(num_neighbors)), mesh) if weighted else None
-    return Side(rows_on(pairs, num_owners, mesh), weights, None, neighborhood)
+    return Side(rows_on(pairs, num_owners, mesh), weights, neighborhood)
 
 
 def sides_of(
@@ -87,12 +88,12 @@ def sides_of(
 
 def owns(side: Side, owner: jax.Array) -> jax.Array | None:
     """Return whether it is here that ``draw_neighbors`` has a meaning for an owner, [...]; None: it has everywhere."""
-    return None if side.rows is None else side.rows.owns(owner)
+    return side.rows.owns(owner) if side.rows is not None and side.neighborhood.drawn else None
 
 
 def neighbor_bits(side: Side) -> int:
     """Return how many 32-bit words ``draw_neighbors`` takes."""
-    if side.rows is None:
+    if side.rows is None or not side.neighborhood.drawn:
         return 0
     return history_bits(side.rows, side.neighborhood.size, side.weights is not None)
 
@@ -101,32 +102,47 @@ def draw_neighbors(bits: jax.Array, side: Side, owner: jax.Array, other: jax.Arr
     """Return the neighbors [H] that an owner [] is seen with, from ``neighbor_bits(side)`` random words.
 
     ``other`` [] is the other end of the pair, which is never drawn. A mean is one neighbor, whose id is the owner's:
-    its table has a row for each owner. It leaves nobody out, as in the released code.
+    its table has a row for each owner, zero for one without neighbors. It leaves nobody out, as in the released code.
     """
-    if side.segments is not None:
-        return Drawn(owner[None], (side.segments.degrees[owner] > 0)[None])
     if side.rows is None:
         return Drawn(jnp.zeros(0, jnp.int32), jnp.zeros(0, bool))
+    if not side.neighborhood.drawn:
+        return Drawn(owner[None], jnp.ones(1, bool))
     skip = side.rows.degree(owner) if other is None else place_of(side.rows, owner, other)
     return Drawn(*draw_history(bits, side.rows, owner, skip, side.neighborhood.size, side.weights))
 
 
-def neighbor_tables(
-    params: Params, sides: Sides, users: jax.Array | None = None, items: jax.Array | None = None
-) -> NeighborTables:
-    """Return what drawn ids point into: the tables of items and users, or for means one row per owner.
+def neighbor_tables(params: Params, sides: Sides, mesh: Mesh | None = None) -> NeighborTables:
+    """Return what drawn ids point into: the tables of items and users, or for means those of all owners."""
 
-    Means are taken for the owners that are given, ``users`` [...] and ``items`` [...]; None: for all.
+    def table_of(table: jax.Array, side: Side) -> jax.Array:
+        return table if side.rows is None or side.neighborhood.drawn else means(table, side.rows, mesh=mesh)
+
+    return NeighborTables(table_of(params["item"], sides.history), table_of(params["user"], sides.audience))
+
+
+def tables_of_met(
+    params: Params, sides: Sides, histories: Sequence[Drawn], audiences: Sequence[Drawn], mesh: Mesh | None = None
+) -> tuple[NeighborTables, list[Drawn], list[Drawn]]:
+    """Return tables like ``neighbor_tables``, but with the means of those owners alone that are met, and the ids that
+    then point into them.
     """
 
-    def table_of(table: jax.Array, side: Side, owners: jax.Array | None) -> jax.Array:
-        if side.segments is None:
-            return table
-        wanted = None if owners is None else jnp.zeros(len(side.segments.degrees), bool).at[owners].set(True)
-        return mean_rows(jax.lax.stop_gradient(table), side.segments, wanted)
+    def of_side(table: jax.Array, side: Side, drawn: Sequence[Drawn]) -> tuple[jax.Array, list[Drawn]]:
+        if side.rows is None or side.neighborhood.drawn:
+            return table, list(drawn)
+        owners, most = side.rows.offsets.shape[-1] - 1, sum(one.ids.size for one in drawn)
+        if most >= owners:
+            return means(table, side.rows, mesh=mesh), list(drawn)
+        flat = jnp.concatenate([one.ids.reshape(-1) for one in drawn])
+        met = jnp.unique(flat, size=most, fill_value=owners)  # of places past the last owner nothing is read
+        return means(table, side.rows, met, mesh), [
+            replace(one, ids=jnp.searchsorted(met, one.ids).astype(jnp.int32)) for one in drawn
+        ]
 
-    tables = table_of(params["item"], sides.history, users), table_of(params["user"], sides.audience, items)
-    return NeighborTables(*tables)
+    items, histories = of_side(params["item"], sides.history, histories)
+    users, audiences = of_side(params["user"], sides.audience, audiences)
+    return NeighborTables(items, users), histories, audiences
 
 
 def look_up(table: jax.Array, drawn: Drawn) -> Padded:

@@ -13,9 +13,6 @@ from hlr_jax.sharding import ALL_DEVICES, shares
 
 T = TypeVar("T")
 
-_SEGMENT = 16  # rows are summed in pieces of so many; of 8, 16 and 32 the fastest on a CPU
-_BLOCK = 256  # pieces that are summed together
-
 
 @struct.dataclass
 class Rows:
@@ -133,67 +130,3 @@ def padded_rows(rows: Rows, user: jax.Array, width: int) -> tuple[jax.Array, jax
     mask = position < rows.degree(user)
     items = rows.items[jnp.where(mask, rows.start(user) + position, 0)]
     return jnp.where(mask, items, 0), mask
-
-
-@struct.dataclass
-class Segments:
-    """All rows cut into pieces of equal length, so that their sums are a few fused gathers.
-
-    Attributes:
-      ids: [16, S], one piece a column; places past the end of a row hold the number of rows of the summed table.
-      owner: [S] the row of each piece, increasing.
-      degrees: [U].
-    """
-
-    ids: jax.Array
-    owner: jax.Array
-    degrees: jax.Array
-
-
-def segments_of(pairs: Pairs, num_users: int, num_items: int) -> Segments:
-    """Return the segments of sorted interactions."""
-    degrees = np.bincount(pairs.user, minlength=num_users)
-    pieces = -(-degrees // _SEGMENT)
-    first_piece, first_place = np.cumsum(pieces) - pieces, np.cumsum(degrees) - degrees
-    place = np.arange(len(pairs)) - first_place[pairs.user]
-    ids = np.full((_SEGMENT, int(pieces.sum())), num_items, np.int32)
-    ids[place % _SEGMENT, first_piece[pairs.user] + place // _SEGMENT] = pairs.item
-    owner = np.repeat(np.arange(num_users, dtype=np.int32), pieces)
-    return Segments(jnp.asarray(ids), jnp.asarray(owner), jnp.asarray(degrees, jnp.float32))
-
-
-def mean_rows(table: jax.Array, segments: Segments, wanted: jax.Array | None = None) -> jax.Array:
-    """Return the mean of the vectors [I, D] of each row's items: [U, D], zero for an empty row.
-
-    Sixteen gathers fuse into one sum per piece, and only pieces are added by row: twenty times faster on a CPU than one
-    sum over all interactions, and three times faster than a dense product at 3 % density.
-
-    Args:
-      table: [I, D].
-      segments: the rows.
-      wanted: [U], true for the rows that are read; what the others become is not said. None: all are.
-    """
-    # One row of zeros, for the places past a row's end; padding rows of the table lie beyond it.
-    padded = jnp.concatenate([table, jnp.zeros_like(table[:1])])
-    owners, pieces = len(segments.degrees), len(segments.owner)
-
-    def add(totals: jax.Array, ids: jax.Array, owner: jax.Array) -> jax.Array:
-        sums = sum(padded[place] for place in ids)
-        return totals.at[owner].add(sums, indices_are_sorted=True, mode="drop")
-
-    totals = jnp.zeros((owners, table.shape[1]), table.dtype)
-    if wanted is None:
-        totals = add(totals, segments.ids, segments.owner)
-    else:
-        # The pieces of the wanted rows come first, and as many blocks of them as there are get summed.
-        read = wanted[segments.owner]
-        chosen = jnp.nonzero(read, size=pieces + -pieces % _BLOCK, fill_value=pieces)[0]
-
-        def block(index: jax.Array, totals: jax.Array) -> jax.Array:
-            some = jax.lax.dynamic_slice(chosen, (index * _BLOCK,), (_BLOCK,))
-            owner = segments.owner.at[some].get(mode="fill", fill_value=owners)
-            return add(totals, segments.ids[:, some], owner)
-
-        blocks = (jnp.sum(read) + _BLOCK - 1) // _BLOCK
-        totals = jax.lax.fori_loop(0, blocks, block, totals)
-    return totals / jnp.maximum(segments.degrees, 1)[:, None]

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.data.neighborhoods import Sides, neighbor_tables, owns
 from hlr_jax.data.neighbors import Rows, own_share, padded_rows, specs_of_shares
@@ -73,11 +73,7 @@ def _neighbors(model: Model, mesh: Mesh, num_items: int) -> Any:
 
     @jax.jit
     def neighbors(params: Params, key: jax.Array, sides: Sides) -> tuple[jax.Array, Padded]:
-        def divided(table: jax.Array) -> jax.Array:
-            missing = -table.shape[0] % mesh.shape["model"]  # means have a row per owner, and no padding
-            return jax.lax.with_sharding_constraint(jnp.pad(table, ((0, missing), (0, 0))), NamedSharding(mesh, _ITEMS))
-
-        items, users = map(divided, neighbor_tables(widened(params), sides))
+        items, users = neighbor_tables(widened(params), sides, mesh)
         items_here = params["item"].shape[0] // mesh.shape["model"]
         audience = jax.shard_map(
             partial(audience_of, items_here=items_here),

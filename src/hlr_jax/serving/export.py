@@ -139,9 +139,9 @@ def interaction_arrays(
         "audience": drawn_audiences(key, sides.audience, jnp.arange(dataset.num_items)),
     }
     arrays = {name: jnp.where(found.mask, found.ids, NO_ITEM) for name, found in drawn.items()}
-    means = neighbor_tables({name: jnp.asarray(array) for name, array in parameters.items()}, sides)
-    for name, side, table in (("history", sides.history, means.items), ("audience", sides.audience, means.users)):
-        if side.segments is not None:
+    read = neighbor_tables({name: jnp.asarray(array) for name, array in parameters.items()}, sides)
+    for name, side, table in (("history", sides.history, read.items), ("audience", sides.audience, read.users)):
+        if side.neighborhood.sampling == "mean":
             arrays[f"{name}_means"] = table
     arrays |= {"seen_offsets": known.seen.offsets, "seen_items": known.seen.items}
     return {name: np.asarray(array) for name, array in arrays.items()}

@@ -11,12 +11,22 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from hlr_jax.data.neighborhoods import Drawn, Sides, draw_neighbors, neighbor_bits, owns, sides_of
+from hlr_jax.data.neighborhoods import (
+    Drawn,
+    NeighborTables,
+    Sides,
+    draw_neighbors,
+    neighbor_bits,
+    owns,
+    sides_of,
+    tables_of_met,
+)
 from hlr_jax.data.neighbors import Rows, own_share, place_of, rows_on, specs_of_shares
 from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.sampling import Popularity, draw_negatives, draw_popular, popularity_of, shuffled
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import ALL_DEVICES, from_owner, replicate, shard_batch, shares
+from hlr_jax.types import Params
 
 NEGATIVES = ("own", "shared", "in_batch")
 
@@ -130,7 +140,7 @@ def _source(
 
     sides = sides_of(near, num_users, num_items, model.history, model.audience, mesh)
     # One copy on the device where it is the same rows.
-    rows = sides.history.rows if known is near else None
+    rows = sides.history.rows if known is near and model.history.drawn else None
     rows = rows_on(known, num_users, mesh) if rows is None else rows
     popularity = replicate(popularity_for(near, num_items, negatives), mesh)
     return Triplets(positives("user"), positives("item"), sides, rows, popularity, len(pairs), num_items)
@@ -169,6 +179,16 @@ def draw_batch(
         on_device, mesh=mesh, in_specs=(whole, of_source, whole, whole), out_specs=whole, check_vma=False
     )(key, source, rows, weight)  # fmt: skip
     return replace(shard_batch(replace(batch, common=None), mesh), common=batch.common)
+
+
+def tables_of_batch(
+    params: Params, near: Sides, batch: Batch, mesh: Mesh | None = None
+) -> tuple[NeighborTables, Batch]:
+    """Return what the neighbors of a batch point into, means of its own owners alone, and the batch that does."""
+    audiences = [batch.audience] if batch.common is None else [batch.audience, batch.common.audience]
+    tables, (history,), (audience, *others) = tables_of_met(params, near, [batch.history], audiences, mesh)
+    common = None if batch.common is None else replace(batch.common, audience=others[0])
+    return tables, replace(batch, history=history, audience=audience, common=common)
 
 
 def _draw(

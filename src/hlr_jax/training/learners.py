@@ -20,7 +20,14 @@ from hlr_jax.models.base import Model
 from hlr_jax.sharding import pad_rows, place, seed_mesh, split_seeds
 from hlr_jax.storage import store, widened
 from hlr_jax.training.als import iterate, objective, sides
-from hlr_jax.training.draws import Batch, Triplets, draw_batch, training_triplets, validation_triplets
+from hlr_jax.training.draws import (
+    Batch,
+    Triplets,
+    draw_batch,
+    tables_of_batch,
+    training_triplets,
+    validation_triplets,
+)
 from hlr_jax.training.optimizer import ADAM, adam_step
 from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.training.triplets import batch_gradient, batch_loss, microbatch_size
@@ -150,10 +157,8 @@ def triplet_learner(
         count = source.count
         steps = -(-count // size)
 
-        def tables_of(params: Params, batch: Batch) -> NeighborTables:
-            # Means that outlive the step are needed of all rows, others of those in the batch alone.
-            owners = (batch.user, batch.items) if refresh == 1 else ()
-            return neighbor_tables(widened(params), source.near, *owners)
+        def tables_of(params: Params) -> NeighborTables:
+            return neighbor_tables(widened(params), source.near, mesh)
 
         def one(
             learned: Learned, train_key: jax.Array, learning_rate: jax.Array, scales: Scales
@@ -178,9 +183,9 @@ def triplet_learner(
                 learned, kept = carry
                 params, batch = learned.params, drawn(index)
                 if refresh == 1:
-                    tables = tables_of(params, batch)
-                else:
-                    tables = kept = jax.lax.cond(index % refresh == 0, lambda: tables_of(params, batch), lambda: kept)
+                    tables, batch = tables_of_batch(widened(params), source.near, batch, mesh)
+                else:  # means that outlive the step are needed of all owners
+                    tables = kept = jax.lax.cond(index % refresh == 0, lambda: tables_of(params), lambda: kept)
                 key = jax.random.fold_in(jax.random.fold_in(epoch_key, index + 1), 0)
                 params, state, loss = adam_step(
                     model, params, learned.optimizer, tables, batch, gradient, learning_rate, key, lazy=lazy
@@ -189,7 +194,7 @@ def triplet_learner(
 
             kept = None
             if refresh > 1:  # filled by the first step
-                shapes = jax.eval_shape(lambda: tables_of(learned.params, drawn(jnp.int32(0))))
+                shapes = jax.eval_shape(lambda: tables_of(learned.params))
                 kept = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), shapes)
             (learned, _), losses = jax.lax.scan(step, (learned, kept), jnp.arange(steps))
             if learned.average is not None:
@@ -212,7 +217,7 @@ def triplet_learner(
 
         def one(params: Params, valid_key: jax.Array, scales: Scales) -> jax.Array:
             params = widened(params)
-            tables = neighbor_tables(params, source.near)
+            tables = neighbor_tables(params, source.near, mesh)
 
             def step(total: jax.Array, index: jax.Array) -> tuple[jax.Array, None]:
                 rows, weight = _positions(index, size, count)
