@@ -18,8 +18,8 @@ from hlr_jax.data.stored import store_dataset
 _JOB_PORTS = 2**16 - 2**12  # the first port that JAX takes for a job of a cluster
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 SETTINGS = [
-    f"--config={EXPERIMENTS / 'configs' / 'cml.py'}:planted-61x53x900", "--config.model.embed_dim=6",
-    "--config.train.batch_size=64",
+    f"--config={EXPERIMENTS / 'configs' / 'hlr.py'}:planted-61x53x900", "--config.model.embed_dim=6",
+    "--config.model.num_memories=2", "--config.model.max_history=3", "--config.train.batch_size=64",
     "--config.eval.select_by=ndcg", "--config.eval.k=5", "--config.train.learning_rate=0.02",
 ]  # fmt: skip
 

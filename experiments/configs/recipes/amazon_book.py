@@ -13,4 +13,4 @@ from ml_collections import ConfigDict
 
 def get_config(model: str = "hlr") -> ConfigDict:
     """Return the settings for a model, ``hlr`` or ``cml``."""
-    return tuned(model, memory_radius=0.07, temperature=0.12, num_epochs=12)
+    return tuned(model, temperature=0.12, num_epochs=30)

@@ -5,7 +5,7 @@ python experiments/train.py --config=experiments/configs/recipes/default.py:hlr,
 MODEL,DATA with hlr or cml, and what `configs/base.py` takes for data: a data set of the registry, `split`, `file`.
 
 Sampled softmax over 63 negatives of each triplet's own; three temperatures are trained at once, and validation NDCG@10
-chooses among them and their epochs. The epochs' average is what is measured. A ball of radius 0.2 for memories keeps
+chooses among them and their epochs. The epochs' average is what is measured. A ball of radius 0.1 for memories keeps
 HLR's relations from fitting what users have already met. docs/findings.md has what each of these is worth, and
 docs/recipes/README.md times and figures.
 """
@@ -20,7 +20,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "cml": {},
     "hlr": {
         "num_memories": 4, "max_history": 10, "history_sampling": "uniform", "variant": "paper",
-        "project_memories": False, "memory_radius": 0.2, "share_relation": False, "kernel": "xla",
+        "project_memories": False, "memory_radius": 0.1, "share_relation": False, "kernel": "xla",
     },
 }  # fmt: skip
 
@@ -46,10 +46,13 @@ def get_config(choice: str = "hlr,ml-100k") -> ConfigDict:
     return config
 
 
-def tuned(model: str, memory_radius: float = 0.2, **train: Any) -> ConfigDict:
-    """Return the recipe with one temperature and what else is set, for a file of fixed splits."""
+def tuned(model: str, temperature: float, **train: Any) -> ConfigDict:
+    """Return the recipe with one temperature and what else is set, for a file of fixed splits.
+
+    The radius of memories is half the temperature: what counts is how far a relation moves a distance beside that.
+    """
     config = get_config(f"{model},split")
-    config.train.update(temperatures=(), **train)
+    config.train.update(temperatures=(), temperature=temperature, **train)
     if model == "hlr":
-        config.model.memory_radius = memory_radius
+        config.model.memory_radius = temperature / 2
     return config

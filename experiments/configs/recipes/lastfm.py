@@ -12,4 +12,4 @@ from ml_collections import ConfigDict
 
 def get_config(model: str = "hlr") -> ConfigDict:
     """Return the settings for a model, ``hlr`` or ``cml``."""
-    return tuned(model, temperature=0.12, num_epochs=20)
+    return tuned(model, temperature=0.12, num_epochs=40)

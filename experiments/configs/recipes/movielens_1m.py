@@ -12,4 +12,4 @@ from ml_collections import ConfigDict
 
 def get_config(model: str = "hlr") -> ConfigDict:
     """Return the settings for a model, ``hlr`` or ``cml``."""
-    return tuned(model, temperature=0.2, learning_rate=3e-3, num_epochs=14)
+    return tuned(model, temperature=0.17, num_epochs=30)
