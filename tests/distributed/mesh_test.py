@@ -26,7 +26,11 @@ MODELS = {
     "transcf": {},
 }
 OPTIONS = TrainOptions(num_epochs=2, batch_size=32, learning_rate=0.02, num_negatives=1)
-OPTIONS_OF = {"hlr": OPTIONS, "transcf": OPTIONS, "cml": replace(OPTIONS, objective="sampled_softmax", negatives="shared", num_negatives=2)}
+OPTIONS_OF = {
+    "hlr": OPTIONS,
+    "transcf": OPTIONS,
+    "cml": replace(OPTIONS, objective="sampled_softmax", negatives="shared", num_negatives=2),
+}
 EVALUATION = EvalOptions(k=5, select_by="ndcg")
 
 
@@ -65,8 +69,8 @@ def run(world, name, mesh):
 def test_a_mesh_trains_ranks_and_measures_as_one_device_and_never_holds_a_whole_table(
     name, shape, primes, programs, monkeypatch
 ):
-    # A batch, a tile of users, the pieces of means, and the products of a shard's items with all memories must be smaller
-    # than the smaller table for what follows to tell them apart.
+    # A batch, a tile of users, the pieces of means, and the products of a shard's items with all memories must be
+    # smaller than the smaller table for what follows to tell them apart.
     monkeypatch.setattr("hlr_jax.evaluation.ranking._MOST_USERS", 8)
     monkeypatch.setattr("hlr_jax.data.means._BLOCK", 64)
     fitted, found = run(primes, name, create_mesh(*shape))

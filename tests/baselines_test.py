@@ -1,0 +1,48 @@
+"""The command that measures what trained models are read beside."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
+
+
+def baselines(*arguments):
+    command = [sys.executable, EXPERIMENTS / "baselines.py", "--data=planted-60x50x900", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_each_system_is_measured_with_what_validation_chose(tmp_path):
+    output = tmp_path / "found.json"
+    done = baselines(
+        "--systems=popularity,ease,mf_als", "--grid=30", "--als_dim=6", "--als_confidence=5",
+        "--als_regularization=1,1e6", "--als_epochs=2", "--k=5", f"--output={output}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(output.read_text())["planted-60x50x900"]
+    # With a lambda of a million MF-ALS learns nothing.
+    assert list(found) == ["Popularity", "EASE (30)", "MF-ALS (5, 1)"]
+    for name, figures in found.items():
+        assert name in done.stdout
+        assert figures["users"] == found["Popularity"]["users"]
+        assert 0 < figures["ndcg@5"] < 1
+        assert figures["fit_seconds"] > 0
+    assert found["EASE (30)"]["ndcg@5"] != found["Popularity"]["ndcg@5"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--grid=1,x", "--grid must be numbers, got 1,x"),
+        ("--als_regularization=0", "--als_regularization needs numbers above 0"),
+        ("--systems=ease,als", 'unknown system of --systems: "als"'),
+    ],
+)
+def test_a_wrong_flag_is_one_clear_line(flag, message):
+    done = baselines(flag)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
