@@ -132,11 +132,11 @@ def test_catalogue_equals_pairs(case, items, tile, monkeypatch):
     audiences = [pad(model.audience, [(item + 1) % USERS, 3][: item % 3]) for item in range(ITEMS)]
     everyone = [near(model, params, history, users) for users in audiences]
     stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *(one.users for one in everyone))
-    scores = score_catalogue(model, params, params["user"][2], everyone[0].items, stacked)
+    scores = score_catalogue(model, params, params["item"], params["user"][2], everyone[0].items, stacked)
     pairs = [apply(model, params, 2, item, history, users).score for item, users in enumerate(audiences)]
     np.testing.assert_allclose(scores, pairs, rtol=2e-5)
     if model.item_pairs is not None:
-        others = score_catalogue_of_many(model, params, params["user"][jnp.array([5, 2])], *(
+        others = score_catalogue_of_many(model, params, params["item"], params["user"][jnp.array([5, 2])], *(
             jnp.stack([found[:: 1 - 2 * turn] for turn in (1, 0)]) for found in history
         ), stacked)  # fmt: skip
         np.testing.assert_allclose(others[1], pairs, rtol=2e-5)

@@ -10,7 +10,7 @@ from hlr_jax.data.neighborhoods import sides_of
 from hlr_jax.evaluation.evaluate import evaluate, known_at
 from hlr_jax.evaluation.ranking import rank, tile_of
 from hlr_jax.evaluation.tiles import drawn_for_ranking, known_of
-from hlr_jax.evaluation.whole_tiles import _pairs_pay, whole_tile_ranker
+from hlr_jax.evaluation.whole_tiles import _items_together, _pairs_pay, whole_tile_ranker
 from hlr_jax.evaluation.yardsticks import ease_weights, evaluate_ease, popularity_ranker
 from hlr_jax.memory import planned
 
@@ -71,6 +71,31 @@ def test_a_tile_keeps_within_its_budget_by_the_compilers_plan(trained, world, by
     assert smaller < 60
     assert need(smaller) < need(60)
     assert tile_of(ranker, None, world.num_users, 1)[0] <= smaller  # less than any tile needs: and still it is ranked
+
+
+@pytest.mark.parametrize("name", ["hlr", "hlrpp", "transcf"])
+@pytest.mark.parametrize("by_pairs", [True, False])
+def test_a_catalogue_met_in_parts_gives_the_same_lists(name, by_pairs, world, monkeypatch):
+    model = hlr_jax.create_model(name, embed_dim=8)
+    if by_pairs and model.item_pairs is None:
+        pytest.skip(f"{name} has no scores by pairs of items")
+    params = model.init(jax.random.key(0), world.num_users, world.num_items)
+    params["item"] = params["item"].at[40].set(params["item"][3])  # of equal scores the lowest item comes first
+    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles._pairs_pay", lambda *_: by_pairs)
+    users = np.arange(world.num_users)
+    whole = ranked((model, params), world, users)
+    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles._MOST_ITEMS", 8)  # fewer than K, and 50 is no multiple
+    parts = ranked((model, params), world, users)
+    np.testing.assert_array_equal(parts.items, whole.items)
+    np.testing.assert_allclose(parts.scores, whole.scores, rtol=1e-5)
+
+
+def test_a_small_budget_makes_the_parts_of_the_catalogue_small():
+    model = hlr_jax.create_model("hlrpp", embed_dim=100, max_audience=20)
+    params = {"item": np.zeros((100_000, 100))}
+    assert _items_together(model, params, 50, 64 << 20) == 50
+    parts = [_items_together(model, params, 100_000, budget << 20) for budget in (0, 16, 256, 4096)]
+    assert parts == [128, 256, 4096, 8192]
 
 
 def test_seen_items_are_left_out_and_the_best_of_the_rest_come_in_order(trained, world):

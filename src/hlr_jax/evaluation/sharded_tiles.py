@@ -14,9 +14,10 @@ from jax.sharding import Mesh, PartitionSpec
 from hlr_jax.data.neighborhoods import Sides, neighbor_tables, owns
 from hlr_jax.data.neighbors import Rows, own_share, padded_rows, specs_of_shares
 from hlr_jax.evaluation.tiles import (
-    NO_ITEM,
     Known,
+    Lists,
     TileRanker,
+    best_unseen,
     drawn_audiences,
     drawn_for_ranking,
     users_together,
@@ -106,21 +107,17 @@ def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, width: int, 
         users = own_part(users)
         histories = Padded(rows_by_id(near, drawn.ids), drawn.mask)
 
-        def one(inputs: tuple[jax.Array, Padded, tuple[jax.Array, jax.Array]]) -> tuple[jax.Array, jax.Array]:
+        def one(inputs: tuple[jax.Array, Padded, tuple[jax.Array, jax.Array]]) -> Lists:
             vector, history, (seen, is_seen) = inputs
-            scores = jnp.where(real, score_catalogue(model, params, vector, history, audience), -jnp.inf)
-            # Items of other shards, and padding, go to a place past the end and are dropped.
-            here = is_seen & (first <= seen) & (seen < first + items_here)
-            scores = scores.at[jnp.where(here, seen - first, items_here)].set(-jnp.inf, mode="drop")
-            best, places = jax.lax.top_k(scores, min(k, items_here))
-            return first + places, best
+            scores = score_catalogue(model, params, params["item"], vector, history, audience)
+            return best_unseen(jnp.where(real, scores, -jnp.inf), seen, is_seen, min(k, items_here), first)
 
         inputs = (rows_by_id(params["user"], users), histories, seen)
         candidates = jax.lax.map(one, inputs, batch_size=together)
         # Shards stand in the order of their items, so of equal scores the lowest item still comes first.
         items, scores = (jax.lax.all_gather(each, "model", axis=1, tiled=True) for each in candidates)
         best, places = jax.lax.top_k(scores, k)
-        return jnp.where(jnp.isneginf(best), NO_ITEM, jnp.take_along_axis(items, places, axis=1)), best
+        return Lists(jnp.take_along_axis(items, places, axis=1), best)
 
     def rank_tile(
         params: Params,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from hlr_jax.data.neighborhoods import Drawn, Side, Sides, draw_neighbors, neighbor_bits, sides_of
-from hlr_jax.data.neighbors import Rows, padded_rows, rows_on
+from hlr_jax.data.neighbors import Rows, rows_on
 from hlr_jax.data.pairs import Pairs
 from hlr_jax.models.base import CATALOGUE_TILE, Model
 from hlr_jax.types import Params
@@ -87,16 +87,35 @@ def drawn_audiences(key: jax.Array, side: Side, items: jax.Array) -> Drawn:
     return jax.vmap(lambda item: drawn_for_ranking(jax.random.fold_in(key, _AUDIENCE), side, item))(items)
 
 
-def best_unseen(scores: jax.Array, seen: Rows, width: int, user: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    """Return the best k of a user's ``scores`` [I] without the items of the user's row: items [k], scores [k].
+class Lists(NamedTuple):
+    """The best items of users [..., K], best first, and their scores; ``NO_ITEM`` and minus infinity where none is."""
 
-    Where nothing unseen is left stand ``NO_ITEM`` and minus infinity. No row is longer than ``width``.
+    items: jax.Array
+    scores: jax.Array
+
+
+def best_unseen(scores: jax.Array, seen: jax.Array, is_seen: jax.Array, k: int, first: jax.Array | int = 0) -> Lists:
+    """Return the best k of a user's scores without what the user has seen.
+
+    Args:
+      scores: [T], of the items from ``first`` on; minus infinity for what must not stand in a list.
+      seen: [width], items.
+      is_seen: [width], false for padding.
+      k: at most T.
+      first: the item that comes first.
     """
-    items, is_seen = padded_rows(seen, user, width)
-    # Places past the end are dropped: the padding of `items` masks nothing.
-    scores = scores.at[jnp.where(is_seen, items, len(scores))].set(-jnp.inf, mode="drop")
-    best, found = jax.lax.top_k(scores, k)
-    return jnp.where(jnp.isneginf(best), NO_ITEM, found), best
+    # Places past the end are dropped: padding, and items of other parts of the catalogue, mask nothing.
+    here = is_seen & (first <= seen) & (seen < first + len(scores))
+    scores = scores.at[jnp.where(here, seen - first, len(scores))].set(-jnp.inf, mode="drop")
+    best, places = jax.lax.top_k(scores, k)
+    return Lists(jnp.where(jnp.isneginf(best), NO_ITEM, first + places), best)
+
+
+def best_of_both(one: Lists, other: Lists, k: int) -> Lists:
+    """Return the best k of two lists [..., K]; of equal scores those of the first come first."""
+    items, scores = (jnp.concatenate(each, axis=-1) for each in zip(one, other, strict=True))
+    best, places = jax.lax.top_k(scores, k)
+    return Lists(jnp.take_along_axis(items, places, axis=-1), best)
 
 
 def users_together(model: Model, params: Params, num_items: int, budget: int) -> int | None:

@@ -6,11 +6,14 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.data.neighborhoods import Sides, look_up, neighbor_tables
-from hlr_jax.data.neighbors import Rows
+from hlr_jax.data.neighborhoods import Drawn, Sides, look_up, neighbor_tables
+from hlr_jax.data.neighbors import Rows, padded_rows
 from hlr_jax.evaluation.tiles import (
+    NO_ITEM,
     Known,
+    Lists,
     TileRanker,
+    best_of_both,
     best_unseen,
     drawn_audiences,
     drawn_for_ranking,
@@ -21,50 +24,76 @@ from hlr_jax.sharding import available_cores
 from hlr_jax.storage import widened
 from hlr_jax.types import Params
 
+_MOST_ITEMS = 8192  # that a tile of users meets at a time: a power of two, and more are no faster
+
 
 def whole_tile_ranker(
     model: Model, params: Params, known: Known, key: jax.Array, num_items: int, k: int, users: int, budget: int
 ) -> TileRanker:
     """Return what ranks tiles of ``users`` users with parameters that lie on one device, in ``budget`` bytes."""
     workers = num_workers()
+    part = _items_together(model, params, num_items, budget // workers)
     by_pairs = _pairs_pay(model, params, users, budget // workers)
-    together = users_together(model, params, num_items, budget // workers)
-    program = _tile_program(model, num_items, k, known.width, together, by_pairs)
+    together = users_together(model, params, part, budget // workers)
+    program = _tile_program(model, num_items, part, k, known.width, together, by_pairs)
     return TileRanker(program, lambda tile: (params, key, tile, known.seen, known.sides, known.allowed), workers, 1)
 
 
 @lru_cache(maxsize=32)
 def _tile_program(
-    model: Model, num_items: int, k: int, width: int, together: int | None, by_pairs: bool
-) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    """Return the compiled function that ranks a tile; one per model and shape, so that epochs share it."""
+    model: Model, num_items: int, part: int, k: int, width: int, together: int | None, by_pairs: bool
+) -> Callable[..., Lists]:
+    """Return the compiled function that ranks a tile; one per model and shape, so that epochs share it.
+
+    A tile of users meets the catalogue ``part`` items at a time and keeps the best K so far, so that neither scores nor
+    neighbors of all items ever exist at once.
+    """
 
     @jax.jit
     def rank_tile(
         params: Params, key: jax.Array, users: jax.Array, seen_rows: Rows, sides: Sides, allowed: jax.Array | None
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> Lists:
         # Tables that a mesh padded end in rows that are no items.
         params = widened(params | {"item": params["item"][:num_items]})
         tables = neighbor_tables(params, sides)
-        audience = look_up(tables.users, drawn_audiences(key, sides.audience, jnp.arange(num_items)))
-
-        def best_of(user: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
-            if allowed is not None:
-                scores = jnp.where(allowed, scores, -jnp.inf)
-            return best_unseen(scores, seen_rows, width, user, k)
-
-        def one(user: jax.Array) -> tuple[jax.Array, jax.Array]:
-            history = look_up(tables.items, drawn_for_ranking(key, sides.history, user))
-            return best_of(user, score_catalogue(model, params, params["user"][user], history, audience))
-
-        if not by_pairs:
-            return jax.lax.map(one, users, batch_size=together)
         drawn = jax.vmap(lambda user: drawn_for_ranking(key, sides.history, user))(users)
         vectors = params["user"][users]
-        scores = score_catalogue_of_many(model, params, vectors, drawn.ids, drawn.mask, audience, together)
-        return jax.lax.map(lambda inputs: best_of(*inputs), (users, scores), batch_size=together)
+        catalogue = jnp.pad(params["item"], ((0, -num_items % part), (0, 0)))
+
+        def against(best: Lists, first: jax.Array) -> tuple[Lists, None]:
+            """Return the best lists once the items from ``first`` on have been met."""
+            items, ids = jax.lax.dynamic_slice_in_dim(catalogue, first, part), first + jnp.arange(part)
+            real, ids = ids < num_items, jnp.minimum(ids, num_items - 1)
+            if allowed is not None:
+                real &= allowed[ids]
+            audience = look_up(tables.users, drawn_audiences(key, sides.audience, ids))
+
+            def best_of(user: jax.Array, scores: jax.Array, best: Lists) -> Lists:
+                seen, is_seen = padded_rows(seen_rows, user, width)
+                found = best_unseen(jnp.where(real, scores, -jnp.inf), seen, is_seen, min(k, part), first)
+                return best_of_both(best, found, k)
+
+            def one(inputs: tuple[jax.Array, jax.Array, Drawn, Lists]) -> Lists:
+                user, vector, near, best = inputs
+                scores = score_catalogue(model, params, items, vector, look_up(tables.items, near), audience)
+                return best_of(user, scores, best)
+
+            if not by_pairs:
+                return jax.lax.map(one, (users, vectors, drawn, best), batch_size=together), None
+            scores = score_catalogue_of_many(model, params, items, vectors, drawn.ids, drawn.mask, audience, together)
+            return jax.lax.map(lambda inputs: best_of(*inputs), (users, scores, best), batch_size=together), None
+
+        nothing = Lists(jnp.full((len(users), k), NO_ITEM), jnp.full((len(users), k), -jnp.inf))
+        return jax.lax.scan(against, nothing, jnp.arange(0, num_items, part))[0]
 
     return rank_tile
+
+
+def _items_together(model: Model, params: Params, num_items: int, budget: int) -> int:
+    """Return how many items a tile of users meets at a time in ``budget`` bytes, with the neighbors of each."""
+    each = 4 * (params["item"].shape[1] * (1 + 2 * model.audience.size) + 3)
+    most = min(_MOST_ITEMS, max(CATALOGUE_TILE, budget // (2 * each)))
+    return min(num_items, 1 << (most.bit_length() - 1))
 
 
 def num_workers() -> int:

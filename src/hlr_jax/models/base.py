@@ -130,36 +130,40 @@ def over_tiles(score: Callable[[jax.Array, Padded], jax.Array], items: jax.Array
     return jnp.moveaxis(scores, 0, -2).reshape(*scores.shape[1:-1], -1)[..., :num_items]
 
 
-def score_catalogue(model: Model, params: Params, user: jax.Array, history: Padded, audience: Padded) -> jax.Array:
-    """Return the scores [I] of one user's whole catalogue.
+def score_catalogue(
+    model: Model, params: Params, items: jax.Array, user: jax.Array, history: Padded, audience: Padded
+) -> jax.Array:
+    """Return the scores [T] of a catalogue, or a part of it, for one user.
 
     Args:
       model: what scores.
       params: its parameters.
+      items: [T, D], the candidates.
       user: [D], p_u.
       history: the user's neighbors [H, D].
-      audience: the neighbors of every item [I, A, D].
+      audience: the neighbors of every candidate [T, A, D].
     """
 
     def score(items: jax.Array, users: Padded) -> jax.Array:
         return score_items(model, params, user, items, Neighbors(history, users))
 
-    return over_tiles(score, params["item"], audience)
+    return over_tiles(score, items, audience)
 
 
 def score_catalogue_of_many(
-    model: Model, params: Params, users: jax.Array, ids: jax.Array, mask: jax.Array, audience: Padded,
-    together: int | None = None,
+    model: Model, params: Params, items: jax.Array, users: jax.Array, ids: jax.Array, mask: jax.Array,
+    audience: Padded, together: int | None = None,
 ) -> jax.Array:  # fmt: skip
-    """Return the scores [U', I] of the whole catalogue for some users, through the model's ``item_pairs``.
+    """Return the scores [U', T] of a catalogue, or a part of it, for some users, through the model's ``item_pairs``.
 
     Args:
       model: what scores.
       params: its parameters.
+      items: [T, D], the candidates.
       users: [U', D], each p_u.
       ids: [U', H], rows of the item table: the users' neighbors.
       mask: [U', H].
-      audience: the neighbors of every item [I, A, D].
+      audience: the neighbors of every candidate [T, A, D].
       together: users that are scored together; None: one after the other.
     """
     form, table = model.item_pairs, params["item"]
@@ -175,7 +179,7 @@ def score_catalogue_of_many(
 
         return jax.lax.map(one, (users, ids, mask), batch_size=together)
 
-    return over_tiles(score, table, audience)
+    return over_tiles(score, items, audience)
 
 
 def model_names() -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from jax import export
 
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.neighborhoods import Drawn, Side, look_up, neighbor_tables
-from hlr_jax.data.neighbors import Rows
+from hlr_jax.data.neighbors import Rows, padded_rows
 from hlr_jax.errors import UserError, check_range
 from hlr_jax.evaluation.tiles import NO_ITEM, best_unseen, drawn_audiences, drawn_for_ranking, known_of
 from hlr_jax.files import atomic_folder, sha256, write_json
@@ -168,9 +168,11 @@ def top_k_program(
 
         def one(user: jax.Array) -> tuple[jax.Array, jax.Array]:
             history = look_up(tables[0], _drawn(near["history"][user]))
-            scores = score_catalogue(model, params, params["user"][user], history, audience)
+            scores = score_catalogue(model, params, params["item"], params["user"][user], history, audience)
             scores = jnp.where((user >= 0) & (user < num_users), scores, -jnp.inf)
-            return best_unseen(scores, seen, longest, user, k)
+            known, is_known = padded_rows(seen, user, longest)
+            best = best_unseen(scores, known, is_known, k)
+            return best.items, best.scores  # in no type of this package's: any process may read it
 
         # As in `rank`: a CPU ranks one user after the other, each in cache, an accelerator many at once.
         return jax.lax.platform_dependent(
