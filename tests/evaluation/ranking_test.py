@@ -84,7 +84,9 @@ def test_a_catalogue_met_in_parts_gives_the_same_lists(name, by_pairs, world, mo
     monkeypatch.setattr("hlr_jax.evaluation.whole_tiles._pairs_pay", lambda *_: by_pairs)
     users = np.arange(world.num_users)
     whole = ranked((model, params), world, users)
-    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles._MOST_ITEMS", 8)  # fewer than K, and 50 is no multiple
+    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles._MOST_ITEMS", 8)
+    monkeypatch.setattr("hlr_jax.evaluation.whole_tiles.CATALOGUE_TILE", 4)
+    assert _items_together(model, params, world.num_items, 64 << 20) == 8  # fewer than K, and 50 is no multiple
     parts = ranked((model, params), world, users)
     np.testing.assert_array_equal(parts.items, whole.items)
     np.testing.assert_allclose(parts.scores, whole.scores, rtol=1e-5)
@@ -95,7 +97,8 @@ def test_a_small_budget_makes_the_parts_of_the_catalogue_small():
     params = {"item": np.zeros((100_000, 100))}
     assert _items_together(model, params, 50, 64 << 20) == 50
     parts = [_items_together(model, params, 100_000, budget << 20) for budget in (0, 16, 256, 4096)]
-    assert parts == [128, 256, 4096, 8192]
+    assert parts == [128, 512, 7808, 7808]
+    assert _items_together(model, params, 11_508, 4096 << 20) == 5760  # two parts, of which little is padding
 
 
 def test_seen_items_are_left_out_and_the_best_of_the_rest_come_in_order(trained, world):

@@ -20,11 +20,11 @@ from hlr_jax.evaluation.tiles import (
     users_together,
 )
 from hlr_jax.models.base import CATALOGUE_TILE, Model, score_catalogue, score_catalogue_of_many
-from hlr_jax.sharding import available_cores
+from hlr_jax.sharding import available_cores, padded_size
 from hlr_jax.storage import widened
 from hlr_jax.types import Params
 
-_MOST_ITEMS = 8192  # that a tile of users meets at a time: a power of two, and more are no faster
+_MOST_ITEMS = 8192  # that a tile of users meets at a time
 
 
 def whole_tile_ranker(
@@ -93,7 +93,11 @@ def _items_together(model: Model, params: Params, num_items: int, budget: int) -
     """Return how many items a tile of users meets at a time in ``budget`` bytes, with the neighbors of each."""
     each = 4 * (params["item"].shape[1] * (1 + 2 * model.audience.size) + 3)
     most = min(_MOST_ITEMS, max(CATALOGUE_TILE, budget // (2 * each)))
-    return min(num_items, 1 << (most.bit_length() - 1))
+    if num_items <= most:
+        return num_items
+    # Parts of nearly equal size, of whole tiles: the last one is padded to the size of the others.
+    even = -(-num_items // -(-num_items // most))
+    return min(num_items, padded_size(even, CATALOGUE_TILE))
 
 
 def num_workers() -> int:
