@@ -124,8 +124,8 @@ def shortened(dataset: Dataset, interactions: int, model: Model) -> Dataset:
     """Return the data with the training rows of some users only, about ``interactions`` of them, for a shorter epoch.
 
     The users are drawn at random and keep their whole rows, and both tables keep their size, so that a step costs what
-    it costs on all the data. Not where a step reads every interaction (means) or there are no steps (a solver): such
-    a model gets all the data.
+    it costs on all the data. Not where a step averages over the rows of items (means), which would be shorter, or there
+    are no steps (a solver): such a model gets all the data.
     """
     means = "mean" in (model.history.sampling, model.audience.sampling)
     train = dataset.train
