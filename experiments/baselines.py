@@ -4,12 +4,13 @@ python experiments/baselines.py --data=ml-100k,lastfm=../shared/data/splits/last
 python experiments/baselines.py --systems=mf_als --als_confidence=3,10,30 --als_regularization=10,30,100,300
 
 EASE's lambda, and the confidence, lambda and epoch of MF-ALS, are those of their grids with the best validation NDCG;
-test is looked at once. Their seconds are those of the whole grid, its validations included. MF-ALS is tuned as Rendle
-et al. 2022 do: lambda grows with a row's weight (exponent 1), and both it and the weight of what was observed are
-searched. Its lists are masked like all others, also under a protocol that leaves validation items in them.
+test is looked at once. `fit_seconds` are those of the whole grid, of its validations and of the test. MF-ALS is tuned
+as Rendle et al. 2022 do: lambda grows with a row's weight (exponent 1), and both it and the weight of what was observed
+are searched. Its lists are masked like all others, also under a protocol that leaves validation items in them.
 """
 
 import itertools
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from hlr_jax import EvalOptions, TrainOptions, UserError, create_model, fit, loa
 from hlr_jax.data.interactions import Dataset
 from hlr_jax.data.pairs import Pairs
 from hlr_jax.errors import pick
-from hlr_jax.evaluation.evaluate import evaluate_ranker
+from hlr_jax.evaluation.evaluate import evaluate_ranker, relevant_of
 from hlr_jax.evaluation.ranking import Ranking, rank
 from hlr_jax.evaluation.yardsticks import EASE_GRID, evaluate_ease, popularity_ranker
 from hlr_jax.files import write_json
@@ -42,77 +43,79 @@ Found = tuple[str, dict[str, Any]]
 
 
 def popularity(dataset: Dataset, options: EvalOptions) -> Found:
-    """Return the name that is shown and the figures."""
-    return "Popularity", evaluate_ranker(popularity_ranker(dataset, options.k), dataset, "test", options).metrics
+    """Return what was chosen, for people, and the figures on test."""
+    return "", evaluate_ranker(popularity_ranker(dataset, options.k), dataset, "test", options).metrics
 
 
 def ease(dataset: Dataset, options: EvalOptions) -> Found:
     """Return the same of EASE with the best lambda."""
-    strength, found = evaluate_ease(dataset, options, _numbers("grid", _GRID.value))
-    return f"EASE ({strength:g})", found.metrics | {"lambda": strength}
+    strength, found = evaluate_ease(dataset, options, _numbers(_GRID))
+    return f" ({strength:g})", found.metrics | {"lambda": strength}
 
 
 def mf_als(dataset: Dataset, options: EvalOptions) -> Found:
-    """Return the same of MF-ALS with the best confidence, lambda and epoch."""
+    """Return the same of MF-ALS with the best confidence, lambda and iteration.
+
+    Raises:
+      UserError: no interactions to choose or to measure by, a value out of range, or a loss that is never finite.
+    """
+    for split in ("valid", "test"):
+        relevant_of(dataset, split)
     training = TrainOptions(num_epochs=_EPOCHS.value, patience=4)
-    grid = itertools.product(
-        _numbers("als_confidence", _CONFIDENCE.value), _numbers("als_regularization", _REGULARIZATION.value)
-    )
-    best: tuple[float, Any] = (-1.0, None)
-    for confidence, strength in grid:
+    fits = []
+    for confidence, strength in itertools.product(_numbers(_CONFIDENCE), _numbers(_REGULARIZATION)):
         model = create_model(
             "mf_als", embed_dim=_DIM.value, confidence=confidence, regularization=strength, frequency_exponent=1.0
         )
         fitted = fit(dataset, model, training, options, quiet=True)
-        value = fitted.history[fitted.best_epoch - 1][f"valid_ndcg@{options.k}"]
-        print(
-            f"MF-ALS, confidence {confidence:g}, lambda {strength:g}: {value:.4f} on valid, epoch {fitted.best_epoch}"
-        )
-        best = max(best, (value, (model, fitted.params, confidence, strength)), key=lambda one: one[0])
-    model, params, confidence, strength = best[1]
+        chosen = f" ({confidence:g}, {strength:g})"
+        print(f"MF-ALS{chosen}: NDCG@{options.k} {fitted.best_value:.4f} on valid, iteration {fitted.best_epoch}")
+        figures = {"confidence": confidence, "lambda": strength, "embed_dim": _DIM.value}
+        assert fitted.best_value is not None  # there is something to choose by
+        fits.append((fitted.best_value, chosen, figures, model, fitted.params))
+    _, chosen, figures, model, params = max(fits, key=lambda one: one[0])
 
     def ranker(users: np.ndarray, seen: Pairs, near: Pairs) -> Ranking:
         sizes = {"num_users": dataset.num_users, "num_items": dataset.num_items}
         return rank(model, params, users, seen, near=near, k=options.k, **sizes)
 
-    metrics = evaluate_ranker(ranker, dataset, "test", options).metrics
-    return f"MF-ALS ({confidence:g}, {strength:g})", metrics | {
-        "confidence": confidence,
-        "lambda": strength,
-        "embed_dim": _DIM.value,
-    }
+    return chosen, evaluate_ranker(ranker, dataset, "test", options).metrics | figures
 
 
-SYSTEMS = {"popularity": popularity, "ease": ease, "mf_als": mf_als}
+SYSTEMS = {"popularity": ("Popularity", popularity), "ease": ("EASE", ease), "mf_als": ("MF-ALS", mf_als)}
 _SYSTEMS = flags.DEFINE_list("systems", ["popularity", "ease"], f"which of {', '.join(SYSTEMS)}")
 
 
 def main() -> None:
     """Run the command."""
     for flag in (_GRID, _CONFIDENCE, _REGULARIZATION):
-        _numbers(flag.name, flag.value)
+        _numbers(flag)
     systems = [SYSTEMS[pick(name, tuple(SYSTEMS), "system of --systems:")] for name in _SYSTEMS.value]
-    options, found = EvalOptions(k=_K.value, select_by="ndcg"), {}
+    options = EvalOptions(k=_K.value, select_by="ndcg")
+    found: dict[str, dict[str, Any]] = {}
     for name, path in data_sets_of(_DATA.value).items():
         dataset = load_dataset("" if path else name, path=path, split="given" if path else "random")
-        rows = {}
-        for system in systems:
+        found[name] = {}
+        shown = {}
+        for system, measure in systems:
             start = time.perf_counter()
-            shown, metrics = system(dataset, options)
-            rows[shown] = metrics | {"fit_seconds": time.perf_counter() - start}
-        print_metrics(rows)
-        found[name] = rows
+            chosen, metrics = measure(dataset, options)
+            metrics["fit_seconds"] = time.perf_counter() - start
+            found[name][system] = shown[system + chosen] = metrics
+        print_metrics(shown)
         if _OUTPUT.value:
             write_json(Path(_OUTPUT.value), found)
 
 
-def _numbers(flag: str, given: list[str]) -> tuple[float, ...]:
+def _numbers(flag: flags.FlagHolder[list[str]]) -> tuple[float, ...]:
     try:
-        numbers = tuple(float(value) for value in given)
+        numbers = tuple(float(value) for value in flag.value)
     except ValueError:
-        raise UserError(f"--{flag} must be numbers, got {','.join(given)}") from None
-    if not numbers or min(numbers) <= 0:
-        raise UserError(f"--{flag} needs numbers above 0")
+        numbers = (math.nan,)
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise UserError(f"--{flag.name} must be numbers, got {','.join(flag.value)}")
+    if min(numbers) <= 0:
+        raise UserError(f"--{flag.name} needs numbers above 0")
     return numbers
 
 

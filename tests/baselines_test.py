@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
@@ -24,19 +25,21 @@ def test_each_system_is_measured_with_what_validation_chose(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(output.read_text())["planted-60x50x900"]
     # With a lambda of a million MF-ALS learns nothing.
-    assert list(found) == ["Popularity", "EASE (30)", "MF-ALS (5, 1)"]
-    for name, figures in found.items():
-        assert name in done.stdout
+    assert list(found) == ["Popularity", "EASE", "MF-ALS"]
+    assert {"EASE (30)", "MF-ALS (5, 1)"} <= {line[:14].strip() for line in done.stdout.splitlines()}
+    assert (found["MF-ALS"]["confidence"], found["MF-ALS"]["lambda"]) == (5, 1)
+    for figures in found.values():
         assert figures["users"] == found["Popularity"]["users"]
         assert 0 < figures["ndcg@5"] < 1
         assert figures["fit_seconds"] > 0
-    assert found["EASE (30)"]["ndcg@5"] != found["Popularity"]["ndcg@5"]
+    assert found["EASE"]["ndcg@5"] != found["Popularity"]["ndcg@5"]
 
 
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
         ("--grid=1,x", "--grid must be numbers, got 1,x"),
+        ("--grid=nan", "--grid must be numbers, got nan"),
         ("--als_regularization=0", "--als_regularization needs numbers above 0"),
         ("--systems=ease,als", 'unknown system of --systems: "als"'),
     ],
@@ -46,3 +49,10 @@ def test_a_wrong_flag_is_one_clear_line(flag, message):
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {message}")
     assert done.stderr.count("\n") == 1
+
+
+def test_data_without_validation_is_one_clear_line(tmp_path):
+    rows = pl.DataFrame({"user": [1, 1, 2, 2, 3], "item": [1, 2, 2, 3, 1], "split": ["train", "test"] * 2 + ["train"]})
+    rows.write_csv(tmp_path / "rows.csv")
+    done = baselines(f"--data=own={tmp_path / 'rows.csv'}", "--systems=mf_als")
+    assert (done.returncode, done.stderr) == (2, "error: data set rows has no valid interactions to evaluate on\n")

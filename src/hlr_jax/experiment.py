@@ -111,9 +111,11 @@ def run(
     """
     folder = Path(workdir)
     log = spoken_by_first(log)
-    # One process reads the source. All go on with its copy in the workdir, of which each reads its share.
+    # They meet before one of them reads the source: that may take longer than processes wait when they first meet.
+    together(lambda: settings_of(config))
     together(lambda: _start(folder, config, build(config, log).dataset) if is_first() else None)
-    parts = together(lambda: build(config, log, read_stored(folder / DATASET, check=False)))
+    # All go on with the copy in the workdir, of which each reads its share.
+    parts = together(lambda: build(config, log, read_stored(folder / DATASET, check=is_first())))
     fits = fit_seeds(
         parts.dataset,
         parts.model,

@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import hlr_jax
 from hlr_jax import UserError
 from hlr_jax.data.stored import read_stored, store_dataset
 
@@ -49,3 +50,16 @@ def test_damage_is_one_line_that_names_the_file(titled, tmp_path, name, damage):
     with pytest.raises(UserError, match=f"{name}: .*; delete .*dataset, and the data is read") as problem:
         read_stored(tmp_path / "dataset")
     assert len(str(problem.value).splitlines()) == 1
+
+
+def test_a_run_does_not_go_on_with_a_copy_that_was_changed(tmp_path):
+    config = {
+        "dataset": {"name": "planted-60x50x900"}, "model": {"name": "cml", "embed_dim": 4},
+        "train": {"num_epochs": 1, "batch_size": 200},
+    }  # fmt: skip
+    folder = tmp_path / "run[1]"  # a path is no pattern
+    hlr_jax.run(config, folder, quiet=True, log=lambda _: None)
+    path = folder / "dataset" / "interactions.parquet"
+    pl.read_parquet(path, glob=False).reverse().write_parquet(path)
+    with pytest.raises(UserError, match=r"interactions.parquet: damaged, it is not what the run wrote"):
+        hlr_jax.run(config, folder, quiet=True, log=lambda _: None)

@@ -1,6 +1,6 @@
 """Means of neighbors: of an owner, the mean of the vectors of all that it has met (eq. 5-6 of TransCF)."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ def rows_for_means(pairs: Pairs, num_owners: int, num_neighbors: int, mesh: Mesh
     begins = begins[np.minimum(np.arange(steps + 1) * here, num_neighbors)]
     longest = -(-int(np.diff(begins).max()) // mesh.shape["data"])
 
+    @cache
     def rows_at(device: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the offsets [owners + 1] and the places of neighbors of a device."""
         part, step = divmod(device, steps)

@@ -19,7 +19,8 @@ class Rows:
     """Items of each user (or users of each item), one behind the other, in increasing order.
 
     They may be those of some users alone: the share of a device, whose neighbors on the mesh have the others. Then what
-    is read of other users has no meaning. The shares of P devices stand in arrays [P, ...], see ``shares_of_rows``.
+    is read of other users has no meaning. (A share for means has all users, and some items of each.) The shares of P
+    devices stand in arrays [P, ...], see ``shares_of_rows``.
 
     Attributes:
       offsets: [U + 1]; the items of user ``first`` + u stand at ``offsets[u]`` up to ``offsets[u + 1]``.

@@ -1,5 +1,6 @@
 """Interactions by position, in memory or in a file of which only what is asked for is read."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -79,7 +80,7 @@ class StoredPairs(Pairs):
 
     def _read(self, column: str) -> np.ndarray:
         # The reader skips all groups of rows that the slice does not touch.
-        rows = pl.scan_parquet(self._path).select(column).slice(self._first, self._count)
+        rows = pl.scan_parquet(self._path, glob=False).select(column).slice(self._first, self._count)
         try:
             return rows.collect()[column].to_numpy()
         except (pl.exceptions.PolarsError, OSError) as problem:
@@ -93,7 +94,12 @@ class StoredPairs(Pairs):
 
     def between(self, start: int, stop: int) -> Pairs:
         """See ``Pairs``."""
+        start, stop = min(start, len(self)), min(stop, len(self))
         return StoredPairs(self._path, self._columns, self._first + start, stop - start)
+
+    def loaded(self) -> Pairs:
+        """Return the same in memory, whatever becomes of the file."""
+        return Pairs(self.user, self.item)
 
 
 class StoredSplit(StoredPairs):
@@ -128,7 +134,7 @@ class _Union(Pairs):
 
     @cached_property
     def _whole(self) -> Pairs:
-        return _merged([part.between(0, len(part)) for part in self._parts])
+        return _merged(self._parts)
 
     @cached_property
     def _offsets(self) -> list[np.ndarray]:
@@ -182,7 +188,7 @@ def _sum(counts: list[np.ndarray]) -> np.ndarray:
     return np.sum([_padded(each, longest) for each in counts], axis=0)
 
 
-def _merged(parts: list[Pairs]) -> Pairs:
+def _merged(parts: Sequence[Pairs]) -> Pairs:
     user, item = (np.concatenate([getattr(part, name) for part in parts]) for name in ("user", "item"))
     order = np.lexsort((item, user))
     return Pairs(user[order], item[order])

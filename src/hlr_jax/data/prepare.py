@@ -22,7 +22,8 @@ from hlr_jax.errors import UserError, check_range, check_seed, pick
 from hlr_jax.files import atomic_folder, sha256, sha256_of
 from hlr_jax.protocols import SIZED_SPLITS, Protocol, protocol_for
 
-_LAYOUT_VERSION = 2  # of the cached files; raise it when they change
+_LAYOUT = 2  # of the cached files; raise it when they change
+_MEANING = 1  # of the settings in a fingerprint; raise it when the same ones give other splits
 
 
 def load_dataset(
@@ -107,15 +108,17 @@ def load_dataset(
     label = name or source.stem
     sized = split in SIZED_SPLITS
     settings = {
-        "layout": _LAYOUT_VERSION, "source": digest, "format": format, "suffix": source.suffix, "columns": columns,
+        "layout": _MEANING, "source": digest, "format": format, "suffix": source.suffix, "columns": columns,
         "threshold": threshold, "k_core": k_core, "sizes": [measured.test_size, measured.valid_size] if sized else None,
         "split": split, "unknown_users": unknown_users, "seed": seed if split in ("random", "per-user") else None,
         "titles": None if titles is None else sha256(titles),
     }  # fmt: skip
     fingerprint = sha256_of(settings)
-    folder = cache_folder() / "prepared" / f"{label}-{fingerprint[:16]}"
+    folder = cache_folder() / "prepared" / f"{label}-{fingerprint[:16]}-{_LAYOUT}"
     if cache and (folder / "settings.json").is_file():
         dataset = read_tables(folder, label, measured, fingerprint)
+        # The cache may be cleared while this runs: everything is read now.
+        dataset = dataclasses.replace(dataset, **{name: getattr(dataset, name).loaded() for name in SPLITS})
     else:
         rows = _read_rows(source, format, columns, threshold, split)
         rows = k_core_of(rows, k_core, str(source))

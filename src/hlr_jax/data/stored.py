@@ -53,6 +53,7 @@ def read_tables(folder: Path, name: str, protocol: Protocol, fingerprint: str) -
     Raises:
       UserError: a file is missing or damaged.
     """
+    folder = folder.absolute()  # what is read later lies there still when this process is elsewhere
     users, items = _read(folder / _USERS), _read(folder / _ITEMS)
     paths = folder / _BY_USER, folder / _BY_ITEM
     try:
@@ -76,13 +77,13 @@ def read_tables(folder: Path, name: str, protocol: Protocol, fingerprint: str) -
 
 def _read(path: Path) -> pl.DataFrame:
     with _damage_told(path):
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
 
 
 def _count(path: Path) -> int:
     """Return the number of rows, from the end of the file alone."""
     with _damage_told(path):
-        return pl.scan_parquet(path).select(pl.len()).collect().item()
+        return pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def tile_of(ranker: TileRanker, mesh: Mesh | None, users: int, budget: int) -> t
 
     A tile has as many users as keep them within ``budget``.
 
-    What a tile needs whatever its size (the parameters in float32, the neighbors of all items) may be more than that;
+    What a tile needs whatever its size (the parameters in float32, a part of the catalogue) may be more than that;
     then smaller tiles save nothing, and are not taken.
     """
     most, before = _MOST_USERS, 0

@@ -56,7 +56,7 @@ def known_of(model: Model, seen: Pairs, near: Pairs, num_users: int, num_items: 
     So validation and test, whose longest rows differ little, share one compilation.
     """
     sides = sides_of(near, num_users, num_items, model.history, model.audience, mesh)
-    rows = sides.history.rows if near is seen and model.history.drawn else None
+    rows = sides.history.rows if near is seen and (mesh is None or model.history.drawn) else None
     return known_from(rows_on(seen, num_users, mesh) if rows is None else rows, sides)
 
 

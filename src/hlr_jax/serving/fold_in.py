@@ -107,7 +107,7 @@ def fold_in(
     first, count = params["user"].shape[0], len(ids)
     met = Pairs(met.user + np.int32(first), met.item)
     total = first + max(_BLOCK, power_of_two(count))  # calls of about as many users share what is compiled
-    # Rows to come are in the table from the start: a mean over users must know where the table ends.
+    # Rows to come are in the table from the start: what is compiled for it serves them too.
     table = jnp.pad(params["user"], ((0, total - first), (0, 0)))
     params = params | {"user": table}
     by_item = known.transposed() if model.audience.size else known

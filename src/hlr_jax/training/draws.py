@@ -140,7 +140,7 @@ def _source(
 
     sides = sides_of(near, num_users, num_items, model.history, model.audience, mesh)
     # One copy on the device where it is the same rows.
-    rows = sides.history.rows if known is near and model.history.drawn else None
+    rows = sides.history.rows if known is near and (mesh is None or model.history.drawn) else None
     rows = rows_on(known, num_users, mesh) if rows is None else rows
     popularity = replicate(popularity_for(near, num_items, negatives), mesh)
     return Triplets(positives("user"), positives("item"), sides, rows, popularity, len(pairs), num_items)
