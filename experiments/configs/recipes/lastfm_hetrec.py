@@ -3,7 +3,7 @@
 python experiments/train.py --config=experiments/configs/recipes/lastfm_hetrec.py:hlr --workdir=runs/hlr \
     --config.dataset.path=../shared/data/splits/lastfm-hetrec.parquet --config.train.num_seeds=3
 
-About four minutes on 2 CPU cores; NDCG@10 on test 0.311 (CML: 0.311, 30 s).
+About three minutes on 2 CPU cores; NDCG@10 on test 0.311 (CML: 0.311, 40 s).
 """
 
 from configs.recipes.default import tuned
