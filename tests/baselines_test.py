@@ -26,7 +26,7 @@ def test_each_system_is_measured_with_what_validation_chose(tmp_path):
     found = json.loads(output.read_text())["planted-60x50x900"]
     # With a lambda of a million MF-ALS learns nothing.
     assert list(found) == ["Popularity", "EASE", "MF-ALS"]
-    assert {"EASE (30)", "MF-ALS (5, 1)"} <= {line[:14].strip() for line in done.stdout.splitlines()}
+    assert {"EASE (30)", "MF-ALS (5,1)"} <= {line[:13].strip() for line in done.stdout.splitlines()}
     assert (found["MF-ALS"]["confidence"], found["MF-ALS"]["lambda"]) == (5, 1)
     for figures in found.values():
         assert figures["users"] == found["Popularity"]["users"]
