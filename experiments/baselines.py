@@ -68,10 +68,10 @@ def mf_als(dataset: Dataset, options: EvalOptions) -> Found:
             "mf_als", embed_dim=_DIM.value, confidence=confidence, regularization=strength, frequency_exponent=1.0
         )
         fitted = fit(dataset, model, training, options, quiet=True)
+        assert fitted.best_value is not None  # there is something to choose by
         chosen = f" ({confidence:g},{strength:g})"
         print(f"MF-ALS{chosen}: NDCG@{options.k} {fitted.best_value:.4f} on valid, iteration {fitted.best_epoch}")
         figures = {"confidence": confidence, "lambda": strength, "embed_dim": _DIM.value}
-        assert fitted.best_value is not None  # there is something to choose by
         fits.append((fitted.best_value, chosen, figures, model, fitted.params))
     _, chosen, figures, model, params = max(fits, key=lambda one: one[0])
 

@@ -131,7 +131,7 @@ def shortened(dataset: Dataset, interactions: int, model: Model) -> Dataset:
     train = dataset.train
     if not interactions or interactions >= len(train) or means or model.solver is not None:
         return dataset
-    degrees = np.bincount(train.user, minlength=dataset.num_users)
+    degrees = train.degrees(dataset.num_users)
     order = np.random.default_rng(0).permutation(dataset.num_users)
     taken = np.zeros(dataset.num_users, bool)
     taken[order[: 1 + int(np.searchsorted(np.cumsum(degrees[order]), interactions))]] = True

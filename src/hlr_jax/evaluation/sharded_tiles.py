@@ -17,6 +17,7 @@ from hlr_jax.evaluation.tiles import (
     Known,
     Lists,
     TileRanker,
+    best_of,
     best_unseen,
     drawn_audiences,
     drawn_for_ranking,
@@ -115,9 +116,7 @@ def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, width: int, 
         inputs = (rows_by_id(params["user"], users), histories, seen)
         candidates = jax.lax.map(one, inputs, batch_size=together)
         # Shards stand in the order of their items, so of equal scores the lowest item still comes first.
-        items, scores = (jax.lax.all_gather(each, "model", axis=1, tiled=True) for each in candidates)
-        best, places = jax.lax.top_k(scores, k)
-        return Lists(jnp.take_along_axis(items, places, axis=1), best)
+        return best_of(jax.lax.all_gather(candidates, "model", axis=1, tiled=True), k)
 
     def rank_tile(
         params: Params,

@@ -111,11 +111,10 @@ def best_unseen(scores: jax.Array, seen: jax.Array, is_seen: jax.Array, k: int, 
     return Lists(jnp.where(jnp.isneginf(best), NO_ITEM, first + places), best)
 
 
-def best_of_both(one: Lists, other: Lists, k: int) -> Lists:
-    """Return the best k of two lists [..., K]; of equal scores those of the first come first."""
-    items, scores = (jnp.concatenate(each, axis=-1) for each in zip(one, other, strict=True))
-    best, places = jax.lax.top_k(scores, k)
-    return Lists(jnp.take_along_axis(items, places, axis=-1), best)
+def best_of(candidates: Lists, k: int) -> Lists:
+    """Return the best k of candidates in any order [..., at least k]; of equal scores those that stand first."""
+    best, places = jax.lax.top_k(candidates.scores, k)
+    return Lists(jnp.take_along_axis(candidates.items, places, axis=-1), best)
 
 
 def users_together(model: Model, params: Params, num_items: int, budget: int) -> int | None:

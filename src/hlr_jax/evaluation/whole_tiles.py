@@ -13,7 +13,7 @@ from hlr_jax.evaluation.tiles import (
     Known,
     Lists,
     TileRanker,
-    best_of_both,
+    best_of,
     best_unseen,
     drawn_audiences,
     drawn_for_ranking,
@@ -68,20 +68,20 @@ def _tile_program(
                 real &= allowed[ids]
             audience = look_up(tables.users, drawn_audiences(key, sides.audience, ids))
 
-            def best_of(user: jax.Array, scores: jax.Array, best: Lists) -> Lists:
+            def best_after(user: jax.Array, scores: jax.Array, best: Lists) -> Lists:
                 seen, is_seen = padded_rows(seen_rows, user, width)
                 found = best_unseen(jnp.where(real, scores, -jnp.inf), seen, is_seen, min(k, part), first)
-                return best_of_both(best, found, k)
+                return best_of(jax.tree.map(lambda *each: jnp.concatenate(each), best, found), k)
 
             def one(inputs: tuple[jax.Array, jax.Array, Drawn, Lists]) -> Lists:
                 user, vector, near, best = inputs
                 scores = score_catalogue(model, params, items, vector, look_up(tables.items, near), audience)
-                return best_of(user, scores, best)
+                return best_after(user, scores, best)
 
             if not by_pairs:
                 return jax.lax.map(one, (users, vectors, drawn, best), batch_size=together), None
             scores = score_catalogue_of_many(model, params, items, vectors, drawn.ids, drawn.mask, audience, together)
-            return jax.lax.map(lambda inputs: best_of(*inputs), (users, scores, best), batch_size=together), None
+            return jax.lax.map(lambda inputs: best_after(*inputs), (users, scores, best), batch_size=together), None
 
         nothing = Lists(jnp.full((len(users), k), NO_ITEM), jnp.full((len(users), k), -jnp.inf))
         return jax.lax.scan(against, nothing, jnp.arange(0, num_items, part))[0]
