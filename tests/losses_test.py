@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hlr_jax.losses import OBJECTIVES, Scales
+from hlr_jax.losses import OBJECTIVES, Scales, catalogue_softmax
 
 POSITIVE, NEGATIVES = 1.0, np.array([0.8, 2.0, 1.2, 3.1])
 EXPECTED = np.array([0.5, 0.01, 0.2, 0.1])  # n q_v of each negative
@@ -81,3 +81,20 @@ def test_drawn_negatives_that_stand_for_all_make_the_whole_softmax():
     """With every unknown item drawn once, each stands for itself."""
     found = call("sampled_softmax", POSITIVE, NEGATIVES, np.ones(4))
     np.testing.assert_allclose(found, ORACLES["info_nce"](POSITIVE, NEGATIVES, None), rtol=1e-6)
+
+
+def test_the_softmax_over_the_catalogue_is_that_of_each_positive_alone():
+    distances = np.array([0.4, 0.8, 2.0, 1.2, 0.1, 3.1])
+    positives, known = np.zeros(6, bool), np.zeros(6, bool)
+    positives[[0, 3]], known[[0, 3, 4]] = True, True  # item 4 is known, and neither a positive nor a negative
+    expected = sum(ORACLES["info_nce"](distances[item], distances[[1, 2, 5]], None) for item in (0, 3))
+
+    def loss(distances, known):
+        return catalogue_softmax(distances, jnp.asarray(positives), jnp.asarray(known), SCALES)
+
+    value, slope = jax.value_and_grad(loss)(jnp.asarray(distances, jnp.float32), known)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    assert slope[4] == 0
+    value, slope = jax.value_and_grad(loss)(jnp.asarray(distances, jnp.float32), np.ones(6, bool))
+    assert value == 0  # nothing to be measured against
+    np.testing.assert_array_equal(slope, 0)

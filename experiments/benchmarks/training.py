@@ -14,7 +14,8 @@ from benchmarks.settings import Settings, create_model, shortened, train_options
 from hlr_jax import Dataset
 from hlr_jax.models.base import Model
 from hlr_jax.training.als import sides
-from hlr_jax.training.draws import Negatives, draw_batch, training_triplets
+from hlr_jax.training.batches import Negatives
+from hlr_jax.training.draws import draw_batch, training_triplets
 from hlr_jax.training.learners import Learner, create_learner
 
 _LEAST_ROUNDS = 5  # for a ratio

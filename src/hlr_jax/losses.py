@@ -94,6 +94,23 @@ def decoupled_contrastive(
     return jnp.where(some, positive / scales.temperature + total, 0)
 
 
+def catalogue_softmax(distances: jax.Array, positives: jax.Array, known: jax.Array, scales: Scales) -> jax.Array:
+    """Return the sum over a user's positives of -log of the softmax of -d / t over that one and all unknown items.
+
+    It is what ``sampled_softmax`` estimates, for all positives of a user at once: they share the sum over the unknown
+    items, so that it costs one distance for each item, however many positives there are.
+
+    Args:
+      distances: [I], to every item.
+      positives: [I], true for what is measured.
+      known: [I], true for items of the user, which are no negatives.
+      scales: of which the temperature counts.
+    """
+    logits = -distances / scales.temperature
+    unknown = jax.nn.logsumexp(logits, where=~known)
+    return jnp.sum(jnp.where(positives, jnp.logaddexp(logits, unknown) - logits, 0))
+
+
 def _mean(values: jax.Array, negatives: jax.Array) -> jax.Array:
     """Return the mean over the negatives that count."""
     return jnp.sum(values) / jnp.maximum(jnp.sum(jnp.isfinite(negatives)), 1)

@@ -63,9 +63,9 @@ def test_negatives_are_uniform_over_exactly_the_unknown(rows, user):
     assert_uniform(counts[unknown])
 
 
-def histories(rows, user, skip, size, weights=None):
+def histories(rows, user, skip, size, weights=None, most=None):
     bits = jax.random.bits(jax.random.key(2), (DRAWS, history_bits(rows, size, weights is not None)))
-    items, mask = jax.jit(jax.vmap(lambda bits: draw_history(bits, rows, user, skip, size, weights)))(bits)
+    items, mask = jax.jit(jax.vmap(lambda bits: draw_history(bits, rows, user, skip, size, weights, most)))(bits)
     return np.asarray(items), np.asarray(mask)
 
 
@@ -91,6 +91,18 @@ def test_every_subset_is_equally_likely(rows):
     subsets = subsets[subsets > 0]
     assert len(subsets) == 8 * 7 // 2
     assert_uniform(subsets)
+
+
+@pytest.mark.parametrize(("most", "length"), [(0, 0), (2, 2), (5, 4)])
+def test_a_smaller_bound_draws_fewer_and_as_evenly(rows, most, length):
+    for weights in (None, jnp.ones(ITEMS)):
+        items, mask = histories(rows, 3, 9, 4, weights, jnp.int32(most))
+        assert (mask.sum(axis=1) == length).all()
+        if length == 2:
+            low, high = np.sort(np.where(mask, items, ITEMS), axis=1).T[:2]
+            subsets = np.bincount(low * ITEMS + high)
+            assert np.count_nonzero(subsets) == 9 * 8 // 2
+            assert_uniform(subsets[subsets > 0])
 
 
 def test_weighted_draws_follow_the_weights(rows):

@@ -16,7 +16,8 @@ from hlr_jax import EvalOptions, TrainOptions
 from hlr_jax.data.pairs import Pairs
 from hlr_jax.evaluation.ranking import rank
 from hlr_jax.sharding import create_mesh, pad_rows, replicated, shardings
-from hlr_jax.training.draws import Negatives, draw_batch, validation_triplets
+from hlr_jax.training.batches import Negatives
+from hlr_jax.training.draws import draw_batch, validation_triplets
 
 # Primes: no mesh divides them, so tables end in rows of padding.
 WORLD, DIM = "planted-127x101x1400", 24
@@ -90,6 +91,19 @@ def test_a_mesh_trains_ranks_and_measures_as_one_device_and_never_holds_a_whole_
     assert {name for name, text in ours if largest_float_array(text) >= primes.num_items * DIM} == set()
 
 
+def test_users_with_all_items_train_on_a_mesh_as_on_one_device(primes):
+    model = hlr_jax.create_model("hlr", embed_dim=4, num_memories=2, max_history=3)
+    options = replace(OPTIONS, objective="sampled_softmax", negatives="all", batch_size=32)
+    histories = [
+        hlr_jax.fit(primes, model, options, EVALUATION, seed=3, mesh=mesh, quiet=True).history
+        for mesh in (create_mesh(2, 4), None)
+    ]
+    for figure in ("train_loss", "valid_loss", "valid_ndcg@5"):
+        np.testing.assert_allclose(
+            *([record[figure] for record in one] for one in histories), rtol=2e-4, err_msg=figure
+        )
+
+
 def test_the_search_for_whole_tables_finds_one(primes, programs):
     """What the assertion above rests on: a table gathered on purpose is seen."""
     mesh = create_mesh(4, 2)
@@ -105,6 +119,7 @@ def test_the_search_for_whole_tables_finds_one(primes, programs):
         ("inverse_popularity", Negatives("shared", 5)),
         ("uniform", Negatives("own", 2, 0.5)),
         ("uniform", Negatives("in_batch")),
+        ("inverse_popularity", Negatives("all")),
     ],
 )
 def test_devices_share_the_interactions_and_draw_what_one_device_draws(sampling, negatives, primes):
@@ -116,14 +131,16 @@ def test_devices_share_the_interactions_and_draw_what_one_device_draws(sampling,
         validation_triplets(primes.train, primes.valid, primes.num_users, primes.num_items, model, negatives, where)
         for where in (None, mesh)
     )
-    rows, weight = jnp.arange(0, len(primes.valid), 3), jnp.ones(-(-len(primes.valid) // 3))
+    rows = jnp.arange(0, alone.count, 3)
+    weight = jnp.ones(len(rows))
 
     def draw(where, source):
         return jax.jit(lambda source: draw_batch(jax.random.key(1), source, rows, weight, negatives, where))(source)
 
     jax.tree.map(np.testing.assert_array_equal, draw(mesh, divided), draw(None, alone))
+    positives = divided.user if divided.item is not None else divided.targets.items
     for held, longest in (
-        (divided.user, 0), (divided.known.items, divided.known.longest),
+        (positives, divided.known.longest), (divided.known.items, divided.known.longest),
         (divided.near.history.rows.items, divided.near.history.rows.longest),
         (divided.near.audience.rows.items, divided.near.audience.rows.longest),
     ):  # fmt: skip

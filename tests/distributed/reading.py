@@ -16,7 +16,8 @@ from hlr_jax.distributed import connect
 from hlr_jax.evaluation.evaluate import known_at
 from hlr_jax.evaluation.tiles import known_of
 from hlr_jax.sharding import create_mesh
-from hlr_jax.training.draws import Negatives, training_triplets, validation_triplets
+from hlr_jax.training.batches import Negatives
+from hlr_jax.training.draws import training_triplets, validation_triplets
 
 folder, address, process = sys.argv[1:]
 touched: dict[str, set[tuple[int, int]]] = {}

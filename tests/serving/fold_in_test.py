@@ -68,6 +68,27 @@ def test_steps_lower_the_loss_of_a_metric_model(world):
     assert gaps[60] < 0.95 * gaps[0]
 
 
+def test_a_model_trained_on_all_negatives_folds_in_by_the_same_softmax(world):
+    """After many steps p_u is where -log of the softmax over the positives and the unknown items has no slope."""
+    model, params = made("cml", world)
+    given = histories(world, ["ann"])
+    training = TrainOptions(objective="sampled_softmax", negatives="all", temperature=0.5)
+    options = FoldInOptions(num_steps=300, positives=64, learning_rate=0.02)
+    people = hlr_jax.fold_in(model, params, world, given, training=training, options=options)
+    found = np.asarray(people.params["user"], np.float64)[people.rows[0]]
+    items = np.asarray(params["item"], np.float64)
+    mine = np.isin(world.item_ids.to_list(), given["ann"])
+
+    def loss(user):
+        logits = -np.sum((user - items) ** 2, axis=1) / 0.5
+        return np.mean([np.log(np.exp(logits[~mine]).sum() + np.exp(one)) - one for one in logits[mine]])
+
+    around = [found + 0.05 * step for step in np.random.default_rng(0).normal(size=(100, len(found)))]
+    inside = [user for user in around if np.linalg.norm(user) <= 1]
+    assert len(inside) > 5
+    assert all(loss(user) > loss(found) - 1e-4 for user in inside)
+
+
 def test_without_steps_p_u_is_the_mean_of_the_items(world):
     model, params = made("cml", world)
     given = histories(world, ["ann"])

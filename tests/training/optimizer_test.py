@@ -8,7 +8,8 @@ import pytest
 import hlr_jax
 from hlr_jax.data.neighborhoods import neighbor_tables
 from hlr_jax.losses import OBJECTIVES, Scales
-from hlr_jax.training.draws import Negatives, draw_batch, training_triplets
+from hlr_jax.training.batches import Negatives
+from hlr_jax.training.draws import draw_batch, training_triplets
 from hlr_jax.training.optimizer import ADAM, adam_step
 from hlr_jax.training.triplets import batch_gradient
 
@@ -29,16 +30,16 @@ def numpy_adam(table, slopes, touched):
 
 
 @pytest.mark.parametrize("lazy", [False, True])
-@pytest.mark.parametrize("name", MODELS)
-def test_steps_are_those_of_adam_in_the_rows_that_move(world, name, lazy):
+@pytest.mark.parametrize(("name", "negatives"), [*((name, Negatives()) for name in MODELS), ("cml", Negatives("all"))])
+def test_steps_are_those_of_adam_in_the_rows_that_move(world, name, negatives, lazy):
     model = hlr_jax.create_model(name, embed_dim=4, **MODELS[name])
-    source = training_triplets(world.train, world.num_users, world.num_items, model, Negatives())
+    source = training_triplets(world.train, world.num_users, world.num_items, model, negatives)
     params = model.init(jax.random.key(0), world.num_users, world.num_items)
     rows = jnp.arange(5)  # 5 users and 10 items of 60 and 50; with neighbors 25 and 20
 
     @jax.jit
     def step(params, state, index):
-        batch = draw_batch(jax.random.fold_in(jax.random.key(1), index), source, rows, jnp.ones(5), Negatives())
+        batch = draw_batch(jax.random.fold_in(jax.random.key(1), index), source, rows, jnp.ones(5), negatives)
 
         def gradient(params, tables, batch):
             return batch_gradient(
@@ -58,6 +59,8 @@ def test_steps_are_those_of_adam_in_the_rows_that_move(world, name, lazy):
         np.testing.assert_allclose(loss, expected, rtol=1e-5)
         losses.append(loss)
         users, items = [batch.user, batch.audience.ids], [batch.items, batch.history.ids]
+        if batch.common is not None:
+            items.append(batch.common.items)
         for table, ids in (("user", users), ("item", items)):
             slopes[table].append(np.float64(slope[table]))
             met = np.unique(np.concatenate([np.ravel(one) for one in ids]))

@@ -10,7 +10,8 @@ from hlr_jax import Model, Neighbors, Params, TrainOptions
 from hlr_jax.data.neighborhoods import neighbor_tables
 from hlr_jax.data.sampling import shuffled
 from hlr_jax.losses import OBJECTIVES, Scales
-from hlr_jax.training.draws import Batch, Negatives, Triplets, draw_batch, training_triplets, validation_triplets
+from hlr_jax.training.batches import Batch, Negatives, Triplets
+from hlr_jax.training.draws import draw_batch, training_triplets, validation_triplets
 from hlr_jax.training.learners import _positions
 from hlr_jax.training.triplets import batch_gradient, batch_loss
 from hlr_jax.types import Padded
@@ -184,6 +185,78 @@ def test_gradient_with_other_negatives_is_that_of_the_plain_loss(world, name, op
         np.testing.assert_allclose(gradient[key], expected[key], rtol=2e-4, atol=4e-6, err_msg=key)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "users"),
+    [
+        ("cml", {}, 12),
+        ("hlr", {"num_memories": 3, "max_history": 4}, 4),
+        ("hlr", {"num_memories": 3, "max_history": 10}, 12),  # by pairs of items
+        ("hlrpp", {"num_memories": 3, "max_history": 3, "max_audience": 3}, 4),
+    ],
+)
+def test_gradient_of_users_with_all_items_is_that_of_the_plain_loss(world, name, options, users):
+    """Every positive that is not in the history, one pair at a time, against every item that the user lacks."""
+    negatives, model = Negatives("all"), hlr_jax.create_model(name, embed_dim=6, **options)
+    params = model.init(jax.random.key(1), world.num_users, world.num_items)
+    source = training_triplets(world.train, world.num_users, world.num_items, model, negatives)
+    rows, weight = jnp.arange(users), jnp.ones(users).at[-1].set(0.0)
+    draw = jax.jit(lambda source: draw_batch(jax.random.key(2), source, rows, weight, negatives))
+    batch = jax.tree.map(np.asarray, draw(source))
+    met = {user: world.train.item[world.train.user == user].tolist() for user in range(world.num_users)}
+
+    def plain(params):
+        total = 0.0
+        for b in range(users - 1):
+            user = int(batch.user[b])
+            shown = batch.history.ids[b][batch.history.mask[b]]
+            left = [item for item in met[user] if item not in shown]
+            history = Padded(params["item"][batch.history.ids[b]], batch.history.mask[b])
+
+            def logit(item, user=user, history=history):
+                users = jnp.asarray(batch.common.audience.ids)[item]
+                mask = jnp.asarray(batch.common.audience.mask)[item] & (users != user)
+                near = Neighbors(history, Padded(params["user"][users], mask))
+                return model.pair(params, params["user"][user], params["item"][item], near).score / 0.5
+
+            logits = jax.vmap(logit)(jnp.arange(world.num_items))
+            unknown = np.setdiff1d(np.arange(world.num_items), met[user])
+            one = sum(jax.nn.logsumexp(logits[np.append(unknown, item)]) - logits[item] for item in left)
+            total += one * len(met[user]) / len(left)
+        return total
+
+    tables = neighbor_tables(params, source.near)
+    objective = OBJECTIVES["sampled_softmax"]
+    gradient_of = jax.jit(lambda params: batch_gradient(model, objective, params, tables, batch, SCALES, 2))
+    loss, gradient = gradient_of(params)
+    expected_loss, expected = jax.jit(jax.value_and_grad(plain))(params)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    np.testing.assert_allclose(batch_loss(model, objective, params, tables, batch, SCALES, users), loss, rtol=1e-5)
+    for key in params:
+        np.testing.assert_allclose(gradient[key], expected[key], rtol=2e-4, atol=1e-5, err_msg=key)
+
+
+def test_a_visit_shows_half_of_a_users_items_at_most_and_measures_the_others(world):
+    model = hlr_jax.create_model("hlr", embed_dim=2, num_memories=2, max_history=8)
+    sizes = world.num_users, world.num_items
+    train = training_triplets(world.train, *sizes, model, Negatives("all"))
+    valid = validation_triplets(world.train, world.valid, *sizes, model, Negatives("all"))
+    for source, pairs in ((train, world.train), (valid, world.valid)):
+        assert source.positives == len(pairs)
+        np.testing.assert_array_equal(source.user, np.unique(pairs.user))
+        rows = jnp.arange(source.count)
+        batch = draw_batch(jax.random.key(0), source, rows, jnp.ones(source.count), Negatives("all"))
+        batch = jax.tree.map(np.asarray, batch)
+        # Whatever is shown, the positives that are left count for all.
+        np.testing.assert_allclose((batch.weight * batch.targets.sum(axis=1)).sum(), len(pairs), rtol=1e-6)
+        for b, user in enumerate(batch.user):
+            shown = set(batch.history.ids[b][batch.history.mask[b]].tolist())
+            met, wanted = (set(of.item[of.user == user].tolist()) for of in (world.train, pairs))
+            assert shown <= met
+            assert len(shown) == min(8, len(met) // 2)
+            assert set(np.flatnonzero(batch.targets[b]).tolist()) == wanted - shown
+            assert set(np.flatnonzero(batch.known[b]).tolist()) == met | wanted
+
+
 @pytest.mark.parametrize("negatives", [Negatives("own", 4, 0.5), Negatives("shared", 9), Negatives("shared", 9, 1.0)])
 def test_expected_counts_are_those_of_the_draws(world, negatives):
     """A count of what many batches draw, against the expected counts that the objectives are told."""
@@ -263,6 +336,7 @@ def test_an_epoch_visits_every_interaction_once():
         ({"objective": "hinge"}, 'unknown train.objective "hinge" (did you mean "hinge_'),
         ({"negatives": "in-batch"}, 'unknown train.negatives "in-batch" (did you mean "in_batch"?)'),
         ({"temperature": 0.0}, "train.temperature must be at least 1e-06"),
+        ({"negatives": "all"}, "train.negatives=all is for train.objective=sampled_softmax, not hinge_hardest"),
         ({"batch_size": 10, "microbatch": 3}, "train.microbatch (3) must divide train.batch_size (10)"),
     ],
 )
@@ -270,6 +344,16 @@ def test_options_out_of_range_are_refused_by_name(options, message):
     with pytest.raises(hlr_jax.UserError) as caught:
         TrainOptions(**options)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [("hlr", {"share_relation": True}, "share_relation"), ("transcf", {}, "a penalty on each triplet")],
+)
+def test_models_that_need_triplets_refuse_all_negatives(world, name, options, reason):
+    model = hlr_jax.create_model(name, embed_dim=2, **options)
+    with pytest.raises(hlr_jax.UserError, match=f"train.negatives=all has no triplets, but model {name} has {reason}"):
+        training_triplets(world.train, world.num_users, world.num_items, model, Negatives("all"))
 
 
 def test_model_options_are_refused_by_name():

@@ -98,18 +98,21 @@ def neighbor_bits(side: Side) -> int:
     return history_bits(side.rows, side.neighborhood.size, side.weights is not None)
 
 
-def draw_neighbors(bits: jax.Array, side: Side, owner: jax.Array, other: jax.Array | None = None) -> Drawn:
+def draw_neighbors(
+    bits: jax.Array, side: Side, owner: jax.Array, other: jax.Array | None = None, most: jax.Array | None = None
+) -> Drawn:
     """Return the neighbors [H] that an owner [] is seen with, from ``neighbor_bits(side)`` random words.
 
-    ``other`` [] is the other end of the pair, which is never drawn. A mean is one neighbor, whose id is the owner's:
-    its table has a row for each owner, zero for one without neighbors. It leaves nobody out, as in the released code.
+    ``other`` [] is the other end of the pair, which is never drawn; ``most`` [] bounds how many are. A mean is one
+    neighbor, whose id is the owner's: its table has a row for each owner, zero for one without neighbors. It leaves
+    nobody out, as in the released code.
     """
     if side.rows is None:
         return Drawn(jnp.zeros(0, jnp.int32), jnp.zeros(0, bool))
     if not side.neighborhood.drawn:
         return Drawn(owner[None], jnp.ones(1, bool))
     skip = side.rows.degree(owner) if other is None else place_of(side.rows, owner, other)
-    return Drawn(*draw_history(bits, side.rows, owner, skip, side.neighborhood.size, side.weights))
+    return Drawn(*draw_history(bits, side.rows, owner, skip, side.neighborhood.size, side.weights, most))
 
 
 def neighbor_tables(params: Params, sides: Sides, mesh: Mesh | None = None) -> NeighborTables:

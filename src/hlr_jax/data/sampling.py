@@ -94,8 +94,9 @@ def history_bits(rows: Rows, size: int, weighted: bool) -> int:
 
 
 def draw_history(
-    bits: jax.Array, rows: Rows, user: jax.Array, skip: jax.Array, size: int, weights: jax.Array | None = None
-) -> tuple[jax.Array, jax.Array]:
+    bits: jax.Array, rows: Rows, user: jax.Array, skip: jax.Array, size: int, weights: jax.Array | None = None,
+    most: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """Draw up to ``size`` distinct items of a user, leaving one out: items [size], mask [size].
 
     Args:
@@ -107,13 +108,14 @@ def draw_history(
       size: H. A user with at most H items to draw from gets them all.
       weights: [I], or None for a uniform subset. With weights, items are drawn one after the other in proportion to
         them, without replacement; this looks at the whole row, where the uniform draw takes O(H^2) whatever its length.
+      most: [], a smaller bound on how many are drawn; None: H.
     """
     if size == 0:
         return jnp.zeros(0, jnp.int32), jnp.zeros(0, bool)
     start, degree = rows.start(user), rows.degree(user)
     available = degree - (skip < degree)
     if weights is None:
-        chosen, mask = _uniform_subset(bits, available)
+        chosen, mask = _uniform_subset(bits, available, size if most is None else jnp.minimum(most, size))
         position = chosen + (chosen >= skip)
         items = rows.items[jnp.where(mask, start + position, 0)]
         return jnp.where(mask, items, 0), mask
@@ -123,14 +125,15 @@ def draw_history(
     mask &= jnp.arange(width) != skip
     noise = -jnp.log(-jnp.log((bits.astype(jnp.float32) + 0.5) * 2.0**-32))
     priority = jnp.where(mask, jnp.log(weights[items]) + noise, -jnp.inf)
-    _, best = jax.lax.top_k(priority, size)
-    return jnp.where(mask[best], items[best], 0), mask[best]
+    _, best = jax.lax.top_k(priority, size)  # in the order in which they are drawn
+    real = mask[best] if most is None else mask[best] & (jnp.arange(size) < most)
+    return jnp.where(real, items[best], 0), real
 
 
-def _uniform_subset(bits: jax.Array, available: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Draw min(size, available) distinct numbers below ``available``, each subset equally likely (Floyd's method)."""
+def _uniform_subset(bits: jax.Array, available: jax.Array, most: jax.Array | int) -> tuple[jax.Array, jax.Array]:
+    """Draw min(most, available) distinct numbers below ``available``, each subset equally likely (Floyd's method)."""
     size = bits.shape[0]
-    first = jnp.maximum(available - size, 0)
+    first = jnp.maximum(available - most, 0)
 
     def add(i: jax.Array, chosen: jax.Array) -> jax.Array:
         last = first + i

@@ -29,7 +29,8 @@ from hlr_jax.serving.population import ON_UNKNOWN, UNKNOWN, Population, known_in
 from hlr_jax.sharding import mesh_of
 from hlr_jax.storage import widened
 from hlr_jax.training.als import Grouped, solve_side
-from hlr_jax.training.draws import Negatives, Triplets, draw_batch, popularity_for
+from hlr_jax.training.batches import Negatives, Triplets
+from hlr_jax.training.draws import draw_batch, popularity_for
 from hlr_jax.training.optimizer import ADAM
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.triplets import batch_loss
@@ -118,11 +119,14 @@ def fold_in(
     rows = _padded_rows(met, total)
     if model.solver is None:
         training, options = training or TrainOptions(), options or FoldInOptions()
-        popularity = popularity_for(known, dataset.num_items, training.drawn_negatives)
+        negatives, length = training.drawn_negatives, len(rows.items)
+        if negatives.kind == "all":  # the same softmax, a positive at a time
+            negatives = Negatives("shared", dataset.num_items)
+        popularity = popularity_for(known, dataset.num_items, negatives)
         source = Triplets(
-            jnp.asarray(_owners(rows)), rows.items, sides, rows, popularity, len(rows.items), dataset.num_items
+            jnp.asarray(_owners(rows)), rows.items, sides, rows, None, popularity, length, length, dataset.num_items
         )
-        vectors = _descend(model, params, source, first, count, training, options, seed)
+        vectors = _descend(model, params, source, negatives, first, count, training, options, seed)
     else:
         vectors = _solve_factors(model, params, rows, dataset, first, count)
     table = table.at[first : first + count].set(vectors.astype(table.dtype))
@@ -180,13 +184,13 @@ def _owners(rows: Rows) -> np.ndarray:
 
 
 def _descend(
-    model: Model, params: Params, source: Triplets, first: int, count: int, training: TrainOptions,
-    options: FoldInOptions, seed: int,
+    model: Model, params: Params, source: Triplets, negatives: Negatives, first: int, count: int,
+    training: TrainOptions, options: FoldInOptions, seed: int,
 ) -> jax.Array:  # fmt: skip
     """Return p_u [count, D] by gradient steps, a block of users at a time."""
     params = widened(params)
     tables = jax.jit(neighbor_tables)(params, source.near)
-    solve = _solver(model, training.objective, training.drawn_negatives, options.num_steps, options.positives)
+    solve = _solver(model, training.objective, negatives, options.num_steps, options.positives)
     scales = Scales(jnp.float32(training.margin), jnp.float32(training.temperature))
     settings = jax.random.key(seed), scales, jnp.float32(options.learning_rate)
 

@@ -3,17 +3,18 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.data.neighborhoods import (
     Drawn,
     NeighborTables,
+    Side,
     Sides,
     draw_neighbors,
     neighbor_bits,
@@ -24,93 +25,24 @@ from hlr_jax.data.neighborhoods import (
 from hlr_jax.data.neighbors import Rows, own_share, place_of, rows_on, specs_of_shares
 from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.sampling import Popularity, draw_negatives, draw_popular, popularity_of, shuffled
+from hlr_jax.errors import UserError
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import ALL_DEVICES, from_owner, replicate, shard_batch, shares
+from hlr_jax.training.batches import Batch, Common, Negatives, Triplets
 from hlr_jax.types import Params
 
-NEGATIVES = ("own", "shared", "in_batch")
-
-
-class Negatives(NamedTuple):
-    """Which negatives a positive is measured against; an item that the user knows never counts.
-
-    Attributes:
-      kind: ``own``: each triplet draws its own; ``shared``: all triplets of a batch share them, so that they cost one
-        product of matrices; ``in_batch``: the positives of the whole batch, which are drawn by popularity.
-      number: n, how many are drawn; without meaning for ``in_batch``.
-      popularity: b; items are drawn in proportion to their popularity to the power of b, 0 for uniformly.
-    """
-
-    kind: str = "own"
-    number: int = 1
-    popularity: float = 0.0
-
-    @property
-    def own(self) -> int:
-        """How many each triplet draws for itself."""
-        return self.number if self.kind == "own" else 0
-
-
-@struct.dataclass
-class Triplets:
-    """A source of triplets, on one device or in shares on a mesh.
-
-    Attributes:
-      user, item: the positive pairs [count], or their shares [P, ...] of equal lengths.
-      near: what neighbors are drawn from.
-      known: what negatives must avoid.
-      popularity: what popular negatives are drawn by; None where they are uniform.
-      count: how many positive pairs there are (static).
-      num_items: I (static).
-    """
-
-    user: jax.Array
-    item: jax.Array
-    near: Sides
-    known: Rows
-    popularity: Popularity | None
-    count: int = struct.field(pytree_node=False)
-    num_items: int = struct.field(pytree_node=False)
-
-
-@struct.dataclass
-class Common:
-    """S negatives that all triplets of a batch share: ``items`` [S], ``audience`` [S, A], ``log_expected`` [S]."""
-
-    items: jax.Array
-    audience: Drawn
-    log_expected: jax.Array
-
-
-@struct.dataclass
-class Batch:
-    """B positives with n negatives each, and S negatives for all.
-
-    Attributes:
-      user: [B].
-      items: [B, 1 + n], the positive first.
-      known: [B, n + S], true for negatives that do not count; the common ones come last.
-      log_expected: [B, n], the log of how often a negative is expected among the n.
-      history: neighbors of the user [B, H].
-      audience: neighbors of each item [B, 1 + n, A].
-      weight: [B].
-      common: the shared negatives, where there are some.
-    """
-
-    user: jax.Array
-    items: jax.Array
-    known: jax.Array
-    log_expected: jax.Array
-    history: Drawn
-    audience: Drawn
-    weight: jax.Array
-    common: Common | None
+Agree = Callable[[Any, jax.Array | None], Any]
+"""(drawn, mine) -> what the owners of the rows have drawn."""
 
 
 def training_triplets(
     train: Pairs, num_users: int, num_items: int, model: Model, negatives: Negatives, mesh: Mesh | None = None
 ) -> Triplets:
-    """Return the source for training: neighbors and forbidden negatives are from the training interactions."""
+    """Return the source for training: neighbors and forbidden negatives are from the training interactions.
+
+    Raises:
+      UserError: ``all`` negatives for a model that is defined on triplets.
+    """
     return _source(train, train, train, num_users, num_items, model, negatives, mesh)
 
 
@@ -142,8 +74,17 @@ def _source(
     # One copy on the device where it is the same rows.
     rows = sides.history.rows if known is near and (mesh is None or model.history.drawn) else None
     rows = rows_on(known, num_users, mesh) if rows is None else rows
+    if negatives.kind == "all":
+        if model.share_relation or model.penalty is not None:
+            reason = "share_relation" if model.share_relation else "a penalty on each triplet"
+            raise UserError(f"train.negatives=all has no triplets, but model {model.name} has {reason}; take another")
+        visited = np.flatnonzero(pairs.degrees(num_users)).astype(np.int32)
+        targets = None if pairs is known else rows_on(pairs, num_users, mesh)
+        users = replicate(jnp.asarray(visited), mesh)
+        return Triplets(users, None, sides, rows, targets, None, len(visited), len(pairs), num_items)
     popularity = replicate(popularity_for(near, num_items, negatives), mesh)
-    return Triplets(positives("user"), positives("item"), sides, rows, popularity, len(pairs), num_items)
+    columns = positives("user"), positives("item")
+    return Triplets(*columns, sides, rows, None, popularity, len(pairs), len(pairs), num_items)
 
 
 def popularity_for(near: Pairs, num_items: int, negatives: Negatives) -> Popularity | None:
@@ -156,24 +97,28 @@ def draw_batch(
     key: jax.Array, source: Triplets, rows: jax.Array, weight: jax.Array, negatives: Negatives,
     mesh: Mesh | None = None,
 ) -> Batch:  # fmt: skip
-    """Draw negatives and neighbors for the positives at ``rows`` [B] with ``weight`` [B].
+    """Draw negatives and neighbors for the positives, or users, at ``rows`` [B] with ``weight`` [B].
 
     On a mesh each device draws for the whole batch from its own share of the interactions, with the same bits, and of
     each entry the one counts whose share has its row. The batch is cut over the mesh's ``data`` axis, but for what all
     triplets share.
     """
     if mesh is None:
+        if source.item is None:
+            return _draw_users(key, source, rows, weight, lambda drawn, mine: drawn)
         everyone = jnp.ones(rows.shape, bool)
         return _draw(key, source, rows, everyone, weight, negatives, lambda drawn, mine: drawn)
 
     def on_device(key: jax.Array, source: Triplets, rows: jax.Array, weight: jax.Array) -> Batch:
+        if source.item is None:
+            return _draw_users(key, own_share(source), rows, weight, from_owner)
         source = replace(own_share(source), user=source.user[0], item=source.item[0])
         place = rows - jax.lax.axis_index(mesh.axis_names) * len(source.user)
         mine = (place >= 0) & (place < len(source.user))
         return _draw(key, source, place, mine, weight, negatives, from_owner)
 
     whole = PartitionSpec()
-    columns: Any = {"user": ALL_DEVICES, "item": ALL_DEVICES}
+    columns: Any = {} if source.item is None else {"user": ALL_DEVICES, "item": ALL_DEVICES}
     of_source = replace(specs_of_shares(source), **columns)
     batch = jax.shard_map(
         on_device, mesh=mesh, in_specs=(whole, of_source, whole, whole), out_specs=whole, check_vma=False
@@ -193,9 +138,10 @@ def tables_of_batch(
 
 def _draw(
     key: jax.Array, source: Triplets, places: jax.Array, mine: jax.Array, weight: jax.Array, negatives: Negatives,
-    agree: Callable[[Any, jax.Array | None], Any],
+    agree: Agree,
 ) -> Batch:  # fmt: skip
-    """Draw a batch; ``agree(drawn, mine)`` returns what the owners of the rows have drawn."""
+    """Draw a batch of positives."""
+    assert source.item is not None
     near, n = source.near, negatives.own
     of_history, of_audience = neighbor_bits(near.history), neighbor_bits(near.audience)
     bits = jax.random.bits(key, (len(places), n + of_history + (1 + n) * of_audience))
@@ -211,18 +157,16 @@ def _draw(
     common = _common_negatives(jax.random.fold_in(key, 0), source, positive, weight, negatives, agree)
     known = jnp.zeros(own.shape, bool)
     if source.popularity is not None:
-        known = agree(jax.vmap(lambda user, items: _known(source, user, items))(user, own), source.known.owns(user))
+        known = agree(jax.vmap(partial(_known, source.known))(user, own), source.known.owns(user))
     if common is not None:
-        others_known = agree(_all_known(source, user, common.items), source.known.owns(user))
+        others_known = agree(_all_known(source.known, user, common.items, source.num_items), source.known.owns(user))
         if negatives.kind == "in_batch":
             others_known |= weight == 0  # what fills up the last batch is no draw
         known = jnp.concatenate([known, others_known], axis=1)
     return Batch(user, items, known, log_expected, history, audience, weight, common)
 
 
-def _own_negatives(
-    bits: jax.Array, source: Triplets, user: jax.Array, agree: Callable[[Any, jax.Array | None], Any]
-) -> tuple[jax.Array, jax.Array]:
+def _own_negatives(bits: jax.Array, source: Triplets, user: jax.Array, agree: Agree) -> tuple[jax.Array, jax.Array]:
     """Return the negatives [B, n] that triplets draw for themselves, and the log of their expected counts."""
     n = bits.shape[1]
     if source.popularity is None:
@@ -237,7 +181,7 @@ def _own_negatives(
 
 def _common_negatives(
     key: jax.Array, source: Triplets, positive: jax.Array, weight: jax.Array, negatives: Negatives,
-    agree: Callable[[Any, jax.Array | None], Any],
+    agree: Agree,
 ) -> Common | None:  # fmt: skip
     """Return the negatives that a batch shares: distinct items, items by popularity, or the batch's own positives."""
     if negatives.kind == "own":
@@ -254,29 +198,68 @@ def _common_negatives(
     else:
         items = draw_popular(jax.random.bits(for_items, (negatives.number,)), source.popularity)
         log_expected = source.popularity.log_share[items] + math.log(negatives.number)
-    side = source.near.audience
-    bits = jax.random.bits(for_audience, (len(items), neighbor_bits(side)))
+    return Common(items, _audience_of_all(for_audience, source.near.audience, items, agree), log_expected)
+
+
+def _audience_of_all(key: jax.Array, side: Side, items: jax.Array, agree: Agree) -> Drawn:
+    """Return the neighbors [S, A] of items that a batch shares."""
+    bits = jax.random.bits(key, (len(items), neighbor_bits(side)))
     audience = jax.vmap(draw_neighbors, in_axes=(0, None, 0))(bits, side, items)
-    return Common(items, agree(audience, owns(side, items)), log_expected)
+    return agree(audience, owns(side, items))
 
 
-def _known(source: Triplets, user: jax.Array, items: jax.Array) -> jax.Array:
-    """Return whether a user knows each of some items: [], [n] -> [n]."""
-    rows = source.known
+def _draw_users(key: jax.Array, source: Triplets, places: jax.Array, weight: jax.Array, agree: Agree) -> Batch:
+    """Draw a batch of users, each with all items.
+
+    An item of the user is either in the history or a positive, never both. So a history takes at most half of them,
+    and the positives that are left weigh as much as all.
+    """
+    near, targets = source.near, source.targets
+    for_history, for_audience = jax.random.split(key)
+    user, items = source.user[places], jnp.arange(source.num_items)
+
+    def draw(bits: jax.Array, user: jax.Array) -> Drawn:
+        rows = near.history.rows
+        most = rows.degree(user) // 2 if rows is not None and near.history.neighborhood.drawn else None
+        return draw_neighbors(bits, near.history, user, most=most)
+
+    bits = jax.random.bits(for_history, (len(user), neighbor_bits(near.history)))
+    history = agree(jax.vmap(draw)(bits, user), owns(near.history, user))
+
+    def rows_of_all(rows: Rows) -> jax.Array:
+        return agree(_all_known(rows, user, items, source.num_items), rows.owns(user))
+
+    known = rows_of_all(source.known)
+    wanted = known if targets is None else rows_of_all(targets)
+    shown = jnp.zeros_like(wanted)
+    if near.history.neighborhood.drawn:
+        ids = jnp.where(history.mask, history.ids, source.num_items)
+        shown = jax.vmap(lambda shown, ids: shown.at[ids].set(True, mode="drop"))(shown, ids)
+    left = wanted & ~shown
+    weight = weight * jnp.sum(wanted, axis=1) / jnp.maximum(jnp.sum(left, axis=1), 1)
+    common = Common(items, _audience_of_all(for_audience, near.audience, items, agree), jnp.zeros(len(items)))
+    none = jnp.zeros((len(user), 0), jnp.int32)
+    empty = jnp.zeros((len(user), 0, common.audience.ids.shape[1]), jnp.int32)
+    audience = Drawn(empty, empty.astype(bool))
+    return Batch(user, none, known, none.astype(jnp.float32), history, audience, weight, common, left)
+
+
+def _known(rows: Rows, user: jax.Array, items: jax.Array) -> jax.Array:
+    """Return whether each of some items stands in a user's row: [], [n] -> [n]."""
     return jax.vmap(lambda item: place_of(rows, user, item) < rows.degree(user))(items)
 
 
-def _all_known(source: Triplets, users: jax.Array, items: jax.Array) -> jax.Array:
-    """Return whether users know each of the same items: [B], [S] -> [B, S].
+def _all_known(rows: Rows, users: jax.Array, items: jax.Array, num_items: int) -> jax.Array:
+    """Return whether each of the same items stands in the rows of users: [B], [S] -> [B, S].
 
     On a CPU one walk through a user's row is far less work than a bisection for each item. A walk of many users at once
     would go on to the longest row of them all.
     """
-    rows, count = source.known, len(items)
+    count = len(items)
     if jax.default_backend() != "cpu":
-        return jax.vmap(lambda user: _known(source, user, items))(users)
+        return jax.vmap(lambda user: _known(rows, user, items))(users)
     # An item that stands twice among them has one place of the two.
-    places = jnp.full(source.num_items, count).at[items].set(jnp.arange(count))
+    places = jnp.full(num_items, count).at[items].set(jnp.arange(count))
 
     def one(user: jax.Array) -> jax.Array:
         start = rows.start(user)

@@ -20,14 +20,8 @@ from hlr_jax.models.base import Model
 from hlr_jax.sharding import pad_rows, place, seed_mesh, split_seeds
 from hlr_jax.storage import store, widened
 from hlr_jax.training.als import iterate, objective, sides
-from hlr_jax.training.draws import (
-    Batch,
-    Triplets,
-    draw_batch,
-    tables_of_batch,
-    training_triplets,
-    validation_triplets,
-)
+from hlr_jax.training.batches import Batch, Triplets
+from hlr_jax.training.draws import draw_batch, tables_of_batch, training_triplets, validation_triplets
 from hlr_jax.training.optimizer import ADAM, adam_step
 from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.training.triplets import batch_gradient, batch_loss, microbatch_size
@@ -201,7 +195,7 @@ def triplet_learner(
                 decay = jnp.minimum(options.average, 1 - 1 / epoch.astype(jnp.float32))
                 pairs = learned.average, widened(learned.params)
                 learned = replace(learned, average=jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, *pairs))
-            return learned, losses.sum() / count
+            return learned, losses.sum() / source.positives
 
         if not in_turn(len(runs), mesh):  # they end together, so a run that idles costs no time
             return over_seeds(one, len(runs), mesh)(learned, keys, rates, scales)
@@ -228,7 +222,7 @@ def triplet_learner(
                 ), None
 
             total, _ = jax.lax.scan(step, jnp.zeros(()), jnp.arange(-(-count // size)))
-            return total / count
+            return total / source.positives
 
         return over_seeds(one, len(runs), mesh)(params, keys, scales)
 

@@ -10,7 +10,7 @@ import optax
 from hlr_jax.data.neighborhoods import Drawn, NeighborTables
 from hlr_jax.models.base import Model
 from hlr_jax.storage import rounded, widened
-from hlr_jax.training.draws import Batch
+from hlr_jax.training.batches import Batch
 from hlr_jax.types import Params
 
 OPTIMIZERS = ("adam", "lazy_adam")

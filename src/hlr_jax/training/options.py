@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hlr_jax.errors import UserError, check_range, pick
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.storage import STORAGES
-from hlr_jax.training.draws import NEGATIVES, Negatives
+from hlr_jax.training.batches import NEGATIVES, Negatives
 from hlr_jax.training.optimizer import OPTIMIZERS
 
 
@@ -33,7 +33,7 @@ class TrainOptions:
 
     Attributes:
       num_epochs: passes over the training interactions, at most.
-      batch_size: B, triplets per step.
+      batch_size: B, triplets per step; with ``negatives`` ``all`` users per step, of which 64 are a good start.
       optimizer: ``adam``, or ``lazy_adam``, which moves only what a batch touches; see ``optimizer.adam_step``.
       storage: ``float32``, or ``bfloat16`` for the tables of users and items between two steps; see ``storage``.
       learning_rate: of Adam, constant.
@@ -43,7 +43,8 @@ class TrainOptions:
         seed keeps the one with the best epoch on validation. What suits depends on the data more than any other setting
         does, so a recipe for data that nobody has seen yet tries a few.
       objective: a name of ``losses.OBJECTIVES``.
-      negatives: ``own``, ``shared`` or ``in_batch``; see ``draws.Negatives``.
+      negatives: ``own``, ``shared``, ``in_batch`` or ``all``; see ``batches.Negatives``. ``all`` is for the objective
+        ``sampled_softmax``, which is then exact.
       num_negatives: n, negatives drawn for each triplet, or shared by each batch.
       negative_popularity: b; negatives are drawn by popularity to the power of b.
       average: d; what is measured and kept is the average of the parameters after each epoch, e epochs ago with weight
@@ -101,6 +102,11 @@ class TrainOptions:
         pick(self.negatives, NEGATIVES, "train.negatives")
         pick(self.optimizer, OPTIMIZERS, "train.optimizer")
         pick(self.storage, STORAGES, "train.storage")
+        if self.negatives == "all" and self.objective != "sampled_softmax":
+            raise UserError(
+                f"train.negatives=all is for train.objective=sampled_softmax, not {self.objective}; "
+                "set the objective, or other negatives"
+            )
         check_range("train", microbatch=(self.microbatch, 0, self.batch_size))
         if self.microbatch and self.batch_size % self.microbatch:
             raise UserError(f"train.microbatch ({self.microbatch}) must divide train.batch_size ({self.batch_size})")

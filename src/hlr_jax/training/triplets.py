@@ -9,12 +9,13 @@ from flax import struct
 
 from hlr_jax.data.neighborhoods import NeighborTables
 from hlr_jax.kernels.distance import squared_distances
-from hlr_jax.losses import Objective, Scales
+from hlr_jax.losses import Objective, Scales, catalogue_softmax
 from hlr_jax.models.base import Model, score_items
-from hlr_jax.training.draws import Batch, Negatives
+from hlr_jax.training.batches import Batch, Negatives
 from hlr_jax.types import Neighbors, Padded, Params
 
 _CACHE_BYTES = 2 << 20  # of working set that a microbatch may take on a CPU; flat between 1 and 4 MiB when measured
+_FEWEST_USERS = 16  # that meet all items in one product, in cache or not; one has a third of the speed when measured
 _PAIR_BYTES = 64 << 20  # that weights of all pairs of neighbors and common negatives may take
 
 
@@ -55,7 +56,9 @@ def triplet_loss(
     model: Model, objective: Objective, scales: Scales, shared: Params, vectors: Vectors, triplet: Batch,
     common: CommonVectors | None,
 ) -> jax.Array:  # fmt: skip
-    """Return the loss of one triplet: ``triplet`` is a batch without its leading axis."""
+    """Return the loss of one triplet, or user: ``triplet`` is a batch without its leading axis."""
+    if triplet.targets is not None:
+        return _loss_of_user(model, scales, shared, vectors, triplet, common)
     user, items = vectors.user, vectors.items
     near = Neighbors(Padded(vectors.history, triplet.history.mask), Padded(vectors.audience, triplet.audience.mask))
     log_expected = triplet.log_expected
@@ -76,6 +79,22 @@ def triplet_loss(
     negatives = jnp.where(triplet.known, jnp.inf, negatives)
     loss = objective(distances[0], negatives, log_expected, scales)
     return loss if model.penalty is None else loss + model.penalty(vectors.user, items, near, distances)
+
+
+def _loss_of_user(
+    model: Model, scales: Scales, shared: Params, vectors: Vectors, visit: Batch, common: CommonVectors | None
+) -> jax.Array:
+    """Return the loss of all positives of one user. As in a triplet, the user is no neighbor of an item it meets."""
+    assert visit.targets is not None
+    assert visit.common is not None
+    assert common is not None
+    mask = visit.common.audience.mask
+    if model.audience.drawn:
+        mask &= visit.common.audience.ids != visit.user
+    near = Neighbors(Padded(vectors.history, visit.history.mask), Padded(common.audience, mask))
+    weights = None if common.weights is None else common.weights[visit.history.ids]
+    distances = _common_distances(model, shared, vectors.user, common.items, near, weights)
+    return catalogue_softmax(distances, visit.targets, visit.known, scales)
 
 
 def _common_distances(
@@ -212,7 +231,8 @@ def working_floats(model: Model, params: Params, negatives: Negatives) -> int:
     dim, memories = params["item"].shape[1], params["keys"].shape[0] if "keys" in params else 0
     n, per_item = negatives.own, 1 + model.history.size * memories
     heads, audience = model.history.size, (1 + n) * model.audience.size
-    weights = 4 * ((1 + n) * per_item + audience * memories) + (negatives.number - n) * per_item
+    common = {"own": 0, "all": len(params["item"])}.get(negatives.kind, negatives.number)
+    weights = 4 * ((1 + n) * per_item + audience * memories) + common * per_item
     return 2 * (2 + n + heads + audience) * dim + weights
 
 
@@ -222,5 +242,6 @@ def microbatch_size(chosen: int, batch_size: int, model: Model, params: Params, 
         return chosen
     if jax.default_backend() != "cpu":
         return batch_size
-    fitting = max(1, _CACHE_BYTES // (4 * working_floats(model, params, negatives)))
+    fewest = _FEWEST_USERS if negatives.kind == "all" else 1
+    fitting = max(fewest, _CACHE_BYTES // (4 * working_floats(model, params, negatives)))
     return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting)
