@@ -75,6 +75,10 @@ def test_training_and_ranking(parts, tiny, world):
     assert TIMES | RATES | {"users_per_s", "ms_per_user", "flops_per_user"} <= set(ranked)
     assert ranked["compile_s"] > 0
     assert ranked["ms_per_user"] == pytest.approx(1e3 / ranked["users_per_s"])
+    softmax = {"batch_size": 16, "negatives": "all", "objective": "sampled_softmax"}
+    visits = parts.training.bench_train(replace(tiny, train=softmax), world, "cml")
+    users = np.unique(world.train.user).size
+    assert visits["flops_per_triplet"] * len(world.train) == pytest.approx(3 * users * world.num_items * 4 * 6)
     solved = parts.training.bench_train(tiny, world, "mf_als")
     assert TIMES | RATES | {"iteration_s", "flops_per_iteration"} <= set(solved)
     assert "triplets_per_s" not in solved

@@ -5,7 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from benchmarks.arithmetic import iteration_flops, triplet_flops
+import numpy as np
+from benchmarks.arithmetic import iteration_flops, ranking_flops, triplet_flops
 from benchmarks.beside import Beside, beside_fields
 from benchmarks.machine import gemm
 from benchmarks.measuring import in_turn, ratio, speed_fields
@@ -40,7 +41,7 @@ def draws(dataset: Dataset, model: Model, batch_size: int, negatives: Negatives)
     What is drawn is added up, so that the compiler leaves none of it out. The order of the interactions is given.
     """
     source = training_triplets(dataset.train, dataset.num_users, dataset.num_items, model, negatives)
-    count = len(dataset.train)
+    count = source.count
     order = jax.random.permutation(jax.random.key(1), jnp.arange(-(-count // batch_size) * batch_size) % count)
     weight = jnp.ones(batch_size)
 
@@ -49,9 +50,7 @@ def draws(dataset: Dataset, model: Model, batch_size: int, negatives: Negatives)
         def step(total: jax.Array, inputs: tuple) -> tuple[jax.Array, None]:
             index, rows = inputs
             batch = draw_batch(jax.random.fold_in(jax.random.key(0), index), source, rows, weight, negatives)
-            return total + sum(
-                leaf.sum() for leaf in jax.tree.leaves((batch.items, batch.history, batch.audience, batch.common))
-            ), None
+            return total + sum(leaf.sum().astype(jnp.int32) for leaf in jax.tree.leaves(batch)), None
 
         batches = order.reshape(-1, batch_size)
         return jax.lax.scan(step, jnp.int32(0), (jnp.arange(len(batches)), batches))[0]
@@ -89,6 +88,8 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     record: dict[str, Any] = {"what": "train", "model": name, "interactions": count}
     if model.solver is None:
         flops = count * float(triplet_flops(model, options.num_negatives))
+        if options.negatives == "all":  # a user meets every item once
+            flops = 3.0 * np.unique(used.train.user).size * ranking_flops(model, used.num_items)
         drawing = timings["draws"].steady_s
         record |= {
             "batch_size": options.batch_size, "triplets_per_s": count / epoch.steady_s,
