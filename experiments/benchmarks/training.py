@@ -87,9 +87,11 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     epoch, count = timings["epoch"], learner.triplets_per_epoch
     record: dict[str, Any] = {"what": "train", "model": name, "interactions": count}
     if model.solver is None:
-        flops = count * float(triplet_flops(model, options.num_negatives))
         if options.negatives == "all":  # a user meets every item once
-            flops = 3.0 * np.unique(used.train.user).size * ranking_flops(model, used.num_items)
+            users = int(np.count_nonzero(used.train.degrees(used.num_users)))
+            flops = float(3 * users * ranking_flops(model, used.num_items))
+        else:
+            flops = count * float(triplet_flops(model, options.num_negatives))
         drawing = timings["draws"].steady_s
         record |= {
             "batch_size": options.batch_size, "triplets_per_s": count / epoch.steady_s,

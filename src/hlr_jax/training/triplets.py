@@ -57,10 +57,12 @@ def triplet_loss(
     common: CommonVectors | None,
 ) -> jax.Array:  # fmt: skip
     """Return the loss of one triplet, or user: ``triplet`` is a batch without its leading axis."""
-    if triplet.targets is not None:
-        return _loss_of_user(model, scales, shared, vectors, triplet, common)
     user, items = vectors.user, vectors.items
     near = Neighbors(Padded(vectors.history, triplet.history.mask), Padded(vectors.audience, triplet.audience.mask))
+    if triplet.targets is not None:
+        assert common is not None
+        distances = _common_distances(model, shared, user, near.items, triplet, common)
+        return catalogue_softmax(distances, triplet.targets, triplet.known, scales)
     log_expected = triplet.log_expected
     if model.share_relation:
         positive = jax.tree.map(lambda array: array[0], near.users)
@@ -71,42 +73,30 @@ def triplet_loss(
     negatives = distances[1:]
     if common is not None:
         assert triplet.common is not None
-        others = Neighbors(near.items, Padded(common.audience, triplet.common.audience.mask))
-        weights = None if common.weights is None else common.weights[triplet.history.ids]
-        distances_of_others = _common_distances(model, shared, user, common.items, others, weights)
-        negatives = jnp.concatenate([negatives, distances_of_others])
+        others = _common_distances(model, shared, user, near.items, triplet, common)
+        negatives = jnp.concatenate([negatives, others])
         log_expected = jnp.concatenate([log_expected, triplet.common.log_expected])
     negatives = jnp.where(triplet.known, jnp.inf, negatives)
     loss = objective(distances[0], negatives, log_expected, scales)
     return loss if model.penalty is None else loss + model.penalty(vectors.user, items, near, distances)
 
 
-def _loss_of_user(
-    model: Model, scales: Scales, shared: Params, vectors: Vectors, visit: Batch, common: CommonVectors | None
-) -> jax.Array:
-    """Return the loss of all positives of one user. As in a triplet, the user is no neighbor of an item it meets."""
-    assert visit.targets is not None
-    assert visit.common is not None
-    assert common is not None
-    mask = visit.common.audience.mask
-    if model.audience.drawn:
-        mask &= visit.common.audience.ids != visit.user
-    near = Neighbors(Padded(vectors.history, visit.history.mask), Padded(common.audience, mask))
-    weights = None if common.weights is None else common.weights[visit.history.ids]
-    distances = _common_distances(model, shared, vectors.user, common.items, near, weights)
-    return catalogue_softmax(distances, visit.targets, visit.known, scales)
-
-
 def _common_distances(
-    model: Model, shared: Params, user: jax.Array, items: jax.Array, near: Neighbors, weights: jax.Array | None
+    model: Model, shared: Params, user: jax.Array, history: Padded, triplet: Batch, common: CommonVectors
 ) -> jax.Array:
-    """Return the distances [S] of the common negatives; under a shared relation ``user`` is translated already."""
+    """Return the distances [S] of what is common to all; under a shared relation ``user`` is translated already."""
     if model.share_relation:
-        return squared_distances(user, items)
-    if weights is None:
-        return -score_items(model, shared, user, items, near)
+        return squared_distances(user, common.items)
+    assert triplet.common is not None
+    audience = triplet.common.audience
+    mask = audience.mask
+    if triplet.targets is not None and model.audience.drawn:
+        mask &= audience.ids != triplet.user  # positives stand among them, and the user is no neighbor of its own
+    near = Neighbors(history, Padded(common.audience, mask))
+    if common.weights is None:
+        return -score_items(model, shared, user, common.items, near)
     assert model.item_pairs is not None
-    return -model.item_pairs.scores(shared, user, items, near, weights)
+    return -model.item_pairs.scores(shared, user, common.items, near, common.weights[triplet.history.ids])
 
 
 def _shared(params: Params) -> Params:
