@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+
+import hlr_jax
+from hlr_jax.evaluation.yardsticks import gram_matrix
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
@@ -33,6 +37,31 @@ def test_each_system_is_measured_with_what_validation_chose(tmp_path):
         assert 0 < figures["ndcg@5"] < 1
         assert figures["fit_seconds"] > 0
     assert found["EASE"]["ndcg@5"] != found["Popularity"]["ndcg@5"]
+
+
+def test_what_validation_chose_is_fitted_anew_on_validation_too(tmp_path):
+    options = (
+        "--systems=popularity,ease,mf_als", "--grid=30,3e6", "--als_dim=6", "--als_confidence=5",
+        "--als_regularization=1", "--als_epochs=2",
+    )  # fmt: skip
+    found = {}
+    for splits in ("train", "train+valid"):
+        done = baselines(*options, f"--train_on={splits}", f"--output={tmp_path / splits}")
+        assert done.returncode == 0, done.stderr
+        found[splits] = json.loads((tmp_path / splits).read_text())["planted-60x50x900"]
+    data = hlr_jax.load_dataset("planted-60x50x900", log=lambda _: None)
+    both = data.trained_on("train+valid")
+    gram = np.zeros((50, 50))
+    for user in range(60):
+        items = both.train.item[both.train.user == user]
+        gram[np.ix_(items, items)] += 1
+    np.testing.assert_array_equal(gram_matrix(both), gram)
+    for system in found["train"]:
+        before, after = (found[splits][system] for splits in found)
+        assert before["ndcg@10"] != after["ndcg@10"]
+        assert before["users"] == after["users"]
+        assert before.get("lambda") == after.get("lambda")
+    assert found["train"]["EASE"]["lambda"] == 30
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,26 @@ def test_keys_of_a_run_as_cards_frames_and_plots(workdir, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
+def test_refit_measures_once_more_and_serves(workdir, tmp_path):
+    done = command("refit.py", f"--workdir={workdir}", f"--output={tmp_path}/both", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert "hlr, test" in done.stdout
+    assert "hlr, valid" not in done.stdout
+    found = [json.loads((folder / "eval" / "test.json").read_text()) for folder in (workdir, tmp_path / "both")]
+    assert found[0]["users"] == found[1]["users"]
+    assert found[0]["data"] != found[1]["data"]
+    done = command("compare.py", f"--workdirs={workdir},{tmp_path}/both")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    done = command("refit.py", f"--workdir={workdir}", f"--output={tmp_path}/all", "--train_on=train+valid+test")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1/" in done.stdout
+    done = recommend(tmp_path / "all", "--users=3", "--k=2")
+    assert "user 3" in done.stdout
+    done = command("refit.py", f"--workdir={tmp_path}/none", f"--output={tmp_path}/no")
+    assert done.returncode == 2
+    assert done.stderr == f"error: {tmp_path}/none is no workdir: it has no config.json; train first\n"
+
+
 def bad(workdir, *arguments):
     return [CONFIG, f"--workdir={workdir}", *arguments]
 

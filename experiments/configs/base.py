@@ -29,6 +29,7 @@ def base_config(data: str) -> ConfigDict:
             "protocol": "reference",
             "split": "given" if data == "split" else "random",
             "unknown_users": "error",
+            "train_on": "train",
             "seed": 2021,
         }
     )

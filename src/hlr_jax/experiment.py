@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean, mode
 from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
-from hlr_jax.data.interactions import Dataset
+from hlr_jax.data.interactions import TRAIN_ON, Dataset
 from hlr_jax.data.prepare import load_dataset
 from hlr_jax.data.stored import read_stored, store_dataset
 from hlr_jax.distributed import is_first, spoken_by_first, together
@@ -102,9 +103,16 @@ def build(config: dict[str, Any], log: Callable[[str], None] = print, dataset: D
 
 
 def run(
-    config: dict[str, Any], workdir: str | Path, *, quiet: bool = False, log: Callable[[str], None] = print
+    config: dict[str, Any],
+    workdir: str | Path,
+    *,
+    dataset: Dataset | None = None,
+    quiet: bool = False,
+    log: Callable[[str], None] = print,
 ) -> Trained:
     """Train, or continue, the run that ``config`` describes in ``workdir``, and evaluate its best epoch.
+
+    A ``dataset`` that is given stands for the section of that name.
 
     Raises:
       UserError: see ``build``; a workdir of another run.
@@ -113,7 +121,7 @@ def run(
     log = spoken_by_first(log)
     # They meet before one of them reads the source: that may take longer than processes wait when they first meet.
     together(lambda: settings_of(config))
-    together(lambda: _start(folder, config, build(config, log).dataset) if is_first() else None)
+    together(lambda: _start(folder, config, build(config, log, dataset).dataset) if is_first() else None)
     # All go on with the copy in the workdir, of which each reads its share.
     parts = together(lambda: build(config, log, read_stored(folder / DATASET, check=is_first())))
     fits = fit_seeds(
@@ -218,3 +226,40 @@ def load_run(
     every, runs = split_seeds(params), parts.train.runs(range(parts.seed, parts.seed + parts.train.num_seeds))
     kept = kept_runs(parts.train, parts.eval, best_epochs, best_values)
     return Loaded(parts, [every[i] for i in kept], [best_epochs[i] for i in kept], [runs[i] for i in kept])
+
+
+def refit(
+    workdir: str | Path,
+    output: str | Path,
+    *,
+    train_on: str = "train+valid",
+    quiet: bool = False,
+    log: Callable[[str], None] = print,
+) -> Trained:
+    """Train the settings that a run has chosen once more, on more than its training interactions, in ``output``.
+
+    Validation has said which of several temperatures and which epoch are best, so its interactions can be learned from
+    too: the temperature that most seeds have kept, for as many epochs as they needed in the mean, from the start. With
+    ``train+valid`` the result is measured on test, once; with ``train+valid+test`` it is a model to serve, and
+    not measured. The same call continues it. Data is the run's own copy.
+
+    Args:
+      workdir: of a run that is done.
+      output: workdir of the new run.
+      train_on: the splits that are trained on, a name of ``interactions.TRAIN_ON``.
+      quiet: show no progress.
+      log: takes lines for people.
+
+    Raises:
+      UserError: no run there, one that has chosen nothing on validation, or ``output`` holds another run.
+    """
+    pick(train_on, TRAIN_ON[1:], "train_on")
+    done = load_run(workdir, log=lambda _: None)
+    temperature = mode(one.temperature for one in done.runs)
+    needed = [best for best, one in zip(done.best_epochs, done.runs, strict=True) if one.temperature == temperature]
+    config = read_config(Path(workdir))
+    config["dataset"] = config.get("dataset", {}) | {"train_on": train_on}
+    config["train"] = config.get("train", {}) | {
+        "temperatures": [], "temperature": temperature, "num_epochs": max(1, round(mean(needed))), "patience": 0,
+    }  # fmt: skip
+    return run(config, output, dataset=done.parts.dataset.trained_on(train_on), quiet=quiet, log=log)

@@ -1,16 +1,18 @@
 """Prepared interactions: who met what, as small whole numbers, and the steps that make them from raw rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from hlr_jax.data.pairs import Pairs
-from hlr_jax.errors import UserError
+from hlr_jax.errors import UserError, pick
+from hlr_jax.files import sha256_of
 from hlr_jax.protocols import Protocol
 
 SPLITS = ("train", "valid", "test")
+TRAIN_ON = ("train", "train+valid", "train+valid+test")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,32 @@ class Dataset:
     def num_items(self) -> int:
         """I."""
         return len(self.item_ids)
+
+    def trained_on(self, splits: str) -> "Dataset":
+        """Return the data set whose training interactions are those of ``splits``, one of ``TRAIN_ON``.
+
+        The splits that went into them are empty then: nothing is left to choose or to measure by.
+
+        Raises:
+          UserError: other splits, one without interactions, or a user for whom no negative is left.
+        """
+        names = pick(splits, TRAIN_ON, "dataset.train_on").split("+")
+        if names == ["train"]:
+            return self
+        for name in names:
+            if not len(getattr(self, name)):
+                raise UserError(f"data set {self.name} has no {name} interactions for dataset.train_on={splits}")
+        train = sum((getattr(self, name) for name in names[1:]), self.train)
+        degrees = train.degrees()
+        if degrees.max() >= self.num_items:
+            raise UserError(
+                f"dataset.train_on={splits}: user {self.user_ids[int(degrees.argmax())]} has met all "
+                f"{self.num_items} items, so no negative exists; leave it out"
+            )
+        nothing = Pairs(np.zeros(0, np.int32), np.zeros(0, np.int32))
+        fingerprint = sha256_of({"of": self.fingerprint, "train_on": splits})
+        test = nothing if "test" in names else self.test
+        return replace(self, train=train, valid=nothing, test=test, fingerprint=fingerprint)
 
     def title(self, item: int) -> str:
         """Return the item's title, or its original id where it has none."""

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.download import Files, cache_folder, obtain, remember
-from hlr_jax.data.interactions import SPLITS, Coded, Dataset, encode, select
+from hlr_jax.data.interactions import SPLITS, TRAIN_ON, Coded, Dataset, encode, select
 from hlr_jax.data.interactions import k_core as k_core_of
 from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.planted import PLANTED_PREFIX, planted_dataset
@@ -41,6 +41,7 @@ def load_dataset(
     protocol: str = "reference",
     split: str = "random",
     unknown_users: str = "error",
+    train_on: str = "train",
     seed: int = 2021,
     cache: bool = True,
     log: Callable[[str], None] = print,
@@ -63,6 +64,8 @@ def load_dataset(
       split: ``random``, ``per-user``, ``time``, ``leave-last-out`` or ``given`` (the file's split column).
       unknown_users: what to do with users of valid or test that train lacks: ``error``, ``drop``, ``keep`` (they are
         ranked by an untrained vector). ``time`` splits always drop them.
+      train_on: ``train``, ``train+valid`` or ``train+valid+test``: the splits whose interactions are trained on. It is
+        for settings that were chosen before; see ``experiment.refit``.
       seed: of the draw of a split.
       cache: whether to keep the result in the cache folder, and to look for it there.
       log: takes lines for people.
@@ -73,11 +76,12 @@ def load_dataset(
     pick(split, SPLIT_KINDS, "dataset.split")
     measured = protocol_for(protocol, split)
     pick(unknown_users, ("error", "drop", "keep"), "dataset.unknown_users")
+    pick(train_on, TRAIN_ON, "dataset.train_on")
     check_seed("dataset.seed", seed)
     if name.startswith(PLANTED_PREFIX) and not path:
         if split != "random" or threshold is not None or k_core is not None:
             raise UserError(f"{name}: a planted world takes no dataset.threshold or k_core, and dataset.split=random")
-        dataset = planted_dataset(name, measured, seed)
+        dataset = planted_dataset(name, measured, seed).trained_on(train_on)
         log(dataset.summary())
         return dataset
     columns = {
@@ -131,6 +135,7 @@ def load_dataset(
             _write_cached(folder, dataset, settings)
     if files is not None:
         remember(files)
+    dataset = dataset.trained_on(train_on)
     for part in SPLITS[1:]:
         if not len(getattr(dataset, part)):
             log(f"{label}: no {part} interactions")

@@ -81,19 +81,22 @@ def gram_matrix(dataset: Dataset) -> np.ndarray:
 
 
 def evaluate_ease(
-    dataset: Dataset, options: EvalOptions, grid: tuple[float, ...] = EASE_GRID
+    dataset: Dataset, options: EvalOptions, grid: tuple[float, ...] = EASE_GRID, train_on: str = "train"
 ) -> tuple[float, Evaluation]:
     """Fit EASE on train; return the lambda of ``grid`` with the best validation NDCG, and its evaluation on test.
+
+    With ``train_on`` ``train+valid`` it is fitted anew on both before test.
 
     Raises:
       UserError: a catalogue too large, or a data set without validation or test interactions.
     """
-    gram = gram_matrix(dataset)
 
-    def measure(regularisation: float, split: str) -> Evaluation:
+    def measure(data: Dataset, gram: np.ndarray, regularisation: float, split: str) -> Evaluation:
         weights = ease_weights(gram, regularisation)
-        ranker = _score_ranker(lambda history: history @ weights, dataset.num_items, options.k)
-        return evaluate_ranker(ranker, dataset, split, options)
+        ranker = _score_ranker(lambda history: history @ weights, data.num_items, options.k)
+        return evaluate_ranker(ranker, data, split, options)
 
-    best = max(grid, key=lambda value: measure(value, "valid").metrics[f"ndcg@{options.k}"])
-    return best, measure(best, "test")
+    gram = gram_matrix(dataset)
+    best = max(grid, key=lambda value: measure(dataset, gram, value, "valid").metrics[f"ndcg@{options.k}"])
+    final = dataset.trained_on(train_on)
+    return best, measure(final, gram if final is dataset else gram_matrix(final), best, "test")

@@ -1,0 +1,125 @@
+"""What was chosen on validation, trained once more with its interactions."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import hlr_jax
+from hlr_jax.data.pairs import Pairs
+from hlr_jax.errors import UserError
+
+MODEL = {"embed_dim": 6}
+TRAIN = {
+    "batch_size": 200, "learning_rate": 0.05, "objective": "sampled_softmax", "num_negatives": 3, "average": 0.5,
+}  # fmt: skip
+EVAL = {"select_by": "ndcg", "k": 5}
+
+
+def silent(_):
+    pass
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory):
+    """A run of two seeds and two temperatures on the world, and its workdir."""
+    folder = tmp_path_factory.mktemp("refit") / "run"
+    train = TRAIN | {"num_epochs": 5, "patience": 2, "num_seeds": 2, "temperatures": [0.1, 0.5]}
+    config = {
+        "dataset": {"name": "planted-60x50x900"}, "model": {"name": "cml", **MODEL}, "train": train, "eval": EVAL,
+        "seed": 3,
+    }  # fmt: skip
+    return hlr_jax.run(config, folder, quiet=True, log=silent), folder
+
+
+def union(*splits):
+    """Return the interactions of disjoint splits in the order of users and items, by Python's own sort."""
+    rows = sorted(pair for split in splits for pair in zip(split.user.tolist(), split.item.tolist(), strict=True))
+    user, item = np.array(rows, np.int32).T
+    return Pairs(user, item)
+
+
+def test_a_refit_is_the_chosen_training_on_train_and_validation(chosen, tmp_path):
+    done, folder = chosen
+    data = done.parts.dataset
+    again = hlr_jax.refit(folder, tmp_path, quiet=True, log=silent)
+    kept = [fit.temperature for fit in done.fits]
+    temperature = max(kept, key=kept.count)  # the first of equals
+    epochs = round(np.mean([fit.best_epoch for fit in done.fits if fit.temperature == temperature]))
+    nothing = Pairs(*np.zeros((2, 0), np.int32))
+    both = dataclasses.replace(data, train=union(data.train, data.valid), valid=nothing)
+    model, options = hlr_jax.create_model("cml", **MODEL), hlr_jax.EvalOptions(**EVAL)
+    for seed, fit in zip((3, 4), again.fits, strict=True):
+        training = hlr_jax.TrainOptions(**TRAIN, num_epochs=epochs, temperature=temperature)
+        alone = hlr_jax.fit(both, model, training, options, seed=seed, quiet=True)
+        assert (fit.best_epoch, fit.temperature) == (epochs, temperature)
+        np.testing.assert_allclose(fit.params["user"], alone.params["user"], rtol=1e-5, atol=1e-7)
+    assert set(again.figures) == {"test"}
+    # The lists at test leave the same items out as before, and are found by the same users.
+    before, after = done.evaluations["test"][0], again.evaluations["test"][0]
+    assert after.per_user["user"].to_list() == before.per_user["user"].to_list()
+    assert after.metrics["data"] != before.metrics["data"]
+    met = set(zip(both.train.user.tolist(), both.train.item.tolist(), strict=True))
+    users = np.flatnonzero(data.test.degrees())
+    shown = {
+        (user, item) for user, row in zip(users.tolist(), after.ranking.items.tolist(), strict=True) for item in row
+    }
+    assert not shown & met
+    # It is a run like any other, and the same call continues it.
+    loaded = hlr_jax.load_run(tmp_path, log=silent)
+    assert loaded.best_epochs == [epochs] * 2
+    assert len(loaded.parts.dataset.valid) == 0
+    once_more = hlr_jax.refit(folder, tmp_path, quiet=True, log=silent)
+    assert once_more.figures["test"]["ndcg@5"] == again.figures["test"]["ndcg@5"]
+
+
+def test_a_model_to_serve_is_trained_on_everything_and_not_measured(chosen, tmp_path):
+    done, folder = chosen
+    data = done.parts.dataset
+    served = hlr_jax.refit(folder, tmp_path, train_on="train+valid+test", quiet=True, log=silent)
+    everything = union(data.train, data.valid, data.test)
+    np.testing.assert_array_equal(served.parts.dataset.train.item, everything.item)
+    assert served.figures == {}
+    assert not (tmp_path / "eval").exists()
+    user = data.user_ids[int(everything.user[0])]
+    lists = hlr_jax.recommend(
+        served.parts.model, served.fits[0].params, served.parts.dataset, users=[user], k=data.num_items
+    )
+    known = {data.item_ids[int(item)] for item in everything.item[everything.user == everything.user[0]]}
+    assert set(lists["item"]) == set(data.item_ids) - known
+
+
+def test_data_may_be_trained_on_validation_from_the_start(chosen):
+    done, _ = chosen
+    data = hlr_jax.load_dataset("planted-60x50x900", train_on="train+valid", log=silent)
+    assert (
+        data.fingerprint == done.parts.dataset.trained_on("train+valid").fingerprint != done.parts.dataset.fingerprint
+    )
+    np.testing.assert_array_equal(data.train.item, union(done.parts.dataset.train, done.parts.dataset.valid).item)
+    assert len(data.test) == len(done.parts.dataset.test)
+    assert done.parts.dataset.trained_on("train") is done.parts.dataset
+
+
+def test_mistakes_are_one_line(chosen, tmp_path):
+    done, folder = chosen
+    hlr_jax.refit(folder, tmp_path / "one", quiet=True, log=silent)
+    data = done.parts.dataset
+    mistakes = {
+        "is no workdir": lambda: hlr_jax.refit(tmp_path / "none", tmp_path / "two"),
+        "holds a run with other settings: dataset.train_on": lambda: hlr_jax.refit(folder, folder),
+        "no valid interactions for dataset.train_on=train": lambda: hlr_jax.refit(tmp_path / "one", tmp_path / "two"),
+        'unknown train_on "train"': lambda: hlr_jax.refit(folder, tmp_path / "two", train_on="train"),
+        'unknown dataset.train_on "all"': lambda: data.trained_on("all"),
+        "user 0 has met all 2 items, so no negative exists": lambda: dataclasses.replace(
+            data, train=Pairs(*np.zeros((2, 1), np.int32)), valid=Pairs(np.zeros(1, np.int32), np.ones(1, np.int32)),
+            item_ids=data.item_ids[:2],
+        ).trained_on("train+valid"),
+    }  # fmt: skip
+    for message, wrong in mistakes.items():
+        with pytest.raises(UserError) as caught:
+            wrong()
+        assert message in str(caught.value), caught.value
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "two").exists()
+    assert json.loads((folder / "config.json").read_text())["train"]["num_epochs"] == 5
