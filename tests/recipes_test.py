@@ -13,7 +13,7 @@ RECIPES = sorted((EXPERIMENTS / "configs" / "recipes").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-@pytest.mark.parametrize("model", ["hlr", "cml"])
+@pytest.mark.parametrize("model", ["hlr", "hlrpp", "cml"])
 def test_a_recipe_is_made_of_settings(path, model, monkeypatch):
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
     found = runpy.run_path(str(path))
@@ -24,8 +24,9 @@ def test_a_recipe_is_made_of_settings(path, model, monkeypatch):
     assert f"experiments/configs/recipes/{path.name}:hlr" in re.sub(r"\\\n\s*", "", found["__doc__"])
 
 
-def test_hlr_and_cml_have_the_same_objective_negatives_and_budget(monkeypatch):
+def test_models_have_the_same_objective_negatives_and_budget(monkeypatch):
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
     for path in RECIPES:
         get_config = runpy.run_path(str(path))["get_config"]
-        assert get_config("hlr").train.to_dict() == get_config("cml").train.to_dict()
+        for model in ("hlr", "hlrpp"):
+            assert get_config(model).train.to_dict() == get_config("cml").train.to_dict()

@@ -2,7 +2,8 @@
 
 python experiments/train.py --config=experiments/configs/recipes/default.py:hlr,ml-100k --workdir=runs/hlr
 
-MODEL,DATA with hlr or cml, and what `configs/base.py` takes for data: a data set of the registry, `split`, `file`.
+MODEL,DATA with hlr, hlrpp or cml, and what `configs/base.py` takes for data: a data set of the registry, `split`,
+`file`.
 
 Sampled softmax over 63 negatives of each triplet's own; three temperatures are trained at once, and validation NDCG@10
 chooses among them and their epochs. The epochs' average is what is measured. A ball of radius 0.1 for memories keeps
@@ -16,13 +17,15 @@ from configs.base import base_config
 from ml_collections import ConfigDict
 
 TEMPERATURES = (0.12, 0.2, 0.35)
+_HLR = {
+    "num_memories": 4, "max_history": 10, "history_sampling": "uniform", "variant": "paper", "project_memories": False,
+    "memory_radius": 0.1, "share_relation": False, "kernel": "xla",
+}  # fmt: skip
 MODELS: dict[str, dict[str, Any]] = {
     "cml": {},
-    "hlr": {
-        "num_memories": 4, "max_history": 10, "history_sampling": "uniform", "variant": "paper",
-        "project_memories": False, "memory_radius": 0.1, "share_relation": False, "kernel": "xla",
-    },
-}  # fmt: skip
+    "hlr": _HLR,
+    "hlrpp": _HLR | {"max_audience": 10, "audience_sampling": "uniform"},
+}
 
 
 def get_config(choice: str = "hlr,ml-100k") -> ConfigDict:
@@ -53,6 +56,6 @@ def tuned(model: str, temperature: float, **train: Any) -> ConfigDict:
     """
     config = get_config(f"{model},split")
     config.train.update(temperatures=(), temperature=temperature, **train)
-    if model == "hlr":
+    if "memory_radius" in config.model:
         config.model.memory_radius = temperature / 2
     return config

@@ -11,5 +11,5 @@ from ml_collections import ConfigDict
 
 
 def get_config(model: str = "hlr") -> ConfigDict:
-    """Return the settings for a model, ``hlr`` or ``cml``."""
+    """Return the settings for a model, ``hlr``, ``hlrpp`` or ``cml``."""
     return tuned(model, temperature=0.17, num_epochs=30)
