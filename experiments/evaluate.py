@@ -3,6 +3,9 @@
 With other settings the figures are only printed: the files of the run keep to its own config.
 
 python experiments/evaluate.py --workdir=runs/hlr [--k=20] [--num_cohorts=5] [--mesh_data=4 --mesh_model=2]
+python experiments/evaluate.py --workdir=runs/hlr --ensemble=3
+
+--ensemble=3 measures every three seeds as one model, the product of their spaces.
 
 --strong_generalization trains two more models with the run's settings, in WORKDIR/strong_generalization: one without a
 tenth of the users, who are then folded in by 80 % of their items, and one with these items. Both are measured on the
@@ -30,6 +33,7 @@ _COHORTS = flags.DEFINE_integer("num_cohorts", None, "disjoint random groups of 
 _BUDGET = flags.DEFINE_integer("memory_budget", None, "MiB for a tile of users")
 _DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the users")
 _MODEL = flags.DEFINE_integer("mesh_model", 1, "devices of a group, which divide the rows of the tables")
+_ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together")
 _STRONG = flags.DEFINE_bool(
     "strong_generalization", False, "measure users who are folded in, beside the same trained in"
 )
@@ -43,11 +47,14 @@ def main() -> None:
     other = {name: value for name, value in chosen.items() if value is not None}
     connect_processes()
     mesh = {"data": _DATA.value, "model": _MODEL.value}
-    run = load_run(_WORKDIR.value, eval_options=other, mesh=mesh)
+    run = load_run(_WORKDIR.value, eval_options=other, mesh=mesh, ensemble=_ENSEMBLE.value)
     if _STRONG.value:
+        if _ENSEMBLE.value != 1:
+            raise UserError("--strong_generalization trains single models: leave --ensemble out")
         _strong_generalization(run.parts)
         return
-    _, figures = evaluate_run(run.parts, run.params, run.best_epochs, None if other else Path(_WORKDIR.value))
+    folder = None if other or _ENSEMBLE.value != 1 else Path(_WORKDIR.value)
+    _, figures = evaluate_run(run.parts, run.params, run.best_epochs, folder)
     if is_first():
         print_metrics({f"{run.parts.model.name}, {split}": found for split, found in figures.items()})
 

@@ -1,6 +1,6 @@
 """Export a trained run: a top-K function that jax runs without hlr_jax, and its vectors as safetensors and Parquet.
 
-python experiments/export.py --workdir=runs/hlr --output=exported/hlr [--k=20] [--seed=1]
+python experiments/export.py --workdir=runs/hlr --output=exported/hlr [--k=20] [--seed=1] [--ensemble=3]
 
 Needs the extra `export`. The folder's answer.py shows how to use it: python exported/hlr/answer.py USER.
 """
@@ -15,12 +15,14 @@ _OUTPUT = flags.DEFINE_string("output", None, "folder to write; an older export 
 _K = flags.DEFINE_integer("k", None, "length of the lists; the run's, if not given")
 _SEED = flags.DEFINE_integer("seed", None, "which seed of a run of several; the first, if not given")
 
+_ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together; --seed is the first of them")
+
 
 def main() -> None:
     """Run the command."""
-    loaded = load_run(_WORKDIR.value)
+    loaded = load_run(_WORKDIR.value, ensemble=_ENSEMBLE.value)
     parts = loaded.parts
-    seeds = range(parts.seed, parts.seed + len(loaded.params))
+    seeds = [run.seed for run in loaded.runs]
     seed = parts.seed if _SEED.value is None else _SEED.value
     if seed not in seeds:
         raise UserError(f"--seed is {seed}, but the run has {', '.join(map(str, seeds))}")

@@ -33,6 +33,7 @@ _ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ON_UNKNOWN, "what becomes
 _EXPLAIN = flags.DEFINE_bool("explain", False, "say why: the items of the history that moved the user, and how far")
 _REASONS = flags.DEFINE_integer("num_reasons", 3, "items that a reason names")
 _SEED_INDEX = flags.DEFINE_integer("seed_index", 0, "which of the run's seeds, from 0")
+_ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together, counted by --seed_index")
 _BUDGET = flags.DEFINE_integer("memory_budget", 512, "MiB for the tiles of users")
 _SHOWN = 20  # users whose lists fit on a screen
 
@@ -44,7 +45,7 @@ def main() -> None:
     output = None if _OUTPUT.value is None else Path(_OUTPUT.value)
     if output is not None:
         check_output(output)
-    run = load_run(_WORKDIR.value)
+    run = load_run(_WORKDIR.value, ensemble=_ENSEMBLE.value)
     parts = run.parts
     if not 0 <= _SEED_INDEX.value < len(run.params):
         raise UserError(f"--seed_index must be in 0..{len(run.params) - 1}, got {_SEED_INDEX.value}")

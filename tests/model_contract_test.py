@@ -10,6 +10,7 @@ import pytest
 
 import hlr_jax
 from hlr_jax import TrainOptions
+from hlr_jax.ensembles import ensemble_of
 from hlr_jax.models.base import score_catalogue, score_catalogue_of_many
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.learners import triplet_learner
@@ -34,14 +35,33 @@ CASES = {
         partial(oracles.hlr, own_vector=True),
     ),
 }
+TOGETHER = 2  # members of the ensembles, each of DIM entries
+
+
+def together(oracle):
+    """The oracle of an ensemble: the members' scores summed up, their relations side by side."""
+
+    def score(params, *pair):
+        members = [{name: table[:, half] for name, table in params.items()} for half in (slice(DIM), slice(DIM, None))]
+        scores, relations = zip(*(oracle(member, *pair) for member in members), strict=True)
+        return sum(scores), np.concatenate(relations)
+
+    return score
+
+
+ENSEMBLES = {
+    f"{case}-together": (CASES[case][0], together(CASES[case][1])) for case in ("hlr", "hlrpp-paper", "transcf")
+}
+CASES |= ENSEMBLES
 
 
 def make(case):
-    return hlr_jax.create_model(case.split("-")[0], embed_dim=DIM, **CASES[case][0])
+    model = hlr_jax.create_model(case.split("-")[0], embed_dim=DIM, **CASES[case][0])
+    return ensemble_of(model, TOGETHER) if case in ENSEMBLES else model
 
 
 # What holds of metric models that are trained with triplets.
-TRAINED = [case for case in CASES if make(case).solver is None]
+TRAINED = [case for case in CASES if make(case).solver is None and case not in ENSEMBLES]
 
 
 def parameters(model, scale=1.5):

@@ -1,6 +1,7 @@
 """Whole runs from plain settings: what the command lines call, and notebooks can."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, mode
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from hlr_jax.data.interactions import TRAIN_ON, Dataset
 from hlr_jax.data.prepare import load_dataset
 from hlr_jax.data.stored import read_stored, store_dataset
 from hlr_jax.distributed import is_first, spoken_by_first, together
+from hlr_jax.ensembles import ensemble_of, joined
 from hlr_jax.errors import UserError, check_options, check_seed, pick
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, over_runs, selecting_users
 from hlr_jax.evaluation.options import EvalOptions
@@ -194,6 +196,7 @@ def load_run(
     *,
     eval_options: dict[str, Any] | None = None,
     mesh: dict[str, int] | None = None,
+    ensemble: int = 1,
     log: Callable[[str], None] = print,
 ) -> Loaded:
     """Return a trained run from its workdir.
@@ -204,10 +207,13 @@ def load_run(
       workdir: of a run with a checkpoint.
       eval_options: replace settings of the section ``eval``.
       mesh: the section ``mesh``, whatever the run was trained on; None: one device.
+      ensemble: how many seeds are one model together (``ensembles.ensemble_of``); the result has as many sets of
+        parameters as the run has seeds, divided by this, each with the settings of its first seed.
       log: takes lines for people.
 
     Raises:
-      UserError: no run there, or its data is damaged or that of another run.
+      UserError: no run there, or its data is damaged or that of another run; an ensemble that does not divide the
+        seeds, or on a mesh.
     """
     folder, log = Path(workdir), spoken_by_first(log)
     config = read_config(folder)
@@ -225,7 +231,26 @@ def load_run(
         checkpoints.close()
     every, runs = split_seeds(params), parts.train.runs(range(parts.seed, parts.seed + parts.train.num_seeds))
     kept = kept_runs(parts.train, parts.eval, best_epochs, best_values)
-    return Loaded(parts, [every[i] for i in kept], [best_epochs[i] for i in kept], [runs[i] for i in kept])
+    loaded = Loaded(parts, [every[i] for i in kept], [best_epochs[i] for i in kept], [runs[i] for i in kept])
+    return loaded if ensemble == 1 else _together(loaded, ensemble)
+
+
+def _together(loaded: Loaded, count: int) -> Loaded:
+    parts, seeds = loaded.parts, len(loaded.params)
+    if count < 1 or seeds % count:
+        raise UserError(f"an ensemble of {count}: it must divide the run's seeds, of which there are {seeds}")
+    if parts.mesh is not None:
+        raise UserError("an ensemble runs on one device: load the run without a mesh")
+    # A margin or temperature of one member goes with a distance of one.
+    scale, train = float(count), parts.train
+    parts = parts._replace(model=ensemble_of(parts.model, count), train=replace(train, margin=scale * train.margin))
+    firsts = range(0, seeds, count)
+    return Loaded(
+        parts,
+        [joined(loaded.params[first : first + count]) for first in firsts],
+        [loaded.best_epochs[first] for first in firsts],
+        [run._replace(temperature=scale * run.temperature) for run in loaded.runs[::count]],
+    )
 
 
 def refit(
