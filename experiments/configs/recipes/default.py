@@ -49,13 +49,14 @@ def get_config(choice: str = "hlr,ml-100k") -> ConfigDict:
     return config
 
 
-def tuned(model: str, temperature: float, **train: Any) -> ConfigDict:
-    """Return the recipe with one temperature and what else is set, for a file of fixed splits.
+def tuned(model: str, temperature: float, embed_dim: int = 128, **train: Any) -> ConfigDict:
+    """Return the recipe with one temperature, D, and settings of training, for a file of fixed splits.
 
     The radius of memories is half the temperature: what counts is how far a relation moves a distance beside that.
     """
     config = get_config(f"{model},split")
     config.train.update(temperatures=(), temperature=temperature, **train)
+    config.model.embed_dim = embed_dim
     if "memory_radius" in config.model:
         config.model.memory_radius = temperature / 2
     return config

@@ -12,4 +12,4 @@ from ml_collections import ConfigDict
 
 def get_config(model: str = "hlr") -> ConfigDict:
     """Return the settings for a model, ``hlr``, ``hlrpp`` or ``cml``."""
-    return tuned(model, temperature=0.35)
+    return tuned(model, temperature=0.35, embed_dim=256)

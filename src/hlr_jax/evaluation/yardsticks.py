@@ -91,12 +91,18 @@ def evaluate_ease(
       UserError: a catalogue too large, or a data set without validation or test interactions.
     """
 
-    def measure(data: Dataset, gram: np.ndarray, regularisation: float, split: str) -> Evaluation:
-        weights = ease_weights(gram, regularisation)
+    def measure(data: Dataset, weights: np.ndarray, split: str) -> Evaluation:
         ranker = _score_ranker(lambda history: history @ weights, data.num_items, options.k)
         return evaluate_ranker(ranker, data, split, options)
 
     gram = gram_matrix(dataset)
-    best = max(grid, key=lambda value: measure(dataset, gram, value, "valid").metrics[f"ndcg@{options.k}"])
+    best, chosen, kept = -1.0, grid[0], np.zeros((0, 0), np.float32)
+    for strength in grid:
+        weights = ease_weights(gram, strength)
+        value = measure(dataset, weights, "valid").metrics[f"ndcg@{options.k}"]
+        if value > best:
+            best, chosen, kept = value, strength, weights
     final = dataset.trained_on(train_on)
-    return best, measure(final, gram if final is dataset else gram_matrix(final), best, "test")
+    if final is not dataset:
+        kept = ease_weights(gram_matrix(final), chosen)
+    return chosen, measure(final, kept, "test")
