@@ -109,7 +109,7 @@ def main() -> None:
         for system, measure in systems:
             start = time.perf_counter()
             chosen, metrics = measure(dataset, options)
-            metrics["fit_seconds"] = time.perf_counter() - start
+            metrics |= {"train_on": _TRAIN_ON.value, "fit_seconds": time.perf_counter() - start}
             found[name][system] = shown[system + chosen] = metrics
         print_metrics(shown)
         if _OUTPUT.value:

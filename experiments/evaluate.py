@@ -54,7 +54,9 @@ def main() -> None:
         _strong_generalization(run.parts)
         return
     folder = None if other or _ENSEMBLE.value != 1 else Path(_WORKDIR.value)
-    _, figures = evaluate_run(run.parts, run.params, run.best_epochs, folder)
+    _, figures = evaluate_run(run.parts, run.params, run.best_epochs, folder, [one.seed for one in run.runs])
+    if not figures:
+        raise UserError(f"{_WORKDIR.value}: its data has no interactions to measure on; it was trained on all")
     if is_first():
         print_metrics({f"{run.parts.model.name}, {split}": found for split, found in figures.items()})
 

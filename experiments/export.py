@@ -25,12 +25,13 @@ def main() -> None:
     seeds = [run.seed for run in loaded.runs]
     seed = parts.seed if _SEED.value is None else _SEED.value
     if seed not in seeds:
-        raise UserError(f"--seed is {seed}, but the run has {', '.join(map(str, seeds))}")
+        what = "has" if _ENSEMBLE.value == 1 else f"has ensembles of {_ENSEMBLE.value} seeds from"
+        raise UserError(f"--seed is {seed}, but the run {what} {', '.join(map(str, seeds))}")
     index = seeds.index(seed)
     folder = export_model(
         parts.model, loaded.params[index], parts.dataset, _OUTPUT.value,
         k=parts.eval.k if _K.value is None else _K.value, seed=seed,
-        about={"run": {"seed": seed, "best_epoch": loaded.best_epochs[index]}},
+        about={"run": {"seed": seed, "ensemble": _ENSEMBLE.value, "best_epoch": loaded.best_epochs[index]}},
     )  # fmt: skip
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size:>12,} bytes  {path}")

@@ -49,7 +49,7 @@ def main() -> None:
     parts = run.parts
     if not 0 <= _SEED_INDEX.value < len(run.params):
         raise UserError(f"--seed_index must be in 0..{len(run.params) - 1}, got {_SEED_INDEX.value}")
-    params, seed = run.params[_SEED_INDEX.value], parts.seed + _SEED_INDEX.value
+    params, seed = run.params[_SEED_INDEX.value], run.runs[_SEED_INDEX.value].seed
     if _USERS.value is not None:
         population = trained_population(parts.model, params, parts.dataset)
         users = None if _USERS.value == "all" else read_choice(_USERS.value, "user")

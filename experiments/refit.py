@@ -4,35 +4,47 @@ python experiments/refit.py --workdir=runs/hlr --output=runs/hlr-refit [--train_
 
 With train+valid the new run is measured on test; with train+valid+test, a model to serve, nothing is left to measure.
 The same command continues it. All that reads a workdir reads the new one too.
+
+--mesh_data=4 --mesh_model=2 uses eight devices, which may be those of several processes (--distributed).
 """
 
 from pathlib import Path
 
 from absl import flags
 from launch import describe_devices, devices_for_seeds, launch
+from processes import connect_processes
 from tables import print_metrics
 
 from hlr_jax import refit
 from hlr_jax.data.interactions import TRAIN_ON
+from hlr_jax.distributed import is_first
 from hlr_jax.workdir import read_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the new run", required=True)
 _TRAIN_ON = flags.DEFINE_enum("train_on", TRAIN_ON[1], TRAIN_ON[1:], "splits that are trained on")
+_DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the batches")
+_MODEL = flags.DEFINE_integer("mesh_model", 1, "devices of a group, which divide the rows of the tables")
 _QUIET = flags.DEFINE_bool("quiet", False, "show no progress")
 
 
 def main() -> None:
     """Run the command."""
-    config = read_config(Path(_WORKDIR.value))
-    if config.get("mesh", {}) in ({}, {"data": 1, "model": 1}):
-        devices_for_seeds(int(config.get("train", {}).get("num_seeds", 1)))
-    print(f"devices: {describe_devices()}", flush=True)
-    done = refit(_WORKDIR.value, _OUTPUT.value, train_on=_TRAIN_ON.value, quiet=_QUIET.value)
+    connect_processes()
+    before = read_config(Path(_WORKDIR.value)).get("train", {})
+    mesh = {"data": _DATA.value, "model": _MODEL.value}
+    if mesh == {"data": 1, "model": 1}:
+        devices_for_seeds(int(before.get("num_seeds", 1)))
+    if is_first():
+        print(f"devices: {describe_devices()}", flush=True)
+    done = refit(_WORKDIR.value, _OUTPUT.value, train_on=_TRAIN_ON.value, mesh=mesh, quiet=_QUIET.value)
+    if not is_first():
+        return
     train = done.parts.train
     if done.figures:
         print_metrics({f"{done.parts.model.name}, {split}": figures for split, figures in done.figures.items()})
-    print(f"{train.num_epochs} epochs at temperature {train.temperature:g}; everything is in {_OUTPUT.value}")
+    at = f" at temperature {train.temperature:g}" if len(before.get("temperatures", ())) > 1 else ""
+    print(f"{train.num_epochs} epochs{at}; everything is in {_OUTPUT.value}")
 
 
 if __name__ == "__main__":

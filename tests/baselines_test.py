@@ -56,7 +56,15 @@ def test_what_validation_chose_is_fitted_anew_on_validation_too(tmp_path):
         items = both.train.item[both.train.user == user]
         gram[np.ix_(items, items)] += 1
     np.testing.assert_array_equal(gram_matrix(both), gram)
+    # MF-ALS by hand: the iteration that validation chose, and as many on both.
+    model = hlr_jax.create_model("mf_als", embed_dim=6, confidence=5.0, regularization=1.0, frequency_exponent=1.0)
+    options = hlr_jax.EvalOptions(select_by="ndcg")
+    best = hlr_jax.fit(data, model, hlr_jax.TrainOptions(num_epochs=2, patience=4), options, quiet=True).best_epoch
+    again = hlr_jax.fit(both, model, hlr_jax.TrainOptions(num_epochs=best), options, quiet=True)
+    expected = hlr_jax.evaluate(model, again.params, both, options=options).metrics["ndcg@10"]
+    assert found["train+valid"]["MF-ALS"]["ndcg@10"] == pytest.approx(expected, rel=1e-6)
     for system in found["train"]:
+        assert {found[splits][system]["train_on"] for splits in found} == set(found)
         before, after = (found[splits][system] for splits in found)
         assert before["ndcg@10"] != after["ndcg@10"]
         assert before["users"] == after["users"]

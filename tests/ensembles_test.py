@@ -25,12 +25,12 @@ def run(tmp_path_factory):
     return hlr_jax.run(config, folder, quiet=True, log=silent), folder
 
 
-def test_every_other_two_seeds_are_loaded_as_one_model_that_ranks_by_the_sum_of_distances(run):
+def test_every_other_two_seeds_are_loaded_as_one_model_that_ranks_by_the_mean_of_distances(run):
     done, folder = run
     loaded = hlr_jax.load_run(folder, ensemble=2, log=silent)
     model, data = loaded.parts.model, loaded.parts.dataset
     assert [one.seed for one in loaded.runs] == [3, 5]
-    assert [one.temperature for one in loaded.runs] == [0.8, 0.8]
+    assert [one.temperature for one in loaded.runs] == [0.4, 0.4]
     assert model.name == "2 x hlr"
     known = data.train + data.valid
     users = np.flatnonzero(data.test.degrees())
@@ -40,7 +40,7 @@ def test_every_other_two_seeds_are_loaded_as_one_model_that_ranks_by_the_sum_of_
             done.parts.model, fit.params, data, options=hlr_jax.EvalOptions(k=data.num_items)
         ).ranking
         for row, (items, found) in enumerate(zip(alone.items, alone.scores, strict=True)):
-            scores[row, items[items >= 0]] += found[items >= 0]
+            scores[row, items[items >= 0]] += found[items >= 0] / 2
     for row, user in enumerate(users):
         scores[row, known.item[known.user == user]] = -np.inf
     found = hlr_jax.evaluate(model, loaded.params[1], data, options=hlr_jax.EvalOptions(k=5)).ranking
@@ -49,28 +49,65 @@ def test_every_other_two_seeds_are_loaded_as_one_model_that_ranks_by_the_sum_of_
     np.testing.assert_array_equal(found.items, best)
 
 
-def test_an_ensemble_of_one_model_twice_says_what_the_model_says(run):
+def test_reasons_are_the_members_reasons(run):
+    """Of one user and item, alpha is a mean, and each key counts as much as in its member, over S."""
     done, _ = run
-    single, data, params = done.parts.model, done.parts.dataset, done.fits[0].params
-    model, twice = ensemble_of(single, 2), joined([params, params])
-    users = data.user_ids[:4].to_list()
-    alone, both = (hlr_jax.recommend(*each, data, users=users, k=4) for each in ((single, params), (model, twice)))
-    assert both["item"].to_list() == alone["item"].to_list()
-    items = alone.filter(user=users[0])["item"].to_list()
-    why, again = (hlr_jax.explain(*each, data, users[0], items) for each in ((single, params), (model, twice)))
-    for column, factor in (("neighbor_weight", 1), ("distance_before", 2), ("distance_after", 2)):
-        found, expected = (frame[column].to_numpy() for frame in (again, why))
-        np.testing.assert_allclose(found, factor * expected, rtol=1e-5)
-    # Adam takes the same steps whatever a gradient is multiplied by: who is folded in lies at the same point twice.
-    training = [hlr_jax.TrainOptions(**TRAIN), hlr_jax.TrainOptions(**TRAIN | {"temperature": 0.8})]
+    single, data = done.parts.model, done.parts.dataset
+    members = [fit.params for fit in done.fits[:2]]
+    # Memories further from the middle, so that the attentions are sharp and unlike.
+    members = [params | {"memories": 4 * params["memories"]} for params in members]
+    model, together = ensemble_of(single, 2), joined(members)
+    user, item = data.user_ids[0], data.item_ids[int(data.test.item[0])]
+    each = [hlr_jax.explain(single, params, data, user, [item]) for params in members]
+    both = hlr_jax.explain(model, together, data, user, [item])
+    alphas = [dict(frame.select("neighbor", "neighbor_weight").iter_rows()) for frame in each]
+    for neighbor, weight in both.select("neighbor", "neighbor_weight").iter_rows():
+        assert weight == pytest.approx((alphas[0][neighbor] + alphas[1][neighbor]) / 2, rel=1e-5)
+    assert max(abs(alphas[0][one] - alphas[1][one]) for one in alphas[0]) > 1e-3
+    for column in ("distance_before", "distance_after"):
+        assert both[column][0] == pytest.approx(np.mean([frame[column][0] for frame in each]), rel=1e-5)
+    heaviest = max(range(2), key=lambda member: each[member]["key_weight"][0])
+    assert both["key"][0] == heaviest * MODEL["num_memories"] + each[heaviest]["key"][0]
+    assert both["key_weight"][0] == pytest.approx(each[heaviest]["key_weight"][0] / 2, rel=1e-5)
+    pairs = [hlr_jax.nearest_keys(single, params, data, [item], k=9) for params in members]
+    found = hlr_jax.nearest_keys(model, together, data, [item], k=9)
+    shares = dict(found.select("key", "weight").iter_rows())
+    for member, frame in enumerate(pairs):
+        for key, weight in frame.select("key", "weight").iter_rows():
+            assert shares[member * MODEL["num_memories"] + key] == pytest.approx(weight / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["hlr", "transcf"])
+def test_who_is_folded_into_an_ensemble_of_one_model_twice_lies_at_the_same_point_twice(run, name):
+    """Adam takes the same steps whatever a gradient is multiplied by."""
+    data = run[0].parts.dataset
+    options = {"neighborhood_weight": 1.0, "distance_weight": 1.0}
+    single = run[0].parts.model if name == "hlr" else hlr_jax.create_model(name, embed_dim=6, **options)
+    params = single.init(jax.random.key(5), data.num_users, data.num_items)
     histories = {"ann": data.item_ids[:5].to_list()}
+    training = hlr_jax.TrainOptions(**TRAIN)
     one, two = (
-        hlr_jax.fold_in(*each, data, histories, training=scaled, log=silent)
-        for each, scaled in zip(((single, params), (model, twice)), training, strict=True)
+        hlr_jax.fold_in(*each, data, histories, training=training, options=options, log=silent)
+        for *each, options in (
+            (single, params, hlr_jax.FoldInOptions()),
+            # Its vectors are over sqrt(2), and so is a step of the same length.
+            (ensemble_of(single, 2), joined([params, params]), hlr_jax.FoldInOptions(learning_rate=0.1 / np.sqrt(2))),
+        )
     )
-    halves = jnp.split(two.params["user"][two.rows[0]], 2)
-    for half in halves:
+    for half in jnp.split(np.sqrt(2) * two.params["user"][two.rows[0]], 2):
         np.testing.assert_allclose(half, one.params["user"][one.rows[0]], rtol=1e-3, atol=1e-4)
+
+
+def test_several_temperatures_make_their_mean(tmp_path, monkeypatch):
+    config = {
+        "dataset": {"name": "planted-60x50x900"}, "model": {"name": "cml", "embed_dim": 6},
+        "train": TRAIN | {"num_epochs": 1, "num_seeds": 4, "temperatures": [0.2, 0.4, 0.6]},
+        "eval": {"select_by": "ndcg", "k": 5},
+    }  # fmt: skip
+    hlr_jax.run(config, tmp_path, quiet=True, log=silent)
+    monkeypatch.setattr("hlr_jax.loading.kept_runs", lambda *_: [0, 4, 8, 9])  # of each seed the next temperature
+    loaded = hlr_jax.load_run(tmp_path, ensemble=2, log=silent)
+    assert [one.temperature for one in loaded.runs] == pytest.approx([0.3, 0.4])
 
 
 def test_mistakes_are_one_line(run, tmp_path):
@@ -88,7 +125,7 @@ def test_members_stay_in_their_own_balls():
     single = hlr_jax.create_model(**MODEL, memory_radius=0.5)
     model = ensemble_of(single, 2)
     params = jax.tree.map(lambda table: 5 * table, model.init(jax.random.key(0), 7, 9))
-    projected = model.project(params)
+    projected = {name: np.sqrt(2) * table for name, table in model.project(params).items()}
     for name, radius in (("item", 1.0), ("memories", 0.5)):
-        halves = np.stack(np.split(np.asarray(projected[name]), 2, axis=-1))
+        halves = np.stack(np.split(projected[name], 2, axis=-1))
         np.testing.assert_allclose(np.linalg.norm(halves, axis=-1), radius, rtol=1e-5)

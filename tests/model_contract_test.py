@@ -39,12 +39,13 @@ TOGETHER = 2  # members of the ensembles, each of DIM entries
 
 
 def together(oracle):
-    """The oracle of an ensemble: the members' scores summed up, their relations side by side."""
+    """The oracle of an ensemble: the mean of the members' scores, their relations side by side over sqrt(S)."""
 
     def score(params, *pair):
-        members = [{name: table[:, half] for name, table in params.items()} for half in (slice(DIM), slice(DIM, None))]
+        halves, root = (slice(DIM), slice(DIM, None)), np.sqrt(2)
+        members = [{name: root * table[:, half] for name, table in params.items()} for half in halves]
         scores, relations = zip(*(oracle(member, *pair) for member in members), strict=True)
-        return sum(scores), np.concatenate(relations)
+        return np.mean(scores), np.concatenate(relations) / root
 
     return score
 

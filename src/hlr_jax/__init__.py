@@ -6,7 +6,8 @@ from hlr_jax.data.prepare import load_dataset
 from hlr_jax.errors import UserError
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.experiment import Loaded, Trained, load_run, refit, run
+from hlr_jax.experiment import Trained, run
+from hlr_jax.loading import Loaded, load_run, refit
 from hlr_jax.models.base import Model, create_model, model_names
 from hlr_jax.serving.explain import explain
 from hlr_jax.serving.export import export_model

@@ -16,6 +16,7 @@ from hlr_jax.evaluation.evaluate import Evaluation
 from hlr_jax.files import atomic_file, write_json
 
 DATASET = "dataset"  # the folder with the run's own copy of its data
+_ADDED = {"dataset.train_on": "train"}  # settings that older runs lack, and what they did
 _PACKAGES = ("hlr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars")
 
 
@@ -56,7 +57,7 @@ def check_settings(folder: Path, config: dict[str, Any]) -> None:
     Raises:
       UserError: it has others, which are named; or there is no run.
     """
-    there, here = flatten(read_config(folder)), flatten(json.loads(json.dumps(config)))
+    there, here = (_ADDED | flatten(one) for one in (read_config(folder), json.loads(json.dumps(config))))
     # On how many devices it runs is no setting of a run: it may go on on others.
     names = (name for name in sorted(there | here) if not name.startswith("mesh."))
     differing = [name for name in names if there.get(name) != here.get(name)]

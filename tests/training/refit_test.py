@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import hlr_jax
 from hlr_jax.data.pairs import Pairs
 from hlr_jax.errors import UserError
+from hlr_jax.workdir import check_settings
 
 MODEL = {"embed_dim": 6}
 TRAIN = {
@@ -70,8 +72,13 @@ def test_a_refit_is_the_chosen_training_on_train_and_validation(chosen, tmp_path
     loaded = hlr_jax.load_run(tmp_path, log=silent)
     assert loaded.best_epochs == [epochs] * 2
     assert len(loaded.parts.dataset.valid) == 0
+    lines = (tmp_path / "metrics.jsonl").read_bytes()
+    (step,) = tmp_path.glob("checkpoints/[0-9]*")
+    made = step.stat().st_mtime_ns
     once_more = hlr_jax.refit(folder, tmp_path, quiet=True, log=silent)
     assert once_more.figures["test"]["ndcg@5"] == again.figures["test"]["ndcg@5"]
+    assert (tmp_path / "metrics.jsonl").read_bytes() == lines
+    assert step.stat().st_mtime_ns == made
 
 
 def test_a_model_to_serve_is_trained_on_everything_and_not_measured(chosen, tmp_path):
@@ -99,6 +106,39 @@ def test_data_may_be_trained_on_validation_from_the_start(chosen):
     np.testing.assert_array_equal(data.train.item, union(done.parts.dataset.train, done.parts.dataset.valid).item)
     assert len(data.test) == len(done.parts.dataset.test)
     assert done.parts.dataset.trained_on("train") is done.parts.dataset
+
+
+def test_a_run_that_is_not_done_has_chosen_nothing(chosen, tmp_path):
+    _, folder = chosen
+    shutil.copytree(folder, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["train"] |= {"num_epochs": 50, "patience": 0}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"run stopped after epoch \d of 50: continue it first"):
+        hlr_jax.refit(tmp_path / "run", tmp_path / "refit")
+    assert not (tmp_path / "refit").exists()
+
+
+def test_a_refit_may_run_on_a_mesh(chosen, tmp_path):
+    _, folder = chosen
+    runs = [
+        hlr_jax.refit(folder, tmp_path / name, mesh=mesh, quiet=True, log=silent)
+        for name, mesh in (("one", None), ("many", {"data": 2, "model": 2}))
+    ]
+    one, many = (np.asarray(run.fits[1].params["item"])[:50] for run in runs)
+    np.testing.assert_allclose(one, many, rtol=1e-3, atol=1e-5)
+
+
+def test_a_run_from_before_the_setting_is_continued(chosen, tmp_path):
+    _, folder = chosen
+    config = json.loads((folder / "config.json").read_text())
+    older = json.loads(json.dumps(config))
+    config["dataset"]["train_on"] = "train"
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    check_settings(tmp_path, config)
+    config["dataset"]["train_on"] = "train+valid"
+    with pytest.raises(UserError, match=r"dataset\.train_on is 'train' there and 'train\+valid' here"):
+        check_settings(tmp_path, config)
 
 
 def test_mistakes_are_one_line(chosen, tmp_path):

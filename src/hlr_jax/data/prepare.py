@@ -65,7 +65,7 @@ def load_dataset(
       unknown_users: what to do with users of valid or test that train lacks: ``error``, ``drop``, ``keep`` (they are
         ranked by an untrained vector). ``time`` splits always drop them.
       train_on: ``train``, ``train+valid`` or ``train+valid+test``: the splits whose interactions are trained on. It is
-        for settings that were chosen before; see ``experiment.refit``.
+        for settings that were chosen before; see ``loading.refit``.
       seed: of the draw of a split.
       cache: whether to keep the result in the cache folder, and to look for it there.
       log: takes lines for people.

@@ -112,7 +112,7 @@ def _of_items(model: Model, params: Params, dataset: Dataset, other: object, ite
         one = np.zeros(dataset.num_items, np.float32)
         one[codes_of(dataset.item_ids, [other], "items")] = 1
     found = [mean(item, _company(pairs, item, dataset) if other is None else one) for item in items]
-    return np.asarray(found).reshape(-1, len(params["keys"]))
+    return np.asarray(found).reshape(len(items), -1)
 
 
 def _company(pairs: Pairs, item: int, dataset: Dataset) -> np.ndarray:

@@ -32,6 +32,20 @@ class RunState(NamedTuple):
     failed: list[str]
     epoch: int = 0
 
+    @property
+    def progress(self) -> "Progress":
+        """The same without arrays."""
+        return Progress(self.epoch, self.best_epoch, self.best_value, self.failed)
+
+
+class Progress(NamedTuple):
+    """How far S runs are: what ``RunState`` holds beside arrays."""
+
+    epoch: int
+    best_epoch: list[int]
+    best_value: list[float | None]
+    failed: list[str]
+
 
 class Checkpoints:
     """The checkpoint folder of one run; a new checkpoint is whole before the old one goes.
@@ -53,13 +67,7 @@ class Checkpoints:
         if state.epoch in self._manager.all_steps():
             return
         arrays = {"learned": state.learned, "best_params": state.best_params}
-        progress = {
-            "identity": self._identity,
-            "epoch": state.epoch,
-            "best_epoch": state.best_epoch,
-            "best_value": state.best_value,
-            "failed": state.failed,
-        }
+        progress = {"identity": self._identity, **state.progress._asdict()}
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(arrays), progress=ocp.args.JsonSave(progress))
         self._manager.save(state.epoch, args=arguments)
         self._manager.wait_until_finished()
@@ -75,9 +83,16 @@ class Checkpoints:
           UserError: there is none, or it can't be read.
         """
         found = self._read(jax.tree.map(_abstract, {"learned": learned, "best_params": learned.result}))
-        progress = {"failed": [""] * len(found["progress"]["best_epoch"])} | found["progress"]
-        progress.pop("identity")
-        return RunState(found["state"]["learned"], found["state"]["best_params"], **progress)
+        progress = _progress(found)
+        return RunState(found["state"]["learned"], found["state"]["best_params"], **progress._asdict())
+
+    def progress(self) -> Progress:
+        """Read how far the runs are, and no array.
+
+        Raises:
+          UserError: there is no checkpoint, or it can't be read.
+        """
+        return _progress(self._read(None))
 
     def restore_best(self, mesh: Mesh | None = None) -> tuple[Params, list[int], list[float | None]]:
         """Read each run's parameters of its best epoch [S, ...], these epochs and their validation figures [S].
@@ -91,7 +106,8 @@ class Checkpoints:
         """
         there = self._manager.item_metadata(self._latest())["state"]
         found = self._read(placed_shapes(there, mesh))
-        return found["state"]["best_params"], found["progress"]["best_epoch"], found["progress"]["best_value"]
+        progress = _progress(found)
+        return found["state"]["best_params"], progress.best_epoch, progress.best_value
 
     def _latest(self) -> int:
         epoch = self.latest()
@@ -102,8 +118,8 @@ class Checkpoints:
     def _read(self, wanted: Any) -> Any:
         epoch = self._latest()
         # Not strict: tables end in rows of padding, as many as the mesh needs, which are cut off or added.
-        state = ocp.args.StandardRestore(wanted, strict=False)
-        arguments = ocp.args.Composite(state=state, progress=ocp.args.JsonRestore())
+        state = {} if wanted is None else {"state": ocp.args.StandardRestore(wanted, strict=False)}
+        arguments = ocp.args.Composite(**state, progress=ocp.args.JsonRestore())
         try:
             found: Any = self._manager.restore(epoch, args=arguments)
         except (ValueError, OSError, KeyError) as problem:
@@ -118,6 +134,12 @@ class Checkpoints:
     def close(self) -> None:
         """Let go of the folder."""
         self._manager.close()
+
+
+def _progress(found: Any) -> Progress:
+    progress = {"failed": [""] * len(found["progress"]["best_epoch"])} | found["progress"]
+    progress.pop("identity")
+    return Progress(**progress)
 
 
 def _abstract(array: jax.Array) -> jax.ShapeDtypeStruct:

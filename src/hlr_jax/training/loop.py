@@ -16,7 +16,7 @@ from hlr_jax.evaluation.evaluate import evaluate_seeds, selecting_users
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import split_seeds
-from hlr_jax.training.checkpoints import Checkpoints, RunState
+from hlr_jax.training.checkpoints import Checkpoints, Progress, RunState
 from hlr_jax.training.history import Record, append_records, mean_record, of_run, read_records
 from hlr_jax.training.learners import Learned, Learner
 from hlr_jax.training.options import Run, TrainOptions
@@ -110,7 +110,7 @@ def train(
     with Display(label, options.num_epochs, state.epoch, quiet=not label or not is_first()) as display:
         if label and state.epoch < options.num_epochs:
             display.say(needs(state.learned))
-        while state.epoch < options.num_epochs and not all(stopped := _stopped(state, options.patience)):
+        while state.epoch < options.num_epochs and not all(stopped := _stopped(state.progress, options.patience)):
             epoch, active = state.epoch + 1, [not reason for reason in stopped]
             start = time.perf_counter()
             learned, losses = learner.run_epoch(state.learned, epoch, active)
@@ -174,18 +174,23 @@ def train(
             state.best_epoch,
             state.best_value,
             runs,
-            _stopped(state, options.patience),
+            _stopped(state.progress, options.patience),
             state.failed,
             strict=True,
         )
     ]
 
 
-def _stopped(state: RunState, patience: int) -> list[str]:
+def is_done(progress: Progress, options: TrainOptions) -> bool:
+    """Return whether runs have ended: at their last epoch, or each before."""
+    return progress.epoch >= options.num_epochs or all(_stopped(progress, options.patience))
+
+
+def _stopped(progress: Progress, patience: int) -> list[str]:
     """Return why each run goes no further; empty for one that does."""
     return [
-        failed or _out_of_patience(state.epoch, best, patience)
-        for failed, best in zip(state.failed, state.best_epoch, strict=True)
+        failed or _out_of_patience(progress.epoch, best, patience)
+        for failed, best in zip(progress.failed, progress.best_epoch, strict=True)
     ]
 
 

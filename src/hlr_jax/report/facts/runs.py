@@ -10,7 +10,7 @@ import polars as pl
 
 from hlr_jax.errors import UserError
 from hlr_jax.evaluation.comparison import SYSTEMS, Result, read_result
-from hlr_jax.experiment import Loaded, load_run
+from hlr_jax.loading import Loaded, load_run
 from hlr_jax.workdir import flatten, read_config
 
 
