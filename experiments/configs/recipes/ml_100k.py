@@ -3,7 +3,8 @@
 python experiments/train.py --config=experiments/configs/recipes/ml_100k.py:hlr --workdir=runs/hlr \
     --config.dataset.path=../shared/data/splits/ml-100k.parquet --config.train.num_seeds=3
 
-The default recipe chooses the same temperature; with either model it has 0.320 NDCG@10 on test, mean of three seeds.
+About seven minutes on one CPU core with other work beside it; NDCG@10 on test 0.324 (CML: 0.323, 44 s). The default
+recipe, with half the D, chooses the same temperature and has 0.320.
 """
 
 from configs.recipes.default import tuned
