@@ -54,7 +54,7 @@ def main() -> None:
         _strong_generalization(run.parts)
         return
     folder = None if other or _ENSEMBLE.value != 1 else Path(_WORKDIR.value)
-    _, figures = evaluate_run(run.parts, run.params, run.best_epochs, folder, [one.seed for one in run.runs])
+    _, figures = evaluate_run(run.parts, run.params, run.best_epochs, [one.seed for one in run.runs], folder)
     if not figures:
         raise UserError(f"{_WORKDIR.value}: its data has no interactions to measure on; it was trained on all")
     if is_first():

@@ -135,7 +135,8 @@ def run(
     for fit in fits:
         if fit.stopped:
             log(f"training stopped: {fit.stopped}" if len(fits) == 1 else f"seed {fit.seed} stopped: {fit.stopped}")
-    evaluations, figures = evaluate_run(parts, [fit.params for fit in fits], [fit.best_epoch for fit in fits], folder)
+    params, best_epochs, seeds = ([getattr(fit, name) for fit in fits] for name in ("params", "best_epoch", "seed"))
+    evaluations, figures = evaluate_run(parts, params, best_epochs, seeds, folder)
     return Trained(parts, fits, evaluations, figures)
 
 
@@ -146,16 +147,15 @@ def _start(folder: Path, config: dict[str, Any], dataset: Dataset) -> None:
 
 
 def evaluate_run(
-    parts: Parts, params: list[Params], best_epochs: list[int], folder: Path | None, seeds: list[int] | None = None
+    parts: Parts, params: list[Params], best_epochs: list[int], seeds: list[int], folder: Path | None
 ) -> tuple[dict[str, list[Evaluation]], dict[str, dict[str, Any]]]:
     """Evaluate each seed's parameters on the splits that have interactions, and write ``eval/`` in ``folder`` if given.
 
-    ``seeds`` are those that neighbors are drawn with; None: the run's, one after the other.
+    ``seeds`` are those that neighbors are drawn with.
 
     Returns:
       The evaluations and the figures of ``Trained``.
     """
-    seeds = list(range(parts.seed, parts.seed + len(params))) if seeds is None else seeds
     evaluations, figures = {}, {}
     for split in ("valid", "test"):
         if not len(getattr(parts.dataset, split)):

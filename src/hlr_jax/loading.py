@@ -149,7 +149,9 @@ def refit(
     """
     pick(train_on, TRAIN_ON[1:], "train_on")
     config = read_config(Path(workdir))
-    parts, progress = _read_run(Path(workdir), config, mesh, _unheard, lambda checkpoints, _: checkpoints.progress())
+    parts, progress = _read_run(
+        Path(workdir), config, mesh, lambda _: None, lambda checkpoints, _: checkpoints.progress()
+    )
     if not is_done(progress, parts.train):
         raise UserError(
             f"{workdir} stopped after epoch {progress.epoch} of {parts.train.num_epochs}: continue it first, by the "
@@ -166,7 +168,3 @@ def refit(
         "mesh": mesh or {},
     }
     return run(config, output, dataset=parts.dataset.trained_on(train_on), quiet=quiet, log=log)
-
-
-def _unheard(line: str) -> None:
-    """Take a line that nobody needs: what was said of a run when it was trained."""

@@ -63,12 +63,7 @@ class Dataset:
             if not len(getattr(self, name)):
                 raise UserError(f"data set {self.name} has no {name} interactions for dataset.train_on={splits}")
         train = sum((getattr(self, name) for name in names[1:]), self.train)
-        degrees = train.degrees()
-        if degrees.max() >= self.num_items:
-            raise UserError(
-                f"dataset.train_on={splits}: user {self.user_ids[int(degrees.argmax())]} has met all "
-                f"{self.num_items} items, so no negative exists; leave it out"
-            )
+        check_negatives_exist(train, self.user_ids, self.num_items, f"dataset.train_on={splits}")
         nothing = Pairs(np.zeros(0, np.int32), np.zeros(0, np.int32))
         fingerprint = sha256_of({"of": self.fingerprint, "train_on": splits})
         test = nothing if "test" in names else self.test
@@ -89,6 +84,18 @@ class Dataset:
             f"({sizes} train/valid/test), density {count / self.num_users / self.num_items:.2%}, "
             f"median interactions/user {median:g}"
         )
+
+
+def check_negatives_exist(met: Pairs, user_ids: pl.Series, num_items: int, where: str) -> None:
+    """Check that every user has an item that it has not met.
+
+    Raises:
+      UserError: one has met all.
+    """
+    degrees = met.degrees(1)
+    if degrees.max() >= num_items:
+        user = user_ids[int(degrees.argmax())]
+        raise UserError(f"{where}: user {user} has met all {num_items} items, so no negative exists; leave it out")
 
 
 class Coded(NamedTuple):

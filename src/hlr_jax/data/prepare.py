@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.download import Files, cache_folder, obtain, remember
-from hlr_jax.data.interactions import SPLITS, TRAIN_ON, Coded, Dataset, encode, select
+from hlr_jax.data.interactions import SPLITS, TRAIN_ON, Coded, Dataset, check_negatives_exist, encode, select
 from hlr_jax.data.interactions import k_core as k_core_of
 from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.planted import PLANTED_PREFIX, planted_dataset
@@ -166,12 +166,7 @@ def _divide(
         rows, parts = select(rows, keep), parts[keep]
     everything = Pairs(rows.user, rows.item)
     pairs = {name: everything.where(parts == code) for code, name in enumerate(SPLITS)}
-    degrees = (pairs["train"] + pairs["valid"]).degrees()
-    if (degrees >= len(rows.item_ids)).any():
-        user = rows.user_ids[int(np.argmax(degrees))]
-        raise UserError(
-            f"{where}: user {user} has met all {len(rows.item_ids)} items, so no negative exists; leave it out"
-        )
+    check_negatives_exist(pairs["train"] + pairs["valid"], rows.user_ids, len(rows.item_ids), where)
     return Dataset(
         label, pairs["train"], pairs["valid"], pairs["test"], rows.user_ids, rows.item_ids, None, protocol, fingerprint
     )
