@@ -1,0 +1,162 @@
+"""What a device does: training and ranking beside its own bandwidth and matrix products, and a trace of an epoch.
+
+python experiments/device_speed.py --what=movielens --split_file=../shared/data/splits/movielens-1m.parquet
+
+Parts: `movielens`: every model on that split, and HLR over batch sizes, precisions of matrix products and kernels;
+`paper`: CML and HLR on a synthetic world of the size of the paper's MovieLens; `trace`: an epoch of HLR under
+`jax.profiler`, its time summed by kernel. A line of JSON is appended to --output as each measurement ends.
+experiments/gpu_check.sh runs all three.
+"""
+
+import glob
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+from benchmarks.machine import device_peak_mib, environment, gemm
+from benchmarks.measuring import in_turn
+from benchmarks.ranking import bench_rank
+from benchmarks.report import write
+from benchmarks.settings import Settings, create_model, load, train_options
+from benchmarks.training import bench_train, epochs
+from launch import launch
+
+from hlr_jax import Dataset
+from hlr_jax.models.base import model_names
+from hlr_jax.training.learners import create_learner
+
+_WHAT = flags.DEFINE_enum("what", "movielens", ("movielens", "paper", "trace"), "what is measured")
+_SPLIT = flags.DEFINE_string("split_file", "", "a file of user, item, split columns")
+_OUTPUT = flags.DEFINE_string("output", "", "JSON lines file to append to")
+_TRACE = flags.DEFINE_string("trace", "", "text file for the trace")
+_SMALL = flags.DEFINE_bool("small", False, "tiny sizes: to rehearse on a CPU")
+
+PAPER = "planted-129757x11508x9900000"
+SIZES = {"max_history": 50, "num_memories": 20, "embed_dim": 100}
+
+
+def ceilings() -> dict[str, float]:
+    """Return what the device does at best: GB/s of a copy, and TFLOP/s of products by their precision."""
+    size = 2**20 if _SMALL.value else 2**28
+    block = jnp.ones(size, jnp.float32)
+    copy = jax.jit(lambda array: array + 1)
+    works: dict[str, Any] = {"copy": lambda: copy(block)}
+    side = 256 if _SMALL.value else 8192
+    for precision in ("highest", "tensorfloat32", "bfloat16"):
+        with jax.default_matmul_precision(precision):
+            product = gemm.__wrapped__(side, side, side)
+            jax.block_until_ready(product.work())  # traced under this precision
+        works[precision] = product.work
+    times = {name: timing.steady_s for name, timing in in_turn(works, 5, 4.0).items()}
+    found = {"copy_gb_per_s": 8 * size / times.pop("copy") / 1e9}
+    return found | {f"gemm_{name}_tflop_per_s": 2 * side**3 / seconds / 1e12 for name, seconds in times.items()}
+
+
+def settings_for(batch: int, **model: Any) -> Settings:
+    """Return the benchmark's settings at the paper's H, N and D."""
+    train = {"batch_size": batch, "optimizer": "lazy_adam"}
+    data = {"split_file": _SPLIT.value} if _WHAT.value != "paper" else {"data": PAPER}
+    if _SMALL.value:
+        data = {"data": "planted-500x300x15000"}
+    users = 64 if _SMALL.value else 4096
+    return Settings(repeats=3, seconds=3.0, users=users, train=train, model=SIZES | model, **data)
+
+
+def record(fields: dict[str, Any]) -> None:
+    """Show a measurement and append it to the output."""
+    fields |= {"device_peak_mib": device_peak_mib()}
+    speed = {name: fields.get(name) for name in ("triplets_per_s", "iteration_s", "users_per_s", "gflops_per_s")}
+    shown = ", ".join(f"{name} {value:,.4g}" for name, value in speed.items() if value)
+    label = " ".join(str(fields.get(name, "")) for name in ("what", "model", "kernel", "precision", "batch_size"))
+    print(
+        f"{label}: {shown}, steady {fields.get('steady_s', 0):.4g} s, compile {fields.get('compile_s', 0):.3g} s",
+        flush=True,
+    )
+    if _OUTPUT.value:
+        write(Path(_OUTPUT.value), fields | environment())
+
+
+def measured(dataset: Dataset, name: str, batch: int, precision: str, rank: bool = True, **model: Any) -> None:
+    """Record the training, and the ranking, of one model; a failure is a record too, and the next one is measured."""
+    settings, about = settings_for(batch, **model), {"precision": precision, "kernel": model.get("kernel", "xla")}
+    about |= {"data": settings.split_file or settings.data, "model": name, "batch_size": batch}
+    for what, bench in (("train", bench_train), ("rank", bench_rank))[: 1 + rank]:
+        try:
+            with jax.default_matmul_precision(precision):
+                record({**bench(settings, dataset, name), **about})
+        except Exception as problem:  # whatever a compiler says of one program, the others count
+            record({"what": what, "error": f"{type(problem).__name__}: {str(problem)[:500]}", **about})
+            print(f"{what} {name}: {type(problem).__name__}: {str(problem)[:300]}", flush=True)
+
+
+def bench_models() -> None:
+    """Measure every model, and HLR in its variations."""
+    dataset = load(settings_for(1000))
+    print(f"{ceilings()}", flush=True)
+    first = ("hlr", "cml", "hlrpp", "mf_als", "transcf")
+    kernels = ("xla", "pallas") if jax.default_backend() == "gpu" else ("xla",)
+    for kernel in kernels:
+        measured(dataset, "hlr", 8192, "tensorfloat32", kernel=kernel)
+    for batch in (1000, 65536):
+        measured(dataset, "hlr", batch, "tensorfloat32", rank=False)
+    for name in (*first[1:], *(name for name in model_names() if name not in first)):
+        measured(dataset, name, 8192, "tensorfloat32")
+    for precision in ("highest", "bfloat16"):
+        measured(dataset, "hlr", 8192, precision)
+
+
+def bench_paper() -> None:
+    """Measure HLR and CML on a world of the size of the paper's MovieLens."""
+    start = time.perf_counter()
+    dataset = load(settings_for(8192))
+    print(f"{dataset.summary()}; made in {time.perf_counter() - start:.0f} s", flush=True)
+    for name in ("hlr", "cml"):
+        for batch in (8192, 65536):
+            measured(dataset, name, batch, "tensorfloat32", rank=batch == 8192)
+
+
+def trace(path: Path) -> None:
+    """Write the device's time of one epoch, summed by kernel, and the share in which it did nothing."""
+    settings = settings_for(8192)
+    dataset, options = load(settings), train_options(settings)
+    learner = create_learner(dataset, create_model("hlr", settings), options, options.runs([0]))
+    work = epochs(learner)
+    for _ in range(2):
+        jax.block_until_ready(work())
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        with jax.profiler.trace(folder):
+            jax.block_until_ready(work())
+        wall = time.perf_counter() - start
+        found = glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)
+        data = jax.profiler.ProfileData.from_file(found[0])
+        lines = []
+        for plane in sorted(data.planes, key=lambda plane: "GPU" not in plane.name):
+            totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+            for line in plane.lines:
+                for event in line.events:
+                    entry = totals[f"{line.name[:24]} | {event.name[:90]}"]
+                    entry[0] += event.duration_ns / 1e6
+                    entry[1] += 1
+            lines.append(f"{plane.name}; an epoch took {1e3 * wall:.1f} ms under the profiler")
+            ordered = sorted(totals.items(), key=lambda item: -item[1][0])[:45]
+            lines += [f"{ms:10.3f} ms {count:8.0f} x  {name}" for name, (ms, count) in ordered]
+    path.write_text("\n".join(lines) + "\n")
+    print("\n".join(line for line in lines[:60]), flush=True)
+
+
+def main() -> None:
+    """Run the command."""
+    if _WHAT.value == "trace":
+        trace(Path(_TRACE.value or "trace.txt"))
+    else:
+        {"movielens": bench_models, "paper": bench_paper}[_WHAT.value]()
+
+
+if __name__ == "__main__":
+    launch(main)

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# What a GPU says of this package, in at most six minutes, on a machine where nothing can be downloaded.
+#
+#   bash experiments/gpu_check.sh [FOLDER]     # writes log.txt, speed.jsonl, trace.txt into FOLDER (runs/gpu_check)
+#
+# The machine needs Python 3.11 or newer with JAX for its device, Flax, Optax, Orbax, rich, SciPy, absl and pytest. What
+# else is missing travels in a folder that git ignores (.gpu, or CARRIED=...), made where there is a network:
+#
+#   mkdir -p .gpu/wheels .gpu/splits && cp ../shared/data/splits/movielens-1m.parquet .gpu/splits/
+#   pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux2014_x86_64 \
+#     -d .gpu/wheels polars polars-runtime-32 ml_collections && pip wheel --no-deps -w .gpu/wheels .
+#
+# The package's own wheel gives its metadata; the code that runs is this checkout's. The most valuable parts come first,
+# each with its own limit, and results are appended as they come. PLATFORM=cpu rehearses all of it at small sizes.
+set -u
+cd "$(dirname "$0")/.."
+out=$(mkdir -p "${1:-runs/gpu_check}" && cd "${1:-runs/gpu_check}" && pwd)
+carried=${CARRIED:-.gpu}
+python=${PYTHON:-python3}
+platform=${PLATFORM:-gpu}
+site=$(mktemp -d)
+start=$(date +%s)
+trap 'rm -rf "$site"' EXIT
+exec > >(tee -a "$out/log.txt") 2>&1
+
+"$python" -m pip install -q --no-index --no-deps --no-compile --upgrade --target "$site" "$carried"/wheels/*.whl || exit 1
+export PYTHONPATH="$PWD/src:$PWD/experiments:$PWD/tests:$site" PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=3
+export JAX_PLATFORMS=$([ "$platform" = cpu ] && echo cpu || echo cuda,cpu)
+small=$([ "$platform" = cpu ] && echo --small)
+split=$carried/splits/movielens-1m.parquet
+recipe=split path=--config.dataset.path=$split
+[ "$platform" = cpu ] && recipe=planted path=
+command -v nvidia-smi > /dev/null && nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+
+part() {  # NAME SECONDS COMMAND...
+  local name=$1 limit=$2 began
+  shift 2
+  began=$(date +%s)
+  echo "== $name (at most $limit s)"
+  timeout --kill-after=5 "$limit" "$@" < /dev/null
+  echo "== $name: status $?, $(($(date +%s) - began)) s, $(($(date +%s) - start)) s in all"
+}
+
+part tests 70 "$python" -m pytest --noconftest -p no:cacheprovider -o addopts= -o filterwarnings=default -q -rs \
+  --durations=3 tests/device_test.py
+part speed 110 "$python" experiments/device_speed.py --what=movielens $small --split_file="$split" --output="$out/speed.jsonl"
+part recipe 75 "$python" experiments/train.py --config=experiments/configs/recipes/default.py:hlr,"$recipe" \
+  ${path:+"$path"} --workdir="$(mktemp -d)"
+part trace 35 "$python" experiments/device_speed.py --what=trace $small --split_file="$split" --trace="$out/trace.txt"
+part paper 90 "$python" experiments/device_speed.py --what=paper $small --output="$out/speed.jsonl"
