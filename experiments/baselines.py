@@ -2,14 +2,15 @@
 
 python experiments/baselines.py --data=ml-100k,lastfm=../shared/data/splits/lastfm.parquet --output=runs/baselines.json
 python experiments/baselines.py --systems=mf_als --als_confidence=3,10,30 --als_regularization=10,30,100,300
-python experiments/baselines.py --train_on=train+valid
+python experiments/baselines.py --train_splits=train+valid
 
 EASE's lambda, and the confidence, lambda and epoch of MF-ALS, are those of their grids with the best validation NDCG;
 test is looked at once. `fit_seconds` are those of the whole grid, of its validations and of the test. MF-ALS is tuned
 as Rendle et al. 2022 do: lambda grows with a row's weight (exponent 1), and both it and the weight of what was observed
 are searched. Its lists are masked like all others, also under a protocol that leaves validation items in them.
 
-With --train_on=train+valid what was chosen is fitted anew on both before test; `refit.py` does that with trained runs.
+With --train_splits=train+valid what was chosen is fitted anew on both before test; `refit.py` does that with trained
+runs.
 """
 
 import itertools
@@ -25,13 +26,13 @@ from data_sets import data_sets_of
 from launch import launch
 from tables import print_metrics
 
-from hlr_jax import EvalOptions, TrainOptions, UserError, create_model, fit, load_dataset
-from hlr_jax.data.interactions import TRAIN_ON, Dataset
-from hlr_jax.data.pairs import Pairs
+from hlr_jax import EvalOptions, InputError, TrainOptions, create_model, fit, load_dataset
+from hlr_jax.data.dataset import TRAIN_SPLITS, Dataset
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import pick
+from hlr_jax.evaluation.baselines import EASE_GRID, evaluate_ease, popularity_ranker
 from hlr_jax.evaluation.evaluate import evaluate_ranker, relevant_of
 from hlr_jax.evaluation.ranking import Ranking, rank
-from hlr_jax.evaluation.yardsticks import EASE_GRID, evaluate_ease, popularity_ranker
 from hlr_jax.files import write_json
 
 _DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE of user, item, split columns")
@@ -40,7 +41,7 @@ _CONFIDENCE = flags.DEFINE_list("als_confidence", ["3", "10", "30", "100"], "MF-
 _REGULARIZATION = flags.DEFINE_list("als_regularization", ["10", "30", "100", "300"], "MF-ALS: values of lambda")
 _DIM = flags.DEFINE_integer("als_dim", 128, "MF-ALS: D", lower_bound=1)
 _EPOCHS = flags.DEFINE_integer("als_epochs", 16, "MF-ALS: the most iterations; 4 without a better one end it")
-_TRAIN_ON = flags.DEFINE_enum("train_on", "train", TRAIN_ON[:2], "splits that are fitted to before test")
+_TRAIN_ON = flags.DEFINE_enum("train_splits", "train", TRAIN_SPLITS[:2], "splits that are fitted to before test")
 _K = flags.DEFINE_integer("k", 10, "length of the lists", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file to write")
 
@@ -63,7 +64,7 @@ def mf_als(dataset: Dataset, options: EvalOptions) -> Found:
     """Return the same of MF-ALS with the best confidence, lambda and iteration.
 
     Raises:
-      UserError: no interactions to choose or to measure by, a value out of range, or a loss that is never finite.
+      InputError: no interactions to choose or to measure by, a value out of range, or a loss that is never finite.
     """
     for split in ("valid", "test"):
         relevant_of(dataset, split)
@@ -84,7 +85,7 @@ def mf_als(dataset: Dataset, options: EvalOptions) -> Found:
     if final is not dataset:
         best = fit(final, model, replace(training, num_epochs=best.best_epoch), options, quiet=True)
 
-    def ranker(users: np.ndarray, seen: Pairs, near: Pairs) -> Ranking:
+    def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
         sizes = {"num_users": dataset.num_users, "num_items": dataset.num_items}
         return rank(model, best.params, users, seen, near=near, k=options.k, **sizes)
 
@@ -109,7 +110,7 @@ def main() -> None:
         for system, measure in systems:
             start = time.perf_counter()
             chosen, metrics = measure(dataset, options)
-            metrics |= {"train_on": _TRAIN_ON.value, "fit_seconds": time.perf_counter() - start}
+            metrics |= {"train_splits": _TRAIN_ON.value, "fit_seconds": time.perf_counter() - start}
             found[name][system] = shown[system + chosen] = metrics
         print_metrics(shown)
         if _OUTPUT.value:
@@ -122,9 +123,9 @@ def _numbers(flag: flags.FlagHolder[list[str]]) -> tuple[float, ...]:
     except ValueError:
         numbers = (math.nan,)
     if not numbers or not all(map(math.isfinite, numbers)):
-        raise UserError(f"--{flag.name} must be numbers, got {','.join(flag.value)}")
+        raise InputError(f"--{flag.name} must be numbers, got {','.join(flag.value)}")
     if min(numbers) <= 0:
-        raise UserError(f"--{flag.name} needs numbers above 0")
+        raise InputError(f"--{flag.name} needs numbers above 0")
     return numbers
 
 

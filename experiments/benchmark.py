@@ -22,14 +22,14 @@ from benchmarks.growth import bench_growth
 from benchmarks.kernels import bench_kernels
 from benchmarks.machine import device_peak_mib, environment, peak_mib
 from benchmarks.plots import draw, require_matplotlib
-from benchmarks.preparing import bench_planted, bench_prepare
+from benchmarks.preparing import bench_prepare, bench_synthetic
 from benchmarks.ranking import bench_rank
 from benchmarks.report import PARTS, print_tables, write
 from benchmarks.settings import Settings, check, load, parsed
 from benchmarks.training import bench_seeds, bench_train
 from launch import launch
 
-from hlr_jax import Dataset, UserError
+from hlr_jax import Dataset, InputError
 from hlr_jax.errors import pick
 from hlr_jax.sharding import available_cores
 
@@ -98,7 +98,7 @@ def measure(part: str, model: str, settings: Settings, dataset: Callable[[], Dat
     elif part == "prepare":
         yield bench_prepare(settings.rows)
     else:
-        yield bench_planted()
+        yield bench_synthetic()
 
 
 def complete(record: dict[str, Any], settings: Settings, before: float) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def main() -> None:
         try:
             found = [json.loads(line) for line in Path(_READ.value).read_text().splitlines()]
         except json.JSONDecodeError as problem:
-            raise UserError(f"{_READ.value}: not a file of JSON lines: {problem}") from None
+            raise InputError(f"{_READ.value}: not a file of JSON lines: {problem}") from None
     else:
         for part in _WHAT.value:
             pick(part, PARTS, "part of --what:")

@@ -12,7 +12,7 @@ from absl import flags
 from launch import launch
 from tables import print_metrics
 
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.evaluation.comparison import TESTED, check_comparable, paired_values, read_result
 from hlr_jax.evaluation.significance import TESTS, best_against_rest
 
@@ -25,7 +25,7 @@ def main() -> None:
     """Run the command."""
     folders = dict.fromkeys(Path(folder).resolve() for folder in _WORKDIRS.value)
     if len(folders) < 2:
-        raise UserError("--workdirs needs two different folders or more")
+        raise InputError("--workdirs needs two different folders or more")
     # What tells them apart is short enough for a table.
     common = Path(os.path.commonpath(folders))
     results = {str(folder.relative_to(common)): read_result(folder) for folder in folders}

@@ -4,27 +4,27 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from hlr_jax import UserError
-from hlr_jax.data.planted import PLANTED_PREFIX
+from hlr_jax import InputError
 from hlr_jax.data.sources import named_dataset
+from hlr_jax.data.synthetic import SYNTHETIC_PREFIX
 
 
 def data_sets_of(entries: Sequence[str]) -> dict[str, str]:
     """Return the file of each data set, empty for one of the registry.
 
     Raises:
-      UserError: a name that is none, stands twice, or is not in the registry; a file that is not there.
+      InputError: a name that is none, stands twice, or is not in the registry; a file that is not there.
     """
     data_sets: dict[str, str] = {}
     for entry in entries:
         name, given, path = entry.partition("=")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise UserError(f'--data: "{name}" in "{entry}" is no name: letters, digits, ".", "_" and "-"; NAME=FILE')
+            raise InputError(f'--data: "{name}" in "{entry}" is no name: letters, digits, ".", "_" and "-"; NAME=FILE')
         if name in data_sets:
-            raise UserError(f'--data has "{name}" twice; give each data set a name of its own')
+            raise InputError(f'--data has "{name}" twice; give each data set a name of its own')
         if given and not Path(path).expanduser().is_file():
-            raise UserError(f'{path or "--data"}: no such file; check "{entry}" of --data')
-        if not given and not name.startswith(PLANTED_PREFIX):
+            raise InputError(f'{path or "--data"}: no such file; check "{entry}" of --data')
+        if not given and not name.startswith(SYNTHETIC_PREFIX):
             named_dataset(name)
         data_sets[name] = path
     return data_sets

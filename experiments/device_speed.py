@@ -2,7 +2,7 @@
 
 python experiments/device_speed.py --what=movielens --split_file=../shared/data/splits/movielens-1m.parquet
 
-Parts: `movielens`: every model on that split, and HLR over batch sizes, precisions of matrix products and kernels;
+RunParts: `movielens`: every model on that split, and HLR over batch sizes, precisions of matrix products and kernels;
 `paper`: CML and HLR on a synthetic world of the size of the paper's MovieLens; `trace`: an epoch of HLR under
 `jax.profiler`, its time summed by kernel. A line of JSON is appended to --output as each measurement ends.
 experiments/gpu_check.sh runs all three.
@@ -60,11 +60,12 @@ def ceilings() -> dict[str, float]:
 def settings_for(batch: int, **model: Any) -> Settings:
     """Return the benchmark's settings at the paper's H, N and D."""
     train = {"batch_size": batch, "optimizer": "lazy_adam"}
-    data = {"split_file": _SPLIT.value} if _WHAT.value != "paper" else {"data": PAPER}
-    if _SMALL.value:
-        data = {"data": "planted-500x300x15000"}
-    users = 64 if _SMALL.value else 4096
-    return Settings(repeats=3, seconds=3.0, users=users, train=train, model=SIZES | model, **data)
+    world = "planted-500x300x15000" if _SMALL.value else PAPER
+    split = "" if _SMALL.value or _WHAT.value == "paper" else _SPLIT.value
+    return Settings(
+        data=world, split_file=split, repeats=3, seconds=3.0, users=64 if _SMALL.value else 4096, train=train,
+        model=SIZES | model,
+    )  # fmt: skip
 
 
 def record(fields: dict[str, Any]) -> None:

@@ -21,16 +21,16 @@ from launch import launch
 from processes import connect_processes
 from tables import print_metrics
 
-from hlr_jax import UserError, load_run
-from hlr_jax.distributed import is_first
-from hlr_jax.experiment import Parts, evaluate_run
+from hlr_jax import InputError, load_run
+from hlr_jax.distributed import is_process_zero
+from hlr_jax.experiment import RunParts, evaluate_run
 from hlr_jax.files import write_json
 from hlr_jax.serving.strong_generalization import compare_folded_in
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _K = flags.DEFINE_integer("k", None, "length of the lists, if another than the run's")
 _COHORTS = flags.DEFINE_integer("num_cohorts", None, "disjoint random groups of users, for a standard deviation")
-_BUDGET = flags.DEFINE_integer("memory_budget", None, "MiB for a tile of users")
+_BUDGET = flags.DEFINE_integer("memory_limit_mib", None, "MiB for a tile of users")
 _DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the users")
 _MODEL = flags.DEFINE_integer("mesh_model", 1, "devices of a group, which divide the rows of the tables")
 _ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together")
@@ -43,27 +43,27 @@ _GIVEN = flags.DEFINE_float("given", 0.8, "share of their items that is given")
 
 def main() -> None:
     """Run the command."""
-    chosen = {"k": _K.value, "num_cohorts": _COHORTS.value, "memory_budget": _BUDGET.value}
+    chosen = {"k": _K.value, "num_cohorts": _COHORTS.value, "memory_limit_mib": _BUDGET.value}
     other = {name: value for name, value in chosen.items() if value is not None}
     connect_processes()
     mesh = {"data": _DATA.value, "model": _MODEL.value}
     run = load_run(_WORKDIR.value, eval_options=other, mesh=mesh, ensemble=_ENSEMBLE.value)
     if _STRONG.value:
         if _ENSEMBLE.value != 1:
-            raise UserError("--strong_generalization trains single models: leave --ensemble out")
+            raise InputError("--strong_generalization trains single models: leave --ensemble out")
         _strong_generalization(run.parts)
         return
     folder = None if other or _ENSEMBLE.value != 1 else Path(_WORKDIR.value)
     _, figures = evaluate_run(run.parts, run.params, run.best_epochs, [one.seed for one in run.runs], folder)
     if not figures:
-        raise UserError(f"{_WORKDIR.value}: its data has no interactions to measure on; it was trained on all")
-    if is_first():
+        raise InputError(f"{_WORKDIR.value}: its data has no interactions to measure on; it was trained on all")
+    if is_process_zero():
         print_metrics({f"{run.parts.model.name}, {split}": found for split, found in figures.items()})
 
 
-def _strong_generalization(parts: Parts) -> None:
+def _strong_generalization(parts: RunParts) -> None:
     if parts.mesh is not None:
-        raise UserError("--strong_generalization runs on one device: leave --mesh_data and --mesh_model out")
+        raise InputError("--strong_generalization runs on one device: leave --mesh_data and --mesh_model out")
     folder = Path(_WORKDIR.value)
     figures = compare_folded_in(parts, folder / "strong_generalization", held_out=_HELD_OUT.value, given=_GIVEN.value)
     write_json(folder / "eval" / "strong_generalization.json", figures)

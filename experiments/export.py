@@ -8,7 +8,7 @@ Needs the extra `export`. The folder's answer.py shows how to use it: python exp
 from absl import flags
 from launch import launch
 
-from hlr_jax import UserError, export_model, load_run
+from hlr_jax import InputError, export_model, load_run
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder to write; an older export there is replaced", required=True)
@@ -26,7 +26,7 @@ def main() -> None:
     seed = parts.seed if _SEED.value is None else _SEED.value
     if seed not in seeds:
         what = "has" if _ENSEMBLE.value == 1 else f"has ensembles of {_ENSEMBLE.value} seeds from"
-        raise UserError(f"--seed is {seed}, but the run {what} {', '.join(map(str, seeds))}")
+        raise InputError(f"--seed is {seed}, but the run {what} {', '.join(map(str, seeds))}")
     index = seeds.index(seed)
     folder = export_model(
         parts.model, loaded.params[index], parts.dataset, _OUTPUT.value,

@@ -28,7 +28,7 @@ def check_suffix(path: Path) -> None:
     """Check that ``write_frame`` can write the file, before anything is computed for it.
 
     Raises:
-      UserError: names the suffixes.
+      InputError: names the suffixes.
     """
     pick(path.suffix, _SUFFIXES, f"kind of file for --output={path}:")
 
@@ -37,7 +37,7 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
     """Write a frame as Parquet, CSV or JSON lines, as the suffix says, whole or not at all.
 
     Raises:
-      UserError: another suffix.
+      InputError: another suffix.
     """
     check_suffix(path)
     with atomic_file(path) as temporary:

@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import flags
 from launch import launch
 
-from hlr_jax import UserError, load_run
+from hlr_jax import InputError, load_run
 from hlr_jax.analysis import keys, plots
 from hlr_jax.analysis.attention import attend, check_keys
 from hlr_jax.analysis.cards import key_cards
@@ -56,7 +56,7 @@ def main() -> None:
 
     folder = Path(_OUTPUT.value)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; pass another --output")
+        raise InputError(f"{folder} is a file; pass another --output")
     cards = "\n\n".join(key_cards(table))
     with atomic_file(folder / "cards.md") as temporary:
         temporary.write_text(f"{cards}\n")

@@ -11,7 +11,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from hlr_jax.distributed import OtherProcessError
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.sharding import available_cores
 
 USAGE_STATUS = 2
@@ -26,7 +26,7 @@ def launch(main: Callable[[], None]) -> None:
         app.run(lambda _: main(), flags_parser=_parse)
     except OtherProcessError:
         sys.exit(USAGE_STATUS)  # the process that met the mistake tells of it
-    except UserError as problem:
+    except InputError as problem:
         _fail(str(problem))
     except OSError as problem:  # a full disk, a missing permission, a path that is none
         if problem.filename is None:
@@ -80,9 +80,9 @@ def plain(config: Any) -> dict[str, Any]:
     """Return a ConfigDict as plain nested dicts.
 
     Raises:
-      UserError: the config file could not be loaded.
+      InputError: the config file could not be loaded.
     """
     try:
         return config.to_dict()
     except OSError as problem:
-        raise UserError(f"--config: {str(problem).strip().splitlines()[-1].strip()}") from None
+        raise InputError(f"--config: {str(problem).strip().splitlines()[-1].strip()}") from None

@@ -14,7 +14,7 @@ from typing import Any
 from absl import flags
 from launch import launch
 
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.errors import pick
 from hlr_jax.files import atomic_file
 
@@ -31,9 +31,9 @@ def main() -> None:
     names = [pick(name, known, "notebook") for name in _NAMES.value] or list(known)
     for package in ("nbclient", "ipykernel"):
         if importlib.util.find_spec(package) is None:
-            raise UserError(f"{package} is absent; install the extra: pip install 'hlr_jax[notebooks]'")
+            raise InputError(f"{package} is absent; install the extra: pip install 'hlr_jax[notebooks]'")
     if _SMALL.value and _OUTPUT.value is None:
-        raise UserError("--small would replace the outputs in notebooks/; pass --output=FOLDER")
+        raise InputError("--small would replace the outputs in notebooks/; pass --output=FOLDER")
     if _SMALL.value:
         os.environ["HLR_JAX_NOTEBOOKS"] = "small"
     folder = _FOLDER if _OUTPUT.value is None else Path(_OUTPUT.value)
@@ -48,7 +48,7 @@ def executed(path: Path) -> str:
     """Return a notebook's text after all its cells ran, from its own folder.
 
     Raises:
-      UserError: a cell failed; names it and its error.
+      InputError: a cell failed; names it and its error.
     """
     import nbclient
     import nbformat
@@ -64,9 +64,9 @@ def executed(path: Path) -> str:
     try:
         client.execute()
     except nbclient.exceptions.CellExecutionError as problem:
-        raise UserError(f"{path}: {_first_failure(notebook)}: {problem.ename}: {problem.evalue}") from None
+        raise InputError(f"{path}: {_first_failure(notebook)}: {problem.ename}: {problem.evalue}") from None
     except nbclient.exceptions.CellTimeoutError:
-        raise UserError(f"{path}: a cell took more than {_SECONDS.value} s; pass a larger --timeout") from None
+        raise InputError(f"{path}: a cell took more than {_SECONDS.value} s; pass a larger --timeout") from None
     for cell in notebook.cells:
         cell.metadata.clear()
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}

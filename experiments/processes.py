@@ -17,7 +17,7 @@ def connect_processes() -> None:
     """Join the other processes if the flags ask for it; before anything else that JAX does.
 
     Raises:
-      UserError: see ``distributed.connect``.
+      InputError: see ``distributed.connect``.
     """
     if _DISTRIBUTED.value or _ADDRESS.value:
         connect(_ADDRESS.value, _COUNT.value, _ID.value, timeout=_TIMEOUT.value)

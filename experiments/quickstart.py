@@ -17,9 +17,9 @@ from tables import print_metrics
 
 import hlr_jax
 from hlr_jax import Dataset, EvalOptions
+from hlr_jax.evaluation.baselines import evaluate_ease, popularity_ranker
 from hlr_jax.evaluation.evaluate import evaluate_ranker
-from hlr_jax.evaluation.yardsticks import evaluate_ease, popularity_ranker
-from hlr_jax.experiment import Trained
+from hlr_jax.experiment import RunResult
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/ml-100k", "folder of the runs")
 _DATA = flags.DEFINE_string("data", "ml-100k", "a data set of the registry, or planted")
@@ -53,14 +53,14 @@ def main() -> None:
     print(f"\n{time.perf_counter() - start:.0f} s in all; everything is in {folder}")
 
 
-def _chosen(done: dict[str, Trained]) -> str:
+def _chosen(done: dict[str, RunResult]) -> str:
     return ", ".join(
         f"{name.upper()}'s epoch {run.fits[0].best_epoch} and temperature {run.fits[0].temperature:g}"
         for name, run in done.items()
     )
 
 
-def show_recommendations(trained: Trained, dataset: Dataset, count: int = 5) -> None:
+def show_recommendations(trained: RunResult, dataset: Dataset, count: int = 5) -> None:
     """Print recommendations for the user with the median number of interactions, with what drove each of them."""
     model, params, seed = trained.parts.model, trained.fits[0].params, trained.parts.seed
     degrees = trained.evaluations["test"][0].per_user.sort("relevant", "user")

@@ -14,7 +14,7 @@ from absl import flags
 from launch import launch
 from lists import Progress, show_lists
 
-from hlr_jax import UserError, fold_in, load_run
+from hlr_jax import InputError, fold_in, load_run
 from hlr_jax.files import sha256, sha256_of
 from hlr_jax.serving.inputs import read_choice, read_histories
 from hlr_jax.serving.lists import create_lister, lists_of
@@ -34,21 +34,21 @@ _EXPLAIN = flags.DEFINE_bool("explain", False, "say why: the items of the histor
 _REASONS = flags.DEFINE_integer("num_reasons", 3, "items that a reason names")
 _SEED_INDEX = flags.DEFINE_integer("seed_index", 0, "which of the run's seeds, from 0")
 _ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together, counted by --seed_index")
-_BUDGET = flags.DEFINE_integer("memory_budget", 512, "MiB for the tiles of users")
+_BUDGET = flags.DEFINE_integer("memory_limit_mib", 512, "MiB for the tiles of users")
 _SHOWN = 20  # users whose lists fit on a screen
 
 
 def main() -> None:
     """Run the command."""
     if (_USERS.value is None) == (_HISTORIES.value is None):
-        raise UserError("pass --users=all|FILE|id,id or --histories=FILE, one of both")
+        raise InputError("pass --users=all|FILE|id,id or --histories=FILE, one of both")
     output = None if _OUTPUT.value is None else Path(_OUTPUT.value)
     if output is not None:
         check_output(output)
     run = load_run(_WORKDIR.value, ensemble=_ENSEMBLE.value)
     parts = run.parts
     if not 0 <= _SEED_INDEX.value < len(run.params):
-        raise UserError(f"--seed_index must be in 0..{len(run.params) - 1}, got {_SEED_INDEX.value}")
+        raise InputError(f"--seed_index must be in 0..{len(run.params) - 1}, got {_SEED_INDEX.value}")
     params, seed = run.params[_SEED_INDEX.value], run.runs[_SEED_INDEX.value].seed
     if _USERS.value is not None:
         population = trained_population(parts.model, params, parts.dataset)
@@ -67,12 +67,12 @@ def main() -> None:
     lister = create_lister(
         parts.model, population, parts.dataset, k=_K.value, candidates=items,
         exclude=() if excluded is None else excluded, include_seen=_SEEN.value, on_unknown=_ON_UNKNOWN.value,
-        num_reasons=reasons, memory_budget=_BUDGET.value, seed=seed,
+        num_reasons=reasons, memory_limit_mib=_BUDGET.value, seed=seed,
     )  # fmt: skip
     wanted = wanted_users(population, users, _ON_UNKNOWN.value, print)
     if output is None:
         if len(wanted.places) > _SHOWN:
-            raise UserError(f"lists of {len(wanted.places):,} users are too many to show; pass --output=recs.parquet")
+            raise InputError(f"lists of {len(wanted.places):,} users are too many to show; pass --output=recs.parquet")
         show_lists(lists_of(lister, wanted))
         return
     request = {

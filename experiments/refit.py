@@ -1,6 +1,6 @@
 """Train what a run has chosen on validation once more, on validation interactions too: the last step before test.
 
-python experiments/refit.py --workdir=runs/hlr --output=runs/hlr-refit [--train_on=train+valid+test]
+python experiments/refit.py --workdir=runs/hlr --output=runs/hlr-refit [--train_splits=train+valid+test]
 
 With train+valid the new run is measured on test; with train+valid+test, a model to serve, nothing is left to measure.
 The same command continues it. All that reads a workdir reads the new one too.
@@ -16,13 +16,13 @@ from processes import connect_processes
 from tables import print_metrics
 
 from hlr_jax import refit
-from hlr_jax.data.interactions import TRAIN_ON
-from hlr_jax.distributed import is_first
+from hlr_jax.data.dataset import TRAIN_SPLITS
+from hlr_jax.distributed import is_process_zero
 from hlr_jax.workdir import read_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the new run", required=True)
-_TRAIN_ON = flags.DEFINE_enum("train_on", TRAIN_ON[1], TRAIN_ON[1:], "splits that are trained on")
+_TRAIN_ON = flags.DEFINE_enum("train_splits", TRAIN_SPLITS[1], TRAIN_SPLITS[1:], "splits that are trained on")
 _DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the batches")
 _MODEL = flags.DEFINE_integer("mesh_model", 1, "devices of a group, which divide the rows of the tables")
 _QUIET = flags.DEFINE_bool("quiet", False, "show no progress")
@@ -35,10 +35,10 @@ def main() -> None:
     mesh = {"data": _DATA.value, "model": _MODEL.value}
     if mesh == {"data": 1, "model": 1}:
         devices_for_seeds(int(before.get("num_seeds", 1)))
-    if is_first():
+    if is_process_zero():
         print(f"devices: {describe_devices()}", flush=True)
-    done = refit(_WORKDIR.value, _OUTPUT.value, train_on=_TRAIN_ON.value, mesh=mesh, quiet=_QUIET.value)
-    if not is_first():
+    done = refit(_WORKDIR.value, _OUTPUT.value, train_splits=_TRAIN_ON.value, mesh=mesh, quiet=_QUIET.value)
+    if not is_process_zero():
         return
     train = done.parts.train
     if done.figures:

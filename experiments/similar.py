@@ -16,7 +16,7 @@ from absl import flags
 from frames import check_suffix, print_frame, write_frame
 from launch import launch
 
-from hlr_jax import UserError, load_run, nearest_keys, similar_items, similar_users
+from hlr_jax import InputError, load_run, nearest_keys, similar_items, similar_users
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _ITEMS = flags.DEFINE_list("items", [], "ids of items, or all")
@@ -31,11 +31,11 @@ _OUTPUT = flags.DEFINE_string("output", None, "file to write instead of printing
 def main() -> None:
     """Run the command."""
     if bool(_ITEMS.value) == bool(_USERS.value):
-        raise UserError("pass either --items or --users")
+        raise InputError("pass either --items or --users")
     if _KEYS.value and not _ITEMS.value:
-        raise UserError("--keys are those of --items; the pair with a user is --items=ID --keys --user=ID")
+        raise InputError("--keys are those of --items; the pair with a user is --items=ID --keys --user=ID")
     if not _KEYS.value and (_OTHER.value or _USER.value):
-        raise UserError("--other and --user go with --keys")
+        raise InputError("--other and --user go with --keys")
     if _OUTPUT.value:
         check_suffix(Path(_OUTPUT.value))
     loaded = load_run(_WORKDIR.value)

@@ -21,7 +21,7 @@ from absl import flags
 from launch import describe_devices, devices_for_seeds, launch, plain
 from ml_collections import config_flags
 
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.evaluation.options import SELECT_BY
 from hlr_jax.files import atomic_file
 from hlr_jax.sharding import available_cores
@@ -39,7 +39,7 @@ _NUM_SEEDS = flags.DEFINE_integer("num_seeds", None, "seeds of each point: --con
 _SAMPLER = flags.DEFINE_enum("sampler", "grid", ("grid", "optuna"), "all points of the grid, or points proposed")
 _TRIALS = flags.DEFINE_integer("trials", 32, "points that a sampler proposes", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 8, "points proposed at a time, to be trained together", lower_bound=1)
-_MEMORY_BUDGET = flags.DEFINE_integer("memory_budget", 2048, "MiB that one program may take", lower_bound=1)
+_MEMORY_BUDGET = flags.DEFINE_integer("memory_limit_mib", 2048, "MiB that one program may take", lower_bound=1)
 _SHOW = flags.DEFINE_integer("show", 20, "rows of the leaderboard that are printed", lower_bound=1)
 _QUIET = flags.DEFINE_bool("quiet", False, "show no progress of epochs")
 flags.mark_flag_as_required("config")
@@ -55,7 +55,7 @@ def main() -> None:
     points = [] if _SAMPLER.value == "optuna" else product(space)
     devices_for_seeds(available_cores())
     print(f"devices: {describe_devices()}", flush=True)
-    sweep = Sweep(config, _WORKDIR.value, memory_budget=_MEMORY_BUDGET.value, quiet=_QUIET.value, log=_say)
+    sweep = Sweep(config, _WORKDIR.value, memory_limit_mib=_MEMORY_BUDGET.value, quiet=_QUIET.value, log=_say)
     start = time.perf_counter()
     if _SAMPLER.value == "optuna":
         points = _search(sweep, space, changed)
@@ -101,7 +101,7 @@ def write(sweep: Sweep, points: Sequence[Overrides], changed: Overrides) -> pl.D
     outcomes, folder = sweep.outcomes(points), Path(_WORKDIR.value)
     table = leaderboard(outcomes, sweep.metric, higher_is_better=sweep.higher_is_better)
     if table.is_empty():
-        raise UserError("no point is done")
+        raise InputError("no point is done")
     keys = list(outcomes[0].overrides)
     commands = [command(changed | {key: row[key] for key in keys}) for row in table.iter_rows(named=True)]
     table = table.with_columns(pl.Series("command", commands))

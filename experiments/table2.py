@@ -17,7 +17,7 @@ from absl import flags
 from data_sets import data_sets_of
 from launch import describe_devices, devices_for_seeds, launch, plain
 
-from hlr_jax import UserError, run
+from hlr_jax import InputError, run
 from hlr_jax.errors import pick
 from hlr_jax.evaluation.comparison import (
     SPREADS,
@@ -85,18 +85,18 @@ def plan(data_sets: dict[str, str], systems: list[str]) -> dict[Place, dict[str,
     """Return the settings of every run, in the order in which they are trained.
 
     Raises:
-      UserError: no data set or system, or one that has no config.
+      InputError: no data set or system, or one that has no config.
     """
     if not data_sets or not systems:
-        raise UserError("--data and --systems must each name at least one")
+        raise InputError("--data and --systems must each name at least one")
     if not Path(_CONFIGS.value).is_file():
-        raise UserError(f"{_CONFIGS.value}: no such file; check --configs")
+        raise InputError(f"{_CONFIGS.value}: no such file; check --configs")
     try:
         get_config = runpy.run_path(_CONFIGS.value).get("get_config")
     except Exception as problem:  # whatever a person's own file may raise
-        raise UserError(f"{_CONFIGS.value}: {type(problem).__name__}: {problem}") from None
+        raise InputError(f"{_CONFIGS.value}: {type(problem).__name__}: {problem}") from None
     if get_config is None:
-        raise UserError(f'{_CONFIGS.value} has no function get_config("SYSTEM,DATA")')
+        raise InputError(f'{_CONFIGS.value} has no function get_config("SYSTEM,DATA")')
     return {
         (data, system): settings(get_config, data, path, system)
         for data, path in data_sets.items()
@@ -109,7 +109,7 @@ def settings(get_config: Callable[[str], Any], data: str, path: str, system: str
     try:
         config = plain(get_config(f"{system},{data}"))
     except (ValueError, AttributeError) as problem:
-        raise UserError(f"--configs: {problem}") from None
+        raise InputError(f"--configs: {problem}") from None
     dataset, train = config.setdefault("dataset", {}), config.setdefault("train", {})
     if path:
         dataset |= {"name": "", "path": path, "split": "given"}
@@ -127,7 +127,7 @@ def finished(folder: Path, config: dict[str, Any]) -> Result | None:
     """Return the result of a run that is done, None for one that is not.
 
     Raises:
-      UserError: it is one of other settings.
+      InputError: it is one of other settings.
     """
     if not (folder / "eval" / "test.json").exists():
         return None

@@ -21,7 +21,7 @@ from processes import connect_processes
 from tables import print_metrics
 
 from hlr_jax import run
-from hlr_jax.distributed import is_first
+from hlr_jax.distributed import is_process_zero
 from hlr_jax.training.event_files import event_files
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py:data set", lock_config=True)
@@ -37,12 +37,12 @@ def main() -> None:
     connect_processes()
     if config.get("mesh", {}) in ({}, {"data": 1, "model": 1}):
         devices_for_seeds(runs_of(config))
-    if is_first():
+    if is_process_zero():
         print(f"devices: {describe_devices()}", flush=True)
-    events = event_files(Path(_WORKDIR.value)) if _TENSORBOARD.value and is_first() else nullcontext()
+    events = event_files(Path(_WORKDIR.value)) if _TENSORBOARD.value and is_process_zero() else nullcontext()
     with events:
         done = run(config, _WORKDIR.value, quiet=_QUIET.value)
-    if not is_first():
+    if not is_process_zero():
         return
     name = done.parts.model.name
     print_metrics({f"{name}, {split}": figures for split, figures in done.figures.items()})

@@ -54,7 +54,7 @@ def parts():
     modules = (
         arithmetic, beside, devices, growth, kernels, machine, measuring, plots, ranking, report, settings, training,
     )  # fmt: skip
-    return type("Parts", (), {module.__name__.rpartition(".")[2]: module for module in modules})
+    return type("RunParts", (), {module.__name__.rpartition(".")[2]: module for module in modules})
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_command_is_timed_beside(parts, tiny, world):
         ("true", "[0-9]+", "needs a group"),
         ("true", "(", "is no regular expression"),
     ):
-        with pytest.raises(hlr_jax.UserError, match=message):
+        with pytest.raises(hlr_jax.InputError, match=message):
             parts.beside.Beside(command, pattern)()
 
 
@@ -182,7 +182,7 @@ def test_a_shortened_epoch_keeps_the_tables_and_whole_rows(parts, tiny, world):
 def test_formulas_agree_with_what_the_compiler_counts(parts, variant):
     """The compiler counts operations too, but exponentials otherwise, and masks as well: so only about."""
     d, n, h, a, t = 64, 16, 32, 8, 100
-    sizes = {"embed_dim": d, "num_memories": n, "max_history": h, "max_audience": a, "variant": variant}
+    sizes = {"embed_dim": d, "num_memories": n, "max_history": h, "max_item_users": a, "variant": variant}
     for name in hlr_jax.models.base.model_names():
         known = dict(hlr_jax.create_model(name).options)
         if variant == "reference" and "variant" not in known:
@@ -191,10 +191,10 @@ def test_formulas_agree_with_what_the_compiler_counts(parts, variant):
         params = model.init(jax.random.key(0), 3, t)
 
         def counted(function, items, lead, model=model, params=params):
-            history, audience = model.history.size, model.audience.size
+            history, item_users = model.history.size, model.item_users.size
             near = Neighbors(
                 Padded(np.ones((history, d), np.float32), np.ones(history, bool)),
-                Padded(np.ones((*lead, audience, d), np.float32), np.ones((*lead, audience), bool)),
+                Padded(np.ones((*lead, item_users, d), np.float32), np.ones((*lead, item_users), bool)),
             )
             return jax.jit(function).lower(params, params["user"][0], items, near).cost_analysis()["flops"]
 
@@ -261,11 +261,11 @@ def test_mistakes_are_named(parts, argument):
         given = value.split(",") if flag == "models" else settings.parsed([value], flag)
         settings.check(settings.Settings(**{flag: given}))
 
-    with pytest.raises(hlr_jax.UserError, match=re.escape(MISTAKES[argument])):
+    with pytest.raises(hlr_jax.InputError, match=re.escape(MISTAKES[argument])):
         read()
 
 
 def test_plots_without_matplotlib_name_the_extra(parts, monkeypatch):
     monkeypatch.setattr(parts.plots.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(hlr_jax.UserError, match=r"hlr_jax\[plots\]"):
+    with pytest.raises(hlr_jax.InputError, match=r"hlr_jax\[plots\]"):
         parts.plots.require_matplotlib()

@@ -16,11 +16,11 @@ SIZES = {"hlr": {"num_memories": 5, "max_history": 12}, "hlrpp": {"num_memories"
 needs_gpu = pytest.mark.skipif(jax.default_backend() != "gpu", reason="the Pallas kernel is compiled for GPUs alone")
 
 
-def arrays(users, targets, heads, memories, dim):
+def arrays(users, targets, context, memories, dim):
     rng = np.random.default_rng(0)
-    shapes = [(users, targets, dim), (users, heads, dim), (users, dim), (memories, dim), (memories, dim)]
+    shapes = [(users, targets, dim), (users, context, dim), (users, dim), (memories, dim), (memories, dim)]
     given = [(rng.normal(size=shape) / np.sqrt(dim)).astype(np.float32) for shape in shapes]
-    return given, rng.random((users, heads)) < 0.7
+    return given, rng.random((users, context)) < 0.7
 
 
 def expected_mixtures(given, where):
@@ -48,7 +48,7 @@ def over_users(kernel):
 def test_the_compiled_kernel_equals_float64(sizes):
     given, where = arrays(*sizes)
     with jax.default_matmul_precision("highest"):
-        for kernel in (pallas_attention.mixtures, memory_attention.mixtures):
+        for kernel in (pallas_attention.memory_mixture, memory_attention.memory_mixture):
             found = np.asarray(over_users(kernel)(*given, where))
             np.testing.assert_allclose(found, expected_mixtures(given, where), rtol=2e-4, atol=2e-6)
 
@@ -67,7 +67,7 @@ def test_gradients_of_the_compiled_kernel_are_those_of_xla(sizes):
 
     with jax.default_matmul_precision("highest"):
         for found, expected in zip(
-            gradient(pallas_attention.mixtures), gradient(memory_attention.mixtures), strict=True
+            gradient(pallas_attention.memory_mixture), gradient(memory_attention.memory_mixture), strict=True
         ):
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * float(jnp.abs(expected).max()))
 

@@ -7,7 +7,7 @@ import pytest
 
 import hlr_jax
 from hlr_jax.ensembles import ensemble_of, joined
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 
 MODEL = {"name": "hlr", "embed_dim": 6, "num_memories": 2, "max_history": 50}  # every history is read whole
 TRAIN = {"num_epochs": 2, "batch_size": 200, "objective": "sampled_softmax", "num_negatives": 3, "temperature": 0.4}
@@ -105,7 +105,7 @@ def test_several_temperatures_make_their_mean(tmp_path, monkeypatch):
         "eval": {"select_by": "ndcg", "k": 5},
     }  # fmt: skip
     hlr_jax.run(config, tmp_path, quiet=True, log=silent)
-    monkeypatch.setattr("hlr_jax.loading.kept_runs", lambda *_: [0, 4, 8, 9])  # of each seed the next temperature
+    monkeypatch.setattr("hlr_jax.runs.kept_runs", lambda *_: [0, 4, 8, 9])  # of each seed the next temperature
     loaded = hlr_jax.load_run(tmp_path, ensemble=2, log=silent)
     assert [one.temperature for one in loaded.runs] == pytest.approx([0.3, 0.4])
 
@@ -113,11 +113,11 @@ def test_several_temperatures_make_their_mean(tmp_path, monkeypatch):
 def test_mistakes_are_one_line(run, tmp_path):
     _, folder = run
     for count in (3, 0, -2):
-        with pytest.raises(UserError, match=rf"an ensemble of {count}: it must divide the run's seeds, .* are 4"):
+        with pytest.raises(InputError, match=rf"an ensemble of {count}: it must divide the run's seeds, .* are 4"):
             hlr_jax.load_run(folder, ensemble=count, log=silent)
-    with pytest.raises(UserError, match="an ensemble runs on one device"):
+    with pytest.raises(InputError, match="an ensemble runs on one device"):
         hlr_jax.load_run(folder, ensemble=2, mesh={"data": 2, "model": 1}, log=silent)
-    with pytest.raises(UserError, match="model mf_als is solved for, and has no ensemble"):
+    with pytest.raises(InputError, match="model mf_als is solved for, and has no ensemble"):
         ensemble_of(hlr_jax.create_model("mf_als"), 2)
 
 

@@ -112,7 +112,7 @@ def test_refit_measures_once_more_and_serves(workdir, tmp_path):
     assert found[0]["data"] != found[1]["data"]
     done = command("compare.py", f"--workdirs={workdir},{tmp_path}/both")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    done = command("refit.py", f"--workdir={workdir}", f"--output={tmp_path}/all", "--train_on=train+valid+test")
+    done = command("refit.py", f"--workdir={workdir}", f"--output={tmp_path}/all", "--train_splits=train+valid+test")
     assert done.returncode == 0, done.stderr
     assert "epoch 1/" in done.stdout
     done = recommend(tmp_path / "all", "--users=3", "--k=2")

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hlr_jax.losses import OBJECTIVES, Scales, catalogue_softmax
+from hlr_jax.losses import OBJECTIVES, LossParams, catalogue_softmax
 
 POSITIVE, NEGATIVES = 1.0, np.array([0.8, 2.0, 1.2, 3.1])
 EXPECTED = np.array([0.5, 0.01, 0.2, 0.1])  # n q_v of each negative
 MARGIN, TEMPERATURE = 0.5, 0.3
-SCALES = Scales(jnp.float32(MARGIN), jnp.float32(TEMPERATURE))
+SCALES = LossParams(jnp.float32(MARGIN), jnp.float32(TEMPERATURE))
 
 
 def hinges(positive, negatives):

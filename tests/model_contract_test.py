@@ -16,13 +16,13 @@ from hlr_jax.sharding import create_mesh
 from hlr_jax.training.learners import triplet_learner
 from hlr_jax.types import Neighbors, Padded
 
-USERS, ITEMS, DIM, HEADS, AUDIENCE = 7, 11, 6, 5, 4
+USERS, ITEMS, DIM, HEADS, ITEM_USERS = 7, 11, 6, 5, 4
 
 CASES = {
     "adacml": ({"max_history": HEADS}, oracles.adacml),
     "hlrpp-reference": ({"num_memories": 3, "max_history": HEADS, "variant": "reference"}, oracles.hlrpp_reference),
     "hlrpp-paper": (
-        {"num_memories": 3, "max_history": HEADS, "max_audience": AUDIENCE, "variant": "paper"},
+        {"num_memories": 3, "max_history": HEADS, "max_item_users": ITEM_USERS, "variant": "paper"},
         oracles.hlrpp_paper,
     ),
     "transcf": ({}, oracles.transcf),
@@ -66,7 +66,7 @@ TRAINED = [case for case in CASES if make(case).solver is None and case not in E
 
 
 def parameters(model, scale=1.5):
-    """Rows longer than at the start, so that no softmax is near uniform."""
+    """CSR longer than at the start, so that no softmax is near uniform."""
     return jax.tree.map(lambda array: scale * array, model.init(jax.random.key(3), USERS, ITEMS))
 
 
@@ -89,7 +89,7 @@ def vectors_of(table, neighborhood, ids, mask):
 def near(model, params, items, users):
     """The neighbors of a pair from padded ids: as ``apply`` looks them up."""
     return Neighbors(
-        vectors_of(params["item"], model.history, *items), vectors_of(params["user"], model.audience, *users)
+        vectors_of(params["item"], model.history, *items), vectors_of(params["user"], model.item_users, *users)
     )
 
 
@@ -106,7 +106,7 @@ def test_every_model_has_a_case():
 def test_score_and_relation_match_the_oracle(case, items, users):
     model = make(case)
     params = parameters(model)
-    output = apply(model, params, 2, 6, pad(model.history, items), pad(model.audience, users))
+    output = apply(model, params, 2, 6, pad(model.history, items), pad(model.item_users, users))
     score, relation = CASES[case][1](oracles.float64(params), 2, 6, items, users)
     np.testing.assert_allclose(output.score, score, rtol=2e-5)
     np.testing.assert_allclose(output.relation, relation, rtol=2e-4, atol=2e-6)
@@ -116,8 +116,8 @@ def test_score_and_relation_match_the_oracle(case, items, users):
 def test_jit_equals_eager_and_order_of_neighbors_is_irrelevant(case):
     model = make(case)
     params = parameters(model)
-    eager = apply(model, params, 1, 3, pad(model.history, [0, 5, 7]), pad(model.audience, [4, 6]))
-    again = pad(model.history, [7, 0, 5]), pad(model.audience, [6, 4])
+    eager = apply(model, params, 1, 3, pad(model.history, [0, 5, 7]), pad(model.item_users, [4, 6]))
+    again = pad(model.history, [7, 0, 5]), pad(model.item_users, [6, 4])
     jitted = jax.jit(partial(apply, model))(params, 1, 3, *again)
     np.testing.assert_allclose(eager.score, jitted.score, rtol=1e-5)
     np.testing.assert_allclose(eager.relation, jitted.relation, rtol=1e-4, atol=1e-6)
@@ -127,7 +127,7 @@ def test_jit_equals_eager_and_order_of_neighbors_is_irrelevant(case):
 def test_padding_is_inert(case):
     model = make(case)
     params = parameters(model)
-    pads = pad(model.history, [3, 1]), pad(model.audience, [0])
+    pads = pad(model.history, [3, 1]), pad(model.item_users, [0])
     others = tuple((jnp.where(mask, ids, 0), mask) for ids, mask in pads)
     gradient = jax.grad(lambda params, pads: apply(model, params, 2, 4, *pads).score)
     for one, two in zip(*(jax.tree.leaves(gradient(params, x)) for x in (pads, others)), strict=True):
@@ -137,7 +137,7 @@ def test_padding_is_inert(case):
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_are_finite_without_any_neighbors(case):
     model = make(case)
-    nobody = pad(model.history, []), pad(model.audience, [])
+    nobody = pad(model.history, []), pad(model.item_users, [])
     gradient = jax.grad(lambda params: apply(model, params, 2, 4, *nobody).score)(parameters(model))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
@@ -150,11 +150,11 @@ def test_catalogue_equals_pairs(case, items, tile, monkeypatch):
     model = make(case)
     params = parameters(model)
     history = pad(model.history, items)
-    audiences = [pad(model.audience, [(item + 1) % USERS, 3][: item % 3]) for item in range(ITEMS)]
-    everyone = [near(model, params, history, users) for users in audiences]
+    item_users = [pad(model.item_users, [(item + 1) % USERS, 3][: item % 3]) for item in range(ITEMS)]
+    everyone = [near(model, params, history, users) for users in item_users]
     stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *(one.users for one in everyone))
     scores = score_catalogue(model, params, params["item"], params["user"][2], everyone[0].items, stacked)
-    pairs = [apply(model, params, 2, item, history, users).score for item, users in enumerate(audiences)]
+    pairs = [apply(model, params, 2, item, history, users).score for item, users in enumerate(item_users)]
     np.testing.assert_allclose(scores, pairs, rtol=2e-5)
     if model.item_pairs is not None:
         others = score_catalogue_of_many(model, params, params["item"], params["user"][jnp.array([5, 2])], *(

@@ -8,12 +8,12 @@ def softmax(x):
     return e / e.sum()
 
 
-def cml(params, user, item, history, audience):
+def cml(params, user, item, history, item_users):
     p, q = params["user"][user], params["item"][item]
     return -np.sum((p - q) ** 2), np.zeros_like(p)
 
 
-def hlr(params, user, item, history, audience, *, own_vector=False):
+def hlr(params, user, item, history, item_users, *, own_vector=False):
     """Eq. 2-7; ``own_vector``: the user joins the neighbors, as in the released code."""
     p, q = params["user"][user], params["item"][item]
     neighbors = [params["item"][j] for j in history] + ([p] if own_vector else [])
@@ -29,7 +29,7 @@ def hlr(params, user, item, history, audience, *, own_vector=False):
     return -np.sum((p + relation - q) ** 2), relation
 
 
-def lrml(params, user, item, history, audience):
+def lrml(params, user, item, history, item_users):
     """Tay et al. 2018, section 3.3."""
     p, q = params["user"][user], params["item"][item]
     weights = softmax(np.array([(p * q) @ key for key in params["keys"]]))
@@ -37,7 +37,7 @@ def lrml(params, user, item, history, audience):
     return -np.sum((p + relation - q) ** 2), relation
 
 
-def adacml(params, user, item, history, audience):
+def adacml(params, user, item, history, item_users):
     """Zhang et al. 2019: the user moves by the history items that the candidate resembles."""
     p, q = params["user"][user], params["item"][item]
     relation = np.zeros_like(p)
@@ -48,7 +48,7 @@ def adacml(params, user, item, history, audience):
     return -np.sum((p + relation - q) ** 2), relation
 
 
-def hlrpp_reference(params, user, item, history, audience):
+def hlrpp_reference(params, user, item, history, item_users):
     """The released HLR++: the user attention without the user's vector, the item attention over history + candidate."""
     p, q = params["user"][user], params["item"][item]
 
@@ -66,23 +66,23 @@ def hlrpp_reference(params, user, item, history, audience):
     return -np.sum((p + by_user + by_item - q) ** 2), by_user + by_item
 
 
-def transcf(params, user, item, history, audience):
+def transcf(params, user, item, history, item_users):
     """Park et al. 2018: the mean of the user's items times the mean of the item's users."""
     p, q = params["user"][user], params["item"][item]
     mean_item = np.mean([params["item"][j] for j in history], axis=0) if history else np.zeros_like(p)
-    mean_user = np.mean([params["user"][w] for w in audience], axis=0) if audience else np.zeros_like(p)
+    mean_user = np.mean([params["user"][w] for w in item_users], axis=0) if item_users else np.zeros_like(p)
     relation = mean_item * mean_user
     return -np.sum((p + relation - q) ** 2), relation
 
 
-def hlrpp_paper(params, user, item, history, audience):
+def hlrpp_paper(params, user, item, history, item_users):
     """Section 3.3: the item attention runs over the item's users, addressed by p_u * p_w and weighed by q_v."""
     p, q = params["user"][user], params["item"][item]
-    _, by_user = hlr(params, user, item, history, audience)
+    _, by_user = hlr(params, user, item, history, item_users)
     by_item = np.zeros_like(p)
-    if audience:
+    if item_users:
         relations = []
-        for w in audience:
+        for w in item_users:
             attention = softmax(np.array([(p * params["user"][w]) @ key for key in params["keys"]]))
             relations.append(sum(a * memory for a, memory in zip(attention, params["memories"], strict=True)))
         beta = softmax(np.array([q @ r for r in relations]))
@@ -90,7 +90,7 @@ def hlrpp_paper(params, user, item, history, audience):
     return -np.sum((p + by_user + by_item - q) ** 2), by_user + by_item
 
 
-def mf_als(params, user, item, history, audience):
+def mf_als(params, user, item, history, item_users):
     """Hu et al. 2008: a dot product."""
     p, q = params["user"][user], params["item"][item]
     return np.dot(p, q), np.zeros_like(p)

@@ -25,7 +25,7 @@ def test_every_field_but_those_of_the_split_is_in_the_hash():
 def test_a_split_without_sizes_has_a_protocol_without_sizes():
     given = protocol_for("paper", "given")
     assert (given.test_size, given.valid_size, given.mrr) == (0.0, 0.0, "mrr")
-    with pytest.raises(hlr_jax.UserError, match=r'unknown dataset\.protocol "papers"'):
+    with pytest.raises(hlr_jax.InputError, match=r'unknown dataset\.protocol "papers"'):
         protocol_for("papers", "given")
 
 

@@ -12,7 +12,7 @@ from absl import flags
 from absl.testing import flagsaver
 from fabricated import LEVELS, fabricate
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
@@ -138,7 +138,7 @@ def test_a_stopped_command_leaves_a_valid_table_and_goes_on(command, asked, tabl
 
 def test_a_new_run_of_another_protocol_is_refused(command, asked):
     command(*asked, "--systems=cml")
-    with pytest.raises(UserError, match=r"cml/eval/test.json .* and .*hlr/eval/test.json .* differ in protocol"):
+    with pytest.raises(InputError, match=r"cml/eval/test.json .* and .*hlr/eval/test.json .* differ in protocol"):
         command(*asked, protocol="paper", protocol_hash="f" * 16)
 
 
@@ -160,7 +160,7 @@ def test_mistakes(command, asked, case):
     arguments, message = MISTAKES[case]
     if case == "other settings":
         command(*asked, "--systems=cml")
-    with pytest.raises(UserError, match=re.escape(message)) as problem:
+    with pytest.raises(InputError, match=re.escape(message)) as problem:
         command(*asked, *arguments)
     assert "\n" not in str(problem.value)
 

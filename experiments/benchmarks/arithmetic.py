@@ -14,12 +14,12 @@ def _sizes(model: Model) -> tuple[int, int, int]:
     return options["embed_dim"], options.get("num_memories", 0), options.get("max_history", 0)
 
 
-def _attention(dim: int, memories: int, heads: int) -> int:
+def _attention(dim: int, memories: int, context: int) -> int:
     """Return what eq. 2-6 cost in the factored form, for h neighbors.
 
     q_v * K: ND; logits: 2hND; softmax over N: 4hN; M p_u: 2ND; a (M p_u): 2hN; softmax over h: 4h; mixture: 2hN.
     """
-    return 2 * heads * memories * dim + 3 * memories * dim + 8 * heads * memories + 4 * heads
+    return 2 * context * memories * dim + 3 * memories * dim + 8 * context * memories + 4 * context
 
 
 def pair_flops(model: Model) -> int:
@@ -38,21 +38,21 @@ def pair_flops(model: Model) -> int:
     Raises:
       KeyError: no formula for the model.
     """
-    dim, memories, heads = _sizes(model)
+    dim, memories, context = _sizes(model)
     options = dict(model.options)
     reference = options.get("variant") == "reference"
     relation, distance = 2 * memories * dim, 4 * dim
     if model.name == "hlrpp":
-        others = heads + 1 if reference else model.audience.size
-        attentions = _attention(dim, memories, heads) + _attention(dim, memories, others)
+        others = context + 1 if reference else model.item_users.size
+        attentions = _attention(dim, memories, context) + _attention(dim, memories, others)
         return attentions + relation + memories + distance
     formulas = {
         "cml": 3 * dim,
         "mf_als": 2 * dim,
         "transcf": dim + distance,
         "lrml": 3 * memories * dim + 4 * memories + relation + distance,
-        "adacml": 4 * heads * dim + 4 * heads + distance,
-        "hlr": _attention(dim, memories, heads + reference) + relation + distance,
+        "adacml": 4 * context * dim + 4 * context + distance,
+        "hlr": _attention(dim, memories, context + reference) + relation + distance,
     }
     return formulas[model.name]
 
@@ -84,11 +84,11 @@ def ranking_flops(model: Model, num_items: int) -> int:
 
     In ``reference`` r^I meets the same history for every item, so that only the candidate's own slot is anew.
     """
-    dim, memories, heads = _sizes(model)
+    dim, memories, context = _sizes(model)
     reference = dict(model.options).get("variant") == "reference"
 
-    def attention(heads: int) -> int:
-        return 2 * heads * memories * dim + 8 * heads * memories + 4 * heads
+    def attention(context: int) -> int:
+        return 2 * context * memories * dim + 8 * context * memories + 4 * context
 
     relation = 2 * memories * dim + 2 * memories**2 + 5 * memories + 4 * dim
     if model.name == "cml":
@@ -96,13 +96,13 @@ def ranking_flops(model: Model, num_items: int) -> int:
     if model.name == "lrml":
         return num_items * (2 * memories * dim + 4 * memories + relation)
     if model.name == "hlr":
-        return num_items * (attention(heads + reference) + relation)
+        return num_items * (attention(context + reference) + relation)
     if model.name == "hlrpp" and reference:
-        own = 4 * heads * memories + 4 * (heads + 1) + 8 * memories + 4 * memories * dim
-        return num_items * (attention(heads) + own + relation)
+        own = 4 * context * memories + 4 * (context + 1) + 8 * memories + 4 * memories * dim
+        return num_items * (attention(context) + own + relation)
     if model.name == "hlrpp":
-        own = attention(model.audience.size) + 2 * memories * dim
-        return num_items * (attention(heads) + own + relation)
+        own = attention(model.item_users.size) + 2 * memories * dim
+        return num_items * (attention(context) + own + relation)
     return num_items * pair_flops(model)
 
 

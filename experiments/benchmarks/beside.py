@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.measuring import Timing, ratio
 from benchmarks.settings import Settings
 
-from hlr_jax import UserError
+from hlr_jax import InputError
 
 
 class Beside:
@@ -24,14 +24,14 @@ class Beside:
         """Take the command, and a regular expression or an empty string.
 
         Raises:
-          UserError: no regular expression, or none with a group.
+          InputError: no regular expression, or none with a group.
         """
         try:
             self.pattern = re.compile(pattern) if pattern else None
         except re.error as problem:
-            raise UserError(f'--beside_pattern: "{pattern}" is no regular expression: {problem}') from None
+            raise InputError(f'--beside_pattern: "{pattern}" is no regular expression: {problem}') from None
         if self.pattern is not None and not self.pattern.groups:
-            raise UserError(f'--beside_pattern: "{pattern}" needs a group around the figure, as in "([0-9.]+) s"')
+            raise InputError(f'--beside_pattern: "{pattern}" needs a group around the figure, as in "([0-9.]+) s"')
         self.command, self.figures = command, list[float]()
 
     @staticmethod
@@ -43,21 +43,21 @@ class Beside:
         """Run the command.
 
         Raises:
-          UserError: it fails, or prints no figure.
+          InputError: it fails, or prints no figure.
         """
         done = subprocess.run(self.command, shell=True, capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
-            raise UserError(f"--beside: the command ended with status {done.returncode}: {last[0]}")
+            raise InputError(f"--beside: the command ended with status {done.returncode}: {last[0]}")
         if self.pattern is None:
             return
         if not (found := self.pattern.findall(done.stdout + done.stderr)):
-            raise UserError(f'--beside_pattern: "{self.pattern.pattern}" matches nothing of what the command prints')
+            raise InputError(f'--beside_pattern: "{self.pattern.pattern}" matches nothing of what the command prints')
         last_found = found[-1] if isinstance(found[-1], str) else found[-1][0]
         try:
             self.figures.append(float(last_found.replace(",", "")))
         except ValueError:
-            raise UserError(f'--beside_pattern: "{last_found}" is no number') from None
+            raise InputError(f'--beside_pattern: "{last_found}" is no number') from None
 
 
 def beside_fields(
@@ -89,7 +89,7 @@ def in_fresh_process(arguments: Sequence[str], variables: Mapping[str, str] | No
       variables: of the environment.
 
     Raises:
-      UserError: it fails; the message is the child's own.
+      InputError: it fails; the message is the child's own.
     """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "records.jsonl"
@@ -104,5 +104,5 @@ def in_fresh_process(arguments: Sequence[str], variables: Mapping[str, str] | No
         )
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
-            raise UserError(f"{' '.join(arguments)}: {last[0].removeprefix('error: ')}")
+            raise InputError(f"{' '.join(arguments)}: {last[0].removeprefix('error: ')}")
         return [json.loads(line) for line in output.read_text().splitlines()]

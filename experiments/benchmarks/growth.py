@@ -31,7 +31,7 @@ def bench_growth(
     """Time epochs and rankings along each axis that a model has; the values of an axis in turn.
 
     A small planted world, since only growth is asked for. Its users have about 7 training interactions; histories are
-    padded, and a padded slot costs what a real one costs. Rows that ``U`` and ``I`` add to the tables have no
+    padded, and a padded slot costs what a real one costs. CSR that ``U`` and ``I`` add to the tables have no
     interactions: the epoch stays as long. An axis begins with the value at which it stands while the others move, and
     every axis times that anew, so that what a record is compared with was measured beside it.
     """

@@ -18,7 +18,7 @@ from benchmarks.settings import Settings, create_model
 
 from hlr_jax import Dataset
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.kernels.memory_attention import memory_attention, mixtures
+from hlr_jax.kernels.memory_attention import memory_attention, memory_mixture
 from hlr_jax.models.base import Model
 from hlr_jax.types import Neighbors, PairOutput, Params
 
@@ -71,27 +71,27 @@ def _by_pair(targets: jax.Array, *others: jax.Array, where: jax.Array) -> jax.Ar
 
 
 def _factored(targets: jax.Array, *others: jax.Array, where: jax.Array) -> jax.Array:
-    return mixtures(targets, *others, where=where) @ others[-1]
+    return memory_mixture(targets, *others, where=where) @ others[-1]
 
 
 def forms() -> dict[str, Relation]:
     """Return the forms that this machine can compute."""
     here: dict[str, Relation] = {"naive": _naive, "by pair": _by_pair, "factored": _factored}
     if jax.default_backend() == "gpu" and importlib.util.find_spec(_PALLAS):
-        kernel = importlib.import_module(_PALLAS).mixtures
+        kernel = importlib.import_module(_PALLAS).memory_mixture
         here["pallas"] = lambda *given, where: kernel(*given, where=where) @ given[-1]
     return here
 
 
-def inputs(batch: int, heads: int, memories: int, dim: int) -> tuple[Inputs, Shared]:
+def inputs(batch: int, context: int, memories: int, dim: int) -> tuple[Inputs, Shared]:
     """Return random triplets with vectors as long as trained ones; a quarter of the neighbors is padding."""
     keys = jax.random.split(jax.random.key(0), 6)
 
     def rows(key: jax.Array, *shape: int) -> jax.Array:
         return jax.random.normal(key, (*shape, dim)) / jnp.sqrt(dim)
 
-    mask = jax.random.uniform(keys[5], (batch, heads)) < 0.75
-    triplets = Inputs(rows(keys[0], batch), rows(keys[1], batch, 2), rows(keys[2], batch, heads), mask)
+    mask = jax.random.uniform(keys[5], (batch, context)) < 0.75
+    triplets = Inputs(rows(keys[0], batch), rows(keys[1], batch, 2), rows(keys[2], batch, context), mask)
     return triplets, Shared(rows(keys[3], memories), rows(keys[4], memories))
 
 
@@ -139,8 +139,8 @@ def naive_hlr(model: Model) -> Model:
     reference = dict(model.options)["variant"] == "reference"
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
-        heads = neighbors.items.joined(user) if reference else neighbors.items
-        relation = naive_relation(item, heads.vectors, user, params["keys"], params["memories"], where=heads.mask)
+        context = neighbors.items.joined(user) if reference else neighbors.items
+        relation = naive_relation(item, context.vectors, user, params["keys"], params["memories"], where=context.mask)
         nothing = jnp.zeros((0,), user.dtype)
         return PairOutput(-squared_distance(user + relation, item), relation, nothing[None], nothing)
 

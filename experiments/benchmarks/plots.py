@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hlr_jax import UserError
+from hlr_jax import InputError
 
 Records = Sequence[dict[str, Any]]
 
@@ -30,10 +30,10 @@ def require_matplotlib() -> None:
     """Check that plots can be drawn.
 
     Raises:
-      UserError: names the extra to install.
+      InputError: names the extra to install.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("--plots needs matplotlib; install the extra: pip install 'hlr_jax[plots]'")
+        raise InputError("--plots needs matplotlib; install the extra: pip install 'hlr_jax[plots]'")
 
 
 def draw(records: Records, folder: Path) -> list[Path]:

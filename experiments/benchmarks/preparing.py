@@ -16,7 +16,7 @@ def bench_prepare(rows: int) -> dict[str, Any]:
     """Time a ratings.csv like MovieLens 20M's to prepared splits; the file is generated and not timed."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ratings.csv"
-        world = hlr_jax.planted_world(max(rows // 144, 50), 27_000 if rows > 10**6 else 500, rows // 2)
+        world = hlr_jax.synthetic_world(max(rows // 144, 50), 27_000 if rows > 10**6 else 500, rows // 2)
         rng = np.random.default_rng(0)
         once = np.stack([world.pairs.user, world.pairs.item])
         twice = np.tile(once, 2)  # the second copy gets other users: 2 x rows / 2 rows in all
@@ -36,9 +36,9 @@ def bench_prepare(rows: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def bench_planted(users: int = 129_757, items: int = 11_508, interactions: int = 9_900_000) -> dict[str, Any]:
+def bench_synthetic(users: int = 129_757, items: int = 11_508, interactions: int = 9_900_000) -> dict[str, Any]:
     """Time a planted world, of the paper's MovieLens size unless told otherwise."""
     start = time.perf_counter()
-    world = hlr_jax.planted_world(users, items, interactions)
+    world = hlr_jax.synthetic_world(users, items, interactions)
     seconds, rows = time.perf_counter() - start, len(world.pairs)
     return {"what": "planted", "rows": rows, "seconds": seconds, "rows_per_s": rows / seconds}

@@ -38,8 +38,8 @@ def bench_rank(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any
     """
     model, users = create_model(name, settings), some_users(dataset, settings.users)
     chosen = dict(model.options)
-    heads = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
-    product, beside = gemm(heads, chosen["embed_dim"], dataset.num_items), Beside.of(settings)
+    context = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
+    product, beside = gemm(context, chosen["embed_dim"], dataset.num_items), Beside.of(settings)
     works: dict[str, Callable[[], Any]] = {"rank": rankings(dataset, model, users), "gemm": product.work}
     if beside:
         works["beside"] = beside

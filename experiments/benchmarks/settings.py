@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 import hlr_jax
-from hlr_jax import Dataset, TrainOptions, UserError
+from hlr_jax import Dataset, InputError, TrainOptions
 from hlr_jax.errors import check_options, pick
 from hlr_jax.models.base import Model, model_names
 
@@ -63,13 +63,13 @@ def parsed(pairs: Sequence[str], flag: str) -> dict[str, Any]:
     """Return ``name=value`` pairs as a dict, numbers and booleans as such.
 
     Raises:
-      UserError: a pair without ``=``.
+      InputError: a pair without ``=``.
     """
     options = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise UserError(f'--{flag}: "{pair}" is not of the form option=value')
+            raise InputError(f'--{flag}: "{pair}" is not of the form option=value')
         try:
             options[name] = ast.literal_eval(value.capitalize() if value in ("true", "false") else value)
         except (ValueError, SyntaxError):
@@ -100,7 +100,7 @@ def check(settings: Settings) -> Settings:
     """Return the settings with ``all`` replaced by every model.
 
     Raises:
-      UserError: an unknown model, or an option that no model, or training, has.
+      InputError: an unknown model, or an option that no model, or training, has.
     """
     every = model_names()
     names = (
@@ -127,7 +127,7 @@ def shortened(dataset: Dataset, interactions: int, model: Model) -> Dataset:
     it costs on all the data. Not where a step averages over the rows of items (means), which would be shorter, or there
     are no steps (a solver): such a model gets all the data.
     """
-    means = "mean" in (model.history.sampling, model.audience.sampling)
+    means = "mean" in (model.history.sampling, model.item_users.sampling)
     train = dataset.train
     if not interactions or interactions >= len(train) or means or model.solver is not None:
         return dataset

@@ -15,8 +15,8 @@ from benchmarks.settings import Settings, create_model, shortened, train_options
 from hlr_jax import Dataset
 from hlr_jax.models.base import Model
 from hlr_jax.training.als import sides
+from hlr_jax.training.batch_sampling import draw_batch, training_triplets
 from hlr_jax.training.batches import Negatives
-from hlr_jax.training.draws import draw_batch, training_triplets
 from hlr_jax.training.learners import Learner, create_learner
 
 _LEAST_ROUNDS = 5  # for a ratio
@@ -74,10 +74,10 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     model, options = create_model(name, settings), train_options(settings)
     used = shortened(dataset, settings.interactions, model)
     learner = create_learner(used, model, options, options.runs([0]))
-    # D; heads times memories, or what of them the model has.
+    # D; context times memories, or what of them the model has.
     chosen = dict(model.options)
-    heads = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
-    product, beside = gemm(heads, chosen["embed_dim"], options.batch_size), Beside.of(settings)
+    context = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
+    product, beside = gemm(context, chosen["embed_dim"], options.batch_size), Beside.of(settings)
     works: dict[str, Callable[[], Any]] = {"epoch": epochs(learner), "gemm": product.work}
     if model.solver is None:
         works["draws"] = draws(used, model, options.batch_size, options.drawn_negatives)

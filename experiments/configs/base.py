@@ -29,7 +29,7 @@ def base_config(data: str) -> ConfigDict:
             "protocol": "reference",
             "split": "given" if data == "split" else "random",
             "unknown_users": "error",
-            "train_on": "train",
+            "train_splits": "train",
             "seed": 2021,
         }
     )
@@ -48,14 +48,16 @@ def base_config(data: str) -> ConfigDict:
             "negatives": "own",
             "num_negatives": 1,
             "negative_popularity": 0.0,
-            "average": 0.0,
+            "ema_decay": 0.0,
             "patience": 0,
             "microbatch": 0,
             "num_seeds": 1,
             "checkpoint_every": 1,
         }
     )
-    config.eval = ConfigDict({"k": 10, "select_by": "loss", "select_users": 0, "memory_budget": 512, "num_cohorts": 1})
+    config.eval = ConfigDict(
+        {"k": 10, "select_by": "loss", "num_valid_users": 0, "memory_limit_mib": 512, "num_cohorts": 1}
+    )
     config.mesh = ConfigDict({"data": 1, "model": 1})
     config.seed = 0
     return config

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 def get_config(data: str = "ml-100k") -> ConfigDict:
     """Return the settings for a data set."""
     config = hlr.get_config(data)
-    options = {"name": "hlrpp", "variant": "paper", "max_audience": 20, "audience_sampling": "uniform"}
+    options = {"name": "hlrpp", "variant": "paper", "max_item_users": 20, "item_users_sampling": "uniform"}
     config.model = ConfigDict(config.model.to_dict() | options | {"num_memories": 20})
     config.train.update(num_epochs=30, patience=5)
     return config

@@ -61,5 +61,5 @@ def get_config(choice: str = "hlr,lastfm") -> ConfigDict:
         num_negatives=4,
         checkpoint_every=100,
     )
-    config.eval.update(select_by="ndcg", select_users=1000)
+    config.eval.update(select_by="ndcg", num_valid_users=1000)
     return config

@@ -1,14 +1,14 @@
 """Relational collaborative metric learning in JAX: HLR (Tran et al. 2021) and what it is measured against."""
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.data.planted import PlantedWorld, planted_world
+from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.prepare import load_dataset
-from hlr_jax.errors import UserError
+from hlr_jax.data.synthetic import SyntheticWorld, synthetic_world
+from hlr_jax.errors import InputError
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.experiment import Trained, run
-from hlr_jax.loading import Loaded, load_run, refit
+from hlr_jax.experiment import RunResult, run
 from hlr_jax.models.base import Model, create_model, model_names
+from hlr_jax.runs import LoadedRun, load_run, refit
 from hlr_jax.serving.explain import explain
 from hlr_jax.serving.export import export_model
 from hlr_jax.serving.fold_in import FoldInOptions, fold_in
@@ -27,16 +27,16 @@ __all__ = [
     "Evaluation",
     "FitResult",
     "FoldInOptions",
-    "Loaded",
+    "InputError",
+    "LoadedRun",
     "Model",
     "Neighbors",
     "PairOutput",
     "Params",
-    "PlantedWorld",
     "Population",
+    "RunResult",
+    "SyntheticWorld",
     "TrainOptions",
-    "Trained",
-    "UserError",
     "create_model",
     "evaluate",
     "explain",
@@ -48,10 +48,10 @@ __all__ = [
     "load_run",
     "model_names",
     "nearest_keys",
-    "planted_world",
     "recommend",
     "refit",
     "run",
     "similar_items",
     "similar_users",
+    "synthetic_world",
 ]

@@ -11,14 +11,14 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 
 T = TypeVar("T")
 
 _LONGEST_MESSAGE = 2000  # bytes of an error that other processes hear of
 
 
-class OtherProcessError(UserError):
+class OtherProcessError(InputError):
     """A mistake that another process has met, and tells of."""
 
 
@@ -38,42 +38,42 @@ def connect(
       timeout: seconds to wait for the others.
 
     Raises:
-      UserError: a setting is missing or out of range, or the others can't be reached.
+      InputError: a setting is missing or out of range, or the others can't be reached.
     """
     if coordinator_address and not coordinator_address.rpartition(":")[2].isdecimal():
-        raise UserError(f'coordinator_address must be HOST:PORT, got "{coordinator_address}"')
+        raise InputError(f'coordinator_address must be HOST:PORT, got "{coordinator_address}"')
     if num_processes is not None and num_processes < 1:
-        raise UserError(f"num_processes must be at least 1, got {num_processes}")
+        raise InputError(f"num_processes must be at least 1, got {num_processes}")
     if process_id is not None and not 0 <= process_id < (num_processes or process_id + 1):
-        raise UserError(f"process_id must be in 0..num_processes-1, got {process_id} of {num_processes}")
+        raise InputError(f"process_id must be in 0..num_processes-1, got {process_id} of {num_processes}")
     try:
         jax.distributed.initialize(
             coordinator_address, num_processes, process_id, initialization_timeout=timeout, shutdown_timeout_seconds=60
         )
     except (ValueError, TypeError):
-        raise UserError(
+        raise InputError(
             "no SLURM, Open MPI or Kubernetes job was found around this process; pass --coordinator_address=HOST:PORT, "
             "--num_processes and --process_id"
         ) from None
     except RuntimeError as problem:
-        raise UserError(f"the processes did not find each other: {str(problem).splitlines()[0]}") from None
+        raise InputError(f"the processes did not find each other: {str(problem).splitlines()[0]}") from None
 
 
-def is_first() -> bool:
+def is_process_zero() -> bool:
     """Return whether this process is the one that writes and speaks; the only process is."""
     return jax.process_index() == 0
 
 
-def spoken_by_first(log: Callable[[str], None]) -> Callable[[str], None]:
+def log_on_process_zero(log: Callable[[str], None]) -> Callable[[str], None]:
     """Return ``log`` in the first process, and silence in the others."""
-    return log if is_first() else lambda _: None
+    return log if is_process_zero() else lambda _: None
 
 
-def together(function: Callable[[], T]) -> T:
+def on_all_processes(function: Callable[[], T]) -> T:
     """Run a function in every process and return what it returns; if one of them meets a mistake, all end.
 
     Raises:
-      UserError: in the first of the processes whose function raised it.
+      InputError: in the first of the processes whose function raised it.
       OtherProcessError: in the others, with the same message.
     """
     if jax.process_count() == 1:
@@ -81,7 +81,7 @@ def together(function: Callable[[], T]) -> T:
     result, mistake = None, ""
     try:
         result = function()
-    except UserError as problem:
+    except InputError as problem:
         mistake = str(problem)
     except OSError as problem:
         mistake = f"{problem.filename}: {problem.strerror}"
@@ -89,6 +89,6 @@ def together(function: Callable[[], T]) -> T:
     everyone = multihost_utils.process_allgather(mine).reshape(jax.process_count(), -1)
     for index, message in enumerate(everyone):
         if message.any():
-            error = UserError if index == jax.process_index() else OtherProcessError
+            error = InputError if index == jax.process_index() else OtherProcessError
             raise error(message.tobytes().rstrip(b"\0").decode(errors="replace"))
     return cast(T, result)

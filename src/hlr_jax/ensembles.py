@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.models.base import ItemPairs, Model, score_items
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
@@ -39,10 +39,10 @@ def ensemble_of(model: Model, count: int) -> Model:
     number s N + n, and memory weights such that w = sum_h alpha[h] a[h] is the members' w side by side, over S.
 
     Raises:
-      UserError: a model that is solved for.
+      InputError: a model that is solved for.
     """
     if model.solver is not None:
-        raise UserError(f"model {model.name} is solved for, and has no ensemble")
+        raise InputError(f"model {model.name} is solved for, and has no ensemble")
 
     def part(tree: Any, index: int) -> Any:
         """Return one member's part of a tree: of arrays [..., S D] those [..., D]."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 
-class UserError(ValueError):
+class InputError(ValueError):
     """A mistake in the input, told in one line: what is wrong, where, and what to do.
 
     Command lines print the message and exit with status 2; a traceback means a defect of this package instead.
@@ -25,11 +25,11 @@ def pick(word: str, known: Iterable[str], what: str) -> str:
     """Return ``word`` if it is known.
 
     Raises:
-      UserError: names ``what`` and the nearest known word.
+      InputError: names ``what`` and the nearest known word.
     """
     words = tuple(known)
     if word not in words:
-        raise UserError(f'unknown {what} "{word}"{nearest(word, words)}')
+        raise InputError(f'unknown {what} "{word}"{nearest(word, words)}')
     return word
 
 
@@ -37,7 +37,7 @@ def check_options(part: Callable[..., Any], options: Iterable[str], section: str
     """Check that ``part`` takes every option, as a keyword.
 
     Raises:
-      UserError: names the section, the option and the nearest one.
+      InputError: names the section, the option and the nearest one.
     """
     known = [name for name in inspect.signature(part).parameters if name != "log"]
     for option in options:
@@ -48,23 +48,23 @@ def check_range(section: str, **values: tuple[float, float, float]) -> None:
     """Check options given as ``name=(value, lowest, highest)``; whole numbers where both bounds are ``int``.
 
     Raises:
-      UserError: names the section and option, the value and the range.
+      InputError: names the section and option, the value and the range.
     """
     for name, (value, lowest, highest) in values.items():
         whole = isinstance(lowest, int) and isinstance(highest, int)
         if isinstance(value, bool) or not isinstance(value, numbers.Integral if whole else numbers.Real):
-            raise UserError(f"{section}.{name} must be a {'whole ' if whole else ''}number, got {value!r}")
+            raise InputError(f"{section}.{name} must be a {'whole ' if whole else ''}number, got {value!r}")
         if not value >= lowest:  # NaN too
-            raise UserError(f"{section}.{name} must be at least {lowest}, got {value}")
+            raise InputError(f"{section}.{name} must be at least {lowest}, got {value}")
         if value > highest:
-            raise UserError(f"{section}.{name} must be at most {highest}, got {value}")
+            raise InputError(f"{section}.{name} must be at most {highest}, got {value}")
 
 
 def check_seed(name: str, seed: int) -> None:
     """Check that a seed fits the generators of both NumPy and JAX.
 
     Raises:
-      UserError: names it and the range.
+      InputError: names it and the range.
     """
     section, _, option = name.rpartition(".")
     check_range(section or "config", **{option: (seed, 0, 2**32 - 1)})

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
-from hlr_jax.data.interactions import Dataset
+from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.prepare import load_dataset
-from hlr_jax.data.stored import read_stored, store_dataset
-from hlr_jax.distributed import is_first, spoken_by_first, together
-from hlr_jax.errors import UserError, check_options, check_seed, pick
+from hlr_jax.data.serialization import read_stored, store_dataset
+from hlr_jax.distributed import is_process_zero, log_on_process_zero, on_all_processes
+from hlr_jax.errors import InputError, check_options, check_seed, pick
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, over_runs, selecting_users
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.models.base import Model, create_model
@@ -33,7 +33,7 @@ class Settings(NamedTuple):
     seed: int
 
 
-class Parts(NamedTuple):
+class RunParts(NamedTuple):
     """The objects that settings stand for."""
 
     dataset: Dataset
@@ -44,7 +44,7 @@ class Parts(NamedTuple):
     seed: int
 
 
-class Trained(NamedTuple):
+class RunResult(NamedTuple):
     """A run that is done.
 
     Attributes:
@@ -54,7 +54,7 @@ class Trained(NamedTuple):
       figures: of each split that isn't empty, over seeds: what ``eval/SPLIT.json`` holds.
     """
 
-    parts: Parts
+    parts: RunParts
     fits: list[FitResult]
     evaluations: dict[str, list[Evaluation]]
     figures: dict[str, dict[str, Any]]
@@ -64,13 +64,13 @@ def settings_of(config: dict[str, Any]) -> Settings:
     """Make what needs neither data nor devices, and check the names of all settings.
 
     Raises:
-      UserError: an unknown section or key, or a value out of range.
+      InputError: an unknown section or key, or a value out of range.
     """
     for section in config:
         pick(section, (*SECTIONS, "seed"), "section of the config:")
     model_options = dict(config.get("model", {}))
     if "name" not in model_options:
-        raise UserError("model.name is missing")
+        raise InputError("model.name is missing")
     model = create_model(model_options.pop("name"), **model_options)
     seed = config.get("seed", 0)
     check_seed("seed", seed)
@@ -85,19 +85,19 @@ def settings_of(config: dict[str, Any]) -> Settings:
     return Settings(model, TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {})), seed)
 
 
-def build(config: dict[str, Any], log: Callable[[str], None] = print, dataset: Dataset | None = None) -> Parts:
+def build(config: dict[str, Any], log: Callable[[str], None] = print, dataset: Dataset | None = None) -> RunParts:
     """Make the parts that five sections of keyword arguments and a ``seed`` describe; values are checked first.
 
     A ``dataset`` that is given stands for the section of that name.
 
     Raises:
-      UserError: an unknown section, key or value, or anything wrong with the data.
+      InputError: an unknown section, key or value, or anything wrong with the data.
     """
     model, train, evaluation, seed = settings_of(config)
     mesh = create_mesh(**config.get("mesh", {}))
     if dataset is None:
         dataset = load_dataset(**config.get("dataset", {}), log=log)
-    return Parts(dataset, model, train, evaluation, mesh, seed)
+    return RunParts(dataset, model, train, evaluation, mesh, seed)
 
 
 def run(
@@ -107,21 +107,21 @@ def run(
     dataset: Dataset | None = None,
     quiet: bool = False,
     log: Callable[[str], None] = print,
-) -> Trained:
+) -> RunResult:
     """Train, or continue, the run that ``config`` describes in ``workdir``, and evaluate its best epoch.
 
     A ``dataset`` that is given stands for the section of that name.
 
     Raises:
-      UserError: see ``build``; a workdir of another run.
+      InputError: see ``build``; a workdir of another run.
     """
     folder = Path(workdir)
-    log = spoken_by_first(log)
+    log = log_on_process_zero(log)
     # They meet before one of them reads the source: that may take longer than processes wait when they first meet.
-    together(lambda: settings_of(config))
-    together(lambda: _start(folder, config, build(config, log, dataset).dataset) if is_first() else None)
+    on_all_processes(lambda: settings_of(config))
+    on_all_processes(lambda: _start(folder, config, build(config, log, dataset).dataset) if is_process_zero() else None)
     # All go on with the copy in the workdir, of which each reads its share.
-    parts = together(lambda: build(config, log, read_stored(folder / DATASET, check=is_first())))
+    parts = on_all_processes(lambda: build(config, log, read_stored(folder / DATASET, check=is_process_zero())))
     fits = fit_seeds(
         parts.dataset,
         parts.model,
@@ -137,7 +137,7 @@ def run(
             log(f"training stopped: {fit.stopped}" if len(fits) == 1 else f"seed {fit.seed} stopped: {fit.stopped}")
     params, best_epochs, seeds = ([getattr(fit, name) for fit in fits] for name in ("params", "best_epoch", "seed"))
     evaluations, figures = evaluate_run(parts, params, best_epochs, seeds, folder)
-    return Trained(parts, fits, evaluations, figures)
+    return RunResult(parts, fits, evaluations, figures)
 
 
 def _start(folder: Path, config: dict[str, Any], dataset: Dataset) -> None:
@@ -147,14 +147,14 @@ def _start(folder: Path, config: dict[str, Any], dataset: Dataset) -> None:
 
 
 def evaluate_run(
-    parts: Parts, params: list[Params], best_epochs: list[int], seeds: list[int], folder: Path | None
+    parts: RunParts, params: list[Params], best_epochs: list[int], seeds: list[int], folder: Path | None
 ) -> tuple[dict[str, list[Evaluation]], dict[str, dict[str, Any]]]:
     """Evaluate each seed's parameters on the splits that have interactions, and write ``eval/`` in ``folder`` if given.
 
     ``seeds`` are those that neighbors are drawn with.
 
     Returns:
-      The evaluations and the figures of ``Trained``.
+      The evaluations and the figures of ``RunResult``.
     """
     evaluations, figures = {}, {}
     for split in ("valid", "test"):
@@ -164,6 +164,6 @@ def evaluate_run(
         users = selecting_users(parts.dataset, parts.eval) if split == "valid" else None
         found = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, seeds, users)
         evaluations[split], figures[split] = found, over_runs(found, seeds, best_epochs)
-        if folder is not None and is_first():
+        if folder is not None and is_process_zero():
             write_evaluation(folder, found, figures[split])
     return evaluations, figures

@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 
 
-class Scales(NamedTuple):
+class LossParams(NamedTuple):
     """What objectives measure distances with: ``margin`` [] of the hinges, ``temperature`` [] of the others."""
 
     margin: jax.Array
     temperature: jax.Array
 
 
-Objective = Callable[[jax.Array, jax.Array, jax.Array, Scales], jax.Array]
+Objective = Callable[[jax.Array, jax.Array, jax.Array, LossParams], jax.Array]
 """(positive distance [], negative distances [n], log expected counts [n], scales) -> loss [].
 
 The expected count of a negative is n q_v, where q_v is the probability that a draw gives the item v: 1 / (n q_v) is how
@@ -26,7 +26,7 @@ many of the user's unknown items it stands for.
 """
 
 
-def hinge_hardest(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: Scales) -> jax.Array:
+def hinge_hardest(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: LossParams) -> jax.Array:
     """Return [margin + d(u, v) - min d(u, v-)]_+ : eq. 8 of Tran et al. (2021) with the hardest of the n negatives.
 
     With many negatives the hardest is often an item that the user would like.
@@ -35,13 +35,13 @@ def hinge_hardest(positive: jax.Array, negatives: jax.Array, log_expected: jax.A
     return jax.nn.relu(scales.margin + positive - negatives.min())
 
 
-def hinge_mean(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: Scales) -> jax.Array:
+def hinge_mean(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: LossParams) -> jax.Array:
     """Return the mean over the n negatives of [margin + d(u, v) - d(u, v-)]_+ (eq. 8 for n = 1)."""
     del log_expected
     return _mean(jax.nn.relu(scales.margin + positive - negatives), negatives)
 
 
-def warp(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: Scales) -> jax.Array:
+def warp(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: LossParams) -> jax.Array:
     """Return log(1 + rank) [margin + d(u, v) - min d(u, v-)]_+ (Hsieh et al. 2017, section 3.2; Weston et al. 2010).
 
     The rank of the positive is estimated by the impostors among the negatives, those nearer than the margin allows,
@@ -52,7 +52,7 @@ def warp(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, sca
     return jax.lax.stop_gradient(jnp.log1p(rank)) * violations.max()
 
 
-def bpr(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: Scales) -> jax.Array:
+def bpr(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: LossParams) -> jax.Array:
     """Return the mean over the n negatives of log(1 + exp((d(u, v) - d(u, v-)) / t)) (Rendle et al. 2009).
 
     It never ends: pairs that are in order go on pushing, so rows drift to the border of the ball.
@@ -61,7 +61,7 @@ def bpr(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scal
     return _mean(jax.nn.softplus((positive - negatives) / scales.temperature), negatives)
 
 
-def info_nce(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: Scales) -> jax.Array:
+def info_nce(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: LossParams) -> jax.Array:
     """Return -log of the softmax over the positive and the n negatives of -d / t (van den Oord et al. 2018, eq. 4).
 
     Its optimum depends on what negatives are drawn from: popular negatives push popular items away.
@@ -70,7 +70,9 @@ def info_nce(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array,
     return _cross_entropy(-positive / scales.temperature, -negatives / scales.temperature)
 
 
-def sampled_softmax(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: Scales) -> jax.Array:
+def sampled_softmax(
+    positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: LossParams
+) -> jax.Array:
     """Return an estimate of -log of the softmax of -d / t over the positive and all unknown items of the user.
 
     Each negative counts for as many items as it stands for: -d / t - log(n q_v) (Bengio and Senecal 2008; Yi et al.
@@ -80,7 +82,7 @@ def sampled_softmax(positive: jax.Array, negatives: jax.Array, log_expected: jax
 
 
 def decoupled_contrastive(
-    positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: Scales
+    positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, scales: LossParams
 ) -> jax.Array:
     """Return d(u, v) / t + log of the sum over negatives of exp(-d(u, v-) / t) (Yeh et al. 2022, eq. 5).
 
@@ -94,7 +96,7 @@ def decoupled_contrastive(
     return jnp.where(some, positive / scales.temperature + total, 0)
 
 
-def catalogue_softmax(distances: jax.Array, positives: jax.Array, known: jax.Array, scales: Scales) -> jax.Array:
+def catalogue_softmax(distances: jax.Array, positives: jax.Array, known: jax.Array, scales: LossParams) -> jax.Array:
     """Return the sum over a user's positives of -log of the softmax of -d / t over that one and all unknown items.
 
     It is what ``sampled_softmax`` estimates, for all positives of a user at once: they share the sum over the unknown

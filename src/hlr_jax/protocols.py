@@ -65,7 +65,7 @@ def protocol_for(name: str, split: str) -> Protocol:
     """Return a protocol for a kind of split. Where a split has no sizes, neither has the protocol.
 
     Raises:
-      UserError: no such protocol.
+      InputError: no such protocol.
     """
     protocol = PROTOCOLS[pick(name, PROTOCOLS, "dataset.protocol")]._replace(split=split)
     return protocol if split in SIZED_SPLITS else protocol._replace(test_size=0.0, valid_size=0.0)

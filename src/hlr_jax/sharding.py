@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from hlr_jax.errors import UserError, check_range
+from hlr_jax.errors import InputError, check_range
 from hlr_jax.types import Params
 
 T = TypeVar("T")
@@ -27,14 +27,14 @@ def create_mesh(data: int = 1, model: int = 1) -> Mesh | None:
     """Return a mesh of ``data`` x ``model`` devices, or None for one device.
 
     Raises:
-      UserError: more devices than there are, or several processes and fewer devices than they have.
+      InputError: more devices than there are, or several processes and fewer devices than they have.
     """
     check_range("mesh", data=(data, 1, 10**6), model=(model, 1, 10**6))
     present = jax.device_count()
     if data * model > present:
-        raise UserError(f"mesh.data x mesh.model is {data} x {model}, but only {present} devices are present")
+        raise InputError(f"mesh.data x mesh.model is {data} x {model}, but only {present} devices are present")
     if jax.process_count() > 1 and data * model < present:
-        raise UserError(
+        raise InputError(
             f"mesh.data x mesh.model is {data} x {model}, but must take all {present} devices of the "
             f"{jax.process_count()} processes"
         )

@@ -8,7 +8,7 @@ Letters of shapes, everywhere in this package:
 | D | dimension of the metric space | ``embed_dim`` |
 | N | keys, and as many memories | ``num_memories`` |
 | H | items of the user that a pair sees: its history, padded | ``max_history`` |
-| A | users of the item that a pair sees: its audience, padded | ``max_audience`` |
+| A | users of the item that a pair sees: its item_users, padded | ``max_item_users`` |
 | B | triplets in a batch | ``batch_size`` |
 | n | negatives of a triplet | ``num_negatives`` |
 | K | recommendations per user | ``k`` |
@@ -34,7 +34,7 @@ Params: TypeAlias = dict[str, jax.Array]
 """Arrays by name: always ``user`` [U, D] and ``item`` [I, D], and what the model shares (``keys``, ``memories``)."""
 
 
-class Neighborhood(NamedTuple):
+class NeighborSpec(NamedTuple):
     """Which neighbors a model reads on one side of a pair.
 
     Attributes:

@@ -10,13 +10,13 @@ from typing import Any
 import jax
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.errors import UserError
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.errors import InputError
 from hlr_jax.evaluation.evaluate import Evaluation
 from hlr_jax.files import atomic_file, write_json
 
 DATASET = "dataset"  # the folder with the run's own copy of its data
-_ADDED = {"dataset.train_on": "train"}  # settings that older runs lack, and what they did
+_ADDED = {"dataset.train_splits": "train"}  # settings that older runs lack, and what they did
 _PACKAGES = ("hlr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars")
 
 
@@ -37,10 +37,10 @@ def claim(folder: Path, config: dict[str, Any], started: str = "checkpoints/[0-9
     ``started`` is what the folder of a run that did has.
 
     Raises:
-      UserError: it belongs to a run with other settings, which are named; or it is no folder.
+      InputError: it belongs to a run with other settings, which are named; or it is no folder.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; pass another --workdir")
+        raise InputError(f"{folder} is a file; pass another --workdir")
     path = folder / "config.json"
     if not path.exists() or not any(folder.glob(started)):
         (folder / "env.json").unlink(missing_ok=True)
@@ -55,7 +55,7 @@ def check_settings(folder: Path, config: dict[str, Any]) -> None:
     """Check that the run in a folder has the settings of ``config``.
 
     Raises:
-      UserError: it has others, which are named; or there is no run.
+      InputError: it has others, which are named; or there is no run.
     """
     there, here = (_ADDED | flatten(one) for one in (read_config(folder), json.loads(json.dumps(config))))
     # On how many devices it runs is no setting of a run: it may go on on others.
@@ -63,35 +63,35 @@ def check_settings(folder: Path, config: dict[str, Any]) -> None:
     differing = [name for name in names if there.get(name) != here.get(name)]
     if differing:
         shown = "; ".join(f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in differing)
-        raise UserError(f"{folder} holds a run with other settings: {shown}; pass another --workdir or delete it")
+        raise InputError(f"{folder} holds a run with other settings: {shown}; pass another --workdir or delete it")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the settings of the run in a folder.
 
     Raises:
-      UserError: there is none.
+      InputError: there is none.
     """
     path = folder / "config.json"
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{folder} is no workdir: it has no config.json; train first") from None
+        raise InputError(f"{folder} is no workdir: it has no config.json; train first") from None
     except ValueError:
-        raise UserError(f"{path}: not JSON; delete the workdir and train again") from None
+        raise InputError(f"{path}: not JSON; delete the workdir and train again") from None
 
 
 def record_environment(folder: Path, dataset: Dataset) -> None:
     """Write ``env.json`` where a run starts (versions, devices, data); where it goes on, check the data.
 
     Raises:
-      UserError: the folder's run saw other data under the same settings.
+      InputError: the folder's run saw other data under the same settings.
     """
     path = folder / "env.json"
     if path.exists():
         there = json.loads(path.read_text())["data"]
         if there != dataset.fingerprint:
-            raise UserError(
+            raise InputError(
                 f"{folder} holds a run on other data ({there[:16]} there, {dataset.fingerprint[:16]} here): the file "
                 "behind dataset.path has changed; pass another --workdir"
             )

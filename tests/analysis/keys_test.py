@@ -9,7 +9,7 @@ import pytest
 from oracles import float64, softmax
 
 import hlr_jax
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.analysis.attention import Attended, attend
 from hlr_jax.analysis.cards import key_cards
 from hlr_jax.analysis.categories import item_categories, read_categories
@@ -69,7 +69,7 @@ def test_neighbors_of_test_interactions_are_those_of_ranking(trained):
     ("name", "options", "shape"),
     [
         ("hlr", {"variant": "reference", "num_memories": 3}, (4, 3)),
-        ("hlrpp", {"num_memories": 3, "max_audience": 2}, (4, 3)),
+        ("hlrpp", {"num_memories": 3, "max_item_users": 2}, (4, 3)),
         ("adacml", {}, (4, 0)),
         ("lrml", {"num_memories": 3}, (0, 3)),
         ("transcf", {}, (0, 0)),
@@ -163,7 +163,7 @@ def test_pairs_of_a_key_are_the_largest_weights(trained, sample):
         best = np.sort(pairs.weights[:, key])[::-1]
         assert rows["weight"].to_list() == pytest.approx(best[:3].tolist())
         assert rows["ratio"].to_list() == pytest.approx((best[:3] / pairs.weights[:, key].mean()).tolist())
-    with pytest.raises(UserError, match=r"analysis\.top must be at least 1"):
+    with pytest.raises(InputError, match=r"analysis\.top must be at least 1"):
         key_pairs(sample, world, top=0)
 
 
@@ -235,27 +235,27 @@ def test_models_without_keys_of_items_are_refused(world):
     for name in ("cml", "lrml", "adacml"):
         model = hlr_jax.create_model(name, embed_dim=6)
         params = model.init(jax.random.key(0), world.num_users, world.num_items)
-        with pytest.raises(UserError, match=f"pairs of items address no keys in model {name}"):
+        with pytest.raises(InputError, match=f"pairs of items address no keys in model {name}"):
             key_table(model, params, world)
 
 
 def test_mistakes_are_one_line(trained, sample, world, tmp_path):
-    with pytest.raises(UserError, match='unknown split "tset"'):
+    with pytest.raises(InputError, match='unknown split "tset"'):
         attend(*trained, split="tset")
-    with pytest.raises(UserError, match=r"analysis\.interactions must be at least 1"):
+    with pytest.raises(InputError, match=r"analysis\.interactions must be at least 1"):
         attend(*trained, interactions=0)
     alone = sample._replace(mask=np.zeros_like(sample.mask))
     for look in (attention_summary, item_pairs):
-        with pytest.raises(UserError, match="no user of the sample has a second item"):
+        with pytest.raises(InputError, match="no user of the sample has a second item"):
             look(alone)
-    with pytest.raises(UserError, match="no category has 5 items or more"):
+    with pytest.raises(InputError, match="no category has 5 items or more"):
         key_categories(sample, world)
-    with pytest.raises(UserError, match=r"tags\.csv: no such file"):
+    with pytest.raises(InputError, match=r"tags\.csv: no such file"):
         read_categories(tmp_path / "tags.csv")
-    with pytest.raises(UserError, match="its ending tells no format"):
+    with pytest.raises(InputError, match="its ending tells no format"):
         read_categories(tmp_path / "tags.dat")
     (tmp_path / "tags.csv").write_text("item,tag\n1,a\n")
-    with pytest.raises(UserError, match=r'tags\.csv: no column "category"'):
+    with pytest.raises(InputError, match=r'tags\.csv: no column "category"'):
         read_categories(tmp_path / "tags.csv")
 
 

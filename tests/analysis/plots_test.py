@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.analysis import plots
 
 
@@ -18,7 +18,7 @@ def test_a_missing_matplotlib_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
-        UserError, match=r"plots need matplotlib; install the extra: pip install 'hlr_jax\[notebooks\]'"
+        InputError, match=r"plots need matplotlib; install the extra: pip install 'hlr_jax\[notebooks\]'"
     ):
         plots.key_usage(usage())
 

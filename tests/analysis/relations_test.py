@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 
 import hlr_jax
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.analysis.attention import Attended, attend
 from hlr_jax.analysis.pairs import item_pairs
 from hlr_jax.analysis.recovery import key_by_type, normalized_mutual_information, planted_types, relation_recovery
 from hlr_jax.analysis.relations import matching_probability, nearest_relations, principal_components
-from hlr_jax.data.planted import planted_world_of
+from hlr_jax.data.synthetic import synthetic_world_of
 
 
 def interactions(user, item, relation):
@@ -37,7 +37,7 @@ def test_nearest_relations_by_hand(world):
 
 
 def test_zero_relations_are_named(world):
-    with pytest.raises(UserError, match="all relation vectors are zero"):
+    with pytest.raises(InputError, match="all relation vectors are zero"):
         nearest_relations(interactions([0, 1], [0, 1], np.zeros((2, 3))), world)
 
 
@@ -76,9 +76,9 @@ def test_items_without_a_category_take_no_part(world):
     sample = interactions([0, 1, 2], [0, 1, 9], np.ones((3, 2)))
     row = matching_probability(sample, dataset, resamples=10).row(0, named=True)
     assert (row["interactions"], row["nearest"], row["random"]) == (2, 1.0, 1.0)
-    with pytest.raises(UserError, match="no two interactions can be compared"):
+    with pytest.raises(InputError, match="no two interactions can be compared"):
         matching_probability(interactions([0, 0], [0, 1], np.ones((2, 2))), dataset, resamples=10)
-    with pytest.raises(UserError, match="no category"):
+    with pytest.raises(InputError, match="no category"):
         matching_probability(sample, world)
 
 
@@ -109,11 +109,11 @@ def planted():
     dataset = hlr_jax.load_dataset("planted-60x50x900", log=lambda _: None)
     model = hlr_jax.create_model("hlr", embed_dim=6, num_memories=4, max_history=4)
     params = model.init(jax.random.key(0), dataset.num_users, dataset.num_items)
-    return attend(model, params, dataset, interactions=300), planted_world_of(dataset.name, 2021)
+    return attend(model, params, dataset, interactions=300), synthetic_world_of(dataset.name, 2021)
 
 
 def test_the_world_of_a_data_set_is_the_one_it_was_made_from(world):
-    pairs = planted_world_of(world.name, 2021).pairs
+    pairs = synthetic_world_of(world.name, 2021).pairs
     everything = world.train + world.valid + world.test
     assert (everything.user == pairs.user).all()
     assert (everything.item == pairs.item).all()
@@ -154,7 +154,7 @@ def test_keys_that_follow_the_types_recover_them_and_untrained_ones_do_not(plant
 
 
 def test_another_world_is_refused(planted):
-    with pytest.raises(UserError, match="the planted world has 20 items"):
-        relation_recovery(planted[0], planted_world_of("planted-60x20x400", 2021))
-    with pytest.raises(UserError, match="a planted world is called"):
-        planted_world_of("ml-100k", 0)
+    with pytest.raises(InputError, match="the planted world has 20 items"):
+        relation_recovery(planted[0], synthetic_world_of("planted-60x20x400", 2021))
+    with pytest.raises(InputError, match="a planted world is called"):
+        synthetic_world_of("ml-100k", 0)

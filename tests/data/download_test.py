@@ -8,7 +8,7 @@ import pytest
 
 from hlr_jax.data import download
 from hlr_jax.data.sources import DATASETS, NamedDataset, Source
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 
 BODY = bytes(range(256)) * 400
 
@@ -58,12 +58,12 @@ def test_checksums_known_and_recorded_at_first_use(tmp_path):
     path.write_bytes(b"1,2\n")
     digest = hashlib.sha256(b"1,2\n").hexdigest()
     assert download.verify(path, digest) == digest
-    with pytest.raises(UserError, match="wrong checksum"):
+    with pytest.raises(InputError, match="wrong checksum"):
         download.verify(path, "0" * 64)
     assert download.verify(path, "") == digest
     download.remember(download.Files(path, "csv", None, digest, path))
     path.write_bytes(b"1,3\n")
-    with pytest.raises(UserError, match=r"delete it and a\.csv\.sha256 beside it and run again"):
+    with pytest.raises(InputError, match=r"delete it and a\.csv\.sha256 beside it and run again"):
         download.verify(path, "")
 
 
@@ -90,7 +90,7 @@ def test_a_damaged_archive_is_named_and_leaves_nothing(tmp_path, damage):
         file.writestr("in/../../u.data" if damage == "truncated" else "else", "1\t2\t3\t4\n" * 5000)
     if damage == "truncated":
         archive.write_bytes(archive.read_bytes()[:-40])
-    with pytest.raises(UserError, match=r"a\.zip: truncated or not the expected archive"):
+    with pytest.raises(InputError, match=r"a\.zip: truncated or not the expected archive"):
         download._unpack(archive, tmp_path, source(archive))
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
@@ -126,16 +126,16 @@ def test_a_wrong_answer_of_the_publisher_leads_to_the_next_source(server, tmp_pa
 
 def test_without_network_or_login_the_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path))
-    with pytest.raises(UserError, match=r"needs a login.*yelp\.com/dataset.*put it at .*review\.json"):
+    with pytest.raises(InputError, match=r"needs a login.*yelp\.com/dataset.*put it at .*review\.json"):
         download.obtain("yelp")
 
     def unreachable(*args, **kwargs):
         raise OSError("no route")
 
     monkeypatch.setattr(download.urllib.request, "urlopen", unreachable)
-    with pytest.raises(UserError, match=r"ml-1m can't be downloaded.*no route.*put the file at .*ml-1m\.zip"):
+    with pytest.raises(InputError, match=r"ml-1m can't be downloaded.*no route.*put the file at .*ml-1m\.zip"):
         download.obtain("ml-1m", log=lambda _: None)
-    with pytest.raises(UserError, match=r'unknown data set "ml-1mm".*did you mean "ml-1m"'):
+    with pytest.raises(InputError, match=r'unknown data set "ml-1mm".*did you mean "ml-1m"'):
         download.obtain("ml-1mm")
 
 

@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.means import means, rows_for_means
-from hlr_jax.data.neighborhoods import (
-    Drawn,
+from hlr_jax.data.neighbor_sampling import (
+    NeighborIds,
     draw_neighbors,
     look_up,
     neighbor_bits,
@@ -13,13 +14,12 @@ from hlr_jax.data.neighborhoods import (
     sides_of,
     tables_of_met,
 )
-from hlr_jax.data.pairs import Pairs
 from hlr_jax.sharding import create_mesh, pad_rows, shardings
-from hlr_jax.types import Neighborhood
+from hlr_jax.types import NeighborSpec
 
 LENGTHS = [3, 0, 16, 17, 40, 1, 0]
 NEIGHBORS, DIM = 50, 4
-MEAN = Neighborhood(1, "mean")
+MEAN = NeighborSpec(1, "mean")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def rows(rng):
 
 @pytest.fixture
 def pairs(rows):
-    return Pairs(np.repeat(np.arange(len(rows), dtype=np.int32), LENGTHS), np.concatenate(rows).astype(np.int32))
+    return Interactions(np.repeat(np.arange(len(rows), dtype=np.int32), LENGTHS), np.concatenate(rows).astype(np.int32))
 
 
 @pytest.fixture
@@ -54,7 +54,9 @@ def test_means_are_over_all_items_of_a_row(rows, pairs, table):
 
 def test_many_pieces_are_more_than_one_block(rng):
     rows = [np.sort(rng.choice(2000, length, replace=False)) for length in (1500, 3, 1999, 700)]
-    pairs = Pairs(np.repeat(np.arange(4, dtype=np.int32), list(map(len, rows))), np.concatenate(rows).astype(np.int32))
+    pairs = Interactions(
+        np.repeat(np.arange(4, dtype=np.int32), list(map(len, rows))), np.concatenate(rows).astype(np.int32)
+    )
     table = rng.normal(size=(2000, DIM))
     found = means(jnp.asarray(table, jnp.float32), rows_for_means(pairs, 4, 2000, None))
     np.testing.assert_allclose(found, expected(rows, table), rtol=1e-4, atol=1e-6)
@@ -76,7 +78,7 @@ def test_a_mesh_has_the_means_of_one_device(shape, rows, pairs, table):
 
 
 def test_a_mean_is_one_neighbor_whose_id_is_its_owner(rows, pairs, table):
-    sides = sides_of(pairs, len(rows), NEIGHBORS, MEAN, Neighborhood())
+    sides = sides_of(pairs, len(rows), NEIGHBORS, MEAN, NeighborSpec())
     items = jnp.asarray(table, jnp.float32)
     found = neighbor_tables({"item": items, "user": items}, sides).items
     assert found.shape == (len(rows), DIM)
@@ -89,10 +91,10 @@ def test_a_mean_is_one_neighbor_whose_id_is_its_owner(rows, pairs, table):
 
 @pytest.mark.parametrize("met", [[4, 0, 4], list(range(7)) * 2])
 def test_tables_of_those_who_are_met_hold_their_means_alone(met, rows, pairs, table):
-    sides = sides_of(pairs, len(rows), NEIGHBORS, MEAN, Neighborhood())
+    sides = sides_of(pairs, len(rows), NEIGHBORS, MEAN, NeighborSpec())
     items = jnp.asarray(table, jnp.float32)
-    drawn = Drawn(jnp.asarray(met)[:, None], jnp.ones((len(met), 1), bool))
-    tables, (history,), audiences = tables_of_met({"item": items, "user": items}, sides, [drawn], [])
+    drawn = NeighborIds(jnp.asarray(met)[:, None], jnp.ones((len(met), 1), bool))
+    tables, (history,), item_users = tables_of_met({"item": items, "user": items}, sides, [drawn], [])
     np.testing.assert_allclose(tables.items[history.ids[:, 0]], expected(rows, table)[met], rtol=1e-5, atol=1e-6)
     assert len(tables.items) == min(len(met), len(rows))
-    assert audiences == []
+    assert item_users == []

@@ -3,9 +3,9 @@ import polars as pl
 import pytest
 
 import hlr_jax
-from hlr_jax.data.interactions import Coded, encode, k_core
+from hlr_jax.data.dataset import Coded, encode, k_core
 from hlr_jax.data.splits import assign_splits, split_counts
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.protocols import PROTOCOLS
 
 
@@ -137,7 +137,7 @@ def given(tmp_path, *rows):
 
 def test_users_that_train_lacks(tmp_path):
     options = given(tmp_path, "a,1,train", "a,2,train", "c,1,test", "a,3,test")
-    with pytest.raises(UserError, match=r"user c is in test but not in train \(1 such users\).*unknown_users=drop"):
+    with pytest.raises(InputError, match=r"user c is in test but not in train \(1 such users\).*unknown_users=drop"):
         quiet(**options)
     assert len(quiet(**options, unknown_users="keep").test.user) == 2
     assert len(quiet(**options, unknown_users="drop").test.user) == 1
@@ -157,7 +157,7 @@ BAD_SETTINGS = {
 @pytest.mark.parametrize("case", BAD_SETTINGS)
 def test_bad_settings(case):
     options, message = BAD_SETTINGS[case]
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         quiet(**options)
     assert message in str(caught.value)
 
@@ -172,7 +172,7 @@ def test_bad_contents(own_file, tmp_path):
         ({"format": "cvs"}, 'did you mean "csv"'),
         ({"split": "given"}, 'no column "split"'),
     ]:
-        with pytest.raises(UserError) as caught:
+        with pytest.raises(InputError) as caught:
             quiet(path=str(path), **options)
         assert message in str(caught.value)
     for rows, message in [
@@ -181,13 +181,13 @@ def test_bad_contents(own_file, tmp_path):
         (["a,1,train", "a,1,test"], "user a and item 1 stand in two splits"),
         (["a,1,train", "a,2,valid"], "user a has met all 2 items"),
     ]:
-        with pytest.raises(UserError) as caught:
+        with pytest.raises(InputError) as caught:
             quiet(**given(tmp_path, *rows))
         assert message in str(caught.value)
 
 
 def test_planted_world_keeps_its_promises():
-    world = hlr_jax.planted_world(300, 200, 6000, num_relations=3, seed=4)
+    world = hlr_jax.synthetic_world(300, 200, 6000, num_relations=3, seed=4)
     keys = world.pairs.user.astype(int) * 200 + world.pairs.item
     assert len(np.unique(keys)) == 6000
     assert (np.diff(keys) > 0).all()
@@ -202,7 +202,7 @@ def test_planted_world_keeps_its_promises():
     assert within > 0.95
     counts = np.sort(np.bincount(world.pairs.item, minlength=200))[::-1]
     assert counts[:20].sum() > 2 * counts[-100:].sum() / 5
-    again = hlr_jax.planted_world(300, 200, 6000, num_relations=3, seed=4)
+    again = hlr_jax.synthetic_world(300, 200, 6000, num_relations=3, seed=4)
     np.testing.assert_array_equal(world.pairs.item, again.pairs.item)
 
 

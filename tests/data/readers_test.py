@@ -3,7 +3,7 @@ import pytest
 
 from hlr_jax.data.readers import FORMATS, read_interactions, resolve_format
 from hlr_jax.data.titles import read_titles
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 
 ROWS = [(7, 3, 5.0), (7, 12, 2.0), (9, 3, 4.0)]
 FILES = {
@@ -94,7 +94,7 @@ def test_bad_files_name_the_line(tmp_path, case):
     path = tmp_path / "u.csv"
     if text is not None:
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         read(path, threshold=1)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
@@ -104,35 +104,35 @@ def test_bad_files_name_the_line(tmp_path, case):
 def test_bad_json_parquet_and_adjacency(tmp_path):
     path = tmp_path / "u.ndjson"
     path.write_text('{"user":1,"item":2}\n{"user":1,"item":\n')
-    with pytest.raises(UserError, match="line 2 is not a JSON object"):
+    with pytest.raises(InputError, match="line 2 is not a JSON object"):
         read(path, roles=("user", "item"))
     path = tmp_path / "u.parquet"
     path.write_bytes(b"PAR1 cut off")
-    with pytest.raises(UserError, match=r"u\.parquet: not readable as parquet"):
+    with pytest.raises(InputError, match=r"u\.parquet: not readable as parquet"):
         read(path)
     pl.DataFrame({"user": [1, None], "item": [1, 2]}).write_parquet(path)
-    with pytest.raises(UserError, match='row 2: column "user" is empty'):
+    with pytest.raises(InputError, match='row 2: column "user" is empty'):
         read(path, roles=("user", "item"))
     path = tmp_path / "lists.dat"
     path.write_text("2 3 12\n3 3\n")
-    with pytest.raises(UserError, match="line 2 says 3 items and has 1"):
+    with pytest.raises(InputError, match="line 2 says 3 items and has 1"):
         read(path, "adjacency-counted", roles=("user", "item"))
-    with pytest.raises(UserError, match="its ending tells no format"):
+    with pytest.raises(InputError, match="its ending tells no format"):
         read(path)
-    with pytest.raises(UserError, match="a compressed file; unpack it first"):
+    with pytest.raises(InputError, match="a compressed file; unpack it first"):
         read(tmp_path / "u.csv.gz")
     for layout, role in (("hetrec", "timestamp"), ("recbole", "split"), ("adjacency", "rating")):
-        with pytest.raises(UserError, match=f'this format has no column for "{role}"'):
+        with pytest.raises(InputError, match=f'this format has no column for "{role}"'):
             read(path, layout, roles=("user", "item", role))
     path = tmp_path / "list.ndjson"
     for text in ("[1, 2]\n", '{"user":1,"item":2}\n[3]\n'):
         path.write_text(text)
-        with pytest.raises(UserError, match="JSON object"):
+        with pytest.raises(InputError, match="JSON object"):
             read(path, roles=("user", "item"))
     path = tmp_path / "damaged.parquet"
     pl.DataFrame({"user": range(5000), "item": range(5000)}).write_parquet(path)
     path.write_bytes(path.read_bytes()[:4] + b"x" * 400 + path.read_bytes()[404:])
-    with pytest.raises(UserError, match=r"damaged\.parquet"):
+    with pytest.raises(InputError, match=r"damaged\.parquet"):
         read(path, roles=("user", "item"))
 
 
@@ -175,5 +175,5 @@ def test_titles(tmp_path):
     assert read_titles(path, "movielens-csv").rows() == [(7, "Some Film (2001)", "")]
     path.write_text("id\tname\turl\n5\tPortishead\thttp://x\n")
     assert read_titles(path, "hetrec").rows() == [(5, "Portishead", "")]
-    with pytest.raises(UserError, match="not a movielens-dat title file"):
+    with pytest.raises(InputError, match="not a movielens-dat title file"):
         read_titles(path, "movielens-dat")

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hlr_jax.data.neighbors import rows_of
-from hlr_jax.data.pairs import Pairs
+from hlr_jax.data.csr import rows_of
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.sampling import below, draw_history, draw_negatives, history_bits, inverse_popularity, shuffled
 
 KNOWN = {0: [0, 1, 2, 8], 1: [], 2: [3], 3: [0, 1, 2, 3, 4, 5, 6, 7, 8]}
@@ -15,7 +15,7 @@ DRAWS = 20_000
 @pytest.fixture(scope="module")
 def rows():
     pairs = [(user, item) for user, items in KNOWN.items() for item in items]
-    return rows_of(Pairs(*np.array(pairs, np.int32).T), len(KNOWN))
+    return rows_of(Interactions(*np.array(pairs, np.int32).T), len(KNOWN))
 
 
 def assert_uniform(counts, tolerance=5.0):

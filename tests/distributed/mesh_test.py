@@ -13,11 +13,11 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions
-from hlr_jax.data.pairs import Pairs
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.evaluation.ranking import rank
 from hlr_jax.sharding import create_mesh, pad_rows, replicated, shardings
+from hlr_jax.training.batch_sampling import draw_batch, validation_triplets
 from hlr_jax.training.batches import Negatives
-from hlr_jax.training.draws import draw_batch, validation_triplets
 
 # Primes: no mesh divides them, so tables end in rows of padding.
 WORLD, DIM = "planted-127x101x1400", 24
@@ -124,7 +124,7 @@ def test_the_search_for_whole_tables_finds_one(primes, programs):
 )
 def test_devices_share_the_interactions_and_draw_what_one_device_draws(sampling, negatives, primes):
     model = hlr_jax.create_model(
-        "hlrpp", embed_dim=4, max_history=3, max_audience=2, history_sampling=sampling, audience_sampling=sampling
+        "hlrpp", embed_dim=4, max_history=3, max_item_users=2, history_sampling=sampling, item_users_sampling=sampling
     )
     mesh, count, devices = create_mesh(2, 4), len(primes.train), 8
     alone, divided = (
@@ -142,7 +142,7 @@ def test_devices_share_the_interactions_and_draw_what_one_device_draws(sampling,
     for held, longest in (
         (positives, divided.known.longest), (divided.known.items, divided.known.longest),
         (divided.near.history.rows.items, divided.near.history.rows.longest),
-        (divided.near.audience.rows.items, divided.near.audience.rows.longest),
+        (divided.near.item_users.rows.items, divided.near.item_users.rows.longest),
     ):  # fmt: skip
         # A share ends with a whole row, so it may be longer than an eighth by one.
         assert {shard.data.size <= 1.2 * count / devices + longest + 1 for shard in held.addressable_shards} == {True}
@@ -166,7 +166,7 @@ def test_a_mesh_ranks_by_means_and_by_the_users_of_items_as_one_device(name, pri
 def test_lists_of_users_who_have_seen_nearly_all_are_short_on_a_mesh_too(primes):
     mesh, model = create_mesh(2, 4), hlr_jax.create_model("cml", embed_dim=4)
     params = pad_rows(model.init(jax.random.key(0), 1, 6), mesh)
-    seen = Pairs(np.zeros(5, np.int32), np.array([0, 1, 2, 4, 5], np.int32))
+    seen = Interactions(np.zeros(5, np.int32), np.array([0, 1, 2, 4, 5], np.int32))
     params = jax.device_put(params, shardings(params, mesh))
     found = rank(model, params, np.array([0]), seen, num_users=1, num_items=6, k=3)
     np.testing.assert_array_equal(found.items, [[3, -1, -1]])

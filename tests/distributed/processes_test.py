@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 import hlr_jax
-from hlr_jax.data.stored import store_dataset
+from hlr_jax.data.serialization import store_dataset
 
 _JOB_PORTS = 2**16 - 2**12  # the first port that JAX takes for a job of a cluster
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"

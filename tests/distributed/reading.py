@@ -10,27 +10,27 @@ from pathlib import Path
 import numpy as np
 
 from hlr_jax import create_model
-from hlr_jax.data.pairs import StoredPairs
-from hlr_jax.data.stored import read_stored
+from hlr_jax.data.interactions import StoredInteractions
+from hlr_jax.data.serialization import read_stored
 from hlr_jax.distributed import connect
 from hlr_jax.evaluation.evaluate import known_at
 from hlr_jax.evaluation.tiles import known_of
 from hlr_jax.sharding import create_mesh
+from hlr_jax.training.batch_sampling import training_triplets, validation_triplets
 from hlr_jax.training.batches import Negatives
-from hlr_jax.training.draws import training_triplets, validation_triplets
 
 folder, address, process = sys.argv[1:]
 touched: dict[str, set[tuple[int, int]]] = {}
-read = StoredPairs._read
+read = StoredInteractions._read
 
 
-def counted(pairs: StoredPairs, column: str) -> np.ndarray:
+def counted(pairs: StoredInteractions, column: str) -> np.ndarray:
     ranges = touched.setdefault(f"{pairs._path.stem}.{column}", set())
     ranges.add((pairs._first, pairs._first + len(pairs)))
     return read(pairs, column)
 
 
-StoredPairs._read = counted  # type: ignore[method-assign]
+StoredInteractions._read = counted  # type: ignore[method-assign]
 connect(address, 2, int(process))
 dataset = read_stored(Path(folder), check=False)
 sizes, mesh = (dataset.num_users, dataset.num_items), create_mesh(2, 2)

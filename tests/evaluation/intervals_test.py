@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.evaluation.intervals import bootstrap_interval
 
 
@@ -30,5 +30,5 @@ def test_metrics_of_one_user_are_drawn_together(rng):
 
 
 def test_no_users_is_told():
-    with pytest.raises(UserError, match="users must be at least 1"):
+    with pytest.raises(InputError, match="users must be at least 1"):
         bootstrap_interval(np.empty((0, 2)))

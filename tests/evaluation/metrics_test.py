@@ -3,7 +3,7 @@ from math import log2
 import numpy as np
 import pytest
 
-from hlr_jax.data.pairs import Pairs
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, find_hits, per_user_metrics
 
 # User 0 likes 5 items, hits at ranks 2 and 4 of 4; user 1 likes 1 item, hit at rank 1; user 2 likes 2, no hit.
@@ -37,7 +37,7 @@ def test_lists_shorter_than_k_keep_the_definition():
 
 
 def test_find_hits():
-    relevant = Pairs(np.array([0, 0, 2], np.int32), np.array([1, 4, 0], np.int32))
+    relevant = Interactions(np.array([0, 0, 2], np.int32), np.array([1, 4, 0], np.int32))
     items = np.array([[4, 0, -1], [1, 0, -1]])
     hits, counts = find_hits(items, np.array([0, 2]), relevant, num_items=5)
     np.testing.assert_array_equal(hits, [[True, False, False], [False, True, False]])

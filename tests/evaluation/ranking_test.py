@@ -6,13 +6,13 @@ import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions
-from hlr_jax.data.neighborhoods import sides_of
+from hlr_jax.compile_memory import planned
+from hlr_jax.data.neighbor_sampling import sides_of
+from hlr_jax.evaluation.baselines import ease_weights, evaluate_ease, popularity_ranker
 from hlr_jax.evaluation.evaluate import evaluate, known_at
 from hlr_jax.evaluation.ranking import rank, tile_of
 from hlr_jax.evaluation.tiles import drawn_for_ranking, known_of
 from hlr_jax.evaluation.whole_tiles import _items_together, _pairs_pay, whole_tile_ranker
-from hlr_jax.evaluation.yardsticks import ease_weights, evaluate_ease, popularity_ranker
-from hlr_jax.memory import planned
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +21,16 @@ def trained(world):
     return model, model.init(jax.random.key(0), world.num_users, world.num_items)
 
 
-def ranked(trained, world, users, memory_budget=64):
+def ranked(trained, world, users, memory_limit_mib=64):
     seen = known_at(world, "test")
     return rank(
-        *trained, users, seen, num_users=world.num_users, num_items=world.num_items, k=10, memory_budget=memory_budget
+        *trained,
+        users,
+        seen,
+        num_users=world.num_users,
+        num_items=world.num_items,
+        k=10,
+        memory_limit_mib=memory_limit_mib,
     )
 
 
@@ -93,7 +99,7 @@ def test_a_catalogue_met_in_parts_gives_the_same_lists(name, by_pairs, world, mo
 
 
 def test_a_small_budget_makes_the_parts_of_the_catalogue_small():
-    model = hlr_jax.create_model("hlrpp", embed_dim=100, max_audience=20)
+    model = hlr_jax.create_model("hlrpp", embed_dim=100, max_item_users=20)
     params = {"item": np.zeros((100_000, 100))}
     assert _items_together(model, params, 50, 64 << 20) == 50
     parts = [_items_together(model, params, 100_000, budget << 20) for budget in (0, 16, 256, 4096)]
@@ -105,7 +111,7 @@ def test_seen_items_are_left_out_and_the_best_of_the_rest_come_in_order(trained,
     model, params = trained
     seen = known_at(world, "test")
     found = ranked(trained, world, np.array([5]))
-    sides = sides_of(seen, world.num_users, world.num_items, model.history, model.audience)
+    sides = sides_of(seen, world.num_users, world.num_items, model.history, model.item_users)
     drawn = drawn_for_ranking(jax.random.key(0), sides.history, np.int32(5))
     history = [int(item) for item, real in zip(drawn.ids, drawn.mask, strict=True) if real]
     scores = np.array(
@@ -118,11 +124,11 @@ def test_seen_items_are_left_out_and_the_best_of_the_rest_come_in_order(trained,
 
 
 def test_a_user_who_has_seen_nearly_everything_gets_a_short_list():
-    from hlr_jax.data.pairs import Pairs
+    from hlr_jax.data.interactions import Interactions
 
     model = hlr_jax.create_model("cml", embed_dim=4)
     params = model.init(jax.random.key(0), 1, 6)
-    seen = Pairs(np.zeros(5, np.int32), np.array([0, 1, 2, 4, 5], np.int32))
+    seen = Interactions(np.zeros(5, np.int32), np.array([0, 1, 2, 4, 5], np.int32))
     found = rank(model, params, np.array([0]), seen, num_users=1, num_items=6, k=3)
     np.testing.assert_array_equal(found.items, [[3, -1, -1]])
 

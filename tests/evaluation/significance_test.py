@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.evaluation import significance
 from hlr_jax.evaluation.significance import best_against_rest, holm, paired_p_value
 
@@ -68,9 +68,9 @@ def test_best_against_rest(rng):
 
 
 def test_mistakes():
-    with pytest.raises(UserError, match='unknown test "z"'):
+    with pytest.raises(InputError, match='unknown test "z"'):
         paired_p_value(np.ones(3), np.ones(3), "z")
-    with pytest.raises(UserError, match=r"got \(3,\) and \(4,\)"):
+    with pytest.raises(InputError, match=r"got \(3,\) and \(4,\)"):
         paired_p_value(np.ones(3), np.ones(4))
-    with pytest.raises(UserError, match="no system"):
+    with pytest.raises(InputError, match="no system"):
         best_against_rest({})

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from hlr_jax.kernels.distance import project_to_ball
-from hlr_jax.kernels.memory_attention import memory_attention, mixtures
+from hlr_jax.kernels.memory_attention import memory_attention, memory_mixture
 
 
-def arrays(seed=0, heads=6, memories=4, dim=5):
+def arrays(seed=0, context=6, memories=4, dim=5):
     keys = jax.random.split(jax.random.key(seed), 5)
-    shapes = [(dim,), (heads, dim), (dim,), (memories, dim), (memories, dim)]
+    shapes = [(dim,), (context, dim), (dim,), (memories, dim), (memories, dim)]
     return [jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)]
 
 
@@ -23,7 +23,7 @@ def test_weights_are_distributions_over_the_unmasked():
 
 
 def test_one_key_and_one_neighbor_leave_no_choice():
-    target, neighbors, anchor, keys, memories = arrays(heads=1, memories=1)
+    target, neighbors, anchor, keys, memories = arrays(context=1, memories=1)
     attention = memory_attention(target, neighbors, anchor, keys, memories, where=jnp.array([True]))
     np.testing.assert_allclose(attention.mixture, [1.0])
 
@@ -50,7 +50,7 @@ def test_many_targets_equal_the_pairs(where, count):
     _, neighbors, anchor, keys, memories = arrays()
     targets = 30 * jax.random.normal(jax.random.key(9), (count, 5))  # logits far beyond what exp can take unshifted
     where = jnp.array(where)
-    found = mixtures(targets, neighbors, anchor, keys, memories, where=where)
+    found = memory_mixture(targets, neighbors, anchor, keys, memories, where=where)
     pairs = [memory_attention(t, neighbors, anchor, keys, memories, where=where).mixture for t in targets]
     np.testing.assert_allclose(found, pairs, rtol=1e-4, atol=1e-6)
 

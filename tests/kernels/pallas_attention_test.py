@@ -15,12 +15,12 @@ from hlr_jax.types import Neighbors, Padded
 INPUTS = range(5)  # all arrays but the mask
 # The interpreter's programs are long to compile and short to run.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-interpreted = partial(pallas_attention.mixtures, interpret=True)
+interpreted = partial(pallas_attention.memory_mixture, interpret=True)
 
 
-def arrays(targets, heads, memories, dim, users=()):
+def arrays(targets, context, memories, dim, users=()):
     """Inputs of the kernel, with a leading axis of users where the arrays are a user's own."""
-    own = [(*users, targets, dim), (*users, heads, dim), (*users, dim)]
+    own = [(*users, targets, dim), (*users, context, dim), (*users, dim)]
     shapes = [*own, (memories, dim), (memories, dim)]
     rng = np.random.default_rng(0)
     return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
@@ -47,7 +47,7 @@ def weighted(function):
 
 def check_equal(given, where):
     """Values and all five gradients of users [B, ...] are those of the reference."""
-    (_, expected), gradients = quick(weighted(over_users(memory_attention.mixtures)))(*given, where)
+    (_, expected), gradients = quick(weighted(over_users(memory_attention.memory_mixture)))(*given, where)
     (_, found), by_kernel = quick(weighted(over_users(interpreted)))(*given, where)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     for one, other in zip(by_kernel, gradients, strict=True):
@@ -57,8 +57,8 @@ def check_equal(given, where):
 
 def test_users_of_some_all_and_no_neighbors_equal_the_reference():
     where = np.array([[True, False, True, False, True], [True] * 5, [False] * 5])
-    mixtures, by_input = check_equal(arrays(3, 5, 3, 6, users=(3,)), where)
-    assert not mixtures[2].any()
+    memory_mixture, by_input = check_equal(arrays(3, 5, 3, 6, users=(3,)), where)
+    assert not memory_mixture[2].any()
     assert not by_input[0][2].any()
     assert all(np.isfinite(gradient).all() for gradient in by_input)
 
@@ -74,7 +74,7 @@ def test_more_targets_than_a_program_takes_and_logits_beyond_exp():
     given = 30 * targets, neighbors, 30 * anchor, keys, memories
     where = np.array([True, True, False, True])
     found = quick(interpreted)(*given, where=where)
-    expected = quick(memory_attention.mixtures)(*given, where=where)
+    expected = quick(memory_attention.memory_mixture)(*given, where=where)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -99,15 +99,15 @@ def shapes_in(text):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_lowers_for_cuda_without_weights_in_device_memory(dtype):
-    users, targets, heads, memories, dim = 2, 3, 37, 5, 7
-    given = [array.astype(jnp.dtype(dtype)) for array in arrays(targets, heads, memories, dim, users=(users,))]
-    where = np.ones((users, heads), bool)
-    by_kernel = lowered(weighted(over_users(pallas_attention.mixtures)), *given, where)
-    by_xla = lowered(weighted(over_users(memory_attention.mixtures)), *given, where)
+    users, targets, context, memories, dim = 2, 3, 37, 5, 7
+    given = [array.astype(jnp.dtype(dtype)) for array in arrays(targets, context, memories, dim, users=(users,))]
+    where = np.ones((users, context), bool)
+    by_kernel = lowered(weighted(over_users(pallas_attention.memory_mixture)), *given, where)
+    by_xla = lowered(weighted(over_users(memory_attention.memory_mixture)), *given, where)
     assert len(re.findall(r"custom_call @.*triton", by_kernel)) == 2  # forward and backward
-    weights = [shape for shape in shapes_in(by_kernel) if {heads, memories} <= set(shape)]
+    weights = [shape for shape in shapes_in(by_kernel) if {context, memories} <= set(shape)]
     assert not weights
-    assert [shape for shape in shapes_in(by_xla) if {heads, memories} <= set(shape)]
+    assert [shape for shape in shapes_in(by_xla) if {context, memories} <= set(shape)]
 
 
 @pytest.mark.parametrize("name", ["hlr", "hlrpp"])
@@ -121,7 +121,7 @@ def test_models_call_it_where_there_is_a_gpu(name, monkeypatch):
 
 
 def test_without_a_gpu_the_message_names_the_option():
-    with pytest.raises(hlr_jax.UserError, match=r'model\.kernel "pallas" needs a GPU'):
+    with pytest.raises(hlr_jax.InputError, match=r'model\.kernel "pallas" needs a GPU'):
         hlr_jax.create_model("hlr", kernel="pallas")
-    with pytest.raises(hlr_jax.UserError, match=r"unknown model\.kernel"):
+    with pytest.raises(hlr_jax.InputError, match=r"unknown model\.kernel"):
         hlr_jax.create_model("hlrpp", kernel="palas")

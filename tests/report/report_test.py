@@ -16,7 +16,7 @@ import pytest
 from report_browser import PROGRAM, chromium, contrast
 
 import hlr_jax
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.report.write import write_report
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +173,7 @@ def spoiled(runs, folder, path, text):
 )
 def test_a_workdir_that_is_none_is_told_in_one_line(runs, tmp_path, path, text, message):
     folder = spoiled(runs, tmp_path / "spoiled", path, text)
-    with pytest.raises(UserError) as problem:
+    with pytest.raises(InputError) as problem:
         write_report([folder], tmp_path / "never.html")
     assert message in str(problem.value)
     assert "\n" not in str(problem.value)
@@ -192,9 +192,9 @@ def test_the_command_line(runs, tmp_path):
     done = command(f"--workdir={runs / 'cml'},{runs / 'nothing'}", f"--output={tmp_path}/x.html")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "nothing is no workdir" in done.stderr
-    with pytest.raises(UserError, match=r"is a folder; pass a file for the page"):
+    with pytest.raises(InputError, match=r"is a folder; pass a file for the page"):
         write_report([runs / "cml"], tmp_path)
-    with pytest.raises(UserError, match="at least one workdir"):
+    with pytest.raises(InputError, match="at least one workdir"):
         write_report([], tmp_path / "x.html")
 
 

@@ -14,7 +14,7 @@ from jax import export
 from safetensors.numpy import load_file
 
 import hlr_jax
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.files import sha256
 
 HISTORY = {"num_memories": 3, "max_history": 4}
@@ -26,7 +26,7 @@ CASES = {
     "adacml": {"max_history": 4},
     "hlr": HISTORY,
     "hlr inverse": HISTORY | {"history_sampling": "inverse_popularity", "variant": "reference"},
-    "hlrpp": HISTORY | {"max_audience": 3},
+    "hlrpp": HISTORY | {"max_item_users": 3},
 }
 K, SEED = 45, 3  # of 50 items: some users have met too many for a full list
 
@@ -165,13 +165,13 @@ def test_an_export_replaces_an_older_one_and_nothing_else(world, tmp_path, monke
     other = tmp_path / "other"
     other.mkdir()
     (other / "manifest.json").write_text("[]")
-    with pytest.raises(UserError, match="other holds something that is no export; pass another folder or delete it"):
+    with pytest.raises(InputError, match="other holds something that is no export; pass another folder or delete it"):
         hlr_jax.export_model(*cml, world, other)
     assert [path.name for path in other.iterdir()] == ["manifest.json"]
-    with pytest.raises(UserError, match=r"manifest\.json is a file"):
+    with pytest.raises(InputError, match=r"manifest\.json is a file"):
         hlr_jax.export_model(*cml, world, other / "manifest.json")
-    with pytest.raises(UserError, match=r"export\.k must be at least 1, got 0"):
+    with pytest.raises(InputError, match=r"export\.k must be at least 1, got 0"):
         hlr_jax.export_model(*cml, world, folder, k=0)
     monkeypatch.setitem(sys.modules, "safetensors", None)
-    with pytest.raises(UserError, match=r"pip install 'hlr_jax\[export\]'"):
+    with pytest.raises(InputError, match=r"pip install 'hlr_jax\[export\]'"):
         hlr_jax.export_model(*cml, world, folder)

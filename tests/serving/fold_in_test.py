@@ -5,14 +5,14 @@ import polars as pl
 import pytest
 
 import hlr_jax
-from hlr_jax import FoldInOptions, TrainOptions, UserError
-from hlr_jax.data.neighborhoods import look_up, neighbor_tables
-from hlr_jax.evaluation.tiles import drawn_audiences
+from hlr_jax import FoldInOptions, InputError, TrainOptions
+from hlr_jax.data.neighbor_sampling import look_up, neighbor_tables
+from hlr_jax.evaluation.tiles import drawn_item_users
 from hlr_jax.serving.strong_generalization import hold_out_users
 
 OPTIONS = {
     "hlr": {"num_memories": 3, "max_history": 4},
-    "hlrpp": {"num_memories": 3, "max_history": 4, "max_audience": 3},
+    "hlrpp": {"num_memories": 3, "max_history": 4, "max_item_users": 3},
     "adacml": {"max_history": 4},
     "lrml": {"num_memories": 3},
     "mf_als": {"regularization": 2.0, "confidence": 3.0, "frequency_exponent": 0.5},
@@ -115,16 +115,18 @@ def test_factors_solve_the_normal_equations(world):
         np.testing.assert_allclose(people.params["user"][row], expected, rtol=2e-3, atol=1e-5)
 
 
-def test_audiences_are_those_of_training(world):
+def test_item_users_are_those_of_training(world):
     """Lists of one new user do not depend on who else is folded in: means of an item's users leave them out."""
     model, params = made("transcf", world)
     people = hlr_jax.fold_in(model, params, world, histories(world), options=QUICK)
     tables = neighbor_tables(people.params, people.sides)
     met = world.train + world.valid
-    audience = look_up(tables.users, drawn_audiences(jax.random.key(0), people.sides.audience, np.arange(3)))
+    item_users = look_up(tables.users, drawn_item_users(jax.random.key(0), people.sides.item_users, np.arange(3)))
     users = np.asarray(params["user"], np.float64)
     for item in range(3):
-        np.testing.assert_allclose(audience.vectors[item, 0], users[met.user[met.item == item]].mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(
+            item_users.vectors[item, 0], users[met.user[met.item == item]].mean(axis=0), atol=1e-5
+        )
     # And the score that a list shows is the oracle's, with the given items as history.
     best = hlr_jax.recommend(model, params, world, ["ann"], k=1, among=people).row(0, named=True)
     item = world.item_ids.to_list().index(best["item"])
@@ -138,7 +140,7 @@ def test_audiences_are_those_of_training(world):
 def test_unknown_items_are_named_and_counted(world):
     model, params = made("cml", world)
     frame = pl.DataFrame({"user": ["ann", "ann", "eve"], "item": [str(world.item_ids[3]), "x9", "x8"]})
-    with pytest.raises(UserError, match=r'2 items \(2 rows\) are unknown, such as "x9"'):
+    with pytest.raises(InputError, match=r'2 items \(2 rows\) are unknown, such as "x9"'):
         hlr_jax.fold_in(model, params, world, frame)
     said = []
     people = hlr_jax.fold_in(model, params, world, frame, on_unknown="skip", options=QUICK, log=said.append)
@@ -146,11 +148,11 @@ def test_unknown_items_are_named_and_counted(world):
     assert said == [
         'histories: 2 items (2 rows) are unknown, such as "x9": left out', "histories: 1 users have no known item"
     ]  # fmt: skip
-    with pytest.raises(UserError, match="no user has an item"):
+    with pytest.raises(InputError, match="no user has an item"):
         hlr_jax.fold_in(model, params, world, frame.filter(user="eve"), on_unknown="skip", log=quiet)
-    with pytest.raises(UserError, match="user ann has all 50 items"):
+    with pytest.raises(InputError, match="user ann has all 50 items"):
         hlr_jax.fold_in(model, params, world, {"ann": world.item_ids.to_list()})
-    with pytest.raises(UserError, match=r"fold_in\.positives must be at least 1"):
+    with pytest.raises(InputError, match=r"fold_in\.positives must be at least 1"):
         FoldInOptions(positives=0)
 
 
@@ -170,5 +172,5 @@ def test_users_are_held_out_whole(world):
         assert given == set(division.trained_in.train.item[division.trained_in.train.user == user].tolist())
     assert set(division.without.test.user.tolist()) == held
     assert len({division.without.fingerprint, division.trained_in.fingerprint, world.fingerprint}) == 3
-    with pytest.raises(UserError, match=r"strong_generalization\.held_out must be at most"):
+    with pytest.raises(InputError, match=r"strong_generalization\.held_out must be at most"):
         hold_out_users(world, held_out=2.0)

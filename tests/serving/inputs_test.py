@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.serving.inputs import read_choice, read_histories, read_ids
 
 
@@ -30,13 +30,13 @@ def test_mistakes_are_one_line(tmp_path):
         "no.csv": "no such",
     }  # fmt: skip
     for name, message in expected.items():
-        with pytest.raises(UserError, match=f"{name}: .*{message}") as problem:
+        with pytest.raises(InputError, match=f"{name}: .*{message}") as problem:
             read_ids(tmp_path / name, "user")
         assert len(str(problem.value).splitlines()) == 1
-    with pytest.raises(UserError, match="no user ids; pass FILE"):
+    with pytest.raises(InputError, match="no user ids; pass FILE"):
         read_choice(" ,", "user")
-    with pytest.raises(UserError, match=r"no\.csv: no such file"):
+    with pytest.raises(InputError, match=r"no\.csv: no such file"):
         read_histories(tmp_path / "no.csv")
     (tmp_path / "half.csv").write_text("user,item\nann,\n")
-    with pytest.raises(UserError, match='line 2: column "item" is empty'):
+    with pytest.raises(InputError, match='line 2: column "item" is empty'):
         read_histories(tmp_path / "half.csv")

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 import hlr_jax
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.sharding import create_mesh, pad_rows, shardings
 
 
@@ -52,7 +52,7 @@ def test_reasons_are_the_weights_of_the_model(trained):
     assert row["memory_weight"] == pytest.approx(np.exp(logits.max()) / np.exp(logits).sum(), rel=1e-4)
 
 
-@pytest.mark.parametrize(("name", "options"), [("adacml", {}), ("hlrpp", {"num_memories": 3, "max_audience": 2})])
+@pytest.mark.parametrize(("name", "options"), [("adacml", {}), ("hlrpp", {"num_memories": 3, "max_item_users": 2})])
 def test_reasons_of_other_attentions(trained, name, options):
     dataset = trained[2]
     model = hlr_jax.create_model(name, embed_dim=6, max_history=4, **options)
@@ -66,19 +66,19 @@ def test_reasons_of_other_attentions(trained, name, options):
 def test_one_user_and_no_items(trained):
     assert hlr_jax.recommend(*trained, "u3", k=2)["user"].to_list() == ["u3", "u3"]
     assert hlr_jax.explain(*trained, "u3", []).is_empty()
-    with pytest.raises(UserError, match=r"recommend\.k must be at least 1"):
+    with pytest.raises(InputError, match=r"recommend\.k must be at least 1"):
         hlr_jax.recommend(*trained, ["u3"], k=-3)
 
 
 def test_unknown_ids_and_models_without_reasons(trained):
     _, params, dataset = trained
-    with pytest.raises(UserError, match='1 of 2 users are unknown, such as "u99"'):
+    with pytest.raises(InputError, match='1 of 2 users are unknown, such as "u99"'):
         hlr_jax.recommend(*trained, ["u3", "u99"])
-    with pytest.raises(UserError, match='1 of 1 items are unknown, such as "i99"'):
+    with pytest.raises(InputError, match='1 of 1 items are unknown, such as "i99"'):
         hlr_jax.explain(*trained, "u3", ["i99"])
-    with pytest.raises(UserError, match="model cml attends over no history"):
+    with pytest.raises(InputError, match="model cml attends over no history"):
         hlr_jax.explain(hlr_jax.create_model("cml"), params, dataset, "u3", [])
-    with pytest.raises(UserError, match="model transcf attends over no history"):
+    with pytest.raises(InputError, match="model transcf attends over no history"):
         hlr_jax.explain(hlr_jax.create_model("transcf"), params, dataset, "u3", [])
 
 
@@ -100,7 +100,7 @@ def test_candidates_exclusions_and_seen_items_on_one_device_and_on_a_mesh(traine
     others = hlr_jax.recommend(model, divided, dataset, ["u3", "u5"], **options)
     assert others["item"].to_list() == lists["item"].to_list()
     np.testing.assert_allclose(others["score"], lists["score"], rtol=1e-5)
-    with pytest.raises(UserError, match="no item is left to recommend"):
+    with pytest.raises(InputError, match="no item is left to recommend"):
         hlr_jax.recommend(*trained, ["u3"], candidates=["i5"], exclude=["i5"])
-    with pytest.raises(UserError, match="fold_in runs on one device"):
+    with pytest.raises(InputError, match="fold_in runs on one device"):
         hlr_jax.fold_in(model, divided, dataset, {"ann": ["i5"]})

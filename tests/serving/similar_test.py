@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 import hlr_jax
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.serving.export import interaction_arrays
 
 
@@ -120,17 +120,17 @@ def test_keys_of_an_item_are_averaged_over_what_its_users_met_beside_it(hlr, wor
 
 def test_mistakes_are_one_line(hlr, world):
     cml, lrml, item, user = made(world, "cml"), made(world, "lrml"), world.item_ids[0], world.user_ids[0]
-    with pytest.raises(UserError, match='1 of 2 items are unknown, such as "none"'):
+    with pytest.raises(InputError, match='1 of 2 items are unknown, such as "none"'):
         hlr_jax.similar_items(*cml, world, [item, "none"])
-    with pytest.raises(UserError, match='1 of 1 users are unknown, such as "none"'):
+    with pytest.raises(InputError, match='1 of 1 users are unknown, such as "none"'):
         hlr_jax.similar_users(*cml, world, ["none"])
-    with pytest.raises(UserError, match=r"similar\.k must be at least 1, got 0"):
+    with pytest.raises(InputError, match=r"similar\.k must be at least 1, got 0"):
         hlr_jax.similar_items(*cml, world, [item], k=0)
-    with pytest.raises(UserError, match="model cml has no keys"):
+    with pytest.raises(InputError, match="model cml has no keys"):
         hlr_jax.nearest_keys(*cml, world, [item])
-    with pytest.raises(UserError, match="model lrml addresses its keys by pairs of user and item: give a user too"):
+    with pytest.raises(InputError, match="model lrml addresses its keys by pairs of user and item: give a user too"):
         hlr_jax.nearest_keys(*lrml, world, [item])
-    with pytest.raises(UserError, match="another item or a user, not both"):
+    with pytest.raises(InputError, match="another item or a user, not both"):
         hlr_jax.nearest_keys(*hlr, world, [item], other=item, user=user)
-    with pytest.raises(UserError, match='1 of 1 items are unknown, such as "none"'):
+    with pytest.raises(InputError, match='1 of 1 items are unknown, such as "none"'):
         hlr_jax.nearest_keys(*hlr, world, [item], other="none")

@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 import hlr_jax
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.serving import stream
 from hlr_jax.serving.lists import create_lister, lists_of
 from hlr_jax.serving.population import Wanted, trained_population, wanted_users
@@ -36,7 +36,7 @@ def test_chunks_are_the_lists_of_all_and_a_stopped_call_goes_on(lister, tmp_path
     with pytest.raises(KeyboardInterrupt):
         write_lists(path, lister, everyone(lister), request, chunk=16)
     assert not path.exists()
-    with pytest.raises(UserError, match=r"recs\.parquet\.parts holds parts of another command, which differs in k;"):
+    with pytest.raises(InputError, match=r"recs\.parquet\.parts holds parts of another command, which differs in k;"):
         write_lists(path, lister, everyone(lister), request | {"k": 4}, chunk=16)
     monkeypatch.setattr(stream, "lists_of", lists_of)
     made_before = sorted(part.stat().st_mtime_ns for part in (tmp_path / "recs.parquet.parts").glob("*.parquet"))
@@ -68,12 +68,12 @@ def test_text_formats(lister, tmp_path):
 
 
 def test_outputs_that_can_not_be(lister, tmp_path):
-    with pytest.raises(UserError, match="its ending tells no format"):
+    with pytest.raises(InputError, match="its ending tells no format"):
         write_lists(tmp_path / "recs.xlsx", lister, everyone(lister), {})
     (tmp_path / "recs.csv").mkdir()
-    with pytest.raises(UserError, match="is a folder"):
+    with pytest.raises(InputError, match="is a folder"):
         write_lists(tmp_path / "recs.csv", lister, everyone(lister), {})
     (tmp_path / "mine.csv.parts").mkdir()
     (tmp_path / "mine.csv.parts" / "notes").touch()
-    with pytest.raises(UserError, match="is in the way"):
+    with pytest.raises(InputError, match="is in the way"):
         write_lists(tmp_path / "mine.csv", lister, everyone(lister), {})

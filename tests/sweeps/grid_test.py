@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.sweeps.grid import Range, product, read_space, with_overrides
 
 CONFIG = {
@@ -43,7 +43,7 @@ def test_a_point_changes_its_keys_and_nothing_else():
 def test_ranges_are_for_samplers():
     space = read_space(["train.learning_rate=log:1e-4..1e-2", "model.num_memories=2..9"], None, CONFIG)
     assert space == {"train.learning_rate": Range(1e-4, 1e-2, True), "model.num_memories": Range(2, 9)}
-    with pytest.raises(UserError, match=r"train\.learning_rate has a range; a grid needs a list"):
+    with pytest.raises(InputError, match=r"train\.learning_rate has a range; a grid needs a list"):
         product(space)
 
 
@@ -65,7 +65,7 @@ MISTAKES = {
 @pytest.mark.parametrize("case", MISTAKES)
 def test_a_mistake_is_named(case):
     entries, message = MISTAKES[case]
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         read_space(entries, None, CONFIG)
     assert message in str(caught.value)
 
@@ -83,7 +83,7 @@ def test_a_mistake_is_named(case):
 def test_an_unreadable_file_is_named(tmp_path, name, text, message):
     if text is not None:
         (tmp_path / name).write_text(text)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         read_space([], str(tmp_path / name), CONFIG)
     assert str(caught.value).startswith(str(tmp_path / name))
     assert message in str(caught.value)

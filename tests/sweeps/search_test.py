@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.sweeps.grid import Range
 from hlr_jax.sweeps.search import search
 
@@ -51,5 +51,5 @@ def test_a_point_that_failed_does_not_end_the_search():
 
 def test_without_optuna_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UserError, match=r"pip install 'hlr_jax\[optuna\]'"):
+    with pytest.raises(InputError, match=r"pip install 'hlr_jax\[optuna\]'"):
         run(4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import hlr_jax
-from hlr_jax import EvalOptions, TrainOptions, UserError
+from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.sharding import create_mesh
 from hlr_jax.sweeps import sweep as sweeps
 from hlr_jax.sweeps.grid import product, with_overrides
@@ -85,11 +85,11 @@ def test_what_is_done_is_not_trained_again_whatever_the_grid(swept, monkeypatch)
 
 def test_a_folder_of_other_settings_or_data_is_refused(swept):
     folder, _ = swept
-    with pytest.raises(UserError, match=r"model\.embed_dim is 6 there and 7 here; pass another --workdir"):
+    with pytest.raises(InputError, match=r"model\.embed_dim is 6 there and 7 here; pass another --workdir"):
         open_sweep(folder, with_overrides(CONFIG, {"model.embed_dim": 7}))
     environment = json.loads((folder / "env.json").read_text())
     (folder / "env.json").write_text(json.dumps(environment | {"data": "0" * 64}))
-    with pytest.raises(UserError, match="holds a run on other data"):
+    with pytest.raises(InputError, match="holds a run on other data"):
         open_sweep(folder)
     (folder / "env.json").write_text(json.dumps(environment))
 
@@ -176,16 +176,16 @@ def test_runs_that_differ_in_rate_margin_and_seed_alone_share_a_program(world):
     state = 110 * 6 * 4 * 6
     assert trial_bytes(whole[1].trials[0].settings, world, None) == state
     assert trial_bytes(whole[1].trials[0].settings, world, create_mesh(data=2)) == state + 128 * 4 * (2 * 3 * 6 + 4 * 2)
-    averaged = trials_of(with_overrides(config, {"train.average": 0.5}))[0]
+    averaged = trials_of(with_overrides(config, {"train.ema_decay": 0.5}))[0]
     assert trial_bytes(averaged.settings, world, None) == 7 * state / 6
     assert [len(one.trials) for one in pack(trials, world, 3 * state, None)] == [4, 4, 3, 3, 2]
     assert len(pack(trials, world, 1, None)) == len(trials)
 
 
 def test_what_nothing_can_be_compared_by_is_refused_before_training(world, tmp_path):
-    with pytest.raises(UserError, match="mf_als has no validation loss"):
+    with pytest.raises(InputError, match="mf_als has no validation loss"):
         open_sweep(tmp_path / "a", CONFIG | {"model": {"name": "mf_als"}, "eval": {"select_by": "loss"}})
-    with pytest.raises(UserError, match=r"train\.margin must be a number"):
+    with pytest.raises(InputError, match=r"train\.margin must be a number"):
         open_sweep(tmp_path / "b").train([*POINTS, {"train.margin": "wide"}])
     assert not (tmp_path / "b" / "packs").exists()
 
@@ -193,7 +193,7 @@ def test_what_nothing_can_be_compared_by_is_refused_before_training(world, tmp_p
 def test_runs_must_differ(world):
     model = hlr_jax.create_model("cml", embed_dim=6)
     for runs in ([], [Run(0, 0.1, 0.5, 0.5)] * 2):
-        with pytest.raises(UserError, match="runs must be one or more, and differ"):
+        with pytest.raises(InputError, match="runs must be one or more, and differ"):
             fitting.fit_runs(world, model, runs=runs)
-    with pytest.raises(UserError, match=r"train\.learning_rate must be at most 10"):
+    with pytest.raises(InputError, match=r"train\.learning_rate must be at most 10"):
         fitting.fit_runs(world, model, runs=[Run(0, 11.0, 0.5, 0.5)])

@@ -5,8 +5,8 @@ import oracles
 import pytest
 
 import hlr_jax
-from hlr_jax import EvalOptions, TrainOptions, UserError
-from hlr_jax.data.pairs import Pairs
+from hlr_jax import EvalOptions, InputError, TrainOptions
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.als import iterate, objective, sides, solve_side
 from hlr_jax.training.fit import run_identity
@@ -26,7 +26,7 @@ def make(embed_dim=DIM, **options):
 
 @pytest.fixture
 def matrix(rng):
-    """Rows of several padded lengths; user 3 and item 7 met nobody."""
+    """CSR of several padded lengths; user 3 and item 7 met nobody."""
     matrix = rng.random((USERS, ITEMS)) < np.linspace(0.02, 0.7, USERS)[:, None]
     matrix[3], matrix[:, 7] = False, False
     return matrix.astype(np.float64)
@@ -34,13 +34,13 @@ def matrix(rng):
 
 @pytest.fixture
 def small(matrix):
-    """Rows of one padded length, quicker to compile."""
+    """CSR of one padded length, quicker to compile."""
     return matrix[:, :30]
 
 
 def sides_of(matrix):
     user, item = np.nonzero(matrix)
-    return sides(Pairs(user.astype(np.int32), item.astype(np.int32)), *matrix.shape)
+    return sides(Interactions(user.astype(np.int32), item.astype(np.int32)), *matrix.shape)
 
 
 def start_of(model, matrix):
@@ -142,16 +142,16 @@ def test_the_settings_of_the_solver_are_part_of_the_run(world):
 
 
 def test_mistakes_are_told(world):
-    with pytest.raises(UserError, match=r"model\.regularization must be at least"):
+    with pytest.raises(InputError, match=r"model\.regularization must be at least"):
         make(regularization=0.0)
-    with pytest.raises(UserError, match=r'unknown model\.solver "choleski" \(did you mean "cholesky"'):
+    with pytest.raises(InputError, match=r'unknown model\.solver "choleski" \(did you mean "cholesky"'):
         make(solver="choleski")
-    with pytest.raises(UserError, match="mf_als runs on one device"):
+    with pytest.raises(InputError, match="mf_als runs on one device"):
         create_learner(world, make(), TrainOptions(), TrainOptions().runs([0]), create_mesh(data=2))
 
 
 def test_one_user_and_one_item():
     model = make(embed_dim=1, confidence=3.0, regularization=1.0)
-    one = sides(Pairs(np.zeros(1, np.int32), np.zeros(1, np.int32)), 1, 1)
+    one = sides(Interactions(np.zeros(1, np.int32), np.zeros(1, np.int32)), 1, 1)
     found = iterate(model.solver, *one, {"user": jnp.zeros((1, 1)), "item": jnp.ones((1, 1))})
     np.testing.assert_allclose(found["user"], 3 / 4)  # (1 + 2 + 1) p = 3

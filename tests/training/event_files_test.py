@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from hlr_jax import UserError
+from hlr_jax import InputError
 from hlr_jax.training import event_files as module
 from hlr_jax.training.event_files import EventFiles, event_files
 
@@ -94,6 +94,6 @@ def test_files_follow_the_run_and_are_complete_when_it_fails(tmp_path, monkeypat
 
 def test_the_extra_is_named_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(UserError, match=r"pip install 'hlr_jax\[tb\]'"), event_files(tmp_path):
+    with pytest.raises(InputError, match=r"pip install 'hlr_jax\[tb\]'"), event_files(tmp_path):
         pass
     assert not list(tmp_path.iterdir())

@@ -13,14 +13,14 @@ import pytest
 from rich.console import Console
 
 import hlr_jax
-from hlr_jax import EvalOptions, TrainOptions, UserError
+from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.learners import triplet_learner
 from hlr_jax.training.loop import kept_runs
 from hlr_jax.training.options import Run
 from hlr_jax.training.progress import Display
 
-OPTIONS = {"batch_size": 128, "learning_rate": 0.01, "average": 0.6}
+OPTIONS = {"batch_size": 128, "learning_rate": 0.01, "ema_decay": 0.6}
 
 
 def small():
@@ -61,7 +61,12 @@ def test_what_is_kept_is_the_average_of_epochs(world):
 
 def test_the_best_epoch_is_the_result_and_patience_stops(world):
     result = fit(
-        world, evaluation=EvalOptions(select_by="ndcg", k=5), num_epochs=30, learning_rate=0.3, patience=2, average=0.0
+        world,
+        evaluation=EvalOptions(select_by="ndcg", k=5),
+        num_epochs=30,
+        learning_rate=0.3,
+        patience=2,
+        ema_decay=0.0,
     )
     values = [record["valid_ndcg@5"] for record in result.history]
     assert result.best_epoch == 1 + int(np.argmax(values))
@@ -120,7 +125,7 @@ def test_seeds_trained_together_are_those_trained_alone(world, tmp_path):
         np.testing.assert_allclose(*losses, rtol=1e-5)
         for name in one.params:
             np.testing.assert_allclose(one.params[name], other.params[name], atol=1e-4)
-    with pytest.raises(UserError, match=r"train\.num_seeds is 2: call fit_seeds"):
+    with pytest.raises(InputError, match=r"train\.num_seeds is 2: call fit_seeds"):
         hlr_jax.fit(world, small(), together)
 
 
@@ -148,12 +153,12 @@ def test_means_are_refreshed_as_often_as_asked(world):
 
 
 def test_without_validation_the_last_epoch_is_the_result(world):
-    from hlr_jax.data.pairs import Pairs
+    from hlr_jax.data.interactions import Interactions
 
-    nothing = Pairs(np.empty(0, np.int32), np.empty(0, np.int32))
+    nothing = Interactions(np.empty(0, np.int32), np.empty(0, np.int32))
     result = fit(dataclasses.replace(world, valid=nothing), num_epochs=2)
     assert result.best_epoch == 2
-    with pytest.raises(UserError, match="no training interactions"):
+    with pytest.raises(InputError, match="no training interactions"):
         fit(dataclasses.replace(world, train=nothing), num_epochs=2)
 
 
@@ -215,7 +220,7 @@ def test_each_seed_keeps_the_temperature_that_validates_best():
         assert kept_runs(options, EvalOptions(select_by=select_by), epochs, values) == kept
     assert kept_runs(TrainOptions(num_seeds=2), EvalOptions(), [1, 1], [0.1, 0.2]) == [0, 1]
     for wrong in ([0.1, 0.1], [0.0]):
-        with pytest.raises(UserError, match=r"train\.temperatures"):
+        with pytest.raises(InputError, match=r"train\.temperatures"):
             TrainOptions(temperatures=wrong)
 
 
@@ -244,10 +249,10 @@ def test_the_best_of_several_temperatures_is_the_result_and_what_is_loaded(world
 def test_a_workdir_of_another_run_is_not_continued(world, tmp_path):
     fit(world, tmp_path, num_epochs=1)
     other_model = hlr_jax.create_model("hlr", embed_dim=6, num_memories=2, max_history=3, variant="reference")
-    with pytest.raises(UserError, match="holds a run of another model"):
+    with pytest.raises(InputError, match="holds a run of another model"):
         hlr_jax.fit(world, other_model, TrainOptions(**OPTIONS, num_epochs=2), seed=3, workdir=tmp_path, quiet=True)
     for other in ({"learning_rate": 0.02}, {"num_negatives": 2}):
-        with pytest.raises(UserError, match="holds a run of another model, seed, data or training"):
+        with pytest.raises(InputError, match="holds a run of another model, seed, data or training"):
             fit(world, tmp_path, num_epochs=2, **other)
 
 
@@ -268,7 +273,7 @@ def test_an_unreadable_checkpoint_is_one_clear_line(world, tmp_path):
     fit(world, tmp_path, num_epochs=1)
     # Damage to the arrays is reported alike, but leaves warnings of Orbax's threads to whichever test comes next.
     (tmp_path / "checkpoints" / "1" / "progress" / "metadata").write_text('{"identity": "x", "ep')
-    with pytest.raises(UserError, match="unreadable checkpoint") as caught:
+    with pytest.raises(InputError, match="unreadable checkpoint") as caught:
         fit(world, tmp_path, num_epochs=2)
     assert "\n" not in str(caught.value)
 

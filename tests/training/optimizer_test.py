@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 import hlr_jax
-from hlr_jax.data.neighborhoods import neighbor_tables
-from hlr_jax.losses import OBJECTIVES, Scales
+from hlr_jax.data.neighbor_sampling import neighbor_tables
+from hlr_jax.losses import OBJECTIVES, LossParams
+from hlr_jax.training.batch_sampling import draw_batch, training_triplets
 from hlr_jax.training.batches import Negatives
-from hlr_jax.training.draws import draw_batch, training_triplets
+from hlr_jax.training.gradients import batch_gradient
 from hlr_jax.training.optimizer import ADAM, adam_step
-from hlr_jax.training.triplets import batch_gradient
 
 STEPS, RATE = 3, 0.05
-MODELS = {"cml": {}, "hlrpp": {"num_memories": 2, "max_history": 2, "max_audience": 2}}
+MODELS = {"cml": {}, "hlrpp": {"num_memories": 2, "max_history": 2, "max_item_users": 2}}
 
 
 def numpy_adam(table, slopes, touched):
@@ -43,7 +43,13 @@ def test_steps_are_those_of_adam_in_the_rows_that_move(world, name, negatives, l
 
         def gradient(params, tables, batch):
             return batch_gradient(
-                model, OBJECTIVES["hinge_mean"], params, tables, batch, Scales(jnp.float32(2.0), jnp.float32(1.0)), 5
+                model,
+                OBJECTIVES["hinge_mean"],
+                params,
+                tables,
+                batch,
+                LossParams(jnp.float32(2.0), jnp.float32(1.0)),
+                5,
             )
 
         tables = neighbor_tables(params, source.near)
@@ -58,7 +64,7 @@ def test_steps_are_those_of_adam_in_the_rows_that_move(world, name, negatives, l
         (params, state, loss), (expected, slope), batch = step(params, state, index)
         np.testing.assert_allclose(loss, expected, rtol=1e-5)
         losses.append(loss)
-        users, items = [batch.user, batch.audience.ids], [batch.items, batch.history.ids]
+        users, items = [batch.user, batch.item_users.ids], [batch.items, batch.history.ids]
         if batch.common is not None:
             items.append(batch.common.items)
         for table, ids in (("user", users), ("item", items)):

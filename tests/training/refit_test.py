@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import hlr_jax
-from hlr_jax.data.pairs import Pairs
-from hlr_jax.errors import UserError
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.errors import InputError
 from hlr_jax.workdir import check_settings
 
 MODEL = {"embed_dim": 6}
 TRAIN = {
-    "batch_size": 200, "learning_rate": 0.05, "objective": "sampled_softmax", "num_negatives": 3, "average": 0.5,
+    "batch_size": 200, "learning_rate": 0.05, "objective": "sampled_softmax", "num_negatives": 3, "ema_decay": 0.5,
 }  # fmt: skip
 EVAL = {"select_by": "ndcg", "k": 5}
 
@@ -39,7 +39,7 @@ def union(*splits):
     """Return the interactions of disjoint splits in the order of users and items, by Python's own sort."""
     rows = sorted(pair for split in splits for pair in zip(split.user.tolist(), split.item.tolist(), strict=True))
     user, item = np.array(rows, np.int32).T
-    return Pairs(user, item)
+    return Interactions(user, item)
 
 
 def test_a_refit_is_the_chosen_training_on_train_and_validation(chosen, tmp_path):
@@ -49,7 +49,7 @@ def test_a_refit_is_the_chosen_training_on_train_and_validation(chosen, tmp_path
     kept = [fit.temperature for fit in done.fits]
     temperature = max(kept, key=kept.count)  # the first of equals
     epochs = round(np.mean([fit.best_epoch for fit in done.fits if fit.temperature == temperature]))
-    nothing = Pairs(*np.zeros((2, 0), np.int32))
+    nothing = Interactions(*np.zeros((2, 0), np.int32))
     both = dataclasses.replace(data, train=union(data.train, data.valid), valid=nothing)
     model, options = hlr_jax.create_model("cml", **MODEL), hlr_jax.EvalOptions(**EVAL)
     for seed, fit in zip((3, 4), again.fits, strict=True):
@@ -84,7 +84,7 @@ def test_a_refit_is_the_chosen_training_on_train_and_validation(chosen, tmp_path
 def test_a_model_to_serve_is_trained_on_everything_and_not_measured(chosen, tmp_path):
     done, folder = chosen
     data = done.parts.dataset
-    served = hlr_jax.refit(folder, tmp_path, train_on="train+valid+test", quiet=True, log=silent)
+    served = hlr_jax.refit(folder, tmp_path, train_splits="train+valid+test", quiet=True, log=silent)
     everything = union(data.train, data.valid, data.test)
     np.testing.assert_array_equal(served.parts.dataset.train.item, everything.item)
     assert served.figures == {}
@@ -99,7 +99,7 @@ def test_a_model_to_serve_is_trained_on_everything_and_not_measured(chosen, tmp_
 
 def test_data_may_be_trained_on_validation_from_the_start(chosen):
     done, _ = chosen
-    data = hlr_jax.load_dataset("planted-60x50x900", train_on="train+valid", log=silent)
+    data = hlr_jax.load_dataset("planted-60x50x900", train_splits="train+valid", log=silent)
     assert (
         data.fingerprint == done.parts.dataset.trained_on("train+valid").fingerprint != done.parts.dataset.fingerprint
     )
@@ -114,7 +114,7 @@ def test_a_run_that_is_not_done_has_chosen_nothing(chosen, tmp_path):
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     config["train"] |= {"num_epochs": 50, "patience": 0}
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"run stopped after epoch \d of 50: continue it first"):
+    with pytest.raises(InputError, match=r"run stopped after epoch \d of 50: continue it first"):
         hlr_jax.refit(tmp_path / "run", tmp_path / "refit")
     assert not (tmp_path / "refit").exists()
 
@@ -133,11 +133,11 @@ def test_a_run_from_before_the_setting_is_continued(chosen, tmp_path):
     _, folder = chosen
     config = json.loads((folder / "config.json").read_text())
     older = json.loads(json.dumps(config))
-    config["dataset"]["train_on"] = "train"
+    config["dataset"]["train_splits"] = "train"
     (tmp_path / "config.json").write_text(json.dumps(older))
     check_settings(tmp_path, config)
-    config["dataset"]["train_on"] = "train+valid"
-    with pytest.raises(UserError, match=r"dataset\.train_on is 'train' there and 'train\+valid' here"):
+    config["dataset"]["train_splits"] = "train+valid"
+    with pytest.raises(InputError, match=r"dataset\.train_splits is 'train' there and 'train\+valid' here"):
         check_settings(tmp_path, config)
 
 
@@ -147,17 +147,19 @@ def test_mistakes_are_one_line(chosen, tmp_path):
     data = done.parts.dataset
     mistakes = {
         "is no workdir": lambda: hlr_jax.refit(tmp_path / "none", tmp_path / "two"),
-        "holds a run with other settings: dataset.train_on": lambda: hlr_jax.refit(folder, folder),
-        "no valid interactions for dataset.train_on=train": lambda: hlr_jax.refit(tmp_path / "one", tmp_path / "two"),
-        'unknown train_on "train"': lambda: hlr_jax.refit(folder, tmp_path / "two", train_on="train"),
-        'unknown dataset.train_on "all"': lambda: data.trained_on("all"),
+        "holds a run with other settings: dataset.train_splits": lambda: hlr_jax.refit(folder, folder),
+        "no valid interactions for dataset.train_splits=train": lambda: hlr_jax.refit(
+            tmp_path / "one", tmp_path / "two"
+        ),
+        'unknown train_splits "train"': lambda: hlr_jax.refit(folder, tmp_path / "two", train_splits="train"),
+        'unknown dataset.train_splits "all"': lambda: data.trained_on("all"),
         "user 0 has met all 2 items, so no negative exists": lambda: dataclasses.replace(
-            data, train=Pairs(*np.zeros((2, 1), np.int32)), valid=Pairs(np.zeros(1, np.int32), np.ones(1, np.int32)),
-            item_ids=data.item_ids[:2],
+            data, train=Interactions(*np.zeros((2, 1), np.int32)), valid=Interactions(np.zeros(1, np.int32), np.ones(1,
+            np.int32)), item_ids=data.item_ids[:2],
         ).trained_on("train+valid"),
     }  # fmt: skip
     for message, wrong in mistakes.items():
-        with pytest.raises(UserError) as caught:
+        with pytest.raises(InputError) as caught:
             wrong()
         assert message in str(caught.value), caught.value
         assert "\n" not in str(caught.value)

@@ -24,7 +24,7 @@ _HLR = {
 MODELS: dict[str, dict[str, Any]] = {
     "cml": {},
     "hlr": _HLR,
-    "hlrpp": _HLR | {"max_audience": 10, "audience_sampling": "uniform"},
+    "hlrpp": _HLR | {"max_item_users": 10, "item_users_sampling": "uniform"},
 }
 
 
@@ -41,11 +41,11 @@ def get_config(choice: str = "hlr,ml-100k") -> ConfigDict:
         num_negatives=63,
         temperatures=TEMPERATURES,
         learning_rate=5e-3,
-        average=0.9,
+        ema_decay=0.9,
         num_epochs=60,
         patience=5,
     )
-    config.eval.update(select_by="ndcg", select_users=2000)
+    config.eval.update(select_by="ndcg", num_valid_users=2000)
     return config
 
 

@@ -8,9 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hlr_jax.data.interactions import SPLITS, Dataset
-from hlr_jax.data.neighborhoods import Drawn, Sides, draw_neighbors, look_up, neighbor_bits, neighbor_tables, sides_of
-from hlr_jax.errors import UserError, check_range, check_seed, pick
+from hlr_jax.data.dataset import SPLITS, Dataset
+from hlr_jax.data.neighbor_sampling import (
+    NeighborIds,
+    Sides,
+    draw_neighbors,
+    look_up,
+    neighbor_bits,
+    neighbor_tables,
+    sides_of,
+)
+from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.models.base import Model
 from hlr_jax.storage import widened
 from hlr_jax.types import Neighbors, Params
@@ -55,18 +63,18 @@ def attend(
       seed: of the draw of interactions and of their neighbors.
 
     Raises:
-      UserError: a setting out of range, or an empty split.
+      InputError: a setting out of range, or an empty split.
     """
     check_range("analysis", interactions=(interactions, 1, 10**7))
     check_seed("analysis.seed", seed)
     pairs = getattr(dataset, pick(split, SPLITS, "split"))
     if not len(pairs):
-        raise UserError(f"{dataset.name}: no {split} interactions to look at; name another split")
+        raise InputError(f"{dataset.name}: no {split} interactions to look at; name another split")
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(pairs))[:interactions])
     user, item = pairs.user[chosen], pairs.item[chosen]
     near = dataset.train if split == "train" else dataset.train + dataset.valid
-    sides = sides_of(near, dataset.num_users, dataset.num_items, model.history, model.audience)
+    sides = sides_of(near, dataset.num_users, dataset.num_items, model.history, model.item_users)
     drawn, *outputs = jax.device_get(
         _attender(model)(widened(params), sides, jax.random.key(seed), jnp.asarray(user), jnp.asarray(item))
     )
@@ -80,22 +88,22 @@ def attend(
 
 
 @lru_cache(maxsize=8)
-def _attender(model: Model) -> Callable[..., tuple[Drawn, jax.Array, jax.Array, jax.Array]]:
+def _attender(model: Model) -> Callable[..., tuple[NeighborIds, jax.Array, jax.Array, jax.Array]]:
     """Return the compiled function behind ``attend``; one per model, so that several analyses share it."""
 
     @jax.jit
     def attended(
         params: Params, sides: Sides, key: jax.Array, user: jax.Array, item: jax.Array
-    ) -> tuple[Drawn, jax.Array, jax.Array, jax.Array]:
+    ) -> tuple[NeighborIds, jax.Array, jax.Array, jax.Array]:
         tables = neighbor_tables(params, sides)
 
-        def one(pair: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[Drawn, jax.Array, jax.Array, jax.Array]:
+        def one(pair: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[NeighborIds, jax.Array, jax.Array, jax.Array]:
             number, u, v = pair
-            words = neighbor_bits(sides.history), neighbor_bits(sides.audience)
+            words = neighbor_bits(sides.history), neighbor_bits(sides.item_users)
             bits = jax.random.bits(jax.random.fold_in(key, number), (sum(words),))
             history = draw_neighbors(bits[: words[0]], sides.history, u, v)
-            audience = draw_neighbors(bits[words[0] :], sides.audience, v, u)
-            neighbors = Neighbors(look_up(tables.items, history), look_up(tables.users, audience))
+            item_users = draw_neighbors(bits[words[0] :], sides.item_users, v, u)
+            neighbors = Neighbors(look_up(tables.items, history), look_up(tables.users, item_users))
             found = model.pair(params, params["user"][u], params["item"][v], neighbors)
             return history, found.memory_weights, found.neighbor_weights, found.relation
 
@@ -114,7 +122,7 @@ def check_keys(model: Model, params: Params) -> None:
     """Check that pairs of items address keys in this model.
 
     Raises:
-      UserError: they do not.
+      InputError: they do not.
     """
     if "keys" not in params or not model.history.drawn:
-        raise UserError(f"pairs of items address no keys in model {model.name}; look at hlr or hlrpp")
+        raise InputError(f"pairs of items address no keys in model {model.name}; look at hlr or hlrpp")

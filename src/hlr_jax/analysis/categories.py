@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.errors import UserError, nearest
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.errors import InputError, nearest
 
 
 class Categories(NamedTuple):
@@ -21,7 +21,7 @@ def read_categories(path: str | Path) -> pl.DataFrame:
     """Return a frame of ``item`` and ``category``, a row for each category of an item, from CSV, TSV or Parquet.
 
     Raises:
-      UserError: the file is absent, is of another kind, or lacks one of the columns.
+      InputError: the file is absent, is of another kind, or lacks one of the columns.
     """
     path = Path(path).expanduser()
     readers = {
@@ -30,16 +30,16 @@ def read_categories(path: str | Path) -> pl.DataFrame:
         ".parquet": lambda: pl.read_parquet(path),
     }
     if path.suffix not in readers:
-        raise UserError(f"{path}: its ending tells no format; categories are read from {', '.join(readers)}")
+        raise InputError(f"{path}: its ending tells no format; categories are read from {', '.join(readers)}")
     if not path.is_file():
-        raise UserError(f"{path}: no such file of categories")
+        raise InputError(f"{path}: no such file of categories")
     try:
         frame = readers[path.suffix]()
     except (pl.exceptions.PolarsError, OSError) as problem:
-        raise UserError(f"{path}: not readable: {str(problem).splitlines()[0]}") from None
+        raise InputError(f"{path}: not readable: {str(problem).splitlines()[0]}") from None
     for column in ("item", "category"):
         if column not in frame.columns:
-            raise UserError(f'{path}: no column "{column}"{nearest(column, frame.columns)}')
+            raise InputError(f'{path}: no column "{column}"{nearest(column, frame.columns)}')
     return frame.select(pl.col("item", "category").cast(pl.String)).drop_nulls()
 
 
@@ -52,7 +52,7 @@ def item_categories(dataset: Dataset, categories: pl.DataFrame | None = None, *,
       least: items of a category.
 
     Raises:
-      UserError: no item has a category.
+      InputError: no item has a category.
     """
     items = pl.DataFrame({"item": dataset.item_ids.cast(pl.String), "code": np.arange(dataset.num_items)})
     if categories is not None:
@@ -65,7 +65,7 @@ def item_categories(dataset: Dataset, categories: pl.DataFrame | None = None, *,
     rows = rows.unique(["code", "category"])
     names = rows.group_by("category").len().filter(pl.col("len") >= least)["category"].sort()
     if names.is_empty():
-        raise UserError(
+        raise InputError(
             f"{dataset.name}: no category has {least} items or more; "
             "give item and category in a frame (read_categories reads one from a file)"
         )

@@ -6,7 +6,7 @@ import polars as pl
 from hlr_jax.analysis.attention import Attended
 from hlr_jax.analysis.categories import item_categories
 from hlr_jax.analysis.pairs import TOP_SHARE, item_pairs, top_pairs
-from hlr_jax.data.interactions import Dataset
+from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import check_range
 
 _LEVELS = 10  # of popularity, within which items change places
@@ -49,7 +49,7 @@ def key_categories(
       lift first.
 
     Raises:
-      UserError: no categories, or a setting out of range.
+      InputError: no categories, or a setting out of range.
     """
     check_range("analysis", top_share=(top_share, 1e-6, 1.0), least=(least, 0, 10**9))
     check_range("analysis", permutations=(permutations, 1, 10**6))

@@ -8,7 +8,7 @@ from hlr_jax.analysis.attention import Attended, attend, check_keys
 from hlr_jax.analysis.categories import has_categories
 from hlr_jax.analysis.key_categories import key_categories, shared_categories
 from hlr_jax.analysis.pairs import check_pairs, item_pairs, top_pairs
-from hlr_jax.data.interactions import Dataset
+from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import check_range
 from hlr_jax.models.base import Model
 from hlr_jax.types import Params
@@ -34,7 +34,7 @@ def key_usage(sample: Attended, params: Params) -> pl.DataFrame:
       - ``dead``: its usage is below a tenth of 1/N.
 
     Raises:
-      UserError: the sample has no pair of items.
+      InputError: the sample has no pair of items.
     """
     pairs = item_pairs(sample)
     usage = np.einsum("bh,bhn->n", sample.neighbor_weights, sample.memory_weights, dtype=np.float64)
@@ -67,7 +67,7 @@ def attention_summary(sample: Attended) -> pl.DataFrame:
       of alpha over the neighbors of an interaction that has two or more; 1 says that all weigh the same.
 
     Raises:
-      UserError: the sample has no pair of items.
+      InputError: the sample has no pair of items.
     """
     check_pairs(sample)
     met = sample.memory_weights[sample.mask]
@@ -178,7 +178,7 @@ def key_table(
         common, among those that address the key most and among all.
 
     Raises:
-      UserError: a model without keys for pairs of items, or a setting out of range.
+      InputError: a model without keys for pairs of items, or a setting out of range.
     """
     check_keys(model, params)
     params = {name: array for name, array in jax.device_get(params).items()}

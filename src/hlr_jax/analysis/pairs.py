@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hlr_jax.analysis.attention import Attended
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 
 TOP_SHARE = 0.05
 
@@ -33,17 +33,17 @@ def check_pairs(sample: Attended) -> None:
     """Check that a sample has pairs of items.
 
     Raises:
-      UserError: no user in it has another item.
+      InputError: no user in it has another item.
     """
     if not sample.mask.any():
-        raise UserError("no user of the sample has a second item, so no pair of items addresses a key")
+        raise InputError("no user of the sample has a second item, so no pair of items addresses a key")
 
 
 def item_pairs(sample: Attended) -> ItemPairs:
     """Return the distinct pairs of items in a sample, by their codes.
 
     Raises:
-      UserError: there are none.
+      InputError: there are none.
     """
     check_pairs(sample)
     candidate = np.broadcast_to(sample.item[:, None], sample.mask.shape)[sample.mask].astype(np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.analysis.cards import SIGNIFICANT
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ def _styled(plot: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
     @functools.wraps(plot)
     def drawn(*arguments: Any, **options: Any) -> "Figure":
         if importlib.util.find_spec("matplotlib") is None:
-            raise UserError("plots need matplotlib; install the extra: pip install 'hlr_jax[notebooks]'")
+            raise InputError("plots need matplotlib; install the extra: pip install 'hlr_jax[notebooks]'")
         with importlib.import_module("matplotlib").rc_context(_STYLE):
             return plot(*arguments, **options)
 

@@ -5,8 +5,8 @@ import polars as pl
 
 from hlr_jax.analysis.attention import Attended
 from hlr_jax.analysis.pairs import item_pairs
-from hlr_jax.data.planted import PlantedWorld
-from hlr_jax.errors import UserError, check_range
+from hlr_jax.data.synthetic import SyntheticWorld
+from hlr_jax.errors import InputError, check_range
 
 
 def normalized_mutual_information(a: np.ndarray, b: np.ndarray) -> float:
@@ -23,7 +23,7 @@ def normalized_mutual_information(a: np.ndarray, b: np.ndarray) -> float:
     return float(2 * information / -(np.sum(by_a * np.log(by_a)) + np.sum(by_b * np.log(by_b))))
 
 
-def planted_types(world: PlantedWorld, item_cluster: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def planted_types(world: SyntheticWorld, item_cluster: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the relation type of unordered pairs of items [P], -1 for none.
 
     Keys cannot tell the direction of a pair, so a type counts whichever way it leads; of two, the lower one.
@@ -32,7 +32,7 @@ def planted_types(world: PlantedWorld, item_cluster: np.ndarray, first: np.ndarr
     return np.where((forth >= 0) & (back >= 0), np.minimum(forth, back), np.maximum(forth, back))
 
 
-def key_by_type(sample: Attended, world: PlantedWorld) -> pl.DataFrame:
+def key_by_type(sample: Attended, world: SyntheticWorld) -> pl.DataFrame:
     """Return how often pairs of each planted type address each key most: ``type``, ``key``, ``pairs``, and the
     ``mean_weight`` of pairs of the type on the key.
     """
@@ -53,7 +53,9 @@ def key_by_type(sample: Attended, world: PlantedWorld) -> pl.DataFrame:
     )
 
 
-def relation_recovery(sample: Attended, world: PlantedWorld, *, permutations: int = 500, seed: int = 0) -> pl.DataFrame:
+def relation_recovery(
+    sample: Attended, world: SyntheticWorld, *, permutations: int = 500, seed: int = 0
+) -> pl.DataFrame:
     """Return how much the key that a pair of items addresses most tells of the pair's planted type.
 
     Only pairs that have a type take part. For the baseline, the items exchange their clusters at random, which keeps
@@ -61,7 +63,7 @@ def relation_recovery(sample: Attended, world: PlantedWorld, *, permutations: in
 
     Args:
       sample: of interactions of the world's data set.
-      world: what that was made from (``planted.planted_world_of``).
+      world: what that was made from (``planted.synthetic_world_of``).
       permutations: of the baseline.
       seed: of the permutations.
 
@@ -71,12 +73,12 @@ def relation_recovery(sample: Attended, world: PlantedWorld, *, permutations: in
       1 / (1 + permutations).
 
     Raises:
-      UserError: the world is of another size, or no pair has a type.
+      InputError: the world is of another size, or no pair has a type.
     """
     check_range("analysis", permutations=(permutations, 1, 10**6))
     pairs = item_pairs(sample)
     if int(pairs.second.max(initial=0)) >= len(world.item_cluster):
-        raise UserError(f"the planted world has {len(world.item_cluster)} items, the sample more; make the same world")
+        raise InputError(f"the planted world has {len(world.item_cluster)} items, the sample more; make the same world")
     key = pairs.weights.argmax(axis=1)
 
     def found(item_cluster: np.ndarray) -> tuple[int, float]:
@@ -85,7 +87,7 @@ def relation_recovery(sample: Attended, world: PlantedWorld, *, permutations: in
 
     count, nmi = found(world.item_cluster)
     if not count:
-        raise UserError("no pair of items in the sample has a planted type; draw more interactions")
+        raise InputError("no pair of items in the sample has a planted type; draw more interactions")
     rng = np.random.default_rng(seed)
     chance = np.array([found(rng.permutation(world.item_cluster))[1] for _ in range(permutations)])
     return pl.DataFrame(

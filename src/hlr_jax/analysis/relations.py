@@ -5,8 +5,8 @@ import polars as pl
 
 from hlr_jax.analysis.attention import Attended
 from hlr_jax.analysis.categories import item_categories
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.errors import UserError, check_range
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.errors import InputError, check_range
 
 _ROWS = 512  # whose cosines with all others are in memory together
 
@@ -26,7 +26,7 @@ def nearest_relations(sample: Attended, dataset: Dataset, *, k: int = 5, apart: 
       ``other_item``, ``other_title``, ``cosine``.
 
     Raises:
-      UserError: ``k`` is out of range, or the relations are zero.
+      InputError: ``k`` is out of range, or the relations are zero.
     """
     check_range("analysis", k=(k, 1, 10**6))
     places, cosines = _nearest(sample.relation, sample, min(k, len(sample.user)), apart)
@@ -51,7 +51,7 @@ def _nearest(vectors: np.ndarray, sample: Attended, k: int, apart: bool) -> tupl
     """Return places [B, k] of the most similar vectors and their cosines [B, k], minus infinity where there is none."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     if not lengths.any():
-        raise UserError("all relation vectors are zero: the model has none, or no user has a history")
+        raise InputError("all relation vectors are zero: the model has none, or no user has a history")
     rows = vectors / np.maximum(lengths, 1e-12)
     places, cosines = np.empty((len(rows), k), np.int64), np.empty((len(rows), k))
     for start in range(0, len(rows), _ROWS):
@@ -104,7 +104,7 @@ def matching_probability(
       1 / (1 + resamples).
 
     Raises:
-      UserError: no categories, no two interactions to compare, or zero vectors.
+      InputError: no categories, no two interactions to compare, or zero vectors.
     """
     check_range("analysis", resamples=(resamples, 1, 10**6))
     member = item_categories(dataset, categories, least=1).member
@@ -113,7 +113,7 @@ def matching_probability(
     places, cosines = _nearest((sample.relation if vectors is None else vectors)[with_some], chosen, 1, apart)
     paired = np.flatnonzero(cosines[:, 0] > -np.inf)
     if not len(paired):
-        raise UserError("no two interactions can be compared; draw more of them")
+        raise InputError("no two interactions can be compared; draw more of them")
     has = member[chosen.item]
     matched = (has[paired] & has[places[paired, 0]]).any(axis=1)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hlr_jax.data.sources import Source, named_dataset
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.files import atomic_file, sha256
 
 Log = Callable[[str], None]
@@ -47,7 +47,7 @@ def obtain(name: str, *, log: Log = print) -> Files:
     """Return the files of the named data set, from the cache or else from its first source that answers.
 
     Raises:
-      UserError: no source answers, a checksum differs, an archive is truncated, or a login is needed; says what to do.
+      InputError: no source answers, a checksum differs, an archive is truncated, or a login is needed; says what to do.
     """
     dataset = named_dataset(name)
     folder = cache_folder() / "sources" / name
@@ -56,7 +56,7 @@ def obtain(name: str, *, log: Log = print) -> Files:
             return files
     if dataset.by_hand:
         wanted = folder / Path(dataset.sources[0].interactions).name
-        raise UserError(f"data set {name} needs a login: {dataset.by_hand}, and put it at {wanted}")
+        raise InputError(f"data set {name} needs a login: {dataset.by_hand}, and put it at {wanted}")
     failures = []
     for source in dataset.sources:
         try:
@@ -68,7 +68,7 @@ def obtain(name: str, *, log: Log = print) -> Files:
         _unpack(archive, folder, source)
         if files := _unpacked(folder, source):
             return files
-    raise UserError(
+    raise InputError(
         f"data set {name} can't be downloaded; tried {'; '.join(failures)}; check the network, or put the file at "
         f"{folder / _archive_name(dataset.sources[0])}"
     )
@@ -120,7 +120,7 @@ def _fetch_source(source: Source, folder: Path, log: Log) -> Path:
 
     Raises:
       OSError: it can't be had, or what came is not what was published (a portal's page, say); it is removed again.
-      UserError: the archive put there by hand has a wrong checksum.
+      InputError: the archive put there by hand has a wrong checksum.
     """
     archive = folder / _archive_name(source)
     if archive.exists():
@@ -163,13 +163,13 @@ def verify(path: Path, expected: str) -> str:
     """Check a file's hash against the ``expected`` one, else against that recorded at its first use; return it.
 
     Raises:
-      UserError: the hashes differ.
+      InputError: the hashes differ.
     """
     found = sha256(path)
     if not expected and _record(path).exists():
         expected = _record(path).read_text().split()[0]
     if expected and found != expected:
-        raise UserError(
+        raise InputError(
             f"{path}: wrong checksum: SHA-256 {found} instead of {expected}; the file is damaged or was changed: "
             f"delete it{' and ' + _record(path).name + ' beside it' if _record(path).exists() else ''} and run again"
         )
@@ -191,7 +191,7 @@ def _unpack(archive: Path, folder: Path, source: Source) -> None:
                 with opened.open(member) as packed, atomic_file(target) as temporary, temporary.open("wb") as file:
                     shutil.copyfileobj(packed, file, _CHUNK)
     except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as problem:
-        raise UserError(
+        raise InputError(
             f"{archive}: truncated or not the expected archive ({problem}); delete it and run again"
         ) from None
 

@@ -1,185 +1,194 @@
-"""Prepared interactions: who met what, as small whole numbers, and the steps that make them from raw rows."""
+"""Interactions by position, in memory or in a file of which only what is asked for is read."""
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.pairs import Pairs
-from hlr_jax.errors import UserError, pick
-from hlr_jax.files import sha256_of
-from hlr_jax.protocols import Protocol
-
-SPLITS = ("train", "valid", "test")
-TRAIN_ON = ("train", "train+valid", "train+valid+test")
+from hlr_jax.errors import InputError
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A prepared data set.
+class Interactions:
+    """Interactions, sorted by user, then item: ``user`` [n] and ``item`` [n], int32.
 
-    Attributes:
-      name: for people.
-      train, valid, test: disjoint interactions; users are 0..U-1 and items 0..I-1.
-      user_ids, item_ids: the original id of each user [U] and item [I], strings or whole numbers.
-      titles: [I] frame of ``title`` and ``genres``, or None where the source has none.
-      protocol: how figures on it are measured.
-      fingerprint: hash of the source's bytes and of every setting that shaped the splits.
+    These two columns are everything, and each process that touches them has everything. ``between``, ``degrees`` and
+    ``item_degrees`` say the same of a part: a process that asks them alone reads its own share of a file.
     """
 
-    name: str
-    train: Pairs
-    valid: Pairs
-    test: Pairs
-    user_ids: pl.Series
-    item_ids: pl.Series
-    titles: pl.DataFrame | None
-    protocol: Protocol
-    fingerprint: str
+    def __init__(self, user: np.ndarray, item: np.ndarray) -> None:
+        """Hold two columns [n] that are sorted already."""
+        self._user, self._item = user, item
 
     @property
-    def num_users(self) -> int:
-        """U."""
-        return len(self.user_ids)
+    def user(self) -> np.ndarray:
+        """The users [n]."""
+        return self._user
 
     @property
-    def num_items(self) -> int:
-        """I."""
-        return len(self.item_ids)
+    def item(self) -> np.ndarray:
+        """The items [n]."""
+        return self._item
 
-    def trained_on(self, splits: str) -> "Dataset":
-        """Return the data set whose training interactions are those of ``splits``, one of ``TRAIN_ON``.
+    def __len__(self) -> int:
+        """Return n."""
+        return len(self.user)
 
-        The splits that went into them are empty then: nothing is left to choose or to measure by.
+    def __add__(self, other: "Interactions") -> "Interactions":
+        """Return the union of two disjoint sets of interactions."""
+        return _Union(self, other)
 
-        Raises:
-          UserError: other splits, one without interactions, or a user for whom no negative is left.
-        """
-        names = pick(splits, TRAIN_ON, "dataset.train_on").split("+")
-        if names == ["train"]:
-            return self
-        for name in names:
-            if not len(getattr(self, name)):
-                raise UserError(f"data set {self.name} has no {name} interactions for dataset.train_on={splits}")
-        train = sum((getattr(self, name) for name in names[1:]), self.train)
-        check_negatives_exist(train, self.user_ids, self.num_items, f"dataset.train_on={splits}")
-        nothing = Pairs(np.zeros(0, np.int32), np.zeros(0, np.int32))
-        fingerprint = sha256_of({"of": self.fingerprint, "train_on": splits})
-        test = nothing if "test" in names else self.test
-        return replace(self, train=train, valid=nothing, test=test, fingerprint=fingerprint)
+    def where(self, mask: np.ndarray) -> "Interactions":
+        """Return those that a mask [n] keeps."""
+        return Interactions(self.user[mask], self.item[mask])
 
-    def title(self, item: int) -> str:
-        """Return the item's title, or its original id where it has none."""
-        name = None if self.titles is None else self.titles["title"][item]
-        return str(self.item_ids[item]) if name is None else name
+    def between(self, start: int, stop: int) -> "Interactions":
+        """Return those at the positions ``start`` up to ``stop``."""
+        return Interactions(self.user[start:stop], self.item[start:stop])
 
-    def summary(self) -> str:
-        """Return a line like the paper's Table 1."""
-        everything = self.train + self.valid + self.test
-        count, median = len(everything), float(np.median(everything.degrees(self.num_users)))
-        sizes = " / ".join(f"{len(getattr(self, split)):,}" for split in SPLITS)
-        return (
-            f"{self.name}: {self.num_users:,} users, {self.num_items:,} items, {count:,} interactions "
-            f"({sizes} train/valid/test), density {count / self.num_users / self.num_items:.2%}, "
-            f"median interactions/user {median:g}"
-        )
+    def degrees(self, num_users: int = 0) -> np.ndarray:
+        """Return how many interactions each user has [U], U the larger of ``num_users`` and all users here."""
+        return np.bincount(self.user, minlength=num_users)
+
+    def item_degrees(self, num_items: int = 0) -> np.ndarray:
+        """Return how many interactions each item has [I], I the larger of ``num_items`` and all items here."""
+        return np.bincount(self.item, minlength=num_items)
+
+    def transposed(self) -> "Interactions":
+        """Return the same with the sides exchanged: each item's users."""
+        order = np.lexsort((self.user, self.item))
+        return Interactions(self.item[order], self.user[order])
 
 
-def check_negatives_exist(met: Pairs, user_ids: pl.Series, num_items: int, where: str) -> None:
-    """Check that every user has an item that it has not met.
+class StoredInteractions(Interactions):
+    """Consecutive rows of a Parquet file; a column is read when it is first touched."""
 
-    Raises:
-      UserError: one has met all.
-    """
-    degrees = met.degrees(1)
-    if degrees.max() >= num_items:
-        user = user_ids[int(degrees.argmax())]
-        raise UserError(f"{where}: user {user} has met all {num_items} items, so no negative exists; leave it out")
+    def __init__(self, path: Path, columns: tuple[str, str], first: int, count: int) -> None:
+        """Name ``count`` rows of a file from the row ``first`` on, and its columns of users and items."""
+        self._path, self._columns, self._first, self._count = path, columns, int(first), int(count)
 
+    @cached_property
+    def user(self) -> np.ndarray:
+        """See ``Interactions``."""
+        return self._read(self._columns[0])
 
-class Coded(NamedTuple):
-    """Raw rows with ids replaced by codes: int32 ``user`` and ``item``, the ids behind them, and the other columns."""
+    @cached_property
+    def item(self) -> np.ndarray:
+        """See ``Interactions``."""
+        return self._read(self._columns[1])
 
-    user: np.ndarray
-    item: np.ndarray
-    user_ids: pl.Series
-    item_ids: pl.Series
-    timestamp: np.ndarray | None
-    split: np.ndarray | None
+    def _read(self, column: str) -> np.ndarray:
+        # The reader skips all groups of rows that the slice does not touch.
+        rows = pl.scan_parquet(self._path, glob=False).select(column).slice(self._first, self._count)
+        try:
+            return rows.collect()[column].to_numpy()
+        except (pl.exceptions.PolarsError, OSError) as problem:
+            raise InputError(
+                f"{self._path}: gone or damaged: {str(problem).splitlines()[0]}; delete {self._path.parent}"
+            ) from None
 
+    def __len__(self) -> int:
+        """See ``Interactions``."""
+        return self._count
 
-def encode(frame: pl.DataFrame, where: str) -> Coded:
-    """Replace ids by codes in the order of the ids, sort the rows by user and item, and drop duplicate pairs.
+    def between(self, start: int, stop: int) -> Interactions:
+        """See ``Interactions``."""
+        start, stop = min(start, len(self)), min(stop, len(self))
+        return StoredInteractions(self._path, self._columns, self._first + start, stop - start)
 
-    Of duplicates the earliest stays. The result does not depend on the order of the rows.
-
-    Raises:
-      UserError: one pair stands in two splits, or a split has an unknown name.
-    """
-    ids = {role: frame[role].unique().sort() for role in ("user", "item")}
-    codes = {role: frame[role].rank("dense").cast(pl.Int32).to_numpy() - np.int32(1) for role in ("user", "item")}
-    timestamp = frame["timestamp"].to_numpy() if "timestamp" in frame.columns else None
-    split = _split_codes(frame["split"], where) if "split" in frame.columns else None
-    key = codes["user"].astype(np.int64) * max(len(ids["item"]), 1) + codes["item"]
-    tie_breakers = [column for column in (split, timestamp) if column is not None]
-    order = np.lexsort((*tie_breakers, key)) if tie_breakers else np.argsort(key, kind="stable")
-    key = key[order]
-    first = np.ones(len(key), bool)
-    first[1:] = key[1:] != key[:-1]
-    if split is not None:
-        clash = ~first[1:] & (split[order][1:] != split[order][:-1])
-        if clash.any():
-            row = int(order[1:][clash][0])
-            raise UserError(
-                f"{where}: user {frame['user'][row]} and item {frame['item'][row]} stand in two splits; keep one"
-            )
-    kept = order[first]
-    return Coded(
-        codes["user"][kept], codes["item"][kept], ids["user"], ids["item"],
-        None if timestamp is None else timestamp[kept], None if split is None else split[kept],
-    )  # fmt: skip
+    def loaded(self) -> Interactions:
+        """Return the same in memory, whatever becomes of the file."""
+        return Interactions(self.user, self.item)
 
 
-def _split_codes(column: pl.Series, where: str) -> np.ndarray:
-    names = column.cast(pl.String)
-    unknown = names.filter(~names.is_in(list(SPLITS)))
-    if len(unknown):
-        raise UserError(f'{where}: column "split" holds "{unknown[0]}"; it must be one of {", ".join(SPLITS)}')
-    return names.replace_strict(list(SPLITS), [0, 1, 2], return_dtype=pl.Int8).to_numpy()
+class StoredSplit(StoredInteractions):
+    """A split of a stored data set: what its counts say is not read again, and its other order lies in a file too."""
+
+    def __init__(
+        self, paths: tuple[Path, Path], columns: tuple[str, str], first: int, degrees: tuple[np.ndarray, np.ndarray]
+    ) -> None:
+        """Name a split by its two files, the columns, its first row, and the degrees of users [U] and items [I]."""
+        super().__init__(paths[0], columns, first, int(degrees[0].sum()))
+        self._paths, self._degrees = paths, degrees
+
+    def degrees(self, num_users: int = 0) -> np.ndarray:
+        """See ``Interactions``."""
+        return _padded(self._degrees[0], num_users)
+
+    def item_degrees(self, num_items: int = 0) -> np.ndarray:
+        """See ``Interactions``."""
+        return _padded(self._degrees[1], num_items)
+
+    def transposed(self) -> Interactions:
+        """See ``Interactions``."""
+        return StoredSplit(self._paths[::-1], self._columns[::-1], self._first, self._degrees[::-1])
 
 
-def k_core(rows: Coded, k: int, where: str) -> Coded:
-    """Drop users and items with fewer than ``k`` interactions until none is left, and number the rest anew.
+class _Union(Interactions):
+    """Disjoint interactions, of which a part is merged when it is asked for."""
 
-    Raises:
-      UserError: nothing is left.
-    """
-    user, item = rows.user, rows.item
-    keep = np.arange(len(user))
-    while k > 1:
-        enough_user = np.bincount(user[keep], minlength=len(rows.user_ids)) >= k
-        enough_item = np.bincount(item[keep], minlength=len(rows.item_ids)) >= k
-        good = enough_user[user[keep]] & enough_item[item[keep]]
-        if good.all():
-            break
-        keep = keep[good]
-    if not len(keep):
-        raise UserError(
-            f"{where}: no interaction is left after the {k}-core; pass a smaller dataset.k_core or threshold"
-        )
-    return select(rows, keep)
+    def __init__(self, *parts: Interactions) -> None:
+        """Hold the parts."""
+        self._parts = parts
+
+    @cached_property
+    def _whole(self) -> Interactions:
+        return _merged(self._parts)
+
+    @cached_property
+    def _offsets(self) -> list[np.ndarray]:
+        """Of each part, where the interactions of each user begin [U + 1]."""
+        counts = [part.degrees() for part in self._parts]
+        longest = max(map(len, counts))
+        return [np.concatenate([[0], np.cumsum(_padded(count, longest))]) for count in counts]
+
+    @property
+    def user(self) -> np.ndarray:
+        """See ``Interactions``."""
+        return self._whole.user
+
+    @property
+    def item(self) -> np.ndarray:
+        """See ``Interactions``."""
+        return self._whole.item
+
+    def __len__(self) -> int:
+        """See ``Interactions``."""
+        return sum(map(len, self._parts))
+
+    def between(self, start: int, stop: int) -> Interactions:
+        """See ``Interactions``."""
+        total = np.sum(self._offsets, axis=0)
+        # Whole rows of users are merged, and what is too much of the first and last is cut off.
+        first, last = int(np.searchsorted(total, start, side="right")) - 1, int(np.searchsorted(total, stop))
+        last = max(first, last)
+        rows = _merged([part.between(o[first], o[last]) for part, o in zip(self._parts, self._offsets, strict=True)])
+        return rows.between(start - total[first], stop - total[first])
+
+    def degrees(self, num_users: int = 0) -> np.ndarray:
+        """See ``Interactions``."""
+        return _sum([part.degrees(num_users) for part in self._parts])
+
+    def item_degrees(self, num_items: int = 0) -> np.ndarray:
+        """See ``Interactions``."""
+        return _sum([part.item_degrees(num_items) for part in self._parts])
+
+    def transposed(self) -> Interactions:
+        """See ``Interactions``."""
+        return _Union(*(part.transposed() for part in self._parts))
 
 
-def select(rows: Coded, keep: np.ndarray) -> Coded:
-    """Return the rows that an index or mask keeps, with the users and items that are left numbered anew."""
-    user, user_ids = _renumber(rows.user[keep], rows.user_ids)
-    item, item_ids = _renumber(rows.item[keep], rows.item_ids)
-    timestamp, split = (None if column is None else column[keep] for column in (rows.timestamp, rows.split))
-    return Coded(user, item, user_ids, item_ids, timestamp, split)
+def _padded(counts: np.ndarray, length: int) -> np.ndarray:
+    return np.pad(counts, (0, max(0, length - len(counts))))
 
 
-def _renumber(codes: np.ndarray, ids: pl.Series) -> tuple[np.ndarray, pl.Series]:
-    present = np.zeros(len(ids), bool)
-    present[codes] = True
-    return (np.cumsum(present, dtype=np.int32) - np.int32(1))[codes], ids.filter(pl.Series(present))
+def _sum(counts: list[np.ndarray]) -> np.ndarray:
+    longest = max(map(len, counts))
+    return np.sum([_padded(each, longest) for each in counts], axis=0)
+
+
+def _merged(parts: Sequence[Interactions]) -> Interactions:
+    user, item = (np.concatenate([getattr(part, name) for part in parts]) for name in ("user", "item"))
+    order = np.lexsort((item, user))
+    return Interactions(user[order], item[order])

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from hlr_jax.data.neighbors import Rows, own_share, rows_of
-from hlr_jax.data.pairs import Pairs
+from hlr_jax.data.csr import CSR, own_share, rows_of
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.sharding import ALL_DEVICES, padded_size, shares
 
 _PIECE = 16  # rows are summed in pieces of so many; of 8, 16 and 32 the fastest on a CPU
@@ -16,7 +16,7 @@ _BLOCK = 256  # pieces that are summed together
 _WHOLE, _DIVIDED = PartitionSpec(), PartitionSpec("model")
 
 
-def rows_for_means(pairs: Pairs, num_owners: int, num_neighbors: int, mesh: Mesh | None) -> Rows:
+def rows_for_means(pairs: Interactions, num_owners: int, num_neighbors: int, mesh: Mesh | None) -> CSR:
     """Return the rows that ``means`` reads of sorted interactions, on one device or in shares on a mesh.
 
     A device sums the vectors that it has, for all owners. So the devices at a step along ``model`` divide the
@@ -39,7 +39,7 @@ def rows_for_means(pairs: Pairs, num_owners: int, num_neighbors: int, mesh: Mesh
         offsets = np.concatenate([[0], np.cumsum(mine.degrees(num_owners))])
         return offsets, np.pad(mine.item - step * here, (0, longest + 1 - len(mine)))
 
-    return Rows(
+    return CSR(
         shares(lambda device: rows_at(device)[0], (num_owners + 1,), mesh),
         shares(lambda device: rows_at(device)[1], (longest + 1,), mesh),
         shares(lambda device: np.zeros((), int), (), mesh),
@@ -48,7 +48,7 @@ def rows_for_means(pairs: Pairs, num_owners: int, num_neighbors: int, mesh: Mesh
     )
 
 
-def means(table: jax.Array, rows: Rows, owners: jax.Array | None = None, mesh: Mesh | None = None) -> jax.Array:
+def means(table: jax.Array, rows: CSR, owners: jax.Array | None = None, mesh: Mesh | None = None) -> jax.Array:
     """Return the means of the vectors that owners have met; zero for one that has met none.
 
     No gradient flows through them. On a mesh no device ever has the whole table, nor the means of all owners.
@@ -67,10 +67,10 @@ def means(table: jax.Array, rows: Rows, owners: jax.Array | None = None, mesh: M
         return _mean(*_sums(table, rows, jnp.arange(count) if owners is None else owners))
     steps = mesh.shape["model"]
 
-    def asked(table: jax.Array, rows: Rows, owners: jax.Array) -> jax.Array:
+    def asked(table: jax.Array, rows: CSR, owners: jax.Array) -> jax.Array:
         return _mean(*jax.lax.psum(_sums(table, own_share(rows), owners), ("data", "model")))
 
-    def of_all(table: jax.Array, rows: Rows) -> jax.Array:
+    def of_all(table: jax.Array, rows: CSR) -> jax.Array:
         here, mine = padded_size(count, steps) // steps, jax.lax.axis_index("model")
 
         # Each device keeps the owners of its step along ``model``, and adds to those of one step after the other.
@@ -90,7 +90,7 @@ def _mean(sums: jax.Array, degrees: jax.Array) -> jax.Array:
     return sums / jnp.maximum(degrees, 1)[:, None].astype(sums.dtype)
 
 
-def _sums(table: jax.Array, rows: Rows, owners: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _sums(table: jax.Array, rows: CSR, owners: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the sums [O, D] of the vectors of owners' neighbors, and how many those are [O].
 
     Sixteen gathers fuse into one sum per piece, and only pieces are added by owner: twenty times faster on a CPU than

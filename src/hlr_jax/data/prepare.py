@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from hlr_jax.data.dataset import SPLITS, TRAIN_SPLITS, Coded, Dataset, check_negatives_exist, encode, select
+from hlr_jax.data.dataset import k_core as k_core_of
 from hlr_jax.data.download import Files, cache_folder, obtain, remember
-from hlr_jax.data.interactions import SPLITS, TRAIN_ON, Coded, Dataset, check_negatives_exist, encode, select
-from hlr_jax.data.interactions import k_core as k_core_of
-from hlr_jax.data.pairs import Pairs
-from hlr_jax.data.planted import PLANTED_PREFIX, planted_dataset
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.readers import read_interactions, resolve_format
+from hlr_jax.data.serialization import read_tables, write_tables
 from hlr_jax.data.sources import DATASETS
 from hlr_jax.data.splits import SPLIT_KINDS, assign_splits, needs_time, settle_unknown_users
-from hlr_jax.data.stored import read_tables, write_tables
+from hlr_jax.data.synthetic import SYNTHETIC_PREFIX, synthetic_dataset
 from hlr_jax.data.titles import read_titles
-from hlr_jax.errors import UserError, check_range, check_seed, pick
+from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.files import atomic_folder, sha256, sha256_of
 from hlr_jax.protocols import SIZED_SPLITS, Protocol, protocol_for
 
@@ -41,7 +41,7 @@ def load_dataset(
     protocol: str = "reference",
     split: str = "random",
     unknown_users: str = "error",
-    train_on: str = "train",
+    train_splits: str = "train",
     seed: int = 2021,
     cache: bool = True,
     log: Callable[[str], None] = print,
@@ -64,24 +64,25 @@ def load_dataset(
       split: ``random``, ``per-user``, ``time``, ``leave-last-out`` or ``given`` (the file's split column).
       unknown_users: what to do with users of valid or test that train lacks: ``error``, ``drop``, ``keep`` (they are
         ranked by an untrained vector). ``time`` splits always drop them.
-      train_on: ``train``, ``train+valid`` or ``train+valid+test``: the splits whose interactions are trained on. It is
-        for settings that were chosen before; see ``loading.refit``.
+      train_splits: ``train``, ``train+valid`` or ``train+valid+test``: the splits whose interactions are trained on.
+        It is
+        for settings that were chosen before; see ``runs.refit``.
       seed: of the draw of a split.
       cache: whether to keep the result in the cache folder, and to look for it there.
       log: takes lines for people.
 
     Raises:
-      UserError: in one line, everything that can be wrong with a file or a setting.
+      InputError: in one line, everything that can be wrong with a file or a setting.
     """
     pick(split, SPLIT_KINDS, "dataset.split")
     measured = protocol_for(protocol, split)
     pick(unknown_users, ("error", "drop", "keep"), "dataset.unknown_users")
-    pick(train_on, TRAIN_ON, "dataset.train_on")
+    pick(train_splits, TRAIN_SPLITS, "dataset.train_splits")
     check_seed("dataset.seed", seed)
-    if name.startswith(PLANTED_PREFIX) and not path:
+    if name.startswith(SYNTHETIC_PREFIX) and not path:
         if split != "random" or threshold is not None or k_core is not None:
-            raise UserError(f"{name}: a planted world takes no dataset.threshold or k_core, and dataset.split=random")
-        dataset = planted_dataset(name, measured, seed).trained_on(train_on)
+            raise InputError(f"{name}: a planted world takes no dataset.threshold or k_core, and dataset.split=random")
+        dataset = synthetic_dataset(name, measured, seed).trained_on(train_splits)
         log(dataset.summary())
         return dataset
     columns = {
@@ -93,13 +94,13 @@ def load_dataset(
     if path:
         source = Path(path).expanduser()
         if not source.is_file():
-            raise UserError(f"{source}: no such file; check dataset.path")
+            raise InputError(f"{source}: no such file; check dataset.path")
         digest = sha256(source)
     elif name:
         files = obtain(name, log=log)
         source, format, titles, digest = files.interactions, files.layout, files.titles, files.sha256
     else:
-        raise UserError("pass dataset.name (a data set of the registry) or dataset.path (your own file)")
+        raise InputError("pass dataset.name (a data set of the registry) or dataset.path (your own file)")
     if name in DATASETS:
         named = DATASETS[name]
         format = named.sources[0].layout if format == "auto" else format
@@ -108,7 +109,7 @@ def load_dataset(
     k_core = 1 if k_core is None else k_core
     check_range("dataset", k_core=(k_core, 1, 10**9), threshold=(threshold or 0.0, -1e300, 1e300))
     if rating_column and threshold is None:
-        raise UserError("dataset.rating_column is read only with a dataset.threshold; pass one, or leave it out")
+        raise InputError("dataset.rating_column is read only with a dataset.threshold; pass one, or leave it out")
     label = name or source.stem
     sized = split in SIZED_SPLITS
     settings = {
@@ -135,7 +136,7 @@ def load_dataset(
             _write_cached(folder, dataset, settings)
     if files is not None:
         remember(files)
-    dataset = dataset.trained_on(train_on)
+    dataset = dataset.trained_on(train_splits)
     for part in SPLITS[1:]:
         if not len(getattr(dataset, part)):
             log(f"{label}: no {part} interactions")
@@ -152,7 +153,7 @@ def _read_rows(source: Path, format: str, columns: dict[str, str], threshold: fl
     frame = read_interactions(source, layout, roles=roles, threshold=threshold)
     if frame.is_empty():
         reason = f" with a rating of at least {threshold:g}" if threshold is not None else ""
-        raise UserError(f"{source}: no interactions{reason}; check dataset.threshold and the file")
+        raise InputError(f"{source}: no interactions{reason}; check dataset.threshold and the file")
     return encode(frame, str(source))
 
 
@@ -164,7 +165,7 @@ def _divide(
     if not keep.all():
         log(f"{where}: {int((~keep).sum()):,} valid and test rows of users without train rows are left out")
         rows, parts = select(rows, keep), parts[keep]
-    everything = Pairs(rows.user, rows.item)
+    everything = Interactions(rows.user, rows.item)
     pairs = {name: everything.where(parts == code) for code, name in enumerate(SPLITS)}
     check_negatives_exist(pairs["train"] + pairs["valid"], rows.user_ids, len(rows.item_ids), where)
     return Dataset(

@@ -11,7 +11,7 @@ from typing import Literal
 
 import polars as pl
 
-from hlr_jax.errors import UserError, nearest, pick
+from hlr_jax.errors import InputError, nearest, pick
 
 ROLES = ("user", "item", "rating", "timestamp", "split")
 # Ids that survive the way to a number and back; "007" does not, and stays a string.
@@ -76,18 +76,18 @@ def resolve_format(path: Path, name: str, columns: dict[str, str] | None = None)
     """Return the format called ``name`` (``auto``: by the file's ending), with ``columns`` renamed.
 
     Raises:
-      UserError: an unknown format, or an ending that tells none.
+      InputError: an unknown format, or an ending that tells none.
     """
     if path.suffix in (".gz", ".zip", ".bz2", ".xz", ".zst"):
-        raise UserError(f"{path}: a compressed file; unpack it first")
+        raise InputError(f"{path}: a compressed file; unpack it first")
     if name == "auto":
         if path.suffix not in _SUFFIXES:
-            raise UserError(f"{path}: its ending tells no format; pass dataset.format, one of: {', '.join(FORMATS)}")
+            raise InputError(f"{path}: its ending tells no format; pass dataset.format, one of: {', '.join(FORMATS)}")
         name = _SUFFIXES[path.suffix]
     found = FORMATS[pick(name, FORMATS, "dataset.format")]
     chosen = {role: column for role, column in (columns or {}).items() if column}
     if chosen and (not found.header or found.kind == "adjacency"):
-        raise UserError(f"{path}: format {name} has no header, so columns can't be named; use csv or tsv")
+        raise InputError(f"{path}: format {name} has no header, so columns can't be named; use csv or tsv")
     return replace(found, columns=found.columns | chosen)
 
 
@@ -100,28 +100,28 @@ def read_interactions(
     seconds since 1970). Blank lines are passed over.
 
     Raises:
-      UserError: a missing file or column, an empty file, an unreadable row, an empty id or rating, a rating or
+      InputError: a missing file or column, an empty file, an unreadable row, an empty id or rating, a rating or
         timestamp that is no number; names the file and the line (or row) or column.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file; check dataset.path")
+        raise InputError(f"{path}: no such file; check dataset.path")
     if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty")
+        raise InputError(f"{path}: the file is empty")
     for role in roles:
         if role not in layout.columns:
-            raise UserError(f'{path}: this format has no column for "{role}"')
+            raise InputError(f'{path}: this format has no column for "{role}"')
     try:
         if layout.kind == "adjacency":
             return _whole_numbers(_read_adjacency(path, layout))
         names = _column_names(path, layout, roles)
         frame = _scan(path, layout, names, threshold)
     except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8; check dataset.format") from None
+        raise InputError(f"{path}: not a text file in UTF-8; check dataset.format") from None
     except pl.exceptions.PolarsError as problem:
-        raise UserError(_diagnose(path, layout, names) or f"{path}: {str(problem).splitlines()[0]}") from None
+        raise InputError(_diagnose(path, layout, names) or f"{path}: {str(problem).splitlines()[0]}") from None
     numbers = [role for role in ("rating", "timestamp") if role in frame.columns]
     if sum(frame.null_count().row(0)) or not all(frame[role].is_finite().all() for role in numbers):
-        raise UserError(_diagnose(path, layout, names) or f"{path}: a row has an empty field")
+        raise InputError(_diagnose(path, layout, names) or f"{path}: a row has an empty field")
     return _whole_numbers(frame)
 
 
@@ -145,13 +145,13 @@ def _column_names(path: Path, layout: Format, roles: tuple[str, ...]) -> dict[st
             present = _fields(layout, next(line for _, line in _lines(path)))
     except (pl.exceptions.PolarsError, OSError, ValueError, StopIteration) as problem:
         reason = (str(problem).splitlines() or ["it has no rows"])[0]
-        raise UserError(f"{path}: not readable as {layout.kind}: {reason}") from None
+        raise InputError(f"{path}: not readable as {layout.kind}: {reason}") from None
     bare = {name.split(":")[0]: name for name in present}
     names = {}
     for role in roles:
         wanted = layout.columns[role]
         if wanted not in bare:
-            raise UserError(f'{path}: no column "{wanted}"{nearest(wanted, bare)}; name it with dataset.{role}_column')
+            raise InputError(f'{path}: no column "{wanted}"{nearest(wanted, bare)}; name it with dataset.{role}_column')
         names[role] = bare[wanted]
     return names
 
@@ -291,7 +291,7 @@ def _read_adjacency(path: Path, layout: Format) -> pl.DataFrame:
         head, *rest = line.split()
         if layout.counted:
             if head != str(len(rest)):
-                raise UserError(f"{path}: line {number} says {head} items and has {len(rest)}")
+                raise InputError(f"{path}: line {number} says {head} items and has {len(rest)}")
             head = str(number - 1)
         users.extend([head] * len(rest))
         items.extend(rest)

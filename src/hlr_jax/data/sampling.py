@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from hlr_jax.data.neighbors import Rows, padded_rows
+from hlr_jax.data.csr import CSR, padded_rows
 
 _ROUNDS = 8
 
@@ -66,7 +66,7 @@ def _mixed(number: jax.Array, key: jax.Array) -> jax.Array:
     return bits ^ (bits >> 16)
 
 
-def draw_negatives(bits: jax.Array, known: Rows, user: jax.Array, num_items: int) -> jax.Array:
+def draw_negatives(bits: jax.Array, known: CSR, user: jax.Array, num_items: int) -> jax.Array:
     """Draw n items uniformly, with replacement, among those that ``known`` does not give the user: bits [n] -> [n].
 
     A rank r is drawn among the I - degree unknown items. Of a sorted row, ``items[k] - k`` unknown items lie before
@@ -88,13 +88,13 @@ def draw_negatives(bits: jax.Array, known: Rows, user: jax.Array, num_items: int
     return rank + low
 
 
-def history_bits(rows: Rows, size: int, weighted: bool) -> int:
+def history_bits(rows: CSR, size: int, weighted: bool) -> int:
     """Return how many 32-bit words ``draw_history`` takes."""
     return max(size, rows.longest) if weighted and size else size
 
 
 def draw_history(
-    bits: jax.Array, rows: Rows, user: jax.Array, skip: jax.Array, size: int, weights: jax.Array | None = None,
+    bits: jax.Array, rows: CSR, user: jax.Array, skip: jax.Array, size: int, weights: jax.Array | None = None,
     most: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """Draw up to ``size`` distinct items of a user, leaving one out: items [size], mask [size].

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hlr_jax.errors import UserError, pick
+from hlr_jax.errors import InputError, pick
 
 _GROUPLENS = "https://files.grouplens.org/datasets"
 
@@ -135,9 +135,9 @@ def named_dataset(name: str) -> NamedDataset:
     """Return the registry's entry for ``name``.
 
     Raises:
-      UserError: no such data set; names the nearest.
+      InputError: no such data set; names the nearest.
     """
     try:
         return DATASETS[pick(name, DATASETS, "data set")]
-    except UserError as problem:
-        raise UserError(f"{problem}; for your own file pass dataset.path") from None
+    except InputError as problem:
+        raise InputError(f"{problem}; for your own file pass dataset.path") from None

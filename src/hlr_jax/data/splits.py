@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from hlr_jax.data.interactions import Coded
-from hlr_jax.errors import UserError
+from hlr_jax.data.dataset import Coded
+from hlr_jax.errors import InputError
 from hlr_jax.protocols import Protocol
 
 SPLIT_KINDS = ("random", "per-user", "time", "leave-last-out", "given")
@@ -31,13 +31,13 @@ def assign_splits(rows: Coded, kind: str, protocol: Protocol, seed: int, where: 
     interaction in train.
 
     Raises:
-      UserError: a given split without train rows.
+      InputError: a given split without train rows.
     """
     if kind == "given":
         if rows.split is None:
-            raise UserError(f'{where}: dataset.split=given needs a column "split"')
+            raise InputError(f'{where}: dataset.split=given needs a column "split"')
         if not (rows.split == 0).any():
-            raise UserError(f'{where}: no row has split "train"')
+            raise InputError(f'{where}: no row has split "train"')
         return rows.split
     count, parts = len(rows.user), np.zeros(len(rows.user), np.int8)
     if kind in ("random", "per-user"):
@@ -91,14 +91,14 @@ def settle_unknown_users(rows: Coded, parts: np.ndarray, policy: str, where: str
     """Return the mask of rows to keep, given that valid and test may name users that train does not.
 
     Raises:
-      UserError: there are such users and the policy is ``error``; names the first.
+      InputError: there are such users and the policy is ``error``; names the first.
     """
     known = np.bincount(rows.user[parts == 0], minlength=len(rows.user_ids)) > 0
     unknown = ~known[rows.user]
     if policy == "error" and unknown.any():
         users = np.unique(rows.user[unknown])
         row = int(np.flatnonzero(unknown)[0])
-        raise UserError(
+        raise InputError(
             f"{where}: user {rows.user_ids[int(rows.user[row])]} is in {('', 'valid', 'test')[parts[row]]} but not in "
             f"train ({len(users)} such users); pass dataset.unknown_users=drop to leave their rows out, or keep"
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 
 _GENRES_100K = [
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -78,9 +78,9 @@ def read_titles(path: Path, layout: str) -> pl.DataFrame:
     """Return ``item``, ``title`` and ``genres`` (space-separated, empty where unknown) of a published title file.
 
     Raises:
-      UserError: the file does not read as ``layout``.
+      InputError: the file does not read as ``layout``.
     """
     try:
         return TITLE_READERS[layout](path)
     except (ValueError, IndexError, OSError, pl.exceptions.PolarsError) as problem:
-        raise UserError(f"{path}: not a {layout} title file: {str(problem).splitlines()[0]}") from None
+        raise InputError(f"{path}: not a {layout} title file: {str(problem).splitlines()[0]}") from None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.evaluation.metrics import cohort_statistics
 from hlr_jax.evaluation.significance import best_against_rest
 from hlr_jax.workdir import read_config
@@ -72,7 +72,7 @@ class Result(NamedTuple):
         With ``cohorts`` the figures are those of the first seed, over disjoint random groups of its users.
 
         Raises:
-          UserError: the result lacks the figure.
+          InputError: the result lacks the figure.
         """
         metric, scale = self.metric(row), 1 if row == POPULARITY else 100
         key, first = f"{metric}@{self.k}", self.summary["seeds"][0]
@@ -83,7 +83,7 @@ class Result(NamedTuple):
             return scale * found["mean"], scale * found["std"]
         source = first if spread == "cohorts" else self.summary
         if key not in source:
-            raise UserError(f"{self.path} has no {key}; delete the run and train it again")
+            raise InputError(f"{self.path} has no {key}; delete the run and train it again")
         std = source.get("std", {}).get(key)
         return scale * source[key], None if std is None else scale * std
 
@@ -99,29 +99,29 @@ def read_result(folder: Path) -> Result:
     """Return the result of a run in its workdir.
 
     Raises:
-      UserError: there is none, or files that are not a result of ``run``.
+      InputError: there is none, or files that are not a result of ``run``.
     """
     path = folder / "eval" / "test.json"
     try:
         summary = json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the data has no test interactions, or the run is not done") from None
+        raise InputError(f"{path}: no such file; the data has no test interactions, or the run is not done") from None
     except ValueError:
-        raise UserError(f"{path}: not JSON; delete {folder} and train again") from None
+        raise InputError(f"{path}: not JSON; delete {folder} and train again") from None
     if not isinstance(summary, dict):
-        raise UserError(f"{path}: no object; delete {folder} and train again")
+        raise InputError(f"{path}: no object; delete {folder} and train again")
     lacking = [key for key in _NEEDED if key not in summary]
     lacking += [] if any(key.startswith("ndcg@") for key in summary) else ["ndcg"]
     table = path.with_name("per_user.parquet")
     if lacking or not summary["seeds"] or not table.is_file():
         what = f'it has no "{lacking[0]}"' if lacking else "it has no seeds, or no per_user.parquet lies beside it"
-        raise UserError(f"{path} is no result of this version: {what}; delete {folder} and train again")
+        raise InputError(f"{path} is no result of this version: {what}; delete {folder} and train again")
     summary["train_seconds"] = _train_seconds(folder / "metrics.jsonl")
     summary["variant"] = read_config(folder).get("model", {}).get("variant", "")
     try:
         per_user = pl.read_parquet(table)
     except pl.exceptions.PolarsError as problem:
-        raise UserError(
+        raise InputError(
             f"{table}: unreadable ({str(problem).splitlines()[0]}); delete {folder} and train again"
         ) from None
     return Result(path, summary, per_user)
@@ -133,14 +133,14 @@ def _train_seconds(path: Path) -> float:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         return sum({line["epoch"]: line["seconds"] for line in lines}.values())
     except (OSError, ValueError, KeyError) as problem:
-        raise UserError(f"{path}: unreadable ({problem}); delete {path.parent} and train again") from None
+        raise InputError(f"{path}: unreadable ({problem}); delete {path.parent} and train again") from None
 
 
 def check_comparable(results: Mapping[tuple[str, str], Result]) -> None:
     """Check that results by (data, system) share protocol and K, and those of one data set their data.
 
     Raises:
-      UserError: names the two files, and the protocol and data of each.
+      InputError: names the two files, and the protocol and data of each.
     """
     first: dict[tuple[str, str], Result] = {}
     for (data, _), result in results.items():
@@ -149,7 +149,7 @@ def check_comparable(results: Mapping[tuple[str, str], Result]) -> None:
             mine, others = (r.k if what == "k" else r.summary[what] for r in (result, other))
             if mine != others:
                 reason = {"protocol_hash": "protocol", "k": "K", "data": "data"}[what]
-                raise UserError(
+                raise InputError(
                     f"{other.path} ({_identity(other)}) and {result.path} ({_identity(result)}) differ in {reason}, so "
                     "they cannot stand in one table; pass another --workdir, or delete one of the two runs"
                 )
@@ -209,7 +209,7 @@ def compare(
       method: of the test, a name of ``significance.TESTS``.
 
     Raises:
-      UserError: results lack a figure or are of other users.
+      InputError: results lack a figure or are of other users.
     """
     best = ""
     p_values: dict[str, float] = {}
@@ -239,11 +239,11 @@ def paired_values(results: Mapping[str, Result], row: str, spread: str) -> dict[
     """Return the values [users] of a row by system, the means over its seeds.
 
     Raises:
-      UserError: results are of other users.
+      InputError: results are of other users.
     """
     frames = {system: result.user_values(row, spread) for system, result in results.items()}
     first = next(iter(frames))
     for system, frame in frames.items():
         if not frame["user"].equals(frames[first]["user"]):
-            raise UserError(f"{results[first].path} and {results[system].path} are of other users; train one again")
+            raise InputError(f"{results[first].path} and {results[system].path} are of other users; train one again")
     return {system: frame["value"].to_numpy() for system, frame in frames.items()}

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.data.pairs import Pairs
-from hlr_jax.errors import UserError, pick
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.errors import InputError, pick
 from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, find_hits, per_user_metrics
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.ranking import Ranking, rank, ranker_of, tile_of
@@ -33,24 +33,24 @@ class Evaluation(NamedTuple):
     ranking: Ranking
 
 
-Ranker = Callable[[np.ndarray, Pairs, Pairs], Ranking]
+Ranker = Callable[[np.ndarray, Interactions, Interactions], Ranking]
 """(users [users], interactions that are left out, interactions that scores may read) -> their lists."""
 
 
-def relevant_of(dataset: Dataset, split: str) -> Pairs:
+def relevant_of(dataset: Dataset, split: str) -> Interactions:
     """Return what is to be found in a split.
 
     Raises:
-      UserError: an unknown split, or one without interactions.
+      InputError: an unknown split, or one without interactions.
     """
     pick(split, ("valid", "test"), "split to evaluate")
-    relevant: Pairs = getattr(dataset, split)
+    relevant: Interactions = getattr(dataset, split)
     if not len(relevant):
-        raise UserError(f"data set {dataset.name} has no {split} interactions to evaluate on")
+        raise InputError(f"data set {dataset.name} has no {split} interactions to evaluate on")
     return relevant
 
 
-def known_at(dataset: Dataset, split: str, at_test: str = "train+valid") -> Pairs:
+def known_at(dataset: Dataset, split: str, at_test: str = "train+valid") -> Interactions:
     """Return what is known when a split is ranked: train at validation, and at test what ``at_test`` says."""
     return dataset.train + dataset.valid if split == "test" and at_test == "train+valid" else dataset.train
 
@@ -76,7 +76,7 @@ def evaluate_ranker(
       users: whose lists are made; None: all who have an interaction in the split.
 
     Raises:
-      UserError: the split has no interactions.
+      InputError: the split has no interactions.
     """
     relevant, seen = relevant_of(dataset, split), known_at(dataset, split, mask)
     at_test = dataset.protocol.test_neighbors
@@ -118,14 +118,14 @@ def evaluate(
     ``users`` are those whose lists are made, each with an interaction in the split; None: all who have one.
 
     Raises:
-      UserError: the split has no interactions.
+      InputError: the split has no interactions.
     """
     chosen = options or EvalOptions()
 
-    def ranker(users: np.ndarray, seen: Pairs, near: Pairs) -> Ranking:
+    def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
         return rank(
             model, params, users, seen, num_users=dataset.num_users, num_items=dataset.num_items, k=chosen.k, near=near,
-            memory_budget=chosen.memory_budget, seed=seed,
+            memory_limit_mib=chosen.memory_limit_mib, seed=seed,
         )  # fmt: skip
 
     # Only MF-ALS is masked otherwise by the released code.
@@ -135,7 +135,7 @@ def evaluate(
 
 def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: EvalOptions) -> int:
     """Return the bytes that ranking all users needs beside the parameters and interactions, before it is done."""
-    users, budget = dataset.num_users, options.memory_budget << 20
+    users, budget = dataset.num_users, options.memory_limit_mib << 20
     near = known_at(dataset, "test")
     ranker = ranker_of(
         model, params, users, near, near, users, dataset.num_items, min(options.k, dataset.num_items), budget, 0
@@ -146,9 +146,9 @@ def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: Eval
 def selecting_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | None:
     """Return the users whose validation lists are made, drawn the same for every run; None for all."""
     everyone = np.flatnonzero(dataset.valid.degrees())
-    if not 0 < options.select_users < len(everyone):
+    if not 0 < options.num_valid_users < len(everyone):
         return None
-    return np.sort(np.random.default_rng(0).permutation(everyone)[: options.select_users])
+    return np.sort(np.random.default_rng(0).permutation(everyone)[: options.num_valid_users])
 
 
 def evaluate_seeds(

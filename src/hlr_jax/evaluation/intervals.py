@@ -18,7 +18,7 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, n
       seed: of the draws.
 
     Raises:
-      UserError: no users.
+      InputError: no users.
     """
     users = len(values)
     check_range("bootstrap", users=(users, 1, 2**31))

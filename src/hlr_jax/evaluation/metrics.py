@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from hlr_jax.data.pairs import Pairs
+from hlr_jax.data.interactions import Interactions
 
 Metrics = dict[str, np.ndarray]
 
 
-def find_hits(items: np.ndarray, users: np.ndarray, relevant: Pairs, num_items: int) -> tuple[np.ndarray, np.ndarray]:
+def find_hits(
+    items: np.ndarray, users: np.ndarray, relevant: Interactions, num_items: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Compare lists with what the users really chose.
 
     Args:

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hlr_jax.data.pairs import Pairs
+from hlr_jax.compile_memory import planned
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.evaluation.sharded_tiles import sharded_tile_ranker
 from hlr_jax.evaluation.tiles import Known, TileRanker, known_of
 from hlr_jax.evaluation.whole_tiles import whole_tile_ranker
-from hlr_jax.memory import planned
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import mesh_of, padded_size, replicate
 from hlr_jax.types import Params
@@ -30,13 +30,13 @@ def rank(
     model: Model,
     params: Params,
     users: np.ndarray,
-    seen: Pairs,
+    seen: Interactions,
     *,
     num_users: int,
     num_items: int,
     k: int,
-    near: Pairs | None = None,
-    memory_budget: int = 512,
+    near: Interactions | None = None,
+    memory_limit_mib: int = 512,
     seed: int = 0,
 ) -> Ranking:
     """Rank the whole catalogue for each of ``users`` and return their best ``k`` unseen items.
@@ -53,12 +53,14 @@ def rank(
       num_items: I; tables may have more rows (padding), which are never ranked.
       k: K; lists are shorter than K only where I is.
       near: interactions that neighbors are from; None: ``seen``.
-      memory_budget: MiB that the tiles may take of each device, beside the parameters and interactions.
+      memory_limit_mib: MiB that the tiles may take of each device, beside the parameters and interactions.
       seed: of the draw of neighbors where there are more than the model reads; each user's and each item's draw depends
         on nothing else.
     """
     known = known_of(model, seen, seen if near is None else near, num_users, num_items, mesh_of(params))
-    return rank_known(model, params, users, known, num_items=num_items, k=k, memory_budget=memory_budget, seed=seed)
+    return rank_known(
+        model, params, users, known, num_items=num_items, k=k, memory_limit_mib=memory_limit_mib, seed=seed
+    )
 
 
 def rank_known(
@@ -69,11 +71,11 @@ def rank_known(
     *,
     num_items: int,
     k: int,
-    memory_budget: int = 512,
+    memory_limit_mib: int = 512,
     seed: int = 0,
 ) -> Ranking:
     """Do what ``rank`` does with interactions that are prepared already, for those who rank users in pieces."""
-    mesh, k, budget = mesh_of(params), min(k, num_items), memory_budget << 20
+    mesh, k, budget = mesh_of(params), min(k, num_items), memory_limit_mib << 20
     ranker = _ranker_of_known(model, params, len(users), known, num_items, k, budget, seed)
     tile, _ = tile_of(ranker, mesh, len(users), budget)
 
@@ -91,7 +93,8 @@ def rank_known(
 
 
 def ranker_of(
-    model: Model, params: Params, users: int, seen: Pairs, near: Pairs, num_users: int, num_items: int, k: int,
+    model: Model, params: Params, users: int, seen: Interactions, near: Interactions, num_users: int, num_items: int,
+      k: int,
     budget: int, seed: int,
 ) -> TileRanker:  # fmt: skip
     """Return what ranks tiles of ``users`` users, in about ``budget`` bytes of each device; as ``rank`` does."""

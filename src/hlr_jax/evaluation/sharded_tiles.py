@@ -11,17 +11,17 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from hlr_jax.data.neighborhoods import Sides, neighbor_tables, owns
-from hlr_jax.data.neighbors import Rows, own_share, padded_rows, specs_of_shares
+from hlr_jax.data.csr import CSR, own_share, padded_rows, specs_of_shares
+from hlr_jax.data.neighbor_sampling import Sides, neighbor_tables, owns
 from hlr_jax.evaluation.tiles import (
     Known,
     Lists,
     TileRanker,
     best_of,
     best_unseen,
-    drawn_audiences,
     drawn_for_ranking,
-    users_together,
+    drawn_item_users,
+    users_per_call,
 )
 from hlr_jax.models.base import Model, score_catalogue
 from hlr_jax.sharding import from_owner, mesh_of, own_part, replicate, replicated, rows_by_id, specs
@@ -42,11 +42,11 @@ def sharded_tile_ranker(
     allowed = known.allowed
     if allowed is not None:
         allowed = replicate(jnp.pad(allowed, (0, len(params["item"]) - num_items)), mesh)
-    together = users_together(model, params, num_items // mesh.shape["model"], budget)
-    near_items, audience = _neighbors(model, mesh, num_items)(params, key, sides)
-    program = _tile_program(model, mesh, num_items, k, known.width, together)
+    batch_size = users_per_call(model, params, num_items // mesh.shape["model"], budget)
+    near_items, item_users = _neighbors(model, mesh, num_items)(params, key, sides)
+    program = _tile_program(model, mesh, num_items, k, known.width, batch_size)
     return TileRanker(
-        program, lambda tile: (params, key, tile, rows, sides, near_items, audience, allowed), 1, mesh.shape["data"]
+        program, lambda tile: (params, key, tile, rows, sides, near_items, item_users, allowed), 1, mesh.shape["data"]
     )
 
 
@@ -54,15 +54,15 @@ def sharded_tile_ranker(
 def _neighbors(model: Model, mesh: Mesh, num_items: int) -> Any:
     """Return the compiled function from (params, key, sides) to what users are ranked with.
 
-    That is the table which histories point into, and the audience of every item [I, A, D], both cut over ``model``.
+    That is the table which histories point into, and the users of every item [I, A, D], both cut over ``model``.
     """
 
-    def audience_of(table: jax.Array, key: jax.Array, sides: Sides, items_here: int) -> Padded:
+    def item_users_of(table: jax.Array, key: jax.Array, sides: Sides, items_here: int) -> Padded:
         sides = own_share(sides)
 
         def of_shard(shard: jax.Array) -> Padded:
             items = jnp.minimum(shard * items_here + jnp.arange(items_here), num_items - 1)
-            drawn = from_owner(drawn_audiences(key, sides.audience, items), owns(sides.audience, items))
+            drawn = from_owner(drawn_item_users(key, sides.item_users, items), owns(sides.item_users, items))
             return Padded(rows_by_id(table, drawn.ids), drawn.mask)
 
         def add(shard: jax.Array, kept: Padded) -> Padded:
@@ -77,22 +77,22 @@ def _neighbors(model: Model, mesh: Mesh, num_items: int) -> Any:
     def neighbors(params: Params, key: jax.Array, sides: Sides) -> tuple[jax.Array, Padded]:
         items, users = neighbor_tables(widened(params), sides, mesh)
         items_here = params["item"].shape[0] // mesh.shape["model"]
-        audience = jax.shard_map(
-            partial(audience_of, items_here=items_here),
+        item_users = jax.shard_map(
+            partial(item_users_of, items_here=items_here),
             mesh=mesh, in_specs=(_ITEMS, _ALL, specs_of_shares(sides)), out_specs=_ITEMS, check_vma=False,
         )  # fmt: skip
-        return items, audience(users, key, sides)
+        return items, item_users(users, key, sides)
 
     return neighbors
 
 
 @lru_cache(maxsize=32)
-def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, width: int, together: int | None) -> Any:
+def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, width: int, batch_size: int | None) -> Any:
     """Return the compiled function that ranks a tile; one per model, mesh and shape, so that epochs share it."""
 
     def rank_share(
-        params: Params, key: jax.Array, users: jax.Array, seen_rows: Rows, sides: Sides, near: jax.Array,
-        audience: Padded, allowed: jax.Array | None,
+        params: Params, key: jax.Array, users: jax.Array, seen_rows: CSR, sides: Sides, near: jax.Array,
+        item_users: Padded, allowed: jax.Array | None,
     ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
         """Score this device's items for its share of the tile's users, then choose among the best of all shards."""
         params, seen_rows, sides = widened(params), own_share(seen_rows), own_share(sides)
@@ -110,11 +110,11 @@ def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, width: int, 
 
         def one(inputs: tuple[jax.Array, Padded, tuple[jax.Array, jax.Array]]) -> Lists:
             vector, history, (seen, is_seen) = inputs
-            scores = score_catalogue(model, params, params["item"], vector, history, audience)
+            scores = score_catalogue(model, params, params["item"], vector, history, item_users)
             return best_unseen(jnp.where(real, scores, -jnp.inf), seen, is_seen, min(k, items_here), first)
 
         inputs = (rows_by_id(params["user"], users), histories, seen)
-        candidates = jax.lax.map(one, inputs, batch_size=together)
+        candidates = jax.lax.map(one, inputs, batch_size=batch_size)
         # Shards stand in the order of their items, so of equal scores the lowest item still comes first.
         return best_of(jax.lax.all_gather(candidates, "model", axis=1, tiled=True), k)
 
@@ -122,10 +122,10 @@ def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, width: int, 
         params: Params,
         key: jax.Array,
         users: jax.Array,
-        seen: Rows,
+        seen: CSR,
         sides: Sides,
         near: jax.Array,
-        audience: Padded,
+        item_users: Padded,
         allowed: jax.Array | None,
     ) -> tuple[jax.Array, jax.Array]:
         of_rows, of_sides = specs_of_shares((seen, sides))
@@ -133,6 +133,6 @@ def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, width: int, 
             rank_share, mesh=mesh, in_specs=(specs(params), _ALL, _ALL, of_rows, of_sides, _ITEMS, _ITEMS, _ALL),
             out_specs=_USERS, check_vma=False,
         )  # fmt: skip
-        return share(params, key, users, seen, sides, near, audience, allowed)
+        return share(params, key, users, seen, sides, near, item_users, allowed)
 
     return jax.jit(rank_tile, out_shardings=replicated(mesh))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from hlr_jax.errors import UserError, pick
+from hlr_jax.errors import InputError, pick
 
 TESTS = ("t", "bootstrap")
 RESAMPLES = 10_000
@@ -28,11 +28,11 @@ def paired_p_value(a: np.ndarray, b: np.ndarray, method: str = "t", seed: int = 
       seed: of the bootstrap's draws.
 
     Raises:
-      UserError: an unknown method, or other users.
+      InputError: an unknown method, or other users.
     """
     pick(method, TESTS, "test")
     if a.shape != b.shape or a.ndim != 1:
-        raise UserError(f"a paired test takes one value of each user from both systems, got {a.shape} and {b.shape}")
+        raise InputError(f"a paired test takes one value of each user from both systems, got {a.shape} and {b.shape}")
     difference = np.asarray(a, np.float64) - b
     if len(difference) < 2 or np.allclose(difference, difference[0], rtol=1e-9, atol=0):
         return 1.0
@@ -74,10 +74,10 @@ def best_against_rest(
       seed: of the bootstrap's draws.
 
     Raises:
-      UserError: see ``paired_p_value``; or no system.
+      InputError: see ``paired_p_value``; or no system.
     """
     if not scores:
-        raise UserError("there is no system to compare")
+        raise InputError("there is no system to compare")
     best = max(scores, key=lambda system: scores[system].mean())
     others = [system for system in scores if system != best]
     adjusted = holm([paired_p_value(scores[best], scores[other], method, seed) for other in others])

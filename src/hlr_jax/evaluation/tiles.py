@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from hlr_jax.data.neighborhoods import Drawn, Side, Sides, draw_neighbors, neighbor_bits, sides_of
-from hlr_jax.data.neighbors import Rows, rows_on
-from hlr_jax.data.pairs import Pairs
+from hlr_jax.data.csr import CSR, rows_on
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.neighbor_sampling import NeighborIds, Side, Sides, draw_neighbors, neighbor_bits, sides_of
 from hlr_jax.models.base import CATALOGUE_TILE, Model
 from hlr_jax.types import Params
 
 NO_ITEM = -1
-_AUDIENCE = 2**31  # apart from every user's own draw
+_ITEM_USERS = 2**31  # apart from every user's own draw
 
 
 class Known(NamedTuple):
@@ -28,7 +28,7 @@ class Known(NamedTuple):
       allowed: [I] bool, the items that may stand in a list; None: all.
     """
 
-    seen: Rows
+    seen: CSR
     width: int
     sides: Sides
     allowed: jax.Array | None = None
@@ -50,19 +50,21 @@ class TileRanker(NamedTuple):
     shares: int
 
 
-def known_of(model: Model, seen: Pairs, near: Pairs, num_users: int, num_items: int, mesh: Mesh | None = None) -> Known:
+def known_of(
+    model: Model, seen: Interactions, near: Interactions, num_users: int, num_items: int, mesh: Mesh | None = None
+) -> Known:
     """Return what a ranking reads, with widths of powers of two; on a mesh each device has a share of the interactions.
 
     So validation and test, whose longest rows differ little, share one compilation.
     """
-    sides = sides_of(near, num_users, num_items, model.history, model.audience, mesh)
+    sides = sides_of(near, num_users, num_items, model.history, model.item_users, mesh)
     rows = sides.history.rows if near is seen and (mesh is None or model.history.drawn) else None
     return known_from(rows_on(seen, num_users, mesh) if rows is None else rows, sides)
 
 
-def known_from(seen: Rows, sides: Sides, allowed: jax.Array | None = None) -> Known:
+def known_from(seen: CSR, sides: Sides, allowed: jax.Array | None = None) -> Known:
     """Return the same of what is prepared already."""
-    seen, sides = jax.tree.map(_rounded, (seen, sides), is_leaf=lambda leaf: isinstance(leaf, Rows))
+    seen, sides = jax.tree.map(_rounded, (seen, sides), is_leaf=lambda leaf: isinstance(leaf, CSR))
     return Known(seen, seen.longest, sides, allowed)
 
 
@@ -73,18 +75,18 @@ def power_of_two(count: int) -> int:
 
 def _rounded(leaf: Any) -> Any:
     """Return rows with their longest row as a power of two, other leaves as they are."""
-    return replace(leaf, longest=power_of_two(leaf.longest)) if isinstance(leaf, Rows) else leaf
+    return replace(leaf, longest=power_of_two(leaf.longest)) if isinstance(leaf, CSR) else leaf
 
 
-def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> Drawn:
+def drawn_for_ranking(key: jax.Array, side: Side, owner: jax.Array) -> NeighborIds:
     """Return the neighbors that a user (or an item) is ranked with: a draw that depends on key and owner alone."""
     bits = jax.random.bits(jax.random.fold_in(key, owner), (neighbor_bits(side),))
     return draw_neighbors(bits, side, owner)
 
 
-def drawn_audiences(key: jax.Array, side: Side, items: jax.Array) -> Drawn:
+def drawn_item_users(key: jax.Array, side: Side, items: jax.Array) -> NeighborIds:
     """Return the neighbors [T, A] that items [T] are ranked with, the same for all users."""
-    return jax.vmap(lambda item: drawn_for_ranking(jax.random.fold_in(key, _AUDIENCE), side, item))(items)
+    return jax.vmap(lambda item: drawn_for_ranking(jax.random.fold_in(key, _ITEM_USERS), side, item))(items)
 
 
 class Lists(NamedTuple):
@@ -117,7 +119,7 @@ def best_of(candidates: Lists, k: int) -> Lists:
     return Lists(jnp.take_along_axis(candidates.items, places, axis=-1), best)
 
 
-def users_together(model: Model, params: Params, num_items: int, budget: int) -> int | None:
+def users_per_call(model: Model, params: Params, num_items: int, budget: int) -> int | None:
     """Return how many users of a tile are scored at once in ``budget`` bytes, each against ``num_items`` items.
 
     A CPU ranks one user after the other, each in cache: None. An accelerator takes as many as the budget holds. None
@@ -125,6 +127,6 @@ def users_together(model: Model, params: Params, num_items: int, budget: int) ->
     """
     if jax.default_backend() == "cpu":
         return None
-    heads, (memories, dim) = model.history.size, params["keys"].shape if "keys" in params else (0, 0)
-    among = heads * (dim + 3 * CATALOGUE_TILE) + 3 * CATALOGUE_TILE * model.audience.size
+    context, (memories, dim) = model.history.size, params["keys"].shape if "keys" in params else (0, 0)
+    among = context * (dim + 3 * CATALOGUE_TILE) + 3 * CATALOGUE_TILE * model.item_users.size
     return max(1, budget // (4 * (3 * num_items + memories * among)))

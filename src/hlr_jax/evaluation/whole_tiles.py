@@ -6,8 +6,8 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.data.neighborhoods import Drawn, Sides, look_up, neighbor_tables
-from hlr_jax.data.neighbors import Rows, padded_rows
+from hlr_jax.data.csr import CSR, padded_rows
+from hlr_jax.data.neighbor_sampling import NeighborIds, Sides, look_up, neighbor_tables
 from hlr_jax.evaluation.tiles import (
     NO_ITEM,
     Known,
@@ -15,9 +15,9 @@ from hlr_jax.evaluation.tiles import (
     TileRanker,
     best_of,
     best_unseen,
-    drawn_audiences,
     drawn_for_ranking,
-    users_together,
+    drawn_item_users,
+    users_per_call,
 )
 from hlr_jax.models.base import CATALOGUE_TILE, Model, score_catalogue, score_catalogue_of_many
 from hlr_jax.sharding import available_cores, padded_size
@@ -32,16 +32,16 @@ def whole_tile_ranker(
 ) -> TileRanker:
     """Return what ranks tiles of ``users`` users with parameters that lie on one device, in ``budget`` bytes."""
     workers = num_workers()
-    part = _items_together(model, params, num_items, budget // workers)
+    part = _items_per_call(model, params, num_items, budget // workers)
     by_pairs = _pairs_pay(model, params, users, budget // workers)
-    together = users_together(model, params, part, budget // workers)
-    program = _tile_program(model, num_items, part, k, known.width, together, by_pairs)
+    batch_size = users_per_call(model, params, part, budget // workers)
+    program = _tile_program(model, num_items, part, k, known.width, batch_size, by_pairs)
     return TileRanker(program, lambda tile: (params, key, tile, known.seen, known.sides, known.allowed), workers, 1)
 
 
 @lru_cache(maxsize=32)
 def _tile_program(
-    model: Model, num_items: int, part: int, k: int, width: int, together: int | None, by_pairs: bool
+    model: Model, num_items: int, part: int, k: int, width: int, batch_size: int | None, by_pairs: bool
 ) -> Callable[..., Lists]:
     """Return the compiled function that ranks a tile; one per model and shape, so that epochs share it.
 
@@ -51,7 +51,7 @@ def _tile_program(
 
     @jax.jit
     def rank_tile(
-        params: Params, key: jax.Array, users: jax.Array, seen_rows: Rows, sides: Sides, allowed: jax.Array | None
+        params: Params, key: jax.Array, users: jax.Array, seen_rows: CSR, sides: Sides, allowed: jax.Array | None
     ) -> Lists:
         # Tables that a mesh padded end in rows that are no items.
         params = widened(params | {"item": params["item"][:num_items]})
@@ -66,22 +66,24 @@ def _tile_program(
             real, ids = ids < num_items, jnp.minimum(ids, num_items - 1)
             if allowed is not None:
                 real &= allowed[ids]
-            audience = look_up(tables.users, drawn_audiences(key, sides.audience, ids))
+            item_users = look_up(tables.users, drawn_item_users(key, sides.item_users, ids))
 
             def best_after(user: jax.Array, scores: jax.Array, best: Lists) -> Lists:
                 seen, is_seen = padded_rows(seen_rows, user, width)
                 found = best_unseen(jnp.where(real, scores, -jnp.inf), seen, is_seen, min(k, part), first)
                 return best_of(jax.tree.map(lambda *each: jnp.concatenate(each), best, found), k)
 
-            def one(inputs: tuple[jax.Array, jax.Array, Drawn, Lists]) -> Lists:
+            def one(inputs: tuple[jax.Array, jax.Array, NeighborIds, Lists]) -> Lists:
                 user, vector, near, best = inputs
-                scores = score_catalogue(model, params, items, vector, look_up(tables.items, near), audience)
+                scores = score_catalogue(model, params, items, vector, look_up(tables.items, near), item_users)
                 return best_after(user, scores, best)
 
             if not by_pairs:
-                return jax.lax.map(one, (users, vectors, drawn, best), batch_size=together), None
-            scores = score_catalogue_of_many(model, params, items, vectors, drawn.ids, drawn.mask, audience, together)
-            return jax.lax.map(lambda inputs: best_after(*inputs), (users, scores, best), batch_size=together), None
+                return jax.lax.map(one, (users, vectors, drawn, best), batch_size=batch_size), None
+            scores = score_catalogue_of_many(
+                model, params, items, vectors, drawn.ids, drawn.mask, item_users, batch_size
+            )
+            return jax.lax.map(lambda inputs: best_after(*inputs), (users, scores, best), batch_size=batch_size), None
 
         nothing = Lists(jnp.full((len(users), k), NO_ITEM), jnp.full((len(users), k), -jnp.inf))
         return jax.lax.scan(against, nothing, jnp.arange(0, num_items, part))[0]
@@ -89,13 +91,13 @@ def _tile_program(
     return rank_tile
 
 
-def _items_together(model: Model, params: Params, num_items: int, budget: int) -> int:
+def _items_per_call(model: Model, params: Params, num_items: int, budget: int) -> int:
     """Return how many items a tile of users meets at a time in ``budget`` bytes, with the neighbors of each."""
-    each = 4 * (params["item"].shape[1] * (1 + 2 * model.audience.size) + 3)
+    each = 4 * (params["item"].shape[1] * (1 + 2 * model.item_users.size) + 3)
     most = min(_MOST_ITEMS, max(CATALOGUE_TILE, budget // (2 * each)))
     if num_items <= most:
         return num_items
-    # Parts of nearly equal size, of whole tiles: the last one is padded to the size of the others.
+    # RunParts of nearly equal size, of whole tiles: the last one is padded to the size of the others.
     even = -(-num_items // -(-num_items // most))
     return min(num_items, padded_size(even, CATALOGUE_TILE))
 

@@ -24,16 +24,19 @@ def squared_distances(point: jax.Array, points: jax.Array) -> jax.Array:
     return jnp.sum(point * point) + jnp.sum(points * points, axis=-1) - 2 * (points @ point)
 
 
-def translated_distances(point: jax.Array, mixtures: jax.Array, memories: jax.Array, points: jax.Array) -> jax.Array:
-    """Return |a + w_t M - b_t|^2 of one point [D], mixtures [T, N] of memories [N, D], and many points [T, D]: [T].
+def translated_distances(
+    point: jax.Array, memory_mixture: jax.Array, memories: jax.Array, points: jax.Array
+) -> jax.Array:
+    """Return |a + w_t M - b_t|^2 of one point [D], memory_mixture [T, N] of memories [N, D], and many points [T, D]:
+    [T].
 
     For many points without an array [T, D]: |a - b|^2 + w (2 M (a - b) + M M^T w), where M b is the same for all a.
     """
     if points.shape[0] <= _FEW:
-        return squared_distance(point + mixtures @ memories, points)
+        return squared_distance(point + memory_mixture @ memories, points)
     along = memories @ point - points @ memories.T
     return squared_distances(point, points) + jnp.sum(
-        mixtures * (2 * along + mixtures @ (memories @ memories.T)), axis=-1
+        memory_mixture * (2 * along + memory_mixture @ (memories @ memories.T)), axis=-1
     )
 
 

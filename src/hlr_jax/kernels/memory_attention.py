@@ -54,7 +54,7 @@ def memory_attention(
     return Attention(neighbor_weights @ memory_weights, memory_weights, neighbor_weights)
 
 
-def mixtures(
+def memory_mixture(
     targets: jax.Array,
     neighbors: jax.Array,
     anchor: jax.Array,
@@ -68,10 +68,10 @@ def mixtures(
     The arguments are those of ``memory_attention``. Neighbors are met once for all targets. Of the two forms, one is
     for the few targets of a triplet and brings its own gradient, the other for the many of a catalogue.
     """
-    gains = memories @ anchor
+    memory_scores = memories @ anchor
     if targets.shape[0] <= _FEW:
-        return _few(targets, neighbors, gains, keys, where)
-    return weigh_neighbors(item_weights(neighbors, targets, keys), gains, where=where)
+        return _few(targets, neighbors, memory_scores, keys, where)
+    return weigh_neighbors(item_weights(neighbors, targets, keys), memory_scores, where=where)
 
 
 class _Weights(NamedTuple):
@@ -83,31 +83,33 @@ class _Weights(NamedTuple):
 
 
 def _weigh(
-    targets: jax.Array, neighbors: jax.Array, gains: jax.Array, keys: jax.Array, where: jax.Array
+    targets: jax.Array, neighbors: jax.Array, memory_scores: jax.Array, keys: jax.Array, where: jax.Array
 ) -> tuple[jax.Array, _Weights]:
-    """Return the mixtures [T, N] and the weights behind them; neighbors lie along the fastest axis."""
+    """Return the memory_mixture [T, N] and the weights behind them; neighbors lie along the fastest axis."""
     queries = targets[:, None] * keys
     logits = (queries.reshape(-1, keys.shape[1]) @ neighbors.T).reshape(*queries.shape[:2], -1)
     memory = jax.nn.softmax(logits, axis=1)
-    values = jnp.sum(gains[:, None] * memory, axis=1)
+    values = jnp.sum(memory_scores[:, None] * memory, axis=1)
     neighbor = jax.nn.softmax(values, where=where)
     return jnp.sum(neighbor[:, None] * memory, axis=-1), _Weights(memory, neighbor, values)
 
 
 @jax.custom_vjp
-def _few(targets: jax.Array, neighbors: jax.Array, gains: jax.Array, keys: jax.Array, where: jax.Array) -> jax.Array:
-    return _weigh(targets, neighbors, gains, keys, where)[0]
+def _few(
+    targets: jax.Array, neighbors: jax.Array, memory_scores: jax.Array, keys: jax.Array, where: jax.Array
+) -> jax.Array:
+    return _weigh(targets, neighbors, memory_scores, keys, where)[0]
 
 
 def _few_forward(
-    targets: jax.Array, neighbors: jax.Array, gains: jax.Array, keys: jax.Array, where: jax.Array
+    targets: jax.Array, neighbors: jax.Array, memory_scores: jax.Array, keys: jax.Array, where: jax.Array
 ) -> tuple[jax.Array, tuple]:
-    result, weights = _weigh(targets, neighbors, gains, keys, where)
-    return result, (targets, neighbors, gains, keys, weights)
+    result, weights = _weigh(targets, neighbors, memory_scores, keys, where)
+    return result, (targets, neighbors, memory_scores, keys, weights)
 
 
-def _few_backward(saved: tuple, by_mixture: jax.Array) -> tuple:
-    """Return the gradients by targets, neighbors, gains and keys, given that by the mixtures w [T, N].
+def _few_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
+    """Return the gradients by targets, neighbors, memory_scores and keys, given that by the memory_mixture w [T, N].
 
     With a, alpha, l as in the module's docstring, and g = M p_u:
 
@@ -118,19 +120,19 @@ def _few_backward(saved: tuple, by_mixture: jax.Array) -> tuple:
 
     The softmax over n needs no sum of its own, since sum_n a[h, n] dw[n] = d alpha[h] and sum_n a[h, n] g[n] = l[h].
     """
-    targets, neighbors, gains, keys, (memory, neighbor, values) = saved
-    by_neighbor = jnp.sum(by_mixture[:, :, None] * memory, axis=1)
-    by_values = neighbor * (by_neighbor - jnp.sum(neighbor * by_neighbor, axis=-1, keepdims=True))
-    by_gains = jnp.sum(by_values[:, None] * memory, axis=(0, 2))
-    by_logits = memory * (
-        neighbor[:, None] * (by_mixture[:, :, None] - by_neighbor[:, None])
-        + by_values[:, None] * (gains[:, None] - values[:, None])
+    targets, neighbors, memory_scores, keys, (memory, neighbor, values) = saved
+    grad_neighbor = jnp.sum(grad_mixture[:, :, None] * memory, axis=1)
+    grad_values = neighbor * (grad_neighbor - jnp.sum(neighbor * grad_neighbor, axis=-1, keepdims=True))
+    grad_gains = jnp.sum(grad_values[:, None] * memory, axis=(0, 2))
+    grad_logits = memory * (
+        neighbor[:, None] * (grad_mixture[:, :, None] - grad_neighbor[:, None])
+        + grad_values[:, None] * (memory_scores[:, None] - values[:, None])
     )
-    flat = by_logits.reshape(-1, neighbors.shape[0])
+    flat = grad_logits.reshape(-1, neighbors.shape[0])
     queries = (targets[:, None] * keys).reshape(-1, keys.shape[1])
-    by_queries = (flat @ neighbors).reshape(-1, *keys.shape)
-    by_targets, by_keys = jnp.sum(by_queries * keys, axis=1), jnp.sum(by_queries * targets[:, None], axis=0)
-    return by_targets, flat.T @ queries, by_gains, by_keys, None
+    grad_queries = (flat @ neighbors).reshape(-1, *keys.shape)
+    grad_targets, grad_keys = jnp.sum(grad_queries * keys, axis=1), jnp.sum(grad_queries * targets[:, None], axis=0)
+    return grad_targets, flat.T @ queries, grad_gains, grad_keys, None
 
 
 _few.defvjp(_few_forward, _few_backward)
@@ -148,14 +150,14 @@ def item_weights(neighbors: jax.Array, targets: jax.Array, keys: jax.Array) -> j
     return exponentials * (1 / exponentials.sum(axis=1, keepdims=True))
 
 
-def weigh_neighbors(weights: jax.Array, gains: jax.Array, *, where: jax.Array) -> jax.Array:
-    """Return the mixtures [T, N] (eq. 4-6) of memory weights [H, N, T], given M p_u [N] and the mask [H]."""
-    return _weighed(weights, gains, where)
+def weigh_neighbors(weights: jax.Array, memory_scores: jax.Array, *, where: jax.Array) -> jax.Array:
+    """Return the memory_mixture [T, N] (eq. 4-6) of memory weights [H, N, T], given M p_u [N] and the mask [H]."""
+    return _weighed(weights, memory_scores, where)
 
 
-def _alpha(weights: jax.Array, gains: jax.Array, where: jax.Array) -> jax.Array:
+def _alpha(weights: jax.Array, memory_scores: jax.Array, where: jax.Array) -> jax.Array:
     """Return the weights of the neighbors [H, T]; the sum over memories is unrolled, on a CPU it is then one pass."""
-    values = sum(gains[n] * weights[:, n] for n in range(weights.shape[1]))
+    values = sum(memory_scores[n] * weights[:, n] for n in range(weights.shape[1]))
     return jax.nn.softmax(values, axis=0, where=where[:, None])
 
 
@@ -164,27 +166,27 @@ def _mix(alpha: jax.Array, weights: jax.Array) -> jax.Array:
 
 
 @jax.custom_vjp
-def _weighed(weights: jax.Array, gains: jax.Array, where: jax.Array) -> jax.Array:
-    return _mix(_alpha(weights, gains, where), weights)
+def _weighed(weights: jax.Array, memory_scores: jax.Array, where: jax.Array) -> jax.Array:
+    return _mix(_alpha(weights, memory_scores, where), weights)
 
 
-def _weighed_forward(weights: jax.Array, gains: jax.Array, where: jax.Array) -> tuple[jax.Array, tuple]:
-    alpha = _alpha(weights, gains, where)
-    return _mix(alpha, weights), (weights, gains, alpha)
+def _weighed_forward(weights: jax.Array, memory_scores: jax.Array, where: jax.Array) -> tuple[jax.Array, tuple]:
+    alpha = _alpha(weights, memory_scores, where)
+    return _mix(alpha, weights), (weights, memory_scores, alpha)
 
 
-def _weighed_backward(saved: tuple, by_mixture: jax.Array) -> tuple:
-    """Return the gradients by weights and gains; see ``_few_backward``, without the softmax over memories.
+def _weighed_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
+    """Return the gradients by weights and memory_scores; see ``_few_backward``, without the softmax over memories.
 
     The derivative of the unrolled sums would pad every slice to the whole [H, N, T].
     """
-    weights, gains, alpha = saved
-    by_mixture = by_mixture.T
-    by_alpha = sum(by_mixture[n] * weights[:, n] for n in range(weights.shape[1]))
-    by_values = alpha * (by_alpha - jnp.sum(alpha * by_alpha, axis=0))
-    by_gains = jnp.stack([jnp.sum(by_values * weights[:, n]) for n in range(weights.shape[1])])
-    by_weights = alpha[:, None] * by_mixture + by_values[:, None] * gains[:, None]
-    return by_weights, by_gains, None
+    weights, memory_scores, alpha = saved
+    grad_mixture = grad_mixture.T
+    grad_alpha = sum(grad_mixture[n] * weights[:, n] for n in range(weights.shape[1]))
+    grad_values = alpha * (grad_alpha - jnp.sum(alpha * grad_alpha, axis=0))
+    grad_gains = jnp.stack([jnp.sum(grad_values * weights[:, n]) for n in range(weights.shape[1])])
+    grad_weights = alpha[:, None] * grad_mixture + grad_values[:, None] * memory_scores[:, None]
+    return grad_weights, grad_gains, None
 
 
 _weighed.defvjp(_weighed_forward, _weighed_backward)

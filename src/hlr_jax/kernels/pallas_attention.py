@@ -1,4 +1,4 @@
-"""The user attention of HLR as a GPU kernel: ``memory_attention.mixtures`` in Pallas, for Triton.
+"""The user attention of HLR as a GPU kernel: ``memory_attention.memory_mixture`` in Pallas, for Triton.
 
 One program holds one user's neighbors and the keys, and goes through its targets one by one. For a target q it makes
 the addresses q * k_n [N, D], one matrix product with the neighbors [H, D], and both softmaxes while the [H, N] weights
@@ -32,9 +32,9 @@ _NO_VALUE = -1e30  # below every value, yet finite: the difference of two of the
 
 
 class _Sizes(NamedTuple):
-    """The padded sizes of a program's arrays: ``heads`` neighbors in each of ``blocks``, memories, dimensions."""
+    """The padded sizes of a program's arrays: ``context`` neighbors in each of ``blocks``, memories, dimensions."""
 
-    heads: int
+    context: int
     blocks: int
     memories: int
     dim: int
@@ -42,10 +42,10 @@ class _Sizes(NamedTuple):
     @property
     def warps(self) -> int:
         """Return the warps of a program: with 4 the backward pass runs out of registers at H = 50, N = 20, D = 100."""
-        return 8 if (self.heads + self.memories) * self.dim > 8192 else 4
+        return 8 if (self.context + self.memories) * self.dim > 8192 else 4
 
 
-def mixtures(
+def memory_mixture(
     targets: jax.Array,
     neighbors: jax.Array,
     anchor: jax.Array,
@@ -57,7 +57,7 @@ def mixtures(
 ) -> jax.Array:
     """Return ``memory_attention(target, ...).mixture`` for every target at once: [T, D] -> [T, N].
 
-    Arguments and gradients are those of ``memory_attention.mixtures``; arithmetic is in float32 whatever the
+    Arguments and gradients are those of ``memory_attention.memory_mixture``; arithmetic is in float32 whatever the
     arrays are stored in. ``jax.vmap`` over users adds them to the kernel's grid, and shared keys are not copied for it.
     The gradient by the keys is one [N, D] per user, which ``vmap`` then adds up; it is smaller than the gradient by the
     neighbors [H, D], which is per user in any case. The gradient by the memories is one matrix product.
@@ -72,41 +72,51 @@ def mixtures(
       interpret: run in Pallas's interpreter, on any device and slowly: for tests.
     """
     # M p_u is a product that XLA does well, batched over users too; the kernel sees its [N] values.
-    gains = memories.astype(jnp.float32) @ anchor.astype(jnp.float32)
-    return _mixtures(targets, neighbors, gains, keys, where.astype(jnp.int32), interpret)
+    memory_scores = memories.astype(jnp.float32) @ anchor.astype(jnp.float32)
+    return _mixtures(targets, neighbors, memory_scores, keys, where.astype(jnp.int32), interpret)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
 def _mixtures(
-    targets: jax.Array, neighbors: jax.Array, gains: jax.Array, keys: jax.Array, real: jax.Array, interpret: bool
+    targets: jax.Array,
+    neighbors: jax.Array,
+    memory_scores: jax.Array,
+    keys: jax.Array,
+    real: jax.Array,
+    interpret: bool,
 ) -> jax.Array:
-    return _mixtures_forward(targets, neighbors, gains, keys, real, interpret)[0]
+    return _mixtures_forward(targets, neighbors, memory_scores, keys, real, interpret)[0]
 
 
 def _mixtures_forward(
-    targets: jax.Array, neighbors: jax.Array, gains: jax.Array, keys: jax.Array, real: jax.Array, interpret: bool
+    targets: jax.Array,
+    neighbors: jax.Array,
+    memory_scores: jax.Array,
+    keys: jax.Array,
+    real: jax.Array,
+    interpret: bool,
 ) -> tuple[jax.Array, tuple]:
     num_targets, num_memories = targets.shape[0], keys.shape[0]
     shapes = _float32(num_targets, num_memories), _float32(num_targets)
-    inputs = targets, neighbors, gains, keys, real
+    inputs = targets, neighbors, memory_scores, keys, real
     tiles = pl.cdiv(num_targets, _TARGETS)
     result, normalizers = _call(_forward_kernel, _sizes(neighbors, keys), tiles, inputs, shapes, interpret)
     return result, (*inputs, result, normalizers)
 
 
-def _mixtures_backward(interpret: bool, saved: tuple, by_mixtures: jax.Array) -> tuple:
+def _mixtures_backward(interpret: bool, saved: tuple, grad_mixtures: jax.Array) -> tuple:
     *inputs, result, normalizers = saved
-    targets, neighbors, gains, keys, _ = inputs
+    targets, neighbors, memory_scores, keys, _ = inputs
     sizes = _sizes(neighbors, keys)
     # What each block of neighbors adds; of a history that fits into one, the sum is over one.
-    by_block = [_float32(sizes.blocks, *array.shape) for array in (targets, gains, keys)]
+    grad_block = [_float32(sizes.blocks, *array.shape) for array in (targets, memory_scores, keys)]
     # sum_h alpha[h] dL/dalpha[h], which the softmax over neighbors subtracts, without the neighbors.
-    shifts = jnp.sum(result * by_mixtures, axis=-1)
-    given, shapes = (*inputs, normalizers, by_mixtures, shifts), (_float32(*neighbors.shape), *by_block)
-    by_neighbors, *sums = _call(_backward_kernel, sizes, sizes.blocks, given, shapes, interpret)
-    by_targets, by_gains, by_keys = (array.sum(axis=0) for array in sums)
-    by_inputs = zip((by_targets, by_neighbors, by_gains, by_keys), inputs, strict=False)
-    return *(gradient.astype(array.dtype) for gradient, array in by_inputs), None
+    shifts = jnp.sum(result * grad_mixtures, axis=-1)
+    given, shapes = (*inputs, normalizers, grad_mixtures, shifts), (_float32(*neighbors.shape), *grad_block)
+    grad_neighbors, *sums = _call(_backward_kernel, sizes, sizes.blocks, given, shapes, interpret)
+    grad_targets, grad_gains, grad_keys = (array.sum(axis=0) for array in sums)
+    grad_inputs = zip((grad_targets, grad_neighbors, grad_gains, grad_keys), inputs, strict=False)
+    return *(gradient.astype(array.dtype) for gradient, array in grad_inputs), None
 
 
 _mixtures.defvjp(_mixtures_forward, _mixtures_backward)
@@ -121,8 +131,8 @@ def _padded(size: int) -> int:
 
 
 def _sizes(neighbors: jax.Array, keys: jax.Array) -> _Sizes:
-    heads = min(_padded(neighbors.shape[0]), _MOST_HEADS)
-    return _Sizes(heads, pl.cdiv(neighbors.shape[0], heads), _padded(keys.shape[0]), _padded(keys.shape[1]))
+    context = min(_padded(neighbors.shape[0]), _MOST_HEADS)
+    return _Sizes(context, pl.cdiv(neighbors.shape[0], context), _padded(keys.shape[0]), _padded(keys.shape[1]))
 
 
 def _call(
@@ -145,10 +155,11 @@ def _load(ref: Any, *where: Any, mask: jax.Array) -> jax.Array:
 
 
 class _Held(NamedTuple):
-    """What a program keeps through its targets: ``keys`` [N, D], ``gains`` [N]; which n and d are no padding."""
+    """What a program keeps through its targets: ``keys`` [N, D], ``memory_scores`` [N]; which n and d are no
+    padding."""
 
     keys: jax.Array
-    gains: jax.Array
+    memory_scores: jax.Array
     memories: jax.Array
     dims: jax.Array
 
@@ -164,9 +175,9 @@ def _block(
     block: jax.Array | int, neighbors_ref: Any, real_ref: Any, held: _Held, sizes: _Sizes
 ) -> tuple[jax.Array, jax.Array]:
     """Return a block of neighbors [H, D] and which of them are real [H]."""
-    start = block * sizes.heads
-    inside = start + jnp.arange(sizes.heads) < real_ref.shape[0]
-    rows, columns = pl.ds(start, sizes.heads), pl.ds(0, sizes.dim)
+    start = block * sizes.context
+    inside = start + jnp.arange(sizes.context) < real_ref.shape[0]
+    rows, columns = pl.ds(start, sizes.context), pl.ds(0, sizes.dim)
     real = triton.load(real_ref.at[rows], mask=inside, other=0) > 0
     return _load(neighbors_ref, rows, columns, mask=real[:, None] & held.dims[None]), real
 
@@ -177,7 +188,7 @@ def _attend(target: jax.Array, neighbors: jax.Array, held: _Held) -> tuple[jax.A
     logits = jnp.where(held.memories[None], jnp.dot(neighbors, addresses.T), -jnp.inf)
     exponentials = jnp.exp(logits - jnp.max(logits, axis=1)[:, None])
     weights = exponentials / jnp.sum(exponentials, axis=1)[:, None]
-    return addresses, weights, jnp.sum(weights * held.gains[None], axis=1)
+    return addresses, weights, jnp.sum(weights * held.memory_scores[None], axis=1)
 
 
 def _forward_kernel(
@@ -212,8 +223,8 @@ def _forward_kernel(
 
 def _backward_kernel(
     targets_ref: Any, neighbors_ref: Any, gains_ref: Any, keys_ref: Any, real_ref: Any, normalizers_ref: Any,
-    by_mixtures_ref: Any, shifts_ref: Any, by_neighbors_ref: Any, by_targets_ref: Any, by_gains_ref: Any,
-    by_keys_ref: Any, *, sizes: _Sizes,
+    grad_mixtures_ref: Any, shifts_ref: Any, grad_neighbors_ref: Any, grad_targets_ref: Any, grad_gains_ref: Any,
+    grad_keys_ref: Any, *, sizes: _Sizes,
 ) -> None:  # fmt: skip
     """Write a block's gradients by its neighbors [H, D], and its part of those by the rest."""
     held, block = _held(keys_ref, gains_ref, sizes), pl.program_id(0)
@@ -224,29 +235,29 @@ def _backward_kernel(
         target = _load(targets_ref, index, columns, mask=held.dims)
         addresses, weights, values = _attend(target, neighbors, held)
         alpha = jnp.where(real, jnp.exp(values - normalizers_ref[index]), 0.0)
-        by_mixture = _load(by_mixtures_ref, index, rows, mask=held.memories)
-        by_alpha = jnp.sum(weights * by_mixture[None], axis=1)
-        by_values = alpha * (by_alpha - shifts_ref[index])
+        grad_mixture = _load(grad_mixtures_ref, index, rows, mask=held.memories)
+        grad_alpha = jnp.sum(weights * grad_mixture[None], axis=1)
+        grad_values = alpha * (grad_alpha - shifts_ref[index])
         # As in `memory_attention`: the softmax over memories needs no sum of its own.
-        by_logits = weights * (
-            alpha[:, None] * (by_mixture[None] - by_alpha[:, None])
-            + by_values[:, None] * (held.gains[None] - values[:, None])
+        grad_logits = weights * (
+            alpha[:, None] * (grad_mixture[None] - grad_alpha[:, None])
+            + grad_values[:, None] * (held.memory_scores[None] - values[:, None])
         )
-        by_addresses = jnp.dot(by_logits.T, neighbors)
-        by_target = jnp.sum(by_addresses * held.keys, axis=0)
-        triton.store(by_targets_ref.at[block, index, columns], by_target, mask=held.dims)
-        by_neighbors, by_gains, by_keys = sums
+        grad_addresses = jnp.dot(grad_logits.T, neighbors)
+        grad_target = jnp.sum(grad_addresses * held.keys, axis=0)
+        triton.store(grad_targets_ref.at[block, index, columns], grad_target, mask=held.dims)
+        grad_neighbors, grad_gains, grad_keys = sums
         return (
-            by_neighbors + jnp.dot(by_logits, addresses),
-            by_gains + jnp.sum(by_values[:, None] * weights, axis=0),
-            by_keys + by_addresses * target[None],
+            grad_neighbors + jnp.dot(grad_logits, addresses),
+            grad_gains + jnp.sum(grad_values[:, None] * weights, axis=0),
+            grad_keys + grad_addresses * target[None],
         )
 
-    zeros = [jnp.zeros(shape, jnp.float32) for shape in (neighbors.shape, held.gains.shape, held.keys.shape)]
-    by_neighbors, by_gains, by_keys = jax.lax.fori_loop(0, targets_ref.shape[0], one, tuple(zeros))
-    start = block * sizes.heads
-    inside = start + jnp.arange(sizes.heads) < real_ref.shape[0]
-    at = by_neighbors_ref.at[pl.ds(start, sizes.heads), columns]
-    triton.store(at, by_neighbors, mask=inside[:, None] & held.dims[None])
-    triton.store(by_gains_ref.at[block, rows], by_gains, mask=held.memories)
-    triton.store(by_keys_ref.at[block, rows, columns], by_keys, mask=held.memories[:, None] & held.dims[None])
+    zeros = [jnp.zeros(shape, jnp.float32) for shape in (neighbors.shape, held.memory_scores.shape, held.keys.shape)]
+    grad_neighbors, grad_gains, grad_keys = jax.lax.fori_loop(0, targets_ref.shape[0], one, tuple(zeros))
+    start = block * sizes.context
+    inside = start + jnp.arange(sizes.context) < real_ref.shape[0]
+    at = grad_neighbors_ref.at[pl.ds(start, sizes.context), columns]
+    triton.store(at, grad_neighbors, mask=inside[:, None] & held.dims[None])
+    triton.store(grad_gains_ref.at[block, rows], grad_gains, mask=held.memories)
+    triton.store(grad_keys_ref.at[block, rows, columns], grad_keys, mask=held.memories[:, None] & held.dims[None])

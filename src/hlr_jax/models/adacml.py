@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.models.base import Model, attended, in_the_ball, tables
+from hlr_jax.models.base import Model, attended, ball_projection, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -34,4 +34,4 @@ def adacml(*, embed_dim: int = 100, max_history: int = 50, history_sampling: str
         return -squared_distance(user + weights @ history.vectors, items)
 
     history = attended("history", max_history, history_sampling)
-    return Model("adacml", tables(embed_dim), pair, in_the_ball(), catalogue, history)
+    return Model("adacml", tables(embed_dim), pair, ball_projection(), catalogue, history)

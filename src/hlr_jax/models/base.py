@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import UserError, check_options, check_range, pick
+from hlr_jax.errors import InputError, check_options, check_range, pick
 from hlr_jax.kernels import memory_attention
 from hlr_jax.kernels.distance import project_to_ball
-from hlr_jax.types import Neighborhood, Neighbors, Padded, PairOutput, Params
+from hlr_jax.types import Neighbors, NeighborSpec, Padded, PairOutput, Params
 
 CATALOGUE_TILE = 128  # items whose scores are computed together; best of 64 to 2810 when measured on a CPU
 SOLVER_METHODS = ("cholesky", "cg")
@@ -80,7 +80,7 @@ class Model(NamedTuple):
       project: params -> params, after every step; the unit ball, or the identity.
       catalogue: optional: a faster form of ``pair``'s scores over many items; tested against it.
       history: the items of the user that ``pair`` reads.
-      audience: the users of the item that ``pair`` reads.
+      item_users: the users of the item that ``pair`` reads.
       share_relation: in training, whether the negatives are measured with the relation of the positive.
       penalty: optional: a term beside the objective, for one triplet.
       item_pairs: optional: a faster form of ``catalogue`` for many users at once; tested against it.
@@ -93,8 +93,8 @@ class Model(NamedTuple):
     pair: PairFunction
     project: Callable[[Params], Params]
     catalogue: CatalogueFunction | None = None
-    history: Neighborhood = Neighborhood()
-    audience: Neighborhood = Neighborhood()
+    history: NeighborSpec = NeighborSpec()
+    item_users: NeighborSpec = NeighborSpec()
     share_relation: bool = False
     penalty: PenaltyFunction | None = None
     item_pairs: ItemPairs | None = None
@@ -110,13 +110,13 @@ def score_items(model: Model, params: Params, user: jax.Array, items: jax.Array,
     return pair(items, neighbors.users)
 
 
-def over_tiles(score: Callable[[jax.Array, Padded], jax.Array], items: jax.Array, audience: Padded) -> jax.Array:
+def over_tiles(score: Callable[[jax.Array, Padded], jax.Array], items: jax.Array, item_users: Padded) -> jax.Array:
     """Return ``score`` of all items [I, D] with their neighbors [I, A, D], a tile of them at a time: [..., I].
 
     Args:
       score: (items [T, D], neighbors [T, A, D]) -> [..., T].
       items: the catalogue.
-      audience: each item's neighbors.
+      item_users: each item's neighbors.
     """
     num_items = items.shape[0]
     tile = min(CATALOGUE_TILE, num_items)
@@ -126,12 +126,12 @@ def over_tiles(score: Callable[[jax.Array, Padded], jax.Array], items: jax.Array
         padding = [(0, tiles * tile - num_items)] + [(0, 0)] * (array.ndim - 1)
         return jnp.pad(array, padding).reshape(tiles, tile, *array.shape[1:])
 
-    scores = jax.lax.map(lambda inputs: score(*inputs), jax.tree.map(tiled, (items, audience)))
+    scores = jax.lax.map(lambda inputs: score(*inputs), jax.tree.map(tiled, (items, item_users)))
     return jnp.moveaxis(scores, 0, -2).reshape(*scores.shape[1:-1], -1)[..., :num_items]
 
 
 def score_catalogue(
-    model: Model, params: Params, items: jax.Array, user: jax.Array, history: Padded, audience: Padded
+    model: Model, params: Params, items: jax.Array, user: jax.Array, history: Padded, item_users: Padded
 ) -> jax.Array:
     """Return the scores [T] of a catalogue, or a part of it, for one user.
 
@@ -141,18 +141,18 @@ def score_catalogue(
       items: [T, D], the candidates.
       user: [D], p_u.
       history: the user's neighbors [H, D].
-      audience: the neighbors of every candidate [T, A, D].
+      item_users: the neighbors of every candidate [T, A, D].
     """
 
     def score(items: jax.Array, users: Padded) -> jax.Array:
         return score_items(model, params, user, items, Neighbors(history, users))
 
-    return over_tiles(score, items, audience)
+    return over_tiles(score, items, item_users)
 
 
 def score_catalogue_of_many(
     model: Model, params: Params, items: jax.Array, users: jax.Array, ids: jax.Array, mask: jax.Array,
-    audience: Padded, together: int | None = None,
+    item_users: Padded, batch_size: int | None = None,
 ) -> jax.Array:  # fmt: skip
     """Return the scores [U', T] of a catalogue, or a part of it, for some users, through the model's ``item_pairs``.
 
@@ -163,8 +163,8 @@ def score_catalogue_of_many(
       users: [U', D], each p_u.
       ids: [U', H], rows of the item table: the users' neighbors.
       mask: [U', H].
-      audience: the neighbors of every candidate [T, A, D].
-      together: users that are scored together; None: one after the other.
+      item_users: the neighbors of every candidate [T, A, D].
+      batch_size: users that are scored together; None: one after the other.
     """
     form, table = model.item_pairs, params["item"]
     assert form is not None
@@ -177,9 +177,9 @@ def score_catalogue_of_many(
             neighbors = Neighbors(Padded(table[places], real), near)
             return form.scores(params, user, items, neighbors, weights[places])
 
-        return jax.lax.map(one, (users, ids, mask), batch_size=together)
+        return jax.lax.map(one, (users, ids, mask), batch_size=batch_size)
 
-    return over_tiles(score, items, audience)
+    return over_tiles(score, items, item_users)
 
 
 def model_names() -> tuple[str, ...]:
@@ -192,7 +192,7 @@ def create_model(name: str, **options: Any) -> Model:
     """Make a model by name; ``options`` are its factory's keyword arguments.
 
     Raises:
-      UserError: an unknown model, an option that the model does not have, or a value out of range.
+      InputError: an unknown model, an option that the model does not have, or a value out of range.
     """
     pick(name, model_names(), "model")
     factory = getattr(importlib.import_module(f"hlr_jax.models.{name}"), name)
@@ -201,35 +201,35 @@ def create_model(name: str, **options: Any) -> Model:
     return factory(**options)._replace(options=tuple(sorted(chosen.items())))
 
 
-def attended(what: str, size: int, sampling: str) -> Neighborhood:
-    """Return the neighbors that an attention reads; ``what`` is ``history`` or ``audience``.
+def attended(what: str, size: int, sampling: str) -> NeighborSpec:
+    """Return the neighbors that an attention reads; ``what`` is ``history`` or ``item_users``.
 
     Raises:
-      UserError: ``model.max_WHAT`` or ``model.WHAT_sampling`` is out of range.
+      InputError: ``model.max_WHAT`` or ``model.WHAT_sampling`` is out of range.
     """
     check_range("model", **{f"max_{what}": (size, 1, 65536)})
-    return Neighborhood(size, pick(sampling, ("uniform", "inverse_popularity"), f"model.{what}_sampling"))
+    return NeighborSpec(size, pick(sampling, ("uniform", "inverse_popularity"), f"model.{what}_sampling"))
 
 
 def attention_kernel(name: str) -> Callable[..., jax.Array]:
-    """Return the function ``mixtures`` that the option ``kernel`` names.
+    """Return the function ``memory_mixture`` that the option ``kernel`` names.
 
     ``xla`` is ``memory_attention``. ``pallas`` is ``pallas_attention``, for GPUs, which keeps the attention weights out
     of device memory; it has never run on one, so whether it is faster is not known, and it is not the default.
     Ranking by pairs of items (``item_pairs``) uses neither.
 
     Raises:
-      UserError: another name, or ``pallas`` without a GPU.
+      InputError: another name, or ``pallas`` without a GPU.
     """
     if pick(name, ("xla", "pallas"), "model.kernel") == "xla":
-        return memory_attention.mixtures
+        return memory_attention.memory_mixture
     backend = jax.default_backend()
     if backend != "gpu":
-        raise UserError(f'model.kernel "pallas" needs a GPU, and JAX computes on a {backend} here; set it to "xla"')
-    return importlib.import_module("hlr_jax.kernels.pallas_attention").mixtures
+        raise InputError(f'model.kernel "pallas" needs a GPU, and JAX computes on a {backend} here; set it to "xla"')
+    return importlib.import_module("hlr_jax.kernels.pallas_attention").memory_mixture
 
 
-def addressed(params: Params, neighbors: jax.Array, items: jax.Array) -> jax.Array:
+def item_memory_weights(params: Params, neighbors: jax.Array, items: jax.Array) -> jax.Array:
     """Return the memory weights [J, N, T] of neighbors [J, D] and items [T, D]: the ``weights`` of ``ItemPairs``."""
     return memory_attention.item_weights(neighbors, items, params["keys"])
 
@@ -240,7 +240,7 @@ def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Arr
     Entries are N(0, 1/D): rows of length about 1, as in the authors' code.
 
     Raises:
-      UserError: ``model.embed_dim`` or ``model.num_memories`` is out of range.
+      InputError: ``model.embed_dim`` or ``model.num_memories`` is out of range.
     """
     check_range("model", embed_dim=(embed_dim, 1, 65536))
     if num_memories is not None:
@@ -260,14 +260,14 @@ def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Arr
     return init
 
 
-def in_the_ball(project_memories: bool = False, memory_radius: float | None = None) -> Callable[[Params], Params]:
+def ball_projection(project_memories: bool = False, memory_radius: float | None = None) -> Callable[[Params], Params]:
     """Return the ``project`` that keeps users and items in the unit ball, and keys and memories too if asked.
 
     Memories may have a ball of their own: a relation is a mean of memories, so ``memory_radius`` bounds how far it can
     move a user. With 0 nobody moves.
 
     Raises:
-      UserError: ``model.memory_radius`` is out of range.
+      InputError: ``model.memory_radius`` is out of range.
     """
     radii = dict.fromkeys(("user", "item", "keys", "memories") if project_memories else ("user", "item"), 1.0)
     if memory_radius is not None:

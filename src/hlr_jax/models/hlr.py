@@ -6,7 +6,15 @@ import jax.numpy as jnp
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance, translated_distances
 from hlr_jax.kernels.memory_attention import item_weights, memory_attention, weigh_neighbors
-from hlr_jax.models.base import ItemPairs, Model, addressed, attended, attention_kernel, in_the_ball, tables
+from hlr_jax.models.base import (
+    ItemPairs,
+    Model,
+    attended,
+    attention_kernel,
+    ball_projection,
+    item_memory_weights,
+    tables,
+)
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
 
@@ -37,44 +45,44 @@ def hlr(
       kernel: what computes the attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel. Nothing was
         run on a GPU, so that ``xla`` is the default everywhere.
     """
-    mixtures = attention_kernel(kernel)
+    memory_mixture = attention_kernel(kernel)
     pick(variant, ("paper", "reference"), "model.variant")
 
-    def heads_of(user: jax.Array, neighbors: Neighbors) -> Padded:
+    def context_of(user: jax.Array, neighbors: Neighbors) -> Padded:
         if variant == "paper":
             return neighbors.items
         return neighbors.items.joined(user)
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         keys, memories = params["keys"], params["memories"]
-        heads = heads_of(user, neighbors)
-        attention = memory_attention(item, heads.vectors, user, keys, memories, where=heads.mask)
+        context = context_of(user, neighbors)
+        attention = memory_attention(item, context.vectors, user, keys, memories, where=context.mask)
         relation = attention.mixture @ memories
         score = -squared_distance(user + relation, item)
         return PairOutput(score, relation, attention.memory_weights, attention.neighbor_weights)
 
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         memories = params["memories"]
-        heads = heads_of(user, neighbors)
-        weights = mixtures(items, heads.vectors, user, params["keys"], memories, where=heads.mask)
+        context = context_of(user, neighbors)
+        weights = memory_mixture(items, context.vectors, user, params["keys"], memories, where=context.mask)
         return -translated_distances(user, weights, memories, items)
 
     def scores(
         params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array
     ) -> jax.Array:
-        heads = heads_of(user, neighbors)
+        context = context_of(user, neighbors)
         if variant == "reference":
             weights = jnp.concatenate([weights, item_weights(user[None], items, params["keys"])])
-        found = weigh_neighbors(weights, params["memories"] @ user, where=heads.mask)
+        found = weigh_neighbors(weights, params["memories"] @ user, where=context.mask)
         return -translated_distances(user, found, params["memories"], items)
 
     return Model(
         "hlr",
         tables(embed_dim, num_memories),
         pair,
-        in_the_ball(project_memories, memory_radius),
+        ball_projection(project_memories, memory_radius),
         catalogue,
         attended("history", max_history, history_sampling),
         share_relation=share_relation,
-        item_pairs=ItemPairs(addressed, scores),
+        item_pairs=ItemPairs(item_memory_weights, scores),
     )

@@ -6,8 +6,16 @@ import jax.numpy as jnp
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance, translated_distances
 from hlr_jax.kernels.memory_attention import memory_attention, weigh_neighbors
-from hlr_jax.models.base import ItemPairs, Model, addressed, attended, attention_kernel, in_the_ball, tables
-from hlr_jax.types import Neighborhood, Neighbors, PairOutput, Params
+from hlr_jax.models.base import (
+    ItemPairs,
+    Model,
+    attended,
+    attention_kernel,
+    ball_projection,
+    item_memory_weights,
+    tables,
+)
+from hlr_jax.types import Neighbors, NeighborSpec, PairOutput, Params
 
 
 def hlrpp(
@@ -16,8 +24,8 @@ def hlrpp(
     num_memories: int = 20,
     max_history: int = 50,
     history_sampling: str = "uniform",
-    max_audience: int = 20,
-    audience_sampling: str = "uniform",
+    max_item_users: int = 20,
+    item_users_sampling: str = "uniform",
     variant: str = "paper",
     project_memories: bool = False,
     memory_radius: float | None = None,
@@ -26,12 +34,15 @@ def hlrpp(
 ) -> Model:
     """Score a pair by -|p_u + r^U + r^I - q_v|^2 (eq. 9), both relations from one set of keys and memories.
 
-    r^U is the user attention, eq. 2-6 over the user's items: r_vj is addressed by q_v * q_j (eq. 2-4) and weighed by
+    r^U is the user attention, eq. 2-6 over the user's items: r_vj is addressed by q_v * q_j (eq. 2-4) and
+    weighed by
     p_u . r_vj (eq. 5-6). r^I is the item attention, which stands differently in the paper and in the released code:
 
-    - ``paper``: it runs over the item's users. r_uw is addressed by p_u * p_w and weighed by q_v . r_uw, over the
+    - ``paper``: it runs over the item's users. r_uw is addressed by p_u * p_w and weighed by q_v . r_uw,
+    over the
       users w who met v (in training without u itself, who has met the positive and none of the negatives).
-    - ``reference``: it runs over the user's items and the candidate. r_uj is addressed by p_u * q_j and weighed by
+    - ``reference``: it runs over the user's items and the candidate. r_uj is addressed by p_u * q_j and
+    weighed by
       q_v . r_uj.
 
     In neither is the user's own vector a neighbor of the user attention, unlike in the code's HLR. A padding slot,
@@ -42,8 +53,8 @@ def hlrpp(
       num_memories: N, the number of keys and of memories.
       max_history: H, the most items of the user that the attentions read; more are sampled anew at each visit.
       history_sampling: ``uniform`` or ``inverse_popularity``, both without replacement.
-      max_audience: A, the most users of the item that the variant ``paper`` reads; more are sampled anew.
-      audience_sampling: ``uniform``, or ``inverse_popularity``: users of few items first.
+      max_item_users: A, the most users of the item that the variant ``paper`` reads; more are sampled anew.
+      item_users_sampling: ``uniform``, or ``inverse_popularity``: users of few items first.
       variant: ``paper`` or ``reference``.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
       memory_radius: of a ball of the memories' own, which bounds how far a relation moves a user; None: as above.
@@ -51,21 +62,21 @@ def hlrpp(
       kernel: what computes the user attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel. Nothing
         was run on a GPU, so that ``xla`` is the default everywhere. The item attention is ``xla``'s in either case.
     """
-    mixtures = attention_kernel(kernel)
+    memory_mixture = attention_kernel(kernel)
     over_users = pick(variant, ("paper", "reference"), "model.variant") == "paper"
-    audience = attended("audience", max_audience, audience_sampling)
+    item_users = attended("item_users", max_item_users, item_users_sampling)
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         keys, memories, history = params["keys"], params["memories"], neighbors.items
         by_user = memory_attention(item, history.vectors, user, keys, memories, where=history.mask)
-        heads = neighbors.users if over_users else history.joined(item)
-        by_item = memory_attention(user, heads.vectors, item, keys, memories, where=heads.mask)
+        context = neighbors.users if over_users else history.joined(item)
+        by_item = memory_attention(user, context.vectors, item, keys, memories, where=context.mask)
         relation = (by_user.mixture + by_item.mixture) @ memories
         score = -squared_distance(user + relation, item)
         return PairOutput(score, relation, by_user.memory_weights, by_user.neighbor_weights)
 
-    def over_audience(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        """Return the mixtures [T, N] of r^I for candidates [T, D] with their users [T, A, D]."""
+    def over_item_users(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+        """Return the memory_mixture [T, N] of r^I for candidates [T, D] with their users [T, A, D]."""
         vectors, mask = neighbors.users.vectors, neighbors.users.mask
         # All users of all candidates meet the same addresses: one matrix product.
         weights = jax.nn.softmax(vectors.reshape(-1, vectors.shape[-1]) @ (user * params["keys"]).T, axis=-1)
@@ -74,19 +85,21 @@ def hlrpp(
         return jnp.sum(jax.nn.softmax(values, axis=-1, where=mask)[..., None] * weights, axis=1)
 
     def over_history(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        """Return the mixtures [T, N] of r^I for candidates [T, D]; only the candidate's own slot differs."""
-        addresses, gains = user * params["keys"], items @ params["memories"].T
+        """Return the memory_mixture [T, N] of r^I for candidates [T, D]; only the candidate's own slot differs."""
+        addresses, memory_scores = user * params["keys"], items @ params["memories"].T
         history = jax.nn.softmax(neighbors.items.vectors @ addresses.T, axis=-1)
         own = jax.nn.softmax(items @ addresses.T, axis=-1)
-        values = jnp.concatenate([gains @ history.T, jnp.sum(own * gains, axis=-1, keepdims=True)], axis=-1)
+        values = jnp.concatenate(
+            [memory_scores @ history.T, jnp.sum(own * memory_scores, axis=-1, keepdims=True)], axis=-1
+        )
         weights = jax.nn.softmax(values, axis=-1, where=jnp.append(neighbors.items.mask, True))
         return weights[:, :-1] @ history + weights[:, -1:] * own
 
-    over_neighbors = over_audience if over_users else over_history
+    over_neighbors = over_item_users if over_users else over_history
 
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         keys, memories, history = params["keys"], params["memories"], neighbors.items
-        by_user = mixtures(items, history.vectors, user, keys, memories, where=history.mask)
+        by_user = memory_mixture(items, history.vectors, user, keys, memories, where=history.mask)
         by_item = over_neighbors(params, user, items, neighbors)
         return -translated_distances(user, by_user + by_item, memories, items)
 
@@ -102,10 +115,10 @@ def hlrpp(
         "hlrpp",
         tables(embed_dim, num_memories),
         pair,
-        in_the_ball(project_memories, memory_radius),
+        ball_projection(project_memories, memory_radius),
         catalogue,
         attended("history", max_history, history_sampling),
-        audience if over_users else Neighborhood(),
+        item_users if over_users else NeighborSpec(),
         share_relation,
-        item_pairs=ItemPairs(addressed, scores),
+        item_pairs=ItemPairs(item_memory_weights, scores),
     )

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.kernels.distance import squared_distance, translated_distances
-from hlr_jax.models.base import Model, in_the_ball, tables
+from hlr_jax.models.base import Model, ball_projection, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -49,7 +49,7 @@ def lrml(
         "lrml",
         tables(embed_dim, num_memories),
         pair,
-        in_the_ball(project_memories, memory_radius),
+        ball_projection(project_memories, memory_radius),
         catalogue,
         share_relation=share_relation,
     )

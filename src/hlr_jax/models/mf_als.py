@@ -36,7 +36,7 @@ def mf_als(
       cg_steps: of each row in an iteration.
 
     Raises:
-      UserError: a value out of range, or an unknown solver.
+      InputError: a value out of range, or an unknown solver.
     """
     check_range(
         "model",

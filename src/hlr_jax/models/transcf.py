@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from hlr_jax.errors import check_range
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.models.base import Model, in_the_ball, tables
-from hlr_jax.types import Neighborhood, Neighbors, Padded, PairOutput, Params
+from hlr_jax.models.base import Model, ball_projection, tables
+from hlr_jax.types import Neighbors, NeighborSpec, Padded, PairOutput, Params
 
 
 def _mean(neighbors: Padded) -> jax.Array:
@@ -22,7 +22,8 @@ def transcf(
     a_u is the mean of the vectors of all items that u met, b_v the mean of the vectors of all users who met v, both in
     training. Means are taken from the present vectors and no gradient flows through them, as in the released code.
 
-    The loss of a triplet gains two regularisers: ``neighborhood_weight`` times |p_u - a_u|^2 + |q_v - b_v|^2 (positive
+    The loss of a triplet memory_scores two regularisers: ``neighborhood_weight`` times |p_u - a_u|^2 + |q_v - b_v|^2
+    (positive
     and negatives), which pulls a vector to the mean of its neighbors, and ``distance_weight`` times the positive's
     squared distance.
 
@@ -33,7 +34,7 @@ def transcf(
       refresh: training steps between two computations of the means; 1: exact at every step.
 
     Raises:
-      UserError: a value out of range.
+      InputError: a value out of range.
     """
     check_range("model", refresh=(refresh, 1, 10**6))
     check_range(
@@ -55,5 +56,5 @@ def transcf(
         strayed = squared_distance(user, _mean(neighbors.items)) + squared_distance(items, _mean(neighbors.users)).sum()
         return neighborhood_weight * strayed + distance_weight * distances[0]
 
-    means = Neighborhood(1, "mean", refresh)
-    return Model("transcf", tables(embed_dim), pair, in_the_ball(), catalogue, means, means, penalty=penalty)
+    means = NeighborSpec(1, "mean", refresh)
+    return Model("transcf", tables(embed_dim), pair, ball_projection(), catalogue, means, means, penalty=penalty)

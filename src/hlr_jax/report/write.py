@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.files import atomic_file
 from hlr_jax.report.facts.groups import collect
 from hlr_jax.report.facts.runs import comparable_groups, read_runs
@@ -23,11 +23,11 @@ def write_report(
       log: takes lines for people.
 
     Raises:
-      UserError: a folder that holds no finished run, or an output that is no file.
+      InputError: a folder that holds no finished run, or an output that is no file.
     """
     path = Path(output)
     if path.is_dir():
-        raise UserError(f"{path} is a folder; pass a file for the page, such as {path / 'report.html'}")
+        raise InputError(f"{path} is a folder; pass a file for the page, such as {path / 'report.html'}")
     groups = [collect(group, log) for group in comparable_groups(read_runs(workdirs))]
     page = draw_page(groups)
     with atomic_file(path) as temporary:

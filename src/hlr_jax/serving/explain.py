@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset
+from hlr_jax.data.dataset import Dataset
 from hlr_jax.models.base import Model
 from hlr_jax.serving.population import Population, codes_of, trained_population
 from hlr_jax.serving.reasons import Reasons, check_reasons, reasons_of
@@ -109,7 +109,7 @@ def explain(
       |p_u - q_v|^2 and ``distance_after`` |p_u + r_uv - q_v|^2.
 
     Raises:
-      UserError: an unknown id, or a model without history.
+      InputError: an unknown id, or a model without history.
     """
     check_reasons(model)
     population = trained_population(model, params, dataset) if among is None else among

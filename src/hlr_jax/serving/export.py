@@ -19,11 +19,11 @@ import numpy as np
 import polars as pl
 from jax import export
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.data.neighborhoods import Drawn, Side, look_up, neighbor_tables
-from hlr_jax.data.neighbors import Rows, padded_rows
-from hlr_jax.errors import UserError, check_range
-from hlr_jax.evaluation.tiles import NO_ITEM, best_unseen, drawn_audiences, drawn_for_ranking, known_of
+from hlr_jax.data.csr import CSR, padded_rows
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.neighbor_sampling import NeighborIds, Side, look_up, neighbor_tables
+from hlr_jax.errors import InputError, check_range
+from hlr_jax.evaluation.tiles import NO_ITEM, best_unseen, drawn_for_ranking, drawn_item_users, known_of
 from hlr_jax.files import atomic_folder, sha256, write_json
 from hlr_jax.models.base import Model, score_catalogue
 from hlr_jax.serving.lists import known_interactions
@@ -40,9 +40,9 @@ _ROLES = {
     "keys": "keys of the memories, as in memories.parquet",
     "memories": "memories, as in memories.parquet",
     "history": "rows of `item` that each user is ranked with, -1 for none; with history_means: the row of these",
-    "audience": "rows of `user` that each item is ranked with, -1 for none; with audience_means: the row of these",
+    "item_users": "rows of `user` that each item is ranked with, -1 for none; with item_users_means: the row of these",
     "history_means": "mean vector of each user's items",
-    "audience_means": "mean vector of each item's users",
+    "item_users_means": "mean vector of each item's users",
     "seen_offsets": "the items that user u has met stand in seen_items[seen_offsets[u]:seen_offsets[u + 1]]",
     "seen_items": "rows of `item`, and one trailing 0",
 }
@@ -80,11 +80,11 @@ def export_model(
       The folder.
 
     Raises:
-      UserError: the folder holds something else, ``k`` is out of range, or the extra ``export`` is not installed.
+      InputError: the folder holds something else, ``k`` is out of range, or the extra ``export`` is not installed.
     """
     check_range("export", k=(k, 1, 10**6))
     if any(importlib.util.find_spec(name) is None for name in ("flatbuffers", "safetensors")):
-        raise UserError("export needs flatbuffers and safetensors; install the extra: pip install 'hlr_jax[export]'")
+        raise InputError("export needs flatbuffers and safetensors; install the extra: pip install 'hlr_jax[export]'")
     folder = Path(folder)
     _check_free(folder)
     rows = {"user": dataset.num_users, "item": dataset.num_items}
@@ -107,13 +107,13 @@ def _check_free(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise UserError(f"{folder} is a file; pass another folder for the export")
+        raise InputError(f"{folder} is a file; pass another folder for the export")
     try:
         ours = json.loads((folder / "manifest.json").read_text())["format"].startswith(FORMAT.partition(",")[0])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         ours = not any(folder.iterdir())
     if not ours:
-        raise UserError(f"{folder} holds something that is no export; pass another folder or delete it")
+        raise InputError(f"{folder} holds something that is no export; pass another folder or delete it")
 
 
 def interaction_arrays(
@@ -122,8 +122,8 @@ def interaction_arrays(
     """Return what a list depends on beside the parameters: neighbors as ``rank`` draws them, and items already met.
 
     Returns:
-      ``history`` [U, H] and ``audience`` [I, A], int32, -1 for none; ``seen_offsets`` [U + 1] and ``seen_items``
-      int32; and for a model that reads means ``history_means`` [U, D] or ``audience_means`` [I, D].
+      ``history`` [U, H] and ``item_users`` [I, A], int32, -1 for none; ``seen_offsets`` [U + 1] and ``seen_items``
+      int32; and for a model that reads means ``history_means`` [U, D] or ``item_users_means`` [I, D].
     """
     pairs = known_interactions(dataset)
     known = known_of(model, pairs, pairs, dataset.num_users, dataset.num_items)
@@ -131,16 +131,16 @@ def interaction_arrays(
     key = jax.random.key(seed)
 
     @jax.jit
-    def history_of(users: jax.Array, side: Side) -> Drawn:
+    def history_of(users: jax.Array, side: Side) -> NeighborIds:
         return jax.lax.map(lambda user: drawn_for_ranking(key, side, user), users, batch_size=_DRAWN_TOGETHER)
 
     drawn = {
         "history": history_of(jnp.arange(dataset.num_users), sides.history),
-        "audience": drawn_audiences(key, sides.audience, jnp.arange(dataset.num_items)),
+        "item_users": drawn_item_users(key, sides.item_users, jnp.arange(dataset.num_items)),
     }
     arrays = {name: jnp.where(found.mask, found.ids, NO_ITEM) for name, found in drawn.items()}
     read = neighbor_tables({name: jnp.asarray(array) for name, array in parameters.items()}, sides)
-    for name, side, table in (("history", sides.history, read.items), ("audience", sides.audience, read.users)):
+    for name, side, table in (("history", sides.history, read.items), ("item_users", sides.item_users, read.users)):
         if side.neighborhood.sampling == "mean":
             arrays[f"{name}_means"] = table
     arrays |= {"seen_offsets": known.seen.offsets, "seen_items": known.seen.items}
@@ -162,13 +162,13 @@ def top_k_program(
     longest = int(np.diff(interactions["seen_offsets"]).max(initial=0))
 
     def top_k(params: Params, near: dict[str, jax.Array], users: jax.Array) -> tuple[jax.Array, jax.Array]:
-        tables = near.get("history_means", params["item"]), near.get("audience_means", params["user"])
-        seen = Rows(near["seen_offsets"], near["seen_items"], jnp.int32(0), jnp.int32(num_users), longest)
-        audience = look_up(tables[1], _drawn(near["audience"]))
+        tables = near.get("history_means", params["item"]), near.get("item_users_means", params["user"])
+        seen = CSR(near["seen_offsets"], near["seen_items"], jnp.int32(0), jnp.int32(num_users), longest)
+        item_users = look_up(tables[1], _drawn(near["item_users"]))
 
         def one(user: jax.Array) -> tuple[jax.Array, jax.Array]:
             history = look_up(tables[0], _drawn(near["history"][user]))
-            scores = score_catalogue(model, params, params["item"], params["user"][user], history, audience)
+            scores = score_catalogue(model, params, params["item"], params["user"][user], history, item_users)
             scores = jnp.where((user >= 0) & (user < num_users), scores, -jnp.inf)
             known, is_known = padded_rows(seen, user, longest)
             best = best_unseen(scores, known, is_known, k)
@@ -186,9 +186,9 @@ def top_k_program(
     return export.export(jax.jit(top_k), platforms=PLATFORMS)(shapes(parameters), shapes(interactions), users)
 
 
-def _drawn(ids: jax.Array) -> Drawn:
+def _drawn(ids: jax.Array) -> NeighborIds:
     """Return ids with -1 for padding as ids and mask."""
-    return Drawn(jnp.maximum(ids, 0), ids >= 0)
+    return NeighborIds(jnp.maximum(ids, 0), ids >= 0)
 
 
 def _in_tiles(one: Callable[..., Any], users: jax.Array) -> Any:

@@ -15,25 +15,25 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.data.neighborhoods import NeighborTables, Sides, neighbor_tables, side_of
-from hlr_jax.data.neighbors import Rows, padded_rows
-from hlr_jax.data.pairs import Pairs
+from hlr_jax.data.csr import CSR, padded_rows
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.neighbor_sampling import NeighborTables, Sides, neighbor_tables, side_of
 from hlr_jax.data.sampling import below
-from hlr_jax.errors import UserError, check_range, check_seed, pick
+from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.evaluation.tiles import power_of_two
 from hlr_jax.evaluation.whole_tiles import num_workers
-from hlr_jax.losses import OBJECTIVES, Scales
+from hlr_jax.losses import OBJECTIVES, LossParams
 from hlr_jax.models.base import Model
 from hlr_jax.serving.population import ON_UNKNOWN, UNKNOWN, Population, known_interactions, places_of
 from hlr_jax.sharding import mesh_of
 from hlr_jax.storage import widened
 from hlr_jax.training.als import Grouped, solve_side
+from hlr_jax.training.batch_sampling import draw_batch, popularity_for
 from hlr_jax.training.batches import Negatives, Triplets
-from hlr_jax.training.draws import draw_batch, popularity_for
+from hlr_jax.training.gradients import batch_loss
 from hlr_jax.training.optimizer import ADAM
 from hlr_jax.training.options import TrainOptions
-from hlr_jax.training.triplets import batch_loss
 from hlr_jax.types import Params
 
 _BLOCK = 8  # users that are solved for together: what they read stays in a CPU's cache (128: a third of the speed)
@@ -49,7 +49,7 @@ class FoldInOptions:
       learning_rate: of the first step; it falls to 0 along a cosine.
 
     Raises:
-      UserError: a value out of range, by name.
+      InputError: a value out of range, by name.
     """
 
     num_steps: int = 30
@@ -80,7 +80,7 @@ def fold_in(
 ) -> Population:
     """Return users who are given by items alone, ready for ``recommend`` and ``explain`` (``among=``).
 
-    Items, keys, memories and the users of training stay as they are. The audiences of items are those of training. The
+    Items, keys, memories and the users of training stay as they are. The users of items are those of training. The
     time of a call grows with its users; thousands share one compilation, with the next call of as many too.
 
     Args:
@@ -97,24 +97,24 @@ def fold_in(
       log: takes lines for people.
 
     Raises:
-      UserError: an unknown item, no user with a known item, a user with all items, or parameters on a mesh.
+      InputError: an unknown item, no user with a known item, a user with all items, or parameters on a mesh.
     """
     pick(on_unknown, ON_UNKNOWN, "on_unknown")
     check_seed("fold_in.seed", seed)
     if mesh_of(params) is not None:
-        raise UserError("fold_in runs on one device: load the run without a mesh")
+        raise InputError("fold_in runs on one device: load the run without a mesh")
     ids, met = _read(histories, dataset, on_unknown, log)
     known = known_interactions(dataset)
     first, count = params["user"].shape[0], len(ids)
-    met = Pairs(met.user + np.int32(first), met.item)
+    met = Interactions(met.user + np.int32(first), met.item)
     total = first + max(_BLOCK, power_of_two(count))  # calls of about as many users share what is compiled
-    # Rows to come are in the table from the start: what is compiled for it serves them too.
+    # CSR to come are in the table from the start: what is compiled for it serves them too.
     table = jnp.pad(params["user"], ((0, total - first), (0, 0)))
     params = params | {"user": table}
-    by_item = known.transposed() if model.audience.size else known
+    by_item = known.transposed() if model.item_users.size else known
     sides = Sides(
         side_of(met, total, dataset.num_items, model.history),
-        side_of(by_item, dataset.num_items, total, model.audience),
+        side_of(by_item, dataset.num_items, total, model.item_users),
     )
     rows = _padded_rows(met, total)
     if model.solver is None:
@@ -138,7 +138,7 @@ def _read(
     dataset: Dataset,
     on_unknown: str,
     log: Callable[[str], None],
-) -> tuple[pl.Series, Pairs]:
+) -> tuple[pl.Series, Interactions]:
     """Return the ids of users with a known item, in the order of their first row, and their items by place."""
     if not isinstance(histories, pl.DataFrame):
         rows = [(str(user), str(item)) for user, items in histories.items() for item in items]
@@ -149,35 +149,37 @@ def _read(
     if len(unknown):
         line = f'histories: {unknown.n_unique():,} items ({len(unknown):,} rows) are unknown, such as "{unknown[0]}"'
         if on_unknown == "error":
-            raise UserError(f"{line}; leave them out")
+            raise InputError(f"{line}; leave them out")
         log(f"{line}: left out")
     given = histories.select("user").with_columns(item=pl.Series(codes)).filter(pl.col("item") != UNKNOWN).unique()
     ids = histories["user"].unique(maintain_order=True)
     ids = ids.filter(ids.is_in(given["user"].implode()))
     lost = histories["user"].n_unique() - len(ids)
     if not len(ids):
-        raise UserError("histories: no user has an item that the data set knows")
+        raise InputError("histories: no user has an item that the data set knows")
     if lost:
         log(f"histories: {lost:,} users have no known item")
     places = given["user"].replace_strict(ids, np.arange(len(ids)), return_dtype=pl.Int32).to_numpy()
     order = np.lexsort((given["item"].to_numpy(), places))
-    met = Pairs(places[order], given["item"].to_numpy()[order].astype(np.int32))
+    met = Interactions(places[order], given["item"].to_numpy()[order].astype(np.int32))
     degrees = np.bincount(met.user)
     if degrees.max() >= dataset.num_items:
-        raise UserError(f"histories: user {ids[int(degrees.argmax())]} has all {dataset.num_items} items; leave it out")
+        raise InputError(
+            f"histories: user {ids[int(degrees.argmax())]} has all {dataset.num_items} items; leave it out"
+        )
     return ids, met
 
 
-def _padded_rows(met: Pairs, total: int) -> Rows:
+def _padded_rows(met: Interactions, total: int) -> CSR:
     """Return the rows of users with lengths that are powers of two, so that calls share what is compiled."""
     degrees = np.bincount(met.user, minlength=total)
     offsets = np.concatenate([[0], np.cumsum(degrees)]).astype(np.int32)
     items = np.pad(met.item.astype(np.int32), (0, power_of_two(len(met.item) + 1) - len(met.item)))
     first, owners = jnp.int32(0), jnp.int32(total)
-    return Rows(jnp.asarray(offsets), jnp.asarray(items), first, owners, power_of_two(int(degrees.max())))
+    return CSR(jnp.asarray(offsets), jnp.asarray(items), first, owners, power_of_two(int(degrees.max())))
 
 
-def _owners(rows: Rows) -> np.ndarray:
+def _owners(rows: CSR) -> np.ndarray:
     """Return the user of each entry of ``rows.items``; that of padding is never read."""
     owners = np.repeat(np.arange(len(rows.offsets) - 1, dtype=np.int32), np.diff(rows.offsets))
     return np.pad(owners, (0, len(rows.items) - len(owners)))
@@ -191,7 +193,7 @@ def _descend(
     params = widened(params)
     tables = jax.jit(neighbor_tables)(params, source.near)
     solve = _solver(model, training.objective, negatives, options.num_steps, options.positives)
-    scales = Scales(jnp.float32(training.margin), jnp.float32(training.temperature))
+    scales = LossParams(jnp.float32(training.margin), jnp.float32(training.temperature))
     settings = jax.random.key(seed), scales, jnp.float32(options.learning_rate)
 
     def block(start: int) -> jax.Array:
@@ -209,7 +211,7 @@ def _solver(
 
     @jax.jit
     def solve(
-        params: Params, tables: NeighborTables, source: Triplets, users: jax.Array, key: jax.Array, scales: Scales,
+        params: Params, tables: NeighborTables, source: Triplets, users: jax.Array, key: jax.Array, scales: LossParams,
         rate: jax.Array,
     ) -> jax.Array:  # fmt: skip
         rows, table = source.known, params["item"]
@@ -225,7 +227,7 @@ def _solver(
             """Return the sum over users of their mean loss over the step's positives."""
             of_positives, of_triplets = jax.random.split(step_key)
             bits = jax.random.bits(of_positives, (len(users), positives))
-            # Rows of padding users have no item; what they read is masked nowhere and kept nowhere.
+            # CSR of padding users have no item; what they read is masked nowhere and kept nowhere.
             chosen = jax.vmap(rows.offsets.__getitem__)(users)[:, None] + below(bits, jnp.maximum(degrees, 1)[:, None])
             batch = draw_batch(of_triplets, source, chosen.reshape(-1), jnp.ones(len(owner)), negatives)
             batch, moved = replace(batch, user=owner), params | {"user": vectors}
@@ -245,7 +247,7 @@ def _solver(
     return solve
 
 
-def _solve_factors(model: Model, params: Params, rows: Rows, dataset: Dataset, first: int, count: int) -> jax.Array:
+def _solve_factors(model: Model, params: Params, rows: CSR, dataset: Dataset, first: int, count: int) -> jax.Array:
     """Return p_u [count, D] in closed form; their regularisation is scaled as that of the users of training is."""
     solver = model.solver
     assert solver is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from hlr_jax.data.readers import read_interactions, resolve_format
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 
 _TABLES = {".csv": ",", ".tsv": "\t"}
 
@@ -21,10 +21,10 @@ def read_ids(path: Path, role: str) -> pl.Series:
       role: ``user`` or ``item``.
 
     Raises:
-      UserError: no such file, no such column, no ids, or not readable; names the file.
+      InputError: no such file, no such column, no ids, or not readable; names the file.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file")
     try:
         if path.suffix in _TABLES:
             frame = pl.read_csv(path, separator=_TABLES[path.suffix], infer_schema=False)
@@ -36,15 +36,15 @@ def read_ids(path: Path, role: str) -> pl.Series:
             lines = path.read_text(encoding="utf-8").splitlines()
             frame = pl.DataFrame({role: [line.strip() for line in lines]}, schema={role: pl.String})
     except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
+        raise InputError(f"{path}: not a text file in UTF-8") from None
     except pl.exceptions.PolarsError as problem:
-        raise UserError(f"{path}: {str(problem).splitlines()[0]}") from None
+        raise InputError(f"{path}: {str(problem).splitlines()[0]}") from None
     if role not in frame.columns and frame.width != 1:
-        raise UserError(f'{path}: no column "{role}" (it has: {", ".join(frame.columns)})')
+        raise InputError(f'{path}: no column "{role}" (it has: {", ".join(frame.columns)})')
     ids = frame[role if role in frame.columns else frame.columns[0]].cast(pl.String)
     ids = ids.filter(ids.is_not_null() & (ids != ""))
     if not len(ids):
-        raise UserError(f"{path}: no {role} ids")
+        raise InputError(f"{path}: no {role} ids")
     return ids
 
 
@@ -52,14 +52,14 @@ def read_choice(value: str, role: str) -> pl.Series:
     """Return the ids that an option names: those in a file, or the ids themselves, divided by commas.
 
     Raises:
-      UserError: see ``read_ids``; an empty option.
+      InputError: see ``read_ids``; an empty option.
     """
     path = Path(value).expanduser()
     if path.is_file() or len(path.parts) > 1:
         return read_ids(path, role)
     ids = [one.strip() for one in value.split(",") if one.strip()]
     if not ids:
-        raise UserError(f"no {role} ids; pass FILE or id,id")
+        raise InputError(f"no {role} ids; pass FILE or id,id")
     return pl.Series(ids, dtype=pl.String)
 
 
@@ -67,8 +67,8 @@ def read_histories(path: Path) -> pl.DataFrame:
     """Return the columns ``user`` and ``item`` of a CSV, TSV, Parquet or NDJSON file.
 
     Raises:
-      UserError: everything that can be wrong with such a file; names it and the line.
+      InputError: everything that can be wrong with such a file; names it and the line.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file")
     return read_interactions(path, resolve_format(path, "auto"), roles=("user", "item"))

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.data.neighbors import rows_on
-from hlr_jax.data.pairs import Pairs
-from hlr_jax.errors import UserError, check_range
+from hlr_jax.data.csr import rows_on
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.errors import InputError, check_range
 from hlr_jax.evaluation.ranking import rank_known
 from hlr_jax.evaluation.tiles import NO_ITEM, Known, known_from
 from hlr_jax.models.base import Model
@@ -43,7 +43,7 @@ class Lister(NamedTuple):
       popular: [I], items from the most popular on, of those that are allowed.
       k: K.
       num_reasons: items of the history that are named beside each item of a list; 0: no reasons.
-      memory_budget: MiB for the tiles of users.
+      memory_limit_mib: MiB for the tiles of users.
       seed: of the draw of histories.
     """
 
@@ -54,7 +54,7 @@ class Lister(NamedTuple):
     popular: np.ndarray
     k: int
     num_reasons: int
-    memory_budget: int
+    memory_limit_mib: int
     seed: int
 
 
@@ -69,7 +69,7 @@ def create_lister(
     include_seen: bool = False,
     on_unknown: str = "error",
     num_reasons: int = 0,
-    memory_budget: int = 512,
+    memory_limit_mib: int = 512,
     seed: int = 0,
     log: Callable[[str], None] = print,
 ) -> Lister:
@@ -79,7 +79,7 @@ def create_lister(
     if num_reasons:
         check_reasons(model)
         if mesh is not None:
-            raise UserError("reasons are given on one device: load the run without a mesh")
+            raise InputError("reasons are given on one device: load the run without a mesh")
     allowed = None
     if candidates is not None or len(exclude):
         allowed = np.full(dataset.num_items, candidates is None)
@@ -88,8 +88,8 @@ def create_lister(
         if len(exclude):
             allowed[known_codes(dataset.item_ids, exclude, "excluded items", on_unknown, log)] = False
         if not allowed.any():
-            raise UserError("no item is left to recommend: check the candidates and the excluded items")
-    rows, seen = population.params["user"].shape[0], Pairs(np.empty(0, np.int32), np.empty(0, np.int32))
+            raise InputError("no item is left to recommend: check the candidates and the excluded items")
+    rows, seen = population.params["user"].shape[0], Interactions(np.empty(0, np.int32), np.empty(0, np.int32))
     known = known_from(
         rows_on(seen if include_seen else population.met, rows, mesh),
         population.sides,
@@ -98,7 +98,7 @@ def create_lister(
     counts = known_interactions(dataset).item_degrees(dataset.num_items)
     popular = np.argsort(-counts, kind="stable")
     popular = popular if allowed is None else popular[allowed[popular]]
-    return Lister(model, population, dataset, known, popular, k, num_reasons, memory_budget, seed)
+    return Lister(model, population, dataset, known, popular, k, num_reasons, memory_limit_mib, seed)
 
 
 def lists_of(lister: Lister, wanted: Wanted, count: int | None = None) -> pl.DataFrame:
@@ -110,7 +110,7 @@ def lists_of(lister: Lister, wanted: Wanted, count: int | None = None) -> pl.Dat
     rows = population.rows[np.where(is_known, wanted.places, 0)]
     ranking = rank_known(
         model, population.params, rows, lister.known,
-        num_items=dataset.num_items, k=k, memory_budget=lister.memory_budget, seed=lister.seed,
+        num_items=dataset.num_items, k=k, memory_limit_mib=lister.memory_limit_mib, seed=lister.seed,
     )  # fmt: skip
     items, scores = ranking.items.astype(np.int64), ranking.scores.astype(np.float32)
     items[~is_known] = np.pad(lister.popular[:k], (0, max(0, k - len(lister.popular))), constant_values=NO_ITEM)
@@ -155,7 +155,7 @@ def recommend(
     on_unknown: str = "error",
     num_reasons: int = 0,
     among: Population | None = None,
-    memory_budget: int = 512,
+    memory_limit_mib: int = 512,
     seed: int = 0,
     log: Callable[[str], None] = print,
 ) -> pl.DataFrame:
@@ -174,7 +174,7 @@ def recommend(
         given the items with the most interactions, without a score, and unknown items are left out.
       num_reasons: items of the history that are named beside each recommendation; see ``explain.reason_columns``.
       among: from ``fold_in``: users who were not trained in; None: those of ``dataset``.
-      memory_budget: MiB for the tiles of users.
+      memory_limit_mib: MiB for the tiles of users.
       seed: of the draw of histories longer than the model reads.
       log: takes lines for people.
 
@@ -182,11 +182,11 @@ def recommend(
       A frame of ``user``, ``rank`` (from 1), ``item``, ``title``, ``score``; ids as in the source; then the reasons.
 
     Raises:
-      UserError: an unknown id, no item left to recommend, or reasons of a model without a history.
+      InputError: an unknown id, no item left to recommend, or reasons of a model without a history.
     """
     population = trained_population(model, params, dataset, mesh_of(params)) if among is None else among
     lister = create_lister(
         model, population, dataset, k=k, candidates=candidates, exclude=exclude, include_seen=include_seen,
-        on_unknown=on_unknown, num_reasons=num_reasons, memory_budget=memory_budget, seed=seed, log=log,
+        on_unknown=on_unknown, num_reasons=num_reasons, memory_limit_mib=memory_limit_mib, seed=seed, log=log,
     )  # fmt: skip
     return lists_of(lister, wanted_users(population, users, on_unknown, log))

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.data.neighborhoods import look_up, neighbor_tables
-from hlr_jax.data.pairs import Pairs
-from hlr_jax.errors import UserError, check_range
-from hlr_jax.evaluation.tiles import drawn_audiences, drawn_for_ranking, known_of
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.neighbor_sampling import look_up, neighbor_tables
+from hlr_jax.errors import InputError, check_range
+from hlr_jax.evaluation.tiles import drawn_for_ranking, drawn_item_users, known_of
 from hlr_jax.models.base import Model
 from hlr_jax.serving.lists import codes_of, known_interactions
 from hlr_jax.storage import widened
@@ -51,20 +51,20 @@ def nearest_keys(
       A frame of ``item``, ``title``, ``rank`` (from 1), ``key`` (its row), ``weight``.
 
     Raises:
-      UserError: an unknown id, both ``other`` and ``user``, ``k`` out of range, a model without keys, or without
+      InputError: an unknown id, both ``other`` and ``user``, ``k`` out of range, a model without keys, or without
         ``user`` one whose keys are not addressed by pairs of items.
     """
     check_range("nearest_keys", k=(k, 1, 10**6))
     if "keys" not in params:
-        raise UserError(f"model {model.name} has no keys")
+        raise InputError(f"model {model.name} has no keys")
     if other is not None and user is not None:
-        raise UserError("nearest_keys takes another item or a user, not both")
+        raise InputError("nearest_keys takes another item or a user, not both")
     params = widened(params)
     codes = codes_of(dataset.item_ids, [items] if isinstance(items, str) else items, "items")
     if user is not None:
         weights = _of_relations(model, params, dataset, user, codes, seed)
     elif model.item_pairs is None:
-        raise UserError(f"model {model.name} addresses its keys by pairs of user and item: give a user too")
+        raise InputError(f"model {model.name} addresses its keys by pairs of user and item: give a user too")
     else:
         weights = _of_items(model, params, dataset, other, codes)
     best = np.argsort(-weights, axis=1, kind="stable")[:, :k]
@@ -88,7 +88,7 @@ def _of_relations(
     sides = known_of(model, pairs, pairs, dataset.num_users, dataset.num_items).sides
     tables = neighbor_tables(params, sides)
     history = look_up(tables.items, drawn_for_ranking(key, sides.history, code))
-    audience = look_up(tables.users, drawn_audiences(key, sides.audience, targets))
+    item_users = look_up(tables.users, drawn_item_users(key, sides.item_users, targets))
 
     @jax.jit
     @jax.vmap
@@ -96,7 +96,7 @@ def _of_relations(
         output = model.pair(params, params["user"][code], params["item"][item], Neighbors(history, users))
         return output.neighbor_weights @ output.memory_weights
 
-    return np.asarray(mixture(targets, audience))
+    return np.asarray(mixture(targets, item_users))
 
 
 def _of_items(model: Model, params: Params, dataset: Dataset, other: object, items: np.ndarray) -> np.ndarray:
@@ -115,7 +115,7 @@ def _of_items(model: Model, params: Params, dataset: Dataset, other: object, ite
     return np.asarray(found).reshape(len(items), -1)
 
 
-def _company(pairs: Pairs, item: int, dataset: Dataset) -> np.ndarray:
+def _company(pairs: Interactions, item: int, dataset: Dataset) -> np.ndarray:
     """Return each item's share [I] of what the users of one item have met beside it."""
     met = np.zeros(dataset.num_users, bool)
     met[pairs.user[pairs.item == item]] = True

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 from jax.sharding import Mesh
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.data.neighborhoods import Sides, sides_of
-from hlr_jax.data.pairs import Pairs
-from hlr_jax.errors import UserError, pick
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.neighbor_sampling import Sides, sides_of
+from hlr_jax.errors import InputError, pick
 from hlr_jax.models.base import Model
 from hlr_jax.types import Params
 
@@ -26,13 +26,13 @@ class Population(NamedTuple):
       ids: [users], as people call them.
       rows: [users], their rows of ``params["user"]``.
       met: what they have met, by row.
-      sides: what their histories, and the audiences of items, are drawn from.
+      sides: what their histories, and the users of items, are drawn from.
     """
 
     params: Params
     ids: pl.Series
     rows: np.ndarray
-    met: Pairs
+    met: Interactions
     sides: Sides
 
 
@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
     places: np.ndarray
 
 
-def known_interactions(dataset: Dataset) -> Pairs:
+def known_interactions(dataset: Dataset) -> Interactions:
     """Return what may be known when recommending: train and validation items."""
     return dataset.train + dataset.valid
 
@@ -51,7 +51,7 @@ def known_interactions(dataset: Dataset) -> Pairs:
 def trained_population(model: Model, params: Params, dataset: Dataset, mesh: Mesh | None = None) -> Population:
     """Return the users that a model was trained on; on a mesh each device has a share of their interactions."""
     met = known_interactions(dataset)
-    sides = sides_of(met, dataset.num_users, dataset.num_items, model.history, model.audience, mesh)
+    sides = sides_of(met, dataset.num_users, dataset.num_items, model.history, model.item_users, mesh)
     return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sides)
 
 
@@ -67,7 +67,7 @@ def codes_of(ids: pl.Series, wanted: Sequence[object], what: str) -> np.ndarray:
     """Return the codes [wanted] of original ids, which may be given as they are or as text.
 
     Raises:
-      UserError: names the first id that is unknown.
+      InputError: names the first id that is unknown.
     """
     return known_codes(ids, wanted, what, "error", lambda _: None)
 
@@ -78,7 +78,7 @@ def known_codes(
     """Return the codes of the ids that are known, in the order given, each once; others are counted and named.
 
     Raises:
-      UserError: some are unknown and ``on_unknown`` is ``error``.
+      InputError: some are unknown and ``on_unknown`` is ``error``.
     """
     texts = _texts(wanted)
     places = places_of(ids, texts)
@@ -92,7 +92,7 @@ def wanted_users(
     """Return the users that are asked for, in the order given, each once; None: all.
 
     Raises:
-      UserError: some are unknown and ``on_unknown`` is ``error``, or it is none of ``ON_UNKNOWN``.
+      InputError: some are unknown and ``on_unknown`` is ``error``, or it is none of ``ON_UNKNOWN``.
     """
     pick(on_unknown, ON_UNKNOWN, "on_unknown")
     if users is None:
@@ -122,5 +122,5 @@ def _tell_unknown(
         return
     line = f'{len(unknown):,} of {len(texts):,} {what} are unknown, such as "{unknown[0]}"'
     if on_unknown == "error":
-        raise UserError(line)
+        raise InputError(line)
     log(f"{line}: {fate}")

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hlr_jax.data.neighborhoods import Sides, look_up, neighbor_tables
-from hlr_jax.errors import UserError
-from hlr_jax.evaluation.tiles import drawn_audiences, drawn_for_ranking
+from hlr_jax.data.neighbor_sampling import Sides, look_up, neighbor_tables
+from hlr_jax.errors import InputError
+from hlr_jax.evaluation.tiles import drawn_for_ranking, drawn_item_users
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
 from hlr_jax.serving.population import Population
@@ -50,10 +50,10 @@ def check_reasons(model: Model) -> None:
     """Check that a model attends over items of the user.
 
     Raises:
-      UserError: it does not.
+      InputError: it does not.
     """
     if not model.history.drawn:
-        raise UserError(f"model {model.name} attends over no history, so it gives no reasons")
+        raise InputError(f"model {model.name} attends over no history, so it gives no reasons")
 
 
 def reasons_of(
@@ -64,7 +64,7 @@ def reasons_of(
     ``seed`` is that of the lists: it draws the same histories.
 
     Raises:
-      UserError: a model without history.
+      InputError: a model without history.
     """
     check_reasons(model)
     program = _reasoner(model, min(most, model.history.size))
@@ -91,19 +91,19 @@ def _reasoner(model: Model, most: int) -> Callable[..., tuple]:
             user, those = inputs
             drawn = drawn_for_ranking(key, sides.history, user)
             history, vector = look_up(params["item"], drawn), params["user"][user]
-            heads = drawn.ids.shape[0]
+            context = drawn.ids.shape[0]
 
             def of_item(item: jax.Array, users_of_item: Padded) -> tuple:
                 q = params["item"][item]
                 output = model.pair(params, vector, q, Neighbors(history, users_of_item))
                 # Behind the history may stand the user's own vector, which is no item.
-                alpha = jnp.where(drawn.mask, output.neighbor_weights[:heads], -1.0)
+                alpha = jnp.where(drawn.mask, output.neighbor_weights[:context], -1.0)
                 best, places = jax.lax.top_k(alpha, most)
                 real = best >= 0
                 memory_weights = output.memory_weights
                 if memory_weights.shape[-1]:
-                    addressed = memory_weights[places]
-                    keys, strengths = addressed.argmax(axis=-1), addressed.max(axis=-1)
+                    item_memory_weights = memory_weights[places]
+                    keys, strengths = item_memory_weights.argmax(axis=-1), item_memory_weights.max(axis=-1)
                     mixture = output.neighbor_weights @ memory_weights
                     main, main_weight = mixture.argmax(), mixture.max()
                 else:
@@ -115,8 +115,8 @@ def _reasoner(model: Model, most: int) -> Callable[..., tuple]:
                     squared_distance(vector + output.relation, q),
                 )  # fmt: skip
 
-            audience = look_up(tables.users, drawn_audiences(key, sides.audience, those))
-            return jax.vmap(of_item)(those, audience)
+            item_users = look_up(tables.users, drawn_item_users(key, sides.item_users, those))
+            return jax.vmap(of_item)(those, item_users)
 
         return jax.lax.map(of_user, (users, items))
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset
+from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import check_range
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
@@ -37,7 +37,7 @@ def similar_items(
       items the one that stands first in the data set comes first. Memory beside it is one distance per item.
 
     Raises:
-      UserError: an unknown id, or ``k`` out of range.
+      InputError: an unknown id, or ``k`` out of range.
     """
     codes = codes_of(dataset.item_ids, _as_list(items), "items")
     near, distances = _nearest(model, params["item"][: dataset.num_items], codes, k)
@@ -69,7 +69,7 @@ def similar_users(
       A frame of ``user``, ``rank`` (from 1), ``similar``, ``distance``.
 
     Raises:
-      UserError: an unknown id, or ``k`` out of range.
+      InputError: an unknown id, or ``k`` out of range.
     """
     codes = codes_of(dataset.user_ids, _as_list(users), "users")
     near, distances = _nearest(model, params["user"][: dataset.num_users], codes, k)

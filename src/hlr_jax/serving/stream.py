@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.files import atomic_file, write_json
 from hlr_jax.serving.lists import Lister, lists_of
 from hlr_jax.serving.population import Wanted
@@ -27,12 +27,12 @@ def check_output(path: Path) -> None:
     """Check that lists can be written to a path.
 
     Raises:
-      UserError: its ending tells no format, or it is a folder.
+      InputError: its ending tells no format, or it is a folder.
     """
     if path.suffix not in SUFFIXES:
-        raise UserError(f"{path}: its ending tells no format; it must be one of {', '.join(SUFFIXES)}")
+        raise InputError(f"{path}: its ending tells no format; it must be one of {', '.join(SUFFIXES)}")
     if path.is_dir():
-        raise UserError(f"{path} is a folder; pass a file")
+        raise InputError(f"{path} is a folder; pass a file")
 
 
 def write_lists(
@@ -50,12 +50,13 @@ def write_lists(
       path: ``.parquet``, ``.csv`` (columns of lists become text, divided by ``|``) or ``.jsonl``.
       lister: makes the lists.
       wanted: for whom.
-      request: all that the lists depend on, JSON-like. Parts that a stopped call left are taken where theirs is equal.
+      request: all that the lists depend on, JSON-like. RunParts that a stopped call left are taken where theirs is
+        equal.
       chunk: users of a part.
       progress: is told (users done, of how many), first what is done already.
 
     Raises:
-      UserError: the ending of ``path`` tells no format, or parts of another request are there.
+      InputError: the ending of ``path`` tells no format, or parts of another request are there.
     """
     check_output(path)
     folder = path.with_name(f"{path.name}.parts")
@@ -91,12 +92,12 @@ def _claim(folder: Path, request: dict[str, Any]) -> None:
         if there != here:
             one, two = flatten(there), flatten(here)
             differing = ", ".join(name for name in sorted(one | two) if one.get(name) != two.get(name))
-            raise UserError(
+            raise InputError(
                 f"{folder} holds parts of another command, which differs in {differing}; delete it or change --output"
             )
         return
     if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"{folder} is in the way: it holds no parts of a stopped command; pass another --output")
+        raise InputError(f"{folder} is in the way: it holds no parts of a stopped command; pass another --output")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, request)
 

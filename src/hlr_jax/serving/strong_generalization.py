@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.data.neighbors import rows_of
-from hlr_jax.data.pairs import Pairs
-from hlr_jax.errors import UserError, check_range
+from hlr_jax.data.csr import rows_of
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.errors import InputError, check_range
+from hlr_jax.evaluation.baselines import popularity_ranker
 from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker, evaluate_seeds, over_runs
 from hlr_jax.evaluation.ranking import Ranking, rank_known
 from hlr_jax.evaluation.tiles import known_from
-from hlr_jax.evaluation.yardsticks import popularity_ranker
-from hlr_jax.experiment import Parts
+from hlr_jax.experiment import RunParts
 from hlr_jax.files import sha256_of
 from hlr_jax.serving.fold_in import FoldInOptions, fold_in
 from hlr_jax.serving.population import places_of
@@ -42,7 +42,7 @@ class Holdout(NamedTuple):
     without: Dataset
     trained_in: Dataset
     users: np.ndarray
-    given: Pairs
+    given: Interactions
 
 
 def hold_out_users(dataset: Dataset, held_out: float = 0.1, given: float = 0.8, seed: int = 0) -> Holdout:
@@ -52,7 +52,7 @@ def hold_out_users(dataset: Dataset, held_out: float = 0.1, given: float = 0.8, 
     has at least one item given and one to be found. Other users keep their training and validation interactions.
 
     Raises:
-      UserError: a share out of range, or too few users.
+      InputError: a share out of range, or too few users.
     """
     check_range("strong_generalization", held_out=(held_out, 1e-6, 0.999), given=(given, 1e-6, 0.999))
     rng = np.random.default_rng(seed)
@@ -61,7 +61,7 @@ def hold_out_users(dataset: Dataset, held_out: float = 0.1, given: float = 0.8, 
     eligible = np.flatnonzero(degrees >= 2)
     count = round(held_out * len(eligible))
     if not count or count == len(eligible):
-        raise UserError(f"{dataset.name} has {len(eligible)} users with two interactions: too few to hold some out")
+        raise InputError(f"{dataset.name} has {len(eligible)} users with two interactions: too few to hold some out")
     users = np.sort(rng.permutation(eligible)[:count])
     is_held = np.isin(np.arange(dataset.num_users), users)
     theirs = everything.where(is_held[everything.user])
@@ -76,14 +76,14 @@ def hold_out_users(dataset: Dataset, held_out: float = 0.1, given: float = 0.8, 
     stay = [part.where(~is_held[part.user]) for part in (dataset.train, dataset.valid)]
     identity = [dataset.fingerprint, "strong generalization", held_out, given, seed]
 
-    def divided(train: Pairs, name: str) -> Dataset:
+    def divided(train: Interactions, name: str) -> Dataset:
         return replace(dataset, train=train, valid=stay[1], test=hidden, fingerprint=sha256_of([*identity, name]))
 
     return Holdout(divided(stay[0], "without"), divided(stay[0] + known, "trained in"), users, known)
 
 
 def compare_folded_in(
-    parts: Parts,
+    parts: RunParts,
     folder: Path,
     *,
     held_out: float = 0.1,
@@ -143,7 +143,7 @@ def compare_folded_in(
 
 
 def _folding_ranker(
-    parts: Parts, division: Holdout, params: Params, options: FoldInOptions | None, seed: int
+    parts: RunParts, division: Holdout, params: Params, options: FoldInOptions | None, seed: int
 ) -> Ranker:
     """Return the ranker that sees of the held-out users what is given, and nothing else."""
     dataset = division.without
@@ -154,14 +154,14 @@ def _folding_ranker(
         }
     )
 
-    def ranker(users: np.ndarray, seen: Pairs, near: Pairs) -> Ranking:
+    def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
         del seen, near  # what is given, and what folding in knows already
         people = fold_in(parts.model, params, dataset, ids, training=parts.train, options=options, seed=seed)
         places = places_of(people.ids, dataset.user_ids.gather(users).cast(pl.String))
         known = known_from(rows_of(people.met, people.params["user"].shape[0]), people.sides)
         return rank_known(
             parts.model, people.params, people.rows[places], known,
-            num_items=dataset.num_items, k=parts.eval.k, memory_budget=parts.eval.memory_budget, seed=seed,
+            num_items=dataset.num_items, k=parts.eval.k, memory_limit_mib=parts.eval.memory_limit_mib, seed=seed,
         )  # fmt: skip
 
     return ranker

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hlr_jax.errors import UserError, pick
+from hlr_jax.errors import InputError, pick
 from hlr_jax.workdir import flatten
 
 Overrides = dict[str, Any]
@@ -45,13 +45,13 @@ def read_space(entries: Sequence[str], path: str | None, config: dict[str, Any])
       config: the settings that are varied; a value becomes a float where theirs is one.
 
     Raises:
-      UserError: an unreadable file, an unknown or repeated key, no value, or a key that all points must share.
+      InputError: an unreadable file, an unknown or repeated key, no value, or a key that all points must share.
     """
     space: Space = {}
 
     def add(key: str, values: Any, source: str) -> None:
         if key in space:
-            raise UserError(f"{source}: {key} is given twice; put all its values in one place")
+            raise InputError(f"{source}: {key} is given twice; put all its values in one place")
         space[key] = _checked(key, values, config, source)
 
     for entry in entries:
@@ -64,7 +64,7 @@ def read_space(entries: Sequence[str], path: str | None, config: dict[str, Any])
     for key, values in flatten(_read_file(Path(path)) if path else {}).items():
         add(key, values, str(path))
     if not space:
-        raise UserError("nothing to vary: pass --grid=KEY=VALUE,VALUE, --grid=paper or --grid_file=FILE")
+        raise InputError("nothing to vary: pass --grid=KEY=VALUE,VALUE, --grid=paper or --grid_file=FILE")
     return space
 
 
@@ -73,12 +73,12 @@ def _read_file(path: Path) -> dict[str, Any]:
         text = path.read_text()
         found = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; check --grid_file") from None
+        raise InputError(f"{path}: no such file; check --grid_file") from None
     except ValueError as problem:  # of either format
         kind = "TOML" if path.suffix == ".toml" else "JSON"
-        raise UserError(f"{path}: not {kind}: {str(problem).splitlines()[0]}") from None
+        raise InputError(f"{path}: not {kind}: {str(problem).splitlines()[0]}") from None
     if not isinstance(found, dict):
-        raise UserError(f'{path}: must map keys to lists of values, such as {{"train.margin": [0.5, 1.0]}}')
+        raise InputError(f'{path}: must map keys to lists of values, such as {{"train.margin": [0.5, 1.0]}}')
     return found
 
 
@@ -93,15 +93,15 @@ def _checked(key: str, values: Any, config: dict[str, Any], source: str) -> list
     known = flatten(config)
     pick(key, known, f"key of {source}:")
     if key.split(".")[0] in _SHARED or key == "train.num_seeds":
-        raise UserError(f"{source}: {key} is the same for all points of a sweep; pass it as --config.{key}=...")
+        raise InputError(f"{source}: {key} is the same for all points of a sweep; pass it as --config.{key}=...")
     if isinstance(values, str):
         return _range(values, source)
     if not isinstance(values, list) or not values:
-        raise UserError(f"{source}: {key} needs one value or more, in a list")
+        raise InputError(f"{source}: {key} needs one value or more, in a list")
     if isinstance(known[key], float):
         values = [float(value) if type(value) is int else value for value in values]
     if any(values.count(value) > 1 for value in values):
-        raise UserError(f"{source}: {key} has a value twice: {values}")
+        raise InputError(f"{source}: {key} has a value twice: {values}")
     return values
 
 
@@ -109,7 +109,7 @@ def _range(text: str, source: str) -> Range:
     low, _, high = text.removeprefix("log:").partition("..")
     log, ends = text.startswith("log:"), (_value(low), _value(high))
     if any(type(end) not in (int, float) for end in ends) or ends[0] >= ends[1] or (log and ends[0] <= 0):
-        raise UserError(f"{source}: {text!r} is no range; LOW..HIGH, or log:LOW..HIGH with LOW above 0")
+        raise InputError(f"{source}: {text!r} is no range; LOW..HIGH, or log:LOW..HIGH with LOW above 0")
     return Range(*ends, log)
 
 
@@ -117,11 +117,11 @@ def product(space: Space) -> list[Overrides]:
     """Return every point of the grid, the last key varying fastest.
 
     Raises:
-      UserError: a range, which only a sampler can take values from.
+      InputError: a range, which only a sampler can take values from.
     """
     for key, values in space.items():
         if isinstance(values, Range):
-            raise UserError(f"{key} has a range; a grid needs a list of values (or pass --sampler=optuna)")
+            raise InputError(f"{key} has a range; a grid needs a list of values (or pass --sampler=optuna)")
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 

@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.errors import UserError
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.errors import InputError
 from hlr_jax.experiment import Settings, settings_of
 from hlr_jax.files import sha256_of
 from hlr_jax.storage import store
 from hlr_jax.sweeps.grid import with_overrides
+from hlr_jax.training.gradients import working_floats
 from hlr_jax.training.learners import in_turn
 from hlr_jax.training.options import Run
-from hlr_jax.training.triplets import working_floats
 from hlr_jax.types import Params
 
 OF_THE_RUN = {"seed": 0, "train.learning_rate": 0.0, "train.margin": 0.0, "train.temperature": 0.0}
@@ -50,11 +50,11 @@ def trials_of(config: dict[str, Any]) -> list[Trial]:
     """Return the trials of a point's settings, one for each seed.
 
     Raises:
-      UserError: an unknown key, or a value out of range.
+      InputError: an unknown key, or a value out of range.
     """
     first, train = config.get("seed", 0), settings_of(config).train
     if train.temperatures:
-        raise UserError(
+        raise InputError(
             "train.temperatures is set, and a sweep chooses itself: pass --config.train.temperatures=() and "
             "--grid=train.temperature=..."
         )
@@ -95,7 +95,7 @@ def trial_bytes(settings: Settings, dataset: Dataset, mesh: Mesh | None) -> int:
 
     stored, whole = jax.eval_shape(start, jax.random.key(0))
     total = 3 * sum(array.size * (array.dtype.itemsize + 4) for array in jax.tree.leaves(stored))
-    total += 4 * sum(array.size for array in jax.tree.leaves(whole)) if options.average else 0
+    total += 4 * sum(array.size for array in jax.tree.leaves(whole)) if options.ema_decay else 0
     if model.solver is None and not in_turn(2, mesh):
         total += 4 * options.batch_size * working_floats(model, whole, options.drawn_negatives)
     return total

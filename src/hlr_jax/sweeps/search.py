@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.sweeps.grid import Overrides, Range, Space
 
 Evaluate = Callable[[Sequence[Overrides]], Sequence[float | None]]
@@ -27,12 +27,12 @@ def search(
       seed: of the proposals.
 
     Raises:
-      UserError: Optuna is not installed.
+      InputError: Optuna is not installed.
     """
     try:
         import optuna
     except ImportError:
-        raise UserError("--sampler=optuna needs Optuna; install the extra: pip install 'hlr_jax[optuna]'") from None
+        raise InputError("--sampler=optuna needs Optuna; install the extra: pip install 'hlr_jax[optuna]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize" if higher_is_better else "minimize",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.experiment import build
 from hlr_jax.files import write_json
 from hlr_jax.sweeps.grid import Overrides, with_overrides
@@ -58,7 +58,7 @@ class Sweep:
         config: dict[str, Any],
         folder: str | Path,
         *,
-        memory_budget: int = 2048,
+        memory_limit_mib: int = 2048,
         quiet: bool = False,
         log: Callable[[str], None] = print,
     ):
@@ -67,21 +67,21 @@ class Sweep:
         Args:
           config: sections of settings, as ``experiment.build`` takes them; ``eval.select_by`` names the metric.
           folder: for its files.
-          memory_budget: MiB that the trainings of one program may take, by estimate.
+          memory_limit_mib: MiB that the trainings of one program may take, by estimate.
           quiet: show no progress of epochs.
           log: takes lines for people.
 
         Raises:
-          UserError: see ``experiment.build``; a folder with a sweep of other settings or data; nothing to compare by.
+          InputError: see ``experiment.build``; a folder with a sweep of other settings or data; nothing to compare by.
         """
         self._config, self._folder, self._quiet, self._log = config, Path(folder), quiet, log
-        self._budget = memory_budget * 2**20
+        self._budget = memory_limit_mib * 2**20
         parts = build(config, log)
         self._dataset, self._mesh, evaluation = parts.dataset, parts.mesh, parts.eval
         if not len(self._dataset.valid):
-            raise UserError(f"data set {self._dataset.name} has no validation interactions to compare points by")
+            raise InputError(f"data set {self._dataset.name} has no validation interactions to compare points by")
         if parts.model.solver is not None and evaluation.select_by == "loss":
-            raise UserError(f"model {parts.model.name} has no validation loss; set eval.select_by=ndcg")
+            raise InputError(f"model {parts.model.name} has no validation loss; set eval.select_by=ndcg")
         self.metric, self.higher_is_better = selected_figure(evaluation), evaluation.select_by == "ndcg"
         # How many seeds a point has may change: each is a training of its own.
         claim(self._folder, with_overrides(config, {"seed": 0, "train.num_seeds": 1}), "trials/*.json")
@@ -91,7 +91,7 @@ class Sweep:
         """Train the points that are not done, and call ``after_pack`` after every program.
 
         Raises:
-          UserError: settings out of range, before anything is trained.
+          InputError: settings out of range, before anything is trained.
         """
         trials = {trial.key: trial for point in points for trial in self._trials(point)}
         missing = [trial for trial in trials.values() if not self._path(trial).exists()]
@@ -110,7 +110,7 @@ class Sweep:
         """Return those of the points that are done.
 
         Raises:
-          UserError: a file of theirs is not what was written.
+          InputError: a file of theirs is not what was written.
         """
         found = []
         for point in points:
@@ -146,4 +146,4 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except ValueError:
-        raise UserError(f"{path}: not JSON; delete it, and it is trained again") from None
+        raise InputError(f"{path}: not JSON; delete it, and it is trained again") from None

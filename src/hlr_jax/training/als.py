@@ -13,8 +13,8 @@ import numpy as np
 from flax import struct
 from jax.custom_batching import sequential_vmap
 
-from hlr_jax.data.neighbors import Rows, padded_rows, rows_of
-from hlr_jax.data.pairs import Pairs
+from hlr_jax.data.csr import CSR, padded_rows, rows_of
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.models.base import AlternatingLeastSquares
 from hlr_jax.types import Params
 
@@ -32,17 +32,17 @@ class Grouped:
       widths: powers of two that the rows of each group are padded to (static).
     """
 
-    rows: Rows
+    rows: CSR
     groups: tuple[jax.Array, ...]
     widths: tuple[int, ...] = struct.field(pytree_node=False)
 
 
-def sides(pairs: Pairs, num_users: int, num_items: int) -> tuple[Grouped, Grouped]:
+def sides(pairs: Interactions, num_users: int, num_items: int) -> tuple[Grouped, Grouped]:
     """Return the interactions by user and by item."""
     return _side(pairs, num_users), _side(pairs.transposed(), num_items)
 
 
-def _side(pairs: Pairs, count: int) -> Grouped:
+def _side(pairs: Interactions, count: int) -> Grouped:
     degrees = pairs.degrees(count)
     padded = np.maximum(_SHORTEST, 2 ** np.ceil(np.log2(np.maximum(degrees, 1))).astype(int))
     widths = tuple(int(width) for width in np.unique(padded[degrees > 0]))

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 from flax import struct
 
-from hlr_jax.data.neighborhoods import Drawn, Sides
-from hlr_jax.data.neighbors import Rows
+from hlr_jax.data.csr import CSR
+from hlr_jax.data.neighbor_sampling import NeighborIds, Sides
 from hlr_jax.data.sampling import Popularity
 
 NEGATIVES = ("own", "shared", "in_batch", "all")
@@ -53,8 +53,8 @@ class Triplets:
     user: jax.Array
     item: jax.Array | None
     near: Sides
-    known: Rows
-    targets: Rows | None
+    known: CSR
+    targets: CSR | None
     popularity: Popularity | None
     count: int = struct.field(pytree_node=False)
     positives: int = struct.field(pytree_node=False)
@@ -63,10 +63,10 @@ class Triplets:
 
 @struct.dataclass
 class Common:
-    """S negatives that all triplets of a batch share: ``items`` [S], ``audience`` [S, A], ``log_expected`` [S]."""
+    """S negatives that all triplets of a batch share: ``items`` [S], ``item_users`` [S, A], ``log_expected`` [S]."""
 
     items: jax.Array
-    audience: Drawn
+    item_users: NeighborIds
     log_expected: jax.Array
 
 
@@ -80,7 +80,7 @@ class Batch:
       known: [B, n + S], true for negatives that do not count; the common ones come last.
       log_expected: [B, n], the log of how often a negative is expected among the n.
       history: neighbors of the user [B, H].
-      audience: neighbors of each item [B, 1 + n, A].
+      item_users: neighbors of each item [B, 1 + n, A].
       weight: [B].
       common: the shared negatives, where there are some; for users all items.
       targets: [B, S], true for the positives of users.
@@ -90,8 +90,8 @@ class Batch:
     items: jax.Array
     known: jax.Array
     log_expected: jax.Array
-    history: Drawn
-    audience: Drawn
+    history: NeighborIds
+    item_users: NeighborIds
     weight: jax.Array
     common: Common | None
     targets: jax.Array | None = None

@@ -7,7 +7,7 @@ import jax
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.sharding import placed_shapes
 from hlr_jax.training.learners import Learned
 from hlr_jax.types import Params
@@ -80,7 +80,7 @@ class Checkpoints:
         """Read the checkpoint into arrays with the shapes and shardings of ``learned``, whatever devices wrote it.
 
         Raises:
-          UserError: there is none, or it can't be read.
+          InputError: there is none, or it can't be read.
         """
         found = self._read(jax.tree.map(_abstract, {"learned": learned, "best_params": learned.result}))
         progress = _progress(found)
@@ -90,7 +90,7 @@ class Checkpoints:
         """Read how far the runs are, and no array.
 
         Raises:
-          UserError: there is no checkpoint, or it can't be read.
+          InputError: there is no checkpoint, or it can't be read.
         """
         return _progress(self._read(None))
 
@@ -102,7 +102,7 @@ class Checkpoints:
         It does not matter what the run was trained on. Tables may end in rows of padding.
 
         Raises:
-          UserError: there is none, or it can't be read.
+          InputError: there is none, or it can't be read.
         """
         there = self._manager.item_metadata(self._latest())["state"]
         found = self._read(placed_shapes(there, mesh))
@@ -112,7 +112,7 @@ class Checkpoints:
     def _latest(self) -> int:
         epoch = self.latest()
         if epoch is None:
-            raise UserError(f"{self._folder}: no checkpoint; train first")
+            raise InputError(f"{self._folder}: no checkpoint; train first")
         return epoch
 
     def _read(self, wanted: Any) -> Any:
@@ -124,9 +124,9 @@ class Checkpoints:
             found: Any = self._manager.restore(epoch, args=arguments)
         except (ValueError, OSError, KeyError) as problem:
             place, reason = self._folder / str(epoch), str(problem).splitlines()[0]
-            raise UserError(f"{place}: unreadable checkpoint ({reason}); delete the workdir") from None
+            raise InputError(f"{place}: unreadable checkpoint ({reason}); delete the workdir") from None
         if found["progress"]["identity"] != self._identity:
-            raise UserError(
+            raise InputError(
                 f"{self._folder} holds a run of another model, seed, data or training; pass another workdir"
             )
         return found

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 
 _SECONDS = 2.0  # between two looks at the file
 
@@ -27,10 +27,10 @@ class EventFiles:
         """Look after a workdir; nothing is written before ``update``.
 
         Raises:
-          UserError: the extra ``tb`` is not installed.
+          InputError: the extra ``tb`` is not installed.
         """
         if importlib.util.find_spec("tensorboardX") is None:
-            raise UserError("event files need tensorboardX; install the extra: pip install 'hlr_jax[tb]'")
+            raise InputError("event files need tensorboardX; install the extra: pip install 'hlr_jax[tb]'")
         self._metrics, self._folder = workdir / "metrics.jsonl", workdir / "tensorboard"
         self._written: list[dict[str, Any]] | None = None
         self._writers: dict[str, Any] = {}
@@ -89,7 +89,7 @@ def event_files(workdir: Path) -> Iterator[None]:
     """Keep the event files of a workdir up to date while the block trains there.
 
     Raises:
-      UserError: the extra ``tb`` is not installed.
+      InputError: the extra ``tb`` is not installed.
     """
     files, done = EventFiles(workdir), threading.Event()
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.errors import UserError, check_seed
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.errors import InputError, check_seed
 from hlr_jax.evaluation.evaluate import memory_to_rank
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import sha256_of
@@ -45,11 +45,11 @@ def fit(
       quiet: show no progress.
 
     Raises:
-      UserError: the data set has no training interactions, the loss is not finite in the first epoch, or
+      InputError: the data set has no training interactions, the loss is not finite in the first epoch, or
         ``options.num_seeds`` is not 1.
     """
     if options and options.num_seeds != 1:
-        raise UserError(f"train.num_seeds is {options.num_seeds}: call fit_seeds, which returns a result for each")
+        raise InputError(f"train.num_seeds is {options.num_seeds}: call fit_seeds, which returns a result for each")
     results = fit_seeds(dataset, model, options, evaluation, seed=seed, workdir=workdir, mesh=mesh, quiet=quiet)
     return results[0]
 
@@ -84,7 +84,7 @@ def fit_seeds(
     results = [found[index] for index in kept]
     for result in results:
         if not result.best_epoch:
-            raise UserError(result.stopped if len(results) == 1 else f"seed {result.seed}: {result.stopped}")
+            raise InputError(result.stopped if len(results) == 1 else f"seed {result.seed}: {result.stopped}")
     return results
 
 
@@ -105,11 +105,11 @@ def fit_runs(
     result says, and the others go on.
 
     Raises:
-      UserError: see ``fit``; no run, one that stands twice in ``runs``, or a value out of range.
+      InputError: see ``fit``; no run, one that stands twice in ``runs``, or a value out of range.
     """
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
     if not runs or len(set(runs)) < len(runs):
-        raise UserError("runs must be one or more, and differ in seed, learning rate, margin or temperature")
+        raise InputError("runs must be one or more, and differ in seed, learning rate, margin or temperature")
     for run in runs:
         check_seed("seed", run.seed)
         replace(options, **_settings(run))  # checks the ranges
@@ -136,7 +136,7 @@ def _fit(
     label: str,
 ) -> list[FitResult]:
     if not len(dataset.train):
-        raise UserError(f"data set {dataset.name} has no training interactions")
+        raise InputError(f"data set {dataset.name} has no training interactions")
     learner = create_learner(dataset, model, options, runs, mesh)
     validate = validation_of(learner, dataset, model, evaluation, runs)
 

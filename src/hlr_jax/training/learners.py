@@ -10,21 +10,21 @@ import jax.numpy as jnp
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.data.neighborhoods import NeighborTables, neighbor_tables
+from hlr_jax.compile_memory import Plan, planned
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.neighbor_sampling import NeighborTables, neighbor_tables
 from hlr_jax.data.sampling import shuffled
-from hlr_jax.errors import UserError
-from hlr_jax.losses import OBJECTIVES, Scales
-from hlr_jax.memory import Plan, planned
+from hlr_jax.errors import InputError
+from hlr_jax.losses import OBJECTIVES, LossParams
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import pad_rows, place, seed_mesh, split_seeds
 from hlr_jax.storage import store, widened
 from hlr_jax.training.als import iterate, objective, sides
+from hlr_jax.training.batch_sampling import draw_batch, tables_of_batch, training_triplets, validation_triplets
 from hlr_jax.training.batches import Batch, Triplets
-from hlr_jax.training.draws import draw_batch, tables_of_batch, training_triplets, validation_triplets
+from hlr_jax.training.gradients import batch_gradient, batch_loss, microbatch_size
 from hlr_jax.training.optimizer import ADAM, adam_step
 from hlr_jax.training.options import Run, TrainOptions
-from hlr_jax.training.triplets import batch_gradient, batch_loss, microbatch_size
 from hlr_jax.types import Params
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ def in_turn(count: int, mesh: Mesh | None) -> bool:
     return count > 1 and mesh is None and jax.default_backend() == "cpu"
 
 
-def over_seeds(function: Callable[..., T], count: int, mesh: Mesh | None = None) -> Callable[..., T]:
+def map_runs(function: Callable[..., T], count: int, mesh: Mesh | None = None) -> Callable[..., T]:
     """Return ``function`` over the leading axis [S] of all its arguments.
 
     On an accelerator, and on a mesh, that is ``vmap``. On a CPU it is not: a batched gather or product takes longer
@@ -108,7 +108,7 @@ def create_learner(
     """Return the learner that the model wants, for ``runs`` whose seeds, learning rates and scales are their own.
 
     Raises:
-      UserError: a mesh for a model that is solved for.
+      InputError: a mesh for a model that is solved for.
     """
     learner = triplet_learner if model.solver is None else als_learner
     return learner(dataset, model, options, runs, mesh)
@@ -121,30 +121,30 @@ def triplet_learner(
 
     Every draw is a function of (seed, epoch, step) alone. Each epoch visits every training interaction once, in a new
     random order; the last batch is filled up with triplets of weight 0. The loss of a batch is the sum over its
-    triplets divided by the batch size. With ``options.average`` the parameters are averaged after each epoch: over all
-    of them at first, then with exponentially falling weights (Polyak and Juditsky 1992).
+    triplets divided by the batch size. With ``options.ema_decay`` the parameters are averaged after each epoch: over
+    all of them at first, then with exponentially falling weights (Polyak and Juditsky 1992).
     """
     size, negatives = options.batch_size, options.drawn_negatives
     objective, lazy = OBJECTIVES[options.objective], options.optimizer == "lazy_adam"
     train = training_triplets(dataset.train, dataset.num_users, dataset.num_items, model, negatives, mesh)
     init_keys, train_keys, valid_keys = (seed_keys(runs, use) for use in range(3))
     rates, *scales_of = (jnp.array([run[field] for run in runs], jnp.float32) for field in (1, 2, 3))
-    scales = Scales(*scales_of)
-    refresh = max(model.history.refresh, model.audience.refresh)
+    scales = LossParams(*scales_of)
+    refresh = max(model.history.refresh, model.item_users.refresh)
 
     def init() -> Learned:
         def one(key: jax.Array) -> Learned:
             params = pad_rows(model.init(key, dataset.num_users, dataset.num_items), mesh)
-            return Learned(store(params, options.storage), ADAM.init(params), params if options.average else None)
+            return Learned(store(params, options.storage), ADAM.init(params), params if options.ema_decay else None)
 
-        return place(lambda: over_seeds(one, len(runs), mesh)(init_keys), mesh)
+        return place(lambda: map_runs(one, len(runs), mesh)(init_keys), mesh)
 
     def piece(params: Params) -> int:
         return size if mesh is not None else microbatch_size(options.microbatch, size, model, params, negatives)
 
     @partial(jax.jit, donate_argnums=0)
     def run_epoch(
-        learned: Learned, source: Triplets, epoch: jax.Array, keys: jax.Array, rates: jax.Array, scales: Scales,
+        learned: Learned, source: Triplets, epoch: jax.Array, keys: jax.Array, rates: jax.Array, scales: LossParams,
         active: jax.Array,
     ) -> tuple[Learned, jax.Array]:  # fmt: skip
         # Keys are arguments, not constants: what is compiled for one seed serves the others.
@@ -155,7 +155,7 @@ def triplet_learner(
             return neighbor_tables(widened(params), source.near, mesh)
 
         def one(
-            learned: Learned, train_key: jax.Array, learning_rate: jax.Array, scales: Scales
+            learned: Learned, train_key: jax.Array, learning_rate: jax.Array, scales: LossParams
         ) -> tuple[Learned, jax.Array]:
             epoch_key = jax.random.fold_in(train_key, epoch)
             order_key = jax.random.fold_in(epoch_key, 0)
@@ -192,24 +192,24 @@ def triplet_learner(
                 kept = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), shapes)
             (learned, _), losses = jax.lax.scan(step, (learned, kept), jnp.arange(steps))
             if learned.average is not None:
-                decay = jnp.minimum(options.average, 1 - 1 / epoch.astype(jnp.float32))
+                decay = jnp.minimum(options.ema_decay, 1 - 1 / epoch.astype(jnp.float32))
                 pairs = learned.average, widened(learned.params)
                 learned = replace(learned, average=jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, *pairs))
             return learned, losses.sum() / source.positives
 
         if not in_turn(len(runs), mesh):  # they end together, so a run that idles costs no time
-            return over_seeds(one, len(runs), mesh)(learned, keys, rates, scales)
+            return map_runs(one, len(runs), mesh)(learned, keys, rates, scales)
 
         def one_if(active: jax.Array, learned: Learned, *rest: Any) -> tuple[Learned, jax.Array]:
             return jax.lax.cond(active, one, lambda learned, *_: (learned, jnp.zeros(())), learned, *rest)
 
-        return over_seeds(one_if, len(runs))(active, learned, keys, rates, scales)
+        return map_runs(one_if, len(runs))(active, learned, keys, rates, scales)
 
     @jax.jit
-    def valid_loss(source: Triplets, keys: jax.Array, scales: Scales, params: Params) -> jax.Array:
+    def valid_loss(source: Triplets, keys: jax.Array, scales: LossParams, params: Params) -> jax.Array:
         count = source.count
 
-        def one(params: Params, valid_key: jax.Array, scales: Scales) -> jax.Array:
+        def one(params: Params, valid_key: jax.Array, scales: LossParams) -> jax.Array:
             params = widened(params)
             tables = neighbor_tables(params, source.near, mesh)
 
@@ -224,7 +224,7 @@ def triplet_learner(
             total, _ = jax.lax.scan(step, jnp.zeros(()), jnp.arange(-(-count // size)))
             return total / source.positives
 
-        return over_seeds(one, len(runs), mesh)(params, keys, scales)
+        return map_runs(one, len(runs), mesh)(params, keys, scales)
 
     validate = None
     if len(dataset.valid):
@@ -256,11 +256,11 @@ def als_learner(
     The seed draws the factors at the start and nothing else. The loss is the objective per training interaction.
 
     Raises:
-      UserError: there is a mesh.
+      InputError: there is a mesh.
     """
     del options  # no setting of triplets applies
     if mesh is not None:
-        raise UserError(f"model {model.name} runs on one device; set mesh.data and mesh.model to 1")
+        raise InputError(f"model {model.name} runs on one device; set mesh.data and mesh.model to 1")
     solver, count = model.solver, len(dataset.train)
     assert solver is not None
     users, items = sides(dataset.train, dataset.num_users, dataset.num_items)

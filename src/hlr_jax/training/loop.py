@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.distributed import is_first
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.distributed import is_process_zero
 from hlr_jax.evaluation.evaluate import evaluate_seeds, selecting_users
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.models.base import Model
@@ -105,9 +105,9 @@ def train(
     if checkpoints and folder:
         if checkpoints.latest() is not None:
             state = checkpoints.restore(learned)
-        history = read_records(folder / "metrics.jsonl", state.epoch) if is_first() else []
+        history = read_records(folder / "metrics.jsonl", state.epoch) if is_process_zero() else []
     selected = selected_figure(evaluation)
-    with Display(label, options.num_epochs, state.epoch, quiet=not label or not is_first()) as display:
+    with Display(label, options.num_epochs, state.epoch, quiet=not label or not is_process_zero()) as display:
         if label and state.epoch < options.num_epochs:
             display.say(needs(state.learned))
         while state.epoch < options.num_epochs and not all(stopped := _stopped(state.progress, options.patience)):
@@ -150,7 +150,7 @@ def train(
                 for index in range(count) if sound[index]
             ]  # fmt: skip
             history.extend(records)
-            if folder and is_first():
+            if folder and is_process_zero():
                 append_records(folder / "metrics.jsonl", records)
             display.epoch(mean_record(records))
             if checkpoints and (any(better) or epoch % options.checkpoint_every == 0 or epoch == options.num_epochs):

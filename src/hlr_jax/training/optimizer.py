@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from hlr_jax.data.neighborhoods import Drawn, NeighborTables
+from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborTables
 from hlr_jax.models.base import Model
 from hlr_jax.storage import rounded, widened
 from hlr_jax.training.batches import Batch
@@ -60,7 +60,8 @@ def adam_step(
     small = widened(_gather(params, rows))
     moments = state._replace(mu=_gather(state.mu, rows), nu=_gather(state.nu, rows))
     tables = NeighborTables(
-        small["item"] if model.history.drawn else tables.items, small["user"] if model.audience.drawn else tables.users
+        small["item"] if model.history.drawn else tables.items,
+        small["user"] if model.item_users.drawn else tables.users,
     )
     loss, slope = gradient(small, tables, _renumber(model, batch, rows))
     updates, moments = ADAM.update(slope, moments, small)
@@ -75,10 +76,10 @@ def _touched(model: Model, params: Params, batch: Batch) -> Rows:
         items.append(common.items)
     if model.history.drawn:
         items.append(batch.history.ids)
-    if model.audience.drawn:
-        users.append(batch.audience.ids)
+    if model.item_users.drawn:
+        users.append(batch.item_users.ids)
         if common is not None:
-            users.append(common.audience.ids)
+            users.append(common.item_users.ids)
     rows = {}
     for name, ids in {"user": users, "item": items}.items():
         count, most = params[name].shape[0], sum(one.size for one in ids)
@@ -107,18 +108,18 @@ def _renumber(model: Model, batch: Batch, rows: Rows) -> Batch:
     def place(name: str, ids: jax.Array) -> jax.Array:
         return jnp.searchsorted(rows[name], ids).astype(jnp.int32) if name in rows else ids
 
-    def neighbors(name: str, found: Drawn, drawn: bool) -> Drawn:
+    def neighbors(name: str, found: NeighborIds, drawn: bool) -> NeighborIds:
         return replace(found, ids=place(name, found.ids)) if drawn else found
 
     common = batch.common
     if common is not None:
-        audience = neighbors("user", common.audience, model.audience.drawn)
-        common = replace(common, items=place("item", common.items), audience=audience)
+        item_users = neighbors("user", common.item_users, model.item_users.drawn)
+        common = replace(common, items=place("item", common.items), item_users=item_users)
     return replace(
         batch,
         common=common,
         user=place("user", batch.user),
         items=place("item", batch.items),
         history=neighbors("item", batch.history, model.history.drawn),
-        audience=neighbors("user", batch.audience, model.audience.drawn),
+        item_users=neighbors("user", batch.item_users, model.item_users.drawn),
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from hlr_jax.errors import UserError, check_range, pick
+from hlr_jax.errors import InputError, check_range, pick
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.storage import STORAGES
 from hlr_jax.training.batches import NEGATIVES, Negatives
@@ -47,7 +47,8 @@ class TrainOptions:
         ``sampled_softmax``, which is then exact.
       num_negatives: n, negatives drawn for each triplet, or shared by each batch.
       negative_popularity: b; negatives are drawn by popularity to the power of b.
-      average: d; what is measured and kept is the average of the parameters after each epoch, e epochs ago with weight
+      ema_decay: d; what is measured and kept is the average of the parameters after each epoch, e epochs ago with
+        weight
         d^e. 0: the parameters themselves.
       patience: stop after so many epochs without a better one; 0: never.
       microbatch: triplets whose gradients are taken together before they are added up; the result does not depend on
@@ -56,7 +57,7 @@ class TrainOptions:
       checkpoint_every: epochs between checkpoints; a best epoch and the last one always make one.
 
     Raises:
-      UserError: a value out of range, by name.
+      InputError: a value out of range, by name.
     """
 
     num_epochs: int = 50
@@ -71,7 +72,7 @@ class TrainOptions:
     negatives: str = "own"
     num_negatives: int = 1
     negative_popularity: float = 0.0
-    average: float = 0.0
+    ema_decay: float = 0.0
     patience: int = 0
     microbatch: int = 0
     num_seeds: int = 1
@@ -83,7 +84,7 @@ class TrainOptions:
         for one in self.temperatures:
             check_range("train", temperatures=(one, 1e-6, 1e6))
         if len(set(self.temperatures)) < len(self.temperatures):
-            raise UserError(f"train.temperatures holds a value twice: {list(self.temperatures)}")
+            raise InputError(f"train.temperatures holds a value twice: {list(self.temperatures)}")
         check_range(
             "train",
             num_epochs=(self.num_epochs, 1, 10**6),
@@ -93,7 +94,7 @@ class TrainOptions:
             temperature=(self.temperature, 1e-6, 1e6),
             negative_popularity=(self.negative_popularity, 0.0, 2.0),
             num_negatives=(self.num_negatives, 1, 65536),
-            average=(self.average, 0.0, 0.999),
+            ema_decay=(self.ema_decay, 0.0, 0.999),
             num_seeds=(self.num_seeds, 1, 1024),
             patience=(self.patience, 0, 10**6),
             checkpoint_every=(self.checkpoint_every, 1, 10**6),
@@ -103,13 +104,13 @@ class TrainOptions:
         pick(self.optimizer, OPTIMIZERS, "train.optimizer")
         pick(self.storage, STORAGES, "train.storage")
         if self.negatives == "all" and self.objective != "sampled_softmax":
-            raise UserError(
+            raise InputError(
                 f"train.negatives=all is for train.objective=sampled_softmax, not {self.objective}; "
                 "set the objective, or other negatives"
             )
         check_range("train", microbatch=(self.microbatch, 0, self.batch_size))
         if self.microbatch and self.batch_size % self.microbatch:
-            raise UserError(f"train.microbatch ({self.microbatch}) must divide train.batch_size ({self.batch_size})")
+            raise InputError(f"train.microbatch ({self.microbatch}) must divide train.batch_size ({self.batch_size})")
 
     @property
     def drawn_negatives(self) -> Negatives:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hlr_jax.data.interactions import Dataset
+from hlr_jax.data.dataset import Dataset
 from hlr_jax.evaluation.evaluate import evaluate, selecting_users
 from hlr_jax.report.facts.runs import RunFacts
 

@@ -77,7 +77,7 @@ def paired_test(runs: Sequence[RunFacts]) -> PairedTest | None:
     """Return the test in NDCG between comparable runs; None where fewer than two have test figures.
 
     Raises:
-      UserError: the runs are of other users.
+      InputError: the runs are of other users.
     """
     results = {run.label: run.result for run in runs if run.result is not None}
     if len(results) < 2:

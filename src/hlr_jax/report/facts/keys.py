@@ -4,7 +4,7 @@ import polars as pl
 
 from hlr_jax.analysis.attention import check_keys
 from hlr_jax.analysis.keys import key_table
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.report.facts.runs import RunFacts
 
 
@@ -13,6 +13,6 @@ def keys_of(run: RunFacts) -> pl.DataFrame | None:
     parts, params = run.loaded.parts, run.loaded.params[0]
     try:
         check_keys(parts.model, params)
-    except UserError:
+    except InputError:
         return None
     return key_table(parts.model, params, parts.dataset, seed=run.first_seed)

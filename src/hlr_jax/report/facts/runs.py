@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.evaluation.comparison import SYSTEMS, Result, read_result
-from hlr_jax.loading import Loaded, load_run
+from hlr_jax.runs import LoadedRun, load_run
 from hlr_jax.workdir import flatten, read_config
 
 
@@ -28,7 +28,7 @@ class RunFacts(NamedTuple):
     """
 
     label: str
-    loaded: Loaded
+    loaded: LoadedRun
     settings: dict[str, Any]
     environment: dict[str, Any]
     epochs: pl.DataFrame
@@ -56,11 +56,11 @@ def read_runs(folders: Sequence[str | Path]) -> list[RunFacts]:
     """Return the runs of workdirs, each once.
 
     Raises:
-      UserError: no folder, or one that holds no finished run, or files of it that do not read.
+      InputError: no folder, or one that holds no finished run, or files of it that do not read.
     """
     paths = list(dict.fromkeys(Path(folder).resolve() for folder in folders if str(folder).strip()))
     if not paths:
-        raise UserError("a report needs at least one workdir")
+        raise InputError("a report needs at least one workdir")
     # What tells them apart is short enough for a table.
     common = paths[0].parent if len(paths) == 1 else Path(os.path.commonpath(paths))
     return [_read(path, common) for path in paths]
@@ -94,25 +94,25 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {remedy} first") from None
+        raise InputError(f"{path}: no such file; {remedy} first") from None
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise UserError(f"{path}: no JSON object; delete it and {remedy} again")
+        raise InputError(f"{path}: no JSON object; delete it and {remedy} again")
     return found
 
 
-def _epochs(path: Path, loaded: Loaded) -> pl.DataFrame:
+def _epochs(path: Path, loaded: LoadedRun) -> pl.DataFrame:
     """Return the epochs of the runs that are kept: of a seed's several temperatures those of one."""
     try:
         frame = pl.read_ndjson(path, infer_schema_length=None)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; train first") from None
+        raise InputError(f"{path}: no such file; train first") from None
     except pl.exceptions.PolarsError as problem:
-        raise UserError(f"{path}: unreadable ({str(problem).splitlines()[0]}); train again") from None
+        raise InputError(f"{path}: unreadable ({str(problem).splitlines()[0]}); train again") from None
     lacking = [name for name in ("epoch", "seed", "train_loss", "seconds") if name not in frame.columns]
     if lacking:
-        raise UserError(f'{path}: its lines have no "{lacking[0]}"; train again')
+        raise InputError(f'{path}: its lines have no "{lacking[0]}"; train again')
     if len(loaded.parts.train.temperatures) > 1:
         kept = pl.any_horizontal(
             (pl.col("seed") == r.seed) & (pl.col("temperature") == r.temperature) for r in loaded.runs

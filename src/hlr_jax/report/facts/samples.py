@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Dataset
+from hlr_jax.data.dataset import Dataset
 from hlr_jax.report.facts.runs import RunFacts
 from hlr_jax.serving.explain import explain
 from hlr_jax.serving.lists import known_interactions, recommend
@@ -76,7 +76,7 @@ def lists_for(run: RunFacts, users: Sequence[SampleUser], num_reasons: int = 2) 
     dataset = parts.dataset
     best = recommend(
         parts.model, params, dataset, [one.user for one in users], k=min(_LENGTH, parts.eval.k),
-        memory_budget=parts.eval.memory_budget, seed=seed,
+        memory_limit_mib=parts.eval.memory_limit_mib, seed=seed,
     )  # fmt: skip
     tested = pl.DataFrame(
         {"user": dataset.user_ids.gather(dataset.test.user), "item": dataset.item_ids.gather(dataset.test.item)}

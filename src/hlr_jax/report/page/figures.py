@@ -88,8 +88,8 @@ def _seed_table(runs: Runs, split: str) -> Child:
         rows: dict[str, Sequence[Child]] = {
             _words(name): [amount(seed[name], name) for seed in seeds] for name in seeds[0] if "@" in name
         }
-        heads = [f"seed {seed['seed']}, epoch {seed['best_epoch']}" for seed in seeds]
-        tables.append(table(f"{run.label} on {SPLIT_NAMES[split]}", heads, rows, "figures"))
+        context = [f"seed {seed['seed']}, epoch {seed['best_epoch']}" for seed in seeds]
+        tables.append(table(f"{run.label} on {SPLIT_NAMES[split]}", context, rows, "figures"))
     return folded("Each seed", *tables) if tables else None
 
 

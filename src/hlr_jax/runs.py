@@ -1,16 +1,16 @@
-"""Trained runs from their workdirs: to use, as ensembles, and to train once more on more interactions."""
+"""RunResult runs from their workdirs: to use, as ensembles, and to train once more on more interactions."""
 
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, mode
 from typing import Any, NamedTuple, TypeVar
 
-from hlr_jax.data.interactions import TRAIN_ON, Dataset
-from hlr_jax.data.stored import read_stored
-from hlr_jax.distributed import is_first, spoken_by_first, together
+from hlr_jax.data.dataset import TRAIN_SPLITS, Dataset
+from hlr_jax.data.serialization import read_stored
+from hlr_jax.distributed import is_process_zero, log_on_process_zero, on_all_processes
 from hlr_jax.ensembles import ensemble_of, joined
-from hlr_jax.errors import UserError, pick
-from hlr_jax.experiment import Parts, Trained, build, run
+from hlr_jax.errors import InputError, pick
+from hlr_jax.experiment import RunParts, RunResult, build, run
 from hlr_jax.sharding import split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.fit import run_identity
@@ -25,18 +25,18 @@ T = TypeVar("T")
 def _stored_dataset(folder: Path, log: Callable[[str], None]) -> Dataset | None:
     if not (folder / DATASET).exists():
         return None
-    dataset = read_stored(folder / DATASET, check=is_first())
+    dataset = read_stored(folder / DATASET, check=is_process_zero())
     log(dataset.summary())
     return dataset
 
 
-class Loaded(NamedTuple):
+class LoadedRun(NamedTuple):
     """A trained run from its workdir: its parts, and for each seed the parameters of its best epoch.
 
     ``runs`` has what each seed was trained with, of several temperatures the one that is kept.
     """
 
-    parts: Parts
+    parts: RunParts
     params: list[Params]
     best_epochs: list[int]
     runs: list[Run]
@@ -49,7 +49,7 @@ def load_run(
     mesh: dict[str, int] | None = None,
     ensemble: int = 1,
     log: Callable[[str], None] = print,
-) -> Loaded:
+) -> LoadedRun:
     """Return a trained run from its workdir.
 
     Its data is the workdir's own copy; only of a workdir without one, the source is read.
@@ -64,7 +64,7 @@ def load_run(
       log: takes lines for people.
 
     Raises:
-      UserError: no run there, or its data is damaged or that of another run; an ensemble that does not divide the
+      InputError: no run there, or its data is damaged or that of another run; an ensemble that does not divide the
         seeds, or on a mesh.
     """
     config = read_config(Path(workdir))
@@ -74,23 +74,23 @@ def load_run(
     )
     every, runs = split_seeds(params), _runs_of(parts)
     kept = kept_runs(parts.train, parts.eval, best_epochs, best_values)
-    loaded = Loaded(parts, [every[i] for i in kept], [best_epochs[i] for i in kept], [runs[i] for i in kept])
+    loaded = LoadedRun(parts, [every[i] for i in kept], [best_epochs[i] for i in kept], [runs[i] for i in kept])
     return loaded if ensemble == 1 else _together(loaded, ensemble)
 
 
 def _read_run(
     folder: Path, config: dict[str, Any], mesh: dict[str, int] | None, log: Callable[[str], None],
-    read: Callable[[Checkpoints, Parts], T],
-) -> tuple[Parts, T]:  # fmt: skip
+    read: Callable[[Checkpoints, RunParts], T],
+) -> tuple[RunParts, T]:  # fmt: skip
     """Return the parts of the run in a folder, and what ``read`` finds in its checkpoint."""
-    log = spoken_by_first(log)
+    log = log_on_process_zero(log)
     # One device may read what many wrote, and the other way round, and a CPU what a GPU wrote.
     model = {name: value for name, value in config.get("model", {}).items() if name != "kernel"}
     config = config | {"mesh": mesh or {}, "model": model}
     if not (folder / "checkpoints").is_dir():
-        raise UserError(f"{folder} has no checkpoint; train first")
-    parts = together(lambda: build(config, log, _stored_dataset(folder, log)))
-    together(lambda: record_environment(folder, parts.dataset) if is_first() else None)
+        raise InputError(f"{folder} has no checkpoint; train first")
+    parts = on_all_processes(lambda: build(config, log, _stored_dataset(folder, log)))
+    on_all_processes(lambda: record_environment(folder, parts.dataset) if is_process_zero() else None)
     checkpoints = Checkpoints(folder / "checkpoints", run_identity(parts.dataset, parts.model, parts.train, parts.seed))
     try:
         return parts, read(checkpoints, parts)
@@ -98,18 +98,18 @@ def _read_run(
         checkpoints.close()
 
 
-def _runs_of(parts: Parts) -> list[Run]:
+def _runs_of(parts: RunParts) -> list[Run]:
     return parts.train.runs(range(parts.seed, parts.seed + parts.train.num_seeds))
 
 
-def _together(loaded: Loaded, count: int) -> Loaded:
+def _together(loaded: LoadedRun, count: int) -> LoadedRun:
     parts, seeds = loaded.parts, len(loaded.params)
     if count < 1 or seeds % count:
-        raise UserError(f"an ensemble of {count}: it must divide the run's seeds, of which there are {seeds}")
+        raise InputError(f"an ensemble of {count}: it must divide the run's seeds, of which there are {seeds}")
     if parts.mesh is not None:
-        raise UserError("an ensemble runs on one device: load the run without a mesh")
+        raise InputError("an ensemble runs on one device: load the run without a mesh")
     groups = [slice(first, first + count) for first in range(0, seeds, count)]
-    return Loaded(
+    return LoadedRun(
         parts._replace(model=ensemble_of(parts.model, count)),
         [joined(loaded.params[group]) for group in groups],
         [loaded.best_epochs[group.start] for group in groups],
@@ -124,11 +124,11 @@ def refit(
     workdir: str | Path,
     output: str | Path,
     *,
-    train_on: str = "train+valid",
+    train_splits: str = "train+valid",
     mesh: dict[str, int] | None = None,
     quiet: bool = False,
     log: Callable[[str], None] = print,
-) -> Trained:
+) -> RunResult:
     """Train the settings that a run has chosen once more, on more than its training interactions, in ``output``.
 
     Validation has said which of several temperatures and which epoch are best, so its interactions can be learned from
@@ -139,21 +139,21 @@ def refit(
     Args:
       workdir: of a run that is done.
       output: workdir of the new run.
-      train_on: the splits that are trained on, a name of ``interactions.TRAIN_ON``.
+      train_splits: the splits that are trained on, a name of ``interactions.TRAIN_SPLITS``.
       mesh: the section ``mesh``, whatever the run was trained on; None: one device.
       quiet: show no progress.
       log: takes lines for people.
 
     Raises:
-      UserError: no run there, one that is not done or has chosen nothing on validation, or another one in ``output``.
+      InputError: no run there, one that is not done or has chosen nothing on validation, or another one in ``output``.
     """
-    pick(train_on, TRAIN_ON[1:], "train_on")
+    pick(train_splits, TRAIN_SPLITS[1:], "train_splits")
     config = read_config(Path(workdir))
     parts, progress = _read_run(
         Path(workdir), config, mesh, lambda _: None, lambda checkpoints, _: checkpoints.progress()
     )
     if not is_done(progress, parts.train):
-        raise UserError(
+        raise InputError(
             f"{workdir} stopped after epoch {progress.epoch} of {parts.train.num_epochs}: continue it first, by the "
             "command that trained it"
         )
@@ -163,8 +163,8 @@ def refit(
     needed = [progress.best_epoch[index] for index in kept if runs[index].temperature == temperature]
     chosen = {"temperatures": [], "temperature": temperature, "num_epochs": max(1, round(mean(needed))), "patience": 0}
     config |= {
-        "dataset": config.get("dataset", {}) | {"train_on": train_on},
+        "dataset": config.get("dataset", {}) | {"train_splits": train_splits},
         "train": config.get("train", {}) | chosen,
         "mesh": mesh or {},
     }
-    return run(config, output, dataset=parts.dataset.trained_on(train_on), quiet=quiet, log=log)
+    return run(config, output, dataset=parts.dataset.trained_on(train_splits), quiet=quiet, log=log)

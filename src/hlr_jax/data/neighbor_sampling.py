@@ -9,16 +9,16 @@ import jax.numpy as jnp
 from flax import struct
 from jax.sharding import Mesh
 
+from hlr_jax.data.csr import CSR, place_of, rows_on
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.means import means, rows_for_means
-from hlr_jax.data.neighbors import Rows, place_of, rows_on
-from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.sampling import draw_history, history_bits, inverse_popularity
 from hlr_jax.sharding import replicate
-from hlr_jax.types import Neighborhood, Padded, Params
+from hlr_jax.types import NeighborSpec, Padded, Params
 
 
 @struct.dataclass
-class Drawn:
+class NeighborIds:
     """Ids of neighbors, padded: ``ids`` [..., H] and ``mask`` [..., H]."""
 
     ids: jax.Array
@@ -35,32 +35,32 @@ class Side:
       neighborhood: what the model asks for (static).
     """
 
-    rows: Rows | None
+    rows: CSR | None
     weights: jax.Array | None
-    neighborhood: Neighborhood = struct.field(pytree_node=False)
+    neighborhood: NeighborSpec = struct.field(pytree_node=False)
 
 
 @struct.dataclass
 class Sides:
-    """Both sides: what the ``history`` of users and the ``audience`` of items are drawn from."""
+    """Both sides: what the ``history`` of users and the ``item_users`` of items are drawn from."""
 
     history: Side
-    audience: Side
+    item_users: Side
 
 
 class NeighborTables(NamedTuple):
-    """What the ids of neighbors point into: ``items`` for histories, ``users`` for audiences."""
+    """What the ids of neighbors point into: ``items`` for histories, ``users`` for item_users."""
 
     items: jax.Array
     users: jax.Array
 
 
 def side_of(
-    pairs: Pairs, num_owners: int, num_neighbors: int, neighborhood: Neighborhood, mesh: Mesh | None = None
+    pairs: Interactions, num_owners: int, num_neighbors: int, neighborhood: NeighborSpec, mesh: Mesh | None = None
 ) -> Side:
     """Return the side of interactions sorted by owner (``pairs.user``), as the model wants it.
 
-    Rows are divided over the devices of a mesh; weights stand on all.
+    CSR are divided over the devices of a mesh; weights stand on all.
     """
     if not neighborhood.size:
         return Side(None, None, neighborhood)
@@ -72,17 +72,17 @@ def side_of(
 
 
 def sides_of(
-    near: Pairs,
+    near: Interactions,
     num_users: int,
     num_items: int,
-    history: Neighborhood,
-    audience: Neighborhood,
+    history: NeighborSpec,
+    item_users: NeighborSpec,
     mesh: Mesh | None = None,
 ) -> Sides:
     """Return both sides of the interactions that neighbors are from, sorted by user, as a model wants them."""
-    by_item = near.transposed() if audience.size else near  # sorting takes its time, and most models need no audience
+    by_item = near.transposed() if item_users.size else near  # sorting takes its time, and most models need none
     return Sides(
-        side_of(near, num_users, num_items, history, mesh), side_of(by_item, num_items, num_users, audience, mesh)
+        side_of(near, num_users, num_items, history, mesh), side_of(by_item, num_items, num_users, item_users, mesh)
     )
 
 
@@ -100,7 +100,7 @@ def neighbor_bits(side: Side) -> int:
 
 def draw_neighbors(
     bits: jax.Array, side: Side, owner: jax.Array, other: jax.Array | None = None, most: jax.Array | None = None
-) -> Drawn:
+) -> NeighborIds:
     """Return the neighbors [H] that an owner [] is seen with, from ``neighbor_bits(side)`` random words.
 
     ``other`` [] is the other end of the pair, which is never drawn; ``most`` [] bounds how many are. A mean is one
@@ -108,11 +108,11 @@ def draw_neighbors(
     nobody out, as in the released code.
     """
     if side.rows is None:
-        return Drawn(jnp.zeros(0, jnp.int32), jnp.zeros(0, bool))
+        return NeighborIds(jnp.zeros(0, jnp.int32), jnp.zeros(0, bool))
     if not side.neighborhood.drawn:
-        return Drawn(owner[None], jnp.ones(1, bool))
+        return NeighborIds(owner[None], jnp.ones(1, bool))
     skip = side.rows.degree(owner) if other is None else place_of(side.rows, owner, other)
-    return Drawn(*draw_history(bits, side.rows, owner, skip, side.neighborhood.size, side.weights, most))
+    return NeighborIds(*draw_history(bits, side.rows, owner, skip, side.neighborhood.size, side.weights, most))
 
 
 def neighbor_tables(params: Params, sides: Sides, mesh: Mesh | None = None) -> NeighborTables:
@@ -121,17 +121,21 @@ def neighbor_tables(params: Params, sides: Sides, mesh: Mesh | None = None) -> N
     def table_of(table: jax.Array, side: Side) -> jax.Array:
         return table if side.rows is None or side.neighborhood.drawn else means(table, side.rows, mesh=mesh)
 
-    return NeighborTables(table_of(params["item"], sides.history), table_of(params["user"], sides.audience))
+    return NeighborTables(table_of(params["item"], sides.history), table_of(params["user"], sides.item_users))
 
 
 def tables_of_met(
-    params: Params, sides: Sides, histories: Sequence[Drawn], audiences: Sequence[Drawn], mesh: Mesh | None = None
-) -> tuple[NeighborTables, list[Drawn], list[Drawn]]:
+    params: Params,
+    sides: Sides,
+    histories: Sequence[NeighborIds],
+    item_users: Sequence[NeighborIds],
+    mesh: Mesh | None = None,
+) -> tuple[NeighborTables, list[NeighborIds], list[NeighborIds]]:
     """Return tables like ``neighbor_tables``, but with the means of those owners alone that are met, and the ids that
     then point into them.
     """
 
-    def of_side(table: jax.Array, side: Side, drawn: Sequence[Drawn]) -> tuple[jax.Array, list[Drawn]]:
+    def of_side(table: jax.Array, side: Side, drawn: Sequence[NeighborIds]) -> tuple[jax.Array, list[NeighborIds]]:
         if side.rows is None or side.neighborhood.drawn:
             return table, list(drawn)
         owners, most = side.rows.offsets.shape[-1] - 1, sum(one.ids.size for one in drawn)
@@ -144,10 +148,10 @@ def tables_of_met(
         ]
 
     items, histories = of_side(params["item"], sides.history, histories)
-    users, audiences = of_side(params["user"], sides.audience, audiences)
-    return NeighborTables(items, users), histories, audiences
+    users, item_users = of_side(params["user"], sides.item_users, item_users)
+    return NeighborTables(items, users), histories, item_users
 
 
-def look_up(table: jax.Array, drawn: Drawn) -> Padded:
+def look_up(table: jax.Array, drawn: NeighborIds) -> Padded:
     """Return the vectors of drawn neighbors."""
     return Padded(table[drawn.ids], drawn.mask)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import SPLITS, Dataset
-from hlr_jax.data.pairs import Pairs, StoredSplit
-from hlr_jax.errors import UserError
+from hlr_jax.data.dataset import SPLITS, Dataset
+from hlr_jax.data.interactions import Interactions, StoredSplit
+from hlr_jax.errors import InputError
 from hlr_jax.files import atomic_folder, sha256
 from hlr_jax.protocols import Protocol
 
@@ -41,7 +41,7 @@ def write_tables(folder: Path, dataset: Dataset) -> None:
         frame.write_parquet(folder / name)
 
 
-def _interactions(parts: list[Pairs], columns: tuple[str, str]) -> pl.DataFrame:
+def _interactions(parts: list[Interactions], columns: tuple[str, str]) -> pl.DataFrame:
     sides = np.concatenate([part.user for part in parts]), np.concatenate([part.item for part in parts])
     split = np.repeat(np.arange(3, dtype=np.int8), [len(part) for part in parts])
     return pl.DataFrame(dict(zip(columns, sides, strict=True)) | {"split": split})
@@ -51,13 +51,13 @@ def read_tables(folder: Path, name: str, protocol: Protocol, fingerprint: str) -
     """Read what ``write_tables`` wrote: users and items now, interactions when they are touched.
 
     Raises:
-      UserError: a file is missing or damaged.
+      InputError: a file is missing or damaged.
     """
     folder = folder.absolute()  # what is read later lies there still when this process is elsewhere
     users, items = _read(folder / _USERS), _read(folder / _ITEMS)
     paths = folder / _BY_USER, folder / _BY_ITEM
     try:
-        splits: dict[str, Pairs] = {}
+        splits: dict[str, Interactions] = {}
         first = 0
         for split in SPLITS:
             degrees = users[split].to_numpy(), items[split].to_numpy()
@@ -65,14 +65,14 @@ def read_tables(folder: Path, name: str, protocol: Protocol, fingerprint: str) -
             first += len(splits[split])
         for path in paths:
             if _count(path) != first:
-                raise UserError(f"{path}: damaged: it has not {first:,} rows; delete {folder}")
+                raise InputError(f"{path}: damaged: it has not {first:,} rows; delete {folder}")
         titles = items.select("title", "genres") if "title" in items.columns else None
         return Dataset(
             name, **splits, user_ids=users["id"], item_ids=items["id"], titles=titles, protocol=protocol,
             fingerprint=fingerprint,
         )  # fmt: skip
     except pl.exceptions.PolarsError as problem:
-        raise UserError(f"{folder}: damaged: {str(problem).splitlines()[0]}; delete it") from None
+        raise InputError(f"{folder}: damaged: {str(problem).splitlines()[0]}; delete it") from None
 
 
 def _read(path: Path) -> pl.DataFrame:
@@ -91,9 +91,9 @@ def _damage_told(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; delete {path.parent}") from None
+        raise InputError(f"{path}: no such file; delete {path.parent}") from None
     except (pl.exceptions.PolarsError, OSError) as problem:
-        raise UserError(f"{path}: damaged: {str(problem).splitlines()[0]}; delete {path.parent}") from None
+        raise InputError(f"{path}: damaged: {str(problem).splitlines()[0]}; delete {path.parent}") from None
 
 
 def store_dataset(folder: Path, dataset: Dataset) -> None:
@@ -120,7 +120,7 @@ def read_stored(folder: Path, *, check: bool = True) -> Dataset:
     ``check`` compares all bytes with what was written. Where several processes read, one does that for all.
 
     Raises:
-      UserError: a file is missing, damaged, or another than the one that was written.
+      InputError: a file is missing, damaged, or another than the one that was written.
     """
     path, again = folder / "dataset.json", f"delete {folder}, and the data is read from its source again"
     try:
@@ -128,12 +128,12 @@ def read_stored(folder: Path, *, check: bool = True) -> Dataset:
         protocol, hashes = Protocol(**about["protocol"]), dict(about["sha256"])
         name, fingerprint = str(about["name"]), str(about["fingerprint"])
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {again}") from None
+        raise InputError(f"{path}: no such file; {again}") from None
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: damaged; {again}") from None
+        raise InputError(f"{path}: damaged; {again}") from None
     for table in _TABLES:
         if not (folder / table).is_file():
-            raise UserError(f"{folder / table}: no such file; {again}")
+            raise InputError(f"{folder / table}: no such file; {again}")
         if check and sha256(folder / table) != hashes.get(table):
-            raise UserError(f"{folder / table}: damaged, it is not what the run wrote; {again}")
+            raise InputError(f"{folder / table}: damaged, it is not what the run wrote; {again}")
     return read_tables(folder, name, protocol, fingerprint)

@@ -7,23 +7,23 @@ import pytest
 
 import hlr_jax
 from hlr_jax import Model, Neighbors, Params, TrainOptions
-from hlr_jax.data.neighborhoods import neighbor_tables
+from hlr_jax.data.neighbor_sampling import neighbor_tables
 from hlr_jax.data.sampling import shuffled
-from hlr_jax.losses import OBJECTIVES, Scales
+from hlr_jax.losses import OBJECTIVES, LossParams
+from hlr_jax.training.batch_sampling import draw_batch, training_triplets, validation_triplets
 from hlr_jax.training.batches import Batch, Negatives, Triplets
-from hlr_jax.training.draws import draw_batch, training_triplets, validation_triplets
+from hlr_jax.training.gradients import batch_gradient, batch_loss
 from hlr_jax.training.learners import _positions
-from hlr_jax.training.triplets import batch_gradient, batch_loss
 from hlr_jax.types import Padded
 
 MARGIN = 0.7
-SCALES = Scales(jnp.float32(MARGIN), jnp.float32(0.5))
+SCALES = LossParams(jnp.float32(MARGIN), jnp.float32(0.5))
 
 
 MODELS = {
     "hlr": ("hlr", {"num_memories": 3, "max_history": 4}),
     "shared": ("hlr", {"num_memories": 3, "max_history": 4, "share_relation": True}),
-    "both sides": ("hlrpp", {"num_memories": 3, "max_history": 4, "max_audience": 3}),
+    "both sides": ("hlrpp", {"num_memories": 3, "max_history": 4, "max_item_users": 3}),
     "means": ("transcf", {"neighborhood_weight": 0.3, "distance_weight": 0.2}),
 }
 
@@ -76,10 +76,10 @@ def test_gradient_is_that_of_the_plain_loss_for_every_microbatch(settings, world
         if case == "means":
             mean, other = user_means[batch.user[b]], item_means[batch.items[b, i]]
             return Neighbors(Padded(mean[None], jnp.ones(1, bool)), Padded(other[None], jnp.ones(1, bool)))
-        items, users = batch.history.ids[b], batch.audience.ids[b, i]
+        items, users = batch.history.ids[b], batch.item_users.ids[b, i]
         return Neighbors(
             Padded(params["item"][items], batch.history.mask[b]),
-            Padded(params["user"][users], batch.audience.mask[b, i]),
+            Padded(params["user"][users], batch.item_users.mask[b, i]),
         )
 
     def plain(params):
@@ -124,7 +124,7 @@ def test_gradient_is_that_of_the_plain_loss_for_every_microbatch(settings, world
         ("hlr", {"num_memories": 3, "max_history": 4}, Negatives("shared", 5), False),
         ("hlr", {"num_memories": 3, "max_history": 10}, Negatives("shared", 5, 0.5), True),
         ("hlr", {"num_memories": 3, "max_history": 4, "share_relation": True}, Negatives("in_batch"), False),
-        ("hlrpp", {"num_memories": 3, "max_history": 10, "max_audience": 3}, Negatives("in_batch"), True),
+        ("hlrpp", {"num_memories": 3, "max_history": 10, "max_item_users": 3}, Negatives("in_batch"), True),
         ("hlr", {"num_memories": 3, "max_history": 4}, Negatives("own", 5, 1.0), False),
     ],
 )
@@ -154,13 +154,13 @@ def test_gradient_with_other_negatives_is_that_of_the_plain_loss(world, name, op
                     return jnp.sum((p - params["item"][item]) ** 2)
                 return -model.pair(params, p, params["item"][item], near).score
 
-            own = jax.tree.map(lambda array, b=b: array[b], batch.audience)
+            own = jax.tree.map(lambda array, b=b: array[b], batch.item_users)
             candidates = [
                 (item, jax.tree.map(lambda array, i=i: array[i], own)) for i, item in enumerate(batch.items[b])
             ]
             if batch.common is not None:
                 for s, item in enumerate(batch.common.items):
-                    candidates.append((item, jax.tree.map(lambda array, s=s: array[s], batch.common.audience)))
+                    candidates.append((item, jax.tree.map(lambda array, s=s: array[s], batch.common.item_users)))
             counts = negatives.kind == "own" or np.asarray(batch.weight)[: len(candidates) - 1] > 0
             logits = [
                 -distance(item, users) / 0.5
@@ -191,7 +191,7 @@ def test_gradient_with_other_negatives_is_that_of_the_plain_loss(world, name, op
         ("cml", {}, 12),
         ("hlr", {"num_memories": 3, "max_history": 4}, 4),
         ("hlr", {"num_memories": 3, "max_history": 10}, 12),  # by pairs of items
-        ("hlrpp", {"num_memories": 3, "max_history": 3, "max_audience": 3}, 4),
+        ("hlrpp", {"num_memories": 3, "max_history": 3, "max_item_users": 3}, 4),
     ],
 )
 def test_gradient_of_users_with_all_items_is_that_of_the_plain_loss(world, name, options, users):
@@ -213,8 +213,8 @@ def test_gradient_of_users_with_all_items_is_that_of_the_plain_loss(world, name,
             history = Padded(params["item"][batch.history.ids[b]], batch.history.mask[b])
 
             def logit(item, user=user, history=history):
-                users = jnp.asarray(batch.common.audience.ids)[item]
-                mask = jnp.asarray(batch.common.audience.mask)[item] & (users != user)
+                users = jnp.asarray(batch.common.item_users.ids)[item]
+                mask = jnp.asarray(batch.common.item_users.mask)[item] & (users != user)
                 near = Neighbors(history, Padded(params["user"][users], mask))
                 return model.pair(params, params["user"][user], params["item"][item], near).score / 0.5
 
@@ -290,7 +290,7 @@ def test_a_shared_draw_of_the_whole_catalogue_has_every_item_once(world):
 def test_training_batches_hold_what_they_should(settings, world):
     batch = settings["both sides"].batch
     known = {user: set(world.train.item[world.train.user == user]) for user in range(world.num_users)}
-    audience = {item: set(world.train.user[world.train.item == item]) for item in range(world.num_items)}
+    item_users = {item: set(world.train.user[world.train.item == item]) for item in range(world.num_items)}
     for b in range(12):
         user, (positive, *negatives) = int(batch.user[b]), map(int, batch.items[b])
         history = {int(item) for item, real in zip(batch.history.ids[b], batch.history.mask[b], strict=True) if real}
@@ -299,10 +299,10 @@ def test_training_batches_hold_what_they_should(settings, world):
         assert history <= known[user] - {positive}
         assert len(history) == min(4, len(known[user]) - 1)
         for i, item in enumerate([positive, *negatives]):
-            ids, mask = batch.audience.ids[b, i], batch.audience.mask[b, i]
+            ids, mask = batch.item_users.ids[b, i], batch.item_users.mask[b, i]
             users = {int(other) for other, real in zip(ids, mask, strict=True) if real}
-            assert users <= audience[item] - {user}
-            assert len(users) == min(3, len(audience[item] - {user}))
+            assert users <= item_users[item] - {user}
+            assert len(users) == min(3, len(item_users[item] - {user}))
 
 
 def test_validation_batches_avoid_train_and_valid_items(settings, world):
@@ -341,7 +341,7 @@ def test_an_epoch_visits_every_interaction_once():
     ],
 )
 def test_options_out_of_range_are_refused_by_name(options, message):
-    with pytest.raises(hlr_jax.UserError) as caught:
+    with pytest.raises(hlr_jax.InputError) as caught:
         TrainOptions(**options)
     assert message in str(caught.value)
 
@@ -352,7 +352,7 @@ def test_options_out_of_range_are_refused_by_name(options, message):
 )
 def test_models_that_need_triplets_refuse_all_negatives(world, name, options, reason):
     model = hlr_jax.create_model(name, embed_dim=2, **options)
-    with pytest.raises(hlr_jax.UserError, match=f"train.negatives=all has no triplets, but model {name} has {reason}"):
+    with pytest.raises(hlr_jax.InputError, match=f"train.negatives=all has no triplets, but model {name} has {reason}"):
         training_triplets(world.train, world.num_users, world.num_items, model, Negatives("all"))
 
 
@@ -363,8 +363,8 @@ def test_model_options_are_refused_by_name():
         ({"variant": "papr"}, 'unknown model.variant "papr" (did you mean "paper"?)'),
         ({"history_sampling": "random"}, "unknown model.history_sampling"),
     ]:
-        with pytest.raises(hlr_jax.UserError) as caught:
+        with pytest.raises(hlr_jax.InputError) as caught:
             hlr_jax.create_model("hlr", **options)
         assert message in str(caught.value)
-    with pytest.raises(hlr_jax.UserError, match='unknown model "hrl"'):
+    with pytest.raises(hlr_jax.InputError, match='unknown model "hrl"'):
         hlr_jax.create_model("hrl")

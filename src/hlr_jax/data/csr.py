@@ -8,14 +8,14 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from hlr_jax.data.pairs import Pairs
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.sharding import ALL_DEVICES, shares
 
 T = TypeVar("T")
 
 
 @struct.dataclass
-class Rows:
+class CSR:
     """Items of each user (or users of each item), one behind the other, in increasing order.
 
     They may be those of some users alone: the share of a device, whose neighbors on the mesh have the others. Then what
@@ -49,17 +49,17 @@ class Rows:
         return self.offsets[jnp.maximum(user + 1 - self.first, 0)] - self.start(user)
 
 
-def rows_of(pairs: Pairs, num_users: int) -> Rows:
+def rows_of(pairs: Interactions, num_users: int) -> CSR:
     """Return the compressed rows of sorted interactions."""
     degrees = pairs.degrees(num_users)
     offsets = np.concatenate([[0], np.cumsum(degrees)]).astype(np.int32)
     # One trailing entry keeps the array from being empty, so that gathers stay legal.
     items = np.append(pairs.item, 0).astype(np.int32)
     first, owners = jnp.int32(0), jnp.int32(num_users)
-    return Rows(jnp.asarray(offsets), jnp.asarray(items), first, owners, longest=int(degrees.max(initial=0)))
+    return CSR(jnp.asarray(offsets), jnp.asarray(items), first, owners, longest=int(degrees.max(initial=0)))
 
 
-def shares_of_rows(pairs: Pairs, num_users: int, mesh: Mesh) -> Rows:
+def shares_of_rows(pairs: Interactions, num_users: int, mesh: Mesh) -> CSR:
     """Return the rows of sorted interactions in as many shares as there are devices, arrays [P, ...].
 
     A share is the rows of consecutive users, cut so that each device has about as many interactions. A process
@@ -79,7 +79,7 @@ def shares_of_rows(pairs: Pairs, num_users: int, mesh: Mesh) -> Rows:
         own = pairs.between(offsets[cuts[device]], offsets[cuts[device + 1]]).item
         return np.pad(own, (0, sizes.max() + 1 - sizes[device]))
 
-    return Rows(
+    return CSR(
         shares(offsets_of, (owners.max() + 1,), mesh),
         shares(items_of, (sizes.max() + 1,), mesh),
         shares(lambda device: cuts[device], (), mesh),
@@ -89,29 +89,29 @@ def shares_of_rows(pairs: Pairs, num_users: int, mesh: Mesh) -> Rows:
 
 
 def own_share(tree: T) -> T:
-    """Return a tree with its ``Rows`` those of this device, from shares as ``shard_map`` hands them over: [1, ...]."""
+    """Return a tree with its ``CSR`` those of this device, from shares as ``shard_map`` hands them over: [1, ...]."""
 
     def one(node: Any) -> Any:
-        return jax.tree.map(lambda array: array[0], node) if isinstance(node, Rows) else node
+        return jax.tree.map(lambda array: array[0], node) if isinstance(node, CSR) else node
 
-    return jax.tree.map(one, tree, is_leaf=lambda node: isinstance(node, Rows))
+    return jax.tree.map(one, tree, is_leaf=lambda node: isinstance(node, CSR))
 
 
 def specs_of_shares(tree: T) -> T:
-    """Return for ``shard_map`` how a tree lies on a mesh: its ``Rows`` in shares, all else whole on every device."""
+    """Return for ``shard_map`` how a tree lies on a mesh: its ``CSR`` in shares, all else whole on every device."""
     return jax.tree.map(
-        lambda node: ALL_DEVICES if isinstance(node, Rows) else PartitionSpec(),
+        lambda node: ALL_DEVICES if isinstance(node, CSR) else PartitionSpec(),
         tree,
-        is_leaf=lambda node: isinstance(node, Rows),
+        is_leaf=lambda node: isinstance(node, CSR),
     )
 
 
-def rows_on(pairs: Pairs, num_users: int, mesh: Mesh | None) -> Rows:
+def rows_on(pairs: Interactions, num_users: int, mesh: Mesh | None) -> CSR:
     """Return the rows of sorted interactions on one device, or in shares on a mesh."""
     return rows_of(pairs, num_users) if mesh is None else shares_of_rows(pairs, num_users, mesh)
 
 
-def place_of(rows: Rows, user: jax.Array, item: jax.Array) -> jax.Array:
+def place_of(rows: CSR, user: jax.Array, item: jax.Array) -> jax.Array:
     """Return where an item stands in its user's row, by bisection; the row's length if it does not: [] -> []."""
     start, degree = rows.start(user), rows.degree(user)
 
@@ -125,7 +125,7 @@ def place_of(rows: Rows, user: jax.Array, item: jax.Array) -> jax.Array:
     return jnp.where((low < degree) & (rows.items[start + low] == item), low, degree)
 
 
-def padded_rows(rows: Rows, user: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
+def padded_rows(rows: CSR, user: jax.Array, width: int) -> tuple[jax.Array, jax.Array]:
     """Return the first ``width`` items of a user and their mask: [] -> [width], [width]."""
     position = jnp.arange(width)
     mask = position < rows.degree(user)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hlr_jax.data.interactions import Dataset
-from hlr_jax.data.pairs import Pairs
-from hlr_jax.errors import UserError
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.errors import InputError
 from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.ranking import Ranking
@@ -17,7 +17,7 @@ _EASE_MOST_ITEMS = 20_000  # its inverse takes I^2 float64 numbers: 3.2 GB there
 _TILE = 512
 
 
-def _incidence(pairs: Pairs, users: np.ndarray, num_items: int) -> np.ndarray:
+def _incidence(pairs: Interactions, users: np.ndarray, num_items: int) -> np.ndarray:
     """Return the 0/1 matrix [users, I] of the users' interactions."""
     starts = np.searchsorted(pairs.user, users)
     counts = np.searchsorted(pairs.user, users, side="right") - starts
@@ -32,7 +32,7 @@ def _score_ranker(score: Callable[[np.ndarray], np.ndarray], num_items: int, k: 
     """Return the ranker of a function from histories [users, I] to scores [users, I]; ties go to the lower item."""
     k = min(k, num_items)
 
-    def ranker(users: np.ndarray, seen: Pairs, near: Pairs) -> Ranking:
+    def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
         items, scores = np.empty((len(users), k), np.int32), np.empty((len(users), k), np.float32)
         for start in range(0, len(users), _TILE):
             rows = slice(start, start + _TILE)
@@ -67,11 +67,11 @@ def gram_matrix(dataset: Dataset) -> np.ndarray:
     """Return X^T X [I, I] of the training interactions.
 
     Raises:
-      UserError: a catalogue too large for EASE's dense inverse.
+      InputError: a catalogue too large for EASE's dense inverse.
     """
     count = dataset.num_items
     if count > _EASE_MOST_ITEMS:
-        raise UserError(f"EASE inverts an {count} x {count} matrix; it is offered up to {_EASE_MOST_ITEMS} items")
+        raise InputError(f"EASE inverts an {count} x {count} matrix; it is offered up to {_EASE_MOST_ITEMS} items")
     gram = np.zeros((count, count), np.float64)
     for start in range(0, dataset.num_users, 4096):
         users = np.arange(start, min(start + 4096, dataset.num_users))
@@ -81,14 +81,14 @@ def gram_matrix(dataset: Dataset) -> np.ndarray:
 
 
 def evaluate_ease(
-    dataset: Dataset, options: EvalOptions, grid: tuple[float, ...] = EASE_GRID, train_on: str = "train"
+    dataset: Dataset, options: EvalOptions, grid: tuple[float, ...] = EASE_GRID, train_splits: str = "train"
 ) -> tuple[float, Evaluation]:
     """Fit EASE on train; return the lambda of ``grid`` with the best validation NDCG, and its evaluation on test.
 
-    With ``train_on`` ``train+valid`` it is fitted anew on both before test.
+    With ``train_splits`` ``train+valid`` it is fitted anew on both before test.
 
     Raises:
-      UserError: a catalogue too large, or a data set without validation or test interactions.
+      InputError: a catalogue too large, or a data set without validation or test interactions.
     """
 
     def measure(data: Dataset, weights: np.ndarray, split: str) -> Evaluation:
@@ -102,7 +102,7 @@ def evaluate_ease(
         value = measure(dataset, weights, "valid").metrics[f"ndcg@{options.k}"]
         if value > best:
             best, chosen, kept = value, strength, weights
-    final = dataset.trained_on(train_on)
+    final = dataset.trained_on(train_splits)
     if final is not dataset:
         kept = ease_weights(gram_matrix(final), chosen)
     return chosen, measure(final, kept, "test")

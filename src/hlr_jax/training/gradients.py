@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from hlr_jax.data.neighborhoods import NeighborTables
+from hlr_jax.data.neighbor_sampling import NeighborTables
 from hlr_jax.kernels.distance import squared_distances
-from hlr_jax.losses import Objective, Scales, catalogue_softmax
+from hlr_jax.losses import LossParams, Objective, catalogue_softmax
 from hlr_jax.models.base import Model, score_items
 from hlr_jax.training.batches import Batch, Negatives
 from hlr_jax.types import Neighbors, Padded, Params
@@ -27,13 +27,13 @@ class Vectors:
       user: [D].
       items: [1 + n, D].
       history: neighbors of the user [H, D].
-      audience: neighbors of each item [1 + n, A, D].
+      item_users: neighbors of each item [1 + n, A, D].
     """
 
     user: jax.Array
     items: jax.Array
     history: jax.Array
-    audience: jax.Array
+    item_users: jax.Array
 
 
 @struct.dataclass
@@ -42,23 +42,23 @@ class CommonVectors:
 
     Attributes:
       items: [S, D].
-      audience: neighbors of each item [S, A, D].
+      item_users: neighbors of each item [S, A, D].
       weights: the ``Model.item_pairs`` weights [I, M, S] of all rows of the table of items, from which each triplet
         takes those of its user's neighbors; None where they are made from the vectors.
     """
 
     items: jax.Array
-    audience: jax.Array
+    item_users: jax.Array
     weights: jax.Array | None
 
 
 def triplet_loss(
-    model: Model, objective: Objective, scales: Scales, shared: Params, vectors: Vectors, triplet: Batch,
+    model: Model, objective: Objective, scales: LossParams, shared: Params, vectors: Vectors, triplet: Batch,
     common: CommonVectors | None,
 ) -> jax.Array:  # fmt: skip
     """Return the loss of one triplet, or user: ``triplet`` is a batch without its leading axis."""
     user, items = vectors.user, vectors.items
-    near = Neighbors(Padded(vectors.history, triplet.history.mask), Padded(vectors.audience, triplet.audience.mask))
+    near = Neighbors(Padded(vectors.history, triplet.history.mask), Padded(vectors.item_users, triplet.item_users.mask))
     if triplet.targets is not None:
         assert common is not None
         distances = _common_distances(model, shared, user, near.items, triplet, common)
@@ -88,11 +88,11 @@ def _common_distances(
     if model.share_relation:
         return squared_distances(user, common.items)
     assert triplet.common is not None
-    audience = triplet.common.audience
-    mask = audience.mask
-    if triplet.targets is not None and model.audience.drawn:
-        mask &= audience.ids != triplet.user  # positives stand among them, and the user is no neighbor of its own
-    near = Neighbors(history, Padded(common.audience, mask))
+    item_users = triplet.common.item_users
+    mask = item_users.mask
+    if triplet.targets is not None and model.item_users.drawn:
+        mask &= item_users.ids != triplet.user  # positives stand among them, and the user is no neighbor of its own
+    near = Neighbors(history, Padded(common.item_users, mask))
     if common.weights is None:
         return -score_items(model, shared, user, common.items, near)
     assert model.item_pairs is not None
@@ -104,7 +104,7 @@ def _shared(params: Params) -> Params:
 
 
 def _weighted_loss(
-    model: Model, objective: Objective, scales: Scales, shared: Params, vectors: Vectors,
+    model: Model, objective: Objective, scales: LossParams, shared: Params, vectors: Vectors,
     common: CommonVectors | None, piece: Batch,
 ) -> jax.Array:  # fmt: skip
     """Return the weighted sum of the losses of some triplets."""
@@ -117,8 +117,8 @@ def _weighted_loss(
 
 def _vectors(params: Params, tables: NeighborTables, piece: Batch) -> Vectors:
     """Return the vectors of a piece of a batch."""
-    near, audience = tables.items[piece.history.ids], tables.users[piece.audience.ids]
-    return Vectors(params["user"][piece.user], params["item"][piece.items], near, audience)
+    near, item_users = tables.items[piece.history.ids], tables.users[piece.item_users.ids]
+    return Vectors(params["user"][piece.user], params["item"][piece.items], near, item_users)
 
 
 def _common_vectors(
@@ -131,7 +131,7 @@ def _common_vectors(
     if batch.common is None:
         return None
     table, form = params["item"], model.item_pairs
-    items, users = table[batch.common.items], tables.users[batch.common.audience.ids]
+    items, users = table[batch.common.items], tables.users[batch.common.item_users.ids]
     if form is None or model.share_relation or not by_pairs or 2 * len(table) > batch.history.ids.size:
         return CommonVectors(items, users, None)
     make = partial(form.weights, _shared(params))
@@ -146,7 +146,7 @@ def _pieces(batch: Batch, microbatch: int) -> Batch:
 
 
 def batch_loss(
-    model: Model, objective: Objective, params: Params, tables: NeighborTables, batch: Batch, scales: Scales,
+    model: Model, objective: Objective, params: Params, tables: NeighborTables, batch: Batch, scales: LossParams,
     microbatch: int, by_pairs: bool = True,
 ) -> jax.Array:  # fmt: skip
     """Return the weighted sum of the losses of a batch: []; the arguments are those of ``batch_gradient``."""
@@ -161,7 +161,7 @@ def batch_loss(
 
 
 def batch_gradient(
-    model: Model, objective: Objective, params: Params, tables: NeighborTables, batch: Batch, scales: Scales,
+    model: Model, objective: Objective, params: Params, tables: NeighborTables, batch: Batch, scales: LossParams,
     microbatch: int, by_pairs: bool = True,
 ) -> tuple[jax.Array, Params]:  # fmt: skip
     """Return the weighted sum of the losses of a batch and its gradient by every parameter.
@@ -188,31 +188,31 @@ def batch_gradient(
         return _weighted_loss(model, objective, scales, shared, vectors, common, piece)
 
     def add(total: tuple, piece: Batch) -> tuple[tuple, None]:
-        value, sums, by_common = total
+        value, sums, grad_common = total
         piece, vectors = replace(piece, common=batch.common), _vectors(params, tables, piece)
         found, slopes = jax.value_and_grad(loss, argnums=(0, 1, 2))(shared, vectors, common, piece)
-        by_shared, by_vectors, more_by_common = slopes
-        users = sums["user"].at[piece.user].add(by_vectors.user)
-        items = sums["item"].at[piece.items].add(by_vectors.items)
+        grad_shared, grad_vectors, more_grad_common = slopes
+        users = sums["user"].at[piece.user].add(grad_vectors.user)
+        items = sums["item"].at[piece.items].add(grad_vectors.items)
         if model.history.drawn:
-            items = items.at[piece.history.ids].add(by_vectors.history)
-        if model.audience.drawn:
-            users = users.at[piece.audience.ids].add(by_vectors.audience)
-        sums = {name: sums[name] + by_shared[name] for name in by_shared} | {"user": users, "item": items}
-        return (value + found, sums, jax.tree.map(jnp.add, by_common, more_by_common)), None
+            items = items.at[piece.history.ids].add(grad_vectors.history)
+        if model.item_users.drawn:
+            users = users.at[piece.item_users.ids].add(grad_vectors.item_users)
+        sums = {name: sums[name] + grad_shared[name] for name in grad_shared} | {"user": users, "item": items}
+        return (value + found, sums, jax.tree.map(jnp.add, grad_common, more_grad_common)), None
 
     nothing = (jnp.zeros(()), *jax.tree.map(jnp.zeros_like, (params, common)))
-    (value, sums, by_common), _ = jax.lax.scan(add, nothing, _pieces(batch, microbatch))
+    (value, sums, grad_common), _ = jax.lax.scan(add, nothing, _pieces(batch, microbatch))
     if batch.common is not None and common is not None:
         if common.weights is not None:
             assert model.item_pairs is not None
             _, pull_back = jax.vjp(model.item_pairs.weights, shared, params["item"], common.items)
-            by_shared, by_table, by_items = pull_back(by_common.weights)
-            sums = {name: sums[name] + (by_shared | {"item": by_table}).get(name, 0) for name in sums}
-            by_common = replace(by_common, items=by_common.items + by_items)
-        sums["item"] = sums["item"].at[batch.common.items].add(by_common.items)
-        if model.audience.drawn:
-            sums["user"] = sums["user"].at[batch.common.audience.ids].add(by_common.audience)
+            grad_shared, grad_table, grad_items = pull_back(grad_common.weights)
+            sums = {name: sums[name] + (grad_shared | {"item": grad_table}).get(name, 0) for name in sums}
+            grad_common = replace(grad_common, items=grad_common.items + grad_items)
+        sums["item"] = sums["item"].at[batch.common.items].add(grad_common.items)
+        if model.item_users.drawn:
+            sums["user"] = sums["user"].at[batch.common.item_users.ids].add(grad_common.item_users)
     return value, sums
 
 
@@ -220,10 +220,10 @@ def working_floats(model: Model, params: Params, negatives: Negatives) -> int:
     """Return about how many floats the gradient of one triplet takes: vectors, weights, and what they become."""
     dim, memories = params["item"].shape[1], params["keys"].shape[0] if "keys" in params else 0
     n, per_item = negatives.own, 1 + model.history.size * memories
-    heads, audience = model.history.size, (1 + n) * model.audience.size
+    context, item_users = model.history.size, (1 + n) * model.item_users.size
     common = {"own": 0, "all": len(params["item"])}.get(negatives.kind, negatives.number)
-    weights = 4 * ((1 + n) * per_item + audience * memories) + common * per_item
-    return 2 * (2 + n + heads + audience) * dim + weights
+    weights = 4 * ((1 + n) * per_item + item_users * memories) + common * per_item
+    return 2 * (2 + n + context + item_users) * dim + weights
 
 
 def microbatch_size(chosen: int, batch_size: int, model: Model, params: Params, negatives: Negatives) -> int:

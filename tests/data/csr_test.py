@@ -2,8 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hlr_jax.data.neighbors import place_of, rows_of
-from hlr_jax.data.pairs import Pairs
+from hlr_jax.data.csr import place_of, rows_of
+from hlr_jax.data.interactions import Interactions
 
 LENGTHS = [3, 0, 16, 17, 40, 1]
 
@@ -11,7 +11,7 @@ LENGTHS = [3, 0, 16, 17, 40, 1]
 def interactions(rng):
     rows = [np.sort(rng.choice(50, length, replace=False)) for length in LENGTHS]
     user = np.repeat(np.arange(len(rows)), LENGTHS)
-    return rows, Pairs(user.astype(np.int32), np.concatenate(rows).astype(np.int32))
+    return rows, Interactions(user.astype(np.int32), np.concatenate(rows).astype(np.int32))
 
 
 def test_a_place_is_found_for_items_of_the_row_alone(rng):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from hlr_jax import UserError
-from hlr_jax.data.pairs import Pairs
-from hlr_jax.data.stored import read_stored, store_dataset
+from hlr_jax import InputError
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.serialization import read_stored, store_dataset
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def test_parts_counts_and_the_other_order_are_those_of_the_columns(kind, which, 
 
 
 def test_a_union_has_the_users_that_one_part_alone_has():
-    first = Pairs(np.array([0, 0, 3]), np.array([2, 5, 1]))
-    second = Pairs(np.array([1, 3, 6]), np.array([4, 0, 9]))
+    first = Interactions(np.array([0, 0, 3]), np.array([2, 5, 1]))
+    second = Interactions(np.array([1, 3, 6]), np.array([4, 0, 9]))
     assert_same(first + second, [0, 0, 1, 3, 3, 6], [2, 5, 4, 0, 1, 9])
     assert_same((first + second).between(2, 5), [1, 3, 3], [4, 0, 1])
     assert (first + second).degrees().tolist() == [2, 1, 0, 2, 0, 0, 1]
@@ -51,6 +51,6 @@ def test_a_union_has_the_users_that_one_part_alone_has():
 
 def test_a_file_that_goes_away_before_it_is_read_is_one_clear_line(stored, tmp_path):
     (tmp_path / "dataset" / "interactions.parquet").unlink()
-    with pytest.raises(UserError, match=r"interactions.parquet: gone or damaged: .*; delete .*dataset$") as problem:
+    with pytest.raises(InputError, match=r"interactions.parquet: gone or damaged: .*; delete .*dataset$") as problem:
         _ = stored.train.item
     assert len(str(problem.value).splitlines()) == 1

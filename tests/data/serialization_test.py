@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 import hlr_jax
-from hlr_jax import UserError
-from hlr_jax.data.stored import read_stored, store_dataset
+from hlr_jax import InputError
+from hlr_jax.data.serialization import read_stored, store_dataset
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_damage_is_one_line_that_names_the_file(titled, tmp_path, name, damage):
         path.write_text(json.dumps({"name": "x"}))
     else:
         path.write_bytes(data[:20] + bytes([data[20] ^ 1]) + data[21:])
-    with pytest.raises(UserError, match=f"{name}: .*; delete .*dataset, and the data is read") as problem:
+    with pytest.raises(InputError, match=f"{name}: .*; delete .*dataset, and the data is read") as problem:
         read_stored(tmp_path / "dataset")
     assert len(str(problem.value).splitlines()) == 1
 
@@ -61,5 +61,5 @@ def test_a_run_does_not_go_on_with_a_copy_that_was_changed(tmp_path):
     hlr_jax.run(config, folder, quiet=True, log=lambda _: None)
     path = folder / "dataset" / "interactions.parquet"
     pl.read_parquet(path, glob=False).reverse().write_parquet(path)
-    with pytest.raises(UserError, match=r"interactions.parquet: damaged, it is not what the run wrote"):
+    with pytest.raises(InputError, match=r"interactions.parquet: damaged, it is not what the run wrote"):
         hlr_jax.run(config, folder, quiet=True, log=lambda _: None)

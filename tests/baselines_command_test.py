@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import hlr_jax
-from hlr_jax.evaluation.yardsticks import gram_matrix
+from hlr_jax.evaluation.baselines import gram_matrix
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
@@ -46,7 +46,7 @@ def test_what_validation_chose_is_fitted_anew_on_validation_too(tmp_path):
     )  # fmt: skip
     found = {}
     for splits in ("train", "train+valid"):
-        done = baselines(*options, f"--train_on={splits}", f"--output={tmp_path / splits}")
+        done = baselines(*options, f"--train_splits={splits}", f"--output={tmp_path / splits}")
         assert done.returncode == 0, done.stderr
         found[splits] = json.loads((tmp_path / splits).read_text())["planted-60x50x900"]
     data = hlr_jax.load_dataset("planted-60x50x900", log=lambda _: None)
@@ -64,7 +64,7 @@ def test_what_validation_chose_is_fitted_anew_on_validation_too(tmp_path):
     expected = hlr_jax.evaluate(model, again.params, both, options=options).metrics["ndcg@10"]
     assert found["train+valid"]["MF-ALS"]["ndcg@10"] == pytest.approx(expected, rel=1e-6)
     for system in found["train"]:
-        assert {found[splits][system]["train_on"] for splits in found} == set(found)
+        assert {found[splits][system]["train_splits"] for splits in found} == set(found)
         before, after = (found[splits][system] for splits in found)
         assert before["ndcg@10"] != after["ndcg@10"]
         assert before["users"] == after["users"]

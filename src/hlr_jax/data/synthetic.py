@@ -13,17 +13,17 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.interactions import Coded, Dataset
-from hlr_jax.data.pairs import Pairs
+from hlr_jax.data.dataset import Coded, Dataset
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.splits import assign_splits
-from hlr_jax.errors import UserError, check_range
+from hlr_jax.errors import InputError, check_range
 from hlr_jax.files import sha256_of
 from hlr_jax.protocols import Protocol
 
-PLANTED_PREFIX = "planted-"
+SYNTHETIC_PREFIX = "planted-"
 
 
-class PlantedWorld(NamedTuple):
+class SyntheticWorld(NamedTuple):
     """Interactions and their ground truth.
 
     Attributes:
@@ -34,14 +34,14 @@ class PlantedWorld(NamedTuple):
       user_relations: [U, relations] how likely the user follows each type; rows sum to 1.
     """
 
-    pairs: Pairs
+    pairs: Interactions
     item_cluster: np.ndarray
     relation_of: np.ndarray
     user_tastes: np.ndarray
     user_relations: np.ndarray
 
 
-def planted_world(
+def synthetic_world(
     num_users: int,
     num_items: int,
     num_interactions: int,
@@ -51,7 +51,7 @@ def planted_world(
     num_tastes: int = 3,
     popularity_exponent: float = 0.8,
     seed: int = 0,
-) -> PlantedWorld:
+) -> SyntheticWorld:
     """Generate a world with exactly ``num_interactions`` distinct user-item pairs.
 
     Args:
@@ -65,16 +65,16 @@ def planted_world(
       seed: of everything.
 
     Raises:
-      UserError: a size out of range.
+      InputError: a size out of range.
     """
     clusters = num_clusters or max(8, num_items // 100)
     if not 5 * num_users <= num_interactions <= num_users * num_items // 2:
-        raise UserError(
+        raise InputError(
             f"planted world: {num_interactions} interactions must be at least 5 a user ({5 * num_users}) and at most "
             f"half of all pairs ({num_users * num_items // 2})"
         )
     if not 1 <= num_relations <= clusters <= num_items:
-        raise UserError(
+        raise InputError(
             f"planted world: needs relations ({num_relations}) <= clusters ({clusters}) <= items ({num_items})"
         )
     rng = np.random.default_rng(seed)
@@ -123,8 +123,8 @@ def planted_world(
         keys = np.sort(np.concatenate([keys, fresh]), kind="stable")
         missing = missing - np.bincount(fresh // num_items, minlength=num_users)
         attempt += 1
-    pairs = Pairs((keys // num_items).astype(np.int32), (keys % num_items).astype(np.int32))
-    return PlantedWorld(pairs, item_cluster, relation_of, tastes, leanings)
+    pairs = Interactions((keys // num_items).astype(np.int32), (keys % num_items).astype(np.int32))
+    return SyntheticWorld(pairs, item_cluster, relation_of, tastes, leanings)
 
 
 def _degrees(rng: np.random.Generator, num_users: int, num_items: int, total: int) -> np.ndarray:
@@ -139,26 +139,26 @@ def _degrees(rng: np.random.Generator, num_users: int, num_items: int, total: in
     return degrees
 
 
-def planted_world_of(name: str, seed: int) -> PlantedWorld:
+def synthetic_world_of(name: str, seed: int) -> SyntheticWorld:
     """Return the world that the data set ``planted-USERSxITEMSxINTERACTIONS`` is made from.
 
     Raises:
-      UserError: the name has another form.
+      InputError: the name has another form.
     """
-    if not (match := re.fullmatch(PLANTED_PREFIX + r"(\d+)x(\d+)x(\d+)", name)):
-        raise UserError(f'"{name}": a planted world is called {PLANTED_PREFIX}USERSxITEMSxINTERACTIONS')
+    if not (match := re.fullmatch(SYNTHETIC_PREFIX + r"(\d+)x(\d+)x(\d+)", name)):
+        raise InputError(f'"{name}": a planted world is called {SYNTHETIC_PREFIX}USERSxITEMSxINTERACTIONS')
     users, items, count = map(int, match.groups())
     check_range(name, users=(users, 1, 10**9), items=(items, 8, 10**9))
-    return planted_world(users, items, count, seed=seed)
+    return synthetic_world(users, items, count, seed=seed)
 
 
-def planted_dataset(name: str, protocol: Protocol, seed: int) -> Dataset:
+def synthetic_dataset(name: str, protocol: Protocol, seed: int) -> Dataset:
     """Return the world ``planted-USERSxITEMSxINTERACTIONS``, split at random by the protocol.
 
     Raises:
-      UserError: the name has another form.
+      InputError: the name has another form.
     """
-    world = planted_world_of(name, seed)
+    world = synthetic_world_of(name, seed)
     pairs = world.pairs
     users, items = len(world.user_tastes), len(world.item_cluster)
     user_ids, item_ids = pl.Series("user", np.arange(users)), pl.Series("item", np.arange(items))

@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from hlr_jax.data.neighborhoods import (
-    Drawn,
+from hlr_jax.data.csr import CSR, own_share, place_of, rows_on, specs_of_shares
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.neighbor_sampling import (
+    NeighborIds,
     NeighborTables,
     Side,
     Sides,
@@ -22,10 +24,8 @@ from hlr_jax.data.neighborhoods import (
     sides_of,
     tables_of_met,
 )
-from hlr_jax.data.neighbors import Rows, own_share, place_of, rows_on, specs_of_shares
-from hlr_jax.data.pairs import Pairs
 from hlr_jax.data.sampling import Popularity, draw_negatives, draw_popular, popularity_of, shuffled
-from hlr_jax.errors import UserError
+from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import ALL_DEVICES, from_owner, replicate, shard_batch, shares
 from hlr_jax.training.batches import Batch, Common, Negatives, Triplets
@@ -36,18 +36,18 @@ Agree = Callable[[Any, jax.Array | None], Any]
 
 
 def training_triplets(
-    train: Pairs, num_users: int, num_items: int, model: Model, negatives: Negatives, mesh: Mesh | None = None
+    train: Interactions, num_users: int, num_items: int, model: Model, negatives: Negatives, mesh: Mesh | None = None
 ) -> Triplets:
     """Return the source for training: neighbors and forbidden negatives are from the training interactions.
 
     Raises:
-      UserError: ``all`` negatives for a model that is defined on triplets.
+      InputError: ``all`` negatives for a model that is defined on triplets.
     """
     return _source(train, train, train, num_users, num_items, model, negatives, mesh)
 
 
 def validation_triplets(
-    train: Pairs, valid: Pairs, num_users: int, num_items: int, model: Model, negatives: Negatives,
+    train: Interactions, valid: Interactions, num_users: int, num_items: int, model: Model, negatives: Negatives,
     mesh: Mesh | None = None,
 ) -> Triplets:  # fmt: skip
     """Return the source for validation: neighbors are from training; negatives avoid train and valid items."""
@@ -55,7 +55,8 @@ def validation_triplets(
 
 
 def _source(
-    pairs: Pairs, near: Pairs, known: Pairs, num_users: int, num_items: int, model: Model, negatives: Negatives,
+    pairs: Interactions, near: Interactions, known: Interactions, num_users: int, num_items: int, model: Model,
+      negatives: Negatives,
     mesh: Mesh | None,
 ) -> Triplets:  # fmt: skip
     def positives(column: str) -> jax.Array:
@@ -70,14 +71,14 @@ def _source(
 
         return shares(of_device, (share,), mesh)
 
-    sides = sides_of(near, num_users, num_items, model.history, model.audience, mesh)
+    sides = sides_of(near, num_users, num_items, model.history, model.item_users, mesh)
     # One copy on the device where it is the same rows.
     rows = sides.history.rows if known is near and (mesh is None or model.history.drawn) else None
     rows = rows_on(known, num_users, mesh) if rows is None else rows
     if negatives.kind == "all":
         if model.share_relation or model.penalty is not None:
             reason = "share_relation" if model.share_relation else "a penalty on each triplet"
-            raise UserError(f"train.negatives=all has no triplets, but model {model.name} has {reason}; take another")
+            raise InputError(f"train.negatives=all has no triplets, but model {model.name} has {reason}; take another")
         visited = np.flatnonzero(pairs.degrees(num_users)).astype(np.int32)
         targets = None if pairs is known else rows_on(pairs, num_users, mesh)
         users = replicate(jnp.asarray(visited), mesh)
@@ -87,7 +88,7 @@ def _source(
     return Triplets(*columns, sides, rows, None, popularity, len(pairs), len(pairs), num_items)
 
 
-def popularity_for(near: Pairs, num_items: int, negatives: Negatives) -> Popularity | None:
+def popularity_for(near: Interactions, num_items: int, negatives: Negatives) -> Popularity | None:
     """Return what the negatives are drawn by, given the interactions of training; None: uniformly."""
     exponent = 1.0 if negatives.kind == "in_batch" else negatives.popularity
     return popularity_of(near.item_degrees(num_items), exponent) if exponent else None
@@ -130,10 +131,10 @@ def tables_of_batch(
     params: Params, near: Sides, batch: Batch, mesh: Mesh | None = None
 ) -> tuple[NeighborTables, Batch]:
     """Return what the neighbors of a batch point into, means of its own owners alone, and the batch that does."""
-    audiences = [batch.audience] if batch.common is None else [batch.audience, batch.common.audience]
-    tables, (history,), (audience, *others) = tables_of_met(params, near, [batch.history], audiences, mesh)
-    common = None if batch.common is None else replace(batch.common, audience=others[0])
-    return tables, replace(batch, history=history, audience=audience, common=common)
+    sides = [batch.item_users] if batch.common is None else [batch.item_users, batch.common.item_users]
+    tables, (history,), (item_users, *others) = tables_of_met(params, near, [batch.history], sides, mesh)
+    common = None if batch.common is None else replace(batch.common, item_users=others[0])
+    return tables, replace(batch, history=history, item_users=item_users, common=common)
 
 
 def _draw(
@@ -143,17 +144,17 @@ def _draw(
     """Draw a batch of positives."""
     assert source.item is not None
     near, n = source.near, negatives.own
-    of_history, of_audience = neighbor_bits(near.history), neighbor_bits(near.audience)
-    bits = jax.random.bits(key, (len(places), n + of_history + (1 + n) * of_audience))
-    for_negatives, for_history, for_audience = jnp.split(bits, [n, n + of_history], axis=1)
+    of_history, of_item_users = neighbor_bits(near.history), neighbor_bits(near.item_users)
+    bits = jax.random.bits(key, (len(places), n + of_history + (1 + n) * of_item_users))
+    for_negatives, for_history, for_item_users = jnp.split(bits, [n, n + of_history], axis=1)
     user, positive = agree((source.user[places], source.item[places]), mine)
     own, log_expected = _own_negatives(for_negatives, source, user, agree)
     items = jnp.concatenate([positive[:, None], own], axis=1)
     draw_histories = jax.vmap(draw_neighbors, in_axes=(0, None, 0, 0))
     history = agree(draw_histories(for_history, near.history, user, positive), owns(near.history, user))
-    draw_audiences = jax.vmap(jax.vmap(draw_neighbors, in_axes=(0, None, 0, None)), in_axes=(0, None, 0, 0))
-    for_audience = for_audience.reshape(*items.shape, of_audience)
-    audience = agree(draw_audiences(for_audience, near.audience, items, user), owns(near.audience, items))
+    draw_item_users = jax.vmap(jax.vmap(draw_neighbors, in_axes=(0, None, 0, None)), in_axes=(0, None, 0, 0))
+    for_item_users = for_item_users.reshape(*items.shape, of_item_users)
+    item_users = agree(draw_item_users(for_item_users, near.item_users, items, user), owns(near.item_users, items))
     common = _common_negatives(jax.random.fold_in(key, 0), source, positive, weight, negatives, agree)
     known = jnp.zeros(own.shape, bool)
     if source.popularity is not None:
@@ -163,7 +164,7 @@ def _draw(
         if negatives.kind == "in_batch":
             others_known |= weight == 0  # what fills up the last batch is no draw
         known = jnp.concatenate([known, others_known], axis=1)
-    return Batch(user, items, known, log_expected, history, audience, weight, common)
+    return Batch(user, items, known, log_expected, history, item_users, weight, common)
 
 
 def _own_negatives(bits: jax.Array, source: Triplets, user: jax.Array, agree: Agree) -> tuple[jax.Array, jax.Array]:
@@ -186,7 +187,7 @@ def _common_negatives(
     """Return the negatives that a batch shares: distinct items, items by popularity, or the batch's own positives."""
     if negatives.kind == "own":
         return None
-    for_items, for_audience = jax.random.split(key)
+    for_items, for_item_users = jax.random.split(key)
     if negatives.kind == "in_batch":
         assert source.popularity is not None
         items, others = positive, jnp.maximum(jnp.sum(weight) - 1, 1)
@@ -198,14 +199,14 @@ def _common_negatives(
     else:
         items = draw_popular(jax.random.bits(for_items, (negatives.number,)), source.popularity)
         log_expected = source.popularity.log_share[items] + math.log(negatives.number)
-    return Common(items, _audience_of_all(for_audience, source.near.audience, items, agree), log_expected)
+    return Common(items, _item_users_of_all(for_item_users, source.near.item_users, items, agree), log_expected)
 
 
-def _audience_of_all(key: jax.Array, side: Side, items: jax.Array, agree: Agree) -> Drawn:
+def _item_users_of_all(key: jax.Array, side: Side, items: jax.Array, agree: Agree) -> NeighborIds:
     """Return the neighbors [S, A] of items that a batch shares."""
     bits = jax.random.bits(key, (len(items), neighbor_bits(side)))
-    audience = jax.vmap(draw_neighbors, in_axes=(0, None, 0))(bits, side, items)
-    return agree(audience, owns(side, items))
+    item_users = jax.vmap(draw_neighbors, in_axes=(0, None, 0))(bits, side, items)
+    return agree(item_users, owns(side, items))
 
 
 def _draw_users(key: jax.Array, source: Triplets, places: jax.Array, weight: jax.Array, agree: Agree) -> Batch:
@@ -215,10 +216,10 @@ def _draw_users(key: jax.Array, source: Triplets, places: jax.Array, weight: jax
     and the positives that are left weigh as much as all.
     """
     near, targets = source.near, source.targets
-    for_history, for_audience = jax.random.split(key)
+    for_history, for_item_users = jax.random.split(key)
     user, items = source.user[places], jnp.arange(source.num_items)
 
-    def draw(bits: jax.Array, user: jax.Array) -> Drawn:
+    def draw(bits: jax.Array, user: jax.Array) -> NeighborIds:
         rows = near.history.rows
         most = rows.degree(user) // 2 if rows is not None and near.history.neighborhood.drawn else None
         return draw_neighbors(bits, near.history, user, most=most)
@@ -226,7 +227,7 @@ def _draw_users(key: jax.Array, source: Triplets, places: jax.Array, weight: jax
     bits = jax.random.bits(for_history, (len(user), neighbor_bits(near.history)))
     history = agree(jax.vmap(draw)(bits, user), owns(near.history, user))
 
-    def rows_of_all(rows: Rows) -> jax.Array:
+    def rows_of_all(rows: CSR) -> jax.Array:
         return agree(_all_known(rows, user, items, source.num_items), rows.owns(user))
 
     known = rows_of_all(source.known)
@@ -237,19 +238,19 @@ def _draw_users(key: jax.Array, source: Triplets, places: jax.Array, weight: jax
         shown = jax.vmap(lambda shown, ids: shown.at[ids].set(True, mode="drop"))(shown, ids)
     left = wanted & ~shown
     weight = weight * jnp.sum(wanted, axis=1) / jnp.maximum(jnp.sum(left, axis=1), 1)
-    common = Common(items, _audience_of_all(for_audience, near.audience, items, agree), jnp.zeros(len(items)))
+    common = Common(items, _item_users_of_all(for_item_users, near.item_users, items, agree), jnp.zeros(len(items)))
     none = jnp.zeros((len(user), 0), jnp.int32)
-    empty = jnp.zeros((len(user), 0, common.audience.ids.shape[1]), jnp.int32)
-    audience = Drawn(empty, empty.astype(bool))
-    return Batch(user, none, known, none.astype(jnp.float32), history, audience, weight, common, left)
+    empty = jnp.zeros((len(user), 0, common.item_users.ids.shape[1]), jnp.int32)
+    item_users = NeighborIds(empty, empty.astype(bool))
+    return Batch(user, none, known, none.astype(jnp.float32), history, item_users, weight, common, left)
 
 
-def _known(rows: Rows, user: jax.Array, items: jax.Array) -> jax.Array:
+def _known(rows: CSR, user: jax.Array, items: jax.Array) -> jax.Array:
     """Return whether each of some items stands in a user's row: [], [n] -> [n]."""
     return jax.vmap(lambda item: place_of(rows, user, item) < rows.degree(user))(items)
 
 
-def _all_known(rows: Rows, users: jax.Array, items: jax.Array, num_items: int) -> jax.Array:
+def _all_known(rows: CSR, users: jax.Array, items: jax.Array, num_items: int) -> jax.Array:
     """Return whether each of the same items stands in the rows of users: [B], [S] -> [B, S].
 
     On a CPU one walk through a user's row is far less work than a bisection for each item. A walk of many users at once
