@@ -85,7 +85,7 @@ class _Weights(NamedTuple):
 def _weigh(
     targets: jax.Array, neighbors: jax.Array, memory_scores: jax.Array, keys: jax.Array, where: jax.Array
 ) -> tuple[jax.Array, _Weights]:
-    """Return the memory_mixture [T, N] and the weights behind them; neighbors lie along the fastest axis."""
+    """Return the mixtures [T, N] and the weights behind them; neighbors lie along the fastest axis."""
     queries = targets[:, None] * keys
     logits = (queries.reshape(-1, keys.shape[1]) @ neighbors.T).reshape(*queries.shape[:2], -1)
     memory = jax.nn.softmax(logits, axis=1)
@@ -109,7 +109,7 @@ def _few_forward(
 
 
 def _few_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
-    """Return the gradients by targets, neighbors, memory_scores and keys, given that by the memory_mixture w [T, N].
+    """Return the gradients by targets, neighbors, memory_scores and keys, given that by the mixtures w [T, N].
 
     With a, alpha, l as in the module's docstring, and g = M p_u:
 
@@ -151,7 +151,7 @@ def item_weights(neighbors: jax.Array, targets: jax.Array, keys: jax.Array) -> j
 
 
 def weigh_neighbors(weights: jax.Array, memory_scores: jax.Array, *, where: jax.Array) -> jax.Array:
-    """Return the memory_mixture [T, N] (eq. 4-6) of memory weights [H, N, T], given M p_u [N] and the mask [H]."""
+    """Return the mixtures [T, N] (eq. 4-6) of memory weights [H, N, T], given M p_u [N] and the mask [H]."""
     return _weighed(weights, memory_scores, where)
 
 

@@ -76,7 +76,7 @@ def hlrpp(
         return PairOutput(score, relation, by_user.memory_weights, by_user.neighbor_weights)
 
     def over_item_users(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        """Return the memory_mixture [T, N] of r^I for candidates [T, D] with their users [T, A, D]."""
+        """Return the mixtures [T, N] of r^I for candidates [T, D] with their users [T, A, D]."""
         vectors, mask = neighbors.users.vectors, neighbors.users.mask
         # All users of all candidates meet the same addresses: one matrix product.
         weights = jax.nn.softmax(vectors.reshape(-1, vectors.shape[-1]) @ (user * params["keys"]).T, axis=-1)
@@ -85,7 +85,7 @@ def hlrpp(
         return jnp.sum(jax.nn.softmax(values, axis=-1, where=mask)[..., None] * weights, axis=1)
 
     def over_history(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        """Return the memory_mixture [T, N] of r^I for candidates [T, D]; only the candidate's own slot differs."""
+        """Return the mixtures [T, N] of r^I for candidates [T, D]; only the candidate's own slot differs."""
         addresses, memory_scores = user * params["keys"], items @ params["memories"].T
         history = jax.nn.softmax(neighbors.items.vectors @ addresses.T, axis=-1)
         own = jax.nn.softmax(items @ addresses.T, axis=-1)

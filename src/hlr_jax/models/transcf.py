@@ -22,7 +22,7 @@ def transcf(
     a_u is the mean of the vectors of all items that u met, b_v the mean of the vectors of all users who met v, both in
     training. Means are taken from the present vectors and no gradient flows through them, as in the released code.
 
-    The loss of a triplet memory_scores two regularisers: ``neighborhood_weight`` times |p_u - a_u|^2 + |q_v - b_v|^2
+    The loss of a triplet gains two regularisers: ``neighborhood_weight`` times |p_u - a_u|^2 + |q_v - b_v|^2
     (positive
     and negatives), which pulls a vector to the mean of its neighbors, and ``distance_weight`` times the positive's
     squared distance.
