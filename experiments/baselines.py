@@ -32,11 +32,12 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import pick
 from hlr_jax.evaluation.baselines import EASE_GRID, evaluate_ease, popularity_ranker
 from hlr_jax.evaluation.evaluate import evaluate_ranker, relevant_of
-from hlr_jax.evaluation.ranking import Ranking, rank
 from hlr_jax.files import write_json
+from hlr_jax.ranking.inputs import ranking_inputs
+from hlr_jax.ranking.rank import Ranking, rank
 
 _DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE of user, item, split columns")
-_GRID = flags.DEFINE_list("grid", [f"{value:g}" for value in EASE_GRID], "values of EASE's lambda")
+_EASE_GRID = flags.DEFINE_list("ease_regularization", [f"{value:g}" for value in EASE_GRID], "EASE: values of lambda")
 _CONFIDENCE = flags.DEFINE_list("als_confidence", ["3", "10", "30", "100"], "MF-ALS: weights of an observed pair")
 _REGULARIZATION = flags.DEFINE_list("als_regularization", ["10", "30", "100", "300"], "MF-ALS: values of lambda")
 _DIM = flags.DEFINE_integer("als_dim", 128, "MF-ALS: D", lower_bound=1)
@@ -45,23 +46,24 @@ _TRAIN_ON = flags.DEFINE_enum("train_splits", "train", TRAIN_SPLITS[:2], "splits
 _K = flags.DEFINE_integer("k", 10, "length of the lists", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file to write")
 
-Found = tuple[str, dict[str, Any]]
+Measured = tuple[str, dict[str, Any]]
+"""What validation chose, for people; and the metrics on test."""
 
 
-def popularity(dataset: Dataset, options: EvalOptions) -> Found:
-    """Return what was chosen, for people, and the figures on test."""
+def popularity(dataset: Dataset, options: EvalOptions) -> Measured:
+    """Return the metrics on test of the items that most users have met."""
     final = dataset.trained_on(_TRAIN_ON.value)
     return "", evaluate_ranker(popularity_ranker(final, options.k), final, "test", options).metrics
 
 
-def ease(dataset: Dataset, options: EvalOptions) -> Found:
-    """Return the same of EASE with the best lambda."""
-    strength, found = evaluate_ease(dataset, options, _numbers(_GRID), _TRAIN_ON.value)
-    return f" ({strength:g})", found.metrics | {"lambda": strength}
+def ease(dataset: Dataset, options: EvalOptions) -> Measured:
+    """Return the best lambda, and the metrics of EASE with it."""
+    strength, evaluation = evaluate_ease(dataset, options, _numbers(_EASE_GRID), _TRAIN_ON.value)
+    return f" ({strength:g})", evaluation.metrics | {"lambda": strength}
 
 
-def mf_als(dataset: Dataset, options: EvalOptions) -> Found:
-    """Return the same of MF-ALS with the best confidence, lambda and iteration.
+def mf_als(dataset: Dataset, options: EvalOptions) -> Measured:
+    """Return the best confidence and lambda, and the metrics of MF-ALS with them at its best iteration.
 
     Raises:
       InputError: no interactions to choose or to measure by, a value out of range, or a loss that is never finite.
@@ -78,18 +80,18 @@ def mf_als(dataset: Dataset, options: EvalOptions) -> Found:
         assert fitted.best_value is not None  # there is something to choose by
         chosen = f" ({confidence:g},{strength:g})"
         print(f"MF-ALS{chosen}: NDCG@{options.k} {fitted.best_value:.4f} on valid, iteration {fitted.best_epoch}")
-        figures = {"confidence": confidence, "lambda": strength, "embed_dim": _DIM.value}
-        fits.append((fitted.best_value, chosen, figures, model, fitted))
-    _, chosen, figures, model, best = max(fits, key=lambda one: one[0])
+        searched = {"confidence": confidence, "lambda": strength, "embed_dim": _DIM.value}
+        fits.append((fitted.best_value, chosen, searched, model, fitted))
+    _, chosen, searched, model, best = max(fits, key=lambda candidate: candidate[0])
     final = dataset.trained_on(_TRAIN_ON.value)
     if final is not dataset:
         best = fit(final, model, replace(training, num_epochs=best.best_epoch), options, quiet=True)
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
-        sizes = {"num_users": dataset.num_users, "num_items": dataset.num_items}
-        return rank(model, best.params, users, seen, near=near, k=options.k, **sizes)
+        inputs = ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items))
+        return rank(model, best.params, users, inputs, options.k)
 
-    return chosen, evaluate_ranker(ranker, final, "test", options).metrics | figures
+    return chosen, evaluate_ranker(ranker, final, "test", options).metrics | searched
 
 
 SYSTEMS = {"popularity": ("Popularity", popularity), "ease": ("EASE", ease), "mf_als": ("MF-ALS", mf_als)}
@@ -98,23 +100,23 @@ _SYSTEMS = flags.DEFINE_list("systems", ["popularity", "ease"], f"which of {', '
 
 def main() -> None:
     """Run the command."""
-    for flag in (_GRID, _CONFIDENCE, _REGULARIZATION):
+    for flag in (_EASE_GRID, _CONFIDENCE, _REGULARIZATION):
         _numbers(flag)
     systems = [SYSTEMS[pick(name, tuple(SYSTEMS), "system of --systems:")] for name in _SYSTEMS.value]
-    options = EvalOptions(k=_K.value, select_by="ndcg")
-    found: dict[str, dict[str, Any]] = {}
+    options = EvalOptions(k=_K.value, monitor="ndcg")
+    by_data: dict[str, dict[str, Any]] = {}
     for name, path in data_sets_of(_DATA.value).items():
         dataset = load_dataset("" if path else name, path=path, split="given" if path else "random")
-        found[name] = {}
+        by_data[name] = {}
         shown = {}
         for system, measure in systems:
             start = time.perf_counter()
             chosen, metrics = measure(dataset, options)
             metrics |= {"train_splits": _TRAIN_ON.value, "fit_seconds": time.perf_counter() - start}
-            found[name][system] = shown[system + chosen] = metrics
+            by_data[name][system] = shown[system + chosen] = metrics
         print_metrics(shown)
         if _OUTPUT.value:
-            write_json(Path(_OUTPUT.value), found)
+            write_json(Path(_OUTPUT.value), by_data)
 
 
 def _numbers(flag: flags.FlagHolder[list[str]]) -> tuple[float, ...]:

@@ -1,13 +1,14 @@
 """Measure what this machine does: training, ranking, seeds, kernels, growth, devices, and data preparation.
 
 taskset -c 0 python experiments/benchmark.py --models=all --interactions=50000 --output=runs/speed.jsonl   # one core
-python experiments/benchmark.py --what=growth,kernels,devices --plots=runs/plots
+python experiments/benchmark.py --what=growth,devices --plots=runs/plots
+python experiments/benchmark.py --what=train --models=hlr --train=batch=users,negatives=per_user,num_negatives=64
 python experiments/benchmark.py --models=hlr --beside='python other.py' --beside_pattern='([0-9.]+) triplets/s'
 python experiments/benchmark.py --what=prepare,planted
 
 Times are medians of runs behind the first; what is compared is run in turn, round after round. It prints tables,
-appends a JSON line per measurement to --output, and draws plots into --plots. docs/benchmarks/README.md names every
-field.
+appends a JSON line per measurement to --output, and draws plots of growth and meshes into --plots.
+docs/benchmarks/README.md names every field.
 """
 
 import json
@@ -54,13 +55,13 @@ _ROWS = flags.DEFINE_integer(
 )
 _BESIDE = flags.DEFINE_string("beside", "", "a shell command to time in turn with each training and ranking")
 _PATTERN = flags.DEFINE_string(
-    "beside_pattern", "", "regular expression whose group is the command's figure, in units per second; none: wall time"
+    "beside_pattern", "", "regular expression whose group is the command's rate, in units per second; none: wall time"
 )
 _ISOLATE = flags.DEFINE_bool(
     "isolate", False, "measure each item in a fresh process, so that its peak of memory is its own"
 )
 _OUTPUT = flags.DEFINE_string("output", "", "JSON lines file to append to")
-_PLOTS = flags.DEFINE_string("plots", "", "folder for plots of these records, PNG and SVG (needs the extra `plots`)")
+_PLOTS = flags.DEFINE_string("plots", "", "folder for plots of growth and meshes (needs the extra `plots`)")
 _READ = flags.DEFINE_string("read", "", "measure nothing: show and plot the records of this JSON lines file")
 _CHILD = flags.DEFINE_bool("child", False, "set by the benchmark where it starts itself: measure in this process")
 
@@ -153,7 +154,7 @@ def main() -> None:
         require_matplotlib()
     if _READ.value:
         try:
-            found = [json.loads(line) for line in Path(_READ.value).read_text().splitlines()]
+            shown = [json.loads(line) for line in Path(_READ.value).read_text().splitlines()]
         except json.JSONDecodeError as problem:
             raise InputError(f"{_READ.value}: not a file of JSON lines: {problem}") from None
     else:
@@ -161,14 +162,14 @@ def main() -> None:
             pick(part, PARTS, "part of --what:")
         settings = settings_of_flags()
         print(", ".join(f"{name}: {value}" for name, value in environment().items()), flush=True)
-        found = []
+        shown = []
         for record in records(settings):
-            found.append(record)
+            shown.append(record)
             if _OUTPUT.value:
                 write(Path(_OUTPUT.value), record)
-    print_tables(found)
+    print_tables(shown)
     if _PLOTS.value:
-        for path in draw(found, Path(_PLOTS.value)):
+        for path in draw(shown, Path(_PLOTS.value)):
             print(path)
 
 

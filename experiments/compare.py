@@ -1,6 +1,6 @@
-"""Compare trained runs on the same data: figures side by side, and paired tests over users.
+"""Compare trained runs on the same data: metrics side by side, and paired tests over users.
 
-python experiments/compare.py --workdirs=runs/hlr,runs/cml [--metric=ndcg] [--test=t|bootstrap]
+python experiments/compare.py --workdir=runs/hlr,runs/cml [--metric=ndcg] [--test=t|bootstrap]
 
 A run of several seeds counts with each user's mean over them.
 """
@@ -16,16 +16,16 @@ from hlr_jax import InputError
 from hlr_jax.evaluation.comparison import TESTED, check_comparable, paired_values, read_result
 from hlr_jax.evaluation.significance import TESTS, best_against_rest
 
-_WORKDIRS = flags.DEFINE_list("workdirs", None, "folders of the runs, two or more", required=True)
+_WORKDIR = flags.DEFINE_list("workdir", None, "folders of the runs, two or more", required=True)
 _METRIC = flags.DEFINE_enum("metric", "ndcg", list(TESTED), "what the runs are compared by")
 _TEST = flags.DEFINE_enum("test", "t", TESTS, "paired test over users")
 
 
 def main() -> None:
     """Run the command."""
-    folders = dict.fromkeys(Path(folder).resolve() for folder in _WORKDIRS.value)
+    folders = dict.fromkeys(Path(folder).resolve() for folder in _WORKDIR.value)
     if len(folders) < 2:
-        raise InputError("--workdirs needs two different folders or more")
+        raise InputError("--workdir needs two different folders or more")
     # What tells them apart is short enough for a table.
     common = Path(os.path.commonpath(folders))
     results = {str(folder.relative_to(common)): read_result(folder) for folder in folders}

@@ -12,14 +12,15 @@ import glob
 import tempfile
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from absl import flags
-from benchmarks.machine import device_peak_mib, environment, gemm
-from benchmarks.measuring import in_turn
+from benchmarks.machine import device_peak_mib, environment
+from benchmarks.measuring import time_in_turn
 from benchmarks.ranking import bench_rank
 from benchmarks.report import write
 from benchmarks.settings import Settings, create_model, load, train_options
@@ -27,8 +28,7 @@ from benchmarks.training import bench_train, epochs
 from launch import launch
 
 from hlr_jax import Dataset
-from hlr_jax.models.base import model_names
-from hlr_jax.training.learners import create_learner
+from hlr_jax.training.many_runs import create_learner
 
 _WHAT = flags.DEFINE_enum("what", "movielens", ("movielens", "paper", "trace"), "what is measured")
 _SPLIT = flags.DEFINE_string("split_file", "", "a file of user, item, split columns")
@@ -42,24 +42,23 @@ SIZES = {"max_history": 50, "num_memories": 20, "embed_dim": 100}
 
 def ceilings() -> dict[str, float]:
     """Return what the device does at best: GB/s of a copy, and TFLOP/s of products by their precision."""
-    size = 2**20 if _SMALL.value else 2**28
-    block = jnp.ones(size, jnp.float32)
+    size, side = (2**20, 256) if _SMALL.value else (2**28, 8192)
+    block, matrix = jnp.ones(size, jnp.float32), jax.random.normal(jax.random.key(0), (side, side))
     copy = jax.jit(lambda array: array + 1)
     works: dict[str, Any] = {"copy": lambda: copy(block)}
-    side = 256 if _SMALL.value else 8192
     for precision in ("highest", "tensorfloat32", "bfloat16"):
-        with jax.default_matmul_precision(precision):
-            product = gemm.__wrapped__(side, side, side)
-            jax.block_until_ready(product.work())  # traced under this precision
-        works[precision] = product.work
-    times = {name: timing.steady_s for name, timing in in_turn(works, 5, 4.0).items()}
-    found = {"copy_gb_per_s": 8 * size / times.pop("copy") / 1e9}
-    return found | {f"gemm_{name}_tflop_per_s": 2 * side**3 / seconds / 1e12 for name, seconds in times.items()}
+        product = jax.jit(partial(jnp.dot, precision=precision))
+        works[precision] = partial(product, matrix, matrix)
+    times = {name: timing.steady_s for name, timing in time_in_turn(works, 5, 4.0).items()}
+    rates = {"copy_gb_per_s": 8 * size / times.pop("copy") / 1e9}
+    return rates | {f"gemm_{name}_tflop_per_s": 2 * side**3 / seconds / 1e12 for name, seconds in times.items()}
 
 
-def settings_for(batch: int, **model: Any) -> Settings:
+def settings_for(batch: int, users: bool = False, **model: Any) -> Settings:
     """Return the benchmark's settings at the paper's H, N and D."""
-    train = {"batch_size": batch, "optimizer": "lazy_adam"}
+    train: dict[str, Any] = {"batch_size": batch, "optimizer": "lazy_adam"}
+    if users:
+        train |= {"batch": "users", "negatives": "per_user", "num_negatives": 256}
     world = "planted-500x300x15000" if _SMALL.value else PAPER
     split = "" if _SMALL.value or _WHAT.value == "paper" else _SPLIT.value
     return Settings(
@@ -71,7 +70,7 @@ def settings_for(batch: int, **model: Any) -> Settings:
 def record(fields: dict[str, Any]) -> None:
     """Show a measurement and append it to the output."""
     fields |= {"device_peak_mib": device_peak_mib()}
-    speed = {name: fields.get(name) for name in ("triplets_per_s", "iteration_s", "users_per_s", "gflops_per_s")}
+    speed = {name: fields.get(name) for name in ("positives_per_s", "iteration_s", "users_per_s", "gflops_per_s")}
     shown = ", ".join(f"{name} {value:,.4g}" for name, value in speed.items() if value)
     label = " ".join(str(fields.get(name, "")) for name in ("what", "model", "kernel", "precision", "batch_size"))
     print(
@@ -82,9 +81,15 @@ def record(fields: dict[str, Any]) -> None:
         write(Path(_OUTPUT.value), fields | environment())
 
 
-def measured(dataset: Dataset, name: str, batch: int, precision: str, rank: bool = True, **model: Any) -> None:
+def measured(
+    dataset: Dataset, name: str, batch: int, precision: str, rank: bool = True, users: bool = False, **model: Any
+) -> None:
     """Record the training, and the ranking, of one model; a failure is a record too, and the next one is measured."""
-    settings, about = settings_for(batch, **model), {"precision": precision, "kernel": model.get("kernel", "xla")}
+    settings, about = (
+        settings_for(batch, users, **model),
+        {"precision": precision, "kernel": model.get("kernel", "xla")},
+    )
+    about |= {"batch": "users" if users else "triplets"}
     about |= {"data": settings.split_file or settings.data, "model": name, "batch_size": batch}
     for what, bench in (("train", bench_train), ("rank", bench_rank))[: 1 + rank]:
         try:
@@ -96,19 +101,21 @@ def measured(dataset: Dataset, name: str, batch: int, precision: str, rank: bool
 
 
 def bench_models() -> None:
-    """Measure every model, and HLR in its variations."""
+    """Measure HLR in its variations, then every model."""
     dataset = load(settings_for(1000))
     print(f"{ceilings()}", flush=True)
-    first = ("hlr", "cml", "hlrpp", "mf_als", "transcf")
-    kernels = ("xla", "pallas") if jax.default_backend() == "gpu" else ("xla",)
-    for kernel in kernels:
-        measured(dataset, "hlr", 8192, "tensorfloat32", kernel=kernel)
+    measured(dataset, "hlr", 8192, "tensorfloat32")
+    measured(dataset, "hlr", 128, "tensorfloat32", rank=False, users=True)
+    if jax.default_backend() == "gpu":
+        measured(dataset, "hlr", 8192, "tensorfloat32", kernel="pallas")
     for batch in (1000, 65536):
         measured(dataset, "hlr", batch, "tensorfloat32", rank=False)
-    for name in (*first[1:], *(name for name in model_names() if name not in first)):
-        measured(dataset, name, 8192, "tensorfloat32")
     for precision in ("highest", "bfloat16"):
-        measured(dataset, "hlr", 8192, precision)
+        measured(dataset, "hlr", 8192, precision, rank=False)
+    for name in ("cml", "hlrpp", "mf_als", "transcf"):
+        measured(dataset, name, 8192, "tensorfloat32")
+    for name in ("adacml", "lrml"):
+        measured(dataset, name, 8192, "tensorfloat32", rank=False)
 
 
 def bench_paper() -> None:
@@ -122,33 +129,30 @@ def bench_paper() -> None:
 
 
 def trace(path: Path) -> None:
-    """Write the device's time of one epoch, summed by kernel, and the share in which it did nothing."""
+    """Write the device's time of one epoch, summed by kernel, and how much of the epoch that is."""
     settings = settings_for(8192)
     dataset, options = load(settings), train_options(settings)
     learner = create_learner(dataset, create_model("hlr", settings), options, options.runs([0]))
     work = epochs(learner)
-    for _ in range(2):
-        jax.block_until_ready(work())
+    steady = time_in_turn({"epoch": work}, 3)["epoch"].steady_s
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
         with jax.profiler.trace(folder):
             jax.block_until_ready(work())
-        wall = time.perf_counter() - start
-        found = glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)
-        data = jax.profiler.ProfileData.from_file(found[0])
+        data = jax.profiler.ProfileData.from_file(glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)[0])
         lines = []
         for plane in sorted(data.planes, key=lambda plane: "GPU" not in plane.name):
             totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-            for line in plane.lines:
-                for event in line.events:
-                    entry = totals[f"{line.name[:24]} | {event.name[:90]}"]
-                    entry[0] += event.duration_ns / 1e6
-                    entry[1] += 1
-            lines.append(f"{plane.name}; an epoch took {1e3 * wall:.1f} ms under the profiler")
-            ordered = sorted(totals.items(), key=lambda item: -item[1][0])[:45]
+            # Other lines of a device's plane repeat its kernels by module and by source.
+            on_device = [line for line in plane.lines if "GPU" not in plane.name or line.name.startswith("Stream")]
+            for event in (event for line in on_device for event in line.events):
+                totals[event.name[:90]][0] += event.duration_ns / 1e6
+                totals[event.name[:90]][1] += 1
+            busy = sum(ms for ms, _ in totals.values())
+            lines.append(f"{plane.name}: {busy:.1f} ms; an epoch takes {1e3 * steady:.1f} ms without the profiler")
+            ordered = sorted(totals.items(), key=lambda item: -item[1][0])[:40]
             lines += [f"{ms:10.3f} ms {count:8.0f} x  {name}" for name, (ms, count) in ordered]
     path.write_text("\n".join(lines) + "\n")
-    print("\n".join(line for line in lines[:60]), flush=True)
+    print("\n".join(lines[:30]), flush=True)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Evaluate a trained run once more, perhaps with other settings of the section `eval`.
 
-With other settings the figures are only printed: the files of the run keep to its own config.
+With other settings the metrics are only printed: the files of the run keep to its own config.
 
 python experiments/evaluate.py --workdir=runs/hlr [--k=20] [--num_cohorts=5] [--mesh_data=4 --mesh_model=2]
 python experiments/evaluate.py --workdir=runs/hlr --ensemble=3
@@ -54,22 +54,22 @@ def main() -> None:
         _strong_generalization(run.parts)
         return
     folder = None if other or _ENSEMBLE.value != 1 else Path(_WORKDIR.value)
-    _, figures = evaluate_run(run.parts, run.params, run.best_epochs, [one.seed for one in run.runs], folder)
-    if not figures:
+    _, metrics = evaluate_run(run.parts, run.params, run.best_epochs, run.seeds, folder)
+    if not metrics:
         raise InputError(f"{_WORKDIR.value}: its data has no interactions to measure on; it was trained on all")
     if is_process_zero():
-        print_metrics({f"{run.parts.model.name}, {split}": found for split, found in figures.items()})
+        print_metrics({f"{run.parts.model.name}, {split}": of_split for split, of_split in metrics.items()})
 
 
 def _strong_generalization(parts: RunParts) -> None:
     if parts.mesh is not None:
         raise InputError("--strong_generalization runs on one device: leave --mesh_data and --mesh_model out")
     folder = Path(_WORKDIR.value)
-    figures = compare_folded_in(parts, folder / "strong_generalization", held_out=_HELD_OUT.value, given=_GIVEN.value)
-    write_json(folder / "eval" / "strong_generalization.json", figures)
-    print_metrics(figures)
+    metrics = compare_folded_in(parts, folder / "strong_generalization", held_out=_HELD_OUT.value, given=_GIVEN.value)
+    write_json(folder / "eval" / "strong_generalization.json", metrics)
+    print_metrics(metrics)
     name = f"ndcg@{parts.eval.k}"
-    ratio = figures["folded in"][name] / figures["trained in"][name]
+    ratio = metrics["folded in"][name] / metrics["trained in"][name]
     print(f"{name} of users folded in: {ratio:.1%} of the same users trained in")
 
 

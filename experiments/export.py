@@ -7,31 +7,23 @@ Needs the extra `export`. The folder's answer.py shows how to use it: python exp
 
 from absl import flags
 from launch import launch
+from seeds import ENSEMBLE, load_chosen
 
-from hlr_jax import InputError, export_model, load_run
+from hlr_jax import export_model
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder to write; an older export there is replaced", required=True)
 _K = flags.DEFINE_integer("k", None, "length of the lists; the run's, if not given")
-_SEED = flags.DEFINE_integer("seed", None, "which seed of a run of several; the first, if not given")
-
-_ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together; --seed is the first of them")
 
 
 def main() -> None:
     """Run the command."""
-    loaded = load_run(_WORKDIR.value, ensemble=_ENSEMBLE.value)
-    parts = loaded.parts
-    seeds = [run.seed for run in loaded.runs]
-    seed = parts.seed if _SEED.value is None else _SEED.value
-    if seed not in seeds:
-        what = "has" if _ENSEMBLE.value == 1 else f"has ensembles of {_ENSEMBLE.value} seeds from"
-        raise InputError(f"--seed is {seed}, but the run {what} {', '.join(map(str, seeds))}")
-    index = seeds.index(seed)
+    run, place = load_chosen(_WORKDIR.value)
+    parts, seed = run.parts, run.seeds[place]
     folder = export_model(
-        parts.model, loaded.params[index], parts.dataset, _OUTPUT.value,
+        parts.model, run.params[place], parts.dataset, _OUTPUT.value,
         k=parts.eval.k if _K.value is None else _K.value, seed=seed,
-        about={"run": {"seed": seed, "ensemble": _ENSEMBLE.value, "best_epoch": loaded.best_epochs[index]}},
+        about={"run": {"seed": seed, "ensemble": ENSEMBLE.value, "best_epoch": run.best_epochs[place]}},
     )  # fmt: skip
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size:>12,} bytes  {path}")

@@ -25,6 +25,7 @@ exec > >(tee -a "$out/log.txt") 2>&1
 
 "$python" -m pip install -q --no-index --no-deps --no-compile --upgrade --target "$site" "$carried"/wheels/*.whl || exit 1
 export PYTHONPATH="$PWD/src:$PWD/experiments:$PWD/tests:$site" PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=3
+export JAX_COMPILATION_CACHE_DIR=$site/cache
 export JAX_PLATFORMS=$([ "$platform" = cpu ] && echo cpu || echo cuda,cpu)
 small=$([ "$platform" = cpu ] && echo --small)
 split=$carried/splits/movielens-1m.parquet
@@ -41,10 +42,11 @@ part() {  # NAME SECONDS COMMAND...
   echo "== $name: status $?, $(($(date +%s) - began)) s, $(($(date +%s) - start)) s in all"
 }
 
-part tests 70 "$python" -m pytest --noconftest -p no:cacheprovider -o addopts= -o filterwarnings=default -q -rs \
-  --durations=3 tests/device_test.py
-part speed 110 "$python" experiments/device_speed.py --what=movielens $small --split_file="$split" --output="$out/speed.jsonl"
-part recipe 75 "$python" experiments/train.py --config=experiments/configs/recipes/default.py:hlr,"$recipe" \
-  ${path:+"$path"} --workdir="$(mktemp -d)"
-part trace 35 "$python" experiments/device_speed.py --what=trace $small --split_file="$split" --trace="$out/trace.txt"
-part paper 90 "$python" experiments/device_speed.py --what=paper $small --output="$out/speed.jsonl"
+# Most of the tests' time is compilation, which several processes share.
+XLA_PYTHON_CLIENT_PREALLOCATE=false part tests 80 "$python" -m pytest --noconftest -p no:cacheprovider -o addopts= \
+  -o filterwarnings=default -q -rs --tb=short --numprocesses="${TEST_PROCESSES:-6}" tests/device_test.py
+part speed 120 "$python" experiments/device_speed.py --what=movielens $small --split_file="$split" --output="$out/speed.jsonl"
+part recipe 70 "$python" experiments/train.py --config=experiments/configs/recipes/default.py:hlr,"$recipe" \
+  ${path:+"$path"} --workdir="$(mktemp -d)" ${RECIPE_FLAGS:-}
+part trace 40 "$python" experiments/device_speed.py --what=trace $small --split_file="$split" --trace="$out/trace.txt"
+part paper 80 "$python" experiments/device_speed.py --what=paper $small --output="$out/speed.jsonl"

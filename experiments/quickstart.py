@@ -34,13 +34,13 @@ def main() -> None:
     done = {name: hlr_jax.run(config, folder / name) for name, config in configs.items()}
     dataset, options = done["hlr"].parts.dataset, done["hlr"].parts.eval
     popularity = evaluate_ranker(popularity_ranker(dataset, options.k), dataset, "test", options)
-    regularisation, ease = evaluate_ease(dataset, EvalOptions(k=options.k))
+    regularization, ease = evaluate_ease(dataset, EvalOptions(k=options.k))
     rows = {"Popularity": popularity.metrics, "EASE": ease.metrics}
     rows |= {name.upper(): run.figures["test"] for name, run in done.items()}
     print()
     print_metrics(rows)
     print(f"Test items of {ease.metrics['users']} users, all {dataset.num_items} items ranked, seen ones left out;")
-    print(f"protocol {dataset.protocol.name}; chosen on validation: EASE's lambda {regularisation:g},", end=" ")
+    print(f"protocol {dataset.protocol.name}; chosen on validation: EASE's lambda {regularization:g},", end=" ")
     print(f"{_chosen(done)}.\n")
     show_recommendations(done["hlr"], dataset)
     command = ".venv/bin/python experiments"
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _chosen(done: dict[str, RunResult]) -> str:
     return ", ".join(
-        f"{name.upper()}'s epoch {run.fits[0].best_epoch} and temperature {run.fits[0].temperature:g}"
+        f"{name.upper()}'s epoch {run.fits[0].best_epoch} and temperature {run.fits[0].run.temperature:g}"
         for name, run in done.items()
     )
 

@@ -13,13 +13,15 @@ from pathlib import Path
 from absl import flags
 from launch import launch
 from lists import Progress, show_lists
+from seeds import load_chosen
 
-from hlr_jax import InputError, fold_in, load_run
+from hlr_jax import InputError, fold_in
 from hlr_jax.files import sha256, sha256_of
 from hlr_jax.serving.inputs import read_choice, read_histories
 from hlr_jax.serving.lists import create_lister, lists_of
 from hlr_jax.serving.population import ON_UNKNOWN, trained_population, wanted_users
 from hlr_jax.serving.stream import check_output, write_lists
+from hlr_jax.training.fit import RESULT
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _USERS = flags.DEFINE_string("users", None, "all, id,id,... or a file of ids")
@@ -32,8 +34,6 @@ _SEEN = flags.DEFINE_bool("include_seen", False, "recommend what a user has met 
 _ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ON_UNKNOWN, "what becomes of unknown ids")
 _EXPLAIN = flags.DEFINE_bool("explain", False, "say why: the items of the history that moved the user, and how far")
 _REASONS = flags.DEFINE_integer("num_reasons", 3, "items that a reason names")
-_SEED_INDEX = flags.DEFINE_integer("seed_index", 0, "which of the run's seeds, from 0")
-_ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together, counted by --seed_index")
 _BUDGET = flags.DEFINE_integer("memory_limit_mib", 512, "MiB for the tiles of users")
 _SHOWN = 20  # users whose lists fit on a screen
 
@@ -45,17 +45,14 @@ def main() -> None:
     output = None if _OUTPUT.value is None else Path(_OUTPUT.value)
     if output is not None:
         check_output(output)
-    run = load_run(_WORKDIR.value, ensemble=_ENSEMBLE.value)
-    parts = run.parts
-    if not 0 <= _SEED_INDEX.value < len(run.params):
-        raise InputError(f"--seed_index must be in 0..{len(run.params) - 1}, got {_SEED_INDEX.value}")
-    params, seed = run.params[_SEED_INDEX.value], run.runs[_SEED_INDEX.value].seed
+    run, place = load_chosen(_WORKDIR.value)
+    parts, params, seed = run.parts, run.params[place], run.seeds[place]
     if _USERS.value is not None:
         population = trained_population(parts.model, params, parts.dataset)
         users = None if _USERS.value == "all" else read_choice(_USERS.value, "user")
     else:
         users, given = None, read_histories(Path(str(_HISTORIES.value)))
-        training = parts.train.at(run.runs[_SEED_INDEX.value].temperature)
+        training = run.training_of(place)
         population = fold_in(
             parts.model, params, parts.dataset, given, training=training, on_unknown=_ON_UNKNOWN.value, seed=seed
         )
@@ -77,7 +74,7 @@ def main() -> None:
         return
     request = {
         "data": parts.dataset.fingerprint, "model": sha256_of(parts.model.options), "seed": seed,
-        "epoch": run.best_epochs[_SEED_INDEX.value], "checkpoint": _checkpoint(Path(_WORKDIR.value)),
+        "epoch": run.best_epochs[place], "result": _result(Path(_WORKDIR.value)),
         "users": sha256_of([wanted.ids.to_list(), wanted.places.tolist()]), "k": _K.value,
         "histories": _HISTORIES.value and sha256(Path(_HISTORIES.value)), "include_seen": _SEEN.value,
         "items": items is not None and sha256_of(items.to_list()),
@@ -88,9 +85,9 @@ def main() -> None:
     print(f"{rows:,} recommendations for {len(wanted.places):,} users are in {output}")
 
 
-def _checkpoint(workdir: Path) -> str:
-    """Return the name of the checkpoint: the training of a run may have gone on."""
-    return ",".join(sorted(path.name for path in (workdir / "checkpoints").glob("[0-9]*")))
+def _result(workdir: Path) -> str:
+    """Return the name of what training has ended with: it may have gone on."""
+    return ",".join(sorted(path.name for path in (workdir / RESULT).glob("[0-9]*")))
 
 
 if __name__ == "__main__":

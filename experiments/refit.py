@@ -42,7 +42,7 @@ def main() -> None:
         return
     train = done.parts.train
     if done.figures:
-        print_metrics({f"{done.parts.model.name}, {split}": figures for split, figures in done.figures.items()})
+        print_metrics({f"{done.parts.model.name}, {split}": metrics for split, metrics in done.figures.items()})
     at = f" at temperature {train.temperature:g}" if len(before.get("temperatures", ())) > 1 else ""
     print(f"{train.num_epochs} epochs{at}; everything is in {_OUTPUT.value}")
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about trained runs: figures, curves, exposure, sample users.
+"""One self-contained HTML page about trained runs: metrics, curves, exposure, sample users.
 
 python experiments/report.py --workdir=runs/hlr,runs/cml --output=report.html
 
@@ -8,7 +8,7 @@ Several runs of the same data and protocol stand side by side; others stand apar
 from absl import flags
 from launch import launch
 
-from hlr_jax.report.write import write_report
+from hlr_jax.report.page import write_report
 
 _WORKDIR = flags.DEFINE_list("workdir", None, "folders of the runs", required=True)
 _OUTPUT = flags.DEFINE_string("output", "report.html", "the page")

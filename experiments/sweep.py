@@ -1,10 +1,13 @@
-"""Train a grid of settings, many in one program, and rank them by a validation figure. Test is never looked at.
+"""Train a grid of settings, many in one program, and rank them by a validation metric. Test is never looked at.
 
 python experiments/sweep.py --config=experiments/configs/hlr.py:ml-100k --workdir=runs/sweep --metric=ndcg \
     --grid=train.learning_rate=1e-3,2e-3 --grid=train.margin=0.5,1.0 --grid=model.num_memories=5,10
 
 --grid=paper is the paper's grid; --grid_file=FILE reads one from JSON or TOML. With --sampler=optuna --trials=32 points
 are proposed instead, from such lists and from ranges such as --grid=train.learning_rate=log:1e-4..1e-2.
+
+--parallel=16 lets up to 16 trainings share a program, as far as they differ in learning rate, margin, temperature and
+seed alone; more of them compile less and take more memory.
 
 It writes leaderboard.parquet (with the command that trains each point), history.parquet and leaderboard.png. The same
 command goes on where a stopped one was; points of a changed grid that are done already are not trained again.
@@ -22,7 +25,6 @@ from launch import describe_devices, devices_for_seeds, launch, plain
 from ml_collections import config_flags
 
 from hlr_jax import InputError
-from hlr_jax.evaluation.options import SELECT_BY
 from hlr_jax.files import atomic_file
 from hlr_jax.sharding import available_cores
 from hlr_jax.sweeps.grid import Overrides, Space, product, read_space
@@ -34,12 +36,12 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py:data set", lo
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep", required=True)
 _GRID = flags.DEFINE_multi_string("grid", [], "KEY=VALUE,VALUE; KEY=LOW..HIGH for a sampler; or the preset: paper")
 _GRID_FILE = flags.DEFINE_string("grid_file", None, "JSON or TOML file with a list of values for each key")
-_METRIC = flags.DEFINE_enum("metric", None, SELECT_BY, "what points are ranked by: --config.eval.select_by in short")
+_METRIC = flags.DEFINE_string("metric", None, "what points are ranked by: --config.eval.monitor in short")
 _NUM_SEEDS = flags.DEFINE_integer("num_seeds", None, "seeds of each point: --config.train.num_seeds in short")
 _SAMPLER = flags.DEFINE_enum("sampler", "grid", ("grid", "optuna"), "all points of the grid, or points proposed")
 _TRIALS = flags.DEFINE_integer("trials", 32, "points that a sampler proposes", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 8, "points proposed at a time, to be trained together", lower_bound=1)
-_MEMORY_BUDGET = flags.DEFINE_integer("memory_limit_mib", 2048, "MiB that one program may take", lower_bound=1)
+_PARALLEL = flags.DEFINE_integer("parallel", 8, "trainings that share one program, at most", lower_bound=1)
 _SHOW = flags.DEFINE_integer("show", 20, "rows of the leaderboard that are printed", lower_bound=1)
 _QUIET = flags.DEFINE_bool("quiet", False, "show no progress of epochs")
 flags.mark_flag_as_required("config")
@@ -48,14 +50,14 @@ flags.mark_flag_as_required("config")
 def main() -> None:
     """Run the command."""
     config, changed = plain(_CONFIG.value), dict(config_flags.get_override_values(flags.FLAGS["config"]))
-    for section, name, value in (("eval", "select_by", _METRIC.value), ("train", "num_seeds", _NUM_SEEDS.value)):
+    for section, name, value in (("eval", "monitor", _METRIC.value), ("train", "num_seeds", _NUM_SEEDS.value)):
         if value is not None:
             config[section][name] = changed[f"{section}.{name}"] = value
     space = read_space(_GRID.value, _GRID_FILE.value, config)
     points = [] if _SAMPLER.value == "optuna" else product(space)
     devices_for_seeds(available_cores())
     print(f"devices: {describe_devices()}", flush=True)
-    sweep = Sweep(config, _WORKDIR.value, memory_limit_mib=_MEMORY_BUDGET.value, quiet=_QUIET.value, log=_say)
+    sweep = Sweep(config, _WORKDIR.value, parallel=_PARALLEL.value, quiet=_QUIET.value, log=_say)
     start = time.perf_counter()
     if _SAMPLER.value == "optuna":
         points = _search(sweep, space, changed)
@@ -83,7 +85,7 @@ def _search(sweep: Sweep, space: Space, changed: Overrides) -> list[Overrides]:
     def evaluate(points: Sequence[Overrides]) -> list[float | None]:
         seen.extend(point for point in points if point not in seen)
         sweep.train(points, lambda: write(sweep, seen, changed))
-        return [None if one.reason else one.mean for one in sweep.outcomes(points)]
+        return [None if outcome.reason else outcome.mean for outcome in sweep.outcomes(points)]
 
     return search(
         space, evaluate, trials=_TRIALS.value, batch=_BATCH.value, higher_is_better=sweep.higher_is_better

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from hlr_jax.colors import COLORS, GRID
 from hlr_jax.files import atomic_file
 
 _AFTER_KEYS = ("std", "best_epoch", "epochs", "status", "reason", "command")
@@ -23,11 +24,11 @@ def print_leaderboard(board: pl.DataFrame, metric: str, most: int) -> None:
     for title in ("rank", *titles, metric.replace("_", " "), *(["std, seeds"] if several else []), "best epoch"):
         table.add_column(title, justify="right")
     for row in board.head(most).iter_rows(named=True):
-        figures = [row[metric], *([row["std"]] if several else [])]
+        values = [row[metric], *([row["std"]] if several else [])]
         table.add_row(
             "failed" if row["rank"] is None else str(row["rank"]),
             *(_short(row[key]) for key in keys),
-            *("-" if figure is None else f"{figure:.4f}" for figure in figures),
+            *("-" if value is None else f"{value:.4f}" for value in values),
             ", ".join(f"{best or '-'}/{epochs}" for best, epochs in zip(row["best_epoch"], row["epochs"], strict=True)),
         )
     console = Console()
@@ -63,15 +64,15 @@ def draw(board: pl.DataFrame, keys: list[str], metric: str, higher_is_better: bo
         by_value = done.group_by(key).agg(best).sort(key)
         numeric = done[key].dtype.is_numeric() and len(by_value) > 8  # many numbers: a scale; few: a place for each
         places: dict[Any, Any] = {value: value if numeric else place for place, value in enumerate(by_value[key])}
-        axis.plot([places[value] for value in done[key]], done[metric], "o", color="#0072B2", alpha=0.45, markersize=5)
-        axis.plot(list(places.values()), by_value[metric], "-", color="#D55E00", linewidth=1.5)
+        axis.plot([places[value] for value in done[key]], done[metric], "o", color=COLORS[0], alpha=0.45, markersize=5)
+        axis.plot(list(places.values()), by_value[metric], "-", color=COLORS[1], linewidth=1.5)
         if numeric:
             axis.set_xscale("log" if min(places) > 0 and max(places) > 20 * min(places) else "linear")
         else:
             axis.set_xticks(list(places.values()), [_short(value) for value in places])
             axis.margins(x=0.15)
         axis.set_xlabel(key)
-        axis.grid(axis="y", color="#dddddd", linewidth=0.6)
+        axis.grid(axis="y", color=GRID, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel(metric.replace("_", " "))
     figure.suptitle(

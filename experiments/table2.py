@@ -1,6 +1,7 @@
 """Train the systems of the paper's Table 2 on data sets with several seeds, and write the table.
 
-python experiments/table2.py --workdir=runs/table2 --seeds=3 --data=ml-100k=../shared/data/splits/ml-100k.parquet,ml-1m
+python experiments/table2.py --workdir=runs/table2 --num_seeds=3 \
+    --data=ml-100k=../shared/data/splits/ml-100k.parquet,ml-1m
 
 It writes table2.md, table2.csv and table2.tex, anew after every run. Each system on each data set has its own workdir,
 WORKDIR/DATA/SYSTEM: the same command goes on where a stopped one was, and more systems or data sets can be added.
@@ -17,7 +18,7 @@ from absl import flags
 from data_sets import data_sets_of
 from launch import describe_devices, devices_for_seeds, launch, plain
 
-from hlr_jax import InputError, run
+from hlr_jax import InputError, model_names, run
 from hlr_jax.errors import pick
 from hlr_jax.evaluation.comparison import (
     SPREADS,
@@ -28,6 +29,7 @@ from hlr_jax.evaluation.comparison import (
     check_comparable,
     compare,
     read_result,
+    system_label,
 )
 from hlr_jax.evaluation.significance import TESTS
 from hlr_jax.protocols import PROTOCOLS
@@ -37,8 +39,8 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the runs", required=T
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the tables; the workdir, unless given")
 _SYSTEMS = flags.DEFINE_list("systems", list(SYSTEMS), "systems of the table")
 _DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE of user, item, split columns")
-_SEEDS = flags.DEFINE_integer("seeds", 3, "number of seeds of each run", lower_bound=1)
-_FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "the first of them", lower_bound=0)
+_NUM_SEEDS = flags.DEFINE_integer("num_seeds", 3, "number of seeds of each run", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "the first of them", lower_bound=0)
 _CONFIGS = flags.DEFINE_string(
     "configs", str(Path(__file__).parent / "configs" / "table2.py"), 'file with get_config("SYSTEM,DATA")'
 )
@@ -53,12 +55,12 @@ Place = tuple[str, str]
 
 def main() -> None:
     """Run the command."""
-    devices_for_seeds(_SEEDS.value)
+    devices_for_seeds(_NUM_SEEDS.value)
     print(f"devices: {describe_devices()}", flush=True)
     folder, systems, seen = Path(_WORKDIR.value), _systems(), set[str]()
     configs = plan(data_sets_of(_DATA.value), systems)
-    found = {place: finished(folder.joinpath(*place), config) for place, config in configs.items()}
-    done = {place: result for place, result in found.items() if result}
+    finished_before = {place: finished(folder.joinpath(*place), config) for place, config in configs.items()}
+    done = {place: result for place, result in finished_before.items() if result}
     check_comparable(done)
     blocks = {data: block_of(data, done) for data, _ in configs}
     table = write_table(blocks, systems, spread_of(done))
@@ -69,16 +71,17 @@ def main() -> None:
             check_comparable(done)
             blocks[place[0]] = block_of(place[0], done)
             table = write_table(blocks, systems, spread_of(done))
-        state = "was done" if found[place] else "done"
+        state = "was done" if finished_before[place] else "done"
         print(f"[{number}/{len(configs)}] {report(place, done[place])}, {state}", flush=True)
     table2_render.print_comparison(table)
     print(f"table2.md, table2.csv and table2.tex are in {_OUTPUT.value or folder}")
 
 
 def _systems() -> list[str]:
-    """Return the systems asked for, in the paper's order."""
-    asked = {pick(system, SYSTEMS, "system of --systems:") for system in _SYSTEMS.value}
-    return [system for system in SYSTEMS if system in asked]
+    """Return the systems asked for, in the paper's order, and models of one's own behind them."""
+    known = dict.fromkeys((*SYSTEMS, *model_names()))
+    asked = {pick(system, known, "system of --systems:") for system in _SYSTEMS.value}
+    return [system for system in known if system in asked]
 
 
 def plan(data_sets: dict[str, str], systems: list[str]) -> dict[Place, dict[str, Any]]:
@@ -118,8 +121,8 @@ def settings(get_config: Callable[[str], Any], data: str, path: str, system: str
         dataset |= {"name": data, "path": "", "split": "random" if split == "given" else split}
     if _PROTOCOL.value:
         dataset["protocol"] = _PROTOCOL.value
-    config["seed"] = _FIRST_SEED.value
-    train["num_seeds"] = _SEEDS.value
+    config["seed"] = _SEED.value
+    train["num_seeds"] = _NUM_SEEDS.value
     return config
 
 
@@ -145,7 +148,7 @@ def spread_of(done: dict[Place, Result]) -> str:
     """Return what the table's ± is over: as asked for; else seeds if there are several, or what the protocol says."""
     protocols = {result.summary["protocol"] for result in done.values()}
     by_protocol = next((PROTOCOLS[name].spread for name in protocols), "seeds")
-    return _SPREAD.value or ("seeds" if _SEEDS.value > 1 else by_protocol)
+    return _SPREAD.value or ("seeds" if _NUM_SEEDS.value > 1 else by_protocol)
 
 
 def write_table(blocks: dict[str, Block], systems: list[str], spread: str) -> table2_render.Comparison:
@@ -158,8 +161,8 @@ def write_table(blocks: dict[str, Block], systems: list[str], spread: str) -> ta
 def report(place: Place, result: Result) -> str:
     """Return the line of one run."""
     data, system = place
-    mean, _ = result.figure("NDCG", "seeds")
-    return f"{data}, {SYSTEMS[system]}: {result.summary['train_seconds']:.0f} s, NDCG@{result.k} {mean:.2f}"
+    mean, _ = result.mean_and_std("NDCG", "seeds")
+    return f"{data}, {system_label(system)}: {result.summary['train_seconds']:.0f} s, NDCG@{result.k} {mean:.2f}"
 
 
 def say_once(seen: set[str], line: str) -> None:

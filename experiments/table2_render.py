@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from hlr_jax.evaluation.comparison import NUM_COHORTS, ROWS, SIGNIFICANT, SYSTEMS, Block, Cell, Result
+from hlr_jax.evaluation.comparison import NUM_COHORTS, ROWS, SIGNIFICANT, Block, Cell, Result, system_label
 from hlr_jax.files import atomic_file
 
 NONE = "–"
@@ -44,7 +44,7 @@ class Comparison(NamedTuple):
     def missing(self) -> list[str]:
         """Return what has no result yet, in words."""
         return [
-            f"{SYSTEMS[system]} on {block.data}"
+            f"{system_label(system)} on {block.data}"
             for block in self.blocks
             for system in self.systems
             if system not in block.results
@@ -52,7 +52,7 @@ class Comparison(NamedTuple):
 
 
 def caption(table: Comparison) -> list[str]:
-    """Return the sentences that say what the figures are."""
+    """Return the sentences that say what the numbers are."""
     results = table.results()
     if not results:
         return ["No result yet."]
@@ -62,7 +62,7 @@ def caption(table: Comparison) -> list[str]:
     sizes = "; ".join(_size(block) for block in table.blocks if block.results)
     seconds = sum(result.summary["train_seconds"] for result in results)
     sentences = [
-        f"Test figures at K = {some.k} in per cent; Popularity: median training users of the recommended items.",
+        f"Test metrics at K = {some.k} in percent; Popularity: median training users of the recommended items.",
         _spread(table, some),
         f"Protocol {some.summary['protocol']}, hash {some.summary['protocol_hash']}{renamed}.",
         f"{sizes}.",
@@ -79,12 +79,14 @@ def caption(table: Comparison) -> list[str]:
 
 def _variants(table: Comparison) -> str:
     """Return which variant each system that has several is."""
-    found: dict[str, set[str]] = {}
+    variants: dict[str, set[str]] = {}
     for block in table.blocks:
         for system, result in block.results.items():
             if result.summary["variant"]:
-                found.setdefault(system, set()).add(result.summary["variant"])
-    return "; ".join(f"{SYSTEMS[system]}: variant {' and '.join(sorted(names))}" for system, names in found.items())
+                variants.setdefault(system, set()).add(result.summary["variant"])
+    return "; ".join(
+        f"{system_label(system)}: variant {' and '.join(sorted(names))}" for system, names in variants.items()
+    )
 
 
 def _spread(table: Comparison, some: Result) -> str:
@@ -106,16 +108,16 @@ def p_values_line(table: Comparison, block: Block) -> str:
     if not block.best:
         return ""
     values = ", ".join(
-        f"{SYSTEMS[system]} {'< 0.001' if p < 0.001 else f'{p:.3f}'}" for system, p in block.p_values.items()
+        f"{system_label(system)} {'< 0.001' if p < 0.001 else f'{p:.3f}'}" for system, p in block.p_values.items()
     )
-    return f"Adjusted p, {table.tested}, {SYSTEMS[block.best]} against: {values}"
+    return f"Adjusted p, {table.tested}, {system_label(block.best)} against: {values}"
 
 
 def markdown(table: Comparison) -> str:
     """Return the table as Markdown: a heading and a table per data set, which takes at most 140 columns."""
     parts = ["# Table 2", *caption(table)]
     for block in table.blocks:
-        rows = [["", *(SYSTEMS[system] for system in table.systems)]]
+        rows = [["", *(system_label(system) for system in table.systems)]]
         rows += [[row, *(_markdown_cell(block, row, system) for system in table.systems)] for row in ROWS]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [" | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
@@ -152,7 +154,7 @@ def latex(table: Comparison) -> str:
         for number, row in enumerate(ROWS):
             cells = [_latex_cell(block, row, system) for system in table.systems]
             body.append(" & ".join([latex_escape(block.data) if number == 0 else "", row, *cells]) + r" \\")
-    head = ["", "", *(latex_escape(SYSTEMS[system]) for system in table.systems)]
+    head = ["", "", *(latex_escape(system_label(system)) for system in table.systems)]
     return "\n".join(
         [
             *(rf"\providecommand{{\{rule}}}{{\hline}}" for rule in ("toprule", "midrule", "bottomrule")),
@@ -181,7 +183,7 @@ def _latex_cell(block: Block, row: str, system: str) -> str:
 
 
 def frame(table: Comparison) -> pl.DataFrame:
-    """Return a row per figure, unrounded; the first five columns are those of a plain list of the paper's figures."""
+    """Return a row per cell, unrounded; the first five columns are those of a plain list of the paper's metrics."""
     rows = []
     for block in table.blocks:
         for row, cells in block.cells.items():
@@ -189,7 +191,7 @@ def frame(table: Comparison) -> pl.DataFrame:
                 summary, cell = block.results[system].summary, cells[system]
                 rows.append(
                     {
-                        "dataset": block.data, "metric": row, "model": SYSTEMS[system], "mean": cell.mean,
+                        "dataset": block.data, "metric": row, "model": system_label(system), "mean": cell.mean,
                         "std": cell.std, "best": cell.best, "significant": cell.marked, "p_adjusted": cell.p_value,
                         "k": block.results[system].k, "spread": table.spread, "seeds": len(summary["seeds"]),
                     }
@@ -211,7 +213,7 @@ def print_comparison(table: Comparison, console: Console | None = None) -> None:
     for block in table.blocks:
         shown = Table(block.data, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for system in table.systems:
-            shown.add_column(SYSTEMS[system], justify="right", no_wrap=True)
+            shown.add_column(system_label(system), justify="right", no_wrap=True)
         for row in ROWS:
             shown.add_row(row, *(_terminal_cell(block, row, system) for system in table.systems))
         console.print(shown)

@@ -1,4 +1,4 @@
-"""Figures as tables for people."""
+"""Metrics as tables for people."""
 
 from typing import Any
 

@@ -11,9 +11,6 @@ command with --distributed.
 --tensorboard also writes event files, in WORKDIR/tensorboard; needs the extra `tb`.
 """
 
-from contextlib import nullcontext
-from pathlib import Path
-
 from absl import flags
 from launch import describe_devices, devices_for_seeds, launch, plain, runs_of
 from ml_collections import config_flags
@@ -22,7 +19,7 @@ from tables import print_metrics
 
 from hlr_jax import run
 from hlr_jax.distributed import is_process_zero
-from hlr_jax.training.event_files import event_files
+from hlr_jax.training.tensorboard import TensorBoardLogger
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py:data set", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
@@ -39,16 +36,16 @@ def main() -> None:
         devices_for_seeds(runs_of(config))
     if is_process_zero():
         print(f"devices: {describe_devices()}", flush=True)
-    events = event_files(Path(_WORKDIR.value)) if _TENSORBOARD.value and is_process_zero() else nullcontext()
-    with events:
-        done = run(config, _WORKDIR.value, quiet=_QUIET.value)
+    several = len(config.get("train", {}).get("temperatures", ())) > 1
+    loggers = [TensorBoardLogger(_WORKDIR.value, several)] if _TENSORBOARD.value else []
+    done = run(config, _WORKDIR.value, loggers=loggers, quiet=_QUIET.value)
     if not is_process_zero():
         return
     name = done.parts.model.name
-    print_metrics({f"{name}, {split}": figures for split, figures in done.figures.items()})
+    print_metrics({f"{name}, {split}": metrics for split, metrics in done.figures.items()})
     chosen = [f"best epoch {', '.join(str(fit.best_epoch) for fit in done.fits)}"]
-    if len(done.parts.train.temperatures) > 1:
-        chosen.append(f"best temperature {', '.join(f'{fit.temperature:g}' for fit in done.fits)}")
+    if several:
+        chosen.append(f"best temperature {', '.join(f'{fit.run.temperature:g}' for fit in done.fits)}")
     print(f"{', '.join(chosen)}; everything is in {_WORKDIR.value}")
 
 

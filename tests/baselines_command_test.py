@@ -1,56 +1,52 @@
 """The command that measures what trained models are read beside."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from command_line import command
 
 import hlr_jax
 from hlr_jax.evaluation.baselines import gram_matrix
 
-EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
+OPTIONS = (
+    "--systems=popularity,ease,mf_als", "--ease_regularization=30,3e6", "--als_dim=6", "--als_confidence=5",
+    "--als_regularization=1,1e6", "--als_epochs=2", "--k=5",
+)  # fmt: skip
 
 
 def baselines(*arguments):
-    command = [sys.executable, EXPERIMENTS / "baselines.py", "--data=planted-60x50x900", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return command("baselines.py", "--data=planted-60x50x900", *arguments)
 
 
-def test_each_system_is_measured_with_what_validation_chose(tmp_path):
-    output = tmp_path / "found.json"
-    done = baselines(
-        "--systems=popularity,ease,mf_als", "--grid=30", "--als_dim=6", "--als_confidence=5",
-        "--als_regularization=1,1e6", "--als_epochs=2", "--k=5", f"--output={output}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found = json.loads(output.read_text())["planted-60x50x900"]
-    # With a lambda of a million MF-ALS learns nothing.
-    assert list(found) == ["Popularity", "EASE", "MF-ALS"]
-    assert {"EASE (30)", "MF-ALS (5,1)"} <= {line[:13].strip() for line in done.stdout.splitlines()}
-    assert (found["MF-ALS"]["confidence"], found["MF-ALS"]["lambda"]) == (5, 1)
-    for figures in found.values():
-        assert figures["users"] == found["Popularity"]["users"]
-        assert 0 < figures["ndcg@5"] < 1
-        assert figures["fit_seconds"] > 0
-    assert found["EASE"]["ndcg@5"] != found["Popularity"]["ndcg@5"]
-
-
-def test_what_validation_chose_is_fitted_anew_on_validation_too(tmp_path):
-    options = (
-        "--systems=popularity,ease,mf_als", "--grid=30,3e6", "--als_dim=6", "--als_confidence=5",
-        "--als_regularization=1", "--als_epochs=2",
-    )  # fmt: skip
-    found = {}
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """What the command prints and writes, with the systems fitted to train before test, or to train and valid."""
+    folder, results = tmp_path_factory.mktemp("baselines"), {}
     for splits in ("train", "train+valid"):
-        done = baselines(*options, f"--train_splits={splits}", f"--output={tmp_path / splits}")
+        done = baselines(*OPTIONS, f"--train_splits={splits}", f"--output={folder / splits}")
         assert done.returncode == 0, done.stderr
-        found[splits] = json.loads((tmp_path / splits).read_text())["planted-60x50x900"]
-    data = hlr_jax.load_dataset("planted-60x50x900", log=lambda _: None)
-    both = data.trained_on("train+valid")
+        results[splits] = done.stdout, json.loads((folder / splits).read_text())["planted-60x50x900"]
+    return results
+
+
+def test_each_system_is_measured_with_what_validation_chose(measured):
+    out, systems = measured["train"]
+    # With a lambda of a million MF-ALS learns nothing, and neither does EASE.
+    assert list(systems) == ["Popularity", "EASE", "MF-ALS"]
+    assert {"EASE (30)", "MF-ALS (5,1)"} <= {line[:13].strip() for line in out.splitlines()}
+    assert (systems["MF-ALS"]["confidence"], systems["MF-ALS"]["lambda"]) == (5, 1)
+    assert systems["EASE"]["lambda"] == 30
+    for metrics in systems.values():
+        assert metrics["users"] == systems["Popularity"]["users"]
+        assert 0 < metrics["ndcg@5"] < 1
+        assert metrics["fit_seconds"] > 0
+    assert systems["EASE"]["ndcg@5"] != systems["Popularity"]["ndcg@5"]
+
+
+def test_what_validation_chose_is_fitted_anew_on_validation_too(measured, world):
+    both = world.trained_on("train+valid")
     gram = np.zeros((50, 50))
     for user in range(60):
         items = both.train.item[both.train.user == user]
@@ -58,25 +54,24 @@ def test_what_validation_chose_is_fitted_anew_on_validation_too(tmp_path):
     np.testing.assert_array_equal(gram_matrix(both), gram)
     # MF-ALS by hand: the iteration that validation chose, and as many on both.
     model = hlr_jax.create_model("mf_als", embed_dim=6, confidence=5.0, regularization=1.0, frequency_exponent=1.0)
-    options = hlr_jax.EvalOptions(select_by="ndcg")
-    best = hlr_jax.fit(data, model, hlr_jax.TrainOptions(num_epochs=2, patience=4), options, quiet=True).best_epoch
+    options = hlr_jax.EvalOptions(k=5, monitor="ndcg")
+    best = hlr_jax.fit(world, model, hlr_jax.TrainOptions(num_epochs=2, patience=4), options, quiet=True).best_epoch
     again = hlr_jax.fit(both, model, hlr_jax.TrainOptions(num_epochs=best), options, quiet=True)
-    expected = hlr_jax.evaluate(model, again.params, both, options=options).metrics["ndcg@10"]
-    assert found["train+valid"]["MF-ALS"]["ndcg@10"] == pytest.approx(expected, rel=1e-6)
-    for system in found["train"]:
-        assert {found[splits][system]["train_splits"] for splits in found} == set(found)
-        before, after = (found[splits][system] for splits in found)
-        assert before["ndcg@10"] != after["ndcg@10"]
-        assert before["users"] == after["users"]
-        assert before.get("lambda") == after.get("lambda")
-    assert found["train"]["EASE"]["lambda"] == 30
+    expected = hlr_jax.evaluate(model, again.params, both, options=options).metrics["ndcg@5"]
+    (_, before), (_, after) = measured["train"], measured["train+valid"]
+    assert after["MF-ALS"]["ndcg@5"] == pytest.approx(expected, rel=1e-6)
+    for system in before:
+        assert (before[system]["train_splits"], after[system]["train_splits"]) == ("train", "train+valid")
+        assert before[system]["ndcg@5"] != after[system]["ndcg@5"]
+        assert before[system]["users"] == after[system]["users"]
+        assert before[system].get("lambda") == after[system].get("lambda")
 
 
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--grid=1,x", "--grid must be numbers, got 1,x"),
-        ("--grid=nan", "--grid must be numbers, got nan"),
+        ("--ease_regularization=1,x", "--ease_regularization must be numbers, got 1,x"),
+        ("--ease_regularization=nan", "--ease_regularization must be numbers, got nan"),
         ("--als_regularization=0", "--als_regularization needs numbers above 0"),
         ("--systems=ease,als", 'unknown system of --systems: "als"'),
     ],

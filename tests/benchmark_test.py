@@ -1,40 +1,39 @@
 """Each part of the benchmark runs on a tiny world and its records have their fields. No speed is asserted."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from command_line import command, scripts
 
 import hlr_jax
 from hlr_jax.training.als import sides
+from hlr_jax.training.learner import GradientLearner
+from hlr_jax.training.user_batches import group_widths
 from hlr_jax.types import Neighbors, Padded
 
-EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 TINY = {"embed_dim": 6, "num_memories": 2, "max_history": 3}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _compile_quickly():
     """No speed is looked at here, so the compiler need not try hard, nor compile anything twice."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    quick = {"jax_disable_most_optimizations": True, "jax_persistent_cache_min_compile_time_secs": 0.0}
+    before = {name: jax.config.values[name] for name in quick}
+    for name, value in quick.items():
+        jax.config.update(name, value)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="module")
 def parts():
     """The folder of the benchmark, imported as its command imports it."""
-    sys.path.insert(0, str(EXPERIMENTS))
-    try:
+    with scripts():
         from benchmarks import (
             arithmetic,
             beside,
@@ -49,12 +48,10 @@ def parts():
             settings,
             training,
         )
-    finally:
-        sys.path.pop(0)
     modules = (
         arithmetic, beside, devices, growth, kernels, machine, measuring, plots, ranking, report, settings, training,
     )  # fmt: skip
-    return type("RunParts", (), {module.__name__.rpartition(".")[2]: module for module in modules})
+    return type("Parts", (), {module.__name__.rpartition(".")[2]: module for module in modules})
 
 
 @pytest.fixture(scope="module")
@@ -68,20 +65,50 @@ RATES = {"gflops_per_s", "gemm_gflops_per_s", "gemm_shape", "of_gemm"}
 
 def test_training_and_ranking(parts, tiny, world):
     record = parts.training.bench_train(tiny, world, "cml")
-    assert TIMES | RATES | {"triplets_per_s", "draws_per_s", "draws_share", "flops_per_triplet"} <= set(record)
+    assert TIMES | RATES | {"positives_per_s", "draws_per_s", "draws_share", "flops_per_positive"} <= set(record)
     assert (record["interactions"], len(record["runs_s"])) == (len(world.train), 2)
+    assert (record["batch"], record["batch_size"]) == ("triplets", 200)
+    assert record["flops_per_positive"] == 3 * 2 * 3 * 6  # of a gradient, for two pairs
     assert "later" not in record
     ranked = parts.ranking.bench_rank(tiny, world, "cml")
     assert TIMES | RATES | {"users_per_s", "ms_per_user", "flops_per_user"} <= set(ranked)
     assert ranked["compile_s"] > 0
     assert ranked["ms_per_user"] == pytest.approx(1e3 / ranked["users_per_s"])
-    softmax = {"batch_size": 16, "negatives": "all", "objective": "sampled_softmax"}
-    visits = parts.training.bench_train(replace(tiny, train=softmax), world, "cml")
-    users = np.unique(world.train.user).size
-    assert visits["flops_per_triplet"] * len(world.train) == pytest.approx(3 * users * world.num_items * 4 * 6)
     solved = parts.training.bench_train(tiny, world, "mf_als")
     assert TIMES | RATES | {"iteration_s", "flops_per_iteration"} <= set(solved)
-    assert "triplets_per_s" not in solved
+    assert "positives_per_s" not in solved
+
+
+def test_batches_of_users_are_counted_in_positives(parts, tiny, world):
+    given = {"batch": "users", "negatives": "per_user", "num_negatives": 4, "batch_size": 64}
+    record = parts.training.bench_train(replace(tiny, train=given, interactions=40), world, "cml")
+    degrees = parts.settings.shortened(world, 40, parts.settings.create_model("cml", tiny)).train.degrees()
+    count, users = degrees.sum(), np.sum(degrees > 0)
+    assert (record["batch"], record["batch_size"], record["interactions"]) == ("users", 64, count)
+    assert record["positives_per_s"] == pytest.approx(count / record["steady_s"])
+    assert record["draws_per_s"] == pytest.approx(count / record["draws_s"])
+    # Each positive is a pair of its own; a user meets its negatives once.
+    assert record["flops_per_positive"] * count == pytest.approx(3 * (count + 4 * users) * 3 * 6)
+    widths = group_widths(degrees, 4)
+    places = [min(width for width in widths if width >= degree) for degree in degrees[degrees > 0]]
+    assert record["padding"] == pytest.approx((sum(places) + 4 * users) / (count + 4 * users))
+    parts.report.print_tables([record | parts.machine.environment()])
+
+
+@pytest.mark.parametrize(
+    ("batch", "negatives", "for_each_positive", "for_each_user"),
+    [
+        ("triplets", "per_triplet", 1 + 7, 0), ("triplets", "shared", 1 + 7, 0), ("triplets", "in_batch", 1 + 16, 0),
+        ("users", "per_user", 1, 7), ("users", "all", 1, 50),
+    ],
+)  # fmt: skip
+def test_pairs_that_an_epoch_scores(parts, tiny, world, batch, negatives, for_each_positive, for_each_user):
+    options = hlr_jax.TrainOptions(
+        batch=batch, negatives=negatives, num_negatives=7, batch_size=16, objective="sampled_softmax"
+    )
+    learner = GradientLearner(parts.settings.create_model("cml", tiny), options, (60, 50))
+    pairs = parts.training.pairs_per_epoch(learner.source(world.train, world.train, world.train), options)
+    assert pairs == for_each_positive * len(world.train) + for_each_user * np.unique(world.train.user).size
 
 
 def test_the_compiler_plans_the_memory_of_an_isolated_epoch(parts, tiny, world):
@@ -102,18 +129,18 @@ def test_seeds_are_compared_round_by_round(parts, tiny, world):
 def test_a_command_is_timed_beside(parts, tiny, world):
     other = replace(tiny, beside="echo 12,000 triplets/s", beside_pattern=r"([0-9.,]+) triplets/s")
     record = parts.training.bench_train(other, world, "cml")
-    assert record["beside_figure"] == 12000
-    assert record["figure_over_beside"] == pytest.approx(record["triplets_per_s"] / 12000)
+    assert record["beside_rate"] == 12000
+    assert record["rate_over_beside"] == pytest.approx(record["positives_per_s"] / 12000)
     record = parts.ranking.bench_rank(replace(tiny, beside="true"), world, "cml")
     assert {"beside_s", "beside_time_ratio"} <= set(record)
-    for command, pattern, message in (
+    for line, pattern, message in (
         ("exit 3", "", "status 3"),
         ("echo", r"([0-9]+)", "matches nothing"),
         ("true", "[0-9]+", "needs a group"),
         ("true", "(", "is no regular expression"),
     ):
         with pytest.raises(hlr_jax.InputError, match=message):
-            parts.beside.Beside(command, pattern)()
+            parts.beside.Beside(line, pattern)()
 
 
 def test_the_forms_of_the_relation_agree(parts):
@@ -122,7 +149,7 @@ def test_the_forms_of_the_relation_agree(parts):
     forms = kernels.forms()
     assert set(forms) >= {"naive", "by pair", "factored"}
     naive, *others = (jax.jit(kernels.gradient(relation, 4))(*given) for relation in forms.values())
-    whole = jax.grad(lambda shared: kernels.scores(forms["naive"], given[0], shared).sum())(given[1])
+    whole = jax.jit(jax.grad(lambda shared: kernels.scores(forms["naive"], given[0], shared).sum()))(given[1])
     np.testing.assert_allclose(naive[1].keys, whole.keys, rtol=1e-3, atol=1e-5)  # pieces are added up
     for other in others:
         for here, there in zip(jax.tree.leaves(naive), jax.tree.leaves(other), strict=True):
@@ -144,12 +171,12 @@ def test_growth_has_a_record_for_each_value_and_plots(parts, tiny, world, tmp_pa
     assert [(r["axis"], r["value"], r["D"], r["B"]) for r in records] == [
         ("D", 5, 5, 200), ("D", 6, 6, 200), ("B", 100, 6, 100), ("B", 200, 6, 200),
     ]  # fmt: skip
-    assert all("us_per_triplet" in record for record in records)
+    assert all("us_per_positive" in record for record in records)
     assert all(("us_per_user" in record) == (record["axis"] != "B") for record in records)
     parts.report.print_tables(records)
     pytest.importorskip("matplotlib")
     drawn = parts.plots.draw([record | parts.machine.environment() for record in records], tmp_path)
-    assert [path.name for path in drawn] == ["growth.png", "growth.svg"]
+    assert [path.name for path in drawn] == ["growth.png"]
     assert all(path.stat().st_size > 1000 for path in drawn)
 
 
@@ -158,13 +185,17 @@ def test_tables_get_rows_without_interactions(parts, world):
     assert (wide.num_users, wide.num_items, wide.train) == (90, world.num_items, world.train)
 
 
-def test_meshes_of_the_present_devices(parts, tiny):
+def test_meshes_of_the_present_devices(parts, tiny, tmp_path):
     devices, world = parts.devices, "planted-60x50x900"
     records = list(devices.bench_devices(tiny, "cml", world, ((1, 1), (2, 2), (16, 1))))
     assert [record["mesh"] for record in records] == ["1 x 1", "2 x 2"]
     assert records[0]["time_ratio_over_one"] == 1
+    assert all("positives_per_s" in record for record in records)
     assert all("no speed-up" in record["caveat"] for record in records)
     assert not list(devices.bench_devices(tiny, "mf_als", world))
+    pytest.importorskip("matplotlib")
+    drawn = parts.plots.draw([record | parts.machine.environment() for record in records], tmp_path)
+    assert [path.name for path in drawn] == ["devices.png"]
 
 
 def test_a_shortened_epoch_keeps_the_tables_and_whole_rows(parts, tiny, world):
@@ -183,7 +214,7 @@ def test_formulas_agree_with_what_the_compiler_counts(parts, variant):
     """The compiler counts operations too, but exponentials otherwise, and masks as well: so only about."""
     d, n, h, a, t = 64, 16, 32, 8, 100
     sizes = {"embed_dim": d, "num_memories": n, "max_history": h, "max_item_users": a, "variant": variant}
-    for name in hlr_jax.models.base.model_names():
+    for name in hlr_jax.model_names():
         known = dict(hlr_jax.create_model(name).options)
         if variant == "reference" and "variant" not in known:
             continue
@@ -196,13 +227,15 @@ def test_formulas_agree_with_what_the_compiler_counts(parts, variant):
                 Padded(np.ones((history, d), np.float32), np.ones(history, bool)),
                 Padded(np.ones((*lead, item_users, d), np.float32), np.ones((*lead, item_users), bool)),
             )
-            return jax.jit(function).lower(params, params["user"][0], items, near).cost_analysis()["flops"]
+            shape = {"user": (d,), "item": (*lead, d)}
+            derived = {spec.name: np.ones(shape[spec.axis]) for spec in model.arrays if spec.axis != "shared"}
+            given = params | derived, params["user"][0], items, near
+            return jax.jit(function).lower(*given).cost_analysis()["flops"]
 
-        masks = 2 * d if name == "transcf" else 0  # of its two means
         pair = counted(lambda *given, model=model: model.pair(*given).score, params["item"][0], ())
-        assert parts.arithmetic.pair_flops(model) + masks == pytest.approx(pair, rel=0.2), name
+        assert model.flops.pair == pytest.approx(pair, rel=0.2), name
         catalogue = counted(model.catalogue, params["item"], (t,))
-        assert parts.arithmetic.ranking_flops(model, t) + masks * t == pytest.approx(catalogue, rel=0.2), name
+        assert model.flops.ranked_item * t == pytest.approx(catalogue, rel=0.2), name
 
 
 def test_arithmetic_of_an_iteration(parts, world):
@@ -213,19 +246,11 @@ def test_arithmetic_of_an_iteration(parts, world):
     assert parts.arithmetic.iteration_flops(model, users, items) == pytest.approx(expected)
 
 
-def run_command(*arguments):
-    return subprocess.run(
-        [sys.executable, EXPERIMENTS / "benchmark.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-    )
-
-
-def test_the_command_appends_records_of_fresh_processes(tmp_path):
+def test_the_command_appends_records_of_fresh_processes(tmp_path, monkeypatch):
     output = tmp_path / "speed.jsonl"
-    done = run_command(
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    done = command(
+        "benchmark.py",
         "--what=rank", "--isolate", "--models=cml", "--data=planted-60x50x900", "--repeats=1", f"--output={output}",
         "--model=embed_dim=6,num_memories=2,max_history=3", "--train=batch_size=200,num_negatives=2",
     )  # fmt: skip
@@ -243,6 +268,7 @@ MISTAKES = {
     "--models=hrl": 'unknown model of --models: "hrl" (did you mean "hlr',
     "--train=batch": '--train: "batch" is not of the form option=value',
     "--train=batch_sise=1": 'option of section train: "batch_sise" (did you mean "batch_size"?)',
+    "--train=batch=users": "train.negatives=per_triplet is not for train.batch=users",
     "--model=embed=1": 'option of --model: "embed" (did you mean "embed_dim"?)',
 }
 
@@ -253,7 +279,7 @@ def test_mistakes_are_named(parts, argument):
     settings = parts.settings
     flag, _, value = argument.removeprefix("--").partition("=")
     if flag == "what":
-        done = run_command(argument)
+        done = command("benchmark.py", argument)
         assert (done.returncode, done.stderr.strip()) == (2, "error: " + MISTAKES[argument])
         return
 
@@ -263,6 +289,12 @@ def test_mistakes_are_named(parts, argument):
 
     with pytest.raises(hlr_jax.InputError, match=re.escape(MISTAKES[argument])):
         read()
+
+
+def test_batches_that_a_model_has_not_are_refused_before_anything_is_measured(parts):
+    given = parts.settings.Settings(models=["cml", "transcf"], train={"batch": "users", "negatives": "per_user"})
+    with pytest.raises(hlr_jax.InputError, match="model transcf has a penalty on each triplet; set triplets"):
+        parts.settings.check(given)
 
 
 def test_plots_without_matplotlib_name_the_extra(parts, monkeypatch):

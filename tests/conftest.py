@@ -1,5 +1,6 @@
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -10,6 +11,9 @@ import hlr_jax
 
 # Tests compile far longer than they compute: without LLVM's optimisations they take two thirds of the time.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+if version("jaxlib").startswith("0.10."):  # XLA ends a process for a flag that it does not know
+    # One piece of each program after the other: less time of the CPU.
+    os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"
 # Tests, and the command lines that they start, share what they compile.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hlr_jax-tests-")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"

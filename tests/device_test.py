@@ -49,27 +49,27 @@ def test_the_compiled_kernel_equals_float64(sizes):
     given, where = arrays(*sizes)
     with jax.default_matmul_precision("highest"):
         for kernel in (pallas_attention.memory_mixture, memory_attention.memory_mixture):
-            found = np.asarray(over_users(kernel)(*given, where))
-            np.testing.assert_allclose(found, expected_mixtures(given, where), rtol=2e-4, atol=2e-6)
+            mixtures = np.asarray(over_users(kernel)(*given, where))
+            np.testing.assert_allclose(mixtures, expected_mixtures(given, where), rtol=2e-4, atol=2e-6)
 
 
 @needs_gpu
 @pytest.mark.parametrize("sizes", [(5, 2, 50, 20, 100), (3, 19, 70, 17, 18)])
 def test_gradients_of_the_compiled_kernel_are_those_of_xla(sizes):
     given, where = arrays(*sizes)
+    given = [3 * array for array in given]  # so that no softmax is near uniform
 
     def gradient(kernel):
         def total(*inputs):
-            found = over_users(kernel)(*inputs, where)
-            return jnp.sum(jnp.cos(jnp.arange(found.size)).reshape(found.shape) * found)
+            mixtures = over_users(kernel)(*inputs, where)
+            return jnp.sum(jnp.cos(jnp.arange(mixtures.size)).reshape(mixtures.shape) * mixtures)
 
         return jax.jit(jax.grad(total, argnums=range(5)))(*given)
 
     with jax.default_matmul_precision("highest"):
-        for found, expected in zip(
-            gradient(pallas_attention.memory_mixture), gradient(memory_attention.memory_mixture), strict=True
-        ):
-            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * float(jnp.abs(expected).max()))
+        by_kernel, by_xla = gradient(pallas_attention.memory_mixture), gradient(memory_attention.memory_mixture)
+    for ours, expected in zip(by_kernel, by_xla, strict=True):
+        assert np.linalg.norm(ours - expected) <= 1e-3 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("name", hlr_jax.model_names())
@@ -77,7 +77,7 @@ def test_every_model_learns_and_ranks(name):
     world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
     model = hlr_jax.create_model(name, embed_dim=8, **SIZES.get(name, {}))
     options = TrainOptions(num_epochs=3, batch_size=64, learning_rate=0.02, num_negatives=2)
-    trained = hlr_jax.fit(world, model, options, EvalOptions(select_by="ndcg"), quiet=True)
+    trained = hlr_jax.fit(world, model, options, EvalOptions(monitor="ndcg"), quiet=True)
     losses = [record["train_loss"] for record in trained.history]
     assert losses[-1] < losses[0]
     ranking = hlr_jax.evaluate(model, trained.params, world).ranking

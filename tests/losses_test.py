@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hlr_jax.losses import OBJECTIVES, LossParams, catalogue_softmax
+from hlr_jax.losses import OBJECTIVES, LossParams, positive_losses
 
 POSITIVE, NEGATIVES = 1.0, np.array([0.8, 2.0, 1.2, 3.1])
 EXPECTED = np.array([0.5, 0.01, 0.2, 0.1])  # n q_v of each negative
@@ -35,6 +35,7 @@ ORACLES = {
     "decoupled_contrastive": lambda d, negatives, expected: (
         d / TEMPERATURE + np.log(np.sum(np.exp(-negatives / TEMPERATURE)))
     ),
+    "none": lambda d, negatives, expected: 0.0,
 }
 
 
@@ -58,7 +59,7 @@ def test_objectives_are_their_equations(name):
 def test_a_negative_at_infinity_is_none(name):
     masked = call(name, POSITIVE, [0.8, np.inf, 1.2, np.inf])
     np.testing.assert_allclose(masked, call(name, POSITIVE, NEGATIVES[[0, 2]], EXPECTED[[0, 2]]), rtol=1e-6)
-    gradient = jax.grad(lambda positive, negatives: call(name, positive, negatives), argnums=(0, 1))
+    gradient = jax.jit(jax.grad(lambda positive, negatives: call(name, positive, negatives), argnums=(0, 1)))
     for negatives in ([0.8, np.inf, 1.2, np.inf], [np.inf] * 4):
         by_positive, by_negatives = gradient(jnp.float32(POSITIVE), jnp.asarray(negatives, jnp.float32))
         assert np.isfinite(by_positive)
@@ -79,22 +80,33 @@ def test_the_estimated_rank_has_no_gradient():
 
 def test_drawn_negatives_that_stand_for_all_make_the_whole_softmax():
     """With every unknown item drawn once, each stands for itself."""
-    found = call("sampled_softmax", POSITIVE, NEGATIVES, np.ones(4))
-    np.testing.assert_allclose(found, ORACLES["info_nce"](POSITIVE, NEGATIVES, None), rtol=1e-6)
+    loss = call("sampled_softmax", POSITIVE, NEGATIVES, np.ones(4))
+    np.testing.assert_allclose(loss, ORACLES["info_nce"](POSITIVE, NEGATIVES, None), rtol=1e-6)
 
 
-def test_the_softmax_over_the_catalogue_is_that_of_each_positive_alone():
-    distances = np.array([0.4, 0.8, 2.0, 1.2, 0.1, 3.1])
-    positives, known = np.zeros(6, bool), np.zeros(6, bool)
-    positives[[0, 3]], known[[0, 3, 4]] = True, True  # item 4 is known, and neither a positive nor a negative
-    expected = sum(ORACLES["info_nce"](distances[item], distances[[1, 2, 5]], None) for item in (0, 3))
+@pytest.mark.parametrize("name", ORACLES)
+def test_positives_that_share_negatives_have_the_loss_of_each_alone(name):
+    positives = np.array([POSITIVE, 0.0, 4.0, 1.3])
+    negatives = np.array([0.8, np.inf, 1.2, np.inf, 3.1])  # two of them do not count
+    expected = np.array([0.5, 0.3, 0.2, 0.7, 0.1])
 
-    def loss(distances, known):
-        return catalogue_softmax(distances, jnp.asarray(positives), jnp.asarray(known), SCALES)
+    def losses(positives, negatives):
+        log_expected = jnp.asarray(np.log(expected), jnp.float32)
+        return positive_losses(OBJECTIVES[name], positives, negatives, log_expected, SCALES)
 
-    value, slope = jax.value_and_grad(loss)(jnp.asarray(distances, jnp.float32), known)
-    np.testing.assert_allclose(value, expected, rtol=1e-6)
-    assert slope[4] == 0
-    value, slope = jax.value_and_grad(loss)(jnp.asarray(distances, jnp.float32), np.ones(6, bool))
-    assert value == 0  # nothing to be measured against
-    np.testing.assert_array_equal(slope, 0)
+    def alone(positives, negatives):
+        return jnp.stack([call(name, positive, negatives, expected) for positive in positives])
+
+    values, oracle = (
+        jax.jit(jax.value_and_grad(lambda *given, form=form: form(*given).sum(), argnums=(0, 1)))
+        for form in (losses, alone)
+    )
+    for against in (negatives, np.full(5, np.inf)):
+        given = jnp.asarray(positives, jnp.float32), jnp.asarray(against, jnp.float32)
+        (value, slopes), (sum_alone, slopes_alone) = values(*given), oracle(*given)
+        np.testing.assert_allclose(value, sum_alone, rtol=1e-6)
+        for slope, slope_alone in zip(slopes, slopes_alone, strict=True):
+            np.testing.assert_allclose(slope, slope_alone, rtol=1e-5, atol=1e-6)
+    some = np.isfinite(negatives)
+    by_equation = [ORACLES[name](positive, negatives[some], expected[some]) for positive in positives]
+    np.testing.assert_allclose(losses(*map(jnp.float32, (positives, negatives))), by_equation, rtol=1e-5, atol=1e-6)

@@ -2,31 +2,20 @@
 
 import importlib.util
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from command_line import ROOT, command
 
-ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, ROOT / "experiments" / "notebooks.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
+@pytest.mark.filterwarnings("default")  # of the kernel's client, no matter of ours
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, tmp_path):
     for package in ("ipykernel", "matplotlib", "nbclient"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is absent: it comes with the extra hlr_jax[notebooks]")
-    done = command("--small", f"--names={path.stem}", f"--output={tmp_path}")
+    done = command("notebooks.py", "--small", f"--names={path.stem}", f"--output={tmp_path}")
     assert done.returncode == 0, done.stderr
     cells = json.loads((tmp_path / path.name).read_text())["cells"]
     assert any("image/png" in output.get("data", {}) for cell in cells for output in cell.get("outputs", [])) == (
@@ -53,7 +42,7 @@ def test_mistakes_are_one_line():
         (["--small"], "pass --output=FOLDER"),
         (["--names=memory_key"], 'unknown notebook "memory_key" (did you mean "memory_keys"?)'),
     ]:
-        done = command(*arguments)
+        done = command("notebooks.py", *arguments)
         assert done.returncode == 2, done.stdout
         assert done.stderr.startswith("error: ")
         assert message in done.stderr

@@ -16,12 +16,12 @@ RECIPES = sorted((EXPERIMENTS / "configs" / "recipes").glob("*.py"))
 @pytest.mark.parametrize("model", ["hlr", "hlrpp", "cml"])
 def test_a_recipe_is_made_of_settings(path, model, monkeypatch):
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    found = runpy.run_path(str(path))
-    settings = settings_of(found["get_config"](model).to_dict())
+    names = runpy.run_path(str(path))
+    settings = settings_of(names["get_config"](model).to_dict())
     assert settings.model.name == model
-    assert settings.eval.select_by == "ndcg"
+    assert settings.eval.monitor == "ndcg"
     assert bool(settings.train.temperatures) == (path.stem == "default")
-    assert f"experiments/configs/recipes/{path.name}:hlr" in re.sub(r"\\\n\s*", "", found["__doc__"])
+    assert f"experiments/configs/recipes/{path.name}:hlr" in re.sub(r"\\\n\s*", "", names["__doc__"])
 
 
 def test_models_have_the_same_objective_negatives_and_budget(monkeypatch):

@@ -2,55 +2,40 @@
 
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
+from unittest import mock
 
+import command_line
 import polars as pl
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 from fabricated import LEVELS, fabricate
 
 from hlr_jax.errors import InputError
 
-EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
-
-
-@pytest.fixture(scope="module")
-def table2():
-    """The command line as a module: in this process, so that training can be left out."""
-    sys.path.insert(0, str(EXPERIMENTS))
-    try:
-        import table2
-    finally:
-        sys.path.pop(0)
-    return table2
-
 
 @pytest.fixture
-def command(table2, monkeypatch):
-    """Run the command with arguments; ``run`` makes up a result, and returns the folders it was asked for."""
-    trained = []
+def command():
+    """Run the command with arguments; its ``run`` makes up a result. Return the folders it was asked for."""
 
-    def fake_run(config, folder, *, quiet, log):
-        log("a summary of the data")
-        trained.append("/".join(folder.parts[-2:]))
-        fabricate(folder, LEVELS[config["model"]["name"]], config=config, **extra)
+    def call(*arguments, stopped_at="", **summary):
+        trained = []
 
-    extra = {}
-    monkeypatch.setattr(table2, "run", fake_run)
-    # Devices are divided before the first computation, which in this process other tests have long done.
-    monkeypatch.setattr(table2, "devices_for_seeds", lambda count: None)
+        def fake_run(config, folder, *, quiet, log):
+            name = config["model"]["name"]
+            if name == stopped_at:
+                raise KeyboardInterrupt
+            log("a summary of the data")
+            trained.append("/".join(folder.parts[-2:]))
+            fabricate(folder, LEVELS[name], config=config, **summary)
 
-    def call(*arguments, **summary):
-        trained.clear()
-        extra.clear()
-        extra.update(summary)
-        with flagsaver.flagsaver():
-            flags.FLAGS(["table2", *map(str, arguments)])
-            table2.main()
-        return list(trained)
+        with command_line.scripts():
+            import table2
+
+            # Devices are divided before the first computation, which in this process other tests have long done.
+            with mock.patch.multiple(table2, run=fake_run, devices_for_seeds=lambda count: None):
+                flags.FLAGS(["table2", *map(str, arguments)])
+                table2.main()
+        return trained
 
     return call
 
@@ -103,7 +88,7 @@ def test_runs_are_trained_once_and_then_read(command, asked, tmp_path, capsys):
 
 
 def test_the_settings_of_a_run(command, asked, tmp_path):
-    command(*asked, "--seeds=2", "--first_seed=5", "--spread=cohorts", "--protocol=paper")
+    command(*asked, "--num_seeds=2", "--seed=5", "--spread=cohorts", "--protocol=paper")
     mine, named = (json.loads((tmp_path / "runs" / place / "config.json").read_text()) for place in PLACES[1::2])
     split = str(tmp_path / "split.parquet")
     assert mine == {
@@ -116,19 +101,10 @@ def test_the_settings_of_a_run(command, asked, tmp_path):
     assert named["dataset"] == {"name": "ml-1m", "path": "", "split": "random", "protocol": "paper"}
 
 
-def test_a_stopped_command_leaves_a_valid_table_and_goes_on(command, asked, table2, tmp_path, monkeypatch):
+def test_a_stopped_command_leaves_a_valid_table_and_goes_on(command, asked, tmp_path):
     command(*asked, "--data=ml-1m", "--systems=cml")
-    fake = table2.run
-
-    def stopped(config, folder, **options):
-        if config["model"]["name"] == "lrml":
-            raise KeyboardInterrupt
-        fake(config, folder, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(table2, "run", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            command(*asked, "--data=ml-1m,ml-100k", "--systems=cml,hlr,lrml")
+    with pytest.raises(KeyboardInterrupt):
+        command(*asked, "--data=ml-1m,ml-100k", "--systems=cml,hlr,lrml", stopped_at="lrml")
     text = (tmp_path / "runs" / "table2.md").read_text()
     assert "(LRML on ml-1m, HLR on ml-1m, CML on ml-100k, LRML on ml-100k, HLR on ml-100k)" in text
     assert pl.read_csv(tmp_path / "runs" / "table2.csv")["model"].unique().to_list() == ["CML"]
@@ -143,7 +119,7 @@ def test_a_new_run_of_another_protocol_is_refused(command, asked):
 
 
 MISTAKES = {
-    "other settings": (["--seeds=2"], "train.num_seeds is 3 there and 2 here; pass another --workdir"),
+    "other settings": (["--num_seeds=2"], "train.num_seeds is 3 there and 2 here; pass another --workdir"),
     "unknown system": (["--systems=hrl"], 'unknown system of --systems: "hrl" (did you mean "hlr'),
     "unknown data": (["--data=ml-100"], 'unknown data set "ml-100" (did you mean "ml-100k"?)'),
     "missing file": (["--data=x=no.parquet"], "no.parquet: no such file"),
@@ -165,22 +141,16 @@ def test_mistakes(command, asked, case):
     assert "\n" not in str(problem.value)
 
 
-def test_as_a_shell_runs_it(command, asked):
+def test_what_is_done_is_read_by_the_whole_command(command, asked):
     command(*asked)
-    shell = [sys.executable, EXPERIMENTS / "table2.py", *asked]
-    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    done = command_line.command("table2.py", *asked)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("was done") == 4
 
 
 def test_runs_are_compared_by_a_paired_test(tmp_path):
     folders = [str(fabricate(tmp_path / name, level)) for name, level in (("low", 0.25), ("high", 0.33))]
-    done = subprocess.run(
-        [sys.executable, EXPERIMENTS / "compare.py", f"--workdirs={','.join(folders)}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command_line.command("compare.py", f"--workdir={','.join(folders)}")
     assert done.returncode == 0, done.stderr
     assert "best is high." in done.stdout
     assert float(done.stdout.rsplit("low: ")[-1]) < 0.001

@@ -18,7 +18,7 @@ from hlr_jax import InputError
 
 
 class Beside:
-    """A shell command. Each call runs it, and keeps the figure that it prints, where a pattern is given."""
+    """A shell command. Each call runs it, and keeps the rate that it prints, where a pattern is given."""
 
     def __init__(self, command: str, pattern: str) -> None:
         """Take the command, and a regular expression or an empty string.
@@ -31,8 +31,8 @@ class Beside:
         except re.error as problem:
             raise InputError(f'--beside_pattern: "{pattern}" is no regular expression: {problem}') from None
         if self.pattern is not None and not self.pattern.groups:
-            raise InputError(f'--beside_pattern: "{pattern}" needs a group around the figure, as in "([0-9.]+) s"')
-        self.command, self.figures = command, list[float]()
+            raise InputError(f'--beside_pattern: "{pattern}" needs a group around the rate, as in "([0-9.]+) s"')
+        self.command, self.rates = command, list[float]()
 
     @staticmethod
     def of(settings: Settings) -> Optional["Beside"]:
@@ -43,7 +43,7 @@ class Beside:
         """Run the command.
 
         Raises:
-          InputError: it fails, or prints no figure.
+          InputError: it fails, or prints no rate.
         """
         done = subprocess.run(self.command, shell=True, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -51,17 +51,17 @@ class Beside:
             raise InputError(f"--beside: the command ended with status {done.returncode}: {last[0]}")
         if self.pattern is None:
             return
-        if not (found := self.pattern.findall(done.stdout + done.stderr)):
+        if not (matches := self.pattern.findall(done.stdout + done.stderr)):
             raise InputError(f'--beside_pattern: "{self.pattern.pattern}" matches nothing of what the command prints')
-        last_found = found[-1] if isinstance(found[-1], str) else found[-1][0]
+        rate = matches[-1] if isinstance(matches[-1], str) else matches[-1][0]
         try:
-            self.figures.append(float(last_found.replace(",", "")))
+            self.rates.append(float(rate.replace(",", "")))
         except ValueError:
-            raise InputError(f'--beside_pattern: "{last_found}" is no number') from None
+            raise InputError(f'--beside_pattern: "{rate}" is no number') from None
 
 
 def beside_fields(
-    beside: Beside, timings: Mapping[str, Timing], ours: str, figure: float | None = None
+    beside: Beside, timings: Mapping[str, Timing], ours: str, rate: float | None = None
 ) -> dict[str, Any]:
     """Return what a record says of the command.
 
@@ -69,16 +69,16 @@ def beside_fields(
       beside: the command, after its runs; the first warms up and does not count.
       timings: of the same rounds, the command's under ``beside``.
       ours: the name of our work among them.
-      figure: ours in the unit of the command's own figure: units per second.
+      rate: ours, in the unit of the command's own: units per second.
     """
     fields: dict[str, Any] = {"beside": beside.command, "beside_s": timings["beside"].steady_s}
     if beside.pattern is None:
         # Above 1: the command takes longer.
         times = ratio(timings["beside"], timings[ours])
         return fields | {f"beside_time_{name}": value for name, value in times.items()}
-    theirs = float(np.median(beside.figures[1:]))
-    fields |= {"beside_figure": theirs, "beside_pattern": beside.pattern.pattern}
-    return fields if figure is None else fields | {"figure_over_beside": figure / theirs}
+    theirs = float(np.median(beside.rates[1:]))
+    fields |= {"beside_rate": theirs, "beside_pattern": beside.pattern.pattern}
+    return fields if rate is None else fields | {"rate_over_beside": rate / theirs}
 
 
 def in_fresh_process(arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> list[dict[str, Any]]:

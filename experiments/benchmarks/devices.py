@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
-from benchmarks.measuring import in_turn, ratio
+from benchmarks.measuring import ratio, time_in_turn
 from benchmarks.settings import Settings, create_model, train_options
 from benchmarks.training import epochs
 
 import hlr_jax
 from hlr_jax.sharding import available_cores, create_mesh
-from hlr_jax.training.learners import create_learner
+from hlr_jax.training.many_runs import create_learner
 
 MOST = 8
 MESHES = ((1, 1), (2, 1), (1, 2), (2, 2), (4, 2), (8, 1), (1, 8))
@@ -18,7 +18,7 @@ WORLD = "planted-1000x1000x10000"
 
 
 def caveat() -> str:
-    """Return what the figures of this machine do not say; empty where each device is its own."""
+    """Return what the times on this machine do not say; empty where each device is its own."""
     if jax.default_backend() != "cpu":
         return ""
     return f"virtual devices on {available_cores()} core(s): this shows what dividing the work costs, and no speed-up"
@@ -41,11 +41,11 @@ def bench_devices(
         f"{data} x {rows}": epochs(create_learner(dataset, model, options, options.runs([0]), create_mesh(data, rows)))
         for data, rows in meshes
     }
-    timings = in_turn(works, settings.repeats, settings.seconds)
+    timings = time_in_turn(works, settings.repeats, settings.seconds)
     for (data, rows), (label, timing) in zip(meshes, timings.items(), strict=True):
         against = {f"time_{key}_over_one": value for key, value in ratio(timing, timings["1 x 1"]).items()}
         yield {
             "what": "devices", "model": name, "mesh": label, "data": data, "rows": rows, "num_devices": data * rows,
-            "triplets_per_s": len(dataset.train) / timing.steady_s, **timing.fields(), **against,
+            "positives_per_s": len(dataset.train) / timing.steady_s, **timing.fields(), **against,
             "caveat": caveat(),
         }  # fmt: skip

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from benchmarks.measuring import in_turn
+from benchmarks.measuring import time_in_turn
 from benchmarks.ranking import rankings, some_users
 from benchmarks.settings import Settings, create_model, options_of, train_options, widened
 from benchmarks.training import epochs
 
 import hlr_jax
-from hlr_jax.training.learners import create_learner
+from hlr_jax.training.many_runs import create_learner
 
 WORLD = "planted-1000x1000x10000"
 USERS = 20  # that are ranked
@@ -31,7 +31,7 @@ def bench_growth(
     """Time epochs and rankings along each axis that a model has; the values of an axis in turn.
 
     A small planted world, since only growth is asked for. Its users have about 7 training interactions; histories are
-    padded, and a padded slot costs what a real one costs. CSR that ``U`` and ``I`` add to the tables have no
+    padded, and a padded slot costs what a real one costs. Rows that ``U`` and ``I`` add to the tables have no
     interactions: the epoch stays as long. An axis begins with the value at which it stands while the others move, and
     every axis times that anew, so that what a record is compared with was measured beside it.
     """
@@ -58,14 +58,14 @@ def bench_growth(
             training[f"train {value}"] = made[0]
             if axis != "B":
                 ranking[f"rank {value}"] = made[1]
-        timings = in_turn(training | ranking, settings.repeats, settings.seconds)
+        timings = time_in_turn(training | ranking, settings.repeats, settings.seconds)
         count, users = len(dataset.train), min(USERS, settings.users)
         for value in sorted(values):
             epoch, ranked = timings[f"train {value}"], timings.get(f"rank {value}")
             record: dict[str, Any] = {"what": "growth", "model": name, "axis": axis, "value": value}
             record |= {letter: numbers[0] for letter, (option, numbers) in axes.items() if option in known}
             record |= {"B": batch, "U": dataset.num_users, "I": dataset.num_items, axis: value}
-            record |= {"us_per_triplet": 1e6 * epoch.steady_s / count, **epoch.fields()}
+            record |= {"us_per_positive": 1e6 * epoch.steady_s / count, **epoch.fields()}
             if ranked is not None:
                 record |= {"us_per_user": 1e6 * ranked.steady_s / users, "rank_compile_s": ranked.compile_s}
                 record |= {"rank_runs_s": ranked.fields()["runs_s"]}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from benchmarks.measuring import Timing, in_turn, ratio
+from benchmarks.measuring import Timing, ratio, time_in_turn
 from benchmarks.ranking import rankings, some_users
 from benchmarks.settings import Settings, create_model
 
@@ -98,11 +98,11 @@ def inputs(batch: int, context: int, memories: int, dim: int) -> tuple[Inputs, S
 def scores(relation: Relation, given: Inputs, shared: Shared) -> jax.Array:
     """Return the scores [B, 2] of triplets, with one form of the relation."""
 
-    def one(given: Inputs) -> jax.Array:
+    def of_triplet(given: Inputs) -> jax.Array:
         relations = relation(given.items, given.history, given.user, *shared, where=given.mask)
         return -squared_distance(given.user + relations, given.items)
 
-    return jax.vmap(one)(given)
+    return jax.vmap(of_triplet)(given)
 
 
 def forward(relation: Relation, piece: int) -> Callable[[Inputs, Shared], jax.Array]:
@@ -139,7 +139,7 @@ def naive_hlr(model: Model) -> Model:
     reference = dict(model.options)["variant"] == "reference"
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
-        context = neighbors.items.joined(user) if reference else neighbors.items
+        context = neighbors.items.appended(user) if reference else neighbors.items
         relation = naive_relation(item, context.vectors, user, params["keys"], params["memories"], where=context.mask)
         nothing = jnp.zeros((0,), user.dtype)
         return PairOutput(-squared_distance(user + relation, item), relation, nothing[None], nothing)
@@ -159,7 +159,7 @@ def _bench_triplets(settings: Settings, batch: int, piece: int) -> Iterator[dict
     for direction, make in (("forward", forward), ("gradient", gradient)):
         compiled = {form: jax.jit(make(relation, piece)).lower(*given).compile() for form, relation in forms().items()}
         works = {form: partial(call, *given) for form, call in compiled.items()}
-        timings = in_turn(works, settings.repeats, settings.seconds)
+        timings = time_in_turn(works, settings.repeats, settings.seconds)
         for form, call in compiled.items():
             plan = call.memory_analysis()
             yield {
@@ -176,8 +176,8 @@ def _bench_ranking(settings: Settings, dataset: Dataset) -> Iterator[dict[str, A
     models["as ranked"] = model
     if "pallas" in forms() and "kernel" in dict(model.options):
         models["pallas"] = create_model("hlr", settings, kernel="pallas")._replace(item_pairs=None)
-    works = {form: rankings(dataset, one, users) for form, one in models.items()}
-    timings = in_turn(works, settings.repeats, settings.seconds)
+    works = {form: rankings(dataset, ranked, users) for form, ranked in models.items()}
+    timings = time_in_turn(works, settings.repeats, settings.seconds)
     for form in models:
         yield {
             "what": "kernels", "form": form, "direction": "ranking", "triplets_at_once": None,
@@ -192,7 +192,7 @@ def bench_kernels(
 
     Scores and gradients of B triplets, in pieces: such as stay in cache, and all at once. They are compiled ahead, so
     their compile time is 0. Rankings ``by pair`` are of HLR's pair function alone, ``factored`` of its form for the
-    catalogue of one user; ``as ranked`` is what ``rank`` chooses for so many users.
+    catalog of one user; ``as ranked`` is what ``rank`` chooses for so many users.
     """
     for piece in pieces:
         yield from _bench_triplets(settings, batch, piece)

@@ -1,4 +1,4 @@
-"""The machine that figures belong to: what it is, what it holds in memory, and how fast it multiplies."""
+"""The machine that times belong to: what it is, what it holds in memory, and how fast it multiplies."""
 
 import functools
 import platform

@@ -50,7 +50,7 @@ def _once(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def in_turn(works: Mapping[str, Callable[[], Any]], repeats: int, seconds: float = 0.0) -> dict[str, Timing]:
+def time_in_turn(works: Mapping[str, Callable[[], Any]], repeats: int, seconds: float = 0.0) -> dict[str, Timing]:
     """Time several works on a machine whose speed wavers: all of them once, and then round after round.
 
     Args:

@@ -1,20 +1,20 @@
-"""Ranking: the whole catalogue of some users, with masking and top-K."""
+"""Ranking: the whole catalog of some users, with masking and top-K."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-from benchmarks.arithmetic import ranking_flops
 from benchmarks.beside import Beside, beside_fields
 from benchmarks.machine import gemm
-from benchmarks.measuring import in_turn, speed_fields
-from benchmarks.settings import Settings, create_model
+from benchmarks.measuring import speed_fields, time_in_turn
+from benchmarks.settings import Settings, create_model, embed_dim
 
 from hlr_jax import Dataset
-from hlr_jax.evaluation.evaluate import known_at
-from hlr_jax.evaluation.ranking import rank
+from hlr_jax.evaluation.evaluate import interactions_at
 from hlr_jax.models.base import Model
+from hlr_jax.ranking.inputs import ranking_inputs
+from hlr_jax.ranking.rank import rank
 
 TOP = 10
 
@@ -27,8 +27,13 @@ def some_users(dataset: Dataset, count: int) -> np.ndarray:
 def rankings(dataset: Dataset, model: Model, users: np.ndarray) -> Callable[[], Any]:
     """Return a function that ranks all items for the users, as the evaluation on ``test`` does."""
     params = model.init(jax.random.key(0), dataset.num_users, dataset.num_items)
-    seen = known_at(dataset, "test")
-    return lambda: rank(model, params, users, seen, num_users=dataset.num_users, num_items=dataset.num_items, k=TOP)
+    seen = interactions_at(dataset, "test")
+
+    def work() -> Any:
+        inputs = ranking_inputs(model, seen, seen, (dataset.num_users, dataset.num_items))
+        return rank(model, params, users, inputs, TOP)
+
+    return work
 
 
 def bench_rank(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any]:
@@ -39,12 +44,15 @@ def bench_rank(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any
     model, users = create_model(name, settings), some_users(dataset, settings.users)
     chosen = dict(model.options)
     context = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
-    product, beside = gemm(context, chosen["embed_dim"], dataset.num_items), Beside.of(settings)
+    product, beside = gemm(context, embed_dim(model), dataset.num_items), Beside.of(settings)
     works: dict[str, Callable[[], Any]] = {"rank": rankings(dataset, model, users), "gemm": product.work}
     if beside:
         works["beside"] = beside
-    timings = in_turn(works, settings.repeats, settings.seconds)
-    ranked, flops = timings["rank"], len(users) * float(ranking_flops(model, dataset.num_items))
+    timings = time_in_turn(works, settings.repeats, settings.seconds)
+    ranked, flops = (
+        timings["rank"],
+        len(users) * float(dataset.num_items * model.flops.ranked_item if model.flops else 0),
+    )
     record = {
         "what": "rank", "model": name, "users": len(users), "items": dataset.num_items, "k": TOP,
         "users_per_s": len(users) / ranked.steady_s, "ms_per_user": 1e3 * ranked.steady_s / len(users),

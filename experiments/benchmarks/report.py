@@ -13,14 +13,15 @@ from rich.table import Table
 _TIMES = [("steady s", "steady_s", ".4g"), ("compile s", "compile_s", ".3g"), ("peak MiB", "peak_mib", ",.0f")]
 _BESIDE = [
     ("beside, s", "beside_s", ".4g"), ("beside's time / ours", "beside_time_ratio", ".2f"),
-    ("beside's figure", "beside_figure", ",.4g"), ("ours / it", "figure_over_beside", ".2f"),
+    ("beside's rate", "beside_rate", ",.4g"), ("ours / it", "rate_over_beside", ".2f"),
 ]  # fmt: skip
 _RATE = [("GFLOP/s", "gflops_per_s", ".3g"), ("GEMM's", "gemm_gflops_per_s", ".3g"), ("share", "of_gemm", ".1%")]
 _TABLES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "train": (
         "Training, an epoch: sampling included, and its draws apart",
         [
-            ("model", "model", "s"), ("triplets", "interactions", ",d"), ("triplets/s", "triplets_per_s", ",.0f"),
+            ("model", "model", "s"), ("batches of", "batch", "s"), ("positives", "interactions", ",d"),
+            ("positives/s", "positives_per_s", ",.0f"),
             ("draws/s", "draws_per_s", ",.0f"), ("draws' share", "draws_share", ".1%"),
             ("s/iteration", "iteration_s", ".3g"), *_RATE, *_TIMES,
             ("planned temporary MiB", "planned_temporary_mib", ",.0f"), *_BESIDE,
@@ -53,14 +54,14 @@ _TABLES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
         "Growth along one axis at a time",
         [
             ("model", "model", "s"), ("axis", "axis", "s"), ("value", "value", ",d"),
-            ("us/triplet", "us_per_triplet", ",.4g"), ("us/ranked user", "us_per_user", ",.4g"),
+            ("us/positive", "us_per_positive", ",.4g"), ("us/ranked user", "us_per_user", ",.4g"),
             ("compile s", "compile_s", ".3g"),
         ],
     ),
     "devices": (
         "Meshes of data x model devices",
         [
-            ("model", "model", "s"), ("mesh", "mesh", "s"), ("triplets/s", "triplets_per_s", ",.0f"),
+            ("model", "model", "s"), ("mesh", "mesh", "s"), ("positives/s", "positives_per_s", ",.0f"),
             ("time / one device", "time_ratio_over_one", ".2f"), ("steady s", "steady_s", ".3g"),
             ("compile s", "compile_s", ".3g"),
         ],

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 import polars as pl
 
 import hlr_jax
 from hlr_jax import Dataset, InputError, TrainOptions
 from hlr_jax.errors import check_options, pick
-from hlr_jax.models.base import Model, model_names
+from hlr_jax.models.base import Model
+from hlr_jax.models.registry import model_names
+from hlr_jax.training.user_batches import check_batches_of_users
 
 # The authors' own sizes, with B = 1000, D = 100 and one negative.
 SIZES: dict[str, dict[str, Any]] = {
@@ -39,7 +42,7 @@ class Settings:
       train: options of ``TrainOptions``.
       model: options of models; each model takes those that it has.
       beside: a command that is run beside each item, in turn with it.
-      beside_pattern: a regular expression whose first group is the command's figure; none: its wall time counts.
+      beside_pattern: a regular expression whose first group is the command's rate; none: its wall time counts.
       isolated: whether this process measures nothing else.
     """
 
@@ -96,11 +99,16 @@ def options_of(name: str) -> dict[str, Any]:
     return dict(hlr_jax.create_model(name).options)
 
 
+def embed_dim(model: Model) -> int:
+    """Return D."""
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), 1, 1))["item"].shape[-1]
+
+
 def check(settings: Settings) -> Settings:
     """Return the settings with ``all`` replaced by every model.
 
     Raises:
-      InputError: an unknown model, or an option that no model, or training, has.
+      InputError: an unknown model, an option that no model, or training, has, or batches that a model has not.
     """
     every = model_names()
     names = (
@@ -109,7 +117,9 @@ def check(settings: Settings) -> Settings:
     known = {option for name in every for option in options_of(name)}
     for option in settings.model:
         pick(option, known, "option of --model:")
-    train_options(settings)
+    if train_options(settings).batch == "users":
+        for name in names:
+            check_batches_of_users(create_model(name, settings))
     return dataclasses.replace(settings, models=tuple(names))
 
 
@@ -127,9 +137,8 @@ def shortened(dataset: Dataset, interactions: int, model: Model) -> Dataset:
     it costs on all the data. Not where a step averages over the rows of items (means), which would be shorter, or there
     are no steps (a solver): such a model gets all the data.
     """
-    means = "mean" in (model.history.sampling, model.item_users.sampling)
     train = dataset.train
-    if not interactions or interactions >= len(train) or means or model.solver is not None:
+    if not interactions or interactions >= len(train) or model.derived is not None or model.solver is not None:
         return dataset
     degrees = train.degrees(dataset.num_users)
     order = np.random.default_rng(0).permutation(dataset.num_users)

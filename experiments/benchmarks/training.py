@@ -5,19 +5,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from benchmarks.arithmetic import iteration_flops, ranking_flops, triplet_flops
+from benchmarks.arithmetic import iteration_flops
 from benchmarks.beside import Beside, beside_fields
 from benchmarks.machine import gemm
-from benchmarks.measuring import in_turn, ratio, speed_fields
-from benchmarks.settings import Settings, create_model, shortened, train_options
+from benchmarks.measuring import ratio, speed_fields, time_in_turn
+from benchmarks.settings import Settings, create_model, embed_dim, shortened, train_options
 
 from hlr_jax import Dataset
-from hlr_jax.models.base import Model
 from hlr_jax.training.als import sides
-from hlr_jax.training.batch_sampling import draw_batch, training_triplets
-from hlr_jax.training.batches import Negatives
-from hlr_jax.training.learners import Learner, create_learner
+from hlr_jax.training.batches import Batch
+from hlr_jax.training.learner import GradientLearner, RunArrays, Source
+from hlr_jax.training.many_runs import Learner, create_learner
+from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.user_batches import UserSource, padding_of
 
 _LEAST_ROUNDS = 5  # for a ratio
 
@@ -35,27 +35,32 @@ def epochs(learner: Learner) -> Callable[[], jax.Array]:
     return work
 
 
-def draws(dataset: Dataset, model: Model, batch_size: int, negatives: Negatives) -> Callable[[], jax.Array]:
+def draws(learner: GradientLearner, source: Source) -> Callable[[], jax.Array]:
     """Return a function that draws an epoch's batches (negatives and neighbors) and does nothing with them.
 
-    What is drawn is added up, so that the compiler leaves none of it out. The order of the interactions is given.
+    What is drawn is added up, so that the compiler leaves none of it out.
     """
-    source = training_triplets(dataset.train, dataset.num_users, dataset.num_items, model, negatives)
-    count = source.count
-    order = jax.random.permutation(jax.random.key(1), jnp.arange(-(-count // batch_size) * batch_size) % count)
-    weight = jnp.ones(batch_size)
+    run = RunArrays.of(learner.options.runs([0])[0])
 
     @jax.jit
-    def work(source: Any, order: jax.Array) -> jax.Array:
-        def step(total: jax.Array, inputs: tuple) -> tuple[jax.Array, None]:
-            index, rows = inputs
-            batch = draw_batch(jax.random.fold_in(jax.random.key(0), index), source, rows, weight, negatives)
-            return total + sum(leaf.sum().astype(jnp.int32) for leaf in jax.tree.leaves(batch)), None
+    def work(source: Any) -> jax.Array:
+        def add(total: jax.Array, batch: Batch) -> jax.Array:
+            return total + sum(leaf.sum().astype(jnp.int32) for leaf in jax.tree.leaves(batch))
 
-        batches = order.reshape(-1, batch_size)
-        return jax.lax.scan(step, jnp.int32(0), (jnp.arange(len(batches)), batches))[0]
+        return learner.scan_batches(source, jnp.int32(1), run.train_key, add, jnp.int32(0))
 
-    return lambda: work(source, order)
+    return lambda: work(source)
+
+
+def pairs_per_epoch(source: Source, options: TrainOptions) -> int:
+    """Return how many pairs of user and item an epoch scores, padding left out.
+
+    A triplet's positive and its negatives are scored for itself alone, a user's negatives once for all its positives.
+    """
+    number = {"in_batch": options.batch_size, "all": source.num_items}.get(options.negatives, options.num_negatives)
+    if isinstance(source, UserSource):
+        return source.num_positives + sum(len(users) for users in source.groups) * number
+    return source.num_positives * (1 + number)
 
 
 def _memory(learner: Learner) -> dict[str, float]:
@@ -77,33 +82,35 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     # D; context times memories, or what of them the model has.
     chosen = dict(model.options)
     context = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
-    product, beside = gemm(context, chosen["embed_dim"], options.batch_size), Beside.of(settings)
+    product, beside = gemm(context, embed_dim(model), options.batch_size), Beside.of(settings)
     works: dict[str, Callable[[], Any]] = {"epoch": epochs(learner), "gemm": product.work}
+    source: Source | None = None
     if model.solver is None:
-        works["draws"] = draws(used, model, options.batch_size, options.drawn_negatives)
+        drawing = GradientLearner(model, options, (used.num_users, used.num_items))
+        source = drawing.source(used.train, used.train, used.train)
+        works["draws"] = draws(drawing, source)
     if beside:
         works["beside"] = beside
-    timings = in_turn(works, settings.repeats, settings.seconds)
-    epoch, count = timings["epoch"], learner.triplets_per_epoch
+    timings = time_in_turn(works, settings.repeats, settings.seconds)
+    epoch, count = timings["epoch"], learner.positives_per_epoch
     record: dict[str, Any] = {"what": "train", "model": name, "interactions": count}
-    if model.solver is None:
-        if options.negatives == "all":  # a user meets every item once
-            users = int(np.count_nonzero(used.train.degrees(used.num_users)))
-            flops = float(3 * users * ranking_flops(model, used.num_items))
-        else:
-            flops = count * float(triplet_flops(model, options.num_negatives))
-        drawing = timings["draws"].steady_s
+    if source is not None:
+        # A gradient takes two products for each of the forward pass, one by either factor.
+        flops = 3.0 * pairs_per_epoch(source, options) * (model.flops.pair if model.flops else 0)
+        draws_s = timings["draws"].steady_s
         record |= {
-            "batch_size": options.batch_size, "triplets_per_s": count / epoch.steady_s,
-            "draws_per_s": count / drawing, "draws_s": drawing, "draws_share": drawing / epoch.steady_s,
-            "flops_per_triplet": flops / count,
+            "batch": options.batch, "batch_size": options.batch_size, "positives_per_s": count / epoch.steady_s,
+            "draws_per_s": count / draws_s, "draws_s": draws_s, "draws_share": draws_s / epoch.steady_s,
+            "flops_per_positive": flops / count,
         }  # fmt: skip
+        if isinstance(source, UserSource):
+            record["padding"] = padding_of(source.widths, used.train.degrees(), options.num_negatives)
     else:
         flops = iteration_flops(model, *sides(used.train, used.num_users, used.num_items))
         record |= {"iteration_s": epoch.steady_s, "flops_per_iteration": flops}
     record |= epoch.fields() | speed_fields(flops, epoch, product, timings["gemm"])
     if beside:
-        record |= beside_fields(beside, timings, "epoch", record.get("triplets_per_s"))
+        record |= beside_fields(beside, timings, "epoch", record.get("positives_per_s"))
     if settings.isolated and model.solver is None:
         record["later"] = lambda: _memory(learner)  # once the peak of memory has been read
     return record
@@ -117,7 +124,7 @@ def bench_seeds(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
         key: epochs(create_learner(used, model, options, options.runs(range(count))))
         for key, count in (("one", 1), ("all", settings.num_seeds))
     }
-    timings = in_turn(works, max(settings.repeats, _LEAST_ROUNDS))
+    timings = time_in_turn(works, max(settings.repeats, _LEAST_ROUNDS))
     return {
         "what": "seeds", "model": name, "num_seeds": settings.num_seeds, "interactions": len(used.train),
         "one_s": timings["one"].steady_s, **ratio(timings["all"], timings["one"]), **timings["all"].fields(),

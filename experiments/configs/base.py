@@ -1,6 +1,15 @@
 """The five sections that every config has. Each is the keyword arguments of one part of the package."""
 
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any
+
 from ml_collections import ConfigDict, config_dict
+
+from hlr_jax import EvalOptions, TrainOptions
+from hlr_jax.data.options import DataOptions
+from hlr_jax.sharding import create_mesh
 
 PLANTED_SMALL = "planted-500x300x15000"
 
@@ -14,50 +23,28 @@ def base_config(data: str) -> ConfigDict:
         The files of ``split`` and ``file`` are given by ``--config.dataset.path``.
     """
     config = ConfigDict()
-    config.dataset = ConfigDict(
-        {
-            "name": {"split": "", "file": "", "planted": PLANTED_SMALL}.get(data, data),
-            "path": "",
-            "format": "auto",
-            "user_column": "",
-            "item_column": "",
-            "rating_column": "",
-            "timestamp_column": "",
-            "split_column": "",
-            "threshold": config_dict.placeholder(float),
-            "k_core": config_dict.placeholder(int),
-            "protocol": "reference",
-            "split": "given" if data == "split" else "random",
-            "unknown_users": "error",
-            "train_splits": "train",
-            "seed": 2021,
-        }
-    )
+    config.dataset = defaults(DataOptions)
+    config.dataset.name = {"split": "", "file": "", "planted": PLANTED_SMALL}.get(data, data)
+    if data == "split":
+        config.dataset.split = "given"
     config.model = ConfigDict()
-    config.train = ConfigDict(
-        {
-            "num_epochs": 50,
-            "batch_size": 1000,
-            "optimizer": "adam",
-            "storage": "float32",
-            "learning_rate": 1e-3,
-            "margin": 0.5,
-            "temperature": 0.5,
-            "temperatures": (),
-            "objective": "hinge_hardest",
-            "negatives": "own",
-            "num_negatives": 1,
-            "negative_popularity": 0.0,
-            "ema_decay": 0.0,
-            "patience": 0,
-            "microbatch": 0,
-            "num_seeds": 1,
-            "checkpoint_every": 1,
-        }
-    )
-    config.eval = ConfigDict(
-        {"k": 10, "select_by": "loss", "num_valid_users": 0, "memory_limit_mib": 512, "num_cohorts": 1}
-    )
-    config.mesh = ConfigDict({"data": 1, "model": 1})
+    config.train = defaults(TrainOptions)
+    config.eval = defaults(EvalOptions)
+    config.mesh = defaults(create_mesh)
     config.seed = 0
     return config
+
+
+def defaults(part: Callable[..., Any]) -> ConfigDict:
+    """Return the keyword arguments of a function or dataclass with their defaults.
+
+    A None becomes a placeholder of the argument's type (the ``float`` of ``float | None``), so that a command line can
+    set it.
+    """
+    section = ConfigDict()
+    for name, parameter in inspect.signature(part).parameters.items():
+        default = parameter.default
+        if default is None:
+            default = config_dict.placeholder(typing.get_args(parameter.annotation)[0])
+        section[name] = default
+    return section

@@ -15,5 +15,5 @@ def get_config(data: str = "ml-100k") -> ConfigDict:
     config = base_config(data)
     config.model = ConfigDict({"name": "cml", "embed_dim": 100})
     config.train.update(num_epochs=100, patience=15, learning_rate=1e-3, margin=1.0, num_negatives=5)
-    config.eval.select_by = "ndcg"
+    config.eval.monitor = "ndcg"
     return config

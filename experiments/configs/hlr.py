@@ -28,5 +28,5 @@ def get_config(data: str = "ml-100k") -> ConfigDict:
         }
     )
     config.train.update(num_epochs=40, patience=6, learning_rate=2e-3, margin=1.0, num_negatives=5)
-    config.eval.select_by = "ndcg"
+    config.eval.monitor = "ndcg"
     return config

@@ -26,5 +26,5 @@ def get_config(data: str = "ml-100k") -> ConfigDict:
         }
     )
     config.train.update(num_epochs=20, patience=4)
-    config.eval.select_by = "ndcg"
+    config.eval.monitor = "ndcg"
     return config

@@ -1,6 +1,6 @@
 """The settings of each system of Table 2 on the four fixed splits that stand in for the paper's data sets.
 
-python experiments/table2.py --workdir=runs/table2 --seeds=2 --spread=seeds \
+python experiments/table2.py --workdir=runs/table2 --num_seeds=2 --spread=seeds \
     --data=movielens-1m=../shared/data/splits/movielens-1m.parquet,lastfm=../shared/data/splits/lastfm.parquet,...
 
 Expected time and metrics: docs/table2/table2.md. One budget for all: D = 50, H = 10 (5 on yelp), N = 5, 4 negatives of
@@ -20,7 +20,7 @@ _MODELS: dict[str, dict[str, Any]] = {
     "mf_als": {"frequency_exponent": 0.0, "solver": "cholesky"},
     "cml": {},
     "lrml": _MEMORIES,
-    "transcf": {"neighborhood_weight": 0.1, "distance_weight": 0.1, "refresh": 1},
+    "transcf": {"neighborhood_weight": 0.1, "distance_weight": 0.1},
     "adacml": _ATTENTION,
     "hlr": _MEMORIES | _ATTENTION | {"variant": "paper"},
     "hlrpp": _MEMORIES | _ATTENTION | {"variant": "reference"},
@@ -61,5 +61,5 @@ def get_config(choice: str = "hlr,lastfm") -> ConfigDict:
         num_negatives=4,
         checkpoint_every=100,
     )
-    config.eval.update(select_by="ndcg", num_valid_users=1000)
+    config.eval.update(monitor="ndcg", num_valid_users=1000)
     return config

@@ -2,12 +2,16 @@
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.prepare import load_dataset
+from hlr_jax.data.sources import register_dataset
 from hlr_jax.data.synthetic import SyntheticWorld, synthetic_world
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate
+from hlr_jax.evaluation.metrics import register_metric
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.experiment import RunResult, run
-from hlr_jax.models.base import Model, create_model, model_names
+from hlr_jax.losses import register_objective
+from hlr_jax.models.base import ArraySpec, Model
+from hlr_jax.models.registry import create_model, model_names, register_model
 from hlr_jax.runs import LoadedRun, load_run, refit
 from hlr_jax.serving.explain import explain
 from hlr_jax.serving.export import export_model
@@ -16,12 +20,12 @@ from hlr_jax.serving.lists import recommend
 from hlr_jax.serving.nearest_keys import nearest_keys
 from hlr_jax.serving.population import Population
 from hlr_jax.serving.similar import similar_items, similar_users
-from hlr_jax.training.fit import fit, fit_seeds
-from hlr_jax.training.loop import FitResult
+from hlr_jax.training.fit import FitResult, fit, fit_seeds
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 __all__ = [
+    "ArraySpec",
     "Dataset",
     "EvalOptions",
     "Evaluation",
@@ -50,6 +54,10 @@ __all__ = [
     "nearest_keys",
     "recommend",
     "refit",
+    "register_dataset",
+    "register_metric",
+    "register_model",
+    "register_objective",
     "run",
     "similar_items",
     "similar_users",

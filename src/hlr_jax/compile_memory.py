@@ -30,10 +30,10 @@ def planned(program: Callable[..., Any], *arguments: Any) -> Plan:
     described = tuple((leaf.shape, str(leaf.dtype), getattr(leaf, "sharding", None)) for leaf in leaves)
     plans = _PLANS.setdefault(program, {})
     if (structure, described) not in plans:
-        found = program.lower(*arguments).compile().memory_analysis()  # type: ignore[attr-defined]
+        analysis = program.lower(*arguments).compile().memory_analysis()  # type: ignore[attr-defined]
         # Some backends have no plan; then nothing is known, and nothing is held against the program.
         plans[structure, described] = Plan(0, 0, 0)
-        if found is not None:
-            results = found.output_size_in_bytes - found.alias_size_in_bytes
-            plans[structure, described] = Plan(found.argument_size_in_bytes, found.temp_size_in_bytes, results)
+        if analysis is not None:
+            results = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+            plans[structure, described] = Plan(analysis.argument_size_in_bytes, analysis.temp_size_in_bytes, results)
     return plans[structure, described]

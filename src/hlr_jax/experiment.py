@@ -1,22 +1,24 @@
 """Whole runs from plain settings: what the command lines call, and notebooks can."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.options import DataOptions
 from hlr_jax.data.prepare import load_dataset
 from hlr_jax.data.serialization import read_stored, store_dataset
 from hlr_jax.distributed import is_process_zero, log_on_process_zero, on_all_processes
 from hlr_jax.errors import InputError, check_options, check_seed, pick
-from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, over_runs, selecting_users
+from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, over_runs, validation_users
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.models.base import Model, create_model
+from hlr_jax.models.base import Model
+from hlr_jax.models.registry import create_model
 from hlr_jax.sharding import create_mesh
-from hlr_jax.training.fit import fit_seeds
-from hlr_jax.training.loop import FitResult
+from hlr_jax.training.fit import FitResult, fit_seeds
+from hlr_jax.training.history import Logger
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
 from hlr_jax.workdir import DATASET, claim, record_environment, write_evaluation
@@ -78,7 +80,7 @@ def settings_of(config: dict[str, Any]) -> Settings:
         "train": TrainOptions,
         "eval": EvalOptions,
         "mesh": create_mesh,
-        "dataset": load_dataset,
+        "dataset": DataOptions,
     }
     for section, maker in makers.items():
         check_options(maker, config.get(section, {}), section)
@@ -105,12 +107,13 @@ def run(
     workdir: str | Path,
     *,
     dataset: Dataset | None = None,
+    loggers: Sequence[Logger] = (),
     quiet: bool = False,
     log: Callable[[str], None] = print,
 ) -> RunResult:
     """Train, or continue, the run that ``config`` describes in ``workdir``, and evaluate its best epoch.
 
-    A ``dataset`` that is given stands for the section of that name.
+    A ``dataset`` that is given stands for the section of that name; ``loggers`` are called with each epoch's record.
 
     Raises:
       InputError: see ``build``; a workdir of another run.
@@ -130,6 +133,7 @@ def run(
         seed=parts.seed,
         workdir=folder,
         mesh=parts.mesh,
+        loggers=loggers,
         quiet=quiet,
     )
     for fit in fits:
@@ -161,9 +165,9 @@ def evaluate_run(
         if not len(getattr(parts.dataset, split)):
             continue
         # Validation figures are of the users that chose the epoch.
-        users = selecting_users(parts.dataset, parts.eval) if split == "valid" else None
-        found = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, seeds, users)
-        evaluations[split], figures[split] = found, over_runs(found, seeds, best_epochs)
+        users = validation_users(parts.dataset, parts.eval) if split == "valid" else None
+        of_seeds = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, seeds, users)
+        evaluations[split], figures[split] = of_seeds, over_runs(of_seeds, seeds, best_epochs)
         if folder is not None and is_process_zero():
-            write_evaluation(folder, found, figures[split])
+            write_evaluation(folder, of_seeds, figures[split])
     return evaluations, figures

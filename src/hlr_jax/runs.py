@@ -1,25 +1,22 @@
-"""RunResult runs from their workdirs: to use, as ensembles, and to train once more on more interactions."""
+"""Trained runs from their workdirs: to use, as ensembles, and to train once more on more interactions."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, mode
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from hlr_jax.data.dataset import TRAIN_SPLITS, Dataset
 from hlr_jax.data.serialization import read_stored
 from hlr_jax.distributed import is_process_zero, log_on_process_zero, on_all_processes
-from hlr_jax.ensembles import ensemble_of, joined
+from hlr_jax.ensembles import ensemble_of, ensemble_params
 from hlr_jax.errors import InputError, pick
 from hlr_jax.experiment import RunParts, RunResult, build, run
-from hlr_jax.sharding import split_seeds
-from hlr_jax.training.checkpoints import Checkpoints
-from hlr_jax.training.fit import run_identity
-from hlr_jax.training.loop import is_done, kept_runs
-from hlr_jax.training.options import Run
+from hlr_jax.training.fit import load_result, run_identity
+from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.run_progress import RunProgress
 from hlr_jax.types import Params
 from hlr_jax.workdir import DATASET, read_config, record_environment
-
-T = TypeVar("T")
 
 
 def _stored_dataset(folder: Path, log: Callable[[str], None]) -> Dataset | None:
@@ -31,15 +28,25 @@ def _stored_dataset(folder: Path, log: Callable[[str], None]) -> Dataset | None:
 
 
 class LoadedRun(NamedTuple):
-    """A trained run from its workdir: its parts, and for each seed the parameters of its best epoch.
-
-    ``runs`` has what each seed was trained with, of several temperatures the one that is kept.
-    """
+    """A trained run from its workdir: its parts, and for each seed the parameters and the run of its best epoch."""
 
     parts: RunParts
     params: list[Params]
-    best_epochs: list[int]
-    runs: list[Run]
+    progress: list[RunProgress]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of each set of parameters."""
+        return [progress.run.seed for progress in self.progress]
+
+    @property
+    def best_epochs(self) -> list[int]:
+        """The epoch that each set of parameters is from."""
+        return [progress.best_epoch for progress in self.progress]
+
+    def training_of(self, index: int) -> TrainOptions:
+        """Return the settings that one set of parameters was trained with, its temperature among them."""
+        return self.parts.train.at(self.progress[index].run.temperature)
 
 
 def load_run(
@@ -69,20 +76,14 @@ def load_run(
     """
     config = read_config(Path(workdir))
     config["eval"] = {**config.get("eval", {}), **(eval_options or {})}
-    parts, (params, best_epochs, best_values) = _read_run(
-        Path(workdir), config, mesh, log, lambda checkpoints, parts: checkpoints.restore_best(parts.mesh)
-    )
-    every, runs = split_seeds(params), _runs_of(parts)
-    kept = kept_runs(parts.train, parts.eval, best_epochs, best_values)
-    loaded = LoadedRun(parts, [every[i] for i in kept], [best_epochs[i] for i in kept], [runs[i] for i in kept])
-    return loaded if ensemble == 1 else _together(loaded, ensemble)
+    loaded = _read_run(Path(workdir), config, mesh, log)
+    return loaded if ensemble == 1 else _as_ensembles(loaded, ensemble)
 
 
 def _read_run(
-    folder: Path, config: dict[str, Any], mesh: dict[str, int] | None, log: Callable[[str], None],
-    read: Callable[[Checkpoints, RunParts], T],
-) -> tuple[RunParts, T]:  # fmt: skip
-    """Return the parts of the run in a folder, and what ``read`` finds in its checkpoint."""
+    folder: Path, config: dict[str, Any], mesh: dict[str, int] | None, log: Callable[[str], None]
+) -> LoadedRun:
+    """Return the run in a folder, whose training has ended."""
     log = log_on_process_zero(log)
     # One device may read what many wrote, and the other way round, and a CPU what a GPU wrote.
     model = {name: value for name, value in config.get("model", {}).items() if name != "kernel"}
@@ -91,33 +92,24 @@ def _read_run(
         raise InputError(f"{folder} has no checkpoint; train first")
     parts = on_all_processes(lambda: build(config, log, _stored_dataset(folder, log)))
     on_all_processes(lambda: record_environment(folder, parts.dataset) if is_process_zero() else None)
-    checkpoints = Checkpoints(folder / "checkpoints", run_identity(parts.dataset, parts.model, parts.train, parts.seed))
-    try:
-        return parts, read(checkpoints, parts)
-    finally:
-        checkpoints.close()
+    identity = run_identity(parts.dataset, parts.model, parts.train, parts.seed)
+    return LoadedRun(parts, *load_result(folder, identity, parts.mesh))
 
 
-def _runs_of(parts: RunParts) -> list[Run]:
-    return parts.train.runs(range(parts.seed, parts.seed + parts.train.num_seeds))
-
-
-def _together(loaded: LoadedRun, count: int) -> LoadedRun:
+def _as_ensembles(loaded: LoadedRun, count: int) -> LoadedRun:
     parts, seeds = loaded.parts, len(loaded.params)
     if count < 1 or seeds % count:
         raise InputError(f"an ensemble of {count}: it must divide the run's seeds, of which there are {seeds}")
     if parts.mesh is not None:
         raise InputError("an ensemble runs on one device: load the run without a mesh")
-    groups = [slice(first, first + count) for first in range(0, seeds, count)]
-    return LoadedRun(
-        parts._replace(model=ensemble_of(parts.model, count)),
-        [joined(loaded.params[group]) for group in groups],
-        [loaded.best_epochs[group.start] for group in groups],
-        [
-            loaded.runs[group.start]._replace(temperature=mean(run.temperature for run in loaded.runs[group]))
-            for group in groups
-        ],
-    )
+    params, progress = [], []
+    for first in range(0, seeds, count):
+        members = slice(first, first + count)
+        params.append(ensemble_params(parts.model, loaded.params[members]))
+        temperature = mean(state.run.temperature for state in loaded.progress[members])
+        leader = loaded.progress[first]
+        progress.append(replace(leader, run=leader.run._replace(temperature=temperature)))
+    return LoadedRun(parts._replace(model=ensemble_of(parts.model, count)), params, progress)
 
 
 def refit(
@@ -149,22 +141,16 @@ def refit(
     """
     pick(train_splits, TRAIN_SPLITS[1:], "train_splits")
     config = read_config(Path(workdir))
-    parts, progress = _read_run(
-        Path(workdir), config, mesh, lambda _: None, lambda checkpoints, _: checkpoints.progress()
-    )
-    if not is_done(progress, parts.train):
-        raise InputError(
-            f"{workdir} stopped after epoch {progress.epoch} of {parts.train.num_epochs}: continue it first, by the "
-            "command that trained it"
-        )
-    runs = _runs_of(parts)
-    kept = kept_runs(parts.train, parts.eval, progress.best_epoch, progress.best_value)
-    temperature = mode(runs[index].temperature for index in kept)
-    needed = [progress.best_epoch[index] for index in kept if runs[index].temperature == temperature]
-    chosen = {"temperatures": [], "temperature": temperature, "num_epochs": max(1, round(mean(needed))), "patience": 0}
+    loaded = _read_run(Path(workdir), config, mesh, lambda _: None)
+    temperature = mode(state.run.temperature for state in loaded.progress)
+    needed = [state.best_epoch for state in loaded.progress if state.run.temperature == temperature]
+    chosen = {
+        "temperatures": [], "temperature": temperature, "prune_after": 0, "num_epochs": max(1, round(mean(needed))),
+        "patience": 0,
+    }  # fmt: skip
     config |= {
         "dataset": config.get("dataset", {}) | {"train_splits": train_splits},
         "train": config.get("train", {}) | chosen,
         "mesh": mesh or {},
     }
-    return run(config, output, dataset=parts.dataset.trained_on(train_splits), quiet=quiet, log=log)
+    return run(config, output, dataset=loaded.parts.dataset.trained_on(train_splits), quiet=quiet, log=log)

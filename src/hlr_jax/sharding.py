@@ -21,6 +21,7 @@ from hlr_jax.types import Params
 T = TypeVar("T")
 
 LOGICAL_AXES = {"batch": "data", "user": "model", "item": "model"}
+_TABLES = ("user", "item")  # parameters that are cut; one that happens to be named "batch" is not
 
 
 def create_mesh(data: int = 1, model: int = 1) -> Mesh | None:
@@ -46,6 +47,16 @@ def create_mesh(data: int = 1, model: int = 1) -> Mesh | None:
     )
 
 
+def check_whole_tables(name: str, mesh: Mesh | None) -> None:
+    """Check that tables stand whole on each device, for a model that derives arrays from them.
+
+    Raises:
+      InputError: a mesh that cuts them.
+    """
+    if mesh is not None and mesh.shape["model"] > 1:
+        raise InputError(f"model {name} derives arrays from whole tables; set mesh.model to 1")
+
+
 def available_cores() -> int:
     """Return how many cores of the CPU this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -68,13 +79,13 @@ def split_seeds(params: Params) -> list[Params]:
     devices = jax.devices()
     if not by_seed:
         return split
-    return [jax.device_put(one, devices[index % len(devices)]) for index, one in enumerate(split)]
+    return [jax.device_put(params_of_seed, devices[index % len(devices)]) for index, params_of_seed in enumerate(split)]
 
 
 @partial(jax.jit, static_argnames="mesh")
 def _take_seed(params: Params, index: int, mesh: Mesh) -> Params:
-    one = {name: array[index] for name, array in params.items()}
-    return jax.lax.with_sharding_constraint(one, shardings(one, mesh))
+    single = {name: array[index] for name, array in params.items()}
+    return jax.lax.with_sharding_constraint(single, shardings(single, mesh))
 
 
 def mesh_of(params: Params) -> Mesh | None:
@@ -97,7 +108,7 @@ def pad_rows(params: Params, mesh: Mesh | None) -> Params:
         return params
 
     def pad(name: str, table: jax.Array) -> jax.Array:
-        if name not in LOGICAL_AXES:
+        if name not in _TABLES:
             return table
         missing = -table.shape[0] % mesh.shape[LOGICAL_AXES[name]]
         return jnp.pad(table, ((0, missing), (0, 0)))
@@ -108,7 +119,7 @@ def pad_rows(params: Params, mesh: Mesh | None) -> Params:
 def _spec(path: tuple, leaf: Any) -> PartitionSpec:
     """Return how a leaf [..., rows, D] is cut, by the name of the parameter that it is, or is a moment of."""
     names = [entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey)]
-    if names and names[-1] in LOGICAL_AXES and len(leaf.shape) > 1:
+    if names and names[-1] in _TABLES and len(leaf.shape) > 1:
         return PartitionSpec(*[None] * (len(leaf.shape) - 2), LOGICAL_AXES[names[-1]])
     return PartitionSpec()
 
@@ -126,7 +137,7 @@ def shardings(tree: T, mesh: Mesh) -> T:
 def placed_shapes(tree: Any, mesh: Mesh | None) -> Any:
     """Return the shape of every leaf on a mesh, tables with the rows that it divides; for None on the first device."""
 
-    def one(path: tuple, leaf: Any) -> jax.ShapeDtypeStruct:
+    def place_leaf(path: tuple, leaf: Any) -> jax.ShapeDtypeStruct:
         if mesh is None:
             device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
@@ -134,7 +145,7 @@ def placed_shapes(tree: Any, mesh: Mesh | None) -> Any:
         shape = [padded_size(n, mesh.shape[axis] if axis else 1) for n, axis in zip_longest(leaf.shape, spec)]
         return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
 
-    return jax.tree_util.tree_map_with_path(one, tree)
+    return jax.tree_util.tree_map_with_path(place_leaf, tree)
 
 
 def place(make: Callable[[], T], mesh: Mesh | None) -> T:
@@ -144,8 +155,12 @@ def place(make: Callable[[], T], mesh: Mesh | None) -> T:
     return jax.jit(make, out_shardings=shardings(jax.eval_shape(make), mesh))()
 
 
-def shard_batch(batch: T, mesh: Mesh) -> T:
+def constrain_batch(batch: T, mesh: Mesh | None) -> T:
     """Cut every leaf of a batch over the mesh's ``data`` axis."""
+    if mesh is None:
+        return batch
+    # Whole at first: else the loop that shuffles would be cut too, and ask all devices at each turn whether it ends.
+    batch = jax.lax.with_sharding_constraint(batch, replicated(mesh))
     return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec(LOGICAL_AXES["batch"])))
 
 
@@ -166,47 +181,9 @@ def replicate(tree: T, mesh: Mesh | None) -> T:
         return jax.make_array_from_callback(held.shape, replicated(mesh), lambda index: held[index])
 
     leaves, structure = jax.tree.flatten(tree)
-    placed = {id(leaf): leaf for leaf in leaves}  # an array that stands twice in the tree is put there once
-    placed = {name: put(leaf) for name, leaf in placed.items()}
+    distinct = {id(leaf): leaf for leaf in leaves}  # an array that stands twice in the tree is put there once
+    placed = {name: put(leaf) for name, leaf in distinct.items()}
     return jax.tree.unflatten(structure, [placed[id(leaf)] for leaf in leaves])
-
-
-ALL_DEVICES = PartitionSpec(("data", "model"))
-"""The spec of arrays [P, ...] with a share for each of P devices."""
-
-
-def shares(make: Callable[[int], np.ndarray], shape: tuple[int, ...], mesh: Mesh) -> jax.Array:
-    """Return int32 arrays [P, *shape], ``make(p)`` on device p of the mesh; a process makes its own devices' alone."""
-
-    def of_device(index: Any) -> np.ndarray:
-        return np.asarray(make(index[0].start or 0), np.int32)[None]
-
-    return jax.make_array_from_callback((mesh.size, *shape), NamedSharding(mesh, ALL_DEVICES), of_device)
-
-
-def from_owner(tree: T, mine: jax.Array | None, *, divided: bool = False) -> T:
-    """Return what the one device says whose ``mine`` [B] is true, for each entry of arrays [B, ...]; in ``shard_map``.
-
-    All devices hear it; with ``divided`` those of each step along ``data`` only their share of B. ``mine`` is None for
-    what every device has, and has the same.
-    """
-
-    def heard(values: jax.Array) -> jax.Array:
-        if mine is None:
-            return own_part(values) if divided else values
-        said = jnp.where(mine.reshape(mine.shape + (1,) * (values.ndim - mine.ndim)), values, 0)
-        said = said.astype(jnp.int32)
-        if divided:
-            said = jax.lax.psum_scatter(said, "data", scatter_dimension=0, tiled=True)
-        return jax.lax.psum(said, "model" if divided else ("data", "model")).astype(values.dtype)
-
-    return jax.tree.map(heard, tree)
-
-
-def own_part(values: jax.Array) -> jax.Array:
-    """Return this device's share, by its step along ``data``, of an array [B, ...] that all have; in ``shard_map``."""
-    part = len(values) // jax.lax.axis_size("data")
-    return jax.lax.dynamic_slice_in_dim(values, jax.lax.axis_index("data") * part, part)
 
 
 def rows_by_id(table: jax.Array, ids: jax.Array) -> jax.Array:

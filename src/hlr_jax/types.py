@@ -7,10 +7,10 @@ Letters of shapes, everywhere in this package:
 | U, I | users, items | |
 | D | dimension of the metric space | ``embed_dim`` |
 | N | keys, and as many memories | ``num_memories`` |
-| H | items of the user that a pair sees: its history, padded | ``max_history`` |
-| A | users of the item that a pair sees: its item_users, padded | ``max_item_users`` |
-| B | triplets in a batch | ``batch_size`` |
-| n | negatives of a triplet | ``num_negatives`` |
+| H | items of the user that a pair reads: its history, padded | ``max_history`` |
+| A | users of the item that a pair reads, padded | ``max_item_users`` |
+| B | triplets, or users, in a batch | ``batch_size`` |
+| n | negatives of a triplet, or of a user | ``num_negatives`` |
 | K | recommendations per user | ``k`` |
 
 Symbols of the paper and their names here:
@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from flax import struct
 
 Params: TypeAlias = dict[str, jax.Array]
-"""Arrays by name: always ``user`` [U, D] and ``item`` [I, D], and what the model shares (``keys``, ``memories``)."""
+"""Arrays by name: always ``user`` [U, D] and ``item`` [I, D]; the others are what the model's ``arrays`` say."""
 
 
 class NeighborSpec(NamedTuple):
@@ -39,31 +39,62 @@ class NeighborSpec(NamedTuple):
 
     Attributes:
       size: the most of them; 0: none.
-      sampling: ``uniform`` and ``inverse_popularity`` draw up to ``size`` without replacement, anew at each visit.
-        ``mean`` is one vector, the mean over all of them, through which no gradient flows.
-      refresh: training steps between two computations of the means.
+      sampling: ``uniform`` or ``inverse_popularity``: up to ``size`` are drawn without replacement, anew at each visit.
     """
 
     size: int = 0
     sampling: str = "uniform"
-    refresh: int = 1
+
+
+@struct.dataclass
+class CSR:
+    """The items of each user (or the users of each item) as compressed rows: one row after the other, each increasing.
+
+    Attributes:
+      offsets: [U + 1]; the items of user u stand at ``offsets[u]`` up to ``offsets[u + 1]``.
+      items: [interactions], and one entry behind them that keeps the array from being empty.
+      longest: the most items of any user (static: it bounds loops and shapes).
+    """
+
+    offsets: jax.Array
+    items: jax.Array
+    longest: int = struct.field(pytree_node=False)
 
     @property
-    def drawn(self) -> bool:
-        """Whether neighbors are drawn one by one, not met as their mean."""
-        return self.size > 0 and self.sampling != "mean"
+    def num_rows(self) -> int:
+        """The number of users."""
+        return self.offsets.shape[0] - 1
+
+    def start(self, user: jax.Array) -> jax.Array:
+        """Return where a user's items begin: [...] -> [...]."""
+        return self.offsets[user]
+
+    def degree(self, user: jax.Array) -> jax.Array:
+        """Return the number of items of a user: [...] -> [...]."""
+        return self.offsets[user + 1] - self.offsets[user]
+
+
+class BothSides(NamedTuple):
+    """All interactions by user and by item: what ``Model.derived`` reads."""
+
+    user_items: CSR
+    item_users: CSR
 
 
 @struct.dataclass
 class Padded:
-    """Vectors of neighbors, padded: ``vectors`` [H, D] and ``mask`` [H], true where one is real."""
+    """Vectors of neighbors, padded: ``vectors`` [H, D] and ``mask``, true where one is real.
+
+    The mask is [H]; for T candidates of which each may leave out another neighbor it is [T, H].
+    """
 
     vectors: jax.Array
     mask: jax.Array
 
-    def joined(self, vector: jax.Array) -> "Padded":
+    def appended(self, vector: jax.Array) -> "Padded":
         """Return the same neighbors and one more [D]."""
-        return Padded(jnp.concatenate([self.vectors, vector[None]]), jnp.append(self.mask, True))
+        real = jnp.ones((*self.mask.shape[:-1], 1), bool)
+        return Padded(jnp.concatenate([self.vectors, vector[None]]), jnp.concatenate([self.mask, real], axis=-1))
 
 
 @struct.dataclass

@@ -16,7 +16,7 @@ from hlr_jax.evaluation.evaluate import Evaluation
 from hlr_jax.files import atomic_file, write_json
 
 DATASET = "dataset"  # the folder with the run's own copy of its data
-_ADDED = {"dataset.train_splits": "train"}  # settings that older runs lack, and what they did
+_MAY_CHANGE = ("mesh.", "train.num_epochs", "train.patience", "train.checkpoint_every")
 _PACKAGES = ("hlr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars")
 
 
@@ -49,6 +49,7 @@ def claim(folder: Path, config: dict[str, Any], started: str = "checkpoints/[0-9
         write_json(path, config)
         return
     check_settings(folder, config)
+    write_json(path, config)
 
 
 def check_settings(folder: Path, config: dict[str, Any]) -> None:
@@ -57,9 +58,9 @@ def check_settings(folder: Path, config: dict[str, Any]) -> None:
     Raises:
       InputError: it has others, which are named; or there is no run.
     """
-    there, here = (_ADDED | flatten(one) for one in (read_config(folder), json.loads(json.dumps(config))))
-    # On how many devices it runs is no setting of a run: it may go on on others.
-    names = (name for name in sorted(there | here) if not name.startswith("mesh."))
+    there, here = (flatten(settings) for settings in (read_config(folder), json.loads(json.dumps(config))))
+    # A run may go on on other devices, and for more epochs or fewer.
+    names = (name for name in sorted(there | here) if not name.startswith(_MAY_CHANGE))
     differing = [name for name in names if there.get(name) != here.get(name)]
     if differing:
         shown = "; ".join(f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in differing)
@@ -113,8 +114,8 @@ def write_evaluation(folder: Path, evaluations: list[Evaluation], figures: dict[
     split = figures["split"]
     if split == "test":
         frames = [
-            found.per_user.insert_column(0, pl.lit(run["seed"]).alias("seed"))
-            for found, run in zip(evaluations, figures["seeds"], strict=True)
+            evaluation.per_user.insert_column(0, pl.lit(run["seed"]).alias("seed"))
+            for evaluation, run in zip(evaluations, figures["seeds"], strict=True)
         ]
         with atomic_file(folder / "eval" / "per_user.parquet") as temporary:
             pl.concat(frames).write_parquet(temporary)

@@ -57,11 +57,11 @@ def test_the_same_seed_gives_the_same_sample_and_another_another(trained, sample
 
 def test_neighbors_of_test_interactions_are_those_of_ranking(trained):
     world = trained[2]
-    found = attend(*trained, split="test", interactions=10**6)
-    assert len(found.user) == len(world.test)
+    sample = attend(*trained, split="test", interactions=10**6)
+    assert len(sample.user) == len(world.test)
     known = world.train + world.valid
     known = set(zip(known.user.tolist(), known.item.tolist(), strict=True))
-    for user, neighbors, mask in zip(found.user, found.neighbors, found.mask, strict=True):
+    for user, neighbors, mask in zip(sample.user, sample.neighbors, sample.mask, strict=True):
         assert {(int(user), int(j)) for j in neighbors[mask]} <= known
 
 
@@ -79,10 +79,10 @@ def test_samples_of_other_models(world, name, options, shape):
     if name in ("hlr", "hlrpp", "adacml"):
         options = options | {"max_history": 4}
     model = hlr_jax.create_model(name, embed_dim=6, **options)
-    found = attend(model, model.init(jax.random.key(0), world.num_users, world.num_items), world, interactions=20)
-    assert found.memory_weights.shape == (20, *shape)
-    assert found.neighbors.shape == found.mask.shape == found.neighbor_weights.shape == (20, shape[0])
-    assert found.relation.shape == (20, 6)
+    sample = attend(model, model.init(jax.random.key(0), world.num_users, world.num_items), world, interactions=20)
+    assert sample.memory_weights.shape == (20, *shape)
+    assert sample.neighbors.shape == sample.mask.shape == sample.neighbor_weights.shape == (20, shape[0])
+    assert sample.relation.shape == (20, 6)
 
 
 def by_hand():
@@ -106,15 +106,14 @@ def test_pairs_are_unordered_and_counted():
     assert top_pairs(pairs, 0.5).tolist() == [[0], [0], [1]]
 
 
-def test_a_pair_has_the_same_weights_whichever_item_is_the_candidate(trained):
-    sample = attend(*trained, interactions=10**6)
+def test_a_pair_has_the_same_weights_whichever_item_is_the_candidate(sample):
     weights = {}
     for b, h in np.argwhere(sample.mask):
         pair = frozenset((int(sample.item[b]), int(sample.neighbors[b, h])))
         weights.setdefault(pair, []).append(sample.memory_weights[b, h])
-    assert max(len(found) for found in weights.values()) > 1
-    for found in weights.values():
-        np.testing.assert_allclose(found, [found[0]] * len(found), atol=1e-5)
+    assert max(map(len, weights.values())) > 1
+    for rows in weights.values():
+        np.testing.assert_allclose(rows, [rows[0]] * len(rows), atol=1e-5)
 
 
 def test_usage_by_hand():
@@ -143,12 +142,12 @@ def test_a_key_below_a_tenth_of_its_share_is_dead():
 
 def test_summary_by_hand():
     row = attention_summary(by_hand()).row(0, named=True)
-    one, other = np.log(2) / np.log(3), -(0.5 * np.log(0.25) + 0.5 * np.log(0.5)) / np.log(3)
+    even, uneven = np.log(2) / np.log(3), -(0.5 * np.log(0.25) + 0.5 * np.log(0.5)) / np.log(3)
     mean = np.array([1.25, 1.25, 0.5]) / 3
     over_all = -(mean * np.log(mean)).sum() / np.log(3)
-    assert row["memory_entropy"] == pytest.approx((2 * one + other) / 3)
+    assert row["memory_entropy"] == pytest.approx((2 * even + uneven) / 3)
     assert row["usage_entropy"] == pytest.approx(over_all)
-    assert row["selectivity"] == pytest.approx(over_all - (2 * one + other) / 3)
+    assert row["selectivity"] == pytest.approx(over_all - (2 * even + uneven) / 3)
     assert row["neighbor_entropy"] == pytest.approx(-(0.25 * np.log(0.25) + 0.75 * np.log(0.75)) / np.log(2))
 
 
@@ -262,6 +261,6 @@ def test_mistakes_are_one_line(trained, sample, world, tmp_path):
 def test_categories_from_a_file_go_by_original_ids(world, tmp_path):
     path = tmp_path / "tags.tsv"
     path.write_text("item\tcategory\n" + "".join(f"{i}\trock music\n{i}\trock music\n" for i in (3, 5, 8, 99)))
-    found = item_categories(world, read_categories(path), least=3)
-    assert found.names == ("rock music",)
-    assert np.flatnonzero(found.member[:, 0]).tolist() == [3, 5, 8]
+    categories = item_categories(world, read_categories(path), least=3)
+    assert categories.names == ("rock music",)
+    assert np.flatnonzero(categories.member[:, 0]).tolist() == [3, 5, 8]

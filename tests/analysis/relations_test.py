@@ -125,9 +125,9 @@ def test_types_of_pairs_count_in_both_directions(planted):
     first, second = (array.ravel() for array in np.meshgrid(items, items))
     types = planted_types(world, world.item_cluster, first, second)
     assert (types == planted_types(world, world.item_cluster, second, first)).all()
-    for a, b, found in zip(first, second, types, strict=True):
-        one, other = (int(world.relation_of[world.item_cluster[x], world.item_cluster[y]]) for x, y in ((a, b), (b, a)))
-        assert found == (min(one, other) if min(one, other) >= 0 else max(one, other))
+    for a, b, kind in zip(first, second, types, strict=True):
+        here, back = (int(world.relation_of[world.item_cluster[x], world.item_cluster[y]]) for x, y in ((a, b), (b, a)))
+        assert kind == (min(here, back) if min(here, back) >= 0 else max(here, back))
     assert (types[world.item_cluster[first] == world.item_cluster[second]] == 0).all()
 
 
@@ -139,14 +139,14 @@ def test_keys_that_follow_the_types_recover_them_and_untrained_ones_do_not(plant
     # Weights that put each pair on the key of its type.
     candidate = np.broadcast_to(sample.item[:, None], sample.mask.shape)
     types = planted_types(world, world.item_cluster, candidate, sample.neighbors)
-    told = sample._replace(memory_weights=np.eye(4)[np.maximum(types, 0)])
-    row = relation_recovery(told, world, permutations=100).row(0, named=True)
+    by_type = sample._replace(memory_weights=np.eye(4)[np.maximum(types, 0)])
+    row = relation_recovery(by_type, world, permutations=100).row(0, named=True)
     assert row["nmi"] == pytest.approx(1)
     assert row["p"] == pytest.approx(1 / 101)
     assert row["chance"] < 0.2
-    pairs = item_pairs(told)
+    pairs = item_pairs(by_type)
     kinds = planted_types(world, world.item_cluster, pairs.first, pairs.second)
-    frame = key_by_type(told, world)
+    frame = key_by_type(by_type, world)
     for kind in range(4):
         rows = frame.filter(pl.col("type") == kind).sort("key")
         assert rows["pairs"].to_list() == [int((kinds == kind).sum()) * (key == kind) for key in range(4)]

@@ -102,9 +102,9 @@ def test_an_archive_put_into_the_cache_by_hand_is_used(tmp_path, monkeypatch):
     with zipfile.ZipFile(folder / "a.zip", "w") as file:
         file.writestr("in/../../u.data", "1\t2\t3\t4\n")
     monkeypatch.setitem(DATASETS, "x", NamedDataset((source(folder / "a.zip"),), 4, 1))
-    found = download.obtain("x", log=lambda _: None)
-    assert found.interactions.read_text() == "1\t2\t3\t4\n"
-    assert download.obtain("x") == found
+    obtained = download.obtain("x", log=lambda _: None)
+    assert obtained.interactions.read_text() == "1\t2\t3\t4\n"
+    assert download.obtain("x") == obtained
 
 
 def test_a_wrong_answer_of_the_publisher_leads_to_the_next_source(server, tmp_path, monkeypatch):

@@ -43,24 +43,26 @@ def triples(dataset):
 def test_splits_divide_what_passes_the_threshold(own_file, split, protocol):
     path, frame = own_file
     dataset = quiet(path=str(path), threshold=3, split=split, protocol=protocol)
-    found = triples(dataset)
+    prepared = triples(dataset)
     kept = frame.filter(pl.col("rating") >= 3)
     if split != "time":  # a cut in time may drop rows of users that train lacks
-        assert {(u, i) for u, i, _ in found} == set(kept.select("user", "item").rows())
-        assert len(found) == kept.height
-    users = {part: {u for u, _, s in found if s == part} for part in ("train", "valid", "test")}
+        assert {(u, i) for u, i, _ in prepared} == set(kept.select("user", "item").rows())
+        assert len(prepared) == kept.height
+    users = {part: {u for u, _, s in prepared if s == part} for part in ("train", "valid", "test")}
     assert users["valid"] | users["test"] <= users["train"]
-    share = sum(s == "test" for *_, s in found) / len(found)
+    share = sum(s == "test" for *_, s in prepared) / len(prepared)
     if split in ("random", "per-user"):
         assert share == pytest.approx(PROTOCOLS[protocol].test_size, abs=0.03)
     times = dict(zip(kept.select("user", "item").rows(), kept["timestamp"], strict=True))
     if split == "time":
-        assert max(times[u, i] for u, i, s in found if s == "train") < min(
-            times[u, i] for u, i, s in found if s == "test"
+        assert max(times[u, i] for u, i, s in prepared if s == "train") < min(
+            times[u, i] for u, i, s in prepared if s == "test"
         )
     if split == "leave-last-out":
         for user in users["test"]:
-            own = {s: [times[u, i] for u, i, s2 in found if u == user and s2 == s] for s in ("train", "valid", "test")}
+            own = {
+                s: [times[u, i] for u, i, s2 in prepared if u == user and s2 == s] for s in ("train", "valid", "test")
+            }
             assert max(own["train"]) < own["valid"][0] < own["test"][0]
 
 
@@ -97,10 +99,11 @@ def test_k_core_equals_brute_force(rng):
         if smaller == left:
             break
         left = smaller
-    found = k_core(rows, 4, "x")
+    prepared = k_core(rows, 4, "x")
     assert left
     assert {
-        (found.user_ids[int(u)], found.item_ids[int(i)]) for u, i in zip(found.user, found.item, strict=True)
+        (prepared.user_ids[int(u)], prepared.item_ids[int(i)])
+        for u, i in zip(prepared.user, prepared.item, strict=True)
     } == left
 
 

@@ -56,6 +56,17 @@ def test_parquet_and_adjacency(tmp_path):
     assert read(lists, "adjacency-counted", roles=("user", "item")).rows() == [(0, 3), (0, 12), (1, 3)]
 
 
+@pytest.mark.parametrize("name", ["csv", "movielens-dat", "ndjson", "parquet"])
+def test_a_path_is_no_pattern(tmp_path, name):
+    path = tmp_path / "a[1]*" / "own[1-9]?.data"
+    path.parent.mkdir()
+    if name == "parquet":
+        pl.DataFrame(ROWS, schema=["user", "item", "rating"], orient="row").write_parquet(path)
+    else:
+        path.write_text(FILES[name][1])
+    assert [(int(u), int(i), r) for u, i, r in read(path, name).rows()] == ROWS
+
+
 def test_every_format_is_tested():
     assert set(FILES) | {"parquet", "adjacency", "adjacency-counted"} == set(FORMATS)
 

@@ -21,9 +21,9 @@ def test_a_data_set_comes_back_as_it_was(titled, tmp_path):
     again = read_stored(tmp_path / "dataset")
     for name in ("train", "valid", "test"):
         for side in ("user", "item"):
-            found, expected = (getattr(getattr(dataset, name), side) for dataset in (again, titled))
-            np.testing.assert_array_equal(found, expected)
-            assert found.dtype == np.int32
+            column, expected = (getattr(getattr(dataset, name), side) for dataset in (again, titled))
+            np.testing.assert_array_equal(column, expected)
+            assert column.dtype == np.int32
     assert again.titles.equals(titled.titles)
     assert again.user_ids.to_list() == titled.user_ids.to_list()
     assert again.item_ids.to_list() == titled.item_ids.to_list()
@@ -31,9 +31,7 @@ def test_a_data_set_comes_back_as_it_was(titled, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
 
 
-@pytest.mark.parametrize(
-    "name", ["interactions.parquet", "by_item.parquet", "users.parquet", "items.parquet", "dataset.json"]
-)
+@pytest.mark.parametrize("name", ["interactions.parquet", "users.parquet", "items.parquet", "dataset.json"])
 @pytest.mark.parametrize("damage", ["gone", "cut", "changed"])
 def test_damage_is_one_line_that_names_the_file(titled, tmp_path, name, damage):
     store_dataset(tmp_path / "dataset", titled)

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 
 from hlr_jax.evaluation.metrics import catalogue_metrics
-from hlr_jax.report.facts.exposure import Exposure, lorenz
-from hlr_jax.report.page.axes import HEIGHT, LEFT, WIDTH, Axis, place, spanning
-from hlr_jax.report.page.charts import dots
-from hlr_jax.report.page.elements import element
+from hlr_jax.report.drawing import HEIGHT, LEFT, WIDTH, Axis, dots, element, place, spanning
+from hlr_jax.report.recommendations import Exposure, lorenz
 
 
 def test_text_and_attributes_are_escaped_and_markup_is_not():
@@ -64,7 +62,7 @@ def test_the_lorenz_curve_belongs_to_the_gini_coefficient(rng):
 
 
 def test_shares_of_the_most_popular_items():
-    found = Exposure(popularity=np.array([10, 50, 30, 10]), shown=np.array([0, 6, 0, 2]), lists=4)
-    assert found.never == 2
-    assert found.head(0.25) == (0.5, 0.75)
-    assert found.head(0.5) == (0.8, 0.75)
+    exposure = Exposure(popularity=np.array([10, 50, 30, 10]), shown=np.array([0, 6, 0, 2]), lists=4)
+    assert exposure.never == 2
+    assert exposure.head(0.25) == (0.5, 0.75)
+    assert exposure.head(0.5) == (0.8, 0.75)

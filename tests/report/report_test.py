@@ -17,7 +17,7 @@ from report_browser import PROGRAM, chromium, contrast
 
 import hlr_jax
 from hlr_jax import InputError
-from hlr_jax.report.write import write_report
+from hlr_jax.report.page import write_report
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIL = "<script>document.title='seized'</script>"
@@ -29,7 +29,7 @@ def config(path, model, *, split="random", seeds=1, **options):
         "dataset": {"path": str(path), "split": split},
         "model": {"name": model, "embed_dim": 4, **options},
         "train": {"num_epochs": 2, "batch_size": 100, "num_seeds": seeds},
-        "eval": {"k": 5, "select_by": "ndcg"},
+        "eval": {"k": 5, "monitor": "ndcg"},
         "seed": 3,
     }
 
@@ -64,12 +64,12 @@ def figures(runs, name, split):
 
 def tables(page):
     """Return every table of the page by its caption: rows of cells as text."""
-    found = {}
+    by_caption = {}
     for markup in re.findall(r"<table.*?</table>", page.read_text(), re.DOTALL):
         table = ElementTree.fromstring(markup)
         rows = [["|".join(cell.itertext()) for cell in row] for row in table.iter("tr")]
-        found[table.find("caption").text] = {row[0]: row[1:] for row in rows}
-    return found
+        by_caption[table.find("caption").text] = {row[0]: row[1:] for row in rows}
+    return by_caption
 
 
 def test_every_figure_of_the_result_files_is_in_its_cell(runs, page):
@@ -124,7 +124,7 @@ def test_lists_exposure_and_reasons_are_those_of_the_model(runs, page):
     shown = tables(page)["Who gets the places of the lists"]["items in no list"]
     coverage = [figures(runs, name, "test")["seeds"][0]["coverage@5"] for name in ("cml", "attentive")]
     items = figures(runs, "cml", "test")["items"]
-    assert shown == [f"{items - round(one * items)} ({1 - one:.0%})" for one in coverage]
+    assert shown == [f"{items - round(share * items)} ({1 - share:.0%})" for share in coverage]
 
 
 def test_ids_are_text_and_nothing_on_the_page_runs_or_loads(page):
@@ -246,7 +246,7 @@ def test_what_a_screen_reader_meets_has_names(tab, page):
     assert len(images) == tab.evaluate("document.querySelectorAll('figure svg').length") >= 6
     assert all(images)
     assert all(by_role["table"])
-    levels = tab.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5')].map(one => +one.tagName[1])")
+    levels = tab.evaluate("[...document.querySelectorAll('h1,h2,h3,h4,h5')].map(heading => +heading.tagName[1])")
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))

@@ -38,7 +38,7 @@ import polars as pl
 for folder in map(pathlib.Path, sys.argv[1:]):
     answer = runpy.run_path(folder / "answer.py")["TopK"](folder)
     users = pl.read_parquet(folder / "users.parquet")["id"].to_list()
-    answer(users).write_parquet(folder.with_name(folder.name + ".found"))
+    answer(users).write_parquet(folder.with_name(folder.name + ".lists"))
 assert [name for name in sys.modules if name.startswith("hlr_jax")] == ["hlr_jax"]
 """
 
@@ -51,7 +51,7 @@ def trained(world, case):
 
 @pytest.fixture(scope="module")
 def exported(world, tmp_path_factory):
-    """A folder for each model, and beside it what another process found there."""
+    """A folder for each model, and beside it what another process reads there."""
     root = tmp_path_factory.mktemp("exported")
     folders = {
         case: hlr_jax.export_model(*trained(world, case), world, root / case, k=K, seed=SEED, about={"run": case})
@@ -68,10 +68,10 @@ def exported(world, tmp_path_factory):
 def test_a_process_without_the_package_finds_the_same_lists(exported, world, case):
     users = world.user_ids.to_list()
     best = hlr_jax.recommend(*trained(world, case), world, users, k=K, seed=SEED)
-    found = pl.read_parquet(exported[case].with_name(f"{case}.found"))
+    lists = pl.read_parquet(exported[case].with_name(f"{case}.lists"))
     assert best.height < K * len(users)  # nothing unseen is left for some
-    assert found.drop("score").equals(best.drop("score").cast({"rank": pl.Int64}))
-    np.testing.assert_allclose(found["score"], best["score"], rtol=1e-5)
+    assert lists.drop("score").equals(best.drop("score").cast({"rank": pl.Int64}))
+    np.testing.assert_allclose(lists["score"], best["score"], rtol=1e-5)
 
 
 def test_the_arrays_are_what_the_paper_scores_with(exported):
@@ -82,9 +82,9 @@ def test_the_arrays_are_what_the_paper_scores_with(exported):
     history = [item for item in near["history"][user] if item >= 0]
     scores = np.array([oracles.hlr(params, user, item, history, [])[0] for item in range(len(params["item"]))])
     scores[near["seen_items"][slice(*near["seen_offsets"][user : user + 2])]] = -np.inf
-    found = pl.read_parquet(folder.with_name("hlr.found"))
+    lists = pl.read_parquet(folder.with_name("hlr.lists"))
     ids = pl.read_parquet(folder / "users.parquet")["id"], pl.read_parquet(folder / "items.parquet")["id"]
-    row = found.filter(pl.col("user") == ids[0][user])
+    row = lists.filter(pl.col("user") == ids[0][user])
     order = np.argsort(-scores)[: row.height]
     assert row["item"].to_list() == ids[1].gather(order).to_list()
     np.testing.assert_allclose(row["score"], scores[order], rtol=2e-5)

@@ -6,8 +6,8 @@ import pytest
 
 import hlr_jax
 from hlr_jax import FoldInOptions, InputError, TrainOptions
-from hlr_jax.data.neighbor_sampling import look_up, neighbor_tables
-from hlr_jax.evaluation.tiles import drawn_item_users
+from hlr_jax.ranking.inputs import ranking_item_users, ranking_neighbors
+from hlr_jax.scoring import with_derived
 from hlr_jax.serving.strong_generalization import hold_out_users
 
 OPTIONS = {
@@ -72,30 +72,31 @@ def test_a_model_trained_on_all_negatives_folds_in_by_the_same_softmax(world):
     """After many steps p_u is where -log of the softmax over the positives and the unknown items has no slope."""
     model, params = made("cml", world)
     given = histories(world, ["ann"])
-    training = TrainOptions(objective="sampled_softmax", negatives="all", temperature=0.5)
+    training = TrainOptions(batch="users", objective="sampled_softmax", negatives="all", temperature=0.5)
     options = FoldInOptions(num_steps=300, positives=64, learning_rate=0.02)
     people = hlr_jax.fold_in(model, params, world, given, training=training, options=options)
-    found = np.asarray(people.params["user"], np.float64)[people.rows[0]]
+    vector = np.asarray(people.params["user"], np.float64)[people.rows[0]]
     items = np.asarray(params["item"], np.float64)
     mine = np.isin(world.item_ids.to_list(), given["ann"])
 
     def loss(user):
         logits = -np.sum((user - items) ** 2, axis=1) / 0.5
-        return np.mean([np.log(np.exp(logits[~mine]).sum() + np.exp(one)) - one for one in logits[mine]])
+        return np.mean([np.log(np.exp(logits[~mine]).sum() + np.exp(own)) - own for own in logits[mine]])
 
-    around = [found + 0.05 * step for step in np.random.default_rng(0).normal(size=(100, len(found)))]
+    around = [vector + 0.05 * step for step in np.random.default_rng(0).normal(size=(100, len(vector)))]
     inside = [user for user in around if np.linalg.norm(user) <= 1]
     assert len(inside) > 5
-    assert all(loss(user) > loss(found) - 1e-4 for user in inside)
+    assert all(loss(user) > loss(vector) - 1e-4 for user in inside)
 
 
 def test_without_steps_p_u_is_the_mean_of_the_items(world):
     model, params = made("cml", world)
-    given = histories(world, ["ann"])
-    people = hlr_jax.fold_in(model, params, world, given, options=FoldInOptions(num_steps=0))
-    rows = [world.item_ids.to_list().index(item) for item in given["ann"]]
-    mean = np.asarray(params["item"], np.float64)[rows].mean(axis=0)
-    np.testing.assert_allclose(people.params["user"][people.rows[0]], mean, rtol=1e-4, atol=1e-6)
+    given = histories(world)
+    people = hlr_jax.fold_in(model, params, world, given, options=FoldInOptions(num_steps=0, positives=4))
+    for row, items in zip(people.rows, given.values(), strict=True):
+        codes = [world.item_ids.to_list().index(item) for item in items]
+        mean = np.asarray(params["item"], np.float64)[codes].mean(axis=0)
+        np.testing.assert_allclose(people.params["user"][row], mean, rtol=1e-4, atol=1e-6)
 
 
 def test_factors_solve_the_normal_equations(world):
@@ -115,26 +116,80 @@ def test_factors_solve_the_normal_equations(world):
         np.testing.assert_allclose(people.params["user"][row], expected, rtol=2e-3, atol=1e-5)
 
 
-def test_item_users_are_those_of_training(world):
+def known_of(world):
+    met = world.train + world.valid
+    return {item: met.user[met.item == item] for item in range(world.num_items)}
+
+
+def best_of_ann(model, params, world, people):
+    """The first item of a new user's list, its score, and the user's row."""
+    best = hlr_jax.recommend(model, params, world, k=5, among=people).row(0, named=True)
+    assert best["user"] == "ann"
+    return world.item_ids.to_list().index(best["item"]), best["score"], int(people.rows[0])
+
+
+def test_means_of_item_users_are_those_of_training(world):
     """Lists of one new user do not depend on who else is folded in: means of an item's users leave them out."""
     model, params = made("transcf", world)
     people = hlr_jax.fold_in(model, params, world, histories(world), options=QUICK)
-    tables = neighbor_tables(people.params, people.sides)
-    met = world.train + world.valid
-    item_users = look_up(tables.users, drawn_item_users(jax.random.key(0), people.sides.item_users, np.arange(3)))
-    users = np.asarray(params["user"], np.float64)
-    for item in range(3):
-        np.testing.assert_allclose(
-            item_users.vectors[item, 0], users[met.user[met.item == item]].mean(axis=0), atol=1e-5
-        )
+    everything = jax.jit(with_derived, static_argnums=0)(model, people.params, people.sources)
+    users, known = np.asarray(params["user"], np.float64), known_of(world)
+    expected = [users[known[item]].mean(axis=0) for item in range(world.num_items)]
+    np.testing.assert_allclose(everything["item_mean"], expected, atol=1e-5)
     # And the score that a list shows is the oracle's, with the given items as history.
-    best = hlr_jax.recommend(model, params, world, ["ann"], k=1, among=people).row(0, named=True)
-    item = world.item_ids.to_list().index(best["item"])
-    history = people.met.item[people.met.user == people.rows[0]].tolist()
-    score, _ = oracles.transcf(
-        oracles.float64(people.params), people.rows[0], item, history, met.user[met.item == item].tolist()
+    item, shown, row = best_of_ann(model, params, world, people)
+    history = people.met.item[people.met.user == row].tolist()
+    assert len(history) == 6
+    score, _ = oracles.transcf(oracles.float64(people.params), row, item, history, known[item].tolist())
+    assert shown == pytest.approx(score, rel=1e-4)
+
+
+def test_item_users_that_an_attention_draws_are_those_of_training(world):
+    model, params = made("hlrpp", world)
+    people = hlr_jax.fold_in(model, params, world, histories(world), options=QUICK)
+    key, known = jax.random.key(0), known_of(world)
+    drawn = jax.jit(ranking_item_users)(key, people.sources.item_users, np.arange(world.num_items))
+    for item, (ids, mask) in enumerate(zip(np.asarray(drawn.ids), np.asarray(drawn.mask), strict=True)):
+        assert mask.sum() == min(3, len(known[item]))
+        assert set(ids[mask].tolist()) <= set(known[item].tolist())
+    item, shown, row = best_of_ann(model, params, world, people)
+    near = jax.jit(ranking_neighbors)(key, people.sources.history, row)
+    history, users = (
+        np.asarray(ids)[np.asarray(mask)].tolist()
+        for ids, mask in ((near.ids, near.mask), (drawn.ids[item], drawn.mask[item]))
     )
-    assert best["score"] == pytest.approx(score, rel=1e-4)
+    assert set(history) <= set(people.met.item[people.met.user == row].tolist())
+    score, _ = oracles.hlrpp_paper(oracles.float64(people.params), row, item, history, users)
+    assert shown == pytest.approx(score, rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory):
+    """A data set whose users have 6 items each, so that batches of users have one width."""
+    path, rng = tmp_path_factory.mktemp("own") / "own.csv", np.random.default_rng(4)
+    rows = [{"user": user, "item": int(item)} for user in range(20) for item in rng.choice(15, 6, replace=False)]
+    pl.DataFrame(rows).write_csv(path)
+    return hlr_jax.load_dataset(path=str(path), cache=False, log=quiet)
+
+
+@pytest.mark.parametrize(("name", "negatives"), [("cml", "per_user"), ("hlr", "all")])
+def test_after_training_with_batches_of_users_new_users_get_lists(alike, name, negatives):
+    """Folding in has triplets, each with what the negatives of a user, or all items, become there."""
+    (model, params), given = made(name, alike), histories(alike)
+    training = TrainOptions(
+        num_epochs=1, batch="users", negatives=negatives, num_negatives=3, objective="sampled_softmax"
+    )
+    if name == "cml":  # folding in reads nothing else of a training than its parameters and settings
+        params = hlr_jax.fit(alike, model, training, quiet=True).params
+    people = hlr_jax.fold_in(model, params, alike, given, training=training, options=QUICK)
+    items = np.asarray(params["item"])
+    for row in people.rows:  # each has left the mean of their items
+        start = items[people.met.item[people.met.user == row]].mean(axis=0)
+        assert np.abs(np.asarray(people.params["user"])[row] - start).max() > 1e-3
+    lists = hlr_jax.recommend(model, params, alike, k=5, among=people)
+    assert lists["user"].to_list() == ["ann"] * 5 + ["bob"] * 5
+    for user, items in given.items():
+        assert not set(items) & set(lists.filter(user=user)["item"])
 
 
 def test_unknown_items_are_named_and_counted(world):

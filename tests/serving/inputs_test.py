@@ -6,13 +6,15 @@ from hlr_jax.serving.inputs import read_choice, read_histories, read_ids
 
 
 def test_ids_in_every_form(tmp_path):
+    tmp_path = tmp_path / "a[1]*"  # no pattern
+    tmp_path.mkdir()
     (tmp_path / "ids.txt").write_text("u1\n\n u2 \n")
     (tmp_path / "ids.csv").write_text("name,user\nAnn,007\nBob,u2\n")
     (tmp_path / "one.tsv").write_text("whatever\nu1\nu2\n")
     pl.DataFrame({"user": [7, 8]}).write_parquet(tmp_path / "ids.parquet")
     pl.DataFrame({"user": ["u1"], "age": [3]}).write_ndjson(tmp_path / "ids.jsonl")
-    found = {path.name: read_ids(path, "user").to_list() for path in tmp_path.iterdir()}
-    assert found == {
+    ids = {path.name: read_ids(path, "user").to_list() for path in tmp_path.iterdir()}
+    assert ids == {
         "ids.txt": ["u1", "u2"], "ids.csv": ["007", "u2"], "one.tsv": ["u1", "u2"], "ids.parquet": ["7", "8"],
         "ids.jsonl": ["u1"],
     }  # fmt: skip

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 import hlr_jax
-from hlr_jax.evaluation.tiles import drawn_for_ranking
+from hlr_jax.ranking.inputs import ranking_neighbors
 from hlr_jax.serving.population import trained_population
 
 
@@ -18,14 +18,15 @@ def weights_of(params, p, q, history):
 
 
 def test_columns_of_reasons_reproduce_the_score_from_its_parts(world):
-    model = hlr_jax.create_model("hlr", embed_dim=6, num_memories=3, max_history=4)
+    options = {"num_memories": 3, "max_history": 4, "history_sampling": "inverse_popularity"}
+    model = hlr_jax.create_model("hlr", embed_dim=6, **options)
     params = jax.tree.map(lambda x: 1.5 * x, model.init(jax.random.key(2), world.num_users, world.num_items))
     lists = hlr_jax.recommend(model, params, world, [3, 8], k=4, num_reasons=4)
     exact = oracles.float64(params)
     population = trained_population(model, params, world)
     for row in lists.iter_rows(named=True):
         user, item = row["user"], row["item"]  # a planted world's ids are its codes
-        drawn = drawn_for_ranking(jax.random.key(0), population.sides.history, user)
+        drawn = jax.jit(ranking_neighbors)(jax.random.key(0), population.sources.history, user)
         history = np.asarray(drawn.ids)[np.asarray(drawn.mask)]
         p, q = exact["user"][user], exact["item"][item]
         alpha, memory = weights_of(exact, p, q, history)

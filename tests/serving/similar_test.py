@@ -24,8 +24,8 @@ def hlr(world):
 def by_hand(table, row, distance, k):
     """Order and distances of the other rows, from the definition, in float64."""
     others = [other for other in range(len(table)) if other != row]
-    found = sorted((distance(table[row], table[other]), other) for other in others)
-    return [other for _, other in found[:k]], [value for value, _ in found[:k]]
+    nearest = sorted((distance(table[row], table[other]), other) for other in others)[:k]
+    return [other for _, other in nearest], [value for value, _ in nearest]
 
 
 def euclidean(a, b):
@@ -44,8 +44,8 @@ def test_neighbors_are_the_nearest_by_the_models_own_distance(world, name, dista
     items = hlr_jax.similar_items(model, padded, world, [world.item_ids[8], world.item_ids[0]], k=5)
     users = hlr_jax.similar_users(model, params, world, [world.user_ids[3]], k=5)
     table = oracles.float64(params)
-    for frame, ids, rows, one in ((items, world.item_ids, table["item"], 8), (users, world.user_ids, table["user"], 3)):
-        near, distances = by_hand(rows, one, distance, 5)
+    for frame, ids, rows, row in ((items, world.item_ids, table["item"], 8), (users, world.user_ids, table["user"], 3)):
+        near, distances = by_hand(rows, row, distance, 5)
         assert frame["similar"][:5].to_list() == ids.gather(near).to_list()
         np.testing.assert_allclose(frame["distance"][:5], distances, rtol=1e-4)
     assert items["rank"].to_list() == [1, 2, 3, 4, 5] * 2
@@ -57,11 +57,11 @@ def test_equally_near_items_keep_their_order_and_the_item_itself_stays_out(world
     model, params = made(world, "cml")
     place = jnp.arange(world.num_items) // 10  # five places, ten items at each
     table = jnp.zeros_like(params["item"]).at[:, 0].set(place)
-    found = hlr_jax.similar_items(model, params | {"item": table}, world, [world.item_ids[12]], k=1000)
-    assert found.height == world.num_items - 1
-    assert found["similar"][:9].to_list() == world.item_ids.gather([10, 11, *range(13, 20)]).to_list()
-    assert found["distance"][:9].to_list() == [0] * 9
-    assert found["similar"][9:].to_list()[:20] == world.item_ids.gather([*range(10), *range(20, 30)]).to_list()
+    frame = hlr_jax.similar_items(model, params | {"item": table}, world, [world.item_ids[12]], k=1000)
+    assert frame.height == world.num_items - 1
+    assert frame["similar"][:9].to_list() == world.item_ids.gather([10, 11, *range(13, 20)]).to_list()
+    assert frame["distance"][:9].to_list() == [0] * 9
+    assert frame["similar"][9:].to_list()[:20] == world.item_ids.gather([*range(10), *range(20, 30)]).to_list()
 
 
 def test_items_are_named(world, tmp_path):
@@ -70,9 +70,9 @@ def test_items_are_named(world, tmp_path):
     pl.DataFrame({"user": ["a", "a", "b", "b"], "item": ["x", "y", "x", "z"]}).write_csv(path)
     own = hlr_jax.load_dataset(path=str(path), cache=False, log=lambda _: None)
     model, params = made(own, "cml")
-    found = hlr_jax.similar_items(model, params, own, "x")
-    assert set(found["similar"]) == {"y", "z"}
-    assert found["similar_title"].equals(found["similar"].alias("similar_title"))
+    frame = hlr_jax.similar_items(model, params, own, "x")
+    assert set(frame["similar"]) == {"y", "z"}
+    assert frame["similar_title"].equals(frame["similar"].alias("similar_title"))
     assert hlr_jax.similar_users(model, params, own, "b")["similar"].to_list() == ["a"]
     assert hlr_jax.similar_items(model, params, own, []).is_empty()
 
@@ -84,23 +84,23 @@ def weights_of(frame):
 
 def test_keys_of_two_items_are_the_first_attention(hlr, world):
     params = oracles.float64(hlr[1])
-    found = hlr_jax.nearest_keys(*hlr, world, [world.item_ids[7]], other=world.item_ids[2], k=9)
+    frame = hlr_jax.nearest_keys(*hlr, world, [world.item_ids[7]], other=world.item_ids[2], k=9)
     joint = params["item"][7] * params["item"][2]
     expected = oracles.softmax(params["keys"] @ joint)
-    np.testing.assert_allclose(weights_of(found), expected, rtol=1e-5)
-    assert found["weight"].is_sorted(descending=True)
-    assert found["rank"].to_list() == [1, 2, 3]
+    np.testing.assert_allclose(weights_of(frame), expected, rtol=1e-5)
+    assert frame["weight"].is_sorted(descending=True)
+    assert frame["rank"].to_list() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("name", ["hlr", "lrml"])
 def test_keys_of_a_user_and_an_item_make_the_relation(world, name):
     model, params = made(world, name, num_memories=3, **({"max_history": 4} if name == "hlr" else {}))
-    found = hlr_jax.nearest_keys(model, params, world, [world.item_ids[7]], user=world.user_ids[5], k=3, seed=2)
+    frame = hlr_jax.nearest_keys(model, params, world, [world.item_ids[7]], user=world.user_ids[5], k=3, seed=2)
     arrays = {name: np.asarray(array) for name, array in params.items()}
     history = interaction_arrays(model, arrays, world, 2)["history"][5]
     _, relation = getattr(oracles, name)(oracles.float64(params), 5, 7, history, [])
-    assert found["weight"].sum() == pytest.approx(1, abs=1e-5)
-    np.testing.assert_allclose(weights_of(found) @ arrays["memories"], relation, rtol=1e-4, atol=1e-6)
+    assert frame["weight"].sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(weights_of(frame) @ arrays["memories"], relation, rtol=1e-4, atol=1e-6)
 
 
 def test_keys_of_an_item_are_averaged_over_what_its_users_met_beside_it(hlr, world):
@@ -110,12 +110,12 @@ def test_keys_of_an_item_are_averaged_over_what_its_users_met_beside_it(hlr, wor
         oracles.softmax(params["keys"] @ (params["item"][7] * params["item"][other]))
         for user, item in known
         if item == 7
-        for one, other in known
-        if one == user and other != 7
+        for who, other in known
+        if who == user and other != 7
     ]
-    found = hlr_jax.nearest_keys(*hlr, world, [world.item_ids[7], world.item_ids[9]])
-    np.testing.assert_allclose(weights_of(found[:3]), np.mean(pairs, axis=0), rtol=1e-4)
-    assert found["item"].to_list() == [world.item_ids[7]] * 3 + [world.item_ids[9]] * 3
+    frame = hlr_jax.nearest_keys(*hlr, world, [world.item_ids[7], world.item_ids[9]])
+    np.testing.assert_allclose(weights_of(frame[:3]), np.mean(pairs, axis=0), rtol=1e-4)
+    assert frame["item"].to_list() == [world.item_ids[7]] * 3 + [world.item_ids[9]] * 3
 
 
 def test_mistakes_are_one_line(hlr, world):

@@ -23,7 +23,7 @@ def everyone(lister):
 
 def test_chunks_are_the_lists_of_all_and_a_stopped_call_goes_on(lister, tmp_path, monkeypatch):
     whole, path = lists_of(lister, everyone(lister)), tmp_path / "recs.parquet"
-    told, made = [], []
+    progress, made = [], []
 
     def counted(*arguments):
         if len(made) == 2:
@@ -41,9 +41,11 @@ def test_chunks_are_the_lists_of_all_and_a_stopped_call_goes_on(lister, tmp_path
     monkeypatch.setattr(stream, "lists_of", lists_of)
     made_before = sorted(part.stat().st_mtime_ns for part in (tmp_path / "recs.parquet.parts").glob("*.parquet"))
     assert len(made_before) == 2
-    rows = write_lists(path, lister, everyone(lister), request, chunk=16, progress=lambda *where: told.append(where))
+    rows = write_lists(
+        path, lister, everyone(lister), request, chunk=16, progress=lambda *where: progress.append(where)
+    )
     assert rows == whole.height == 180
-    assert told == [(0, 60), (16, 60), (32, 60), (48, 60), (60, 60)]
+    assert progress == [(0, 60), (16, 60), (32, 60), (48, 60), (60, 60)]
     assert [file.name for file in tmp_path.iterdir()] == ["recs.parquet"]
     frame = pl.read_parquet(path)
     assert frame.drop("score", "distance_before", "distance_after", "reason").columns
@@ -58,11 +60,11 @@ def test_chunks_are_the_lists_of_all_and_a_stopped_call_goes_on(lister, tmp_path
 def test_text_formats(lister, tmp_path):
     wanted = Wanted(lister.population.ids[:2], everyone(lister).places[:2])
     whole = lists_of(lister, wanted)
-    for name in ("recs.csv", "recs.jsonl"):
+    for name in ("recs[1].csv", "recs[1].jsonl"):  # no patterns
         write_lists(tmp_path / name, lister, wanted, {})
-    lines = pl.read_ndjson(tmp_path / "recs.jsonl")
+    lines = pl.read_ndjson((tmp_path / "recs[1].jsonl").read_bytes())
     assert lines["reason_items"].to_list() == whole["reason_items"].to_list()
-    table = pl.read_csv(tmp_path / "recs.csv")
+    table = pl.read_csv((tmp_path / "recs[1].csv").read_bytes())
     assert table["reason_titles"].str.split("|").to_list() == whole["reason_titles"].to_list()
     assert table.columns == whole.columns
 

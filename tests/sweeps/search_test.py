@@ -10,12 +10,12 @@ from hlr_jax.sweeps.search import search
 SPACE = {"train.learning_rate": Range(1e-4, 1e-1, True), "model.num_memories": [5, 10, 20]}
 
 
-def figure(point):
+def metric(point):
     """Highest, 1, at a learning rate of 1e-2 and 10 memories."""
     return 1 - math.log10(point["train.learning_rate"] / 1e-2) ** 2 - (point["model.num_memories"] != 10)
 
 
-def run(trials, evaluate=lambda points: [figure(point) for point in points], **options):
+def run(trials, evaluate=lambda points: [metric(point) for point in points], **options):
     return search(SPACE, evaluate, trials=trials, batch=4, higher_is_better=True, **options)
 
 
@@ -25,7 +25,7 @@ def test_proposals_lie_in_the_space_and_get_better_than_the_first_batch():
     for point in points:
         assert 1e-4 <= point["train.learning_rate"] <= 1e-1
         assert point["model.num_memories"] in (5, 10, 20)
-    late, early = (sum(map(figure, part)) / len(part) for part in (points[-8:], points[:8]))
+    late, early = (sum(map(metric, part)) / len(part) for part in (points[-8:], points[:8]))
     assert late > early
 
 
@@ -43,7 +43,7 @@ def test_a_point_that_failed_does_not_end_the_search():
 
     def evaluate(points):
         sizes.append(len(points))
-        return [None, *(figure(point) for point in points[1:])]
+        return [None, *(metric(point) for point in points[1:])]
 
     assert len(run(10, evaluate)) == 10
     assert sizes == [4, 4, 2]

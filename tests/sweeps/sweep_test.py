@@ -5,11 +5,10 @@ import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
-from hlr_jax.sharding import create_mesh
 from hlr_jax.sweeps import sweep as sweeps
 from hlr_jax.sweeps.grid import product, with_overrides
 from hlr_jax.sweeps.leaderboard import histories, leaderboard
-from hlr_jax.sweeps.packs import pack, trial_bytes, trials_of
+from hlr_jax.sweeps.packs import packs_of, trials_of
 from hlr_jax.sweeps.sweep import Sweep
 from hlr_jax.training import fit as fitting
 from hlr_jax.training.options import Run
@@ -18,7 +17,7 @@ CONFIG = {
     "dataset": {"name": "planted-60x50x900"},
     "model": {"name": "cml", "embed_dim": 6},
     "train": {"batch_size": 128, "learning_rate": 0.05, "num_epochs": 6, "patience": 2},
-    "eval": {"select_by": "ndcg", "k": 5},
+    "eval": {"monitor": "ndcg", "k": 5},
     "mesh": {},
     "seed": 3,
 }
@@ -41,18 +40,18 @@ def swept(tmp_path_factory):
     return folder, sweep.outcomes(POINTS)
 
 
-def test_each_point_has_the_figures_of_training_it_alone(world, swept):
+def test_each_point_has_the_metrics_of_training_it_alone(world, swept):
     model = hlr_jax.create_model("cml", embed_dim=6)
     epochs = set()
-    for one in swept[1]:
-        options = TrainOptions(**with_overrides(CONFIG, one.overrides)["train"])
+    for outcome in swept[1]:
+        options = TrainOptions(**with_overrides(CONFIG, outcome.overrides)["train"])
         alone = hlr_jax.fit(world, model, options, EvalOptions(**CONFIG["eval"]), seed=3, quiet=True)
-        (trial,) = one.trials
+        (trial,) = outcome.trials
         assert (trial["best_epoch"], trial["stopped"]) == (alone.best_epoch, alone.stopped)
         for name in ("train_loss", "valid_loss", "valid_ndcg@5"):
-            figures = [[record[name] for record in history] for history in (alone.history, trial["history"])]
-            np.testing.assert_allclose(*figures, rtol=1e-4)
-        assert one.mean == max(record["valid_ndcg@5"] for record in trial["history"])
+            curves = [[record[name] for record in history] for history in (alone.history, trial["history"])]
+            np.testing.assert_allclose(*curves, rtol=1e-4)
+        assert outcome.mean == max(record["valid_ndcg@5"] for record in trial["history"])
         epochs.add(len(trial["history"]))
     assert len(epochs) > 1  # patience ends them at different epochs
 
@@ -63,7 +62,7 @@ def test_the_leaderboard_is_in_order_and_has_every_epoch(swept):
     assert board["valid_ndcg@5"].is_sorted(descending=True)
     assert leaderboard(swept[1], "valid_ndcg@5", higher_is_better=False)["valid_ndcg@5"].is_sorted()
     lines = histories(swept[1])
-    assert len(lines) == sum(len(one.trials[0]["history"]) for one in swept[1])
+    assert len(lines) == sum(len(outcome.trials[0]["history"]) for outcome in swept[1])
     assert {"train.margin", "train.learning_rate", "epoch", "train_loss", "valid_ndcg@5"} <= set(lines.columns)
 
 
@@ -119,9 +118,9 @@ def test_stopped_in_a_pack_it_goes_on_from_its_checkpoint(swept, tmp_path, monke
     sweep = open_sweep(tmp_path)
     sweep.train(POINTS)
     assert calls[:4] == [1, 2, 3, 3]
-    for one, other in zip(sweep.outcomes(POINTS), swept[1], strict=True):
-        assert one.mean == pytest.approx(other.mean, rel=1e-6)
-        assert [record["epoch"] for record in one.trials[0]["history"]] == [
+    for outcome, other in zip(sweep.outcomes(POINTS), swept[1], strict=True):
+        assert outcome.mean == pytest.approx(other.mean, rel=1e-6)
+        assert [record["epoch"] for record in outcome.trials[0]["history"]] == [
             record["epoch"] for record in other.trials[0]["history"]
         ]
     assert list((tmp_path / "packs").iterdir()) == []
@@ -149,45 +148,42 @@ def test_a_point_that_diverges_fails_alone(swept, tmp_path, monkeypatch, epoch):
     sweep = open_sweep(tmp_path)
     sweep.train(POINTS)
     outcomes = sweep.outcomes(POINTS)
-    for place, (one, sound) in enumerate(zip(outcomes, swept[1], strict=True)):
+    for place, (outcome, expected) in enumerate(zip(outcomes, swept[1], strict=True)):
         if place == 2:
-            assert f"seed 3: the loss of epoch {epoch} is not finite" in one.reason
-            assert [record["epoch"] for record in one.trials[0]["history"]] == list(range(1, epoch))
+            assert f"seed 3: the loss of epoch {epoch} is not finite" in outcome.reason
+            assert [record["epoch"] for record in outcome.trials[0]["history"]] == list(range(1, epoch))
         else:
-            assert one.mean == pytest.approx(sound.mean, rel=1e-6)
-            assert one.reason == ""
+            assert outcome.mean == pytest.approx(expected.mean, rel=1e-6)
+            assert outcome.reason == ""
     board = leaderboard(outcomes, sweep.metric, higher_is_better=sweep.higher_is_better)
     assert board["status"].to_list() == ["done"] * 3 + ["failed"]
     assert board["rank"].to_list() == [1, 2, 3, None]
     assert board["train.learning_rate"][3] == POINTS[2]["train.learning_rate"]
 
 
-def test_runs_that_differ_in_rate_margin_and_seed_alone_share_a_program(world):
+def test_runs_that_differ_in_rate_margin_and_seed_alone_share_a_program():
     points = product({"train.learning_rate": [0.1, 0.2], "model.embed_dim": [4, 6], "train.margin": [0.5, 1.0]})
     config = with_overrides(CONFIG, {"train.num_seeds": 2})
     trials = [trial for point in points for trial in trials_of(with_overrides(config, point))]
-    whole = pack(trials, world, 2**30, None)
-    assert [len(one.trials) for one in whole] == [8, 8]
-    for one in whole:
-        assert len({trial.settings.model.options for trial in one.trials}) == 1
-        assert len({trial.run for trial in one.trials}) == 8
-    # cml with D = 6 has 110 rows; 6 copies of float32 each, and side by side a batch of 128 triplets of 2 (2 + n) D and
-    # 4 (1 + n) floats.
-    state = 110 * 6 * 4 * 6
-    assert trial_bytes(whole[1].trials[0].settings, world, None) == state
-    assert trial_bytes(whole[1].trials[0].settings, world, create_mesh(data=2)) == state + 128 * 4 * (2 * 3 * 6 + 4 * 2)
-    averaged = trials_of(with_overrides(config, {"train.ema_decay": 0.5}))[0]
-    assert trial_bytes(averaged.settings, world, None) == 7 * state / 6
-    assert [len(one.trials) for one in pack(trials, world, 3 * state, None)] == [4, 4, 3, 3, 2]
-    assert len(pack(trials, world, 1, None)) == len(trials)
+    whole = packs_of(trials, 8)
+    assert [len(pack.trials) for pack in whole] == [8, 8]
+    for pack in whole:
+        assert len({trial.settings.model.options for trial in pack.trials}) == 1
+        assert len({trial.run for trial in pack.trials}) == 8
+    assert [len(pack.trials) for pack in packs_of(trials, 3)] == [3, 3, 2, 3, 3, 2]
+    assert [pack.trials for pack in packs_of(trials, 1)] == [[trial] for pack in whole for trial in pack.trials]
 
 
 def test_what_nothing_can_be_compared_by_is_refused_before_training(world, tmp_path):
     with pytest.raises(InputError, match="mf_als has no validation loss"):
-        open_sweep(tmp_path / "a", CONFIG | {"model": {"name": "mf_als"}, "eval": {"select_by": "loss"}})
+        open_sweep(tmp_path / "a", CONFIG | {"model": {"name": "mf_als"}, "eval": {"monitor": "loss"}})
     with pytest.raises(InputError, match=r"train\.margin must be a number"):
         open_sweep(tmp_path / "b").train([*POINTS, {"train.margin": "wide"}])
+    with pytest.raises(InputError, match=r"train\.margin must be at least 0\.0, got -1"):
+        open_sweep(tmp_path / "b").train([*POINTS, {"train.margin": -1.0}])
     assert not (tmp_path / "b" / "packs").exists()
+    with pytest.raises(InputError, match=r"sweep\.parallel must be at least 1, got 0"):
+        open_sweep(tmp_path / "c", parallel=0)
 
 
 def test_runs_must_differ(world):

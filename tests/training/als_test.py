@@ -10,7 +10,7 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.als import iterate, objective, sides, solve_side
 from hlr_jax.training.fit import run_identity
-from hlr_jax.training.learners import create_learner
+from hlr_jax.training.many_runs import create_learner
 
 USERS, ITEMS, DIM = 40, 80, 5
 SETTINGS = {
@@ -55,14 +55,14 @@ def arguments(options):
 def test_a_sweep_and_the_objective_match_the_oracle(matrix, case):
     model, numbers = make(**SETTINGS[case]), arguments(SETTINGS[case])
     start = start_of(model, matrix)
-    found = iterate(model.solver, *sides_of(matrix), start)
+    solved = iterate(model.solver, *sides_of(matrix), start)
     user = oracles.als_side(matrix, np.asarray(start["item"], np.float64), *numbers)
     item = oracles.als_side(matrix.T, user, *numbers)
-    np.testing.assert_allclose(found["user"], user, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found["item"], item, rtol=1e-4, atol=1e-5)
-    assert not np.any(found["user"][3])
-    assert not np.any(found["item"][7])
-    for params in (start, found):
+    np.testing.assert_allclose(solved["user"], user, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(solved["item"], item, rtol=1e-4, atol=1e-5)
+    assert not np.any(solved["user"][3])
+    assert not np.any(solved["item"][7])
+    for params in (start, solved):
         expected = oracles.als_objective(
             matrix, *(oracles.float64(params)[name] for name in ("user", "item")), *numbers
         )
@@ -73,9 +73,9 @@ def test_many_steps_of_conjugate_gradients_equal_cholesky(small):
     case = "scaled by frequency"
     exact, gradients = make(**SETTINGS[case]), make(**SETTINGS[case], solver="cg", cg_steps=30)
     start = start_of(exact, small)
-    one, two = (iterate(model.solver, *sides_of(small), start) for model in (exact, gradients))
+    solved, stepped = (iterate(model.solver, *sides_of(small), start) for model in (exact, gradients))
     for name in ("user", "item"):
-        np.testing.assert_allclose(one[name], two[name], rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(solved[name], stepped[name], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("options", [{}, {"solver": "cg"}])
@@ -119,7 +119,7 @@ def test_predictions_agree_with_the_package_implicit(small, case):
 
 
 def test_training_selects_by_ndcg_and_resumes_with_the_same_bits(world, tmp_path):
-    model, by_ndcg = make(regularization=1.0, confidence=3.0), EvalOptions(select_by="ndcg", k=5)
+    model, by_ndcg = make(regularization=1.0, confidence=3.0), EvalOptions(monitor="ndcg", k=5)
 
     def fit(epochs, workdir=None, evaluation=by_ndcg):
         options = TrainOptions(num_epochs=epochs)
@@ -138,7 +138,8 @@ def test_training_selects_by_ndcg_and_resumes_with_the_same_bits(world, tmp_path
 
 def test_the_settings_of_the_solver_are_part_of_the_run(world):
     changes = ({}, {"confidence": 2.0}, {"regularization": 2.0}, {"solver": "cg"}, {"solver": "cg", "cg_steps": 9})
-    assert len({run_identity(world, make(**change), TrainOptions(), 0) for change in changes}) == len(changes)
+    identities = [run_identity(world, make(**change), TrainOptions(), 0)["run"] for change in changes]
+    assert len(set(identities)) == len(changes)
 
 
 def test_mistakes_are_told(world):
@@ -152,6 +153,6 @@ def test_mistakes_are_told(world):
 
 def test_one_user_and_one_item():
     model = make(embed_dim=1, confidence=3.0, regularization=1.0)
-    one = sides(Interactions(np.zeros(1, np.int32), np.zeros(1, np.int32)), 1, 1)
-    found = iterate(model.solver, *one, {"user": jnp.zeros((1, 1)), "item": jnp.ones((1, 1))})
-    np.testing.assert_allclose(found["user"], 3 / 4)  # (1 + 2 + 1) p = 3
+    both = sides(Interactions(np.zeros(1, np.int32), np.zeros(1, np.int32)), 1, 1)
+    solved = iterate(model.solver, *both, {"user": jnp.zeros((1, 1)), "item": jnp.ones((1, 1))})
+    np.testing.assert_allclose(solved["user"], 3 / 4)  # (1 + 2 + 1) p = 3

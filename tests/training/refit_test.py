@@ -16,7 +16,7 @@ MODEL = {"embed_dim": 6}
 TRAIN = {
     "batch_size": 200, "learning_rate": 0.05, "objective": "sampled_softmax", "num_negatives": 3, "ema_decay": 0.5,
 }  # fmt: skip
-EVAL = {"select_by": "ndcg", "k": 5}
+EVAL = {"monitor": "ndcg", "k": 5}
 
 
 def silent(_):
@@ -46,16 +46,16 @@ def test_a_refit_is_the_chosen_training_on_train_and_validation(chosen, tmp_path
     done, folder = chosen
     data = done.parts.dataset
     again = hlr_jax.refit(folder, tmp_path, quiet=True, log=silent)
-    kept = [fit.temperature for fit in done.fits]
+    kept = [fit.run.temperature for fit in done.fits]
     temperature = max(kept, key=kept.count)  # the first of equals
-    epochs = round(np.mean([fit.best_epoch for fit in done.fits if fit.temperature == temperature]))
+    epochs = round(np.mean([fit.best_epoch for fit in done.fits if fit.run.temperature == temperature]))
     nothing = Interactions(*np.zeros((2, 0), np.int32))
     both = dataclasses.replace(data, train=union(data.train, data.valid), valid=nothing)
     model, options = hlr_jax.create_model("cml", **MODEL), hlr_jax.EvalOptions(**EVAL)
     for seed, fit in zip((3, 4), again.fits, strict=True):
         training = hlr_jax.TrainOptions(**TRAIN, num_epochs=epochs, temperature=temperature)
         alone = hlr_jax.fit(both, model, training, options, seed=seed, quiet=True)
-        assert (fit.best_epoch, fit.temperature) == (epochs, temperature)
+        assert (fit.best_epoch, fit.run.temperature) == (epochs, temperature)
         np.testing.assert_allclose(fit.params["user"], alone.params["user"], rtol=1e-5, atol=1e-7)
     assert set(again.figures) == {"test"}
     # The lists at test leave the same items out as before, and are found by the same users.
@@ -110,12 +110,11 @@ def test_data_may_be_trained_on_validation_from_the_start(chosen):
 
 def test_a_run_that_is_not_done_has_chosen_nothing(chosen, tmp_path):
     _, folder = chosen
-    shutil.copytree(folder, tmp_path / "run")
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    config["train"] |= {"num_epochs": 50, "patience": 0}
-    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"run stopped after epoch \d of 50: continue it first"):
-        hlr_jax.refit(tmp_path / "run", tmp_path / "refit")
+    shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("result"))
+    with pytest.raises(
+        InputError, match=r"run: its training has not ended; continue it by the command that started it"
+    ):
+        hlr_jax.refit(tmp_path / "run", tmp_path / "refit", log=silent)
     assert not (tmp_path / "refit").exists()
 
 
@@ -125,19 +124,18 @@ def test_a_refit_may_run_on_a_mesh(chosen, tmp_path):
         hlr_jax.refit(folder, tmp_path / name, mesh=mesh, quiet=True, log=silent)
         for name, mesh in (("one", None), ("many", {"data": 2, "model": 2}))
     ]
-    one, many = (np.asarray(run.fits[1].params["item"])[:50] for run in runs)
-    np.testing.assert_allclose(one, many, rtol=1e-3, atol=1e-5)
+    single, many = (np.asarray(run.fits[1].params["item"])[:50] for run in runs)
+    np.testing.assert_allclose(single, many, rtol=1e-3, atol=1e-5)
 
 
-def test_a_run_from_before_the_setting_is_continued(chosen, tmp_path):
+def test_a_run_may_go_on_longer_and_on_other_devices_but_not_with_other_settings(chosen, tmp_path):
     _, folder = chosen
     config = json.loads((folder / "config.json").read_text())
-    older = json.loads(json.dumps(config))
-    config["dataset"]["train_splits"] = "train"
-    (tmp_path / "config.json").write_text(json.dumps(older))
-    check_settings(tmp_path, config)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    config["train"] |= {"num_epochs": 50, "patience": 9, "checkpoint_every": 5}
+    check_settings(tmp_path, config | {"mesh": {"data": 2}})
     config["dataset"]["train_splits"] = "train+valid"
-    with pytest.raises(InputError, match=r"dataset\.train_splits is 'train' there and 'train\+valid' here"):
+    with pytest.raises(InputError, match=r"dataset\.train_splits is None there and 'train\+valid' here; pass another"):
         check_settings(tmp_path, config)
 
 

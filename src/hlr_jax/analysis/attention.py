@@ -9,18 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from hlr_jax.data.dataset import SPLITS, Dataset
-from hlr_jax.data.neighbor_sampling import (
-    NeighborIds,
-    Sides,
-    draw_neighbors,
-    look_up,
-    neighbor_bits,
-    neighbor_tables,
-    sides_of,
-)
+from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources, draw_neighbors, neighbor_sources
 from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.models.base import Model
-from hlr_jax.storage import widened
+from hlr_jax.scoring import pair_params, with_derived
 from hlr_jax.types import Neighbors, Params
 
 _AT_ONCE = 128  # interactions computed together: bounds the memory, H x N weights each
@@ -74,12 +66,12 @@ def attend(
     chosen = np.sort(rng.permutation(len(pairs))[:interactions])
     user, item = pairs.user[chosen], pairs.item[chosen]
     near = dataset.train if split == "train" else dataset.train + dataset.valid
-    sides = sides_of(near, dataset.num_users, dataset.num_items, model.history, model.item_users)
+    sizes = dataset.num_users, dataset.num_items
+    sources = neighbor_sources(near, *sizes, model.history, model.item_users, model.derived is not None)
     drawn, *outputs = jax.device_get(
-        _attender(model)(widened(params), sides, jax.random.key(seed), jnp.asarray(user), jnp.asarray(item))
+        _attender(model)(params, sources, jax.random.key(seed), jnp.asarray(user), jnp.asarray(item))
     )
-    # A mean is no neighbor that could be named, and HLR's variant `reference` has the user's own vector at the end.
-    length = drawn.ids.shape[1] if model.history.drawn else 0
+    length = model.history.size  # HLR's variant `reference` has the user's own vector behind the neighbors
     memory_weights, neighbor_weights, relation = outputs
     return Attended(
         user, item, drawn.ids[:, :length], drawn.mask[:, :length], memory_weights[:, :length],
@@ -93,27 +85,31 @@ def _attender(model: Model) -> Callable[..., tuple[NeighborIds, jax.Array, jax.A
 
     @jax.jit
     def attended(
-        params: Params, sides: Sides, key: jax.Array, user: jax.Array, item: jax.Array
+        params: Params, sources: NeighborSources, key: jax.Array, user: jax.Array, item: jax.Array
     ) -> tuple[NeighborIds, jax.Array, jax.Array, jax.Array]:
-        tables = neighbor_tables(params, sides)
+        everything = with_derived(model, params, sources)
 
-        def one(pair: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[NeighborIds, jax.Array, jax.Array, jax.Array]:
+        def attend_pair(
+            pair: tuple[jax.Array, jax.Array, jax.Array],
+        ) -> tuple[NeighborIds, jax.Array, jax.Array, jax.Array]:
             number, u, v = pair
-            words = neighbor_bits(sides.history), neighbor_bits(sides.item_users)
-            bits = jax.random.bits(jax.random.fold_in(key, number), (sum(words),))
-            history = draw_neighbors(bits[: words[0]], sides.history, u, v)
-            item_users = draw_neighbors(bits[words[0] :], sides.item_users, v, u)
-            neighbors = Neighbors(look_up(tables.items, history), look_up(tables.users, item_users))
-            found = model.pair(params, params["user"][u], params["item"][v], neighbors)
-            return history, found.memory_weights, found.neighbor_weights, found.relation
+            words = sources.history.num_bits
+            bits = jax.random.bits(jax.random.fold_in(key, number), (words + sources.item_users.num_bits,))
+            history = draw_neighbors(bits[:words], sources.history, u, v)
+            item_users = draw_neighbors(bits[words:], sources.item_users, v, u)
+            neighbors = Neighbors(history.vectors(params["item"]), item_users.vectors(params["user"]))
+            user, candidate = model.rows(everything, "user", u), model.rows(everything, "item", v)
+            given = pair_params(model, params, user, candidate)
+            output = model.pair(given, user["user"], candidate["item"], neighbors)
+            return history, output.memory_weights, output.neighbor_weights, output.relation
 
         tiles = -(-len(user) // _AT_ONCE)
 
         def tiled(array: jax.Array) -> jax.Array:
             return jnp.pad(array, (0, tiles * _AT_ONCE - len(array))).reshape(tiles, _AT_ONCE)
 
-        found = jax.lax.map(jax.vmap(one), (tiled(jnp.arange(len(user))), tiled(user), tiled(item)))
-        return jax.tree.map(lambda array: array.reshape(tiles * _AT_ONCE, *array.shape[2:])[: len(user)], found)
+        outputs = jax.lax.map(jax.vmap(attend_pair), (tiled(jnp.arange(len(user))), tiled(user), tiled(item)))
+        return jax.tree.map(lambda array: array.reshape(tiles * _AT_ONCE, *array.shape[2:])[: len(user)], outputs)
 
     return attended
 
@@ -124,5 +120,5 @@ def check_keys(model: Model, params: Params) -> None:
     Raises:
       InputError: they do not.
     """
-    if "keys" not in params or not model.history.drawn:
+    if "keys" not in params or not model.history.size:
         raise InputError(f"pairs of items address no keys in model {model.name}; look at hlr or hlrpp")

@@ -35,8 +35,10 @@ def _card(row: dict[str, Any], number: int) -> str:
     ]
     if "categories" in row:
         sentence.append(f"{row['shared']:.0%} of these pairs share a category, of all {row['shared_of_all']:.0%}.")
-        found = [entry for entry in row["categories"] or [] if entry["p_adjusted"] < SIGNIFICANT]
-        listed = ", ".join(f"{entry['category']} x {entry['lift']:.1f} ({entry['count']} times)" for entry in found)
+        significant = [entry for entry in row["categories"] or [] if entry["p_adjusted"] < SIGNIFICANT]
+        listed = ", ".join(
+            f"{entry['category']} x {entry['lift']:.1f} ({entry['count']} times)" for entry in significant
+        )
         sentence.append(f"More frequent than chance explains: {listed or 'no category'}.")
     return "\n".join([*lines, "", " ".join(sentence)])
 

@@ -7,7 +7,10 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.readers import resolve_format, scan_table
 from hlr_jax.errors import InputError, nearest
+
+_TABLES = (".csv", ".tsv", ".parquet")
 
 
 class Categories(NamedTuple):
@@ -24,17 +27,12 @@ def read_categories(path: str | Path) -> pl.DataFrame:
       InputError: the file is absent, is of another kind, or lacks one of the columns.
     """
     path = Path(path).expanduser()
-    readers = {
-        ".csv": lambda: pl.read_csv(path, infer_schema=False),
-        ".tsv": lambda: pl.read_csv(path, separator="\t", infer_schema=False),
-        ".parquet": lambda: pl.read_parquet(path),
-    }
-    if path.suffix not in readers:
-        raise InputError(f"{path}: its ending tells no format; categories are read from {', '.join(readers)}")
+    if path.suffix not in _TABLES:
+        raise InputError(f"{path}: its ending tells no format; categories are read from {', '.join(_TABLES)}")
     if not path.is_file():
         raise InputError(f"{path}: no such file of categories")
     try:
-        frame = readers[path.suffix]()
+        frame = scan_table(path, resolve_format(path, "auto")).collect()
     except (pl.exceptions.PolarsError, OSError) as problem:
         raise InputError(f"{path}: not readable: {str(problem).splitlines()[0]}") from None
     for column in ("item", "category"):

@@ -72,9 +72,9 @@ def key_categories(
     levels = np.array_split(np.argsort(popularity, kind="stable"), min(_LEVELS, len(present)))
     drawn = np.stack([_excess(filled, member[_exchanged(rng, levels)], places) for _ in range(permutations)])
     mean, deviation = drawn.mean(axis=0), np.maximum(drawn.std(axis=0), 1e-12)
-    found = (_excess(filled, member, places) - mean) / deviation
+    scores = (_excess(filled, member, places) - mean) / deviation
     largest = ((drawn - mean) / deviation).max(axis=(1, 2))
-    as_large = (largest[:, None, None] >= found - 1e-9).sum(axis=0)
+    as_large = (largest[:, None, None] >= scores - 1e-9).sum(axis=0)
 
     key, category = (array.ravel() for array in np.indices(lift.shape))
     frame = pl.DataFrame(

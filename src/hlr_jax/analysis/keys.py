@@ -95,8 +95,8 @@ def _plain_entropy(weights: np.ndarray, axis: int) -> np.ndarray:
 def _entropy(weights: np.ndarray, axis: int) -> np.ndarray:
     """Return the entropy of weights along an axis over that of uniform ones; 1 where there is only one."""
     size = weights.shape[axis]
-    found = _plain_entropy(weights, axis)
-    return found / np.log(size) if size > 1 else np.ones_like(found)
+    entropy = _plain_entropy(weights, axis)
+    return entropy / np.log(size) if size > 1 else np.ones_like(entropy)
 
 
 def key_pairs(sample: Attended, dataset: Dataset, *, top: int = 10) -> pl.DataFrame:
@@ -187,9 +187,9 @@ def key_table(
     table = key_usage(sample, params).hstack(_popularity(sample, dataset))
     parts = [_nearest(params), _nested(listed, "pairs", ["title", "neighbor_title", "weight", "ratio"])]
     if has_categories(dataset, categories):
-        found = key_categories(sample, dataset, categories, permutations=permutations, seed=seed)
-        found = found.filter(pl.col("lift") > 1).group_by("key", maintain_order=True).head(top)
-        parts.append(_nested(found, "categories", ["category", "lift", "count", "p_adjusted"]))
+        categorized = key_categories(sample, dataset, categories, permutations=permutations, seed=seed)
+        categorized = categorized.filter(pl.col("lift") > 1).group_by("key", maintain_order=True).head(top)
+        parts.append(_nested(categorized, "categories", ["category", "lift", "count", "p_adjusted"]))
         parts.append(shared_categories(sample, dataset, categories))
     for part in parts:
         table = table.join(part, on="key", how="left", maintain_order="left")

@@ -10,18 +10,18 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.analysis.cards import SIGNIFICANT
+from hlr_jax.colors import COLORS, GRID, MUTED, RULE
 from hlr_jax.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Blue, orange, green, ... of Okabe and Ito, which stay apart for colour-blind readers.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_STYLE: Any = {
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd",
+STYLE: Any = {
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GRID,
     "grid.linewidth": 0.6, "axes.axisbelow": True, "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left",
     "figure.dpi": 110, "legend.frameon": False,
 }  # fmt: skip
+"""Settings of matplotlib for all plots of the project."""
 
 
 def _styled(plot: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
@@ -31,7 +31,7 @@ def _styled(plot: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
     def drawn(*arguments: Any, **options: Any) -> "Figure":
         if importlib.util.find_spec("matplotlib") is None:
             raise InputError("plots need matplotlib; install the extra: pip install 'hlr_jax[notebooks]'")
-        with importlib.import_module("matplotlib").rc_context(_STYLE):
+        with importlib.import_module("matplotlib").rc_context(STYLE):
             return plot(*arguments, **options)
 
     return drawn
@@ -50,9 +50,9 @@ def key_usage(table: pl.DataFrame) -> "Figure":
     """
     figure, axes = _figure(6, 0.3 * len(table) + 1.4)
     places = np.arange(len(table))[::-1]
-    axes.barh(places, table["usage"], 0.62, color=_COLORS[0], label="usage")
-    axes.plot(table["largest"], places, "|", ms=11, mew=2, color=_COLORS[1], label="largest weight on one pair")
-    axes.axvline(1 / len(table), color="#444444", lw=0.8, ls=":", label="equal share")
+    axes.barh(places, table["usage"], 0.62, color=COLORS[0], label="usage")
+    axes.plot(table["largest"], places, "|", ms=11, mew=2, color=COLORS[1], label="largest weight on one pair")
+    axes.axvline(1 / len(table), color=RULE, lw=0.8, ls=":", label="equal share")
     names = [f"key {key}" + (" (dead)" if dead else "") for key, dead in table.select("key", "dead").iter_rows()]
     axes.set_yticks(places, names)
     axes.grid(axis="y", visible=False)
@@ -105,7 +105,7 @@ def category_lifts(frame: pl.DataFrame, most: int = 18) -> "Figure":
 
 
 def _cells(axes: Any, values: np.ndarray, rows: list[str], columns: list[str], low: float, high: float) -> Any:
-    axes.set_facecolor("#dddddd")
+    axes.set_facecolor(GRID)
     image = axes.imshow(values, cmap="RdBu_r", vmin=low, vmax=high, aspect="auto")
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xticks(range(len(columns)), columns)
@@ -116,16 +116,16 @@ def _cells(axes: Any, values: np.ndarray, rows: list[str], columns: list[str], l
 
 @_styled
 def scatter(coordinates: np.ndarray, shares: np.ndarray, labels: list[str], title: str) -> "Figure":
-    """Draw points [B, 2] of ``relations.principal_components``, coloured by label; the six commonest, and the rest."""
+    """Draw points [B, 2] of ``relations.principal_components``, colored by label; the six commonest, and the rest."""
     figure, axes = _figure(6.4, 4.2)
     counted = pl.Series(labels).value_counts(sort=True, name="n")
-    names = counted[counted.columns[0]].head(len(_COLORS) - 1).to_list()
-    told = np.array(labels)
-    rest = ~np.isin(told, names)
+    names = counted[counted.columns[0]].head(len(COLORS) - 1).to_list()
+    groups = np.array(labels)
+    rest = ~np.isin(groups, names)
     if rest.any():
-        axes.plot(*coordinates[rest].T, ".", color="#bbbbbb", ms=4, label="other")
-    for name, color in zip(names, _COLORS, strict=False):
-        axes.plot(*coordinates[told == name].T, ".", color=color, ms=5, alpha=0.8, label=name)
+        axes.plot(*coordinates[rest].T, ".", color=MUTED, ms=4, label="other")
+    for name, color in zip(names, COLORS, strict=False):
+        axes.plot(*coordinates[groups == name].T, ".", color=color, ms=5, alpha=0.8, label=name)
     axes.set_xlabel(f"first component ({shares[0]:.2%} of the variance)")
     axes.set_ylabel(f"second ({shares[1]:.2%})")
     axes.set_title(title)
@@ -138,12 +138,12 @@ def matching(rows: dict[str, pl.DataFrame]) -> "Figure":
     """Draw results of ``relations.matching_probability`` by name, with the band of random partners."""
     figure, axes = _figure(6, 0.5 * len(rows) + 1.3)
     places = np.arange(len(rows))[::-1]
-    found = pl.concat(rows.values())
-    spread = [found["nearest"] - found["low"], found["high"] - found["nearest"]]
-    axes.errorbar(found["nearest"], places, xerr=spread, fmt="o", color=_COLORS[0], capsize=3, label="nearest")
-    for place, low, high in zip(places, found["random_low"], found["random_high"], strict=True):
-        axes.plot([low, high], [place, place], color="#bbbbbb", lw=8, solid_capstyle="butt", zorder=0)
-    axes.plot([], [], color="#bbbbbb", lw=8, label="random partner")
+    table = pl.concat(rows.values())
+    spread = [table["nearest"] - table["low"], table["high"] - table["nearest"]]
+    axes.errorbar(table["nearest"], places, xerr=spread, fmt="o", color=COLORS[0], capsize=3, label="nearest")
+    for place, low, high in zip(places, table["random_low"], table["random_high"], strict=True):
+        axes.plot([low, high], [place, place], color=MUTED, lw=8, solid_capstyle="butt", zorder=0)
+    axes.plot([], [], color=MUTED, lw=8, label="random partner")
     axes.set_yticks(places, list(rows))
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlim(0, 1)
@@ -193,7 +193,7 @@ def systems(frame: pl.DataFrame, metric: str = "NDCG", *, unit: str = "per cent"
             row = rows.filter(pl.col("model") == model)
             if row.is_empty():
                 continue
-            color = _COLORS[1] if mark_best and row["mean"][0] == best else _COLORS[0]
+            color = COLORS[1] if mark_best and row["mean"][0] == best else COLORS[0]
             axes.errorbar(row["mean"], [place], xerr=row["std"], fmt="o", color=color, ms=5, capsize=2)
         axes.set_yticks(range(len(models)), list(reversed(models)) if axes is np.atleast_1d(panels)[0] else [])
         axes.set_xlim(0, 1.15 * best)

@@ -81,15 +81,15 @@ def relation_recovery(
         raise InputError(f"the planted world has {len(world.item_cluster)} items, the sample more; make the same world")
     key = pairs.weights.argmax(axis=1)
 
-    def found(item_cluster: np.ndarray) -> tuple[int, float]:
+    def information(item_cluster: np.ndarray) -> tuple[int, float]:
         types = planted_types(world, item_cluster, pairs.first, pairs.second)
         return int((types >= 0).sum()), normalized_mutual_information(key[types >= 0], types[types >= 0])
 
-    count, nmi = found(world.item_cluster)
+    count, nmi = information(world.item_cluster)
     if not count:
         raise InputError("no pair of items in the sample has a planted type; draw more interactions")
     rng = np.random.default_rng(seed)
-    chance = np.array([found(rng.permutation(world.item_cluster))[1] for _ in range(permutations)])
+    chance = np.array([information(rng.permutation(world.item_cluster))[1] for _ in range(permutations)])
     return pl.DataFrame(
         {
             "pairs": [count],

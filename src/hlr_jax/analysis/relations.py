@@ -37,11 +37,11 @@ def nearest_relations(sample: Attended, dataset: Dataset, *, k: int = 5, apart: 
             "place": place,
             "user": dataset.user_ids.gather(sample.user[place]),
             "item": dataset.item_ids.gather(item),
-            "title": [dataset.title(int(one)) for one in item],
+            "title": [dataset.title(int(code)) for code in item],
             "rank": rank + 1,
             "other_user": dataset.user_ids.gather(sample.user[other]),
             "other_item": dataset.item_ids.gather(sample.item[other]),
-            "other_title": [dataset.title(int(one)) for one in sample.item[other]],
+            "other_title": [dataset.title(int(code)) for code in sample.item[other]],
             "cosine": cosines[place, rank],
         }
     )
@@ -56,10 +56,10 @@ def _nearest(vectors: np.ndarray, sample: Attended, k: int, apart: bool) -> tupl
     places, cosines = np.empty((len(rows), k), np.int64), np.empty((len(rows), k))
     for start in range(0, len(rows), _ROWS):
         here = slice(start, min(start + _ROWS, len(rows)))
-        found = rows[here] @ rows.T
-        found[_excluded(sample, here, apart)] = -np.inf
-        places[here] = np.argsort(-found, axis=1, kind="stable")[:, :k]
-        cosines[here] = np.take_along_axis(found, places[here], axis=1)
+        similarity = rows[here] @ rows.T
+        similarity[_excluded(sample, here, apart)] = -np.inf
+        places[here] = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        cosines[here] = np.take_along_axis(similarity, places[here], axis=1)
     return places, cosines
 
 

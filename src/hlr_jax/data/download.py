@@ -95,13 +95,13 @@ def fetch(url: str, target: Path, *, log: Log = print) -> None:
         resumed = response.status == 206
         size = int(response.headers.get("Content-Length") or 0) + (have if resumed else 0)
         log(f"downloading {url} ({size / 1e6:.1f} MB{f', resumed at {have / 1e6:.1f} MB' if resumed else ''})")
-        done, told = (have, 0) if resumed else (0, 0)
+        done, shown = (have, 0) if resumed else (0, 0)
         with part.open("ab" if resumed else "wb") as file:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
                 done += len(chunk)
-                if size and (tenth := 10 * done // size) > told and size > 20 * _CHUNK:
-                    told = tenth
+                if size and (tenth := 10 * done // size) > shown and size > 20 * _CHUNK:
+                    shown = tenth
                     log(f"  {done / 1e6:.0f} of {size / 1e6:.0f} MB ({100 * done // size} %)")
     if size and done < size:
         raise OSError(f"the connection broke after {done} of {size} bytes; run again to continue")
@@ -165,15 +165,15 @@ def verify(path: Path, expected: str) -> str:
     Raises:
       InputError: the hashes differ.
     """
-    found = sha256(path)
+    digest = sha256(path)
     if not expected and _record(path).exists():
         expected = _record(path).read_text().split()[0]
-    if expected and found != expected:
+    if expected and digest != expected:
         raise InputError(
-            f"{path}: wrong checksum: SHA-256 {found} instead of {expected}; the file is damaged or was changed: "
+            f"{path}: wrong checksum: SHA-256 {digest} instead of {expected}; the file is damaged or was changed: "
             f"delete it{' and ' + _record(path).name + ' beside it' if _record(path).exists() else ''} and run again"
         )
-    return found
+    return digest
 
 
 def _members(folder: Path, source: Source) -> list[tuple[str, Path]]:

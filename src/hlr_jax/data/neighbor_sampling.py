@@ -1,20 +1,13 @@
-"""Which neighbors a pair sees, on either side: drawn ids, and the tables that the ids point into."""
-
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple
+"""Which neighbors a pair reads, on either side: what they are drawn from, and the draws."""
 
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jax.sharding import Mesh
 
-from hlr_jax.data.csr import CSR, place_of, rows_on
+from hlr_jax.data.csr import csr_of, position_in_row
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.means import means, rows_for_means
 from hlr_jax.data.sampling import draw_history, history_bits, inverse_popularity
-from hlr_jax.sharding import replicate
-from hlr_jax.types import NeighborSpec, Padded, Params
+from hlr_jax.types import CSR, BothSides, NeighborSpec, Padded
 
 
 @struct.dataclass
@@ -24,134 +17,81 @@ class NeighborIds:
     ids: jax.Array
     mask: jax.Array
 
+    def vectors(self, table: jax.Array) -> Padded:
+        """Return their vectors in a table [I, D]: [..., H, D]."""
+        return Padded(table[self.ids], self.mask)
+
 
 @struct.dataclass
-class Side:
+class NeighborSource:
     """What the neighbors on one side of a pair are drawn from: the items of users, or the users of items.
 
     Attributes:
-      rows: each owner's neighbors, to draw from or for ``means``; None where the model reads none.
+      rows: of each owner; None where the model reads no neighbors of this side.
       weights: of the draws by inverse popularity.
-      neighborhood: what the model asks for (static).
+      spec: what the model asks for (static).
     """
 
     rows: CSR | None
     weights: jax.Array | None
-    neighborhood: NeighborSpec = struct.field(pytree_node=False)
+    spec: NeighborSpec = struct.field(pytree_node=False)
+
+    @property
+    def num_bits(self) -> int:
+        """How many 32-bit words ``draw_neighbors`` takes."""
+        return 0 if self.rows is None else history_bits(self.rows, self.spec.size, self.weights is not None)
 
 
 @struct.dataclass
-class Sides:
-    """Both sides: what the ``history`` of users and the ``item_users`` of items are drawn from."""
+class NeighborSources:
+    """What the histories of users and the users of items are drawn from, and what ``Model.derived`` reads."""
 
-    history: Side
-    item_users: Side
-
-
-class NeighborTables(NamedTuple):
-    """What the ids of neighbors point into: ``items`` for histories, ``users`` for item_users."""
-
-    items: jax.Array
-    users: jax.Array
+    history: NeighborSource
+    item_users: NeighborSource
+    both_sides: BothSides | None = None
 
 
-def side_of(
-    pairs: Interactions, num_owners: int, num_neighbors: int, neighborhood: NeighborSpec, mesh: Mesh | None = None
-) -> Side:
-    """Return the side of interactions sorted by owner (``pairs.user``), as the model wants it.
+def neighbor_source(
+    interactions: Interactions, num_owners: int, num_neighbors: int, spec: NeighborSpec, rows: CSR | None = None
+) -> NeighborSource:
+    """Return the source of interactions sorted by owner (``interactions.user``), as the model wants it.
 
-    CSR are divided over the devices of a mesh; weights stand on all.
+    ``rows`` are theirs, where they exist already.
     """
-    if not neighborhood.size:
-        return Side(None, None, neighborhood)
-    if not neighborhood.drawn:
-        return Side(rows_for_means(pairs, num_owners, num_neighbors, mesh), None, neighborhood)
-    weighted = neighborhood.sampling == "inverse_popularity"
-    weights = replicate(inverse_popularity(pairs.item_degrees(num_neighbors)), mesh) if weighted else None
-    return Side(rows_on(pairs, num_owners, mesh), weights, neighborhood)
+    if not spec.size:
+        return NeighborSource(None, None, spec)
+    weighted = spec.sampling == "inverse_popularity"
+    weights = inverse_popularity(interactions.item_degrees(num_neighbors)) if weighted else None
+    return NeighborSource(csr_of(interactions, num_owners) if rows is None else rows, weights, spec)
 
 
-def sides_of(
-    near: Interactions,
+def neighbor_sources(
+    interactions: Interactions,
     num_users: int,
     num_items: int,
     history: NeighborSpec,
     item_users: NeighborSpec,
-    mesh: Mesh | None = None,
-) -> Sides:
-    """Return both sides of the interactions that neighbors are from, sorted by user, as a model wants them."""
-    by_item = near.transposed() if item_users.size else near  # sorting takes its time, and most models need none
-    return Sides(
-        side_of(near, num_users, num_items, history, mesh), side_of(by_item, num_items, num_users, item_users, mesh)
+    derived: bool = False,
+) -> NeighborSources:
+    """Return both sources of the interactions that neighbors are from; ``derived``: whether a model derives arrays."""
+    # Sorting by item takes its time and memory, and most models need neither.
+    by_item = interactions.transposed() if item_users.size or derived else interactions
+    both = BothSides(csr_of(interactions, num_users), csr_of(by_item, num_items)) if derived else None
+    return NeighborSources(
+        neighbor_source(interactions, num_users, num_items, history, both.user_items if both else None),
+        neighbor_source(by_item, num_items, num_users, item_users, both.item_users if both else None),
+        both,
     )
 
 
-def owns(side: Side, owner: jax.Array) -> jax.Array | None:
-    """Return whether it is here that ``draw_neighbors`` has a meaning for an owner, [...]; None: it has everywhere."""
-    return side.rows.owns(owner) if side.rows is not None and side.neighborhood.drawn else None
-
-
-def neighbor_bits(side: Side) -> int:
-    """Return how many 32-bit words ``draw_neighbors`` takes."""
-    if side.rows is None or not side.neighborhood.drawn:
-        return 0
-    return history_bits(side.rows, side.neighborhood.size, side.weights is not None)
-
-
 def draw_neighbors(
-    bits: jax.Array, side: Side, owner: jax.Array, other: jax.Array | None = None, most: jax.Array | None = None
+    bits: jax.Array, source: NeighborSource, owner: jax.Array, other: jax.Array | None = None
 ) -> NeighborIds:
-    """Return the neighbors [H] that an owner [] is seen with, from ``neighbor_bits(side)`` random words.
+    """Return the neighbors [H] that an owner [] is read with, from ``source.num_bits`` random words.
 
-    ``other`` [] is the other end of the pair, which is never drawn; ``most`` [] bounds how many are. A mean is one
-    neighbor, whose id is the owner's: its table has a row for each owner, zero for one without neighbors. It leaves
-    nobody out, as in the released code.
+    ``other`` [] is the other end of the pair, which is never drawn.
     """
-    if side.rows is None:
+    if source.rows is None:
         return NeighborIds(jnp.zeros(0, jnp.int32), jnp.zeros(0, bool))
-    if not side.neighborhood.drawn:
-        return NeighborIds(owner[None], jnp.ones(1, bool))
-    skip = side.rows.degree(owner) if other is None else place_of(side.rows, owner, other)
-    return NeighborIds(*draw_history(bits, side.rows, owner, skip, side.neighborhood.size, side.weights, most))
-
-
-def neighbor_tables(params: Params, sides: Sides, mesh: Mesh | None = None) -> NeighborTables:
-    """Return what drawn ids point into: the tables of items and users, or for means those of all owners."""
-
-    def table_of(table: jax.Array, side: Side) -> jax.Array:
-        return table if side.rows is None or side.neighborhood.drawn else means(table, side.rows, mesh=mesh)
-
-    return NeighborTables(table_of(params["item"], sides.history), table_of(params["user"], sides.item_users))
-
-
-def tables_of_met(
-    params: Params,
-    sides: Sides,
-    histories: Sequence[NeighborIds],
-    item_users: Sequence[NeighborIds],
-    mesh: Mesh | None = None,
-) -> tuple[NeighborTables, list[NeighborIds], list[NeighborIds]]:
-    """Return tables like ``neighbor_tables``, but with the means of those owners alone that are met, and the ids that
-    then point into them.
-    """
-
-    def of_side(table: jax.Array, side: Side, drawn: Sequence[NeighborIds]) -> tuple[jax.Array, list[NeighborIds]]:
-        if side.rows is None or side.neighborhood.drawn:
-            return table, list(drawn)
-        owners, most = side.rows.offsets.shape[-1] - 1, sum(one.ids.size for one in drawn)
-        if most >= owners:
-            return means(table, side.rows, mesh=mesh), list(drawn)
-        flat = jnp.concatenate([one.ids.reshape(-1) for one in drawn])
-        met = jnp.unique(flat, size=most, fill_value=owners)  # of places past the last owner nothing is read
-        return means(table, side.rows, met, mesh), [
-            replace(one, ids=jnp.searchsorted(met, one.ids).astype(jnp.int32)) for one in drawn
-        ]
-
-    items, histories = of_side(params["item"], sides.history, histories)
-    users, item_users = of_side(params["user"], sides.item_users, item_users)
-    return NeighborTables(items, users), histories, item_users
-
-
-def look_up(table: jax.Array, drawn: NeighborIds) -> Padded:
-    """Return the vectors of drawn neighbors."""
-    return Padded(table[drawn.ids], drawn.mask)
+    skip = source.rows.degree(owner) if other is None else position_in_row(source.rows, owner, other)
+    return NeighborIds(*draw_history(bits, source.rows, owner, skip, source.spec.size, source.weights))

@@ -4,173 +4,169 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.dataset import SPLITS, TRAIN_SPLITS, Coded, Dataset, check_negatives_exist, encode, select
+from hlr_jax.data.dataset import SPLITS, Coded, Dataset, check_negatives_exist, encode, select
 from hlr_jax.data.dataset import k_core as k_core_of
 from hlr_jax.data.download import Files, cache_folder, obtain, remember
 from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.options import DataOptions
 from hlr_jax.data.readers import read_interactions, resolve_format
 from hlr_jax.data.serialization import read_tables, write_tables
 from hlr_jax.data.sources import DATASETS
-from hlr_jax.data.splits import SPLIT_KINDS, assign_splits, needs_time, settle_unknown_users
+from hlr_jax.data.splits import assign_splits, needs_time, settle_unknown_users
 from hlr_jax.data.synthetic import SYNTHETIC_PREFIX, synthetic_dataset
 from hlr_jax.data.titles import read_titles
-from hlr_jax.errors import InputError, check_range, check_seed, pick
+from hlr_jax.errors import InputError, check_options
 from hlr_jax.files import atomic_folder, sha256, sha256_of
-from hlr_jax.protocols import SIZED_SPLITS, Protocol, protocol_for
+from hlr_jax.protocols import SIZED_SPLITS
 
-_LAYOUT = 2  # of the cached files; raise it when they change
+_LAYOUT = 3  # of the cached files; raise it when they change
 _MEANING = 1  # of the settings in a fingerprint; raise it when the same ones give other splits
 
 
-def load_dataset(
-    name: str = "",
-    *,
-    path: str = "",
-    format: str = "auto",
-    user_column: str = "",
-    item_column: str = "",
-    rating_column: str = "",
-    timestamp_column: str = "",
-    split_column: str = "",
-    threshold: float | None = None,
-    k_core: int | None = None,
-    protocol: str = "reference",
-    split: str = "random",
-    unknown_users: str = "error",
-    train_splits: str = "train",
-    seed: int = 2021,
-    cache: bool = True,
-    log: Callable[[str], None] = print,
-) -> Dataset:
-    """Prepare a named data set, a file of one's own, or a planted world.
+def load_dataset(name: str = "", *, cache: bool = True, log: Callable[[str], None] = print, **options: Any) -> Dataset:
+    """Prepare a named data set, a file of one's own, or a synthetic world.
 
     Args:
-      name: a data set of the registry, or ``planted-USERSxITEMSxINTERACTIONS``; with ``path``, any label.
-      path: a file of one's own; with a registry name, that data set's file of interactions, wherever it lies.
-      format: a name of ``readers.FORMATS``; ``auto`` goes by the file's ending.
-      user_column: its name, where that differs from the format's (``user`` in CSV, TSV, Parquet and NDJSON).
-      item_column: likewise (``item``).
-      rating_column: likewise (``rating``).
-      timestamp_column: likewise (``timestamp``).
-      split_column: likewise (``split``).
-      threshold: keep rows with at least this rating; None: the registry's, and for own files no threshold.
-      k_core: least interactions of users and items; None: the registry's, and for own files 1.
-      protocol: how figures are measured, ``paper`` or ``reference``: the sizes of the parts (80/10/10, 72/8/20) and
-        all else in ``protocols.Protocol``.
-      split: ``random``, ``per-user``, ``time``, ``leave-last-out`` or ``given`` (the file's split column).
-      unknown_users: what to do with users of valid or test that train lacks: ``error``, ``drop``, ``keep`` (they are
-        ranked by an untrained vector). ``time`` splits always drop them.
-      train_splits: ``train``, ``train+valid`` or ``train+valid+test``: the splits whose interactions are trained on.
-        It is
-        for settings that were chosen before; see ``runs.refit``.
-      seed: of the draw of a split.
+      name: as in ``DataOptions``.
       cache: whether to keep the result in the cache folder, and to look for it there.
       log: takes lines for people.
+      options: the fields of ``DataOptions``.
 
     Raises:
       InputError: in one line, everything that can be wrong with a file or a setting.
+
+    Example:
+      >>> load_dataset("planted-60x50x900", cache=False, log=lambda line: None).num_users
+      60
     """
-    pick(split, SPLIT_KINDS, "dataset.split")
-    measured = protocol_for(protocol, split)
-    pick(unknown_users, ("error", "drop", "keep"), "dataset.unknown_users")
-    pick(train_splits, TRAIN_SPLITS, "dataset.train_splits")
-    check_seed("dataset.seed", seed)
-    if name.startswith(SYNTHETIC_PREFIX) and not path:
-        if split != "random" or threshold is not None or k_core is not None:
-            raise InputError(f"{name}: a planted world takes no dataset.threshold or k_core, and dataset.split=random")
-        dataset = synthetic_dataset(name, measured, seed).trained_on(train_splits)
-        log(dataset.summary())
-        return dataset
-    columns = {
-        "user": user_column, "item": item_column, "rating": rating_column, "timestamp": timestamp_column,
-        "split": split_column,
-    }  # fmt: skip
-    titles: Path | None = None
-    files: Files | None = None
-    if path:
-        source = Path(path).expanduser()
-        if not source.is_file():
-            raise InputError(f"{source}: no such file; check dataset.path")
-        digest = sha256(source)
-    elif name:
-        files = obtain(name, log=log)
-        source, format, titles, digest = files.interactions, files.layout, files.titles, files.sha256
+    check_options(DataOptions, options, "dataset")
+    chosen = DataOptions(name=name, **options)
+    if name.startswith(SYNTHETIC_PREFIX) and not chosen.path:
+        dataset = _synthetic(chosen)
     else:
-        raise InputError("pass dataset.name (a data set of the registry) or dataset.path (your own file)")
-    if name in DATASETS:
-        named = DATASETS[name]
-        format = named.sources[0].layout if format == "auto" else format
-        threshold = named.threshold if threshold is None else threshold
-        k_core = named.k_core if k_core is None else k_core
-    k_core = 1 if k_core is None else k_core
-    check_range("dataset", k_core=(k_core, 1, 10**9), threshold=(threshold or 0.0, -1e300, 1e300))
-    if rating_column and threshold is None:
-        raise InputError("dataset.rating_column is read only with a dataset.threshold; pass one, or leave it out")
-    label = name or source.stem
-    sized = split in SIZED_SPLITS
-    settings = {
-        "layout": _MEANING, "source": digest, "format": format, "suffix": source.suffix, "columns": columns,
-        "threshold": threshold, "k_core": k_core, "sizes": [measured.test_size, measured.valid_size] if sized else None,
-        "split": split, "unknown_users": unknown_users, "seed": seed if split in ("random", "per-user") else None,
-        "titles": None if titles is None else sha256(titles),
-    }  # fmt: skip
-    fingerprint = sha256_of(settings)
-    folder = cache_folder() / "prepared" / f"{label}-{fingerprint[:16]}-{_LAYOUT}"
-    if cache and (folder / "settings.json").is_file():
-        dataset = read_tables(folder, label, measured, fingerprint)
-        # The cache may be cleared while this runs: everything is read now.
-        dataset = dataclasses.replace(dataset, **{name: getattr(dataset, name).loaded() for name in SPLITS})
-    else:
-        rows = _read_rows(source, format, columns, threshold, split)
-        rows = k_core_of(rows, k_core, str(source))
-        parts = assign_splits(rows, split, measured, seed, str(source))
-        policy = "drop" if split == "time" else unknown_users
-        dataset = _divide(rows, parts, policy, str(source), label, measured, fingerprint, log)
-        if titles is not None:
-            dataset = _with_titles(dataset, read_titles(titles, format))
-        if cache:
-            _write_cached(folder, dataset, settings)
-    if files is not None:
-        remember(files)
-    dataset = dataset.trained_on(train_splits)
+        source = _source_of(chosen, log)
+        dataset = _prepared(source, cache, log)
+        if source.files is not None:
+            remember(source.files)
+    dataset = dataset.trained_on(chosen.train_splits)
     for part in SPLITS[1:]:
         if not len(getattr(dataset, part)):
-            log(f"{label}: no {part} interactions")
+            log(f"{dataset.name}: no {part} interactions")
     log(dataset.summary())
     return dataset
 
 
-def _read_rows(source: Path, format: str, columns: dict[str, str], threshold: float | None, split: str) -> Coded:
-    layout = resolve_format(source, format, columns)
-    wanted = {"user": True, "item": True, "rating": threshold is not None, "timestamp": needs_time(split)}
-    wanted |= {"split": split == "given"}
-    # A column that is named is read even where nothing needs it, so that a wrong name is noticed.
-    roles = tuple(role for role, needed in wanted.items() if needed or columns[role])
-    frame = read_interactions(source, layout, roles=roles, threshold=threshold)
-    if frame.is_empty():
-        reason = f" with a rating of at least {threshold:g}" if threshold is not None else ""
-        raise InputError(f"{source}: no interactions{reason}; check dataset.threshold and the file")
-    return encode(frame, str(source))
+class _Source(NamedTuple):
+    """A file with all that shapes its splits: ``options`` with the registry's defaults filled in."""
+
+    path: Path
+    sha256: str
+    options: DataOptions
+    titles: Path | None
+    files: Files | None
+
+    @property
+    def label(self) -> str:
+        """The name of the data set, for people."""
+        return self.options.name or self.path.stem
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the fingerprint is a hash of."""
+        options, protocol = self.options, self.options.measured_by
+        sizes = [protocol.test_size, protocol.valid_size] if options.split in SIZED_SPLITS else None
+        return {
+            "layout": _MEANING, "source": self.sha256, "format": options.format, "suffix": self.path.suffix,
+            "columns": options.columns, "threshold": options.threshold, "k_core": options.k_core, "sizes": sizes,
+            "split": options.split, "unknown_users": options.unknown_users,
+            "seed": options.seed if options.split in ("random", "per-user") else None,
+            "titles": None if self.titles is None else sha256(self.titles),
+        }  # fmt: skip
 
 
-def _divide(
-    rows: Coded, parts: np.ndarray, unknown_users: str, where: str, label: str, protocol: Protocol, fingerprint: str,
-    log: Callable[[str], None],
-) -> Dataset:  # fmt: skip
-    keep = settle_unknown_users(rows, parts, unknown_users, where)
+def _synthetic(options: DataOptions) -> Dataset:
+    if options.split != "random" or options.threshold is not None or options.k_core is not None:
+        raise InputError(
+            f"{options.name}: a planted world takes no dataset.threshold or k_core, and dataset.split=random"
+        )
+    return synthetic_dataset(options.name, options.measured_by, options.seed)
+
+
+def _source_of(options: DataOptions, log: Callable[[str], None]) -> _Source:
+    """Return the file that the options name, downloaded if need be."""
+    titles: Path | None = None
+    files: Files | None = None
+    if options.path:
+        path = Path(options.path).expanduser()
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; check dataset.path")
+        digest, format = sha256(path), options.format
+    elif options.name:
+        files = obtain(options.name, log=log)
+        path, format, titles, digest = files.interactions, files.layout, files.titles, files.sha256
+    else:
+        raise InputError("pass dataset.name (a data set of the registry) or dataset.path (your own file)")
+    threshold, k_core = options.threshold, options.k_core
+    if options.name in DATASETS:
+        named = DATASETS[options.name]
+        format = named.sources[0].layout if format == "auto" else format
+        threshold = named.threshold if threshold is None else threshold
+        k_core = named.k_core if k_core is None else k_core
+    if options.rating_column and threshold is None:
+        raise InputError("dataset.rating_column is read only with a dataset.threshold; pass one, or leave it out")
+    filled = dataclasses.replace(options, format=format, threshold=threshold, k_core=1 if k_core is None else k_core)
+    return _Source(path, digest, filled, titles, files)
+
+
+def _prepared(source: _Source, cache: bool, log: Callable[[str], None]) -> Dataset:
+    """Return the data set of a file, from the cache if it is there."""
+    options, where = source.options, str(source.path)
+    fingerprint = sha256_of(source.settings)
+    folder = cache_folder() / "prepared" / f"{source.label}-{fingerprint[:16]}-{_LAYOUT}"
+    if cache and (folder / "settings.json").is_file():
+        return read_tables(folder, source.label, options.measured_by, fingerprint)
+    assert options.k_core is not None
+    rows = k_core_of(_read_rows(source), options.k_core, where)
+    parts = assign_splits(rows, options.split, options.measured_by, options.seed, where)
+    keep = settle_unknown_users(rows, parts, "drop" if options.split == "time" else options.unknown_users, where)
     if not keep.all():
         log(f"{where}: {int((~keep).sum()):,} valid and test rows of users without train rows are left out")
         rows, parts = select(rows, keep), parts[keep]
+    dataset = _divide(rows, parts, source, fingerprint)
+    if source.titles is not None:
+        dataset = _with_titles(dataset, read_titles(source.titles, options.format))
+    if cache:
+        _write_cached(folder, dataset, source.settings)
+    return dataset
+
+
+def _read_rows(source: _Source) -> Coded:
+    options, where = source.options, str(source.path)
+    layout = resolve_format(source.path, options.format, options.columns)
+    wanted = {"user": True, "item": True, "rating": options.threshold is not None}
+    wanted |= {"timestamp": needs_time(options.split), "split": options.split == "given"}
+    # A column that is named is read even where nothing needs it, so that a wrong name is noticed.
+    roles = tuple(role for role, needed in wanted.items() if needed or options.columns[role])
+    frame = read_interactions(source.path, layout, roles=roles, threshold=options.threshold)
+    if frame.is_empty():
+        reason = "" if options.threshold is None else f" with a rating of at least {options.threshold:g}"
+        raise InputError(f"{where}: no interactions{reason}; check dataset.threshold and the file")
+    return encode(frame, where)
+
+
+def _divide(rows: Coded, parts: np.ndarray, source: _Source, fingerprint: str) -> Dataset:
     everything = Interactions(rows.user, rows.item)
-    pairs = {name: everything.where(parts == code) for code, name in enumerate(SPLITS)}
-    check_negatives_exist(pairs["train"] + pairs["valid"], rows.user_ids, len(rows.item_ids), where)
+    splits = {name: everything.where(parts == code) for code, name in enumerate(SPLITS)}
+    check_negatives_exist(splits["train"] + splits["valid"], rows.user_ids, len(rows.item_ids), str(source.path))
     return Dataset(
-        label, pairs["train"], pairs["valid"], pairs["test"], rows.user_ids, rows.item_ids, None, protocol, fingerprint
-    )
+        source.label, **splits, user_ids=rows.user_ids, item_ids=rows.item_ids, titles=None,
+        protocol=source.options.measured_by, fingerprint=fingerprint,
+    )  # fmt: skip
 
 
 def _with_titles(dataset: Dataset, titles: pl.DataFrame) -> Dataset:

@@ -1,9 +1,10 @@
 """Files of interactions, as published and as people have them, to one frame: user, item, rating, timestamp, split."""
 
 import csv
+import glob
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -84,11 +85,39 @@ def resolve_format(path: Path, name: str, columns: dict[str, str] | None = None)
         if path.suffix not in _SUFFIXES:
             raise InputError(f"{path}: its ending tells no format; pass dataset.format, one of: {', '.join(FORMATS)}")
         name = _SUFFIXES[path.suffix]
-    found = FORMATS[pick(name, FORMATS, "dataset.format")]
+    layout = FORMATS[pick(name, FORMATS, "dataset.format")]
     chosen = {role: column for role, column in (columns or {}).items() if column}
-    if chosen and (not found.header or found.kind == "adjacency"):
+    if chosen and (not layout.header or layout.kind == "adjacency"):
         raise InputError(f"{path}: format {name} has no header, so columns can't be named; use csv or tsv")
-    return replace(found, columns=found.columns | chosen)
+    return replace(layout, columns=layout.columns | chosen)
+
+
+def scan_table(path: Path, layout: Format, texts: Iterable[str] | None = None) -> pl.LazyFrame:
+    """Return the rows of a delimited, Parquet or NDJSON file, not yet read. The path is never taken for a pattern.
+
+    Args:
+      path: of the file.
+      layout: of the file; all columns of a delimited one are text.
+      texts: the fields of an NDJSON file to read, as text; None: all of them, as what they look like.
+    """
+    if layout.kind == "parquet":
+        return pl.scan_parquet(path, glob=False)
+    if layout.kind == "ndjson":
+        schema = None if texts is None else dict.fromkeys(texts, pl.String)
+        return pl.scan_ndjson(glob.escape(str(path)), schema=schema)  # it has no option against patterns
+    separator, names = layout.separator, None if layout.header else list(layout.columns)
+    if separator == "::":
+        # Readers take one character; a row "1::2::5::9" split at ":" has its values in every other column.
+        separator, names = ":", [name for role in layout.columns for name in (role, f"_{role}")][:-1]
+    return pl.scan_csv(
+        path,
+        separator=separator,
+        has_header=layout.header,
+        new_columns=names,
+        quote_char='"' if layout.quoted else None,
+        infer_schema=False,
+        glob=False,
+    )
 
 
 def read_interactions(
@@ -138,7 +167,7 @@ def _column_names(path: Path, layout: Format, roles: tuple[str, ...]) -> dict[st
         return {role: role for role in roles}
     try:
         if layout.kind == "parquet":
-            present = list(pl.read_parquet_schema(path))
+            present = scan_table(path, layout).collect_schema().names()
         elif layout.kind == "ndjson":
             present = list(_record(next(line for _, line in _lines(path))))
         else:
@@ -179,24 +208,8 @@ def _record(line: str) -> dict[str, object]:
 
 def _scan(path: Path, layout: Format, names: dict[str, str], threshold: float | None) -> pl.DataFrame:
     """Read the named columns through a lazy scan, so that rows under the threshold never fill the memory."""
-    if layout.kind == "parquet":
-        lazy = pl.scan_parquet(path)
-    elif layout.kind == "ndjson":
-        # Declared as text, numbers and strings both read well; numbers are made below.
-        lazy = pl.scan_ndjson(path, schema=dict.fromkeys(names.values(), pl.String))
-    elif layout.separator == "::":
-        # Readers take one character; a row "1::2::5::9" split at ":" has its values in every other column.
-        wide = [name for role in layout.columns for name in (role, f"_{role}")][:-1]
-        lazy = pl.scan_csv(path, separator=":", has_header=False, new_columns=wide, quote_char=None, infer_schema=False)
-    else:
-        lazy = pl.scan_csv(
-            path,
-            separator=layout.separator,
-            has_header=layout.header,
-            new_columns=None if layout.header else list(layout.columns),
-            quote_char='"' if layout.quoted else None,
-            infer_schema=False,
-        )
+    # Declared as text, numbers and strings of NDJSON both read well; numbers are made below.
+    lazy = scan_table(path, layout, texts=names.values())
     lazy = lazy.select(pl.col(name).alias(role) for role, name in names.items())
     schema = lazy.collect_schema()
     lazy = lazy.with_columns(
@@ -231,7 +244,7 @@ def _diagnose(path: Path, layout: Format, names: dict[str, str]) -> str | None:
     """Read a file that failed once more, slowly, as text, and name its first bad line; None if none is found."""
     if layout.kind == "parquet":
         try:
-            frame = pl.read_parquet(path, columns=list(names.values()))
+            frame = scan_table(path, layout).select(names.values()).collect()
         except (pl.exceptions.PolarsError, OSError) as damage:
             return f"{path}: damaged: {str(damage).splitlines()[0]}"
         for number, values in enumerate(frame.iter_rows(named=True), start=1):

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from hlr_jax.data.csr import CSR, padded_rows
+from hlr_jax.data.csr import padded_row, unrolled
+from hlr_jax.types import CSR
 
 _ROUNDS = 8
 
@@ -55,7 +56,7 @@ def shuffled(key: jax.Array, positions: jax.Array, count: int) -> jax.Array:
     def walk(position: jax.Array) -> jax.Array:
         return jnp.where(position < count, position, once(position))
 
-    return jax.lax.while_loop(lambda found: jnp.any(found >= count), walk, once(positions))
+    return jax.lax.while_loop(lambda places: jnp.any(places >= count), walk, once(positions))
 
 
 def _mixed(number: jax.Array, key: jax.Array) -> jax.Array:
@@ -84,7 +85,7 @@ def draw_negatives(bits: jax.Array, known: CSR, user: jax.Array, num_items: int)
         return jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
 
     bounds = (jnp.zeros_like(rank), jnp.broadcast_to(degree, rank.shape))
-    low, _ = jax.lax.fori_loop(0, known.longest.bit_length(), halve, bounds)
+    low, _ = jax.lax.fori_loop(0, known.longest.bit_length(), halve, bounds, unroll=unrolled())
     return rank + low
 
 
@@ -94,8 +95,7 @@ def history_bits(rows: CSR, size: int, weighted: bool) -> int:
 
 
 def draw_history(
-    bits: jax.Array, rows: CSR, user: jax.Array, skip: jax.Array, size: int, weights: jax.Array | None = None,
-    most: jax.Array | None = None,
+    bits: jax.Array, rows: CSR, user: jax.Array, skip: jax.Array, size: int, weights: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """Draw up to ``size`` distinct items of a user, leaving one out: items [size], mask [size].
 
@@ -108,41 +108,68 @@ def draw_history(
       size: H. A user with at most H items to draw from gets them all.
       weights: [I], or None for a uniform subset. With weights, items are drawn one after the other in proportion to
         them, without replacement; this looks at the whole row, where the uniform draw takes O(H^2) whatever its length.
-      most: [], a smaller bound on how many are drawn; None: H.
     """
     if size == 0:
         return jnp.zeros(0, jnp.int32), jnp.zeros(0, bool)
     start, degree = rows.start(user), rows.degree(user)
     available = degree - (skip < degree)
     if weights is None:
-        chosen, mask = _uniform_subset(bits, available, size if most is None else jnp.minimum(most, size))
+        chosen, mask = _uniform_subset(bits, available, size)
         position = chosen + (chosen >= skip)
         items = rows.items[jnp.where(mask, start + position, 0)]
         return jnp.where(mask, items, 0), mask
     # Gumbel noise turns successive weighted draws into one top-k (Efraimidis and Spirakis 2006).
     width = bits.shape[0]
-    items, mask = padded_rows(rows, user, width)
+    items, mask = padded_row(rows, user, width)
     mask &= jnp.arange(width) != skip
     noise = -jnp.log(-jnp.log((bits.astype(jnp.float32) + 0.5) * 2.0**-32))
     priority = jnp.where(mask, jnp.log(weights[items]) + noise, -jnp.inf)
     _, best = jax.lax.top_k(priority, size)  # in the order in which they are drawn
-    real = mask[best] if most is None else mask[best] & (jnp.arange(size) < most)
-    return jnp.where(real, items[best], 0), real
+    return jnp.where(mask[best], items[best], 0), mask[best]
 
 
-def _uniform_subset(bits: jax.Array, available: jax.Array, most: jax.Array | int) -> tuple[jax.Array, jax.Array]:
-    """Draw min(most, available) distinct numbers below ``available``, each subset equally likely (Floyd's method)."""
-    size = bits.shape[0]
+def _uniform_subset(bits: jax.Array, available: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
+    """Draw min(most, available) distinct numbers below ``available``, each subset equally likely (Floyd's method).
+
+    Step i of the method draws a candidate up to ``first + i``, and takes ``first + i`` itself where an earlier step
+    took the candidate.
+    """
     first = jnp.maximum(available - most, 0)
+    last = first + jnp.arange(most)
+    candidate = below(bits, last + 1)
+    # A loop is the fastest on a CPU, and a kernel launch for each of its steps on an accelerator.
+    replaced = _replaced_in_turn if jax.default_backend() == "cpu" else _replaced_at_once
+    mask = last < available
+    return jnp.where(mask, jnp.where(replaced(candidate, first), last, candidate), -1), mask
 
-    def add(i: jax.Array, chosen: jax.Array) -> jax.Array:
-        last = first + i
-        candidate = below(bits[i], last + 1)
-        taken = jnp.any(chosen == candidate)
-        return chosen.at[i].set(jnp.where(last < available, jnp.where(taken, last, candidate), -1))
 
-    chosen = jax.lax.fori_loop(0, size, add, jnp.full((size,), -1, jnp.int32))
-    return chosen, chosen >= 0
+def _replaced_in_turn(candidate: jax.Array, first: jax.Array) -> jax.Array:
+    """Return which steps of Floyd's method find their candidate taken: [H], [] -> [H]."""
+
+    def add(i: jax.Array, steps: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        chosen, replaced = steps
+        taken = jnp.any(chosen == candidate[i])
+        return chosen.at[i].set(jnp.where(taken, first + i, candidate[i])), replaced.at[i].set(taken)
+
+    size = candidate.shape[0]
+    start = jnp.full(size, -1, jnp.int32), jnp.zeros(size, bool)
+    return jax.lax.fori_loop(0, size, add, start)[1]
+
+
+def _replaced_at_once(candidate: jax.Array, first: jax.Array) -> jax.Array:
+    """Return the same as ``_replaced_in_turn``, without a loop over the steps.
+
+    An earlier step took the candidate if it drew the same, or if the candidate is ``first + j`` and step j was
+    replaced. Those j are followed twice as far each time.
+    """
+    step = jnp.arange(candidate.shape[0])
+    replaced = jnp.any((candidate[:, None] == candidate) & (step < step[:, None]), axis=1)
+    earlier = candidate - first
+    earlier = jnp.where((earlier >= 0) & (earlier < step), earlier, step)
+    for _ in range((candidate.shape[0] - 1).bit_length()):
+        replaced |= replaced[earlier]
+        earlier = earlier[earlier]
+    return replaced
 
 
 def inverse_popularity(counts: np.ndarray) -> jax.Array:
@@ -151,14 +178,14 @@ def inverse_popularity(counts: np.ndarray) -> jax.Array:
 
 
 @struct.dataclass
-class Popularity:
+class ItemPopularity:
     """What items are drawn by: ``cumulative`` [I], whole numbers up to 2^30, and ``log_share`` [I] of the draws."""
 
     cumulative: jax.Array
     log_share: jax.Array
 
 
-def popularity_of(counts: np.ndarray, exponent: float) -> Popularity:
+def item_popularity(counts: np.ndarray, exponent: float) -> ItemPopularity:
     """Return draws in proportion to (number of users)^exponent; ``counts`` [I] are the numbers of users.
 
     Shares are rounded to multiples of 2^-30, and ``log_share`` is of the rounded ones. Items that nobody has met are
@@ -170,10 +197,10 @@ def popularity_of(counts: np.ndarray, exponent: float) -> Popularity:
     cumulative = np.cumsum(whole)
     with np.errstate(divide="ignore"):
         log_share = np.log(whole / cumulative[-1])
-    return Popularity(jnp.asarray(cumulative, jnp.int32), jnp.asarray(log_share, jnp.float32))
+    return ItemPopularity(jnp.asarray(cumulative, jnp.int32), jnp.asarray(log_share, jnp.float32))
 
 
-def draw_popular(bits: jax.Array, popularity: Popularity) -> jax.Array:
+def draw_popular(bits: jax.Array, popularity: ItemPopularity) -> jax.Array:
     """Draw items by popularity, with replacement: random words [...] -> [...]."""
     places = below(bits, popularity.cumulative[-1])
     return jnp.searchsorted(popularity.cumulative, places, side="right").astype(jnp.int32)

@@ -131,6 +131,24 @@ DATASETS: dict[str, NamedDataset] = {
 }
 
 
+_OWN = tuple(DATASETS)
+
+
+def register_dataset(name: str, dataset: NamedDataset) -> None:
+    """Make ``load_dataset(name)``, and a config's ``dataset.name``, know a data set of one's own.
+
+    Raises:
+      InputError: the registry has that name.
+
+    Example:
+      >>> source = Source("https://example.org/log.csv", "", "log.csv", "csv")
+      >>> register_dataset("our-log", NamedDataset((source,), threshold=1, k_core=5))
+    """
+    if name in _OWN:
+        raise InputError(f'"{name}" is a data set of this package; register yours under another name')
+    DATASETS[name] = dataset
+
+
 def named_dataset(name: str) -> NamedDataset:
     """Return the registry's entry for ``name``.
 

@@ -56,7 +56,7 @@ def _movielens_dat(path: Path) -> pl.DataFrame:
 
 def _movielens_csv(path: Path) -> pl.DataFrame:
     genres = pl.col("genres").replace("(no genres listed)", "").str.replace_all("|", " ", literal=True)
-    frame = pl.read_csv(path).select(pl.col("movieId").alias("item"), "title", genres)
+    frame = pl.read_csv(path, glob=False).select(pl.col("movieId").alias("item"), "title", genres)
     return frame.cast({"item": pl.Int64})
 
 

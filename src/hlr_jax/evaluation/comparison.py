@@ -11,6 +11,7 @@ import polars as pl
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.metrics import cohort_statistics
 from hlr_jax.evaluation.significance import best_against_rest
+from hlr_jax.models.registry import create_model, model_names
 from hlr_jax.workdir import read_config
 
 SYSTEMS = {
@@ -23,6 +24,12 @@ SYSTEMS = {
     "hlrpp": "HLR++",
 }
 """The systems of the paper's Table 2, in its order, by what it calls them."""
+
+
+def system_label(system: str) -> str:
+    """Return the name of a system for people: the paper's, or that of a model of one's own."""
+    return SYSTEMS.get(system) or (create_model(system).title if system in model_names() else system)
+
 
 POPULARITY = "Popularity"
 ROWS = {
@@ -45,7 +52,7 @@ _NEEDED = ("seeds", "users", "items", "protocol", "protocol_hash", "data", "figu
 
 
 class Result(NamedTuple):
-    """Test figures of one run.
+    """Test metrics of one run.
 
     Attributes:
       path: of its ``eval/test.json``.
@@ -66,21 +73,21 @@ class Result(NamedTuple):
         """Return the metric that the protocol of the run calls MAP, MRR and so on."""
         return self.summary["figures"].get(row, ROWS[row])
 
-    def figure(self, row: str, spread: str) -> tuple[float, float | None]:
-        """Return mean and standard deviation, the latter None where there is none; per cent but for Popularity.
+    def mean_and_std(self, row: str, spread: str) -> tuple[float, float | None]:
+        """Return mean and standard deviation, the latter None where there is none; percent but for Popularity.
 
-        With ``cohorts`` the figures are those of the first seed, over disjoint random groups of its users.
+        With ``cohorts`` they are those of the first seed, over disjoint random groups of its users.
 
         Raises:
-          InputError: the result lacks the figure.
+          InputError: the result lacks the metric.
         """
         metric, scale = self.metric(row), 1 if row == POPULARITY else 100
         key, first = f"{metric}@{self.k}", self.summary["seeds"][0]
         # How popular a list of items is belongs to no user, so groups of users don't spread it.
         if spread == "cohorts" and row != POPULARITY:
             values = self.per_user.filter(pl.col("seed") == first["seed"])[metric].to_numpy()
-            found = cohort_statistics({metric: values}, NUM_COHORTS, first["seed"])[metric]
-            return scale * found["mean"], scale * found["std"]
+            over_cohorts = cohort_statistics({metric: values}, NUM_COHORTS, first["seed"])[metric]
+            return scale * over_cohorts["mean"], scale * over_cohorts["std"]
         source = first if spread == "cohorts" else self.summary
         if key not in source:
             raise InputError(f"{self.path} has no {key}; delete the run and train it again")
@@ -88,7 +95,7 @@ class Result(NamedTuple):
         return scale * source[key], None if std is None else scale * std
 
     def user_values(self, row: str, spread: str) -> pl.DataFrame:
-        """Return ``user`` and ``value``, sorted by user: the mean over the seeds that the shown figure is made of."""
+        """Return ``user`` and ``value``, sorted by user: the mean over the seeds that the shown number is made of."""
         frame = self.per_user
         if spread == "cohorts":
             frame = frame.filter(pl.col("seed") == self.summary["seeds"][0]["seed"])
@@ -119,7 +126,7 @@ def read_result(folder: Path) -> Result:
     summary["train_seconds"] = _train_seconds(folder / "metrics.jsonl")
     summary["variant"] = read_config(folder).get("model", {}).get("variant", "")
     try:
-        per_user = pl.read_parquet(table)
+        per_user = pl.read_parquet(table, glob=False)
     except pl.exceptions.PolarsError as problem:
         raise InputError(
             f"{table}: unreadable ({str(problem).splitlines()[0]}); delete {folder} and train again"
@@ -161,7 +168,7 @@ def _identity(result: Result) -> str:
 
 
 class Cell(NamedTuple):
-    """One figure: ``best`` of its row as shown, ``marked`` where it is significantly better than every other.
+    """One number: ``best`` of its row as shown, ``marked`` where it is significantly better than every other.
 
     ``p_value`` is that of the best system's difference from this one, adjusted; only in the row that is tested.
     """
@@ -205,11 +212,11 @@ def compare(
       data: its name.
       results: comparable ones, see ``check_comparable``.
       tested: the row in which the best system is tested against the others, over users.
-      spread: ``seeds``: figures are means over seeds; ``cohorts``: those of the first seed, over cohorts of users.
+      spread: ``seeds``: numbers are means over seeds; ``cohorts``: those of the first seed, over cohorts of users.
       method: of the test, a name of ``significance.TESTS``.
 
     Raises:
-      InputError: results lack a figure or are of other users.
+      InputError: results lack a metric or are of other users.
     """
     best = ""
     p_values: dict[str, float] = {}
@@ -218,8 +225,8 @@ def compare(
     significant = bool(p_values) and max(p_values.values()) < SIGNIFICANT
     cells: dict[str, dict[str, Cell]] = {}
     for row in ROWS:
-        figures = {system: result.figure(row, spread) for system, result in results.items()}
-        shown = {system: round(mean, decimals(row)) for system, (mean, _) in figures.items()}
+        numbers = {system: result.mean_and_std(row, spread) for system, result in results.items()}
+        shown = {system: round(mean, decimals(row)) for system, (mean, _) in numbers.items()}
         # Which popularity is good is a matter of taste: no best there. Nor is there one of a single result.
         top = max(shown.values()) if len(shown) > 1 and row != POPULARITY else None
         cells[row] = {
@@ -230,7 +237,7 @@ def compare(
                 marked=row == tested and significant and system == best,
                 p_value=p_values.get(system) if row == tested else None,
             )
-            for system, (mean, std) in figures.items()
+            for system, (mean, std) in numbers.items()
         }
     return Block(data, cells, dict(results), best, p_values)
 

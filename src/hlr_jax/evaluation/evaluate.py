@@ -1,4 +1,4 @@
-"""Lists of users to figures: one path for models and yardsticks."""
+"""Lists of users to metrics: one path for models and baselines."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,8 +13,9 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError, pick
 from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, find_hits, per_user_metrics
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.evaluation.ranking import Ranking, rank, ranker_of, tile_of
 from hlr_jax.models.base import Model
+from hlr_jax.ranking.inputs import ranking_inputs
+from hlr_jax.ranking.rank import Ranking, plan_ranking, rank
 from hlr_jax.sharding import mesh_of
 from hlr_jax.types import Params
 
@@ -50,7 +51,7 @@ def relevant_of(dataset: Dataset, split: str) -> Interactions:
     return relevant
 
 
-def known_at(dataset: Dataset, split: str, at_test: str = "train+valid") -> Interactions:
+def interactions_at(dataset: Dataset, split: str, at_test: str = "train+valid") -> Interactions:
     """Return what is known when a split is ranked: train at validation, and at test what ``at_test`` says."""
     return dataset.train + dataset.valid if split == "test" and at_test == "train+valid" else dataset.train
 
@@ -78,9 +79,9 @@ def evaluate_ranker(
     Raises:
       InputError: the split has no interactions.
     """
-    relevant, seen = relevant_of(dataset, split), known_at(dataset, split, mask)
+    relevant, seen = relevant_of(dataset, split), interactions_at(dataset, split, mask)
     at_test = dataset.protocol.test_neighbors
-    near = seen if at_test == mask else known_at(dataset, split, at_test)
+    near = seen if at_test == mask else interactions_at(dataset, split, at_test)
     users = np.flatnonzero(relevant.degrees()) if users is None else users
     start = time.perf_counter()
     ranking = ranker(users, seen, near)
@@ -123,10 +124,8 @@ def evaluate(
     chosen = options or EvalOptions()
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
-        return rank(
-            model, params, users, seen, num_users=dataset.num_users, num_items=dataset.num_items, k=chosen.k, near=near,
-            memory_limit_mib=chosen.memory_limit_mib, seed=seed,
-        )  # fmt: skip
+        inputs = ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, mesh_of(params))
+        return rank(model, params, users, inputs, chosen.k, chosen.memory_limit_mib)
 
     # Only MF-ALS is masked otherwise by the released code.
     mask = "train+valid" if model.solver is None else dataset.protocol.solver_mask
@@ -135,15 +134,12 @@ def evaluate(
 
 def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: EvalOptions) -> int:
     """Return the bytes that ranking all users needs beside the parameters and interactions, before it is done."""
-    users, budget = dataset.num_users, options.memory_limit_mib << 20
-    near = known_at(dataset, "test")
-    ranker = ranker_of(
-        model, params, users, near, near, users, dataset.num_items, min(options.k, dataset.num_items), budget, 0
-    )  # fmt: skip
-    return tile_of(ranker, mesh_of(params), users, budget)[1]
+    near, sizes = interactions_at(dataset, "test"), (dataset.num_users, dataset.num_items)
+    inputs = ranking_inputs(model, near, near, sizes, mesh=mesh_of(params))
+    return plan_ranking(model, params, dataset.num_users, inputs, options.k, options.memory_limit_mib).bytes
 
 
-def selecting_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | None:
+def validation_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | None:
     """Return the users whose validation lists are made, drawn the same for every run; None for all."""
     everyone = np.flatnonzero(dataset.valid.degrees())
     if not 0 < options.num_valid_users < len(everyone):
@@ -162,21 +158,21 @@ def evaluate_seeds(
 ) -> list[Evaluation]:
     """Evaluate each run's parameters, trained with its seed, at the same time where they lie on different devices."""
 
-    def one(index: int) -> Evaluation:
+    def evaluate_run(index: int) -> Evaluation:
         return evaluate(model, params[index], dataset, split=split, options=options, seed=seeds[index], users=users)
 
     devices = {frozenset(next(iter(each.values())).devices()) for each in params}
     # Only programs of one device each may run side by side: those of a mesh would wait for each other.
-    alone = all(len(those) == 1 for those in devices)
+    alone = all(len(group) == 1 for group in devices)
     with ThreadPoolExecutor(len(devices) if alone else 1) as pool:
-        return list(pool.map(one, range(len(params))))
+        return list(pool.map(evaluate_run, range(len(params))))
 
 
 def over_runs(evaluations: list[Evaluation], seeds: list[int], best_epochs: list[int]) -> dict[str, Any]:
     """Return the figures of one model trained with several seeds: each metric's mean, under ``std`` its standard
     deviation (of a sample; absent for one seed), and under ``seeds`` each run's own figures.
     """
-    runs = [found.metrics for found in evaluations]
+    runs = [evaluation.metrics for evaluation in evaluations]
     names = [name for name in runs[0] if "@" in name]
     merged = runs[0] | {name: float(np.mean([run[name] for run in runs])) for name in (*names, "users_per_s")}
     merged["seconds"] = float(np.sum([run["seconds"] for run in runs]))

@@ -1,10 +1,15 @@
 """Metrics of top-K lists, in float64 NumPy: per user, over the catalogue, and over cohorts of users."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
 from hlr_jax.data.interactions import Interactions
+from hlr_jax.errors import InputError
 
-Metrics = dict[str, np.ndarray]
+PerUser = dict[str, np.ndarray]
+"""Each metric of each user [users]."""
 
 
 def find_hits(
@@ -29,35 +34,89 @@ def find_hits(
     return hits, counts
 
 
-def per_user_metrics(hits: np.ndarray, num_relevant: np.ndarray, k: int) -> Metrics:
-    """Return each metric of each user: hits [users, L] with L <= k and num_relevant [users] >= 1 -> [users].
+class Hits(NamedTuple):
+    """What a metric of a user's list is computed from.
 
-    With rel_i = 1 for a hit at rank i (from 1) and T = min(k, num_relevant):
-
-    - ``ndcg``: sum rel_i / log2(1 + i), divided by that of T hits at the top (the authors' "global" one).
-    - ``map``: sum rel_i precision@i / T; ``map_over_k``: the same divided by k (the authors' denominator).
-    - ``mrr``: 1 / rank of the first hit; ``rr_sum``: the sum of 1 / rank of all hits (the authors' "MRR", up to 2.93).
-    - ``precision``, ``recall``, ``hit_rate``: hits / k, hits / num_relevant, whether there is one.
+    Attributes:
+      at_rank: [users, L], 1 for a hit and 0 else, as float64; L <= k.
+      num_relevant: [users], at least 1.
+      k: K.
     """
-    length = hits.shape[1]
-    rank = np.arange(1, length + 1, dtype=np.float64)
-    found = hits.astype(np.float64)
-    total = found.sum(axis=1)
-    gain = found @ (1.0 / np.log2(1.0 + rank))
-    ideal = np.cumsum(1.0 / np.log2(1.0 + np.arange(1, k + 1, dtype=np.float64)))
-    reachable = np.minimum(k, num_relevant)
-    precision_sum = (found * np.cumsum(found, axis=1) / rank).sum(axis=1)
-    reciprocal = found / rank
-    return {
-        "ndcg": gain / ideal[reachable - 1],
-        "map": precision_sum / reachable,
-        "mrr": reciprocal.max(axis=1, initial=0.0),
-        "precision": total / k,
-        "recall": total / num_relevant,
-        "hit_rate": (total > 0).astype(np.float64),
-        "map_over_k": precision_sum / k,
-        "rr_sum": reciprocal.sum(axis=1),
-    }
+
+    at_rank: np.ndarray
+    num_relevant: np.ndarray
+    k: int
+
+    @property
+    def rank(self) -> np.ndarray:
+        """The ranks [L], from 1."""
+        return np.arange(1, self.at_rank.shape[1] + 1, dtype=np.float64)
+
+    @property
+    def reachable(self) -> np.ndarray:
+        """T = min(k, num_relevant) [users]."""
+        return np.minimum(self.k, self.num_relevant)
+
+    @property
+    def precision_sum(self) -> np.ndarray:
+        """The sum of precision@i over the ranks i of hits [users]."""
+        return (self.at_rank * np.cumsum(self.at_rank, axis=1) / self.rank).sum(axis=1)
+
+
+class Metric(NamedTuple):
+    """A metric of each user's list: the function from hits to its values [users], and its direction."""
+
+    function: Callable[[Hits], np.ndarray]
+    higher_is_better: bool = True
+
+
+def _ndcg(hits: Hits) -> np.ndarray:
+    gain = hits.at_rank @ (1.0 / np.log2(1.0 + hits.rank))
+    ideal = np.cumsum(1.0 / np.log2(1.0 + np.arange(1, hits.k + 1, dtype=np.float64)))
+    return gain / ideal[hits.reachable - 1]
+
+
+METRICS = {
+    "ndcg": Metric(_ndcg),
+    "map": Metric(lambda hits: hits.precision_sum / hits.reachable),
+    "mrr": Metric(lambda hits: (hits.at_rank / hits.rank).max(axis=1, initial=0.0)),
+    "precision": Metric(lambda hits: hits.at_rank.sum(axis=1) / hits.k),
+    "recall": Metric(lambda hits: hits.at_rank.sum(axis=1) / hits.num_relevant),
+    "hit_rate": Metric(lambda hits: (hits.at_rank.sum(axis=1) > 0).astype(np.float64)),
+    "map_over_k": Metric(lambda hits: hits.precision_sum / hits.k),
+    "rr_sum": Metric(lambda hits: (hits.at_rank / hits.rank).sum(axis=1)),
+}
+"""The metrics of a user's list. With rel_i = 1 for a hit at rank i (from 1) and T = min(k, num_relevant):
+
+- ``ndcg``: sum rel_i / log2(1 + i), divided by that of T hits at the top (the authors' "global" one).
+- ``map``: sum rel_i precision@i / T; ``map_over_k``: the same divided by k (the authors' denominator).
+- ``mrr``: 1 / rank of the first hit; ``rr_sum``: the sum of 1 / rank of all hits (the authors' "MRR", up to 2.93).
+- ``precision``, ``recall``, ``hit_rate``: hits / k, hits / num_relevant, whether there is one.
+"""
+_CATALOGUE = ("median_popularity", "shown_popularity", "coverage", "gini")
+_OWN = (*METRICS, *_CATALOGUE, "loss")
+
+
+def register_metric(name: str, function: Callable[[Hits], np.ndarray], *, higher_is_better: bool = True) -> None:
+    """Add a metric of one's own to every evaluation, and to what ``eval.monitor`` takes.
+
+    Raises:
+      InputError: a metric of this package has the name.
+
+    Example:
+      >>> register_metric("first_hit", lambda hits: hits.at_rank[:, 0])
+      >>> per_user_metrics(np.array([[True, False]]), np.array([1]), 2)["first_hit"]
+      array([1.])
+    """
+    if name in _OWN:
+        raise InputError(f'"{name}" is a metric of this package; register yours under another name')
+    METRICS[name] = Metric(function, higher_is_better)
+
+
+def per_user_metrics(hits: np.ndarray, num_relevant: np.ndarray, k: int) -> PerUser:
+    """Return each metric of each user: hits [users, L] with L <= k and num_relevant [users] >= 1 -> [users]."""
+    given = Hits(hits.astype(np.float64), num_relevant, k)
+    return {name: metric.function(given) for name, metric in METRICS.items()}
 
 
 def catalogue_metrics(items: np.ndarray, popularity: np.ndarray) -> dict[str, float]:
@@ -71,7 +130,7 @@ def catalogue_metrics(items: np.ndarray, popularity: np.ndarray) -> dict[str, fl
     exposure = np.bincount(items[items >= 0].ravel(), minlength=len(popularity))
     shown = exposure > 0
     if not shown.any():
-        return {"median_popularity": 0.0, "shown_popularity": 0.0, "coverage": 0.0, "gini": 0.0}
+        return dict.fromkeys(_CATALOGUE, 0.0)
     count, ordered = len(exposure), np.sort(exposure).astype(np.float64)
     rank = np.arange(1, count + 1)
     return {
@@ -82,7 +141,7 @@ def catalogue_metrics(items: np.ndarray, popularity: np.ndarray) -> dict[str, fl
     }
 
 
-def cohort_statistics(per_user: Metrics, num_cohorts: int, seed: int) -> dict[str, dict[str, float]]:
+def cohort_statistics(per_user: PerUser, num_cohorts: int, seed: int) -> dict[str, dict[str, float]]:
     """Return mean and standard deviation of each metric over disjoint random cohorts of users of equal size."""
     size = len(next(iter(per_user.values())))
     cohorts = np.array_split(np.random.default_rng(seed).permutation(size), num_cohorts)

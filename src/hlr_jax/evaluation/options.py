@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from hlr_jax.errors import check_range, pick
-
-SELECT_BY = ("loss", "ndcg")
+from hlr_jax.errors import InputError, check_range
+from hlr_jax.evaluation.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -13,7 +12,8 @@ class EvalOptions:
 
     Attributes:
       k: K, the length of the lists.
-      select_by: what chooses the best epoch: the validation ``loss``, or ``ndcg``@k on the validation items.
+      monitor: what chooses the best epoch: the validation ``loss``, or a metric of the validation lists, ``ndcg`` for
+        example; at a K of its own as ``ndcg@20``.
       num_valid_users: users whose validation lists are made, drawn once, where ranking all takes too long; 0: all.
       memory_limit_mib: MiB that one tile of users may take in ranking; the results do not depend on it.
       num_cohorts: disjoint random groups of users whose means give a mean and standard deviation; 1: none.
@@ -23,7 +23,7 @@ class EvalOptions:
     """
 
     k: int = 10
-    select_by: str = "loss"
+    monitor: str = "loss"
     num_valid_users: int = 0
     memory_limit_mib: int = 512
     num_cohorts: int = 1
@@ -37,4 +37,17 @@ class EvalOptions:
             memory_limit_mib=(self.memory_limit_mib, 1, 2**24),
             num_cohorts=(self.num_cohorts, 1, 10**6),
         )
-        pick(self.select_by, SELECT_BY, "eval.select_by")
+        name, _, k = self.monitor.partition("@")
+        if self.monitor != "loss" and (name not in METRICS or (k and k != str(self.k))):
+            known = ", ".join(["loss", *METRICS])
+            raise InputError(f"eval.monitor is {self.monitor!r}; it must be one of {known}, at eval.k={self.k}")
+
+    @property
+    def monitored(self) -> str:
+        """The monitored metric with its K, such as ``ndcg@10``."""
+        return f"{self.monitor.partition('@')[0]}@{self.k}"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Which way the monitored metric goes."""
+        return self.monitor != "loss" and METRICS[self.monitor.partition("@")[0]].higher_is_better

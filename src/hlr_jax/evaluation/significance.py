@@ -42,12 +42,12 @@ def paired_p_value(a: np.ndarray, b: np.ndarray, method: str = "t", seed: int = 
 
 
 def _bootstrap(difference: np.ndarray, rng: np.random.Generator) -> float:
-    found = difference.mean()
-    centred = difference - found
+    mean = difference.mean()
+    centred = difference - mean
     rows, as_far = max(1, _DRAWS_AT_ONCE // len(difference)), 0
     for start in range(0, RESAMPLES, rows):
         drawn = rng.integers(len(difference), size=(min(rows, RESAMPLES - start), len(difference)), dtype=np.int32)
-        as_far += int((np.abs(centred.take(drawn).mean(axis=1)) >= abs(found)).sum())
+        as_far += int((np.abs(centred.take(drawn).mean(axis=1)) >= abs(mean)).sum())
     return (1 + as_far) / (1 + RESAMPLES)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-_FEW = 64  # targets: above, neighbors lie along the slowest axis, as the many items of a catalogue want it
+_FEW = 64  # targets that are scored: above, neighbors lie along the slowest axis, as many items want it
 
 
 class Attention(NamedTuple):
@@ -65,13 +65,11 @@ def memory_mixture(
 ) -> jax.Array:
     """Return ``memory_attention(target, ...).mixture`` for every target of one anchor: [T, D] -> [T, N].
 
-    The arguments are those of ``memory_attention``. Neighbors are met once for all targets. Of the two forms, one is
-    for the few targets of a triplet and brings its own gradient, the other for the many of a catalogue.
+    The arguments are those of ``memory_attention``; the mask may be [T, H], of each target another one. Neighbors meet
+    all targets at once. Of the two forms, one is for few targets and brings its own gradient, the other for the many
+    of a catalogue that is ranked.
     """
-    memory_scores = memories @ anchor
-    if targets.shape[0] <= _FEW:
-        return _few(targets, neighbors, memory_scores, keys, where)
-    return weigh_neighbors(item_weights(neighbors, targets, keys), memory_scores, where=where)
+    return _mixture(targets, neighbors, memories @ anchor, keys, where)
 
 
 class _Weights(NamedTuple):
@@ -95,20 +93,22 @@ def _weigh(
 
 
 @jax.custom_vjp
-def _few(
+def _mixture(
     targets: jax.Array, neighbors: jax.Array, memory_scores: jax.Array, keys: jax.Array, where: jax.Array
 ) -> jax.Array:
-    return _weigh(targets, neighbors, memory_scores, keys, where)[0]
+    if targets.shape[0] <= _FEW:
+        return _weigh(targets, neighbors, memory_scores, keys, where)[0]
+    return weigh_neighbors(item_weights(neighbors, targets, keys), memory_scores, where=where)
 
 
-def _few_forward(
+def _mixture_forward(
     targets: jax.Array, neighbors: jax.Array, memory_scores: jax.Array, keys: jax.Array, where: jax.Array
 ) -> tuple[jax.Array, tuple]:
     result, weights = _weigh(targets, neighbors, memory_scores, keys, where)
     return result, (targets, neighbors, memory_scores, keys, weights)
 
 
-def _few_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
+def _mixture_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
     """Return the gradients by targets, neighbors, memory_scores and keys, given that by the mixtures w [T, N].
 
     With a, alpha, l as in the module's docstring, and g = M p_u:
@@ -135,7 +135,7 @@ def _few_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
     return grad_targets, flat.T @ queries, grad_gains, grad_keys, None
 
 
-_few.defvjp(_few_forward, _few_backward)
+_mixture.defvjp(_mixture_forward, _mixture_backward)
 
 
 def item_weights(neighbors: jax.Array, targets: jax.Array, keys: jax.Array) -> jax.Array:
@@ -151,14 +151,14 @@ def item_weights(neighbors: jax.Array, targets: jax.Array, keys: jax.Array) -> j
 
 
 def weigh_neighbors(weights: jax.Array, memory_scores: jax.Array, *, where: jax.Array) -> jax.Array:
-    """Return the mixtures [T, N] (eq. 4-6) of memory weights [H, N, T], given M p_u [N] and the mask [H]."""
-    return _weighed(weights, memory_scores, where)
+    """Return the mixtures [T, N] (eq. 4-6) of memory weights [H, N, T], given M p_u [N] and the mask [H] or [T, H]."""
+    return _weighed(weights, memory_scores, where[:, None] if where.ndim == 1 else where.T)
 
 
 def _alpha(weights: jax.Array, memory_scores: jax.Array, where: jax.Array) -> jax.Array:
     """Return the weights of the neighbors [H, T]; the sum over memories is unrolled, on a CPU it is then one pass."""
     values = sum(memory_scores[n] * weights[:, n] for n in range(weights.shape[1]))
-    return jax.nn.softmax(values, axis=0, where=where[:, None])
+    return jax.nn.softmax(values, axis=0, where=where)
 
 
 def _mix(alpha: jax.Array, weights: jax.Array) -> jax.Array:
@@ -176,7 +176,7 @@ def _weighed_forward(weights: jax.Array, memory_scores: jax.Array, where: jax.Ar
 
 
 def _weighed_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
-    """Return the gradients by weights and memory_scores; see ``_few_backward``, without the softmax over memories.
+    """Return the gradients by weights and memory_scores; see ``_mixture_backward``, without the softmax over memories.
 
     The derivative of the unrolled sums would pad every slice to the whole [H, N, T].
     """
@@ -190,3 +190,19 @@ def _weighed_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
 
 
 _weighed.defvjp(_weighed_forward, _weighed_backward)
+
+
+def attention_flops(dim: int, memories: int, context: int) -> int:
+    """Return the float operations of eq. 2-6 for one pair and h neighbors.
+
+    q_v * K: ND; logits: 2hND; softmax over N: 4hN; M p_u: 2ND; a (M p_u): 2hN; softmax over h: 4h; mixture: 2hN.
+    """
+    return 2 * context * memories * dim + 3 * memories * dim + 8 * context * memories + 4 * context
+
+
+def translation_flops(dim: int, memories: int) -> int:
+    """Return those of a translated distance within a catalogue, given w.
+
+    q_v . q_v and p_u . q_v: 4D; M q_v: 2ND; M M^T w and its product with w: 2N^2 + 5N.
+    """
+    return 2 * memories * dim + 2 * memories**2 + 5 * memories + 4 * dim

@@ -200,7 +200,7 @@ def _forward_kernel(
     load_block = partial(_block, neighbors_ref=neighbors_ref, real_ref=real_ref, held=held, sizes=sizes)
     whole = load_block(0) if sizes.blocks == 1 else None
 
-    def one(index: jax.Array, _: None) -> None:
+    def add_target(index: jax.Array, _: None) -> None:
         target = _load(targets_ref, index, pl.ds(0, sizes.dim), mask=held.dims)
 
         def add(block: jax.Array | int, sums: tuple) -> tuple:
@@ -218,7 +218,7 @@ def _forward_kernel(
         triton.store(mixtures_ref.at[index, pl.ds(0, sizes.memories)], mixture / total, mask=held.memories)
         normalizers_ref[index] = highest + jnp.log(total)
 
-    jax.lax.fori_loop(first, jnp.minimum(first + _TARGETS, targets_ref.shape[0]), one, None)
+    jax.lax.fori_loop(first, jnp.minimum(first + _TARGETS, targets_ref.shape[0]), add_target, None)
 
 
 def _backward_kernel(
@@ -231,7 +231,7 @@ def _backward_kernel(
     neighbors, real = _block(block, neighbors_ref, real_ref, held, sizes)
     rows, columns = pl.ds(0, sizes.memories), pl.ds(0, sizes.dim)
 
-    def one(index: jax.Array, sums: tuple) -> tuple:
+    def add_target(index: jax.Array, sums: tuple) -> tuple:
         target = _load(targets_ref, index, columns, mask=held.dims)
         addresses, weights, values = _attend(target, neighbors, held)
         alpha = jnp.where(real, jnp.exp(values - normalizers_ref[index]), 0.0)
@@ -254,7 +254,7 @@ def _backward_kernel(
         )
 
     zeros = [jnp.zeros(shape, jnp.float32) for shape in (neighbors.shape, held.memory_scores.shape, held.keys.shape)]
-    grad_neighbors, grad_gains, grad_keys = jax.lax.fori_loop(0, targets_ref.shape[0], one, tuple(zeros))
+    grad_neighbors, grad_gains, grad_keys = jax.lax.fori_loop(0, targets_ref.shape[0], add_target, tuple(zeros))
     start = block * sizes.context
     inside = start + jnp.arange(sizes.context) < real_ref.shape[0]
     at = grad_neighbors_ref.at[pl.ds(start, sizes.context), columns]

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.models.base import Model, attended, ball_projection, tables
+from hlr_jax.models.base import Flops, Model, attention_spec, ball_projection, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -33,5 +33,10 @@ def adacml(*, embed_dim: int = 100, max_history: int = 50, history_sampling: str
         weights = jax.nn.softmax(items @ history.vectors.T, where=history.mask)
         return -squared_distance(user + weights @ history.vectors, items)
 
-    history = attended("history", max_history, history_sampling)
-    return Model("adacml", tables(embed_dim), pair, ball_projection(), catalogue, history)
+    history = attention_spec("history", max_history, history_sampling)
+    # Logits: 2HD; softmax: 4H; relation: 2HD; distance: 4D.
+    pair_flops = 4 * max_history * embed_dim + 4 * max_history + 4 * embed_dim
+    return Model(
+        "adacml", tables(embed_dim), pair, ball_projection(), catalogue, history,
+        label="AdaCML", flops=Flops(pair_flops, pair_flops),
+    )  # fmt: skip

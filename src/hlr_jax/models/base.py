@@ -1,45 +1,44 @@
-"""The interface of a model, what is derived from it, and the registry.
+"""The interface of a model, and the parts that several models share.
 
 A model is written for one user-item pair, on vectors. Batches, catalogues and explanations are ``jax.vmap`` of that
-one function, so the maths of a model stands once. A further model is one file in this package with a factory of the
-file's own name.
+one function (``hlr_jax.scoring``), so the maths of a model stands once.
 """
 
 import importlib
-import inspect
-import pkgutil
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import InputError, check_options, check_range, pick
+from hlr_jax.errors import InputError, check_range, pick
 from hlr_jax.kernels import memory_attention
 from hlr_jax.kernels.distance import project_to_ball
-from hlr_jax.types import Neighbors, NeighborSpec, Padded, PairOutput, Params
+from hlr_jax.types import BothSides, Neighbors, NeighborSpec, PairOutput, Params
 
-CATALOGUE_TILE = 128  # items whose scores are computed together; best of 64 to 2810 when measured on a CPU
 SOLVER_METHODS = ("cholesky", "cg")
+AXES = ("user", "item", "shared")
 
 
 class PairFunction(Protocol):
-    """One pair: shared parameters, p_u [D], q_v [D] and the neighbors of both."""
+    """One pair: p_u [D], q_v [D], the neighbors of both; of all other arrays, the shared ones and this pair's rows."""
 
     def __call__(self, params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         """Score the pair."""
 
 
 class CatalogueFunction(Protocol):
-    """One user: shared parameters, p_u [D], items [T, D], the neighbors of the user [H, D] and of each item [T, A, D];
-    scores [T].
+    """One user: p_u [D], items [T, D], the neighbors of the user [H, D] and of each item [T, A, D]; scores [T].
+
+    The mask of the user's neighbors is [H], or [T, H] where each item leaves out another one. Other arrays stand in
+    ``params``: shared ones, the user's row, and the items' rows [T, ...].
     """
 
     def __call__(self, params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
         """Score every item for the user."""
 
 
-class ItemPairs(NamedTuple):
+class ItemPairScorer(NamedTuple):
     """A catalogue for many users, if part of a score depends on the neighbor and the candidate alone.
 
     Attributes:
@@ -52,16 +51,25 @@ class ItemPairs(NamedTuple):
 
 
 class PenaltyFunction(Protocol):
-    """One triplet: p_u [D], items [1 + n, D], the neighbors of the user [H, D] and of each item [1 + n, A, D]; and the
-    distances [1 + n], the positive's first.
+    """One triplet: p_u [D], items [1 + n, D], the neighbors of the user [H, D] and of each item [1 + n, A, D]; the
+    distances [1 + n], the positive's first; other arrays as for ``CatalogueFunction``.
     """
 
-    def __call__(self, user: jax.Array, items: jax.Array, neighbors: Neighbors, distances: jax.Array) -> jax.Array:
+    def __call__(
+        self, params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, distances: jax.Array
+    ) -> jax.Array:
         """Return what is added to the triplet's loss: []."""
 
 
+class DerivedFunction(Protocol):
+    """Row-wise arrays that follow from the parameters and the interactions, for some users [O] and items [O']."""
+
+    def __call__(self, params: Params, rows: BothSides, users: jax.Array, items: jax.Array) -> Params:
+        """Return the arrays by name, [O, ...] for the axis ``user`` and [O', ...] for ``item``; without gradient."""
+
+
 class AlternatingLeastSquares(NamedTuple):
-    """The settings of a model that is solved for, not trained with triplets; ``mf_als`` explains and checks them."""
+    """The settings of a model that is solved for, not trained by gradients; ``mf_als`` explains and checks them."""
 
     confidence: float
     regularization: float
@@ -70,12 +78,33 @@ class AlternatingLeastSquares(NamedTuple):
     cg_steps: int
 
 
+class ArraySpec(NamedTuple):
+    """What an array of a model is.
+
+    Attributes:
+      name: in ``Params``.
+      axis: ``user`` or ``item``: it has a row for each of them; ``shared``: it has none.
+      meaning: for people who read an export.
+    """
+
+    name: str
+    axis: str = "shared"
+    meaning: str = ""
+
+
+class Flops(NamedTuple):
+    """Float operations: ``pair`` of scoring a pair, ``ranked_item`` of a pair within a catalogue."""
+
+    pair: int
+    ranked_item: int
+
+
 class Model(NamedTuple):
-    """A recommender as pure functions over a small pytree of arrays.
+    """A recommender as pure functions over a small dict of arrays of any shape.
 
     Attributes:
       name: as in the registry.
-      init: (key, num_users, num_items) -> params.
+      init: (key, num_users, num_items) -> params: ``user`` [U, D], ``item`` [I, D] and whatever ``arrays`` names.
       pair: the model's maths, for one pair.
       project: params -> params, after every step; the unit ball, or the identity.
       catalogue: optional: a faster form of ``pair``'s scores over many items; tested against it.
@@ -83,9 +112,14 @@ class Model(NamedTuple):
       item_users: the users of the item that ``pair`` reads.
       share_relation: in training, whether the negatives are measured with the relation of the positive.
       penalty: optional: a term beside the objective, for one triplet.
+      derived: optional: row-wise arrays that are computed, not learned; ``arrays`` names them too.
       item_pairs: optional: a faster form of ``catalogue`` for many users at once; tested against it.
-      solver: how the parameters are solved for; None: they are trained with triplets.
+      solver: how the parameters are solved for; None: they are trained by gradients.
       options: every option of the factory with its value, as ``create_model`` sets them: what tells two models apart.
+      label: the name for people; empty: ``name``.
+      arrays: what the arrays beside ``user`` and ``item`` are; one that is not named is shared.
+      similarity: how vectors of items are compared: ``euclidean``, or ``cosine``.
+      flops: optional: the arithmetic, for benchmarks.
     """
 
     name: str
@@ -97,126 +131,50 @@ class Model(NamedTuple):
     item_users: NeighborSpec = NeighborSpec()
     share_relation: bool = False
     penalty: PenaltyFunction | None = None
-    item_pairs: ItemPairs | None = None
+    derived: DerivedFunction | None = None
+    item_pairs: ItemPairScorer | None = None
     solver: AlternatingLeastSquares | None = None
     options: tuple[tuple[str, Any], ...] = ()
+    label: str = ""
+    arrays: tuple[ArraySpec, ...] = ()
+    similarity: str = "euclidean"
+    flops: Flops | None = None
+
+    @property
+    def title(self) -> str:
+        """The name for people."""
+        return self.label or self.name
+
+    def axis_of(self, name: str) -> str:
+        """Return the axis of an array, one of ``AXES``."""
+        if name in ("user", "item"):
+            return name
+        return next((spec.axis for spec in self.arrays if spec.name == name), "shared")
+
+    def on_axis(self, params: Params, axis: str) -> Params:
+        """Return the arrays of one axis."""
+        return {name: array for name, array in params.items() if self.axis_of(name) == axis}
+
+    def rows(self, params: Params, axis: str, ids: jax.Array) -> Params:
+        """Return the rows [..., *] of some users or items in each array of the axis."""
+        return {name: array[ids] for name, array in self.on_axis(params, axis).items()}
 
 
-def score_items(model: Model, params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-    """Return the scores [T] of items [T, D] for one user: the model's own fast form, or ``pair`` for each item."""
-    if model.catalogue is not None:
-        return model.catalogue(params, user, items, neighbors)
-    pair = jax.vmap(lambda item, users: model.pair(params, user, item, Neighbors(neighbors.items, users)).score)
-    return pair(items, neighbors.users)
-
-
-def over_tiles(score: Callable[[jax.Array, Padded], jax.Array], items: jax.Array, item_users: Padded) -> jax.Array:
-    """Return ``score`` of all items [I, D] with their neighbors [I, A, D], a tile of them at a time: [..., I].
-
-    Args:
-      score: (items [T, D], neighbors [T, A, D]) -> [..., T].
-      items: the catalogue.
-      item_users: each item's neighbors.
-    """
-    num_items = items.shape[0]
-    tile = min(CATALOGUE_TILE, num_items)
-    tiles = -(-num_items // tile)
-
-    def tiled(array: jax.Array) -> jax.Array:
-        padding = [(0, tiles * tile - num_items)] + [(0, 0)] * (array.ndim - 1)
-        return jnp.pad(array, padding).reshape(tiles, tile, *array.shape[1:])
-
-    scores = jax.lax.map(lambda inputs: score(*inputs), jax.tree.map(tiled, (items, item_users)))
-    return jnp.moveaxis(scores, 0, -2).reshape(*scores.shape[1:-1], -1)[..., :num_items]
-
-
-def score_catalogue(
-    model: Model, params: Params, items: jax.Array, user: jax.Array, history: Padded, item_users: Padded
-) -> jax.Array:
-    """Return the scores [T] of a catalogue, or a part of it, for one user.
-
-    Args:
-      model: what scores.
-      params: its parameters.
-      items: [T, D], the candidates.
-      user: [D], p_u.
-      history: the user's neighbors [H, D].
-      item_users: the neighbors of every candidate [T, A, D].
-    """
-
-    def score(items: jax.Array, users: Padded) -> jax.Array:
-        return score_items(model, params, user, items, Neighbors(history, users))
-
-    return over_tiles(score, items, item_users)
-
-
-def score_catalogue_of_many(
-    model: Model, params: Params, items: jax.Array, users: jax.Array, ids: jax.Array, mask: jax.Array,
-    item_users: Padded, batch_size: int | None = None,
-) -> jax.Array:  # fmt: skip
-    """Return the scores [U', T] of a catalogue, or a part of it, for some users, through the model's ``item_pairs``.
-
-    Args:
-      model: what scores.
-      params: its parameters.
-      items: [T, D], the candidates.
-      users: [U', D], each p_u.
-      ids: [U', H], rows of the item table: the users' neighbors.
-      mask: [U', H].
-      item_users: the neighbors of every candidate [T, A, D].
-      batch_size: users that are scored together; None: one after the other.
-    """
-    form, table = model.item_pairs, params["item"]
-    assert form is not None
-
-    def score(items: jax.Array, near: Padded) -> jax.Array:
-        weights = form.weights(params, table, items)
-
-        def one(inputs: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-            user, places, real = inputs
-            neighbors = Neighbors(Padded(table[places], real), near)
-            return form.scores(params, user, items, neighbors, weights[places])
-
-        return jax.lax.map(one, (users, ids, mask), batch_size=batch_size)
-
-    return over_tiles(score, items, item_users)
-
-
-def model_names() -> tuple[str, ...]:
-    """Return the names of all models: the modules of this package."""
-    folder = importlib.import_module("hlr_jax.models").__path__
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(folder) if m.name != "base"))
-
-
-def create_model(name: str, **options: Any) -> Model:
-    """Make a model by name; ``options`` are its factory's keyword arguments.
+def attention_spec(side: str, size: int, sampling: str) -> NeighborSpec:
+    """Return the neighbors that an attention reads; ``side`` is ``history`` or ``item_users``.
 
     Raises:
-      InputError: an unknown model, an option that the model does not have, or a value out of range.
+      InputError: ``model.max_SIDE`` or ``model.SIDE_sampling`` is out of range.
     """
-    pick(name, model_names(), "model")
-    factory = getattr(importlib.import_module(f"hlr_jax.models.{name}"), name)
-    check_options(factory, options, "model")
-    chosen = {name: options.get(name, option.default) for name, option in inspect.signature(factory).parameters.items()}
-    return factory(**options)._replace(options=tuple(sorted(chosen.items())))
-
-
-def attended(what: str, size: int, sampling: str) -> NeighborSpec:
-    """Return the neighbors that an attention reads; ``what`` is ``history`` or ``item_users``.
-
-    Raises:
-      InputError: ``model.max_WHAT`` or ``model.WHAT_sampling`` is out of range.
-    """
-    check_range("model", **{f"max_{what}": (size, 1, 65536)})
-    return NeighborSpec(size, pick(sampling, ("uniform", "inverse_popularity"), f"model.{what}_sampling"))
+    check_range("model", **{f"max_{side}": (size, 1, 65536)})
+    return NeighborSpec(size, pick(sampling, ("uniform", "inverse_popularity"), f"model.{side}_sampling"))
 
 
 def attention_kernel(name: str) -> Callable[..., jax.Array]:
     """Return the function ``memory_mixture`` that the option ``kernel`` names.
 
     ``xla`` is ``memory_attention``. ``pallas`` is ``pallas_attention``, for GPUs, which keeps the attention weights out
-    of device memory; it has never run on one, so whether it is faster is not known, and it is not the default.
-    Ranking by pairs of items (``item_pairs``) uses neither.
+    of device memory. Ranking by pairs of items (``item_pairs``) uses neither.
 
     Raises:
       InputError: another name, or ``pallas`` without a GPU.
@@ -230,8 +188,14 @@ def attention_kernel(name: str) -> Callable[..., jax.Array]:
 
 
 def item_memory_weights(params: Params, neighbors: jax.Array, items: jax.Array) -> jax.Array:
-    """Return the memory weights [J, N, T] of neighbors [J, D] and items [T, D]: the ``weights`` of ``ItemPairs``."""
+    """Return the memory weights [J, N, T] of neighbors [J, D] and items [T, D]: ``weights`` of ``ItemPairScorer``."""
     return memory_attention.item_weights(neighbors, items, params["keys"])
+
+
+MEMORY_ARRAYS = (
+    ArraySpec("keys", meaning="keys of the memories, as in memories.parquet"),
+    ArraySpec("memories", meaning="memories, as in memories.parquet"),
+)
 
 
 def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Array, int, int], Params]:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.kernels.distance import squared_distance, squared_distances
-from hlr_jax.models.base import Model, ball_projection, tables
+from hlr_jax.models.base import Flops, Model, ball_projection, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -24,4 +24,6 @@ def cml(*, embed_dim: int = 100) -> Model:
         del params, neighbors
         return -squared_distances(user, items)
 
-    return Model("cml", tables(embed_dim), pair, ball_projection(), catalogue)
+    # A pair: 3D; in a catalogue q_v . q_v and p_u . q_v: 4D.
+    flops = Flops(3 * embed_dim, 4 * embed_dim)
+    return Model("cml", tables(embed_dim), pair, ball_projection(), catalogue, label="CML", flops=flops)

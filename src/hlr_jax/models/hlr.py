@@ -5,12 +5,20 @@ import jax.numpy as jnp
 
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance, translated_distances
-from hlr_jax.kernels.memory_attention import item_weights, memory_attention, weigh_neighbors
+from hlr_jax.kernels.memory_attention import (
+    attention_flops,
+    item_weights,
+    memory_attention,
+    translation_flops,
+    weigh_neighbors,
+)
 from hlr_jax.models.base import (
-    ItemPairs,
+    MEMORY_ARRAYS,
+    Flops,
+    ItemPairScorer,
     Model,
-    attended,
     attention_kernel,
+    attention_spec,
     ball_projection,
     item_memory_weights,
     tables,
@@ -42,8 +50,7 @@ def hlr(
       project_memories: whether the rows of keys and memories stay in the unit ball too.
       memory_radius: of a ball of the memories' own, which bounds how far a relation moves a user; None: as above.
       share_relation: whether training measures the negatives with the relation of the positive.
-      kernel: what computes the attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel. Nothing was
-        run on a GPU, so that ``xla`` is the default everywhere.
+      kernel: what computes the attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel.
     """
     memory_mixture = attention_kernel(kernel)
     pick(variant, ("paper", "reference"), "model.variant")
@@ -51,7 +58,7 @@ def hlr(
     def context_of(user: jax.Array, neighbors: Neighbors) -> Padded:
         if variant == "paper":
             return neighbors.items
-        return neighbors.items.joined(user)
+        return neighbors.items.appended(user)
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         keys, memories = params["keys"], params["memories"]
@@ -73,8 +80,8 @@ def hlr(
         context = context_of(user, neighbors)
         if variant == "reference":
             weights = jnp.concatenate([weights, item_weights(user[None], items, params["keys"])])
-        found = weigh_neighbors(weights, params["memories"] @ user, where=context.mask)
-        return -translated_distances(user, found, params["memories"], items)
+        mixtures = weigh_neighbors(weights, params["memories"] @ user, where=context.mask)
+        return -translated_distances(user, mixtures, params["memories"], items)
 
     return Model(
         "hlr",
@@ -82,7 +89,17 @@ def hlr(
         pair,
         ball_projection(project_memories, memory_radius),
         catalogue,
-        attended("history", max_history, history_sampling),
+        attention_spec("history", max_history, history_sampling),
         share_relation=share_relation,
-        item_pairs=ItemPairs(item_memory_weights, scores),
+        item_pairs=ItemPairScorer(item_memory_weights, scores),
+        label="HLR",
+        arrays=MEMORY_ARRAYS,
+        flops=_flops(embed_dim, num_memories, max_history + (variant == "reference")),
     )
+
+
+def _flops(dim: int, memories: int, context: int) -> Flops:
+    """A pair: the attention, the relation 2ND, the distance 4D. In a catalogue q_j * k_n and M p_u are shared."""
+    pair = attention_flops(dim, memories, context) + 2 * memories * dim + 4 * dim
+    shared = 3 * memories * dim
+    return Flops(pair, attention_flops(dim, memories, context) - shared + translation_flops(dim, memories))

@@ -5,12 +5,14 @@ import jax.numpy as jnp
 
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance, translated_distances
-from hlr_jax.kernels.memory_attention import memory_attention, weigh_neighbors
+from hlr_jax.kernels.memory_attention import attention_flops, memory_attention, translation_flops, weigh_neighbors
 from hlr_jax.models.base import (
-    ItemPairs,
+    MEMORY_ARRAYS,
+    Flops,
+    ItemPairScorer,
     Model,
-    attended,
     attention_kernel,
+    attention_spec,
     ball_projection,
     item_memory_weights,
     tables,
@@ -34,15 +36,12 @@ def hlrpp(
 ) -> Model:
     """Score a pair by -|p_u + r^U + r^I - q_v|^2 (eq. 9), both relations from one set of keys and memories.
 
-    r^U is the user attention, eq. 2-6 over the user's items: r_vj is addressed by q_v * q_j (eq. 2-4) and
-    weighed by
-    p_u . r_vj (eq. 5-6). r^I is the item attention, which stands differently in the paper and in the released code:
+    r^U is the user attention, eq. 2-6 over the user's items: r_vj is addressed by q_v * q_j (eq. 2-4) and weighed
+    by p_u . r_vj (eq. 5-6). r^I is the item attention, which stands differently in the paper and in the released code:
 
-    - ``paper``: it runs over the item's users. r_uw is addressed by p_u * p_w and weighed by q_v . r_uw,
-    over the
+    - ``paper``: it runs over the item's users. r_uw is addressed by p_u * p_w and weighed by q_v . r_uw, over the
       users w who met v (in training without u itself, who has met the positive and none of the negatives).
-    - ``reference``: it runs over the user's items and the candidate. r_uj is addressed by p_u * q_j and
-    weighed by
+    - ``reference``: it runs over the user's items and the candidate. r_uj is addressed by p_u * q_j and weighed by
       q_v . r_uj.
 
     In neither is the user's own vector a neighbor of the user attention, unlike in the code's HLR. A padding slot,
@@ -59,17 +58,17 @@ def hlrpp(
       project_memories: whether the rows of keys and memories stay in the unit ball too.
       memory_radius: of a ball of the memories' own, which bounds how far a relation moves a user; None: as above.
       share_relation: whether training measures the negatives with the relation of the positive.
-      kernel: what computes the user attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel. Nothing
-        was run on a GPU, so that ``xla`` is the default everywhere. The item attention is ``xla``'s in either case.
+      kernel: what computes the user attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel. The
+        item attention is ``xla``'s in either case.
     """
     memory_mixture = attention_kernel(kernel)
     over_users = pick(variant, ("paper", "reference"), "model.variant") == "paper"
-    item_users = attended("item_users", max_item_users, item_users_sampling)
+    item_users = attention_spec("item_users", max_item_users, item_users_sampling)
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         keys, memories, history = params["keys"], params["memories"], neighbors.items
         by_user = memory_attention(item, history.vectors, user, keys, memories, where=history.mask)
-        context = neighbors.users if over_users else history.joined(item)
+        context = neighbors.users if over_users else history.appended(item)
         by_item = memory_attention(user, context.vectors, item, keys, memories, where=context.mask)
         relation = (by_user.mixture + by_item.mixture) @ memories
         score = -squared_distance(user + relation, item)
@@ -92,7 +91,7 @@ def hlrpp(
         values = jnp.concatenate(
             [memory_scores @ history.T, jnp.sum(own * memory_scores, axis=-1, keepdims=True)], axis=-1
         )
-        weights = jax.nn.softmax(values, axis=-1, where=jnp.append(neighbors.items.mask, True))
+        weights = jax.nn.softmax(values, axis=-1, where=neighbors.items.appended(user).mask)
         return weights[:, :-1] @ history + weights[:, -1:] * own
 
     over_neighbors = over_item_users if over_users else over_history
@@ -117,8 +116,27 @@ def hlrpp(
         pair,
         ball_projection(project_memories, memory_radius),
         catalogue,
-        attended("history", max_history, history_sampling),
+        attention_spec("history", max_history, history_sampling),
         item_users if over_users else NeighborSpec(),
         share_relation,
-        item_pairs=ItemPairs(item_memory_weights, scores),
+        item_pairs=ItemPairScorer(item_memory_weights, scores),
+        label="HLR++",
+        arrays=MEMORY_ARRAYS,
+        flops=_flops(embed_dim, num_memories, max_history, max_item_users if over_users else 0),
     )
+
+
+def _flops(dim: int, memories: int, context: int, item_users: int) -> Flops:
+    """HLR's attention with H neighbors, another over A users or H + 1 items; relation 2ND + N, distance 4D.
+
+    In a catalogue the item attention over users takes 2ND more than its logits and weights. Over the history only the
+    candidate's own slot is new: 4HN + 4(H + 1) + 8N + 4ND.
+    """
+    shared = 3 * memories * dim
+    others = attention_flops(dim, memories, item_users or context + 1)
+    pair = attention_flops(dim, memories, context) + others + 2 * memories * dim + memories + 4 * dim
+    own = 4 * context * memories + 4 * (context + 1) + 8 * memories + 4 * memories * dim
+    if item_users:
+        own = others - shared + 2 * memories * dim
+    ranked = attention_flops(dim, memories, context) - shared + own + translation_flops(dim, memories)
+    return Flops(pair, ranked)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.errors import check_range, pick
-from hlr_jax.models.base import SOLVER_METHODS, AlternatingLeastSquares, Model, tables
+from hlr_jax.models.base import SOLVER_METHODS, AlternatingLeastSquares, Flops, Model, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -65,4 +65,7 @@ def mf_als(
         solver=AlternatingLeastSquares(
             float(confidence), float(regularization), float(frequency_exponent), method, cg_steps
         ),
+        label="MF-ALS",
+        similarity="cosine",
+        flops=Flops(2 * embed_dim, 2 * embed_dim),
     )

@@ -5,56 +5,65 @@ import jax.numpy as jnp
 
 from hlr_jax.errors import check_range
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.models.base import Model, ball_projection, tables
-from hlr_jax.types import Neighbors, NeighborSpec, Padded, PairOutput, Params
+from hlr_jax.kernels.row_means import row_means
+from hlr_jax.models.base import ArraySpec, Flops, Model, ball_projection, tables
+from hlr_jax.types import BothSides, Neighbors, PairOutput, Params
 
 
-def _mean(neighbors: Padded) -> jax.Array:
-    """Return the one vector [D] of a neighborhood's mean; zero for an empty neighborhood."""
-    return jnp.where(neighbors.mask[..., 0, None], neighbors.vectors[..., 0, :], 0.0)
-
-
-def transcf(
-    *, embed_dim: int = 100, neighborhood_weight: float = 0.1, distance_weight: float = 0.1, refresh: int = 1
-) -> Model:
+def transcf(*, embed_dim: int = 100, neighborhood_weight: float = 0.1, distance_weight: float = 0.1) -> Model:
     """Score a pair by -|p_u + r_uv - q_v|^2 with r_uv = a_u * b_v, element by element (Park et al. 2018, section III).
 
     a_u is the mean of the vectors of all items that u met, b_v the mean of the vectors of all users who met v, both in
     training. Means are taken from the present vectors and no gradient flows through them, as in the released code.
 
-    The loss of a triplet gains two regularisers: ``neighborhood_weight`` times |p_u - a_u|^2 + |q_v - b_v|^2
-    (positive
-    and negatives), which pulls a vector to the mean of its neighbors, and ``distance_weight`` times the positive's
-    squared distance.
+    The loss of a triplet has two regularizers more: ``neighborhood_weight`` times |p_u - a_u|^2 + |q_v - b_v|^2
+    (positive and negatives), which pulls a vector to the mean of its neighbors, and ``distance_weight`` times the
+    positive's squared distance.
 
     Args:
       embed_dim: D.
-      neighborhood_weight: of the first regulariser.
+      neighborhood_weight: of the first regularizer.
       distance_weight: of the second.
-      refresh: training steps between two computations of the means; 1: exact at every step.
 
     Raises:
       InputError: a value out of range.
     """
-    check_range("model", refresh=(refresh, 1, 10**6))
     check_range(
         "model", neighborhood_weight=(neighborhood_weight, 0.0, 1e6), distance_weight=(distance_weight, 0.0, 1e6)
     )
 
+    def derived(params: Params, rows: BothSides, users: jax.Array, items: jax.Array) -> Params:
+        user, item = (jax.lax.stop_gradient(params[name]) for name in ("user", "item"))
+        return {
+            "user_mean": row_means(item, rows.user_items, users),
+            "item_mean": row_means(user, rows.item_users, items),
+        }
+
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
-        del params
-        relation = _mean(neighbors.items) * _mean(neighbors.users)
+        del neighbors
+        relation = params["user_mean"] * params["item_mean"]
         score = -squared_distance(user + relation, item)
         # A mean over all neighbors weighs none of them: there is nothing to explain a pair with.
         return PairOutput(score, relation, jnp.zeros((1, 0), user.dtype), jnp.ones((1,), user.dtype))
 
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        del params
-        return -squared_distance(user + _mean(neighbors.items) * _mean(neighbors.users), items)
+        del neighbors
+        return -squared_distance(user + params["user_mean"] * params["item_mean"], items)
 
-    def penalty(user: jax.Array, items: jax.Array, neighbors: Neighbors, distances: jax.Array) -> jax.Array:
-        strayed = squared_distance(user, _mean(neighbors.items)) + squared_distance(items, _mean(neighbors.users)).sum()
+    def penalty(
+        params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, distances: jax.Array
+    ) -> jax.Array:
+        del neighbors
+        strayed = squared_distance(user, params["user_mean"]) + squared_distance(items, params["item_mean"]).sum()
         return neighborhood_weight * strayed + distance_weight * distances[0]
 
-    means = NeighborSpec(1, "mean", refresh)
-    return Model("transcf", tables(embed_dim), pair, ball_projection(), catalogue, means, means, penalty=penalty)
+    arrays = (
+        ArraySpec("user_mean", "user", "mean vector of each user's items"),
+        ArraySpec("item_mean", "item", "mean vector of each item's users"),
+    )
+    # a_u * b_v: D; a distance with relation: 4D.
+    flops = Flops(5 * embed_dim, 5 * embed_dim)
+    return Model(
+        "transcf", tables(embed_dim), pair, ball_projection(), catalogue,
+        penalty=penalty, derived=derived, label="TransCF", arrays=arrays, flops=flops,
+    )  # fmt: skip

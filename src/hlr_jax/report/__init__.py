@@ -1,1 +1,1 @@
-"""A page about trained runs: ``facts`` collects records and frames, ``page`` draws them as HTML."""
+"""A page about trained runs: ``page`` reads the runs and writes it, the other modules draw a section or two each."""

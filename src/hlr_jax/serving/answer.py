@@ -26,8 +26,8 @@ class TopK:
         files = ("parameters.safetensors", "interactions.safetensors")
         self._arrays = jax.device_put([load_file(folder / name) for name in files])
         self._program = jax.jit(program.call)  # compiled once for each number of users
-        self._users = pl.read_parquet(folder / "users.parquet", columns=["id"])["id"]
-        self._items = pl.read_parquet(folder / "items.parquet", columns=["id", "title"])
+        self._users = pl.read_parquet(folder / "users.parquet", columns=["id"], glob=False)["id"]
+        self._items = pl.read_parquet(folder / "items.parquet", columns=["id", "title"], glob=False)
 
     def __call__(self, users: Sequence[object]) -> pl.DataFrame:
         """Return the best unseen items as rows of ``user``, ``rank``, ``item``, ``title``, ``score``.
@@ -38,13 +38,13 @@ class TopK:
         codes = {str(user): code for code, user in enumerate(self._users)}
         wanted = np.array([codes[str(user)] for user in users], np.int32)
         items, scores = map(np.asarray, self._program(*self._arrays, wanted))
-        found = self._items[np.maximum(items, 0).ravel()]
+        rows = self._items[np.maximum(items, 0).ravel()]
         lists = pl.DataFrame(
             {
                 "user": self._users.gather(np.repeat(wanted, items.shape[1])),
                 "rank": np.tile(np.arange(1, items.shape[1] + 1), len(wanted)),
-                "item": found["id"],
-                "title": found["title"],
+                "item": rows["id"],
+                "title": rows["title"],
                 "score": scores.ravel(),
             }
         )

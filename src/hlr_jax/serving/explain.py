@@ -13,7 +13,7 @@ from hlr_jax.types import Params
 
 
 def reason_columns(
-    dataset: Dataset, reasons: Reasons, kept: np.ndarray, told: np.ndarray, titles: pl.Series
+    dataset: Dataset, reasons: Reasons, kept: np.ndarray, explained: np.ndarray, titles: pl.Series
 ) -> pl.DataFrame:
     """Return the reasons of flattened pairs as columns of a list.
 
@@ -21,7 +21,7 @@ def reason_columns(
       dataset: gives the ids of items.
       reasons: of users and their lists.
       kept: [users * K], which pairs stand in the list.
-      told: [pairs that are kept], false where there is no reason to tell: every column is null there.
+      explained: [pairs that are kept], false where there is no reason to tell: every column is null there.
       titles: of every item [I].
 
     Returns:
@@ -60,7 +60,7 @@ def reason_columns(
     frame = frame.with_columns(reason=_sentences(frame)).drop("pair", "length")
     first = ["reason", *(name for name in frame.columns if name.startswith("reason_"))]
     frame = frame.select(*first, "key", "key_weight", "distance_before", "distance_after")
-    return frame.with_columns(pl.when(pl.Series(told)).then(pl.all()))
+    return frame.with_columns(pl.when(pl.Series(explained)).then(pl.all()))
 
 
 def _sentences(frame: pl.DataFrame) -> pl.Series:

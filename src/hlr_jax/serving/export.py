@@ -19,30 +19,27 @@ import numpy as np
 import polars as pl
 from jax import export
 
-from hlr_jax.data.csr import CSR, padded_rows
+from hlr_jax.data.csr import padded_row
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.data.neighbor_sampling import NeighborIds, Side, look_up, neighbor_tables
+from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources
 from hlr_jax.errors import InputError, check_range
-from hlr_jax.evaluation.tiles import NO_ITEM, best_unseen, drawn_for_ranking, drawn_item_users, known_of
 from hlr_jax.files import atomic_folder, sha256, write_json
-from hlr_jax.models.base import Model, score_catalogue
+from hlr_jax.models.base import Model
+from hlr_jax.ranking.inputs import ranking_inputs, ranking_item_users, ranking_neighbors
+from hlr_jax.ranking.lists import NO_ITEM, best_unseen
+from hlr_jax.scoring import score_catalogue, with_derived
 from hlr_jax.serving.lists import known_interactions
-from hlr_jax.storage import widened
-from hlr_jax.types import Params
+from hlr_jax.types import CSR, Params
 
 FORMAT = "hlr_jax top-k, 1"
 PLATFORMS = ("cpu", "cuda", "tpu")
 _TOGETHER = 64  # users that an accelerator ranks at once
 _DRAWN_TOGETHER = 1024
-_ROLES = {
+_MEANINGS = {
     "user": "p_u, row by row as in users.parquet",
     "item": "q_v, row by row as in items.parquet",
-    "keys": "keys of the memories, as in memories.parquet",
-    "memories": "memories, as in memories.parquet",
-    "history": "rows of `item` that each user is ranked with, -1 for none; with history_means: the row of these",
-    "item_users": "rows of `user` that each item is ranked with, -1 for none; with item_users_means: the row of these",
-    "history_means": "mean vector of each user's items",
-    "item_users_means": "mean vector of each item's users",
+    "history": "rows of `item` that each user is ranked with, -1 for none",
+    "item_users": "rows of `user` that each item is ranked with, -1 for none",
     "seen_offsets": "the items that user u has met stand in seen_items[seen_offsets[u]:seen_offsets[u + 1]]",
     "seen_items": "rows of `item`, and one trailing 0",
 }
@@ -88,7 +85,10 @@ def export_model(
     folder = Path(folder)
     _check_free(folder)
     rows = {"user": dataset.num_users, "item": dataset.num_items}
-    parameters = {name: np.asarray(array[: rows.get(name)]) for name, array in widened(params).items()}
+    parameters = {
+        name: np.asarray(array[: rows[axis]] if (axis := model.axis_of(name)) in rows else array)
+        for name, array in params.items()
+    }
     interactions = interaction_arrays(model, parameters, dataset, seed)
     program = top_k_program(model, parameters, interactions, min(k, dataset.num_items))
     with atomic_folder(folder) as temporary:
@@ -123,27 +123,26 @@ def interaction_arrays(
 
     Returns:
       ``history`` [U, H] and ``item_users`` [I, A], int32, -1 for none; ``seen_offsets`` [U + 1] and ``seen_items``
-      int32; and for a model that reads means ``history_means`` [U, D] or ``item_users_means`` [I, D].
+      int32; and what the model derives for all users and items.
     """
-    pairs = known_interactions(dataset)
-    known = known_of(model, pairs, pairs, dataset.num_users, dataset.num_items)
-    sides = known.sides
-    key = jax.random.key(seed)
+    known = known_interactions(dataset)
+    inputs = ranking_inputs(model, known, known, (dataset.num_users, dataset.num_items), seed)
 
     @jax.jit
-    def history_of(users: jax.Array, side: Side) -> NeighborIds:
-        return jax.lax.map(lambda user: drawn_for_ranking(key, side, user), users, batch_size=_DRAWN_TOGETHER)
+    def read_by_lists(params: Params, sources: NeighborSources) -> dict[str, jax.Array]:
+        users, items = jnp.arange(dataset.num_users), jnp.arange(dataset.num_items)
+        drawn = {
+            "history": jax.lax.map(
+                lambda user: ranking_neighbors(inputs.key, sources.history, user), users, batch_size=_DRAWN_TOGETHER
+            ),
+            "item_users": ranking_item_users(inputs.key, sources.item_users, items),
+        }
+        arrays = {name: jnp.where(neighbors.mask, neighbors.ids, NO_ITEM) for name, neighbors in drawn.items()}
+        everything = with_derived(model, params, sources)
+        return arrays | {name: array for name, array in everything.items() if name not in parameters}
 
-    drawn = {
-        "history": history_of(jnp.arange(dataset.num_users), sides.history),
-        "item_users": drawn_item_users(key, sides.item_users, jnp.arange(dataset.num_items)),
-    }
-    arrays = {name: jnp.where(found.mask, found.ids, NO_ITEM) for name, found in drawn.items()}
-    read = neighbor_tables({name: jnp.asarray(array) for name, array in parameters.items()}, sides)
-    for name, side, table in (("history", sides.history, read.items), ("item_users", sides.item_users, read.users)):
-        if side.neighborhood.sampling == "mean":
-            arrays[f"{name}_means"] = table
-    arrays |= {"seen_offsets": known.seen.offsets, "seen_items": known.seen.items}
+    arrays = read_by_lists({name: jnp.asarray(array) for name, array in parameters.items()}, inputs.sources)
+    arrays |= {"seen_offsets": inputs.seen.offsets, "seen_items": inputs.seen.items}
     return {name: np.asarray(array) for name, array in arrays.items()}
 
 
@@ -160,23 +159,25 @@ def top_k_program(
     """
     num_users = len(parameters["user"])
     longest = int(np.diff(interactions["seen_offsets"]).max(initial=0))
+    derived = [name for name in interactions if name not in _MEANINGS]
 
     def top_k(params: Params, near: dict[str, jax.Array], users: jax.Array) -> tuple[jax.Array, jax.Array]:
-        tables = near.get("history_means", params["item"]), near.get("item_users_means", params["user"])
-        seen = CSR(near["seen_offsets"], near["seen_items"], jnp.int32(0), jnp.int32(num_users), longest)
-        item_users = look_up(tables[1], _drawn(near["item_users"]))
+        seen = CSR(near["seen_offsets"], near["seen_items"], longest)
+        everything = params | {name: near[name] for name in derived}
+        item_users = _neighbors(near["item_users"]).vectors(params["user"])
 
-        def one(user: jax.Array) -> tuple[jax.Array, jax.Array]:
-            history = look_up(tables[0], _drawn(near["history"][user]))
-            scores = score_catalogue(model, params, params["item"], params["user"][user], history, item_users)
+        def rank_user(user: jax.Array) -> tuple[jax.Array, jax.Array]:
+            history = _neighbors(near["history"][user]).vectors(params["item"])
+            rows = model.rows(everything, "user", user), model.on_axis(everything, "item")
+            scores = score_catalogue(model, params, *rows, history, item_users)
             scores = jnp.where((user >= 0) & (user < num_users), scores, -jnp.inf)
-            known, is_known = padded_rows(seen, user, longest)
+            known, is_known = padded_row(seen, user, longest)
             best = best_unseen(scores, known, is_known, k)
             return best.items, best.scores  # in no type of this package's: any process may read it
 
         # As in `rank`: a CPU ranks one user after the other, each in cache, an accelerator many at once.
         return jax.lax.platform_dependent(
-            users, cpu=lambda users: jax.lax.map(one, users), default=lambda users: _in_tiles(one, users)
+            users, cpu=lambda users: jax.lax.map(rank_user, users), default=lambda users: _in_tiles(rank_user, users)
         )
 
     def shapes(arrays: dict[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:
@@ -186,18 +187,18 @@ def top_k_program(
     return export.export(jax.jit(top_k), platforms=PLATFORMS)(shapes(parameters), shapes(interactions), users)
 
 
-def _drawn(ids: jax.Array) -> NeighborIds:
+def _neighbors(ids: jax.Array) -> NeighborIds:
     """Return ids with -1 for padding as ids and mask."""
     return NeighborIds(jnp.maximum(ids, 0), ids >= 0)
 
 
-def _in_tiles(one: Callable[..., Any], users: jax.Array) -> Any:
-    """Return ``one`` of all users [b], ``_TOGETHER`` at a time: ``lax.map(batch_size=...)`` wants b to be known."""
+def _in_tiles(rank_user: Callable[..., Any], users: jax.Array) -> Any:
+    """Return ``rank_user`` of all users [b], ``_TOGETHER`` at a time: ``lax.map(batch_size=...)`` needs b."""
     count = users.shape[0]
     tiles = (count + _TOGETHER - 1) // _TOGETHER
     padded = jnp.pad(users, (0, tiles * _TOGETHER - count)).reshape(tiles, _TOGETHER)
-    found = jax.lax.map(jax.vmap(one), padded)
-    return jax.tree.map(lambda array: array.reshape(tiles * _TOGETHER, -1)[:count], found)
+    lists = jax.lax.map(jax.vmap(rank_user), padded)
+    return jax.tree.map(lambda array: array.reshape(tiles * _TOGETHER, -1)[:count], lists)
 
 
 def _write(
@@ -246,7 +247,7 @@ def _write_manifest(
             "platforms": list(program.platforms),
             "calling_convention_version": program.calling_convention_version,
             "inputs": [
-                {"file": f"{name}.safetensors", "arrays": _described(arrays.items())}
+                {"file": f"{name}.safetensors", "arrays": _described(model, arrays.items())}
                 for name, arrays in (("parameters", parameters), ("interactions", interactions))
             ]
             + [{"users": _shape(users)}],
@@ -264,5 +265,6 @@ def _shape(array: Any) -> dict[str, Any]:
     return {"shape": shape, "dtype": str(array.dtype)}
 
 
-def _described(arrays: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: _shape(array) | {"holds": _ROLES[name]} for name, array in arrays}
+def _described(model: Model, arrays: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    meanings = {spec.name: spec.meaning for spec in model.arrays} | _MEANINGS
+    return {name: _shape(array) | {"holds": meanings.get(name, "")} for name, array in arrays}

@@ -9,32 +9,32 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.csr import CSR, padded_rows
+from hlr_jax.data.csr import csr_of, padded_row
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.neighbor_sampling import NeighborTables, Sides, neighbor_tables, side_of
+from hlr_jax.data.neighbor_sampling import NeighborSources, neighbor_source
 from hlr_jax.data.sampling import below
 from hlr_jax.errors import InputError, check_range, check_seed, pick
-from hlr_jax.evaluation.tiles import power_of_two
-from hlr_jax.evaluation.whole_tiles import num_workers
 from hlr_jax.losses import OBJECTIVES, LossParams
 from hlr_jax.models.base import Model
+from hlr_jax.ranking.inputs import power_of_two
+from hlr_jax.ranking.plan import num_workers
 from hlr_jax.serving.population import ON_UNKNOWN, UNKNOWN, Population, known_interactions, places_of
 from hlr_jax.sharding import mesh_of
-from hlr_jax.storage import widened
 from hlr_jax.training.als import Grouped, solve_side
-from hlr_jax.training.batch_sampling import draw_batch, popularity_for
-from hlr_jax.training.batches import Negatives, Triplets
-from hlr_jax.training.gradients import batch_loss
+from hlr_jax.training.batches import Negatives, derive_rows
+from hlr_jax.training.gradients import batch_vectors, shared_vectors, weighted_loss
 from hlr_jax.training.optimizer import ADAM
 from hlr_jax.training.options import TrainOptions
-from hlr_jax.types import Params
+from hlr_jax.training.triplet_batches import TripletSource, sample_triplets, triplet_loss
+from hlr_jax.types import CSR, BothSides, Params
 
 _BLOCK = 8  # users that are solved for together: what they read stays in a CPU's cache (128: a third of the speed)
 
@@ -108,29 +108,44 @@ def fold_in(
     first, count = params["user"].shape[0], len(ids)
     met = Interactions(met.user + np.int32(first), met.item)
     total = first + max(_BLOCK, power_of_two(count))  # calls of about as many users share what is compiled
-    # CSR to come are in the table from the start: what is compiled for it serves them too.
-    table = jnp.pad(params["user"], ((0, total - first), (0, 0)))
-    params = params | {"user": table}
-    by_item = known.transposed() if model.item_users.size else known
-    sides = Sides(
-        side_of(met, total, dataset.num_items, model.history),
-        side_of(by_item, dataset.num_items, total, model.item_users),
-    )
-    rows = _padded_rows(met, total)
+    # Rows to come are in the tables from the start: what is compiled for them serves those too.
+    params = params | {
+        name: jnp.pad(array, [(0, total - first)] + [(0, 0)] * (array.ndim - 1))
+        for name, array in model.on_axis(params, "user").items()
+    }
+    rows, sources = _padded_csr(met, total), _sources(model, met, known, total, dataset.num_items)
     if model.solver is None:
         training, options = training or TrainOptions(), options or FoldInOptions()
-        negatives, length = training.drawn_negatives, len(rows.items)
-        if negatives.kind == "all":  # the same softmax, a positive at a time
-            negatives = Negatives("shared", dataset.num_items)
-        popularity = popularity_for(known, dataset.num_items, negatives)
-        source = Triplets(
-            jnp.asarray(_owners(rows)), rows.items, sides, rows, None, popularity, length, length, dataset.num_items
-        )
-        vectors = _descend(model, params, source, negatives, first, count, training, options, seed)
+        negatives = _negatives(training.drawn_negatives, dataset.num_items)
+        source = TripletSource(
+            jnp.asarray(_owners(rows)), rows.items, sources, rows, negatives.drawn_by(known, dataset.num_items),
+            dataset.num_items,
+        )  # fmt: skip
+        solved = _descend(model, params, source, negatives, (first, count), training, options, seed)
     else:
-        vectors = _solve_factors(model, params, rows, dataset, first, count)
-    table = table.at[first : first + count].set(vectors.astype(table.dtype))
-    return Population(params | {"user": table}, ids, first + np.arange(count), met, sides)
+        solved = {"user": _solve_factors(model, params, rows, dataset, first, count)}
+    params = params | {name: params[name].at[first : first + count].set(array) for name, array in solved.items()}
+    return Population(params, ids, first + np.arange(count), met, sources)
+
+
+def _sources(model: Model, met: Interactions, known: Interactions, total: int, num_items: int) -> NeighborSources:
+    """Return what neighbors are drawn from: histories from what is given, the users of items from training."""
+    by_item = known.transposed() if model.item_users.size or model.derived is not None else known
+    both = None
+    if model.derived is not None:
+        both = BothSides(csr_of(met, total), csr_of(by_item, num_items))
+    return NeighborSources(
+        neighbor_source(met, total, num_items, model.history),
+        neighbor_source(by_item, num_items, total, model.item_users),
+        both,
+    )
+
+
+def _negatives(trained: Negatives, num_items: int) -> Negatives:
+    """Return the negatives of training for one positive at a time."""
+    if trained.kind == "all":
+        return Negatives("shared", num_items)
+    return trained._replace(kind="per_triplet") if trained.kind == "per_user" else trained
 
 
 def _read(
@@ -170,79 +185,91 @@ def _read(
     return ids, met
 
 
-def _padded_rows(met: Interactions, total: int) -> CSR:
+def _padded_csr(met: Interactions, total: int) -> CSR:
     """Return the rows of users with lengths that are powers of two, so that calls share what is compiled."""
     degrees = np.bincount(met.user, minlength=total)
     offsets = np.concatenate([[0], np.cumsum(degrees)]).astype(np.int32)
     items = np.pad(met.item.astype(np.int32), (0, power_of_two(len(met.item) + 1) - len(met.item)))
-    first, owners = jnp.int32(0), jnp.int32(total)
-    return CSR(jnp.asarray(offsets), jnp.asarray(items), first, owners, power_of_two(int(degrees.max())))
+    return CSR(jnp.asarray(offsets), jnp.asarray(items), power_of_two(int(degrees.max())))
 
 
 def _owners(rows: CSR) -> np.ndarray:
     """Return the user of each entry of ``rows.items``; that of padding is never read."""
-    owners = np.repeat(np.arange(len(rows.offsets) - 1, dtype=np.int32), np.diff(rows.offsets))
+    owners = np.repeat(np.arange(rows.num_rows, dtype=np.int32), np.diff(rows.offsets))
     return np.pad(owners, (0, len(rows.items) - len(owners)))
 
 
 def _descend(
-    model: Model, params: Params, source: Triplets, negatives: Negatives, first: int, count: int,
+    model: Model, params: Params, source: TripletSource, negatives: Negatives, place: tuple[int, int],
     training: TrainOptions, options: FoldInOptions, seed: int,
-) -> jax.Array:  # fmt: skip
-    """Return p_u [count, D] by gradient steps, a block of users at a time."""
-    params = widened(params)
-    tables = jax.jit(neighbor_tables)(params, source.near)
+) -> Params:  # fmt: skip
+    """Return the rows of users [count, ...] by gradient steps, a block of users at a time."""
+    first, count = place
     solve = _solver(model, training.objective, negatives, options.num_steps, options.positives)
-    scales = LossParams(jnp.float32(training.margin), jnp.float32(training.temperature))
-    settings = jax.random.key(seed), scales, jnp.float32(options.learning_rate)
+    loss_params = LossParams(jnp.float32(training.margin), jnp.float32(training.temperature))
+    settings = jax.random.key(seed), loss_params, jnp.float32(options.learning_rate)
 
-    def block(start: int) -> jax.Array:
-        return solve(params, tables, source, first + start + jnp.arange(_BLOCK), *settings)
+    def block(start: int) -> Params:
+        return solve(params, source, first + start + jnp.arange(_BLOCK), jnp.int32(first), *settings)
 
     with ThreadPoolExecutor(num_workers()) as pool:
-        return jnp.concatenate(list(pool.map(block, range(0, count, _BLOCK))))[:count]
+        blocks = list(pool.map(block, range(0, count, _BLOCK)))
+    return jax.tree.map(lambda *each: jnp.concatenate(each)[:count], *blocks)
 
 
 @lru_cache(maxsize=32)
 def _solver(
     model: Model, objective: str, negatives: Negatives, num_steps: int, positives: int
-) -> Callable[..., jax.Array]:
-    """Return the compiled function that folds in a block of users: their rows [b] -> p_u [b, D]."""
+) -> Callable[..., Params]:
+    """Return the compiled function that folds in a block of users [b]: their rows by name [b, ...]."""
 
     @jax.jit
     def solve(
-        params: Params, tables: NeighborTables, source: Triplets, users: jax.Array, key: jax.Array, scales: LossParams,
-        rate: jax.Array,
-    ) -> jax.Array:  # fmt: skip
+        params: Params, source: TripletSource, users: jax.Array, first: jax.Array, key: jax.Array,
+        loss_params: LossParams, rate: jax.Array,
+    ) -> Params:  # fmt: skip
         rows, table = source.known, params["item"]
-        degrees = jax.vmap(rows.degree)(users)
+        degrees = rows.degree(users)
         owner = jnp.repeat(jnp.arange(len(users)), positives)
         block_key = jax.random.fold_in(key, users[0])
 
         def mean_of(user: jax.Array, degree: jax.Array) -> jax.Array:
-            items, mask = padded_rows(rows, user, rows.longest)
+            items, mask = padded_row(rows, user, rows.longest)
             return jnp.sum(jnp.where(mask[:, None], table[items], 0), axis=0) / jnp.maximum(degree, 1)
 
-        def loss(vectors: jax.Array, step_key: jax.Array) -> jax.Array:
+        def mean_of_trained(array: jax.Array) -> jax.Array:
+            trained = (jnp.arange(len(array)) < first).reshape(-1, *[1] * (array.ndim - 1))
+            mean = jnp.sum(jnp.where(trained, array, 0), axis=0) / first
+            return jnp.broadcast_to(mean, (len(users), *mean.shape))
+
+        def example_loss(*example: Any) -> jax.Array:
+            return triplet_loss(model, OBJECTIVES[objective], loss_params, *example)
+
+        def loss(learned: Params, step_key: jax.Array) -> jax.Array:
             """Return the sum over users of their mean loss over the step's positives."""
-            of_positives, of_triplets = jax.random.split(step_key)
-            bits = jax.random.bits(of_positives, (len(users), positives))
-            # CSR of padding users have no item; what they read is masked nowhere and kept nowhere.
-            chosen = jax.vmap(rows.offsets.__getitem__)(users)[:, None] + below(bits, jnp.maximum(degrees, 1)[:, None])
-            batch = draw_batch(of_triplets, source, chosen.reshape(-1), jnp.ones(len(owner)), negatives)
-            batch, moved = replace(batch, user=owner), params | {"user": vectors}
-            return batch_loss(model, OBJECTIVES[objective], moved, tables, batch, scales, len(owner)) / positives
+            positive_key, triplet_key = jax.random.split(step_key)
+            bits = jax.random.bits(positive_key, (len(users), positives))
+            # Rows of padding users have no item; what they read is masked nowhere and kept nowhere.
+            chosen = rows.start(users)[:, None] + below(bits, jnp.maximum(degrees, 1)[:, None])
+            batch = sample_triplets(triplet_key, source, chosen.reshape(-1), jnp.ones(len(owner)), negatives)
+            batch = derive_rows(model, params, source.neighbors, batch)
+            vectors = batch_vectors(model, params, batch)
+            vectors = replace(vectors, user={name: array[owner] for name, array in learned.items()})
+            shared = shared_vectors(model, params, batch, by_pairs=True)
+            return weighted_loss(example_loss, params, vectors, batch.examples(), shared) / positives
 
         def step(carry: tuple, index: jax.Array) -> tuple[tuple, None]:
-            vectors, state = carry
-            slope = jax.grad(loss)(vectors, jax.random.fold_in(block_key, index))
-            updates, state = ADAM.update(slope, state, vectors)
+            learned, state = carry
+            slope = jax.grad(loss)(learned, jax.random.fold_in(block_key, index))
+            updates, state = ADAM.update(slope, state, learned)
             falling = rate * 0.5 * (1 + jnp.cos(jnp.pi * index / num_steps))
-            return (model.project(params | {"user": vectors - falling * updates})["user"], state), None
+            moved = model.project(params | jax.tree.map(lambda a, b: a - falling * b, learned, updates))
+            return ({name: moved[name] for name in learned}, state), None
 
-        start = jax.lax.map(lambda inputs: mean_of(*inputs), (users, degrees))
-        (vectors, _), _ = jax.lax.scan(step, (start, ADAM.init(start)), jnp.arange(num_steps))
-        return vectors
+        start = {name: mean_of_trained(array) for name, array in model.on_axis(params, "user").items()}
+        start["user"] = jax.lax.map(lambda inputs: mean_of(*inputs), (users, degrees))
+        (learned, _), _ = jax.lax.scan(step, (start, ADAM.init(start)), jnp.arange(num_steps))
+        return learned
 
     return solve
 
@@ -251,7 +278,7 @@ def _solve_factors(model: Model, params: Params, rows: CSR, dataset: Dataset, fi
     """Return p_u [count, D] in closed form; their regularisation is scaled as that of the users of training is."""
     solver = model.solver
     assert solver is not None
-    own = replace(rows, offsets=rows.offsets[first:], owners=rows.owners - first)
+    own = replace(rows, offsets=rows.offsets[first:])
     degrees = np.diff(np.asarray(own.offsets))
     widths = tuple(sorted({max(32, power_of_two(int(degree))) for degree in degrees[:count]}))
     # Every user is in the narrowest group that holds them; groups are filled up to whole blocks with their last user.

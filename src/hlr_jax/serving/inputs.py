@@ -4,10 +4,10 @@ from pathlib import Path
 
 import polars as pl
 
-from hlr_jax.data.readers import read_interactions, resolve_format
+from hlr_jax.data.readers import read_interactions, resolve_format, scan_table
 from hlr_jax.errors import InputError
 
-_TABLES = {".csv": ",", ".tsv": "\t"}
+_TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
 
 def read_ids(path: Path, role: str) -> pl.Series:
@@ -27,11 +27,7 @@ def read_ids(path: Path, role: str) -> pl.Series:
         raise InputError(f"{path}: no such file")
     try:
         if path.suffix in _TABLES:
-            frame = pl.read_csv(path, separator=_TABLES[path.suffix], infer_schema=False)
-        elif path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
-        elif path.suffix in (".jsonl", ".ndjson"):
-            frame = pl.read_ndjson(path)
+            frame = scan_table(path, resolve_format(path, "auto")).collect()
         else:
             lines = path.read_text(encoding="utf-8").splitlines()
             frame = pl.DataFrame({role: [line.strip() for line in lines]}, schema={role: pl.String})
@@ -57,7 +53,7 @@ def read_choice(value: str, role: str) -> pl.Series:
     path = Path(value).expanduser()
     if path.is_file() or len(path.parts) > 1:
         return read_ids(path, role)
-    ids = [one.strip() for one in value.split(",") if one.strip()]
+    ids = [part.strip() for part in value.split(",") if part.strip()]
     if not ids:
         raise InputError(f"no {role} ids; pass FILE or id,id")
     return pl.Series(ids, dtype=pl.String)

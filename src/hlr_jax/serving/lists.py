@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.csr import rows_on
+from hlr_jax.data.csr import csr_of
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError, check_range
-from hlr_jax.evaluation.ranking import rank_known
-from hlr_jax.evaluation.tiles import NO_ITEM, Known, known_from
 from hlr_jax.models.base import Model
+from hlr_jax.ranking.inputs import RankingInputs, prepared_inputs
+from hlr_jax.ranking.lists import NO_ITEM
+from hlr_jax.ranking.rank import rank
 from hlr_jax.serving.explain import reason_columns
 from hlr_jax.serving.population import (
     UNKNOWN,
@@ -39,7 +40,7 @@ class Lister(NamedTuple):
       model: scores the pairs.
       population: who can be given lists.
       dataset: gives the ids and titles of items.
-      known: what the ranking reads.
+      inputs: of the ranking.
       popular: [I], items from the most popular on, of those that are allowed.
       k: K.
       num_reasons: items of the history that are named beside each item of a list; 0: no reasons.
@@ -50,7 +51,7 @@ class Lister(NamedTuple):
     model: Model
     population: Population
     dataset: Dataset
-    known: Known
+    inputs: RankingInputs
     popular: np.ndarray
     k: int
     num_reasons: int
@@ -90,15 +91,14 @@ def create_lister(
         if not allowed.any():
             raise InputError("no item is left to recommend: check the candidates and the excluded items")
     rows, seen = population.params["user"].shape[0], Interactions(np.empty(0, np.int32), np.empty(0, np.int32))
-    known = known_from(
-        rows_on(seen if include_seen else population.met, rows, mesh),
-        population.sides,
-        None if allowed is None else jnp.asarray(allowed),
-    )
+    inputs = prepared_inputs(
+        csr_of(seen if include_seen else population.met, rows), population.sources, dataset.num_items, seed,
+        None if allowed is None else jnp.asarray(allowed), mesh,
+    )  # fmt: skip
     counts = known_interactions(dataset).item_degrees(dataset.num_items)
     popular = np.argsort(-counts, kind="stable")
     popular = popular if allowed is None else popular[allowed[popular]]
-    return Lister(model, population, dataset, known, popular, k, num_reasons, memory_limit_mib, seed)
+    return Lister(model, population, dataset, inputs, popular, k, num_reasons, memory_limit_mib, seed)
 
 
 def lists_of(lister: Lister, wanted: Wanted, count: int | None = None) -> pl.DataFrame:
@@ -108,10 +108,7 @@ def lists_of(lister: Lister, wanted: Wanted, count: int | None = None) -> pl.Dat
     is_known = wanted.places != UNKNOWN
     # Unknown users are ranked as the first one and then overwritten, so that every call of as many has one shape.
     rows = population.rows[np.where(is_known, wanted.places, 0)]
-    ranking = rank_known(
-        model, population.params, rows, lister.known,
-        num_items=dataset.num_items, k=k, memory_limit_mib=lister.memory_limit_mib, seed=lister.seed,
-    )  # fmt: skip
+    ranking = rank(model, population.params, rows, lister.inputs, k, lister.memory_limit_mib)
     items, scores = ranking.items.astype(np.int64), ranking.scores.astype(np.float32)
     items[~is_known] = np.pad(lister.popular[:k], (0, max(0, k - len(lister.popular))), constant_values=NO_ITEM)
     scores[~is_known] = np.nan
@@ -129,8 +126,8 @@ def lists_of(lister: Lister, wanted: Wanted, count: int | None = None) -> pl.Dat
     )
     if lister.num_reasons:
         reasons = reasons_of(model, population, rows, np.maximum(items, 0), lister.num_reasons, lister.seed)
-        told = np.repeat(is_known, k)[kept]
-        frame = frame.hstack(reason_columns(dataset, reasons, kept, told, titles_of(dataset)))
+        explained = np.repeat(is_known, k)[kept]
+        frame = frame.hstack(reason_columns(dataset, reasons, kept, explained, titles_of(dataset)))
     return frame
 
 
@@ -184,7 +181,7 @@ def recommend(
     Raises:
       InputError: an unknown id, no item left to recommend, or reasons of a model without a history.
     """
-    population = trained_population(model, params, dataset, mesh_of(params)) if among is None else among
+    population = trained_population(model, params, dataset) if among is None else among
     lister = create_lister(
         model, population, dataset, k=k, candidates=candidates, exclude=exclude, include_seen=include_seen,
         on_unknown=on_unknown, num_reasons=num_reasons, memory_limit_mib=memory_limit_mib, seed=seed, log=log,

@@ -9,12 +9,12 @@ import polars as pl
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.neighbor_sampling import look_up, neighbor_tables
+from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError, check_range
-from hlr_jax.evaluation.tiles import drawn_for_ranking, drawn_item_users, known_of
 from hlr_jax.models.base import Model
+from hlr_jax.ranking.inputs import ranking_inputs, ranking_item_users, ranking_neighbors
+from hlr_jax.scoring import pair_params, with_derived
 from hlr_jax.serving.lists import codes_of, known_interactions
-from hlr_jax.storage import widened
 from hlr_jax.types import Neighbors, Padded, Params
 
 
@@ -59,7 +59,6 @@ def nearest_keys(
         raise InputError(f"model {model.name} has no keys")
     if other is not None and user is not None:
         raise InputError("nearest_keys takes another item or a user, not both")
-    params = widened(params)
     codes = codes_of(dataset.item_ids, [items] if isinstance(items, str) else items, "items")
     if user is not None:
         weights = _of_relations(model, params, dataset, user, codes, seed)
@@ -80,23 +79,28 @@ def nearest_keys(
 
 
 def _of_relations(
-    model: Model, params: Params, dataset: Dataset, user: object, items: np.ndarray, seed: int
+    model: Model, params: Params, dataset: Dataset, user_id: object, items: np.ndarray, seed: int
 ) -> np.ndarray:
     """Return w [items, N] of a user and each item."""
-    code = jnp.asarray(codes_of(dataset.user_ids, [user], "users")[0])
-    pairs, targets, key = known_interactions(dataset), jnp.asarray(items), jax.random.key(seed)
-    sides = known_of(model, pairs, pairs, dataset.num_users, dataset.num_items).sides
-    tables = neighbor_tables(params, sides)
-    history = look_up(tables.items, drawn_for_ranking(key, sides.history, code))
-    item_users = look_up(tables.users, drawn_item_users(key, sides.item_users, targets))
+    code = jnp.asarray(codes_of(dataset.user_ids, [user_id], "users")[0])
+    known = known_interactions(dataset)
+    inputs = ranking_inputs(model, known, known, (dataset.num_users, dataset.num_items), seed)
 
     @jax.jit
-    @jax.vmap
-    def mixture(item: jax.Array, users: Padded) -> jax.Array:
-        output = model.pair(params, params["user"][code], params["item"][item], Neighbors(history, users))
-        return output.neighbor_weights @ output.memory_weights
+    def mixtures(params: Params, sources: NeighborSources, code: jax.Array, targets: jax.Array) -> jax.Array:
+        everything = with_derived(model, params, sources)
+        history = ranking_neighbors(inputs.key, sources.history, code).vectors(params["item"])
+        item_users = ranking_item_users(inputs.key, sources.item_users, targets).vectors(params["user"])
+        user = model.rows(everything, "user", code)
 
-    return np.asarray(mixture(targets, item_users))
+        def mixture(item: Params, users: Padded) -> jax.Array:
+            near = Neighbors(history, users)
+            output = model.pair(pair_params(model, params, user, item), user["user"], item["item"], near)
+            return output.neighbor_weights @ output.memory_weights
+
+        return jax.vmap(mixture)(model.rows(everything, "item", targets), item_users)
+
+    return np.asarray(mixtures(params, inputs.sources, code, jnp.asarray(items)))
 
 
 def _of_items(model: Model, params: Params, dataset: Dataset, other: object, items: np.ndarray) -> np.ndarray:
@@ -109,10 +113,10 @@ def _of_items(model: Model, params: Params, dataset: Dataset, other: object, ite
         return shares @ form.weights(params, table, table[item][None])[..., 0]
 
     if other is not None:
-        one = np.zeros(dataset.num_items, np.float32)
-        one[codes_of(dataset.item_ids, [other], "items")] = 1
-    found = [mean(item, _company(pairs, item, dataset) if other is None else one) for item in items]
-    return np.asarray(found).reshape(len(items), -1)
+        share = np.zeros(dataset.num_items, np.float32)
+        share[codes_of(dataset.item_ids, [other], "items")] = 1
+    weights = [mean(item, _company(pairs, item, dataset) if other is None else share) for item in items]
+    return np.asarray(weights).reshape(len(items), -1)
 
 
 def _company(pairs: Interactions, item: int, dataset: Dataset) -> np.ndarray:

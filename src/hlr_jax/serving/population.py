@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from jax.sharding import Mesh
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.neighbor_sampling import Sides, sides_of
+from hlr_jax.data.neighbor_sampling import NeighborSources, neighbor_sources
 from hlr_jax.errors import InputError, pick
 from hlr_jax.models.base import Model
 from hlr_jax.types import Params
@@ -26,14 +25,14 @@ class Population(NamedTuple):
       ids: [users], as people call them.
       rows: [users], their rows of ``params["user"]``.
       met: what they have met, by row.
-      sides: what their histories, and the users of items, are drawn from.
+      sources: what their histories, and the users of items, are drawn from.
     """
 
     params: Params
     ids: pl.Series
     rows: np.ndarray
     met: Interactions
-    sides: Sides
+    sources: NeighborSources
 
 
 class Wanted(NamedTuple):
@@ -48,19 +47,20 @@ def known_interactions(dataset: Dataset) -> Interactions:
     return dataset.train + dataset.valid
 
 
-def trained_population(model: Model, params: Params, dataset: Dataset, mesh: Mesh | None = None) -> Population:
-    """Return the users that a model was trained on; on a mesh each device has a share of their interactions."""
+def trained_population(model: Model, params: Params, dataset: Dataset) -> Population:
+    """Return the users that a model was trained on."""
     met = known_interactions(dataset)
-    sides = sides_of(met, dataset.num_users, dataset.num_items, model.history, model.item_users, mesh)
-    return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sides)
+    sizes = dataset.num_users, dataset.num_items
+    sources = neighbor_sources(met, *sizes, model.history, model.item_users, model.derived is not None)
+    return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sources)
 
 
 def places_of(ids: pl.Series, wanted: pl.Series) -> np.ndarray:
     """Return the place in ``ids`` of every wanted id, compared as text; ``UNKNOWN`` where it is not there."""
-    found = wanted.replace_strict(
+    places = wanted.replace_strict(
         ids.cast(pl.String), np.arange(len(ids)), default=UNKNOWN, return_dtype=pl.Int64
     )  # fmt: skip
-    return found.to_numpy()
+    return places.to_numpy()
 
 
 def codes_of(ids: pl.Series, wanted: Sequence[object], what: str) -> np.ndarray:
@@ -111,7 +111,7 @@ def wanted_users(
 def _texts(ids: Sequence[object] | pl.Series) -> pl.Series:
     if isinstance(ids, pl.Series):
         return ids.cast(pl.String)
-    return pl.Series([str(one) for one in ([ids] if isinstance(ids, str) else ids)], dtype=pl.String)
+    return pl.Series([str(value) for value in ([ids] if isinstance(ids, str) else ids)], dtype=pl.String)
 
 
 def _tell_unknown(

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hlr_jax.data.neighbor_sampling import Sides, look_up, neighbor_tables
+from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError
-from hlr_jax.evaluation.tiles import drawn_for_ranking, drawn_item_users
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
+from hlr_jax.ranking.inputs import ranking_item_users, ranking_neighbors
+from hlr_jax.scoring import pair_params, with_derived
 from hlr_jax.serving.population import Population
-from hlr_jax.storage import widened
 from hlr_jax.types import Neighbors, Padded, Params
 
 _BLOCK = 256  # users that are explained by one call of the compiled function
@@ -52,7 +52,7 @@ def check_reasons(model: Model) -> None:
     Raises:
       InputError: it does not.
     """
-    if not model.history.drawn:
+    if not model.history.size:
         raise InputError(f"model {model.name} attends over no history, so it gives no reasons")
 
 
@@ -68,15 +68,15 @@ def reasons_of(
     """
     check_reasons(model)
     program = _reasoner(model, min(most, model.history.size))
-    params = widened(population.params)
-    found = []
+    params = population.params
+    blocks = []
     for start in range(0, len(rows), _BLOCK):
-        users, those = rows[start : start + _BLOCK], items[start : start + _BLOCK]
+        users, targets = rows[start : start + _BLOCK], items[start : start + _BLOCK]
         missing = (_BLOCK if len(rows) > _BLOCK else len(rows)) - len(users)
-        padded = np.pad(users, (0, missing), mode="edge"), np.pad(those, ((0, missing), (0, 0)), mode="edge")
-        block = program(params, population.sides, jax.random.key(seed), *(jnp.asarray(p, jnp.int32) for p in padded))
-        found.append(tuple(np.asarray(one)[: len(users)] for one in block))
-    return Reasons(*map(np.concatenate, zip(*found, strict=True)))
+        padded = np.pad(users, (0, missing), mode="edge"), np.pad(targets, ((0, missing), (0, 0)), mode="edge")
+        block = program(params, population.sources, jax.random.key(seed), *(jnp.asarray(p, jnp.int32) for p in padded))
+        blocks.append(tuple(np.asarray(array)[: len(users)] for array in block))
+    return Reasons(*map(np.concatenate, zip(*blocks, strict=True)))
 
 
 @lru_cache(maxsize=32)
@@ -84,18 +84,20 @@ def _reasoner(model: Model, most: int) -> Callable[..., tuple]:
     """Return the compiled function from users [b] and items [b, T] to the fields of their reasons."""
 
     @jax.jit
-    def reasons(params: Params, sides: Sides, key: jax.Array, users: jax.Array, items: jax.Array) -> tuple:
-        tables = neighbor_tables(params, sides)
+    def reasons(params: Params, sources: NeighborSources, key: jax.Array, users: jax.Array, items: jax.Array) -> tuple:
+        everything = with_derived(model, params, sources)
 
         def of_user(inputs: tuple[jax.Array, jax.Array]) -> tuple:
-            user, those = inputs
-            drawn = drawn_for_ranking(key, sides.history, user)
-            history, vector = look_up(params["item"], drawn), params["user"][user]
+            user, targets = inputs
+            drawn = ranking_neighbors(key, sources.history, user)
+            history, row = drawn.vectors(params["item"]), model.rows(everything, "user", user)
+            vector = row["user"]
             context = drawn.ids.shape[0]
 
             def of_item(item: jax.Array, users_of_item: Padded) -> tuple:
-                q = params["item"][item]
-                output = model.pair(params, vector, q, Neighbors(history, users_of_item))
+                candidate = model.rows(everything, "item", item)
+                q, given = candidate["item"], pair_params(model, params, row, candidate)
+                output = model.pair(given, vector, q, Neighbors(history, users_of_item))
                 # Behind the history may stand the user's own vector, which is no item.
                 alpha = jnp.where(drawn.mask, output.neighbor_weights[:context], -1.0)
                 best, places = jax.lax.top_k(alpha, most)
@@ -115,8 +117,8 @@ def _reasoner(model: Model, most: int) -> Callable[..., tuple]:
                     squared_distance(vector + output.relation, q),
                 )  # fmt: skip
 
-            item_users = look_up(tables.users, drawn_item_users(key, sides.item_users, those))
-            return jax.vmap(of_item)(those, item_users)
+            item_users = ranking_item_users(key, sources.item_users, targets).vectors(params["user"])
+            return jax.vmap(of_item)(targets, item_users)
 
         return jax.lax.map(of_user, (users, items))
 

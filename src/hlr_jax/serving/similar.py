@@ -12,7 +12,6 @@ from hlr_jax.errors import check_range
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
 from hlr_jax.serving.lists import codes_of
-from hlr_jax.storage import widened
 from hlr_jax.types import Params
 
 
@@ -98,19 +97,19 @@ def _nearest(model: Model, table: jax.Array, codes: np.ndarray, k: int) -> tuple
     loses what tells near rows apart.
     """
     check_range("similar", k=(k, 1, 10**6))
-    count = min(k, len(table) - 1)
+    count, cosine = min(k, len(table) - 1), model.similarity == "cosine"
 
     @jax.jit
     def nearest(table: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-        if model.solver is not None:  # no metric model: directions are compared, |a - b|^2 / 2 = 1 - cos on the sphere
+        if cosine:  # directions are compared: |a - b|^2 / 2 = 1 - cos on the sphere
             table = table / jnp.maximum(jnp.linalg.norm(table, axis=1, keepdims=True), jnp.finfo(table.dtype).tiny)
 
-        def one(row: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def nearest_to(row: jax.Array) -> tuple[jax.Array, jax.Array]:
             squared = squared_distance(table, table[row]).at[row].set(jnp.inf)
             best, near = jax.lax.top_k(-squared, count)
-            return near, jnp.sqrt(-best) if model.solver is None else -best / 2
+            return near, -best / 2 if cosine else jnp.sqrt(-best)
 
-        return jax.lax.map(one, rows)
+        return jax.lax.map(nearest_to, rows)
 
-    near, distances = nearest(widened({"table": table})["table"], jnp.asarray(codes))
+    near, distances = nearest(table, jnp.asarray(codes))
     return np.asarray(near), np.asarray(distances)

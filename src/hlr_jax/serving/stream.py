@@ -50,7 +50,7 @@ def write_lists(
       path: ``.parquet``, ``.csv`` (columns of lists become text, divided by ``|``) or ``.jsonl``.
       lister: makes the lists.
       wanted: for whom.
-      request: all that the lists depend on, JSON-like. RunParts that a stopped call left are taken where theirs is
+      request: all that the lists depend on, JSON-like. Parts that a stopped call left are taken where theirs is
         equal.
       chunk: users of a part.
       progress: is told (users done, of how many), first what is done already.
@@ -75,7 +75,7 @@ def write_lists(
                 lists_of(lister, some, size).write_parquet(temporary)
         parts.append(part)
     progress(count, count)
-    rows = sum(pl.scan_parquet(part).select(pl.len()).collect().item() for part in parts)
+    rows = sum(pl.scan_parquet(part, glob=False).select(pl.len()).collect().item() for part in parts)
     _merge(parts, path)
     shutil.rmtree(folder)
     return rows
@@ -90,8 +90,8 @@ def _claim(folder: Path, request: dict[str, Any]) -> None:
         except ValueError:
             there = {}
         if there != here:
-            one, two = flatten(there), flatten(here)
-            differing = ", ".join(name for name in sorted(one | two) if one.get(name) != two.get(name))
+            old, new = flatten(there), flatten(here)
+            differing = ", ".join(name for name in sorted(old | new) if old.get(name) != new.get(name))
             raise InputError(
                 f"{folder} holds parts of another command, which differs in {differing}; delete it or change --output"
             )
@@ -104,7 +104,7 @@ def _claim(folder: Path, request: dict[str, Any]) -> None:
 
 def _merge(parts: list[Path], path: Path) -> None:
     """Stream the parts into one file, in their order."""
-    frame = pl.scan_parquet(parts)
+    frame = pl.scan_parquet(parts, glob=False)
     with atomic_file(path) as temporary:
         if path.suffix == ".parquet":
             frame.sink_parquet(temporary, row_group_size=2**17)

@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.csr import rows_of
+from hlr_jax.data.csr import csr_of
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError, check_range
 from hlr_jax.evaluation.baselines import popularity_ranker
 from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker, evaluate_seeds, over_runs
-from hlr_jax.evaluation.ranking import Ranking, rank_known
-from hlr_jax.evaluation.tiles import known_from
 from hlr_jax.experiment import RunParts
 from hlr_jax.files import sha256_of
+from hlr_jax.ranking.inputs import prepared_inputs
+from hlr_jax.ranking.rank import Ranking, rank
 from hlr_jax.serving.fold_in import FoldInOptions, fold_in
 from hlr_jax.serving.population import places_of
 from hlr_jax.training.fit import fit_seeds
@@ -111,7 +111,7 @@ def compare_folded_in(
     division = hold_out_users(parts.dataset, held_out, given, parts.seed)
     log(
         f"{len(division.users):,} of {parts.dataset.num_users:,} users are held out; of their interactions "
-        f"{len(division.given):,} are given and {len(division.without.test):,} are to be found"
+        f"{len(division.given):,} are given and {len(division.without.test):,} are to be results"
     )
     seeds = list(range(parts.seed, parts.seed + parts.train.num_seeds))
     fits = {}
@@ -126,14 +126,16 @@ def compare_folded_in(
 
     folded = [
         measured(
-            _folding_ranker(parts._replace(train=parts.train.at(fit.temperature)), division, fit.params, options, seed)
+            _folding_ranker(
+                parts._replace(train=parts.train.at(fit.run.temperature)), division, fit.params, options, seed
+            )
         )
         for fit, seed in zip(fits["without"], seeds, strict=True)
     ]
     inside = evaluate_seeds(
         parts.model, [fit.params for fit in fits["trained_in"]], division.trained_in, "test", parts.eval, seeds
     )
-    epochs = {name: [fit.best_epoch for fit in found] for name, found in fits.items()}
+    epochs = {name: [fit.best_epoch for fit in results] for name, results in fits.items()}
     popular = measured(popularity_ranker(division.without, parts.eval.k))
     return {
         "folded in": over_runs(folded, seeds, epochs["without"]),
@@ -158,10 +160,9 @@ def _folding_ranker(
         del seen, near  # what is given, and what folding in knows already
         people = fold_in(parts.model, params, dataset, ids, training=parts.train, options=options, seed=seed)
         places = places_of(people.ids, dataset.user_ids.gather(users).cast(pl.String))
-        known = known_from(rows_of(people.met, people.params["user"].shape[0]), people.sides)
-        return rank_known(
-            parts.model, people.params, people.rows[places], known,
-            num_items=dataset.num_items, k=parts.eval.k, memory_limit_mib=parts.eval.memory_limit_mib, seed=seed,
-        )  # fmt: skip
+        seen_rows = csr_of(people.met, people.params["user"].shape[0])
+        inputs = prepared_inputs(seen_rows, people.sources, dataset.num_items, seed)
+        k, limit = parts.eval.k, parts.eval.memory_limit_mib
+        return rank(parts.model, people.params, people.rows[places], inputs, k, limit)
 
     return ranker

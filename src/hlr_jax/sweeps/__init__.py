@@ -1,1 +1,1 @@
-"""Sweeps: many settings trained on one data set and compared by a validation figure."""
+"""Sweeps: many settings trained on one data set and compared by a validation metric."""

@@ -71,15 +71,15 @@ def read_space(entries: Sequence[str], path: str | None, config: dict[str, Any])
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text()
-        found = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check --grid_file") from None
     except ValueError as problem:  # of either format
         kind = "TOML" if path.suffix == ".toml" else "JSON"
         raise InputError(f"{path}: not {kind}: {str(problem).splitlines()[0]}") from None
-    if not isinstance(found, dict):
+    if not isinstance(values, dict):
         raise InputError(f'{path}: must map keys to lists of values, such as {{"train.margin": [0.5, 1.0]}}')
-    return found
+    return values
 
 
 def _value(text: str) -> Any:

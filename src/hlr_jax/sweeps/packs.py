@@ -3,19 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
-from jax.sharding import Mesh
-
-from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError
 from hlr_jax.experiment import Settings, settings_of
 from hlr_jax.files import sha256_of
-from hlr_jax.storage import store
 from hlr_jax.sweeps.grid import with_overrides
-from hlr_jax.training.gradients import working_floats
-from hlr_jax.training.learners import in_turn
 from hlr_jax.training.options import Run
-from hlr_jax.types import Params
 
 OF_THE_RUN = {"seed": 0, "train.learning_rate": 0.0, "train.margin": 0.0, "train.temperature": 0.0}
 
@@ -66,36 +58,14 @@ def trials_of(config: dict[str, Any]) -> list[Trial]:
     return trials
 
 
-def pack(trials: Sequence[Trial], dataset: Dataset, budget: int, mesh: Mesh | None) -> list[Pack]:
-    """Put trials together, as many in a program as fit in ``budget`` bytes, and one at least; their order is kept."""
+def packs_of(trials: Sequence[Trial], parallel: int) -> list[Pack]:
+    """Put trials that may share a program together, at most ``parallel`` in each; their order is kept."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(sha256_of(with_overrides(trial.config, OF_THE_RUN)), []).append(trial)
     packs = []
     for group in groups.values():
-        size = max(1, budget // trial_bytes(group[0].settings, dataset, mesh))
-        for start in range(0, len(group), size):
-            part = group[start : start + size]
+        for start in range(0, len(group), parallel):
+            part = group[start : start + parallel]
             packs.append(Pack(part, sha256_of([trial.key for trial in part])[:16]))
     return packs
-
-
-def trial_bytes(settings: Settings, dataset: Dataset, mesh: Mesh | None) -> int:
-    """Return about how many bytes one more trial takes in a program.
-
-    These are its parameters, those of its best epoch and the copy while these are replaced, the two moments, the
-    gradient, and the average if there is one; where trials are computed side by side, the vectors and weights of a
-    batch too.
-    """
-    model, options = settings.model, settings.train
-
-    def start(key: jax.Array) -> tuple[Params, Params]:
-        params = model.init(key, dataset.num_users, dataset.num_items)
-        return store(params, options.storage), params
-
-    stored, whole = jax.eval_shape(start, jax.random.key(0))
-    total = 3 * sum(array.size * (array.dtype.itemsize + 4) for array in jax.tree.leaves(stored))
-    total += 4 * sum(array.size for array in jax.tree.leaves(whole)) if options.ema_decay else 0
-    if model.solver is None and not in_turn(2, mesh):
-        total += 4 * options.batch_size * working_floats(model, whole, options.drawn_negatives)
-    return total

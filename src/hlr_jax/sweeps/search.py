@@ -7,7 +7,7 @@ from hlr_jax.errors import InputError
 from hlr_jax.sweeps.grid import Overrides, Range, Space
 
 Evaluate = Callable[[Sequence[Overrides]], Sequence[float | None]]
-"""Points -> their figures; None for one that failed."""
+"""Points -> their metrics; None for a point that failed."""
 
 
 def search(
@@ -15,15 +15,15 @@ def search(
 ) -> list[Overrides]:
     """Evaluate points that a tree-structured Parzen estimator (Bergstra et al. 2011) proposes, and return them.
 
-    The proposals are a function of the seed and of the figures so far. So a search that was stopped is repeated from
+    The proposals are a function of the seed and of the metrics so far. So a search that was stopped is repeated from
     its start, and ``evaluate`` answers at once for what is known already.
 
     Args:
       space: lists of values and ranges.
-      evaluate: gives the figures of a batch.
+      evaluate: gives the metrics of a batch.
       trials: how many points, at most: a proposal made before is not evaluated again.
-      batch: how many are proposed before their figures are known.
-      higher_is_better: which way the figure goes.
+      batch: how many are proposed before their metrics are known.
+      higher_is_better: whether a larger metric is better.
       seed: of the proposals.
 
     Raises:

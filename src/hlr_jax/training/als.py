@@ -13,10 +13,10 @@ import numpy as np
 from flax import struct
 from jax.custom_batching import sequential_vmap
 
-from hlr_jax.data.csr import CSR, padded_rows, rows_of
+from hlr_jax.data.csr import csr_of, padded_row
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.models.base import AlternatingLeastSquares
-from hlr_jax.types import Params
+from hlr_jax.types import CSR, Params
 
 _SHORTEST = 32  # the least padded length: shorter groups save less time than their loops take to compile
 _ACCELERATOR_FLOATS = 2**26  # that the rows solved together may take on an accelerator: 256 MiB
@@ -47,7 +47,7 @@ def _side(pairs: Interactions, count: int) -> Grouped:
     padded = np.maximum(_SHORTEST, 2 ** np.ceil(np.log2(np.maximum(degrees, 1))).astype(int))
     widths = tuple(int(width) for width in np.unique(padded[degrees > 0]))
     groups = tuple(jnp.asarray(np.flatnonzero((padded == width) & (degrees > 0)), jnp.int32) for width in widths)
-    return Grouped(rows_of(pairs, count), groups, widths)
+    return Grouped(csr_of(pairs, count), groups, widths)
 
 
 def iterate(solver: AlternatingLeastSquares, users: Grouped, items: Grouped, params: Params) -> Params:
@@ -124,18 +124,18 @@ def row_regularization(
     return solver.regularization * (weight / mean) ** solver.frequency_exponent
 
 
-def _map_rows(side: Grouped, one: Callable[[jax.Array, jax.Array], jax.Array], other: jax.Array) -> jax.Array:
+def _map_rows(side: Grouped, solve_row: Callable[[jax.Array, jax.Array], jax.Array], other: jax.Array) -> jax.Array:
     """Return ``one(row, y)`` of every row, [R, ...], and zeros where there are no interactions.
 
     Args:
       side: R rows.
-      one: from a row's number and the factors [width, D] of what it met, zeros behind them.
+      solve_row: from a row's number and the factors [width, D] of what it met, zeros behind them.
       other: [C, D].
     """
 
     def padded(width: int, row: jax.Array) -> jax.Array:
-        met, mask = padded_rows(side.rows, row, width)
-        return one(row, jnp.where(mask[:, None], other[met], 0))
+        met, mask = padded_row(side.rows, row, width)
+        return solve_row(row, jnp.where(mask[:, None], other[met], 0))
 
     def batch(width: int) -> int | None:
         if jax.default_backend() == "cpu":
@@ -143,13 +143,13 @@ def _map_rows(side: Grouped, one: Callable[[jax.Array, jax.Array], jax.Array], o
         dim = other.shape[1]
         return max(1, _ACCELERATOR_FLOATS // (dim * (width + 3 * dim)))
 
-    found = [
+    solutions = [
         jax.lax.map(partial(padded, width), ids, batch_size=batch(width))
         for ids, width in zip(side.groups, side.widths, strict=True)
     ]
     count = side.rows.offsets.shape[0] - 1
-    result = jnp.zeros((count, *found[0].shape[1:]), other.dtype)
-    return result.at[jnp.concatenate(side.groups)].set(jnp.concatenate(found))
+    result = jnp.zeros((count, *solutions[0].shape[1:]), other.dtype)
+    return result.at[jnp.concatenate(side.groups)].set(jnp.concatenate(solutions))
 
 
 def _cholesky_solve(matrix: jax.Array, right: jax.Array) -> jax.Array:

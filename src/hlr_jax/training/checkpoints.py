@@ -1,7 +1,7 @@
-"""Checkpoints of a run: one, always whole, holding everything that the next epoch depends on."""
+"""Arrays and a JSON record in one folder: one checkpoint, always whole, of a training or of its result."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
@@ -9,105 +9,68 @@ from jax.sharding import Mesh
 
 from hlr_jax.errors import InputError
 from hlr_jax.sharding import placed_shapes
-from hlr_jax.training.learners import Learned
-from hlr_jax.types import Params
-
-
-class RunState(NamedTuple):
-    """S runs that are trained at once, after some epoch.
-
-    Attributes:
-      learned: parameters and optimiser state [S, ...] after ``epoch``.
-      best_params: the parameters [S, ...] of each run's best epoch, the result so far.
-      best_epoch: of each run; 0 before the first.
-      best_value: the validation figure of each run's best epoch; None before the first.
-      failed: of each run, why it ended before the last epoch with a loss that is not finite; empty if it did not.
-      epoch: epochs done.
-    """
-
-    learned: Learned
-    best_params: Params
-    best_epoch: list[int]
-    best_value: list[float | None]
-    failed: list[str]
-    epoch: int = 0
-
-    @property
-    def progress(self) -> "Progress":
-        """The same without arrays."""
-        return Progress(self.epoch, self.best_epoch, self.best_value, self.failed)
-
-
-class Progress(NamedTuple):
-    """How far S runs are: what ``RunState`` holds beside arrays."""
-
-    epoch: int
-    best_epoch: list[int]
-    best_value: list[float | None]
-    failed: list[str]
 
 
 class Checkpoints:
-    """The checkpoint folder of one run; a new checkpoint is whole before the old one goes.
+    """The checkpoint folder of a training; a new checkpoint is whole before the old one goes.
 
-    A run that is killed at any moment leaves the last whole one, from which resuming repeats the same bits.
+    A training that is killed at any moment leaves the last whole one, from which resuming repeats the same bits.
     """
 
-    def __init__(self, folder: Path, identity: str):
-        """Open or create ``folder`` for the run with this ``identity``; another's checkpoint is not read."""
+    def __init__(self, folder: Path, identity: dict[str, Any]):
+        """Open or create ``folder`` for the training with this ``identity``; another's checkpoint is not read."""
         self._identity = identity
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
         self._folder = folder
         # Named, so that the shapes of a checkpoint can be read before any of it has been written or read here.
-        handlers = {"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()}
+        handlers = {"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()}
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
-    def save(self, state: RunState) -> None:
-        """Write the state of an epoch; does nothing if it is there already."""
-        if state.epoch in self._manager.all_steps():
+    def __enter__(self) -> "Checkpoints":
+        """Open the folder for a block."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Let go of the folder."""
+        self._manager.close()
+
+    def save(self, epoch: int, arrays: Any, record: dict[str, Any]) -> None:
+        """Write the arrays and the record of an epoch; does nothing if it is there already."""
+        if epoch in self._manager.all_steps():
             return
-        arrays = {"learned": state.learned, "best_params": state.best_params}
-        progress = {"identity": self._identity, **state.progress._asdict()}
-        arguments = ocp.args.Composite(state=ocp.args.StandardSave(arrays), progress=ocp.args.JsonSave(progress))
-        self._manager.save(state.epoch, args=arguments)
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave({"identity": self._identity, **record})
+        )
+        self._manager.save(epoch, args=arguments)
         self._manager.wait_until_finished()
 
     def latest(self) -> int | None:
         """Return the epoch of the checkpoint, or None."""
         return self._manager.latest_step()
 
-    def restore(self, learned: Learned) -> RunState:
-        """Read the checkpoint into arrays with the shapes and shardings of ``learned``, whatever devices wrote it.
+    def restore(self, like: Any) -> tuple[Any, dict[str, Any]]:
+        """Read arrays with the shapes and shardings of ``like``, whatever devices wrote them, and the record.
 
         Raises:
-          InputError: there is none, or it can't be read.
+          InputError: there is none, it can't be read, or another training wrote it.
         """
-        found = self._read(jax.tree.map(_abstract, {"learned": learned, "best_params": learned.result}))
-        progress = _progress(found)
-        return RunState(found["state"]["learned"], found["state"]["best_params"], **progress._asdict())
+        return self._read(jax.tree.map(_abstract, like))
 
-    def progress(self) -> Progress:
-        """Read how far the runs are, and no array.
+    def restore_onto(self, mesh: Mesh | None) -> tuple[Any, dict[str, Any]]:
+        """Read the arrays onto one device or a mesh, and the record. Tables may end in rows of padding.
 
         Raises:
-          InputError: there is no checkpoint, or it can't be read.
+          InputError: there is none, it can't be read, or another training wrote it.
         """
-        return _progress(self._read(None))
+        return self._read(placed_shapes(self._manager.item_metadata(self._latest())["state"], mesh))
 
-    def restore_best(self, mesh: Mesh | None = None) -> tuple[Params, list[int], list[float | None]]:
-        """Read each run's parameters of its best epoch [S, ...], these epochs and their validation figures [S].
-
-        Onto one device or a mesh.
-
-        It does not matter what the run was trained on. Tables may end in rows of padding.
+    def record(self) -> dict[str, Any]:
+        """Read the record alone.
 
         Raises:
-          InputError: there is none, or it can't be read.
+          InputError: there is none, it can't be read, or another training wrote it.
         """
-        there = self._manager.item_metadata(self._latest())["state"]
-        found = self._read(placed_shapes(there, mesh))
-        progress = _progress(found)
-        return found["state"]["best_params"], progress.best_epoch, progress.best_value
+        return self._read(None)[1]
 
     def _latest(self) -> int:
         epoch = self.latest()
@@ -115,31 +78,32 @@ class Checkpoints:
             raise InputError(f"{self._folder}: no checkpoint; train first")
         return epoch
 
-    def _read(self, wanted: Any) -> Any:
+    def _read(self, shapes: Any) -> tuple[Any, dict[str, Any]]:
         epoch = self._latest()
+        record: dict[str, Any] = self._restored(epoch, record=ocp.args.JsonRestore())["record"]
+        self._check_identity(record.pop("identity"))
+        if shapes is None:
+            return None, record
         # Not strict: tables end in rows of padding, as many as the mesh needs, which are cut off or added.
-        state = {} if wanted is None else {"state": ocp.args.StandardRestore(wanted, strict=False)}
-        arguments = ocp.args.Composite(**state, progress=ocp.args.JsonRestore())
+        return self._restored(epoch, state=ocp.args.StandardRestore(shapes, strict=False))["state"], record
+
+    def _restored(self, epoch: int, **arguments: Any) -> Any:
         try:
-            found: Any = self._manager.restore(epoch, args=arguments)
+            return self._manager.restore(epoch, args=ocp.args.Composite(**arguments))
         except (ValueError, OSError, KeyError) as problem:
             place, reason = self._folder / str(epoch), str(problem).splitlines()[0]
             raise InputError(f"{place}: unreadable checkpoint ({reason}); delete the workdir") from None
-        if found["progress"]["identity"] != self._identity:
+
+    def _check_identity(self, there: dict[str, Any]) -> None:
+        here = self._identity
+        if there == here:
+            return
+        if there.get("jax") and here.get("jax") and there["jax"] != here["jax"]:
             raise InputError(
-                f"{self._folder} holds a run of another model, seed, data or training; pass another workdir"
+                f"{self._folder} holds a model without options that JAX {there['jax']} trained, and this is JAX "
+                f"{here['jax']}: whether it is the same model can't be told; pass another workdir"
             )
-        return found
-
-    def close(self) -> None:
-        """Let go of the folder."""
-        self._manager.close()
-
-
-def _progress(found: Any) -> Progress:
-    progress = {"failed": [""] * len(found["progress"]["best_epoch"])} | found["progress"]
-    progress.pop("identity")
-    return Progress(**progress)
+        raise InputError(f"{self._folder} holds a run of another model, seed, data or training; pass another workdir")
 
 
 def _abstract(array: jax.Array) -> jax.ShapeDtypeStruct:

@@ -1,23 +1,63 @@
 """Training as one call: a model and a data set in, the best epoch's parameters out, for one run or several at once."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.distributed import is_process_zero
 from hlr_jax.errors import InputError, check_seed
-from hlr_jax.evaluation.evaluate import memory_to_rank
+from hlr_jax.evaluation.evaluate import evaluate_seeds, memory_to_rank, validation_users
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import sha256_of
 from hlr_jax.models.base import Model
+from hlr_jax.models.identity import model_identity
 from hlr_jax.sharding import split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
-from hlr_jax.training.learners import Learned, create_learner
-from hlr_jax.training.loop import FitResult, kept_runs, train, validation_of
+from hlr_jax.training.display import Display
+from hlr_jax.training.history import Logger, Record, of_run
+from hlr_jax.training.learner import TrainState
+from hlr_jax.training.loop import Loop, LoopState, Validate, Validation
+from hlr_jax.training.many_runs import Learner, create_learner
 from hlr_jax.training.options import Run, TrainOptions
+from hlr_jax.training.run_progress import Monitor, RunProgress, chosen_runs
+from hlr_jax.types import Params
+
+RESULT = "result"  # the folder of a workdir with what training has ended with
+
+
+class FitResult(NamedTuple):
+    """A trained model.
+
+    Attributes:
+      params: of the best epoch.
+      run: what it was trained with; of several temperatures, the chosen one.
+      best_epoch: the epoch they are from; 0, of ``fit_runs`` alone: the loss of the first epoch was not finite.
+      best_value: the validation metric of the best epoch; None without one.
+      history: one record per epoch: this run's lines of ``metrics.jsonl``. Of several processes the first has them
+        all; the others lack the epochs before they started.
+      stopped: why training ended before the last epoch, in a sentence; empty if it did not.
+      failed: whether that is because a loss was not finite.
+    """
+
+    params: Params
+    run: Run
+    best_epoch: int
+    best_value: float | None
+    history: list[Record]
+    stopped: str = ""
+    failed: bool = False
+
+    @property
+    def seed(self) -> int:
+        """That the model was trained with."""
+        return self.run.seed
 
 
 def fit(
@@ -27,9 +67,7 @@ def fit(
     evaluation: EvalOptions | None = None,
     *,
     seed: int = 0,
-    workdir: str | Path | None = None,
-    mesh: Mesh | None = None,
-    quiet: bool = False,
+    **others: Any,
 ) -> FitResult:
     """Train a model and return the parameters of its best epoch on validation.
 
@@ -37,21 +75,24 @@ def fit(
       dataset: prepared interactions. Without validation interactions, the last epoch is the result.
       model: from ``create_model``.
       options: of training.
-      evaluation: ``select_by`` chooses the best epoch.
+      evaluation: ``monitor`` chooses the best epoch.
       seed: of parameters and draws.
-      workdir: where checkpoints and ``metrics.jsonl`` go; a run found there is continued, and ends with the same bits
-        as one that was never stopped. None: nothing is written.
-      mesh: from ``sharding.create_mesh``; None: one device.
-      quiet: show no progress.
+      others: see ``fit_seeds``.
 
     Raises:
       InputError: the data set has no training interactions, the loss is not finite in the first epoch, or
         ``options.num_seeds`` is not 1.
+
+    Example:
+      >>> import hlr_jax
+      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
+      >>> model = hlr_jax.create_model("cml", embed_dim=4)
+      >>> fit(world, model, TrainOptions(num_epochs=1), quiet=True).best_epoch
+      1
     """
     if options and options.num_seeds != 1:
         raise InputError(f"train.num_seeds is {options.num_seeds}: call fit_seeds, which returns a result for each")
-    results = fit_seeds(dataset, model, options, evaluation, seed=seed, workdir=workdir, mesh=mesh, quiet=quiet)
-    return results[0]
+    return fit_seeds(dataset, model, options, evaluation, seed=seed, **others)[0]
 
 
 def fit_seeds(
@@ -63,28 +104,49 @@ def fit_seeds(
     seed: int = 0,
     workdir: str | Path | None = None,
     mesh: Mesh | None = None,
+    loggers: Sequence[Logger] = (),
     quiet: bool = False,
 ) -> list[FitResult]:
     """Train ``options.num_seeds`` models at once, with the seeds from ``seed`` on, an epoch of all in one call.
 
     Each has its own best epoch and patience, and ends as ``fit`` with its seed alone would end, but for rounding; one
-    that is out of patience, or whose loss is not finite, waits until the last one is done. The arguments and errors are
-    those of ``fit``.
+    that is out of patience, or whose loss is not finite, waits until the last one is done. Of several temperatures each
+    seed keeps the one that validates best.
+
+    Args:
+      dataset: prepared interactions.
+      model: from ``create_model``.
+      options: of training.
+      evaluation: ``monitor`` chooses the best epoch.
+      seed: the first one.
+      workdir: where checkpoints, ``metrics.jsonl`` and the result go; a run found there is continued, and ends with the
+        same bits as one that was never stopped. None: nothing is written.
+      mesh: from ``sharding.create_mesh``; None: one device.
+      loggers: are called with each record of an epoch, with those of a continued run first.
+      quiet: show no progress.
+
+    Raises:
+      InputError: see ``fit``.
     """
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
     check_seed("seed", seed)
     check_seed("seed", seed + options.num_seeds - 1)
+    monitor = monitor_of(evaluation, options)
     runs = options.runs(range(seed, seed + options.num_seeds))
     identity = run_identity(dataset, model, options, seed)
     several = {"seeds": options.num_seeds, "temperatures": len(options.temperatures)}
     shown = [f" {count} {what}," for what, count in several.items() if count > 1]
     label = f"{model.name}{',' * bool(shown)}{''.join(shown)}"
-    found = _fit(dataset, model, options, evaluation, runs, identity, workdir, mesh, "" if quiet else label)
-    kept = kept_runs(options, evaluation, [one.best_epoch for one in found], [one.best_value for one in found])
-    results = [found[index] for index in kept]
+    folder = None if workdir is None else Path(workdir)
+    training = _Training(dataset, model, options, evaluation, runs, mesh, "" if quiet else label)
+    state, history = training.run(folder, identity, loggers)
+    chosen = chosen_runs(state.progress, monitor)
+    results = training.results(state, history, chosen)
     for result in results:
         if not result.best_epoch:
             raise InputError(result.stopped if len(results) == 1 else f"seed {result.seed}: {result.stopped}")
+    if folder is not None:
+        _save_result(folder, identity, state, chosen)
     return results
 
 
@@ -99,7 +161,7 @@ def fit_runs(
     mesh: Mesh | None = None,
     quiet: bool = False,
 ) -> list[FitResult]:
-    """Train several models at once whose seeds, learning rates and scales are those of ``runs``, not of ``options``.
+    """Train several models at once whose seeds, learning rates and losses are those of ``runs``, not of ``options``.
 
     Each ends as ``fit`` with its settings alone would end, but for rounding. One whose loss is not finite ends, as its
     result says, and the others go on.
@@ -113,57 +175,154 @@ def fit_runs(
     for run in runs:
         check_seed("seed", run.seed)
         replace(options, **_settings(run))  # checks the ranges
-    unset: dict[str, Any] = dict.fromkeys(_settings(runs[0]), 1.0) | {"temperatures": ()}
+    unset: dict[str, Any] = dict.fromkeys(_settings(runs[0]), 1.0) | {"temperatures": (), "prune_after": 0}
     shared = replace(options, **unset, num_seeds=1)
-    identity = sha256_of([run_identity(dataset, model, shared, 0), [run._asdict() for run in runs]])
+    identity = run_identity(dataset, model, shared, 0)
+    identity["run"] = sha256_of([identity["run"], [run._asdict() for run in runs]])
     label = f"{model.name}, {len(runs)} run{'s' * (len(runs) > 1)},"
-    return _fit(dataset, model, options, evaluation, runs, identity, workdir, mesh, "" if quiet else label)
+    training = _Training(dataset, model, shared, evaluation, runs, mesh, "" if quiet else label)
+    state, history = training.run(None if workdir is None else Path(workdir), identity)
+    return training.results(state, history, range(len(runs)))
 
 
 def _settings(run: Run) -> dict[str, Any]:
     return {name: value for name, value in run._asdict().items() if name != "seed"}
 
 
-def _fit(
-    dataset: Dataset,
-    model: Model,
-    options: TrainOptions,
-    evaluation: EvalOptions,
-    runs: Sequence[Run],
-    identity: str,
-    workdir: str | Path | None,
-    mesh: Mesh | None,
-    label: str,
-) -> list[FitResult]:
-    if not len(dataset.train):
-        raise InputError(f"data set {dataset.name} has no training interactions")
-    learner = create_learner(dataset, model, options, runs, mesh)
-    validate = validation_of(learner, dataset, model, evaluation, runs)
+class _Training(NamedTuple):
+    """What a training needs to know."""
 
-    def needs(learned: Learned) -> str:
-        one = split_seeds(learned.params)[0]
-        ranking = f"{memory_to_rank(model, one, dataset, evaluation) / 2**20:,.0f} MiB to rank all users"
+    dataset: Dataset
+    model: Model
+    options: TrainOptions
+    evaluation: EvalOptions
+    runs: Sequence[Run]
+    mesh: Mesh | None
+    label: str
+
+    def run(
+        self, folder: Path | None, identity: dict[str, Any], loggers: Sequence[Logger] = ()
+    ) -> tuple[LoopState, list[Record]]:
+        """Train from the checkpoint in the folder, or from the start, to the end."""
+        if not len(self.dataset.train):
+            raise InputError(f"data set {self.dataset.name} has no training interactions")
+        learner = create_learner(self.dataset, self.model, self.options, self.runs, self.mesh)
+        if folder is None:
+            return self._train(learner, None, None, loggers)
+        with Checkpoints(folder / "checkpoints", identity) as checkpoints:
+            return self._train(learner, folder, checkpoints, loggers)
+
+    def results(self, state: LoopState, history: list[Record], chosen: Sequence[int]) -> list[FitResult]:
+        """Return the results of the chosen runs."""
+        params = split_seeds(state.best_params)
+        results = []
+        for index in chosen:
+            progress = state.progress[index]
+            stopped, best = progress.ended(state.epoch, self.options.patience), progress.best_epoch
+            why = f"{stopped} (the result is epoch {best})" if stopped and best else stopped
+            own = of_run(history, progress.run)
+            failed = bool(progress.failed)
+            results.append(FitResult(params[index], progress.run, best, progress.best_value, own, why, failed))
+        return results
+
+    def _train(
+        self, learner: Learner, folder: Path | None, checkpoints: Checkpoints | None, loggers: Sequence[Logger]
+    ) -> tuple[LoopState, list[Record]]:
+        monitor = monitor_of(self.evaluation, self.options)
+        display = Display(self.label, self.options.num_epochs, quiet=not self.label or not is_process_zero())
+        validate = validation_of(learner, self.dataset, self.model, self.evaluation, self.runs)
+        loop = Loop(learner, validate, self.options, monitor, display, folder, checkpoints, loggers)
+        start, history = loop.start([RunProgress(run) for run in self.runs])
+        if start.epoch < self.options.num_epochs and any(loop.active(start)):
+            display.begin(start.epoch, self._needs(learner, start.state) if self.label else "")
+            if folder is not None and is_process_zero():
+                shutil.rmtree(folder / RESULT, ignore_errors=True)  # it has ended, and goes on
+        return loop.run(start, history), history
+
+    def _needs(self, learner: Learner, state: TrainState) -> str:
+        """Return what memory the training will take, in words."""
+        single = split_seeds(state.params)[0]
+        ranking = memory_to_rank(self.model, single, self.dataset, self.evaluation)
+        needs = f"{ranking / 2**20:,.0f} MiB to rank all users"
         if learner.memory is None:
-            return f"memory of each device: {ranking}"
-        plan = learner.memory(learned)
+            return f"memory of each device: {needs}"
+        plan = learner.memory(state)
         held = f"parameters, moments and interactions {plan.arguments / 2**20:,.0f}"
-        return f"memory of each device: {sum(plan) / 2**20:,.0f} MiB to train ({held}), {ranking}"
-
-    folder = None if workdir is None else Path(workdir)
-    checkpoints = None if folder is None else Checkpoints(folder / "checkpoints", identity)
-    try:
-        return train(learner, validate, options, evaluation, runs, label, folder, checkpoints, needs)
-    finally:
-        if checkpoints:
-            checkpoints.close()
+        return f"memory of each device: {sum(plan) / 2**20:,.0f} MiB to train ({held}), {needs}"
 
 
-def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: int) -> str:
-    """Return a hash of what a run's epochs depend on.
+def monitor_of(evaluation: EvalOptions, options: TrainOptions) -> Monitor:
+    """Return the metric that chooses epochs and temperatures.
 
-    How many there are or are kept, and what computes them, is not part of it.
+    Raises:
+      InputError: temperatures are to be chosen by a loss, whose values at two temperatures can't be compared.
     """
-    free = {"num_epochs", "patience", "checkpoint_every", "microbatch"}
+    if evaluation.monitor != "loss":
+        return Monitor(f"valid_{evaluation.monitored}", evaluation.higher_is_better)
+    if len(options.temperatures) > 1:
+        raise InputError("train.temperatures needs a metric to choose by: set eval.monitor, to ndcg for example")
+    return Monitor("valid_loss", False)
+
+
+def validation_of(
+    learner: Learner, dataset: Dataset, model: Model, evaluation: EvalOptions, runs: Sequence[Run]
+) -> Validate:
+    """Return the function from parameters [S, ...] to what the runs that are wanted [S] show on validation."""
+    users = validation_users(dataset, evaluation)
+    ranks = evaluation.monitor != "loss" and len(dataset.valid) > 0
+
+    def validate(params: Params, wanted: Sequence[bool]) -> list[Validation]:
+        results = [Validation({}) for _ in runs]
+        chosen = [index for index, is_wanted in enumerate(wanted) if is_wanted]
+        if chosen and learner.valid_loss is not None:
+            losses = np.asarray(learner.valid_loss(params))
+            for index in chosen:
+                results[index] = Validation({"valid_loss": float(losses[index])})
+        if chosen and ranks:
+            split, seeds = split_seeds(params), [runs[index].seed for index in chosen]
+            measured = evaluate_seeds(model, [split[i] for i in chosen], dataset, "valid", evaluation, seeds, users)
+            for index, result in zip(chosen, measured, strict=True):
+                value = {f"valid_{evaluation.monitored}": result.metrics[evaluation.monitored]}
+                per_user = result.per_user[evaluation.monitor.partition("@")[0]].to_numpy()
+                results[index] = Validation(results[index].metrics | value, per_user)
+        return results
+
+    return validate
+
+
+def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: int) -> dict[str, Any]:
+    """Return what a run's epochs depend on: a hash, and the version of JAX where that tells two models apart.
+
+    How many epochs there are, or are kept, is not part of it.
+    """
+    free = {"num_epochs", "patience", "checkpoint_every"}
     training = {name: value for name, value in asdict(options).items() if name not in free}
-    options_of_model = [option for option in model.options if option[0] != "kernel"]
-    return sha256_of([dataset.fingerprint, model.name, options_of_model, training, seed])
+    model_id = model_identity(model)
+    version = model_id.pop("jax") if isinstance(model_id, dict) else None
+    return {"run": sha256_of([dataset.fingerprint, model_id, training, seed]), "jax": version}
+
+
+def _save_result(folder: Path, identity: dict[str, Any], state: LoopState, chosen: Sequence[int]) -> None:
+    """Write what a training has ended with: of each seed the chosen run, and nothing of the others."""
+    params = jax.tree.map(lambda array: array[np.asarray(chosen)], state.best_params)
+    record = {"epoch": state.epoch, "runs": [state.progress[index].to_json() for index in chosen]}
+    with Checkpoints(folder / RESULT, identity) as result:
+        result.save(state.epoch, {"params": params}, record)
+
+
+def load_result(
+    folder: Path, identity: dict[str, Any], mesh: Mesh | None = None
+) -> tuple[list[Params], list[RunProgress]]:
+    """Return each seed's parameters, onto one device or a mesh, and its run, of a training that has ended.
+
+    Raises:
+      InputError: it has not, or another training wrote it.
+    """
+    with Checkpoints(folder / RESULT, identity) as result:
+        if result.latest() is None:
+            raise InputError(
+                f"{folder}: its training has not ended; continue it by the command that started it, or end it there: "
+                "the same command with a smaller --config.train.num_epochs"
+            )
+        arrays, record = result.restore_onto(mesh)
+    return split_seeds(arrays["params"]), [RunProgress.from_json(fields) for fields in record["runs"]]

@@ -1,237 +1,220 @@
-"""The loss and gradient of a batch of positives and negatives."""
+"""The loss and gradient of a batch, a few examples at a time."""
 
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from hlr_jax.data.neighbor_sampling import NeighborTables
 from hlr_jax.kernels.distance import squared_distances
-from hlr_jax.losses import LossParams, Objective, catalogue_softmax
-from hlr_jax.models.base import Model, score_items
+from hlr_jax.models.base import Model
+from hlr_jax.scoring import pair_params, score_items
 from hlr_jax.training.batches import Batch, Negatives
 from hlr_jax.types import Neighbors, Padded, Params
 
 _CACHE_BYTES = 2 << 20  # of working set that a microbatch may take on a CPU; flat between 1 and 4 MiB when measured
 _FEWEST_USERS = 16  # that meet all items in one product, in cache or not; one has a third of the speed when measured
-_PAIR_BYTES = 64 << 20  # that weights of all pairs of neighbors and common negatives may take
+_PAIR_BYTES = 64 << 20  # that weights of all pairs of neighbors and shared negatives may take
 
 
 @struct.dataclass
 class Vectors:
-    """What a triplet is measured by.
+    """What an example is measured by, and gets a gradient.
 
     Attributes:
-      user: [D].
-      items: [1 + n, D].
+      user: the user's rows, ``user`` [D] among them.
+      items: the items' rows, ``item`` [T, D] among them.
       history: neighbors of the user [H, D].
-      item_users: neighbors of each item [1 + n, A, D].
+      item_users: neighbors of each item [T, A, D].
     """
 
-    user: jax.Array
-    items: jax.Array
+    user: Params
+    items: Params
     history: jax.Array
     item_users: jax.Array
 
 
 @struct.dataclass
-class CommonVectors:
-    """What S common negatives are measured by.
+class SharedVectors:
+    """What S shared negatives are measured by.
 
     Attributes:
-      items: [S, D].
+      items: their rows, ``item`` [S, D] among them.
+      derived: their rows of what the model derives.
       item_users: neighbors of each item [S, A, D].
-      weights: the ``Model.item_pairs`` weights [I, M, S] of all rows of the table of items, from which each triplet
-        takes those of its user's neighbors; None where they are made from the vectors.
+      user_ids, user_mask: which users these are [S, A].
+      log_expected: [S].
+      weights: the ``ItemPairScorer`` weights [I, M, S] of all rows of the table of items, from which each example takes
+        those of its user's neighbors; None where they are made from the vectors.
     """
 
-    items: jax.Array
+    items: Params
+    derived: Params
     item_users: jax.Array
+    user_ids: jax.Array
+    user_mask: jax.Array
+    log_expected: jax.Array
     weights: jax.Array | None
 
 
-def triplet_loss(
-    model: Model, objective: Objective, scales: LossParams, shared: Params, vectors: Vectors, triplet: Batch,
-    common: CommonVectors | None,
+ExampleLoss = Callable[[Params, Vectors, Batch, SharedVectors | None], jax.Array]
+"""(parameters, vectors, an example: a batch without its leading axis, shared negatives) -> loss []."""
+
+
+def shared_distances(
+    model: Model, params: Params, user: Params, history: Padded, example: Batch, shared: SharedVectors,
+    moved: jax.Array | None = None,
 ) -> jax.Array:  # fmt: skip
-    """Return the loss of one triplet, or user: ``triplet`` is a batch without its leading axis."""
-    user, items = vectors.user, vectors.items
-    near = Neighbors(Padded(vectors.history, triplet.history.mask), Padded(vectors.item_users, triplet.item_users.mask))
-    if triplet.targets is not None:
-        assert common is not None
-        distances = _common_distances(model, shared, user, near.items, triplet, common)
-        return catalogue_softmax(distances, triplet.targets, triplet.known, scales)
-    log_expected = triplet.log_expected
-    if model.share_relation:
-        positive = jax.tree.map(lambda array: array[0], near.users)
-        user = user + model.pair(shared, user, items[0], Neighbors(near.items, positive)).relation
-        distances = squared_distances(user, items)
-    else:
-        distances = -score_items(model, shared, user, items, near)
-    negatives = distances[1:]
-    if common is not None:
-        assert triplet.common is not None
-        others = _common_distances(model, shared, user, near.items, triplet, common)
-        negatives = jnp.concatenate([negatives, others])
-        log_expected = jnp.concatenate([log_expected, triplet.common.log_expected])
-    negatives = jnp.where(triplet.known, jnp.inf, negatives)
-    loss = objective(distances[0], negatives, log_expected, scales)
-    return loss if model.penalty is None else loss + model.penalty(vectors.user, items, near, distances)
-
-
-def _common_distances(
-    model: Model, shared: Params, user: jax.Array, history: Padded, triplet: Batch, common: CommonVectors
-) -> jax.Array:
-    """Return the distances [S] of what is common to all; under a shared relation ``user`` is translated already."""
-    if model.share_relation:
-        return squared_distances(user, common.items)
-    assert triplet.common is not None
-    item_users = triplet.common.item_users
-    mask = item_users.mask
-    if triplet.targets is not None and model.item_users.drawn:
-        mask &= item_users.ids != triplet.user  # positives stand among them, and the user is no neighbor of its own
-    near = Neighbors(history, Padded(common.item_users, mask))
-    if common.weights is None:
-        return -score_items(model, shared, user, common.items, near)
+    """Return the distances [S] of shared negatives; from ``moved`` [D], where the positive's relation is shared."""
+    items = shared.items | shared.derived
+    if moved is not None:
+        return squared_distances(moved, items["item"])
+    # Among all items there are the user's own, and no user is a neighbor of itself.
+    mask = shared.user_mask & (shared.user_ids != example.user)
+    near = Neighbors(history, Padded(shared.item_users, mask))
+    if shared.weights is None:
+        return -score_items(model, params, user, items, near)
     assert model.item_pairs is not None
-    return -model.item_pairs.scores(shared, user, common.items, near, common.weights[triplet.history.ids])
+    given = pair_params(model, params, user, items)
+    weights = shared.weights[example.history.ids]
+    return -model.item_pairs.scores(given, user["user"], items["item"], near, weights)
 
 
-def _shared(params: Params) -> Params:
-    return {name: value for name, value in params.items() if name not in ("user", "item")}
+def batch_vectors(model: Model, params: Params, batch: Batch) -> Vectors:
+    """Return the vectors of a batch."""
+    user, items = model.rows(params, "user", batch.user), model.rows(params, "item", batch.items)
+    return Vectors(user, items, params["item"][batch.history.ids], params["user"][batch.item_users.ids])
 
 
-def _weighted_loss(
-    model: Model, objective: Objective, scales: LossParams, shared: Params, vectors: Vectors,
-    common: CommonVectors | None, piece: Batch,
-) -> jax.Array:  # fmt: skip
-    """Return the weighted sum of the losses of some triplets."""
-
-    def one(vectors: Vectors, triplet: Batch) -> jax.Array:
-        return triplet_loss(model, objective, scales, shared, vectors, replace(triplet, common=piece.common), common)
-
-    return jnp.sum(jax.vmap(one)(vectors, replace(piece, common=None)) * piece.weight)
-
-
-def _vectors(params: Params, tables: NeighborTables, piece: Batch) -> Vectors:
-    """Return the vectors of a piece of a batch."""
-    near, item_users = tables.items[piece.history.ids], tables.users[piece.item_users.ids]
-    return Vectors(params["user"][piece.user], params["item"][piece.items], near, item_users)
-
-
-def _common_vectors(
-    model: Model, params: Params, tables: NeighborTables, batch: Batch, by_pairs: bool
-) -> CommonVectors | None:
-    """Return the vectors of common negatives, where the batch has some.
+def shared_vectors(model: Model, params: Params, batch: Batch, by_pairs: bool) -> SharedVectors | None:
+    """Return the vectors of shared negatives, where the batch has some.
 
     Weights of pairs are made where the table has fewer rows than the histories of the batch have places: less work.
     """
-    if batch.common is None:
+    if batch.shared is None:
         return None
-    table, form = params["item"], model.item_pairs
-    items, users = table[batch.common.items], tables.users[batch.common.item_users.ids]
-    if form is None or model.share_relation or not by_pairs or 2 * len(table) > batch.history.ids.size:
-        return CommonVectors(items, users, None)
-    make = partial(form.weights, _shared(params))
-    small = 4 * jax.eval_shape(make, table, items).size <= _PAIR_BYTES
-    return CommonVectors(items, users, make(table, items) if small else None)
+    table, form, near = params["item"], model.item_pairs, batch.shared.item_users
+    items = model.rows(params, "item", batch.shared.items)
+    weights = None
+    if form is not None and not model.share_relation and by_pairs and 2 * len(table) <= batch.history.ids.size:
+        make = partial(form.weights, model.on_axis(params, "shared"))
+        if 4 * jax.eval_shape(make, table, items["item"]).size <= _PAIR_BYTES:
+            weights = make(table, items["item"])
+    return SharedVectors(
+        items, batch.derived.shared, params["user"][near.ids], near.ids, near.mask, batch.shared.log_expected, weights
+    )
 
 
 def _pieces(batch: Batch, microbatch: int) -> Batch:
-    """Return a batch [B, ...] as [B / b, b, ...], without what is common to all."""
+    """Return a batch [B, ...] as [B / b, b, ...], without what all examples share."""
     steps = batch.user.shape[0] // microbatch
-    return jax.tree.map(lambda array: array.reshape(steps, microbatch, *array.shape[1:]), replace(batch, common=None))
+    return jax.tree.map(lambda array: array.reshape(steps, microbatch, *array.shape[1:]), batch.examples())
+
+
+def weighted_loss(
+    loss: ExampleLoss, params: Params, vectors: Vectors, piece: Batch, shared: SharedVectors | None
+) -> jax.Array:
+    """Return the weighted sum of the losses of some examples."""
+    losses = jax.vmap(lambda vectors, example: loss(params, vectors, example, shared))(vectors, piece)
+    return jnp.sum(losses * piece.weight)
 
 
 def batch_loss(
-    model: Model, objective: Objective, params: Params, tables: NeighborTables, batch: Batch, scales: LossParams,
-    microbatch: int, by_pairs: bool = True,
-) -> jax.Array:  # fmt: skip
+    model: Model, loss: ExampleLoss, params: Params, batch: Batch, microbatch: int, by_pairs: bool = True
+) -> jax.Array:
     """Return the weighted sum of the losses of a batch: []; the arguments are those of ``batch_gradient``."""
-    shared = _shared(params)
-    common = _common_vectors(model, params, tables, batch, by_pairs)
+    shared = shared_vectors(model, params, batch, by_pairs)
 
     def add(total: jax.Array, piece: Batch) -> tuple[jax.Array, None]:
-        piece, vectors = replace(piece, common=batch.common), _vectors(params, tables, piece)
-        return total + _weighted_loss(model, objective, scales, shared, vectors, common, piece), None
+        return total + weighted_loss(loss, params, batch_vectors(model, params, piece), piece, shared), None
 
     return jax.lax.scan(add, jnp.zeros(()), _pieces(batch, microbatch))[0]
 
 
 def batch_gradient(
-    model: Model, objective: Objective, params: Params, tables: NeighborTables, batch: Batch, scales: LossParams,
-    microbatch: int, by_pairs: bool = True,
-) -> tuple[jax.Array, Params]:  # fmt: skip
+    model: Model, loss: ExampleLoss, params: Params, batch: Batch, microbatch: int, by_pairs: bool = True
+) -> tuple[jax.Array, Params]:
     """Return the weighted sum of the losses of a batch and its gradient by every parameter.
 
-    Gradients are taken by vectors, ``microbatch`` triplets at a time, and added to the rows they came from: the
-    [B, H, D] vectors and [B, H, N] weights of a whole batch never exist at once, so each piece stays in cache. Means
-    get no gradient.
+    Gradients are taken by vectors, ``microbatch`` examples at a time, and added to the rows they came from: the
+    [B, H, D] vectors and [B, H, N] weights of a whole batch never exist at once, so each piece stays in cache.
 
     Args:
       model: what is trained.
-      objective: the loss of one triplet.
+      loss: of one example.
       params: the model's parameters.
-      tables: what ids of neighbors point into.
-      batch: B triplets.
-      scales: of the objective.
+      batch: B examples.
       microbatch: divides B.
-      by_pairs: whether common negatives may be met by ``Model.item_pairs``, for all rows of the table of items at once.
+      by_pairs: whether shared negatives may be met by ``Model.item_pairs``, for all rows of the table of items at once.
         Not where a mesh divides the table: its rows would meet on each device.
     """
-    shared = _shared(params)
-    common = _common_vectors(model, params, tables, batch, by_pairs)
+    constants = model.on_axis(params, "shared")
+    shared = shared_vectors(model, params, batch, by_pairs)
+    learned = None if shared is None else (shared.items, shared.item_users, shared.weights)
 
-    def loss(shared: Params, vectors: Vectors, common: CommonVectors | None, piece: Batch) -> jax.Array:
-        return _weighted_loss(model, objective, scales, shared, vectors, common, piece)
+    def piece_loss(constants: Params, vectors: Vectors, learned: tuple | None, piece: Batch) -> jax.Array:
+        given = shared
+        if shared is not None and learned is not None:
+            given = shared.replace(items=learned[0], item_users=learned[1], weights=learned[2])  # type: ignore[attr-defined]
+        return weighted_loss(loss, constants, vectors, piece, given)
 
     def add(total: tuple, piece: Batch) -> tuple[tuple, None]:
-        value, sums, grad_common = total
-        piece, vectors = replace(piece, common=batch.common), _vectors(params, tables, piece)
-        found, slopes = jax.value_and_grad(loss, argnums=(0, 1, 2))(shared, vectors, common, piece)
-        grad_shared, grad_vectors, more_grad_common = slopes
-        users = sums["user"].at[piece.user].add(grad_vectors.user)
-        items = sums["item"].at[piece.items].add(grad_vectors.items)
-        if model.history.drawn:
-            items = items.at[piece.history.ids].add(grad_vectors.history)
-        if model.item_users.drawn:
-            users = users.at[piece.item_users.ids].add(grad_vectors.item_users)
-        sums = {name: sums[name] + grad_shared[name] for name in grad_shared} | {"user": users, "item": items}
-        return (value + found, sums, jax.tree.map(jnp.add, grad_common, more_grad_common)), None
+        value, sums, grad_learned = total
+        vectors = batch_vectors(model, params, piece)
+        loss_here, gradient = jax.value_and_grad(piece_loss, argnums=(0, 1, 2))(constants, vectors, learned, piece)
+        grad_constants, grad_vectors, more = gradient
+        sums = sums | {name: sums[name] + grad for name, grad in grad_constants.items()}
+        sums = _add_rows(sums, grad_vectors.user, piece.user)
+        sums = _add_rows(sums, grad_vectors.items, piece.items)
+        sums = _add_rows(sums, {"item": grad_vectors.history}, piece.history.ids)
+        sums = _add_rows(sums, {"user": grad_vectors.item_users}, piece.item_users.ids)
+        return (value + loss_here, sums, jax.tree.map(jnp.add, grad_learned, more)), None
 
-    nothing = (jnp.zeros(()), *jax.tree.map(jnp.zeros_like, (params, common)))
-    (value, sums, grad_common), _ = jax.lax.scan(add, nothing, _pieces(batch, microbatch))
-    if batch.common is not None and common is not None:
-        if common.weights is not None:
+    nothing = (jnp.zeros(()), *jax.tree.map(jnp.zeros_like, (params, learned)))
+    (value, sums, grad_learned), _ = jax.lax.scan(add, nothing, _pieces(batch, microbatch))
+    if batch.shared is not None and learned is not None:
+        grad_items, grad_users, grad_weights = grad_learned
+        if grad_weights is not None:
             assert model.item_pairs is not None
-            _, pull_back = jax.vjp(model.item_pairs.weights, shared, params["item"], common.items)
-            grad_shared, grad_table, grad_items = pull_back(grad_common.weights)
-            sums = {name: sums[name] + (grad_shared | {"item": grad_table}).get(name, 0) for name in sums}
-            grad_common = replace(grad_common, items=grad_common.items + grad_items)
-        sums["item"] = sums["item"].at[batch.common.items].add(grad_common.items)
-        if model.item_users.drawn:
-            sums["user"] = sums["user"].at[batch.common.item_users.ids].add(grad_common.item_users)
+            _, pull_back = jax.vjp(model.item_pairs.weights, constants, params["item"], learned[0]["item"])
+            grad_constants, grad_table, more = pull_back(grad_weights)
+            sums |= {name: sums[name] + grad for name, grad in (grad_constants | {"item": grad_table}).items()}
+            grad_items = grad_items | {"item": grad_items["item"] + more}
+        sums = _add_rows(sums, grad_items, batch.shared.items)
+        sums = _add_rows(sums, {"user": grad_users}, batch.shared.item_users.ids)
     return value, sums
 
 
-def working_floats(model: Model, params: Params, negatives: Negatives) -> int:
-    """Return about how many floats the gradient of one triplet takes: vectors, weights, and what they become."""
-    dim, memories = params["item"].shape[1], params["keys"].shape[0] if "keys" in params else 0
-    n, per_item = negatives.own, 1 + model.history.size * memories
-    context, item_users = model.history.size, (1 + n) * model.item_users.size
-    common = {"own": 0, "all": len(params["item"])}.get(negatives.kind, negatives.number)
-    weights = 4 * ((1 + n) * per_item + item_users * memories) + common * per_item
-    return 2 * (2 + n + context + item_users) * dim + weights
+def _add_rows(sums: Params, rows: Params, ids: jax.Array) -> Params:
+    """Return sums with ``rows`` [..., *] added to the rows that they came from; ids without any add nothing."""
+    if not ids.size:
+        return sums
+    return sums | {name: sums[name].at[ids].add(row) for name, row in rows.items()}
 
 
-def microbatch_size(chosen: int, batch_size: int, model: Model, params: Params, negatives: Negatives) -> int:
-    """Return the microbatch: the chosen one, or for 0 the largest divisor of the batch whose work fits in cache."""
-    if chosen:
-        return chosen
+def working_floats(model: Model, params: Params, num_items: int, shared: int) -> int:
+    """Return about how many floats the gradient of an example takes: vectors, weights, and what they become.
+
+    Args:
+      model: says what is read.
+      params: tell D and N.
+      num_items: T, items that the example has for itself.
+      shared: S.
+    """
+    keys = params.get("keys")  # of a model of another kind they may be anything
+    dim, memories = params["item"].shape[1], 0 if keys is None or keys.ndim != 2 else len(keys)
+    context, item_users = model.history.size, num_items * model.item_users.size
+    per_item = 1 + context * memories
+    weights = 4 * (num_items * per_item + item_users * memories) + shared * per_item
+    return 2 * (1 + num_items + context + item_users) * dim + weights
+
+
+def microbatch_size(batch_size: int, model: Model, params: Params, num_items: int, negatives: Negatives) -> int:
+    """Return the largest divisor of the batch whose work fits in a CPU's cache; on an accelerator the whole batch."""
     if jax.default_backend() != "cpu":
         return batch_size
     fewest = _FEWEST_USERS if negatives.kind == "all" else 1
-    fitting = max(fewest, _CACHE_BYTES // (4 * working_floats(model, params, negatives)))
+    shared = {"all": len(params["item"]), "in_batch": batch_size, "shared": negatives.number}.get(negatives.kind, 0)
+    fitting = max(fewest, _CACHE_BYTES // (4 * working_floats(model, params, num_items, shared)))
     return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting)

@@ -1,27 +1,23 @@
 """The records of a training, one for each epoch and run: ``metrics.jsonl``."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from hlr_jax.files import atomic_file
 from hlr_jax.training.options import Run
 
 Record = dict[str, Any]
+"""An epoch of a run: ``epoch``, the run's settings, its losses and metrics, ``best_epoch``, times."""
+
+Logger = Callable[[Record], object]
+"""Is called with each record as it comes: TensorBoard, a tracker of experiments, a list."""
 
 
 def of_run(records: Sequence[Record], run: Run) -> list[Record]:
     """Return the records of one run."""
     return [record for record in records if run._asdict().items() <= record.items()]
-
-
-def mean_record(records: Sequence[Record]) -> Record:
-    """Return the mean of several runs' records of one epoch."""
-    numbers = {name: float(np.mean([record[name] for record in records])) for name in records[0] if name != "epoch"}
-    return {"epoch": records[0]["epoch"], **numbers}
 
 
 def append_records(path: Path, records: Sequence[Record]) -> None:

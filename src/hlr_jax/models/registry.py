@@ -1,0 +1,85 @@
+"""Models by name: those of this package, and those that a program registers."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from hlr_jax.errors import InputError, check_options, pick
+from hlr_jax.models.base import Model
+
+_NO_MODELS = ("base", "registry", "identity")
+_registered: dict[str, Callable[..., Model]] = {}
+
+
+def _own_names() -> tuple[str, ...]:
+    folder = importlib.import_module("hlr_jax.models").__path__
+    return tuple(module.name for module in pkgutil.iter_modules(folder) if module.name not in _NO_MODELS)
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names of all models: the modules of this package, and what was registered."""
+    return tuple(sorted({*_own_names(), *_registered}))
+
+
+def register_model(name: str, factory: Callable[..., Model]) -> None:
+    """Make ``create_model(name, ...)``, and a config's ``model.name``, call a factory of one's own.
+
+    Args:
+      name: a new one.
+      factory: takes options by keyword, each with a default, and returns a ``Model`` of that name.
+
+    Raises:
+      InputError: a model of this package has the name.
+
+    Example:
+      >>> from hlr_jax.models.cml import cml
+      >>> register_model("small_cml", lambda *, embed_dim=8: cml(embed_dim=embed_dim)._replace(name="small_cml"))
+      >>> create_model("small_cml").options
+      (('embed_dim', 8),)
+    """
+    if name in _own_names():
+        raise InputError(f'"{name}" is a model of this package; register yours under another name')
+    _registered[name] = factory
+
+
+def model_factory(name: str) -> Callable[..., Model]:
+    """Return the factory of a model.
+
+    Raises:
+      InputError: an unknown model.
+    """
+    pick(name, model_names(), "model")
+    return _registered.get(name) or getattr(importlib.import_module(f"hlr_jax.models.{name}"), name)
+
+
+def create_model(name: str | Callable[..., Model], **options: Any) -> Model:
+    """Make a model by name, or by a factory of one's own; ``options`` are the factory's keyword arguments.
+
+    The same options give the same model, so that what is compiled for it once serves every call.
+
+    Raises:
+      InputError: an unknown model, an option that the model does not have, or a value out of range.
+
+    Example:
+      >>> create_model("hlr", embed_dim=16) == create_model("hlr", embed_dim=16)
+      True
+    """
+    factory = model_factory(name) if isinstance(name, str) else name
+    check_options(factory, options, "model")
+    parameters = inspect.signature(factory).parameters
+    chosen = tuple(sorted((option, options.get(option, parameters[option].default)) for option in parameters))
+    try:
+        return _create(factory, **dict(chosen))
+    except TypeError:
+        if all(getattr(value, "__hash__", None) for _, value in chosen):
+            raise
+    return factory(**options)._replace(options=chosen)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _create(factory: Callable[..., Model], /, **chosen: Any) -> Model:
+    # Options by keyword, so that the cache tells 1 from 1.0 and True, which Python holds to be equal.
+    return factory(**chosen)._replace(options=tuple(chosen.items()))

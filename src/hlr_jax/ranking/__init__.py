@@ -1,0 +1,1 @@
+"""The best K items of every user among all that they have not seen."""

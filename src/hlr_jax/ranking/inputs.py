@@ -1,0 +1,99 @@
+"""What a ranking reads beside the parameters: what is masked, what neighbors are drawn from, and the draws."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from hlr_jax.data.csr import csr_of
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.neighbor_sampling import (
+    NeighborIds,
+    NeighborSource,
+    NeighborSources,
+    draw_neighbors,
+    neighbor_sources,
+)
+from hlr_jax.models.base import Model
+from hlr_jax.sharding import replicate
+from hlr_jax.types import CSR
+
+_ITEM_USERS = 2**31  # apart from every user's own draw
+
+
+class RankingInputs(NamedTuple):
+    """What a ranking reads of interactions.
+
+    Attributes:
+      seen: the items of each user that are masked.
+      sources: what neighbors are drawn from.
+      num_items: I; tables may have more rows (padding), which are never ranked.
+      key: of the draws of neighbors where there are more than the model reads; each user's and each item's draw depends
+        on nothing else.
+      allowed: [I] bool, the items that may stand in a list; None: all.
+    """
+
+    seen: CSR
+    sources: NeighborSources
+    num_items: int
+    key: jax.Array
+    allowed: jax.Array | None = None
+
+
+def ranking_inputs(
+    model: Model, seen: Interactions, near: Interactions, sizes: tuple[int, int], seed: int = 0,
+    mesh: Mesh | None = None,
+) -> RankingInputs:  # fmt: skip
+    """Return what a ranking reads, with longest rows of powers of two.
+
+    So validation and test, whose longest rows differ little, share one compilation.
+
+    Args:
+      model: says which neighbors it reads.
+      seen: interactions that are masked.
+      near: interactions that neighbors are from.
+      sizes: U, I.
+      seed: of the draw of neighbors.
+      mesh: on whose devices all of it stands; None: one device.
+    """
+    sources = neighbor_sources(near, *sizes, model.history, model.item_users, model.derived is not None)
+    rows = sources.history.rows if near is seen and sources.history.rows is not None else csr_of(seen, sizes[0])
+    return prepared_inputs(rows, sources, sizes[1], seed, mesh=mesh)
+
+
+def prepared_inputs(
+    seen: CSR, sources: NeighborSources, num_items: int, seed: int = 0, allowed: jax.Array | None = None,
+    mesh: Mesh | None = None,
+) -> RankingInputs:  # fmt: skip
+    """Return the same of rows that exist already."""
+    seen, sources = jax.tree.map(_rounded, (seen, sources), is_leaf=lambda leaf: isinstance(leaf, CSR))
+    parts = replicate((seen, sources, jax.random.key(seed), allowed), mesh)
+    return RankingInputs(*parts[:2], num_items, *parts[2:])
+
+
+def power_of_two(count: int) -> int:
+    """Return the least power of two that is at least ``count``."""
+    return 1 << max(count - 1, 0).bit_length()
+
+
+def _rounded(leaf: Any) -> Any:
+    """Return rows with their longest row as a power of two, other leaves as they are."""
+    return replace(leaf, longest=power_of_two(leaf.longest)) if isinstance(leaf, CSR) else leaf
+
+
+def ranking_neighbors(key: jax.Array, source: NeighborSource, owner: jax.Array) -> NeighborIds:
+    """Return the neighbors that a user (or an item) is ranked with: a draw that depends on key and owner alone."""
+    bits = jax.random.bits(jax.random.fold_in(key, owner), (source.num_bits,))
+    return draw_neighbors(bits, source, owner)
+
+
+def ranking_item_users(key: jax.Array, source: NeighborSource, items: jax.Array) -> NeighborIds:
+    """Return the neighbors [T, A] that items [T] are ranked with, the same for all users."""
+    key = jax.random.fold_in(key, _ITEM_USERS)
+    return jax.vmap(lambda item: ranking_neighbors(key, source, item))(items)
+
+
+def ranking_histories(key: jax.Array, source: NeighborSource, users: jax.Array) -> NeighborIds:
+    """Return the neighbors [U', H] that users [U'] are ranked with."""
+    return jax.vmap(lambda user: ranking_neighbors(key, source, user))(users)

@@ -1,0 +1,139 @@
+"""How a ranking is divided into tiles of users and parts of the catalogue, decided once, before anything runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from hlr_jax.compile_memory import planned
+from hlr_jax.models.base import Model
+from hlr_jax.scoring import CATALOGUE_TILE
+from hlr_jax.sharding import available_cores, mesh_of, padded_size, replicate
+from hlr_jax.types import Params
+
+_MOST_USERS = 1024  # in a tile, of each device: larger ones are no faster
+_MOST_ITEMS = 8192  # that a tile of users meets at a time
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """How users are ranked. No list depends on it.
+
+    Attributes:
+      users: in a tile, on all devices.
+      items: of the catalogue that a tile meets at a time; on a mesh those of a shard, whatever stands here.
+      users_at_once: users of a tile that are scored at once; None: one after the other.
+      by_pairs: whether scores are made by ``Model.item_pairs``.
+      workers: tiles that are ranked side by side.
+      bytes: that the tiles at work need by the compiler's plan; 0: not asked.
+    """
+
+    users: int
+    items: int
+    users_at_once: int | None = None
+    by_pairs: bool = False
+    workers: int = 1
+    bytes: int = 0
+
+
+Program = Callable[..., Any]
+Prepare = Callable[[TilePlan], tuple[Program, Callable[[Any], tuple]]]
+"""plan -> (the compiled function of a tile, (users [tile]) -> its arguments)."""
+
+
+def first_plan(model: Model, params: Params, num_users: int, num_items: int, limit: int) -> TilePlan:
+    """Return the plan for ranking some users before the compiler is asked: tiles are as large as is of use.
+
+    Args:
+      model: scores the pairs.
+      params: its parameters.
+      num_users: how many are ranked.
+      num_items: I.
+      limit: bytes that tiles may take of each device.
+    """
+    mesh, workers = mesh_of(params), num_workers()
+    if mesh is not None:
+        items = num_items // mesh.shape["model"]
+        return TilePlan(_tile(num_users, 1, mesh, _MOST_USERS), items, _users_at_once(model, params, items, limit))
+    share = limit // workers
+    items = _items_per_part(model, params, num_items, share)
+    by_pairs = _pairs_pay(model, params, num_users, share)
+    users = _tile(num_users, workers, None, _MOST_USERS)
+    return TilePlan(users, items, _users_at_once(model, params, items, share), by_pairs, workers)
+
+
+def fitting_plan(plan: TilePlan, prepare: Prepare, num_users: int, limit: int, mesh: Mesh | None) -> TilePlan:
+    """Return the plan with as many users in a tile as keep the tiles at work within ``limit`` bytes.
+
+    What a tile needs whatever its size (a part of the catalogue) may be more than that; then smaller tiles save
+    nothing, and are not taken.
+    """
+    most, before = _MOST_USERS, 0
+    while True:
+        tile = _tile(num_users, plan.workers, mesh, most)
+        plan = replace(plan, users=tile)
+        program, arguments = prepare(plan)
+        memory = planned(program, *arguments(replicate(np.zeros(tile, np.int32), mesh)))
+        need = plan.workers * (memory.temporary + memory.results)
+        share = tile if mesh is None else tile // mesh.shape["data"]
+        if need <= limit or share == 1 or (before and need > 0.9 * before):
+            return replace(plan, bytes=need)
+        most, before = max(1, share // 4), need
+
+
+def num_workers() -> int:
+    """Return how many tiles are ranked side by side: on a CPU the cores, divided among its devices; else one.
+
+    A tile of users is a chain of small operations, in which several cores find little to share.
+    """
+    if jax.default_backend() != "cpu":
+        return 1
+    return max(1, available_cores() // jax.local_device_count())
+
+
+def _tile(num_users: int, workers: int, mesh: Mesh | None, most: int) -> int:
+    """Return the users of a tile, nearly the same in all tiles: the last one is padded to the size of the others."""
+    shares = 1 if mesh is None else mesh.shape["data"]
+    share = max(1, min(-(-num_users // (workers * shares)), most))
+    tiles = max(1, -(-num_users // (share * shares)))
+    return padded_size(-(-num_users // tiles), shares) or shares
+
+
+def _items_per_part(model: Model, params: Params, num_items: int, limit: int) -> int:
+    """Return how many items a tile of users meets at a time in ``limit`` bytes, with the neighbors of each."""
+    each = 4 * (params["item"].shape[1] * (1 + 2 * model.item_users.size) + 3)
+    most = min(_MOST_ITEMS, max(CATALOGUE_TILE, limit // (2 * each)))
+    if num_items <= most:
+        return num_items
+    # Parts of nearly equal size, of whole tiles: the last one is padded to the size of the others.
+    even = -(-num_items // -(-num_items // most))
+    return min(num_items, padded_size(even, CATALOGUE_TILE))
+
+
+def _users_at_once(model: Model, params: Params, num_items: int, limit: int) -> int | None:
+    """Return how many users of a tile are scored at once in ``limit`` bytes, each against ``num_items`` items.
+
+    A CPU ranks one user after the other, each in cache: None. An accelerator takes as many as the limit allows. None
+    and 1 differ: a batch of one still turns each matrix product into a batched one, at half the speed.
+    """
+    if jax.default_backend() == "cpu":
+        return None
+    context, keys = model.history.size, params.get("keys")  # of a model of another kind they may be anything
+    memories, dim = (0, 0) if keys is None or keys.ndim != 2 else keys.shape
+    attended = context * (dim + 3 * CATALOGUE_TILE) + 3 * CATALOGUE_TILE * model.item_users.size
+    return max(1, limit // (4 * (3 * num_items + memories * attended)))
+
+
+def _pairs_pay(model: Model, params: Params, num_users: int, limit: int) -> bool:
+    """Return whether scores by pairs of items cost less than scores by users, and fit in the limit (bytes).
+
+    They meet each item once as a neighbor, where scores by users meet every neighbor of every user.
+    """
+    if model.item_pairs is None:
+        return False
+    num_items, tile = len(params["item"]), min(CATALOGUE_TILE, len(params["item"]))
+    pairs = jax.eval_shape(model.item_pairs.weights, params, params["item"], params["item"][:tile])
+    return num_users * model.history.size >= num_items and 3 * pairs.size * pairs.dtype.itemsize <= limit

@@ -1,0 +1,189 @@
+"""Metrics of runs: tables with what they could have been otherwise, the paired test, and learning curves."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from hlr_jax.evaluation.comparison import NUM_COHORTS, paired_values
+from hlr_jax.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_interval
+from hlr_jax.evaluation.metrics import cohort_statistics
+from hlr_jax.evaluation.significance import best_against_rest
+from hlr_jax.report.drawing import (
+    Child,
+    Line,
+    Markup,
+    chart,
+    element,
+    folded,
+    legend,
+    lines,
+    side_by_side,
+    spanning,
+    table,
+)
+from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
+from hlr_jax.training.fit import monitor_of
+
+_TESTED = "NDCG"
+_DISPLAY_NAMES = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "map over k": "MAP over K", "rr sum": "RR sum"}
+_LOWER_IS_BETTER = ("median_popularity", "shown_popularity", "gini")
+_LOG_FROM = 20  # a loss whose largest value is so many times its smallest needs a log scale
+
+
+def metric_tables(runs: Sequence[TrainedRun]) -> list[Child]:
+    """Return every metric of the runs, of test first, with intervals; then each seed's own.
+
+    Raises:
+      InputError: the runs are of other users.
+    """
+    content: list[Child] = []
+    for split in SPLIT_NAMES:
+        measured = [run for run in runs if split in run.summaries]
+        if not measured:
+            continue
+        tables = [_metric_table(measured, split), _seed_tables(measured, split)]
+        content += [folded("Figures on validation, which chose the epochs", *tables)] if content else tables
+        if split == "test":
+            content = [_how_to_read(measured), *content, _paired_test(measured)]
+    return content or [element("p", "The data has neither validation nor test interactions, so there are no figures.")]
+
+
+def _metric_table(runs: Sequence[TrainedRun], split: str) -> Markup:
+    summaries, spreads = [run.summaries[split] for run in runs], [_spreads(run, split) for run in runs]
+    rows: dict[str, Sequence[Child]] = {}
+    for name in dict.fromkeys(name for summary in summaries for name in summary if "@" in name):
+        shown = [round(summary[name], 4) for summary in summaries if name in summary]
+        has_best = len(runs) > 1 and not name.startswith(_LOWER_IS_BETTER)
+        cells: list[Child] = []
+        for summary, spread in zip(summaries, spreads, strict=True):
+            if name not in summary:
+                cells.append("–")
+                continue
+            is_best = has_best and round(summary[name], 4) == max(shown)
+            mean = element("span", _amount(summary[name], name), class_="best" if is_best else None)
+            cells.append([mean, [element("span", line, class_="more") for line in spread[name]]])
+        rows[_display_name(name)] = cells
+    caption = f"At K = {runs[0].parts.eval.k} on {SPLIT_NAMES[split]}, {summaries[0]['users']} users"
+    return table(caption, [run.label for run in runs], rows, "figures")
+
+
+def _spreads(run: TrainedRun, split: str) -> defaultdict[str, list[str]]:
+    """Return by metric what its mean could have been: over users, over groups of users, over seeds.
+
+    The first two only where each user has a value: what lists do to the catalogue (coverage, ...) is no single user's.
+    """
+    spreads: defaultdict[str, list[str]] = defaultdict(list)
+    if split == "test":
+        assert run.result is not None
+        k, frame, first = run.result.k, run.result.per_user, run.result.summary["seeds"][0]
+        names = [name for name in frame.columns if f"{name}@{k}" in run.result.summary]
+        low, high = bootstrap_interval(frame.group_by("user", maintain_order=True).mean().select(names).to_numpy())
+        of_seed = frame.filter(pl.col("seed") == first["seed"])
+        values = {f"{name}@{k}": of_seed[name].to_numpy() for name in names}
+        # A run that has measured groups itself has a number of its own of them.
+        groups = first.get("cohorts") or cohort_statistics(values, NUM_COHORTS, first["seed"])
+        for place, name in enumerate(values):
+            spreads[name].append(f"{_amount(low[place], name)} to {_amount(high[place], name)}")
+            if name in groups:
+                spreads[name].append(f"± {_amount(groups[name]['std'], name)} groups")
+    for name, std in run.summaries[split].get("std", {}).items():
+        spreads[name].append(f"± {_amount(std, name)} seeds")
+    return spreads
+
+
+def _how_to_read(runs: Sequence[TrainedRun]) -> Markup:
+    options = [run.parts.eval for run in runs]
+    groups = {option.num_cohorts if option.num_cohorts > 1 else NUM_COHORTS for option in options}
+    text = (
+        "All items are ranked but those known before. Below a figure stands what it could have been: "
+        f"{LEVEL:.0%} bootstrap interval over users ({RESAMPLES:,} draws); ± standard deviation over "
+        f"{' or '.join(map(str, sorted(groups)))} random groups of users, of the first seed"
+    )
+    several = [f"{len(run.params)} of {run.label}" for run in runs if len(run.params) > 1]
+    text += f"; ± standard deviation over seeds ({', '.join(several)})" if several else ""
+    return element("p", f"{text}.{' Bold: the best of a row.' if len(runs) > 1 else ''}", class_="soft")
+
+
+def _seed_tables(runs: Sequence[TrainedRun], split: str) -> Child:
+    tables = []
+    for run in runs:
+        seeds = run.summaries[split]["seeds"]
+        if len(seeds) == 1:
+            continue
+        columns = [f"seed {seed['seed']}, epoch {seed['best_epoch']}" for seed in seeds]
+        rows: dict[str, Sequence[Child]] = {
+            _display_name(name): [_amount(seed[name], name) for seed in seeds] for name in seeds[0] if "@" in name
+        }
+        tables.append(table(f"{run.label} on {SPLIT_NAMES[split]}", columns, rows, "figures"))
+    return folded("Each seed", *tables) if tables else None
+
+
+def _paired_test(runs: Sequence[TrainedRun]) -> Child:
+    results = {run.label: run.result for run in runs if run.result is not None}
+    if len(results) < 2:
+        return None
+    best, p_values = best_against_rest(paired_values(results, _TESTED, "seeds"))
+    metric = next(iter(results.values())).metric(_TESTED).upper()
+    others = "; ".join(f"{label}: {p:.2g}" for label, p in p_values.items())
+    end = f". Paired t-test over users, Holm-adjusted p of its difference from {others}."
+    return element("p", f"Best in {metric}@{runs[0].parts.eval.k}: ", element("strong", best), end)
+
+
+def _display_name(name: str) -> str:
+    words = name.partition("@")[0].replace("_", " ")
+    return _DISPLAY_NAMES.get(words, words.capitalize())
+
+
+def _amount(value: float, name: str) -> str:
+    """Return a metric's value: four decimals, or one for counts of users."""
+    return f"{value:,.1f}" if "popularity" in name else f"{value:.4f}"
+
+
+def learning_curves(runs: Sequence[TrainedRun], ids: Iterator[int]) -> list[Child]:
+    """Return a chart for each recorded quantity, all runs in it, the best epoch of each seed marked."""
+    names = dict.fromkeys(
+        name for run in runs for name in run.epochs.columns if name == "train_loss" or name.startswith("valid_")
+    )
+    lead = (
+        "A mark shows the best epoch, whose parameters all figures are of. A run of several seeds has a line for each. "
+        "Losses of different objectives have different scales."
+    )
+    charts = [_curve_chart(runs, name, ids) for name in names]
+    return [element("p", lead, class_="soft"), legend([run.label for run in runs]), side_by_side(charts)]
+
+
+def _curve_chart(runs: Sequence[TrainedRun], name: str, ids: Iterator[int]) -> Child:
+    curves, descriptions = [], []
+    for place, run in enumerate(runs):
+        drawn = list(_curves(run, name))
+        for seed, points, best in drawn:
+            marked = [point for point in points if point[0] == best]
+            at_best = f"{marked[0][1]:.4g}" if marked else "none"
+            curves.append(Line(place, points, marked, thin=len(drawn) > 1))
+            descriptions.append(
+                f"{run.label}, seed {seed}: from {points[0][1]:.4g} to {points[-1][1]:.4g}, "
+                f"{at_best} at best epoch {best}"
+            )
+    if not curves:
+        return None
+    epochs, values = zip(*(point for curve in curves for point in curve.points), strict=True)
+    log = min(values) > 0 and max(values) > _LOG_FROM * min(values)
+    kind, _, metric = name.partition("_")
+    quantity = f"{'training' if kind == 'train' else 'validation'} {metric.upper() if '@' in metric else metric}"
+    x, y = spanning("epoch", epochs, whole=True), spanning(quantity + (" (log scale)" if log else ""), values, log=log)
+    deciding = [run.label for run in runs if monitor_of(run.parts.eval, run.parts.train).name == name]
+    note = f"Chooses the best epoch of {', '.join(deciding)}." if deciding else None
+    return chart(ids, f"{quantity} by epoch", note, "; ".join(descriptions), x, y, lines(x, y, curves))
+
+
+def _curves(run: TrainedRun, name: str) -> Iterator[tuple[int, list[tuple[float, float]], int]]:
+    """Yield seed, points (epoch, value) and best epoch of each seed that has finite values of a quantity."""
+    if name not in run.epochs.columns:
+        return
+    for seed, best in enumerate(run.best_epochs, run.first_seed):
+        rows = run.epochs.filter(pl.col("seed") == seed).select("epoch", name).drop_nulls().sort("epoch")
+        points = [(float(epoch), float(value)) for epoch, value in rows.iter_rows() if np.isfinite(value)]
+        if points:
+            yield seed, points, best

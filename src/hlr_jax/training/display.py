@@ -1,0 +1,71 @@
+"""What a person sees of a running training: a live bar on a terminal, plain lines elsewhere."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Display:
+    """Shows epochs as they end: a context manager.
+
+    ``quiet`` shows nothing; otherwise a bar where the console is a terminal, and a line per epoch where it is not.
+    """
+
+    def __init__(self, label: str, total: int, *, quiet: bool = False, console: Console | None = None):
+        """Show ``total`` epochs under a label."""
+        self._console = console or Console(soft_wrap=True, highlight=False)
+        self._label, self._total, self._quiet, self._shown = label, total, quiet, 0
+        self._bar: Progress | None = None
+        if self._console.is_terminal and not quiet:
+            # Short enough for 80 columns; the lines of other outputs are not.
+            self._bar = Progress(
+                TextColumn("{task.description} {task.completed}/{task.total}"), BarColumn(bar_width=8),
+                TextColumn("{task.fields[metrics]}"), TimeRemainingColumn(), TextColumn("left"), console=self._console,
+            )  # fmt: skip
+            self._task = self._bar.add_task(label, total=total, metrics="compiling")
+
+    def __enter__(self) -> "Display":
+        """Start the bar."""
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop the bar; what it showed last stays."""
+        if self._bar:
+            self._bar.stop()
+
+    def begin(self, done: int, line: str) -> None:
+        """Show a line, and a bar that stands at ``done`` epochs."""
+        self.say(line)
+        if self._bar:
+            self._bar.update(self._task, completed=done)
+
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
+        if not self._quiet:
+            self._console.print(line, markup=False)
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Show one line of ``metrics.jsonl``."""
+        if self._bar:
+            self._bar.update(self._task, completed=record["epoch"], metrics=describe(record, short=True))
+        elif not self._quiet:
+            # The first epoch's time is mostly compilation and tells nothing of the others.
+            left = f"{record['seconds'] * (self._total - record['epoch']):.0f} s left" if self._shown else "compiled"
+            line = f"{self._label} {record['epoch']}/{self._total} {describe(record)} {left}"
+            self._console.print(line, markup=False)
+        self._shown += 1
+
+
+def describe(record: dict[str, Any], *, short: bool = False) -> str:
+    """Return an epoch's metrics as a person reads them."""
+    validation = [name for name in record if name.startswith("valid_")]
+    speed = record["positives_per_s"]
+    if short:
+        metrics = [f"{name.removeprefix('valid_').split('@')[0]} {record[name]:.3f}" for name in validation]
+        metrics = [metric.replace("loss", "valid") for metric in metrics]
+        return " ".join([f"loss {record['train_loss']:.3f}", *metrics, f"{speed / 1e3:,.0f}k/s"])
+    metrics = [f"{name.replace('valid_', '').replace('loss', 'valid')} {record[name]:.4f}" for name in validation]
+    return " ".join([f"loss {record['train_loss']:.4f}", *metrics, f"{speed / 1e3:,.0f}k/s"])

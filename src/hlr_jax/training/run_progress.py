@@ -1,0 +1,132 @@
+"""How far each of several runs is, which epoch of it is the best, and why it goes no further."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hlr_jax.training.options import Run
+
+_SIGNIFICANT = 2.0  # standard errors by which a temperature must be worse to end early
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The validation metric that chooses epochs and temperatures: its name in a record, and its direction."""
+
+    name: str
+    higher_is_better: bool
+
+    def is_better(self, value: float | None, best: float | None) -> bool:
+        """Return whether a value is better than the best so far; without either, the later epoch is."""
+        if value is None or best is None:
+            return True
+        return value > best if self.higher_is_better else value < best
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """A run after some epoch.
+
+    Attributes:
+      run: what it is trained with.
+      best_epoch: 0 before the first.
+      best_value: the validation metric of the best epoch; None without one.
+      failed: why it ended with a loss that is not finite; empty if it did not.
+      pruned: why it ended for the sake of a better temperature; empty if it did not.
+    """
+
+    run: Run
+    best_epoch: int = 0
+    best_value: float | None = None
+    failed: str = ""
+    pruned: str = ""
+
+    def ended(self, epoch: int, patience: int) -> str:
+        """Return why the run goes no further after ``epoch``; empty if it does."""
+        if self.failed or self.pruned:
+            return self.failed or self.pruned
+        if patience and epoch - self.best_epoch >= patience:
+            return f"no better epoch than {self.best_epoch} in the last {patience}"
+        return ""
+
+    def after(self, epoch: int, losses: Sequence[float], value: float | None, monitor: Monitor) -> "RunProgress":
+        """Return the progress after an epoch with these losses and this validation metric."""
+        if not all(map(math.isfinite, [*losses, *([] if value is None else [value])])):
+            return replace(self, failed=f"the loss of epoch {epoch} is not finite; lower train.learning_rate")
+        if self.best_epoch and not monitor.is_better(value, self.best_value):
+            return self
+        return replace(self, best_epoch=epoch, best_value=value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the progress as a JSON-like dict."""
+        return {**vars(self), "run": self.run._asdict()}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "RunProgress":
+        """Return the progress that ``to_json`` wrote."""
+        return cls(**{**fields, "run": Run(**fields["run"])})
+
+
+def by_seed(progress: Sequence[RunProgress]) -> list[list[int]]:
+    """Return the indices of the runs of each seed, in the order of the seeds."""
+    groups: dict[int, list[int]] = {}
+    for index, state in enumerate(progress):
+        groups.setdefault(state.run.seed, []).append(index)
+    return list(groups.values())
+
+
+def chosen_runs(progress: Sequence[RunProgress], monitor: Monitor) -> list[int]:
+    """Return for each seed the index of the run that validates best: its temperature.
+
+    The first of equals; a run without an epoch that ended well only where its seed has no other.
+    """
+    chosen = []
+    for indices in by_seed(progress):
+        best = indices[0]
+        for index in indices[1:]:
+            state, leader = progress[index], progress[best]
+            better = state.best_value is not None and (
+                leader.best_value is None
+                or (state.best_value != leader.best_value and monitor.is_better(state.best_value, leader.best_value))
+            )
+            if state.best_epoch and (not leader.best_epoch or better):
+                best = index
+        chosen.append(best)
+    return chosen
+
+
+def prune(
+    progress: Sequence[RunProgress], per_user: Sequence[np.ndarray | None], epoch: int, monitor: Monitor
+) -> list[RunProgress]:
+    """End the temperatures of each seed that are significantly worse than its best one.
+
+    The same users validate all temperatures, so the difference of two is a mean over users of paired differences. A
+    temperature goes on while that mean is at most two of its standard errors: the two are within noise.
+
+    Args:
+      progress: of all runs.
+      per_user: of each run that goes on, the monitored metric of each validation user in this epoch; None of others.
+      epoch: that has ended.
+      monitor: the metric.
+    """
+    pruned = list(progress)
+    for indices in by_seed(progress):
+        alive = [index for index in indices if per_user[index] is not None and not progress[index].failed]
+        if len(alive) < 2:
+            continue
+        sign = 1 if monitor.higher_is_better else -1
+        means = {index: sign * float(np.mean(per_user[index])) for index in alive}  # type: ignore[arg-type]
+        best = max(alive, key=means.__getitem__)
+        for index in alive:
+            worse = sign * (np.asarray(per_user[best]) - np.asarray(per_user[index]))
+            error = float(worse.std(ddof=1)) / math.sqrt(len(worse)) if len(worse) > 1 else math.inf
+            if index != best and worse.mean() > _SIGNIFICANT * error:
+                reason = (
+                    f"temperature {progress[index].run.temperature:g} is worse than "
+                    f"{progress[best].run.temperature:g} by {worse.mean():.4f} +- {error:.4f} at epoch {epoch}"
+                )
+                pruned[index] = replace(progress[index], pruned=reason)
+    return pruned

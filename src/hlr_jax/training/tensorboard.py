@@ -1,0 +1,56 @@
+"""A logger that writes event files, which TensorBoard shows."""
+
+import importlib.util
+import time
+import weakref
+from pathlib import Path
+from typing import Any
+
+from hlr_jax.errors import InputError
+from hlr_jax.training.history import Record
+
+
+class TensorBoardLogger:
+    """Writes the records of a training into ``WORKDIR/tensorboard``, a folder for each run.
+
+    Of a seed with several temperatures each has its own, ``seed-0-temperature-0.2``. The first record begins the files
+    anew: a training that goes on repeats its earlier records to its loggers. Records are in the files after a second.
+    """
+
+    def __init__(self, workdir: str | Path, several: bool = False):
+        """Write below a workdir; ``several``: whether there are several temperatures.
+
+        Raises:
+          InputError: the extra ``tb`` is not installed.
+        """
+        if importlib.util.find_spec("tensorboardX") is None:
+            raise InputError("event files need tensorboardX; install the extra: pip install 'hlr_jax[tb]'")
+        self._folder, self._several = Path(workdir) / "tensorboard", several
+        self._writers: dict[str, Any] = {}
+        weakref.finalize(self, _close, self._writers)
+
+    def __call__(self, record: Record) -> None:
+        """Write one epoch of one run, before this returns: a training that is killed leaves all its epochs."""
+        # A ``SummaryWriter`` hands events to a thread, and its ``flush`` does not wait for that.
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
+        if not self._writers:
+            for old in self._folder.glob("seed-*/events.out.tfevents.*"):
+                old.unlink()
+        name = f"seed-{record['seed']}" + f"-temperature-{record['temperature']:g}" * self._several
+        if name not in self._writers:
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
+            self._writers[name] = EventsWriter(str(self._folder / name / "events"))
+        for field, value in record.items():
+            if field.startswith(("train_", "valid_")) or field == "positives_per_s":
+                # No tag may have an @.
+                summary = scalar(field.replace("@", "_at_"), value)
+                self._writers[name].write_event(Event(wall_time=time.time(), step=record["epoch"], summary=summary))
+        self._writers[name].flush()
+
+
+def _close(writers: dict[str, Any]) -> None:
+    for writer in writers.values():
+        writer.close()
