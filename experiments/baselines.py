@@ -32,6 +32,7 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import pick
 from hlr_jax.evaluation.baselines import EASE_GRID, evaluate_ease, popularity_ranker
 from hlr_jax.evaluation.evaluate import evaluate_ranker, relevant_of
+from hlr_jax.evaluation.results import Metrics
 from hlr_jax.files import write_json
 from hlr_jax.ranking.inputs import ranking_inputs
 from hlr_jax.ranking.rank import Ranking, rank
@@ -46,20 +47,20 @@ _TRAIN_ON = flags.DEFINE_enum("train_splits", "train", TRAIN_SPLITS[:2], "splits
 _K = flags.DEFINE_integer("k", 10, "length of the lists", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file to write")
 
-Measured = tuple[str, dict[str, Any]]
-"""What validation chose, for people; and the metrics on test."""
+Measured = tuple[str, Metrics, dict[str, Any]]
+"""What validation chose, for people; the metrics on test; and what validation chose, by name."""
 
 
 def popularity(dataset: Dataset, options: EvalOptions) -> Measured:
     """Return the metrics on test of the items that most users have met."""
     final = dataset.trained_on(_TRAIN_ON.value)
-    return "", evaluate_ranker(popularity_ranker(final, options.k), final, "test", options).metrics
+    return "", evaluate_ranker(popularity_ranker(final, max(options.ks)), final, "test", options).metrics, {}
 
 
 def ease(dataset: Dataset, options: EvalOptions) -> Measured:
     """Return the best lambda, and the metrics of EASE with it."""
     strength, evaluation = evaluate_ease(dataset, options, _numbers(_EASE_GRID), _TRAIN_ON.value)
-    return f" ({strength:g})", evaluation.metrics | {"lambda": strength}
+    return f" ({strength:g})", evaluation.metrics, {"lambda": strength}
 
 
 def mf_als(dataset: Dataset, options: EvalOptions) -> Measured:
@@ -79,7 +80,7 @@ def mf_als(dataset: Dataset, options: EvalOptions) -> Measured:
         fitted = fit(dataset, model, training, options, quiet=True)
         assert fitted.best_value is not None  # there is something to choose by
         chosen = f" ({confidence:g},{strength:g})"
-        print(f"MF-ALS{chosen}: NDCG@{options.k} {fitted.best_value:.4f} on valid, iteration {fitted.best_epoch}")
+        print(f"MF-ALS{chosen}: NDCG@{options.ks[0]} {fitted.best_value:.4f} on valid, iteration {fitted.best_epoch}")
         searched = {"confidence": confidence, "lambda": strength, "embed_dim": _DIM.value}
         fits.append((fitted.best_value, chosen, searched, model, fitted))
     _, chosen, searched, model, best = max(fits, key=lambda candidate: candidate[0])
@@ -89,9 +90,9 @@ def mf_als(dataset: Dataset, options: EvalOptions) -> Measured:
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
         inputs = ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items))
-        return rank(model, best.params, users, inputs, options.k)
+        return rank(model, best.params, users, inputs, max(options.ks))
 
-    return chosen, evaluate_ranker(ranker, final, "test", options).metrics | searched
+    return chosen, evaluate_ranker(ranker, final, "test", options).metrics, searched
 
 
 SYSTEMS = {"popularity": ("Popularity", popularity), "ease": ("EASE", ease), "mf_als": ("MF-ALS", mf_als)}
@@ -111,9 +112,10 @@ def main() -> None:
         shown = {}
         for system, measure in systems:
             start = time.perf_counter()
-            chosen, metrics = measure(dataset, options)
-            metrics |= {"train_splits": _TRAIN_ON.value, "fit_seconds": time.perf_counter() - start}
-            by_data[name][system] = shown[system + chosen] = metrics
+            chosen, metrics, settings = measure(dataset, options)
+            settings |= {"train_splits": _TRAIN_ON.value, "fit_seconds": time.perf_counter() - start}
+            by_data[name][system] = metrics.to_json() | settings
+            shown[system + chosen] = metrics
         print_metrics(shown)
         if _OUTPUT.value:
             write_json(Path(_OUTPUT.value), by_data)

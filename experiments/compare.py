@@ -30,7 +30,7 @@ def main() -> None:
     common = Path(os.path.commonpath(folders))
     results = {str(folder.relative_to(common)): read_result(folder) for folder in folders}
     check_comparable({("", shown): result for shown, result in results.items()})
-    print_metrics({shown: result.summary for shown, result in results.items()})
+    print_metrics({shown: result.metrics for shown, result in results.items()})
     row = TESTED[_METRIC.value]
     best, p_values = best_against_rest(paired_values(results, row, "seeds"), _TEST.value)
     print(f"{results[best].metric(row)}: best is {best}. Holm-adjusted p of its difference, over users:")

@@ -2,7 +2,7 @@
 
 With other settings the metrics are only printed: the files of the run keep to its own config.
 
-python experiments/evaluate.py --workdir=runs/hlr [--k=20] [--num_cohorts=5] [--mesh_data=4 --mesh_model=2]
+python experiments/evaluate.py --workdir=runs/hlr [--k=5,10,20] [--num_cohorts=5] [--mesh_data=4 --mesh_model=2]
 python experiments/evaluate.py --workdir=runs/hlr --ensemble=3
 
 --ensemble=3 measures every three seeds as one model, the product of their spaces.
@@ -28,7 +28,7 @@ from hlr_jax.files import write_json
 from hlr_jax.serving.strong_generalization import compare_folded_in
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
-_K = flags.DEFINE_integer("k", None, "length of the lists, if another than the run's")
+_K = flags.DEFINE_list("k", None, "lengths of the lists, if others than the run's; the first is the main one")
 _COHORTS = flags.DEFINE_integer("num_cohorts", None, "disjoint random groups of users, for a standard deviation")
 _BUDGET = flags.DEFINE_integer("memory_limit_mib", None, "MiB for a tile of users")
 _DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the users")
@@ -43,7 +43,7 @@ _GIVEN = flags.DEFINE_float("given", 0.8, "share of their items that is given")
 
 def main() -> None:
     """Run the command."""
-    chosen = {"k": _K.value, "num_cohorts": _COHORTS.value, "memory_limit_mib": _BUDGET.value}
+    chosen = {"k": _lengths(), "num_cohorts": _COHORTS.value, "memory_limit_mib": _BUDGET.value}
     other = {name: value for name, value in chosen.items() if value is not None}
     connect_processes()
     mesh = {"data": _DATA.value, "model": _MODEL.value}
@@ -61,16 +61,25 @@ def main() -> None:
         print_metrics({f"{run.parts.model.name}, {split}": of_split for split, of_split in metrics.items()})
 
 
+def _lengths() -> tuple[int, ...] | None:
+    """Return the lengths of --k."""
+    if _K.value is None:
+        return None
+    if not all(k.isdecimal() for k in _K.value):
+        raise InputError(f"--k must be whole numbers, got {','.join(_K.value)}")
+    return tuple(map(int, _K.value))
+
+
 def _strong_generalization(parts: RunParts) -> None:
     if parts.mesh is not None:
         raise InputError("--strong_generalization runs on one device: leave --mesh_data and --mesh_model out")
     folder = Path(_WORKDIR.value)
     metrics = compare_folded_in(parts, folder / "strong_generalization", held_out=_HELD_OUT.value, given=_GIVEN.value)
-    write_json(folder / "eval" / "strong_generalization.json", metrics)
+    record = {name: measured.to_json() for name, measured in metrics.items()}
+    write_json(folder / "eval" / "strong_generalization.json", record)
     print_metrics(metrics)
-    name = f"ndcg@{parts.eval.k}"
-    ratio = metrics["folded in"][name] / metrics["trained in"][name]
-    print(f"{name} of users folded in: {ratio:.1%} of the same users trained in")
+    ratio = metrics["folded in"].value("ndcg") / metrics["trained in"].value("ndcg")
+    print(f"ndcg@{parts.eval.ks[0]} of users folded in: {ratio:.1%} of the same users trained in")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main() -> None:
     parts, seed = run.parts, run.seeds[place]
     folder = export_model(
         parts.model, run.params[place], parts.dataset, _OUTPUT.value,
-        k=parts.eval.k if _K.value is None else _K.value, seed=seed,
+        k=parts.eval.ks[0] if _K.value is None else _K.value, seed=seed,
         about={"run": {"seed": seed, "ensemble": ENSEMBLE.value, "best_epoch": run.best_epochs[place]}},
     )  # fmt: skip
     for path in sorted(folder.iterdir()):

@@ -33,13 +33,13 @@ def main() -> None:
     print(f"devices: {describe_devices()}", flush=True)
     done = {name: hlr_jax.run(config, folder / name) for name, config in configs.items()}
     dataset, options = done["hlr"].parts.dataset, done["hlr"].parts.eval
-    popularity = evaluate_ranker(popularity_ranker(dataset, options.k), dataset, "test", options)
+    popularity = evaluate_ranker(popularity_ranker(dataset, max(options.ks)), dataset, "test", options)
     regularization, ease = evaluate_ease(dataset, EvalOptions(k=options.k))
     rows = {"Popularity": popularity.metrics, "EASE": ease.metrics}
-    rows |= {name.upper(): run.figures["test"] for name, run in done.items()}
+    rows |= {name.upper(): run.metrics["test"] for name, run in done.items()}
     print()
     print_metrics(rows)
-    print(f"Test items of {ease.metrics['users']} users, all {dataset.num_items} items ranked, seen ones left out;")
+    print(f"Test items of {ease.metrics.users} users, all {dataset.num_items} items ranked, seen ones left out;")
     print(f"protocol {dataset.protocol.name}; chosen on validation: EASE's lambda {regularization:g},", end=" ")
     print(f"{_chosen(done)}.\n")
     show_recommendations(done["hlr"], dataset)

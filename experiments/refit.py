@@ -41,8 +41,8 @@ def main() -> None:
     if not is_process_zero():
         return
     train = done.parts.train
-    if done.figures:
-        print_metrics({f"{done.parts.model.name}, {split}": metrics for split, metrics in done.figures.items()})
+    if done.metrics:
+        print_metrics({f"{done.parts.model.name}, {split}": metrics for split, metrics in done.metrics.items()})
     at = f" at temperature {train.temperature:g}" if len(before.get("temperatures", ())) > 1 else ""
     print(f"{train.num_epochs} epochs{at}; everything is in {_OUTPUT.value}")
 

@@ -146,7 +146,7 @@ def block_of(data: str, done: dict[Place, Result]) -> Block:
 
 def spread_of(done: dict[Place, Result]) -> str:
     """Return what the table's ± is over: as asked for; else seeds if there are several, or what the protocol says."""
-    protocols = {result.summary["protocol"] for result in done.values()}
+    protocols = {result.metrics.protocol for result in done.values()}
     by_protocol = next((PROTOCOLS[name].spread for name in protocols), "seeds")
     return _SPREAD.value or ("seeds" if _NUM_SEEDS.value > 1 else by_protocol)
 
@@ -162,7 +162,7 @@ def report(place: Place, result: Result) -> str:
     """Return the line of one run."""
     data, system = place
     mean, _ = result.mean_and_std("NDCG", "seeds")
-    return f"{data}, {system_label(system)}: {result.summary['train_seconds']:.0f} s, NDCG@{result.k} {mean:.2f}"
+    return f"{data}, {system_label(system)}: {result.train_seconds:.0f} s, NDCG@{result.k} {mean:.2f}"
 
 
 def say_once(seen: set[str], line: str) -> None:

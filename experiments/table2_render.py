@@ -57,14 +57,14 @@ def caption(table: Comparison) -> list[str]:
     if not results:
         return ["No result yet."]
     some = results[0]
-    names = [f"{row} is {some.metric(row)}" for row in ROWS if row in some.summary.get("figures", {})]
+    names = [f"{row} is {some.metric(row)}" for row in ROWS if row in some.metrics.names]
     renamed = f" ({', '.join(names)})" if names else ""
     sizes = "; ".join(_size(block) for block in table.blocks if block.results)
-    seconds = sum(result.summary["train_seconds"] for result in results)
+    seconds = sum(result.train_seconds for result in results)
     sentences = [
         f"Test metrics at K = {some.k} in percent; Popularity: median training users of the recommended items.",
         _spread(table, some),
-        f"Protocol {some.summary['protocol']}, hash {some.summary['protocol_hash']}{renamed}.",
+        f"Protocol {some.metrics.protocol}, hash {some.metrics.protocol_hash}{renamed}.",
         f"{sizes}.",
         f"Bold: the best of a row. {MARK}: significantly better than every other system of its block "
         f"({table.tested}, {_TESTS[table.method]} over users, Holm-adjusted p < {SIGNIFICANT}).",
@@ -82,15 +82,15 @@ def _variants(table: Comparison) -> str:
     variants: dict[str, set[str]] = {}
     for block in table.blocks:
         for system, result in block.results.items():
-            if result.summary["variant"]:
-                variants.setdefault(system, set()).add(result.summary["variant"])
+            if result.variant:
+                variants.setdefault(system, set()).add(result.variant)
     return "; ".join(
         f"{system_label(system)}: variant {' and '.join(sorted(names))}" for system, names in variants.items()
     )
 
 
 def _spread(table: Comparison, some: Result) -> str:
-    seeds = [entry["seed"] for entry in some.summary["seeds"]]
+    seeds = some.metrics.seeds
     if table.spread == "cohorts":
         return f"Mean ± standard deviation over {NUM_COHORTS} disjoint random groups of users, seed {seeds[0]}."
     if len(seeds) == 1:
@@ -99,8 +99,8 @@ def _spread(table: Comparison, some: Result) -> str:
 
 
 def _size(block: Block) -> str:
-    summary = next(iter(block.results.values())).summary
-    return f"{block.data}: {summary['users']:,} test users, {summary['items']:,} items"
+    metrics = next(iter(block.results.values())).metrics
+    return f"{block.data}: {metrics.users:,} test users, {metrics.items:,} items"
 
 
 def p_values_line(table: Comparison, block: Block) -> str:
@@ -188,14 +188,16 @@ def frame(table: Comparison) -> pl.DataFrame:
     for block in table.blocks:
         for row, cells in block.cells.items():
             for system in (system for system in table.systems if system in cells):
-                summary, cell = block.results[system].summary, cells[system]
+                result, cell = block.results[system], cells[system]
+                metrics = result.metrics
                 rows.append(
                     {
                         "dataset": block.data, "metric": row, "model": system_label(system), "mean": cell.mean,
                         "std": cell.std, "best": cell.best, "significant": cell.marked, "p_adjusted": cell.p_value,
-                        "k": block.results[system].k, "spread": table.spread, "seeds": len(summary["seeds"]),
+                        "k": result.k, "spread": table.spread, "seeds": len(metrics.seeds),
+                        "protocol": metrics.protocol, "protocol_hash": metrics.protocol_hash, "data": metrics.data,
+                        "users": metrics.users, "items": metrics.items, "train_seconds": result.train_seconds,
                     }
-                    | {name: summary[name] for name in list(_SCHEMA)[11:]}
                 )  # fmt: skip
     return pl.DataFrame(rows, schema=_SCHEMA)
 

@@ -1,10 +1,12 @@
 """Metrics as tables for people."""
 
-from typing import Any
+from collections.abc import Mapping
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+
+from hlr_jax.evaluation.results import Metrics
 
 _SHOWN = {
     "ndcg": "ndcg",
@@ -18,25 +20,28 @@ _SHOWN = {
 }
 
 
-def print_metrics(rows: dict[str, dict[str, Any]]) -> None:
-    """Print one row of metrics for each name; all rows have the same K. It fits in 80 columns.
+def print_metrics(rows: Mapping[str, Metrics]) -> None:
+    """Print one row of metrics for each name, in a table for each K that all have. It fits in 80 columns.
 
     Under a row of several seeds stands the standard deviation of each metric over them; under one with cohorts of
     users, that over the cohorts of its first seed.
     """
-    if not rows:
-        return
-    k = next(key for key in next(iter(rows.values())) if key.startswith("ndcg@")).split("@")[1]
-    table = Table(f"at {k}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for title in _SHOWN.values():
-        table.add_column(title, justify="right", no_wrap=True)
-    for system, metrics in rows.items():
-        values = [metrics[f"{name}@{k}"] for name in _SHOWN]
-        table.add_row(system, *(f"{value:.0f}" if value > 1 else f"{value:.4f}" for value in values))
-        if std := metrics.get("std"):
-            spreads = [std[f"{name}@{k}"] for name in _SHOWN]
-            table.add_row("  std, seeds", *(f"{value:.0f}" if value > 1 else f"{value:.4f}" for value in spreads))
-        if cohorts := metrics.get("seeds", [{}])[0].get("cohorts"):
-            spreads = [cohorts[f"{name}@{k}"]["std"] for name in _SHOWN if f"{name}@{k}" in cohorts]
-            table.add_row("  std, cohorts", *(f"{value:.4f}" for value in spreads))
-    Console().print(table)
+    for k in next(iter(rows.values())).k if rows else ():
+        if any(k not in metrics.k for metrics in rows.values()):
+            continue
+        table = Table(f"at {k}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for title in _SHOWN.values():
+            table.add_column(title, justify="right", no_wrap=True)
+        for system, metrics in rows.items():
+            table.add_row(system, *(_number(metrics.value(name, k)) for name in _SHOWN))
+            if len(metrics.seeds) > 1:
+                table.add_row("  std, seeds", *(_number(metrics.std(name, k)) for name in _SHOWN))
+            if cohorts := metrics.cohorts:
+                stds = [cohorts[name, k][0][1] for name in _SHOWN if (name, k) in cohorts]
+                table.add_row("  std, cohorts", *map(_number, stds))
+        Console().print(table)
+
+
+def _number(value: float | None) -> str:
+    assert value is not None
+    return f"{value:.0f}" if value > 1 else f"{value:.4f}"

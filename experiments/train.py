@@ -42,7 +42,7 @@ def main() -> None:
     if not is_process_zero():
         return
     name = done.parts.model.name
-    print_metrics({f"{name}, {split}": metrics for split, metrics in done.figures.items()})
+    print_metrics({f"{name}, {split}": metrics for split, metrics in done.metrics.items()})
     chosen = [f"best epoch {', '.join(str(fit.best_epoch) for fit in done.fits)}"]
     if several:
         chosen.append(f"best temperature {', '.join(f'{fit.run.temperature:g}' for fit in done.fits)}")

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from command_line import command
+from fabricated import metric_of
 
 import hlr_jax
 from hlr_jax.evaluation.baselines import gram_matrix
@@ -40,9 +41,9 @@ def test_each_system_is_measured_with_what_validation_chose(measured):
     assert systems["EASE"]["lambda"] == 30
     for metrics in systems.values():
         assert metrics["users"] == systems["Popularity"]["users"]
-        assert 0 < metrics["ndcg@5"] < 1
+        assert 0 < metric_of(metrics, "ndcg", 5)["value"] < 1
         assert metrics["fit_seconds"] > 0
-    assert systems["EASE"]["ndcg@5"] != systems["Popularity"]["ndcg@5"]
+    assert metric_of(systems["EASE"], "ndcg") != metric_of(systems["Popularity"], "ndcg")
 
 
 def test_what_validation_chose_is_fitted_anew_on_validation_too(measured, world):
@@ -57,12 +58,12 @@ def test_what_validation_chose_is_fitted_anew_on_validation_too(measured, world)
     options = hlr_jax.EvalOptions(k=5, monitor="ndcg")
     best = hlr_jax.fit(world, model, hlr_jax.TrainOptions(num_epochs=2, patience=4), options, quiet=True).best_epoch
     again = hlr_jax.fit(both, model, hlr_jax.TrainOptions(num_epochs=best), options, quiet=True)
-    expected = hlr_jax.evaluate(model, again.params, both, options=options).metrics["ndcg@5"]
+    expected = hlr_jax.evaluate(model, again.params, both, options=options).metrics.value("ndcg")
     (_, before), (_, after) = measured["train"], measured["train+valid"]
-    assert after["MF-ALS"]["ndcg@5"] == pytest.approx(expected, rel=1e-6)
+    assert metric_of(after["MF-ALS"], "ndcg")["value"] == pytest.approx(expected, rel=1e-6)
     for system in before:
         assert (before[system]["train_splits"], after[system]["train_splits"]) == ("train", "train+valid")
-        assert before[system]["ndcg@5"] != after[system]["ndcg@5"]
+        assert metric_of(before[system], "ndcg") != metric_of(after[system], "ndcg")
         assert before[system]["users"] == after[system]["users"]
         assert before[system].get("lambda") == after[system].get("lambda")
 

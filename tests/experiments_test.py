@@ -8,6 +8,7 @@ import sys
 import polars as pl
 import pytest
 from command_line import ROOT, command, scripts, shell
+from fabricated import metric_of
 
 import hlr_jax
 from hlr_jax.evaluation.comparison import compare, read_result
@@ -68,21 +69,23 @@ def test_a_workdir_holds_what_it_should(workdir):
     names = [
         "ndcg", "map", "mrr", "rr_sum", "precision", "recall", "hit_rate", "median_popularity", "map_over_k", "gini",
     ]  # fmt: skip
-    assert {f"{name}@10" for name in names} | {"users", "users_per_s", "protocol"} <= set(metrics)
+    assert set(names) <= {entry["metric"] for entry in metrics["metrics"]}
+    assert {"users", "users_per_s", "protocol"} <= set(metrics)
     per_user = pl.read_parquet(workdir / "eval" / "per_user.parquet")
-    assert per_user["ndcg"].mean() == pytest.approx(metrics["ndcg@10"])
+    assert per_user["ndcg"].mean() == pytest.approx(metric_of(metrics, "ndcg", 10)["value"])
     assert json.loads((workdir / "eval" / "valid.json").read_text())["split"] == "valid"
 
 
 def test_evaluate_repeats_the_metrics_and_takes_other_settings(workdir):
     before = json.loads((workdir / "eval" / "test.json").read_text())
-    out = succeed("evaluate.py", f"--workdir={workdir}", "--k=5", "--num_cohorts=3")
+    out = succeed("evaluate.py", f"--workdir={workdir}", "--k=5,20", "--num_cohorts=3")
     assert " at 5 " in out
-    assert out.count("std, cohorts") == 2
+    assert " at 20 " in out
+    assert out.count("std, cohorts") == 4  # valid and test, at each K
     assert json.loads((workdir / "eval" / "test.json").read_text()) == before
     succeed("evaluate.py", f"--workdir={workdir}")
     after = json.loads((workdir / "eval" / "test.json").read_text())
-    assert {n: v for n, v in after.items() if "@" in n} == {n: v for n, v in before.items() if "@" in n}
+    assert after["metrics"] == before["metrics"]
 
 
 def test_keys_of_a_run_as_cards_frames_and_plots(workdir, tmp_path):
@@ -223,7 +226,7 @@ def test_strong_generalization_is_measured_beside_users_trained_in(solved):
     metrics = json.loads((solved / "eval" / "strong_generalization.json").read_text())
     assert set(metrics) == {"folded in", "trained in", "Popularity"}
     assert {row["users"] for row in metrics.values()} == {12}
-    ratio = metrics["folded in"]["ndcg@10"] / metrics["trained in"]["ndcg@10"]
+    ratio = metric_of(metrics["folded in"], "ndcg")["value"] / metric_of(metrics["trained in"], "ndcg")["value"]
     assert f"ndcg@10 of users folded in: {ratio:.1%} of the same users trained in" in out
 
 
@@ -255,10 +258,11 @@ def test_several_seeds_are_summarised_and_each_is_kept(tmp_path):
         assert sorted(folders) == ["seed-1", "seed-2"]  # one file each: a continued training has no epoch twice
     assert out.count("std, seeds") == 2
     metrics = json.loads((tmp_path / "eval" / "test.json").read_text())
-    runs = [run["ndcg@10"] for run in metrics["seeds"]]
+    ndcg = metric_of(metrics, "ndcg", 10)
+    runs = ndcg["by_seed"]
     assert [run["seed"] for run in metrics["seeds"]] == [1, 2]
-    assert metrics["ndcg@10"] == pytest.approx(sum(runs) / 2)
-    assert metrics["std"]["ndcg@10"] == pytest.approx(abs(runs[0] - runs[1]) / 2**0.5)
+    assert ndcg["value"] == pytest.approx(sum(runs) / 2)
+    assert ndcg["std"] == pytest.approx(abs(runs[0] - runs[1]) / 2**0.5)
     per_user = pl.read_parquet(tmp_path / "eval" / "per_user.parquet")
     means = per_user.group_by("seed", maintain_order=True).agg(pl.col("ndcg").mean())
     assert means.rows() == [(1, pytest.approx(runs[0])), (2, pytest.approx(runs[1]))]
@@ -266,11 +270,8 @@ def test_several_seeds_are_summarised_and_each_is_kept(tmp_path):
     # What a run writes is what Table 2 reads.
     block = compare("planted", {"mf_als": read_result(tmp_path)})
     cell = block.cells["NDCG"]["mf_als"]
-    assert (cell.mean, cell.std) == (
-        pytest.approx(100 * metrics["ndcg@10"]),
-        pytest.approx(100 * metrics["std"]["ndcg@10"]),
-    )
-    assert block.cells["MRR"]["mf_als"].mean == pytest.approx(100 * metrics["rr_sum@10"])
+    assert (cell.mean, cell.std) == (pytest.approx(100 * ndcg["value"]), pytest.approx(100 * ndcg["std"]))
+    assert block.cells["MRR"]["mf_als"].mean == pytest.approx(100 * metric_of(metrics, "rr_sum")["value"])
 
 
 def test_every_config_file_loads():

@@ -1,4 +1,4 @@
-"""What a protocol decides, seen in figures."""
+"""What a protocol decides, seen in metrics."""
 
 import dataclasses
 
@@ -38,8 +38,8 @@ def test_neighbors_and_masks_are_what_the_protocol_says(world, name, system):
     params = model.init(jax.random.key(0), world.num_users, world.num_items)
     dataset = dataclasses.replace(world, protocol=protocol_for(name, "random"))
     result = evaluate(model, params, dataset)
-    assert result.metrics["protocol"] == name
-    assert result.metrics["figures"]["MRR"] == {"paper": "mrr", "reference": "rr_sum"}[name]
+    assert result.metrics.protocol == name
+    assert result.metrics.names["MRR"] == {"paper": "mrr", "reference": "rr_sum"}[name]
     both, train = interactions_at(world, "test"), world.train
     seen = train if (name, system) == ("reference", "mf_als") else both
     near = train if name == "paper" else both

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from fabricated import HASH, LEVELS, fabricate
+from fabricated import HASH, LEVELS, fabricate, metric_of
 from rich.console import Console
 
 from hlr_jax.evaluation.comparison import SYSTEMS, compare, read_result
@@ -33,13 +33,13 @@ def table_of(render, tmp_path, levels, systems=tuple(SYSTEMS), data="ml_100k", s
     return render.Comparison([block], list(systems), tested, spread, "t")
 
 
-def test_figures_follow_the_protocols_names(render, tmp_path):
+def test_metrics_follow_the_protocols_names(render, tmp_path):
     table = table_of(render, tmp_path, LEVELS)
     summary = json.loads((tmp_path / "ml_100k" / "hlr" / "eval" / "test.json").read_text())
     cells = {row: cells["hlr"] for row, cells in table.blocks[0].cells.items()}
-    for row, key in (("MAP", "map_over_k@10"), ("MRR", "rr_sum@10"), ("NDCG", "ndcg@10"), ("Recall", "recall@10")):
-        assert cells[row].mean == pytest.approx(100 * summary[key])
-        assert cells[row].std == pytest.approx(100 * summary["std"][key])
+    for row, name in (("MAP", "map_over_k"), ("MRR", "rr_sum"), ("NDCG", "ndcg"), ("Recall", "recall")):
+        assert cells[row].mean == pytest.approx(100 * metric_of(summary, name)["value"])
+        assert cells[row].std == pytest.approx(100 * metric_of(summary, name)["std"])
     assert (cells["Popularity"].mean, cells["Popularity"].std) == (51.0, 1.0)
 
 
@@ -64,7 +64,7 @@ def test_markdown(render, tmp_path):
         assert fact in text
 
 
-def test_k_is_read_from_the_keys(render, tmp_path):
+def test_k_is_read_from_the_results(render, tmp_path):
     table = table_of(render, tmp_path, LEVELS, k=20)
     assert "K = 20" in render.markdown(table)
     assert render.frame(table)["k"].unique().to_list() == [20]
@@ -97,9 +97,10 @@ def test_the_mark_goes_to_the_chosen_row(render, tmp_path):
 
 def test_cohorts(render, tmp_path):
     table = table_of(render, tmp_path, LEVELS, spread="cohorts")
-    first = json.loads((tmp_path / "ml_100k" / "hlr" / "eval" / "test.json").read_text())["seeds"][0]
+    summary = json.loads((tmp_path / "ml_100k" / "hlr" / "eval" / "test.json").read_text())
+    first = metric_of(summary, "ndcg")["by_seed"][0]
     cells = table.blocks[0].cells
-    assert cells["NDCG"]["hlr"].mean == pytest.approx(100 * first["ndcg@10"])  # 60 users are 5 groups of equal size
+    assert cells["NDCG"]["hlr"].mean == pytest.approx(100 * first)  # 60 users are 5 groups of equal size
     users = pl.read_parquet(tmp_path / "ml_100k" / "hlr" / "eval" / "per_user.parquet").filter(pl.col("seed") == 0)
     groups = np.array_split(np.random.default_rng(0).permutation(60), 5)
     means = [users["ndcg"].to_numpy()[group].mean() for group in groups]

@@ -8,6 +8,7 @@ from hlr_jax.errors import InputError
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate
 from hlr_jax.evaluation.metrics import register_metric
 from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.evaluation.results import Metrics
 from hlr_jax.experiment import RunResult, run
 from hlr_jax.losses import register_objective
 from hlr_jax.models.base import ArraySpec, Model
@@ -33,6 +34,7 @@ __all__ = [
     "FoldInOptions",
     "InputError",
     "LoadedRun",
+    "Metrics",
     "Model",
     "Neighbors",
     "PairOutput",

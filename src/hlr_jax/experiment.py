@@ -12,8 +12,9 @@ from hlr_jax.data.prepare import load_dataset
 from hlr_jax.data.serialization import read_stored, store_dataset
 from hlr_jax.distributed import is_process_zero, log_on_process_zero, on_all_processes
 from hlr_jax.errors import InputError, check_options, check_seed, pick
-from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, over_runs, validation_users
+from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, validation_users
 from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.evaluation.results import Metrics, over_seeds, write_metrics
 from hlr_jax.models.base import Model
 from hlr_jax.models.registry import create_model
 from hlr_jax.sharding import create_mesh
@@ -21,7 +22,7 @@ from hlr_jax.training.fit import FitResult, fit_seeds
 from hlr_jax.training.history import Logger
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
-from hlr_jax.workdir import DATASET, claim, record_environment, write_evaluation
+from hlr_jax.workdir import DATASET, claim, record_environment
 
 SECTIONS = ("dataset", "model", "train", "eval", "mesh")
 
@@ -53,13 +54,13 @@ class RunResult(NamedTuple):
       parts: what it was made of.
       fits: the training of each seed.
       evaluations: of each split that isn't empty, each seed's.
-      figures: of each split that isn't empty, over seeds: what ``eval/SPLIT.json`` holds.
+      metrics: of each split that isn't empty, of all seeds: what ``eval/SPLIT.json`` holds.
     """
 
     parts: RunParts
     fits: list[FitResult]
     evaluations: dict[str, list[Evaluation]]
-    figures: dict[str, dict[str, Any]]
+    metrics: dict[str, Metrics]
 
 
 def settings_of(config: dict[str, Any]) -> Settings:
@@ -140,8 +141,8 @@ def run(
         if fit.stopped:
             log(f"training stopped: {fit.stopped}" if len(fits) == 1 else f"seed {fit.seed} stopped: {fit.stopped}")
     params, best_epochs, seeds = ([getattr(fit, name) for fit in fits] for name in ("params", "best_epoch", "seed"))
-    evaluations, figures = evaluate_run(parts, params, best_epochs, seeds, folder)
-    return RunResult(parts, fits, evaluations, figures)
+    evaluations, metrics = evaluate_run(parts, params, best_epochs, seeds, folder)
+    return RunResult(parts, fits, evaluations, metrics)
 
 
 def _start(folder: Path, config: dict[str, Any], dataset: Dataset) -> None:
@@ -152,22 +153,23 @@ def _start(folder: Path, config: dict[str, Any], dataset: Dataset) -> None:
 
 def evaluate_run(
     parts: RunParts, params: list[Params], best_epochs: list[int], seeds: list[int], folder: Path | None
-) -> tuple[dict[str, list[Evaluation]], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, list[Evaluation]], dict[str, Metrics]]:
     """Evaluate each seed's parameters on the splits that have interactions, and write ``eval/`` in ``folder`` if given.
 
     ``seeds`` are those that neighbors are drawn with.
 
     Returns:
-      The evaluations and the figures of ``RunResult``.
+      The evaluations and the metrics of ``RunResult``.
     """
-    evaluations, figures = {}, {}
+    evaluations, metrics = {}, {}
     for split in ("valid", "test"):
         if not len(getattr(parts.dataset, split)):
             continue
-        # Validation figures are of the users that chose the epoch.
+        # Validation metrics are of the users that chose the epoch.
         users = validation_users(parts.dataset, parts.eval) if split == "valid" else None
         of_seeds = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, seeds, users)
-        evaluations[split], figures[split] = of_seeds, over_runs(of_seeds, seeds, best_epochs)
+        evaluations[split] = of_seeds
+        metrics[split] = over_seeds([evaluation.metrics for evaluation in of_seeds], best_epochs)
         if folder is not None and is_process_zero():
-            write_evaluation(folder, of_seeds, figures[split])
-    return evaluations, figures
+            write_metrics(folder, metrics[split], [evaluation.per_user for evaluation in of_seeds])
+    return evaluations, metrics

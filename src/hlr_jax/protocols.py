@@ -7,7 +7,7 @@ from hlr_jax.files import sha256_of
 
 
 class Protocol(NamedTuple):
-    """How figures are measured.
+    """How metrics are measured.
 
     Attributes:
       name: of the protocol.
@@ -36,13 +36,13 @@ class Protocol(NamedTuple):
 
     @property
     def hash(self) -> str:
-        """The first 16 digits of a hash: figures with different ones must not stand in one table.
+        """The first 16 digits of a hash: metrics with different ones are not comparable.
 
         How a data set was split is in its own fingerprint, so the hash is that of the protocol on given splits.
         """
         return sha256_of(self._replace(split="given", test_size=0.0, valid_size=0.0)._asdict())[:16]
 
-    def figures(self) -> dict[str, str]:
+    def metric_names(self) -> dict[str, str]:
         """Return the metric behind each name that has more than one definition."""
         return {"MAP": self.map, "MRR": self.mrr, "Popularity": self.popularity}
 

@@ -75,7 +75,10 @@ def load_run(
         seeds, or on a mesh.
     """
     config = read_config(Path(workdir))
-    config["eval"] = {**config.get("eval", {}), **(eval_options or {})}
+    evaluation = config.get("eval", {}) | (eval_options or {})
+    if eval_options and "k" in eval_options:  # nothing is chosen any more, at whatever K it was
+        evaluation["monitor"] = evaluation.get("monitor", "loss").partition("@")[0]
+    config["eval"] = evaluation
     loaded = _read_run(Path(workdir), config, mesh, log)
     return loaded if ensemble == 1 else _as_ensembles(loaded, ensemble)
 

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import polars as pl
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError
-from hlr_jax.evaluation.evaluate import Evaluation
-from hlr_jax.files import atomic_file, write_json
+from hlr_jax.files import write_json
 
 DATASET = "dataset"  # the folder with the run's own copy of its data
 _MAY_CHANGE = ("mesh.", "train.num_epochs", "train.patience", "train.checkpoint_every")
@@ -107,16 +105,3 @@ def record_environment(folder: Path, dataset: Dataset) -> None:
         "summary": dataset.summary(),
     }
     write_json(path, environment)
-
-
-def write_evaluation(folder: Path, evaluations: list[Evaluation], figures: dict[str, Any]) -> None:
-    """Write the figures over seeds to ``eval/SPLIT.json`` and, for test, ``eval/per_user.parquet`` of all seeds."""
-    split = figures["split"]
-    if split == "test":
-        frames = [
-            evaluation.per_user.insert_column(0, pl.lit(run["seed"]).alias("seed"))
-            for evaluation, run in zip(evaluations, figures["seeds"], strict=True)
-        ]
-        with atomic_file(folder / "eval" / "per_user.parquet") as temporary:
-            pl.concat(frames).write_parquet(temporary)
-    write_json(folder / "eval" / f"{split}.json", figures)

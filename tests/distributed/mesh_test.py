@@ -69,8 +69,8 @@ def assert_same_run(run_on_mesh, run_alone):
     assert fitted.best_epoch == alone.best_epoch
     np.testing.assert_array_equal(evaluation.ranking.items, expected.ranking.items)
     np.testing.assert_allclose(evaluation.ranking.scores, expected.ranking.scores, rtol=1e-3, atol=1e-5)
-    for metric in ("ndcg@5", "recall@5", "coverage@5", "gini@5"):
-        assert evaluation.metrics[metric] == pytest.approx(expected.metrics[metric], rel=1e-6)
+    for metric in ("ndcg", "recall", "coverage", "gini"):
+        assert evaluation.metrics.value(metric) == pytest.approx(expected.metrics.value(metric), rel=1e-6)
 
 
 @pytest.mark.parametrize(

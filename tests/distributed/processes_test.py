@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from command_line import EXPERIMENTS, command, shell
+from fabricated import metric_of
 
 _JOB_PORTS = 2**16 - 2**12  # the first port that JAX takes for a job of a cluster
 SETTINGS = [
@@ -96,7 +97,7 @@ def test_two_processes_train_and_evaluate_and_one_goes_on_as_if_it_had_been_one_
         losses = [[line[name] for line in lines(tmp_path / folder)] for folder in ("split", "whole")]
         np.testing.assert_allclose(*losses, rtol=2e-4, err_msg=name)
     metrics = [json.loads((tmp_path / name / "eval" / "test.json").read_text()) for name in ("split", "whole")]
-    assert metrics[0]["ndcg@5"] == pytest.approx(metrics[1]["ndcg@5"], rel=1e-6)
+    assert metric_of(metrics[0], "ndcg")["value"] == pytest.approx(metric_of(metrics[1], "ndcg")["value"], rel=1e-6)
     assert by_two["users"] == metrics[1]["users"]
 
     users = pl.read_parquet(tmp_path / "split" / "eval" / "per_user.parquet")

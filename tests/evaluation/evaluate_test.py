@@ -2,11 +2,13 @@
 
 import jax
 import numpy as np
+import polars as pl
 import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions
-from hlr_jax.evaluation.evaluate import evaluate, evaluate_seeds, memory_to_rank, over_runs, validation_users
+from hlr_jax.evaluation.evaluate import evaluate, evaluate_seeds, memory_to_rank, validation_users
+from hlr_jax.evaluation.results import over_seeds, read_metrics, write_metrics
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +19,9 @@ def trained(world):
 
 def test_evaluation_reports_every_user_once_with_original_ids(trained, world):
     result = evaluate(*trained, world, split="test", options=EvalOptions(k=5, num_cohorts=3))
-    assert result.metrics["users"] == len(np.unique(world.test.user)) == result.per_user["user"].n_unique()
-    np.testing.assert_allclose(result.metrics["ndcg@5"], result.per_user["ndcg"].mean())
-    assert result.metrics["cohorts"]["ndcg@5"]["std"] > 0
+    assert result.metrics.users == len(np.unique(world.test.user)) == result.per_user["user"].n_unique()
+    np.testing.assert_allclose(result.metrics.value("ndcg"), result.per_user["ndcg"].mean())
+    assert result.metrics.cohorts["ndcg", 5][0][1] > 0
     assert result.per_user["relevant"].sum() == len(world.test)
 
 
@@ -35,18 +37,37 @@ def test_a_sample_of_validation_users_has_the_lists_that_all_have(trained, world
     assert memory_to_rank(*trained, world, options) > 0
 
 
-def test_figures_over_seeds_are_means_and_deviations_of_a_sample(trained, world):
+def test_metrics_over_seeds_are_means_and_deviations_of_a_sample(trained, world):
     model, params = trained
     members = [params, params | {"item": -params["item"]}]
     results = evaluate_seeds(model, members, world, "test", EvalOptions(k=5), [4, 5])
-    figures = over_runs(results, [4, 5], [7, 9])
-    first, second = (result.metrics["ndcg@5"] for result in results)
+    metrics = over_seeds([result.metrics for result in results], [7, 9])
+    first, second = (result.metrics.value("ndcg") for result in results)
     assert first != second
-    assert figures["ndcg@5"] == pytest.approx((first + second) / 2)
-    assert figures["std"]["ndcg@5"] == pytest.approx(abs(first - second) / 2**0.5)
-    assert [(row["seed"], row["best_epoch"], row["ndcg@5"]) for row in figures["seeds"]] == [
-        (4, 7, first), (5, 9, second)
-    ]  # fmt: skip
+    assert metrics.value("ndcg", 5) == pytest.approx((first + second) / 2)
+    assert metrics.std("ndcg") == pytest.approx(abs(first - second) / 2**0.5)
+    assert (metrics.seeds, metrics.best_epochs, metrics.by_seed("ndcg")) == ((4, 5), (7, 9), (first, second))
+    assert results[0].metrics.std("ndcg") is None
+    with pytest.raises(hlr_jax.InputError, match="ndcg@10 was not measured on test"):
+        metrics.value("ndcg", 10)
+
+
+def test_each_k_has_the_metrics_that_it_has_alone(trained, world, tmp_path):
+    several = evaluate(*trained, world, options=EvalOptions(k=(5, 2, 10), num_cohorts=3))
+    for k in (2, 5, 10):
+        alone = evaluate(*trained, world, options=EvalOptions(k=k, num_cohorts=3))
+        assert several.per_user.filter(pl.col("k") == k).equals(alone.per_user)
+        for name in alone.metrics.measured:
+            assert several.metrics.value(name, k) == alone.metrics.value(name)
+        assert several.metrics.cohorts["ndcg", k] == alone.metrics.cohorts["ndcg", k]
+    assert several.metrics.value("recall") == several.metrics.value("recall", 5)
+    assert several.ranking.items.shape[1] == 10
+    # What is written is what is read.
+    write_metrics(tmp_path, several.metrics, [several.per_user])
+    assert read_metrics(tmp_path, "test") == several.metrics
+    for k in ((), (5, 5), (0,), 1001):
+        with pytest.raises(hlr_jax.InputError, match=r"eval\.k must be"):
+            EvalOptions(k=k)
 
 
 def test_a_split_without_interactions_is_named(trained, world):

@@ -7,7 +7,14 @@ import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.evaluation.evaluate import evaluate
-from hlr_jax.evaluation.metrics import METRICS, catalogue_metrics, cohort_statistics, find_hits, per_user_metrics
+from hlr_jax.evaluation.metrics import (
+    LOWER_IS_BETTER,
+    METRICS,
+    catalogue_metrics,
+    cohort_statistics,
+    find_hits,
+    per_user_metrics,
+)
 
 # User 0 likes 5 items, hits at ranks 2 and 4 of 4; user 1 likes 1 item, hit at rank 1; user 2 likes 2, no hit.
 HITS = np.array([[0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
@@ -31,7 +38,7 @@ def test_by_hand(name):
 
 def test_every_metric_has_a_hand_computed_case_and_more_is_better():
     assert set(per_user_metrics(HITS, RELEVANT, 4)) == set(METRICS) == set(EXPECTED)
-    assert all(metric.higher_is_better for metric in METRICS.values())
+    assert not LOWER_IS_BETTER & set(METRICS)
 
 
 def test_lists_shorter_than_k_keep_the_definition():
@@ -69,9 +76,9 @@ def test_gini_of_equal_exposure_is_zero():
 def test_cohorts_are_disjoint_and_cover_everyone():
     values = np.arange(10.0)
     statistics = cohort_statistics({"ndcg": values}, 5, seed=1)["ndcg"]
-    np.testing.assert_allclose(statistics["mean"], values.mean())
+    np.testing.assert_allclose(statistics[0], values.mean())
     one_each = cohort_statistics({"ndcg": values}, 10, seed=1)["ndcg"]
-    np.testing.assert_allclose(one_each["std"], values.std())
+    np.testing.assert_allclose(one_each[1], values.std())
 
 
 @pytest.fixture
@@ -84,6 +91,7 @@ def missed():
     hlr_jax.register_metric("missed", ranks, higher_is_better=False)
     yield "missed"
     del METRICS["missed"]
+    LOWER_IS_BETTER.discard("missed")
 
 
 def test_a_metric_of_ones_own_is_in_every_evaluation_and_chooses_the_epoch(missed, world):
@@ -97,7 +105,7 @@ def test_a_metric_of_ones_own_is_in_every_evaluation_and_chooses_the_epoch(misse
     assert fit.best_value == min(values)
     assert fit.best_epoch == 1 + values.index(min(values))
     result = evaluate(model, fit.params, world, split="valid", options=options)
-    assert result.metrics["missed@5"] == result.per_user[missed].mean() == pytest.approx(min(values))
+    assert result.metrics.value(missed) == result.per_user[missed].mean() == pytest.approx(min(values))
 
 
 def test_a_metric_of_the_package_is_not_replaced_and_an_unknown_one_not_monitored():
@@ -110,5 +118,7 @@ def test_a_metric_of_the_package_is_not_replaced_and_an_unknown_one_not_monitore
     for monitor in ("missed", "ndcg@20", "loss@10"):
         with pytest.raises(InputError, match=rf"eval\.monitor is '{monitor}'; it must be one of loss, ndcg, .*k=10$"):
             EvalOptions(monitor=monitor)
-    assert EvalOptions(monitor="map").monitored == EvalOptions(monitor="map@10").monitored == "map@10"
+    assert EvalOptions(monitor="map").monitored == EvalOptions(monitor="map@10").monitored == ("map", 10)
+    assert EvalOptions(k=(5, 20), monitor="map").monitored == ("map", 5)
+    assert EvalOptions(k=(5, 20), monitor="map@20").monitored == ("map", 20)
     assert not EvalOptions().higher_is_better  # a loss

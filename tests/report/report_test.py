@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import polars as pl
 import pytest
+from fabricated import metric_of
 from report_browser import PROGRAM, chromium, contrast
 
 import hlr_jax
@@ -58,7 +59,7 @@ def page(runs):
     return write_report([runs / "cml", runs / "attentive"], runs / "two.html")
 
 
-def figures(runs, name, split):
+def result(runs, name, split):
     return json.loads((runs / name / "eval" / f"{split}.json").read_text())
 
 
@@ -74,26 +75,26 @@ def tables(page):
 
 def test_every_figure_of_the_result_files_is_in_its_cell(runs, page):
     for split, words in (("test", "test"), ("valid", "validation")):
-        expected = [figures(runs, name, split) for name in ("cml", "attentive")]
+        expected = [result(runs, name, split) for name in ("cml", "attentive")]
         caption = f"At K = 5 on {words}, {expected[0]['users']} users"
         shown = list(tables(page)[caption].values())[1:]
-        names = [name for name in expected[0] if "@" in name]
+        names = [entry["metric"] for entry in expected[0]["metrics"]]
         assert len(shown) == len(names) == 12
         for name, cells in zip(names, shown, strict=True):
             form = "{:,.1f}" if "popularity" in name else "{:.4f}"
             for summary, cell in zip(expected, cells, strict=True):
-                assert cell.split("|")[0] == form.format(summary[name]), name
-            assert cells[0].endswith(f"± {form.format(expected[0]['std'][name])} seeds")
+                assert cell.split("|")[0] == form.format(metric_of(summary, name)["value"]), name
+            assert cells[0].endswith(f"± {form.format(metric_of(expected[0], name)['std'])} seeds")
             assert "seeds" not in cells[1]
     seeds = list(tables(page)["CML on test"].values())
     assert seeds[0] == [
-        f"seed {run['seed']}, epoch {run['best_epoch']}" for run in figures(runs, "cml", "test")["seeds"]
+        f"seed {run['seed']}, epoch {run['best_epoch']}" for run in result(runs, "cml", "test")["seeds"]
     ]
-    assert seeds[1] == [f"{run['ndcg@5']:.4f}" for run in figures(runs, "cml", "test")["seeds"]]
+    assert seeds[1] == [f"{ndcg:.4f}" for ndcg in metric_of(result(runs, "cml", "test"), "ndcg")["by_seed"]]
 
 
 def test_intervals_and_groups_stand_below_what_single_users_have(runs, page):
-    rows = tables(page)[f"At K = 5 on test, {figures(runs, 'cml', 'test')['users']} users"]
+    rows = tables(page)[f"At K = 5 on test, {result(runs, 'cml', 'test')['users']} users"]
     shown = re.fullmatch(r"([\d.]+)\|([\d.]+) to ([\d.]+)\|± ([\d.]+) groups", rows["NDCG"][1])
     mean, low, high, spread = map(float, shown.groups())
     values = pl.read_parquet(runs / "attentive" / "eval" / "per_user.parquet")["ndcg"].to_numpy()
@@ -119,11 +120,12 @@ def test_lists_exposure_and_reasons_are_those_of_the_model(runs, page):
         loaded.parts.model, loaded.params[0], loaded.parts.dataset, user, best["item"].to_list(), seed=3
     )
     assert f"because of {why['neighbor'][0]} ({why['neighbor_weight'][0]:.1%}, key {why['memory'][0]}" in listed
-    gini = figures(runs, "cml", "test")["seeds"][0]["gini@5"]
+    gini = metric_of(result(runs, "cml", "test"), "gini")["by_seed"][0]
     assert f"Gini of the first seed: CML {gini:.3f}" in text
     shown = tables(page)["Who gets the places of the lists"]["items in no list"]
-    coverage = [figures(runs, name, "test")["seeds"][0]["coverage@5"] for name in ("cml", "attentive")]
-    items = figures(runs, "cml", "test")["items"]
+    of_lists = (result(runs, name, "test") for name in ("cml", "attentive"))
+    coverage = [metric_of(summary, "coverage")["by_seed"][0] for summary in of_lists]
+    items = result(runs, "cml", "test")["items"]
     assert shown == [f"{items - round(share * items)} ({1 - share:.0%})" for share in coverage]
 
 
@@ -149,9 +151,9 @@ def test_runs_on_other_data_stand_apart_and_a_run_may_lack_test(runs, tmp_path):
     assert "Figures of one group cannot be compared with another" in text
     assert "Best in" not in text
     shown = tables(page)
-    users = figures(runs, "mf_als", "valid")["users"]
+    users = result(runs, "mf_als", "valid")["users"]
     assert shown[f"At K = 5 on validation, {users} users"]["NDCG"] == [
-        f"{figures(runs, 'mf_als', 'valid')['ndcg@5']:.4f}"
+        f"{metric_of(result(runs, 'mf_als', 'valid'), 'ndcg')['value']:.4f}"
     ]
 
 
@@ -166,7 +168,7 @@ def spoiled(runs, folder, path, text):
     [
         ("config.json", None, "is no workdir: it has no config.json; train first"),
         ("eval/valid.json", None, "eval/valid.json: no such file; run experiments/evaluate.py --workdir="),
-        ("eval/test.json", "{", "eval/test.json: no JSON object"),
+        ("eval/test.json", "{", "eval/test.json is no result of this version: it is not JSON"),
         ("metrics.jsonl", "{", "metrics.jsonl: unreadable"),
         ("metrics.jsonl", '{"epoch": 1}', 'metrics.jsonl: its lines have no "seed"'),
     ],
@@ -230,10 +232,9 @@ def test_a_browser_shows_the_page_without_complaint(tab, runs, page, width, dark
     assert contrast(colors["ink"], colors["warn"]) >= 4.5
     shown = tab.evaluate("document.body.innerText")
     for name in ("cml", "attentive"):
-        summary = figures(runs, name, "test")
-        assert all(
-            f"{summary[metric]:.4f}" in shown for metric in summary if "@" in metric and "popularity" not in metric
-        )
+        summary = result(runs, name, "test")
+        entries = [entry for entry in summary["metrics"] if "popularity" not in entry["metric"]]
+        assert all(f"{entry['value']:.4f}" in shown for entry in entries)
 
 
 def test_what_a_screen_reader_meets_has_names(tab, page):

@@ -133,7 +133,7 @@ def test_the_best_epoch_is_the_result_and_patience_stops(world):
     assert len(values) == result.best_epoch + 2 < 30
     assert "no better epoch" in result.stopped
     again = hlr_jax.evaluate(model, result.params, world, split="valid", options=EvalOptions(k=5), seed=3)
-    assert again.metrics["ndcg@5"] == pytest.approx(max(values), rel=1e-6)
+    assert again.metrics.value("ndcg") == pytest.approx(max(values), rel=1e-6)
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(world, tmp_path, monkeypatch):

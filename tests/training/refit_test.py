@@ -57,11 +57,11 @@ def test_a_refit_is_the_chosen_training_on_train_and_validation(chosen, tmp_path
         alone = hlr_jax.fit(both, model, training, options, seed=seed, quiet=True)
         assert (fit.best_epoch, fit.run.temperature) == (epochs, temperature)
         np.testing.assert_allclose(fit.params["user"], alone.params["user"], rtol=1e-5, atol=1e-7)
-    assert set(again.figures) == {"test"}
+    assert set(again.metrics) == {"test"}
     # The lists at test leave the same items out as before, and are found by the same users.
     before, after = done.evaluations["test"][0], again.evaluations["test"][0]
     assert after.per_user["user"].to_list() == before.per_user["user"].to_list()
-    assert after.metrics["data"] != before.metrics["data"]
+    assert after.metrics.data != before.metrics.data
     met = set(zip(both.train.user.tolist(), both.train.item.tolist(), strict=True))
     users = np.flatnonzero(data.test.degrees())
     shown = {
@@ -76,7 +76,7 @@ def test_a_refit_is_the_chosen_training_on_train_and_validation(chosen, tmp_path
     (step,) = tmp_path.glob("checkpoints/[0-9]*")
     made = step.stat().st_mtime_ns
     once_more = hlr_jax.refit(folder, tmp_path, quiet=True, log=silent)
-    assert once_more.figures["test"]["ndcg@5"] == again.figures["test"]["ndcg@5"]
+    assert once_more.metrics["test"].values == again.metrics["test"].values
     assert (tmp_path / "metrics.jsonl").read_bytes() == lines
     assert step.stat().st_mtime_ns == made
 
@@ -87,7 +87,7 @@ def test_a_model_to_serve_is_trained_on_everything_and_not_measured(chosen, tmp_
     served = hlr_jax.refit(folder, tmp_path, train_splits="train+valid+test", quiet=True, log=silent)
     everything = union(data.train, data.valid, data.test)
     np.testing.assert_array_equal(served.parts.dataset.train.item, everything.item)
-    assert served.figures == {}
+    assert served.metrics == {}
     assert not (tmp_path / "eval").exists()
     user = data.user_ids[int(everything.user[0])]
     lists = hlr_jax.recommend(

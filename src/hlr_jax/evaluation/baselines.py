@@ -92,14 +92,14 @@ def evaluate_ease(
     """
 
     def measure(data: Dataset, weights: np.ndarray, split: str) -> Evaluation:
-        ranker = _score_ranker(lambda history: history @ weights, data.num_items, options.k)
+        ranker = _score_ranker(lambda history: history @ weights, data.num_items, max(options.ks))
         return evaluate_ranker(ranker, data, split, options)
 
     gram = gram_matrix(dataset)
     best, chosen, kept = -1.0, grid[0], np.zeros((0, 0), np.float32)
     for strength in grid:
         weights = ease_weights(gram, strength)
-        value = measure(dataset, weights, "valid").metrics[f"ndcg@{options.k}"]
+        value = measure(dataset, weights, "valid").metrics.value("ndcg")
         if value > best:
             best, chosen, kept = value, strength, weights
     final = dataset.trained_on(train_splits)

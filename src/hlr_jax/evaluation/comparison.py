@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.metrics import cohort_statistics
+from hlr_jax.evaluation.results import Metrics, read_metrics
 from hlr_jax.evaluation.significance import best_against_rest
 from hlr_jax.models.registry import create_model, model_names
 from hlr_jax.workdir import read_config
@@ -48,30 +49,33 @@ TESTED = {row.lower(): row for row in ROWS if row != POPULARITY}
 SPREADS = ("seeds", "cohorts")
 NUM_COHORTS = 5
 SIGNIFICANT = 0.05
-_NEEDED = ("seeds", "users", "items", "protocol", "protocol_hash", "data", "figures")
 
 
 class Result(NamedTuple):
-    """Test metrics of one run.
+    """The test metrics of a run in its workdir.
 
     Attributes:
       path: of its ``eval/test.json``.
-      summary: what stands there.
-      per_user: a row per seed and user, from the ``per_user.parquet`` beside it.
+      metrics: what stands there.
+      per_user: a row per seed, K and user, from the ``per_user.parquet`` beside it.
+      train_seconds: that training and validation took.
+      variant: of the model, where it has several.
     """
 
     path: Path
-    summary: dict[str, Any]
+    metrics: Metrics
     per_user: pl.DataFrame
+    train_seconds: float
+    variant: str
 
     @property
     def k(self) -> int:
-        """K, the length of the lists."""
-        return int(next(key for key in self.summary if key.startswith("ndcg@")).split("@")[1])
+        """The main K."""
+        return self.metrics.k[0]
 
     def metric(self, row: str) -> str:
         """Return the metric that the protocol of the run calls MAP, MRR and so on."""
-        return self.summary["figures"].get(row, ROWS[row])
+        return self.metrics.names.get(row, ROWS[row])
 
     def mean_and_std(self, row: str, spread: str) -> tuple[float, float | None]:
         """Return mean and standard deviation, the latter None where there is none; percent but for Popularity.
@@ -82,56 +86,42 @@ class Result(NamedTuple):
           InputError: the result lacks the metric.
         """
         metric, scale = self.metric(row), 1 if row == POPULARITY else 100
-        key, first = f"{metric}@{self.k}", self.summary["seeds"][0]
-        # How popular a list of items is belongs to no user, so groups of users don't spread it.
-        if spread == "cohorts" and row != POPULARITY:
-            values = self.per_user.filter(pl.col("seed") == first["seed"])[metric].to_numpy()
-            over_cohorts = cohort_statistics({metric: values}, NUM_COHORTS, first["seed"])[metric]
-            return scale * over_cohorts["mean"], scale * over_cohorts["std"]
-        source = first if spread == "cohorts" else self.summary
-        if key not in source:
-            raise InputError(f"{self.path} has no {key}; delete the run and train it again")
-        std = source.get("std", {}).get(key)
-        return scale * source[key], None if std is None else scale * std
+        if spread == "seeds":
+            mean, std = self.metrics.value(metric), self.metrics.std(metric)
+        elif row == POPULARITY:  # how popular a list of items is belongs to no user, so groups of users don't spread it
+            mean, std = self.metrics.by_seed(metric)[0], None
+        else:
+            seed = self.metrics.seeds[0]
+            values = self.users(of_seed=seed)[metric].to_numpy()
+            mean, std = cohort_statistics({metric: values}, NUM_COHORTS, seed)[metric]
+        return scale * mean, None if std is None else scale * std
+
+    def users(self, of_seed: int | None = None) -> pl.DataFrame:
+        """Return the rows of users at the main K, of all seeds or of a single one."""
+        frame = self.per_user.filter(pl.col("k") == self.k)
+        return frame if of_seed is None else frame.filter(pl.col("seed") == of_seed)
 
     def user_values(self, row: str, spread: str) -> pl.DataFrame:
         """Return ``user`` and ``value``, sorted by user: the mean over the seeds that the shown number is made of."""
-        frame = self.per_user
-        if spread == "cohorts":
-            frame = frame.filter(pl.col("seed") == self.summary["seeds"][0]["seed"])
+        frame = self.users(of_seed=self.metrics.seeds[0] if spread == "cohorts" else None)
         return frame.group_by("user").agg(pl.col(self.metric(row)).mean().alias("value")).sort("user")
 
 
 def read_result(folder: Path) -> Result:
-    """Return the result of a run in its workdir.
+    """Return the test metrics of a run in its workdir.
 
     Raises:
-      InputError: there is none, or files that are not a result of ``run``.
+      InputError: there are none, or files that are not what a run has written.
     """
-    path = folder / "eval" / "test.json"
-    try:
-        summary = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; the data has no test interactions, or the run is not done") from None
-    except ValueError:
-        raise InputError(f"{path}: not JSON; delete {folder} and train again") from None
-    if not isinstance(summary, dict):
-        raise InputError(f"{path}: no object; delete {folder} and train again")
-    lacking = [key for key in _NEEDED if key not in summary]
-    lacking += [] if any(key.startswith("ndcg@") for key in summary) else ["ndcg"]
-    table = path.with_name("per_user.parquet")
-    if lacking or not summary["seeds"] or not table.is_file():
-        what = f'it has no "{lacking[0]}"' if lacking else "it has no seeds, or no per_user.parquet lies beside it"
-        raise InputError(f"{path} is no result of this version: {what}; delete {folder} and train again")
-    summary["train_seconds"] = _train_seconds(folder / "metrics.jsonl")
-    summary["variant"] = read_config(folder).get("model", {}).get("variant", "")
+    path, table = folder / "eval" / "test.json", folder / "eval" / "per_user.parquet"
+    metrics = read_metrics(folder, "test")
     try:
         per_user = pl.read_parquet(table, glob=False)
-    except pl.exceptions.PolarsError as problem:
-        raise InputError(
-            f"{table}: unreadable ({str(problem).splitlines()[0]}); delete {folder} and train again"
-        ) from None
-    return Result(path, summary, per_user)
+    except (OSError, pl.exceptions.PolarsError) as problem:
+        reason = str(problem).splitlines()[0]
+        raise InputError(f"{table}: unreadable ({reason}); delete {folder} and train again") from None
+    variant = read_config(folder).get("model", {}).get("variant", "")
+    return Result(path, metrics, per_user, _train_seconds(folder / "metrics.jsonl"), variant)
 
 
 def _train_seconds(path: Path) -> float:
@@ -151,11 +141,16 @@ def check_comparable(results: Mapping[tuple[str, str], Result]) -> None:
     """
     first: dict[tuple[str, str], Result] = {}
     for (data, _), result in results.items():
-        for what, scope in (("protocol_hash", ""), ("k", ""), ("data", data)):
-            other = first.setdefault((what, scope), result)
-            mine, others = (r.k if what == "k" else r.summary[what] for r in (result, other))
-            if mine != others:
-                reason = {"protocol_hash": "protocol", "k": "K", "data": "data"}[what]
+        mine = result.metrics
+        for reason, scope in (("protocol", ""), ("K", ""), ("data", data)):
+            other = first.setdefault((reason, scope), result)
+            theirs = other.metrics
+            pairs = {
+                "protocol": (mine.protocol_hash, theirs.protocol_hash),
+                "K": (result.k, other.k),
+                "data": (mine.data, theirs.data),
+            }
+            if pairs[reason][0] != pairs[reason][1]:
                 raise InputError(
                     f"{other.path} ({_identity(other)}) and {result.path} ({_identity(result)}) differ in {reason}, so "
                     "they cannot stand in one table; pass another --workdir, or delete one of the two runs"
@@ -163,8 +158,8 @@ def check_comparable(results: Mapping[tuple[str, str], Result]) -> None:
 
 
 def _identity(result: Result) -> str:
-    summary = result.summary
-    return f"protocol {summary['protocol']} {summary['protocol_hash']}, data {summary['data']}, K {result.k}"
+    metrics = result.metrics
+    return f"protocol {metrics.protocol} {metrics.protocol_hash}, data {metrics.data}, K {result.k}"
 
 
 class Cell(NamedTuple):

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,7 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError, pick
 from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, find_hits, per_user_metrics
 from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.evaluation.results import At, Metrics
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import ranking_inputs
 from hlr_jax.ranking.rank import Ranking, plan_ranking, rank
@@ -21,15 +22,16 @@ from hlr_jax.types import Params
 
 
 class Evaluation(NamedTuple):
-    """Figures of one split.
+    """What a trained model is worth on one split.
 
     Attributes:
-      metrics: ``ndcg@10`` and so on, ``users``, ``users_per_s``, ``protocol``, and with cohorts ``cohorts``.
-      per_user: a row per user: its original id, its number of relevant items, and each metric.
-      ranking: the lists behind the figures, in the order of ``per_user``.
+      metrics: over its users, and over the catalogue.
+      per_user: for each K a row per user: ``user`` (the original id), ``k``, ``relevant`` (the number of its relevant
+        items), and each metric.
+      ranking: the lists, as long as the largest K, in the order of the users.
     """
 
-    metrics: dict[str, Any]
+    metrics: Metrics
     per_user: pl.DataFrame
     ranking: Ranking
 
@@ -86,22 +88,26 @@ def evaluate_ranker(
     start = time.perf_counter()
     ranking = ranker(users, seen, near)
     seconds = time.perf_counter() - start
-    k = options.k
     hits, counts = find_hits(ranking.items, users, relevant, dataset.num_items)
-    per_user = per_user_metrics(hits, counts, k)
-    popularity = dataset.train.item_degrees(dataset.num_items)
-    means = {name: float(values.mean()) for name, values in per_user.items()}
-    means |= catalogue_metrics(ranking.items, popularity)
-    metrics: dict[str, Any] = {f"{name}@{k}": value for name, value in means.items()}
-    metrics |= {"users": len(users), "items": dataset.num_items}
-    metrics |= {"seconds": seconds, "users_per_s": len(users) / seconds, "split": split}
-    metrics |= {"data": dataset.fingerprint[:16], "protocol": dataset.protocol.name}
-    metrics |= {"protocol_hash": dataset.protocol.hash, "figures": dataset.protocol.figures()}
-    if options.num_cohorts > 1:
-        statistics = cohort_statistics(per_user, options.num_cohorts, seed)
-        metrics["cohorts"] = {f"{name}@{k}": value for name, value in statistics.items()}
-    frame = pl.DataFrame({"user": dataset.user_ids.gather(users), "relevant": counts} | per_user)
-    return Evaluation(metrics, frame, ranking)
+    popularity, ids = dataset.train.item_degrees(dataset.num_items), dataset.user_ids.gather(users)
+    frames: list[pl.DataFrame] = []
+    values: dict[At, tuple[float, ...]] = {}
+    cohorts: dict[At, tuple[tuple[float, float], ...]] = {}
+    for k in options.ks:
+        per_user = per_user_metrics(hits[:, :k], counts, k)
+        frames.append(pl.DataFrame({"user": ids, "relevant": counts} | per_user).insert_column(1, pl.lit(k).alias("k")))
+        means = {name: float(value.mean()) for name, value in per_user.items()}
+        means |= catalogue_metrics(ranking.items[:, :k], popularity)
+        values |= {(name, k): (value,) for name, value in means.items()}
+        if options.num_cohorts > 1:
+            statistics = cohort_statistics(per_user, options.num_cohorts, seed)
+            cohorts |= {(name, k): (spread,) for name, spread in statistics.items()}
+    protocol = dataset.protocol
+    metrics = Metrics(
+        split, len(users), dataset.num_items, dataset.fingerprint[:16], protocol.name, protocol.hash,
+        protocol.metric_names(), seconds, options.ks, (seed,), (0,), values, cohorts or None,
+    )  # fmt: skip
+    return Evaluation(metrics, pl.concat(frames), ranking)
 
 
 def evaluate(
@@ -125,7 +131,7 @@ def evaluate(
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
         inputs = ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, mesh_of(params))
-        return rank(model, params, users, inputs, chosen.k, chosen.memory_limit_mib)
+        return rank(model, params, users, inputs, max(chosen.ks), chosen.memory_limit_mib)
 
     # Only MF-ALS is masked otherwise by the released code.
     mask = "train+valid" if model.solver is None else dataset.protocol.solver_mask
@@ -136,7 +142,7 @@ def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: Eval
     """Return the bytes that ranking all users needs beside the parameters and interactions, before it is done."""
     near, sizes = interactions_at(dataset, "test"), (dataset.num_users, dataset.num_items)
     inputs = ranking_inputs(model, near, near, sizes, mesh=mesh_of(params))
-    return plan_ranking(model, params, dataset.num_users, inputs, options.k, options.memory_limit_mib).bytes
+    return plan_ranking(model, params, dataset.num_users, inputs, max(options.ks), options.memory_limit_mib).bytes
 
 
 def validation_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | None:
@@ -166,21 +172,3 @@ def evaluate_seeds(
     alone = all(len(group) == 1 for group in devices)
     with ThreadPoolExecutor(len(devices) if alone else 1) as pool:
         return list(pool.map(evaluate_run, range(len(params))))
-
-
-def over_runs(evaluations: list[Evaluation], seeds: list[int], best_epochs: list[int]) -> dict[str, Any]:
-    """Return the figures of one model trained with several seeds: each metric's mean, under ``std`` its standard
-    deviation (of a sample; absent for one seed), and under ``seeds`` each run's own figures.
-    """
-    runs = [evaluation.metrics for evaluation in evaluations]
-    names = [name for name in runs[0] if "@" in name]
-    merged = runs[0] | {name: float(np.mean([run[name] for run in runs])) for name in (*names, "users_per_s")}
-    merged["seconds"] = float(np.sum([run["seconds"] for run in runs]))
-    merged.pop("cohorts", None)
-    if len(runs) > 1:
-        merged["std"] = {name: float(np.std([run[name] for run in runs], ddof=1)) for name in names}
-    merged["seeds"] = [
-        {"seed": seed, "best_epoch": best, **{name: run[name] for name in (*names, "cohorts") if name in run}}
-        for seed, best, run in zip(seeds, best_epochs, runs, strict=True)
-    ]
-    return merged

@@ -63,11 +63,8 @@ class Hits(NamedTuple):
         return (self.at_rank * np.cumsum(self.at_rank, axis=1) / self.rank).sum(axis=1)
 
 
-class Metric(NamedTuple):
-    """A metric of each user's list: the function from hits to its values [users], and its direction."""
-
-    function: Callable[[Hits], np.ndarray]
-    higher_is_better: bool = True
+Metric = Callable[[Hits], np.ndarray]
+"""A metric of each user's list: hits -> its values [users]."""
 
 
 def _ndcg(hits: Hits) -> np.ndarray:
@@ -76,15 +73,15 @@ def _ndcg(hits: Hits) -> np.ndarray:
     return gain / ideal[hits.reachable - 1]
 
 
-METRICS = {
-    "ndcg": Metric(_ndcg),
-    "map": Metric(lambda hits: hits.precision_sum / hits.reachable),
-    "mrr": Metric(lambda hits: (hits.at_rank / hits.rank).max(axis=1, initial=0.0)),
-    "precision": Metric(lambda hits: hits.at_rank.sum(axis=1) / hits.k),
-    "recall": Metric(lambda hits: hits.at_rank.sum(axis=1) / hits.num_relevant),
-    "hit_rate": Metric(lambda hits: (hits.at_rank.sum(axis=1) > 0).astype(np.float64)),
-    "map_over_k": Metric(lambda hits: hits.precision_sum / hits.k),
-    "rr_sum": Metric(lambda hits: (hits.at_rank / hits.rank).sum(axis=1)),
+METRICS: dict[str, Metric] = {
+    "ndcg": _ndcg,
+    "map": lambda hits: hits.precision_sum / hits.reachable,
+    "mrr": lambda hits: (hits.at_rank / hits.rank).max(axis=1, initial=0.0),
+    "precision": lambda hits: hits.at_rank.sum(axis=1) / hits.k,
+    "recall": lambda hits: hits.at_rank.sum(axis=1) / hits.num_relevant,
+    "hit_rate": lambda hits: (hits.at_rank.sum(axis=1) > 0).astype(np.float64),
+    "map_over_k": lambda hits: hits.precision_sum / hits.k,
+    "rr_sum": lambda hits: (hits.at_rank / hits.rank).sum(axis=1),
 }
 """The metrics of a user's list. With rel_i = 1 for a hit at rank i (from 1) and T = min(k, num_relevant):
 
@@ -93,11 +90,14 @@ METRICS = {
 - ``mrr``: 1 / rank of the first hit; ``rr_sum``: the sum of 1 / rank of all hits (the authors' "MRR", up to 2.93).
 - ``precision``, ``recall``, ``hit_rate``: hits / k, hits / num_relevant, whether there is one.
 """
+LOWER_IS_BETTER = {"loss"}
+"""What is better when it is smaller; every other metric that a run can be chosen by is better when it is larger."""
+
 _CATALOGUE = ("median_popularity", "shown_popularity", "coverage", "gini")
 _OWN = (*METRICS, *_CATALOGUE, "loss")
 
 
-def register_metric(name: str, function: Callable[[Hits], np.ndarray], *, higher_is_better: bool = True) -> None:
+def register_metric(name: str, function: Metric, *, higher_is_better: bool = True) -> None:
     """Add a metric of one's own to every evaluation, and to what ``eval.monitor`` takes.
 
     Raises:
@@ -110,13 +110,14 @@ def register_metric(name: str, function: Callable[[Hits], np.ndarray], *, higher
     """
     if name in _OWN:
         raise InputError(f'"{name}" is a metric of this package; register yours under another name')
-    METRICS[name] = Metric(function, higher_is_better)
+    METRICS[name] = function
+    (LOWER_IS_BETTER.discard if higher_is_better else LOWER_IS_BETTER.add)(name)
 
 
 def per_user_metrics(hits: np.ndarray, num_relevant: np.ndarray, k: int) -> PerUser:
     """Return each metric of each user: hits [users, L] with L <= k and num_relevant [users] >= 1 -> [users]."""
     given = Hits(hits.astype(np.float64), num_relevant, k)
-    return {name: metric.function(given) for name, metric in METRICS.items()}
+    return {name: metric(given) for name, metric in METRICS.items()}
 
 
 def catalogue_metrics(items: np.ndarray, popularity: np.ndarray) -> dict[str, float]:
@@ -141,12 +142,12 @@ def catalogue_metrics(items: np.ndarray, popularity: np.ndarray) -> dict[str, fl
     }
 
 
-def cohort_statistics(per_user: PerUser, num_cohorts: int, seed: int) -> dict[str, dict[str, float]]:
+def cohort_statistics(per_user: PerUser, num_cohorts: int, seed: int) -> dict[str, tuple[float, float]]:
     """Return mean and standard deviation of each metric over disjoint random cohorts of users of equal size."""
     size = len(next(iter(per_user.values())))
     cohorts = np.array_split(np.random.default_rng(seed).permutation(size), num_cohorts)
     return {
-        name: {"mean": float(np.mean(means)), "std": float(np.std(means))}
+        name: (float(np.mean(means)), float(np.std(means)))
         for name, values in per_user.items()
         for means in [[values[cohort].mean() for cohort in cohorts if len(cohort)]]
     }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hlr_jax.errors import InputError, check_range
-from hlr_jax.evaluation.metrics import METRICS
+from hlr_jax.evaluation.metrics import LOWER_IS_BETTER, METRICS
 
 
 @dataclass(frozen=True)
@@ -11,9 +11,9 @@ class EvalOptions:
     """How to rank and measure.
 
     Attributes:
-      k: K, the length of the lists.
+      k: the lengths K of lists that are measured, or a single one; the first is the main one, which tables show.
       monitor: what chooses the best epoch: the validation ``loss``, or a metric of the validation lists, ``ndcg`` for
-        example; at a K of its own as ``ndcg@20``.
+        example; at another K than the main one as ``ndcg@20``.
       num_valid_users: users whose validation lists are made, drawn once, where ranking all takes too long; 0: all.
       memory_limit_mib: MiB that one tile of users may take in ranking; the results do not depend on it.
       num_cohorts: disjoint random groups of users whose means give a mean and standard deviation; 1: none.
@@ -22,7 +22,7 @@ class EvalOptions:
       InputError: a value out of range, by name.
     """
 
-    k: int = 10
+    k: int | tuple[int, ...] = (10,)
     monitor: str = "loss"
     num_valid_users: int = 0
     memory_limit_mib: int = 512
@@ -30,24 +30,34 @@ class EvalOptions:
 
     def __post_init__(self) -> None:
         """Check every range."""
+        if not self.ks or len(set(self.ks)) < len(self.ks):
+            raise InputError(f"eval.k must be one length of lists or several, each once, got {self.k}")
+        for k in self.ks:
+            check_range("eval", k=(k, 1, 1000))
         check_range(
             "eval",
-            k=(self.k, 1, 1000),
             num_valid_users=(self.num_valid_users, 0, 2**31),
             memory_limit_mib=(self.memory_limit_mib, 1, 2**24),
             num_cohorts=(self.num_cohorts, 1, 10**6),
         )
-        name, _, k = self.monitor.partition("@")
-        if self.monitor != "loss" and (name not in METRICS or (k and k != str(self.k))):
+        name, _, at = self.monitor.partition("@")
+        if self.monitor != "loss" and (name not in METRICS or (at and at not in map(str, self.ks))):
             known = ", ".join(["loss", *METRICS])
-            raise InputError(f"eval.monitor is {self.monitor!r}; it must be one of {known}, at eval.k={self.k}")
+            ks = ",".join(map(str, self.ks))
+            raise InputError(f"eval.monitor is {self.monitor!r}; it must be one of {known}, at a K of eval.k={ks}")
 
     @property
-    def monitored(self) -> str:
-        """The monitored metric with its K, such as ``ndcg@10``."""
-        return f"{self.monitor.partition('@')[0]}@{self.k}"
+    def ks(self) -> tuple[int, ...]:
+        """Every K, the main one first."""
+        return tuple(self.k) if isinstance(self.k, (tuple, list)) else (self.k,)
+
+    @property
+    def monitored(self) -> tuple[str, int]:
+        """The monitored metric and its K."""
+        name, _, k = self.monitor.partition("@")
+        return name, int(k or self.ks[0])
 
     @property
     def higher_is_better(self) -> bool:
         """Which way the monitored metric goes."""
-        return self.monitor != "loss" and METRICS[self.monitor.partition("@")[0]].higher_is_better
+        return self.monitored[0] not in LOWER_IS_BETTER

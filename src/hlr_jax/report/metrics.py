@@ -40,56 +40,59 @@ def metric_tables(runs: Sequence[TrainedRun]) -> list[Child]:
     """
     content: list[Child] = []
     for split in SPLIT_NAMES:
-        measured = [run for run in runs if split in run.summaries]
+        measured = [run for run in runs if split in run.metrics]
         if not measured:
             continue
-        tables = [_metric_table(measured, split), _seed_tables(measured, split)]
+        tables: list[Child] = [_metric_table(measured, split, k) for k in measured[0].parts.eval.ks]
+        tables.append(_seed_tables(measured, split))
         content += [folded("Figures on validation, which chose the epochs", *tables)] if content else tables
         if split == "test":
             content = [_how_to_read(measured), *content, _paired_test(measured)]
     return content or [element("p", "The data has neither validation nor test interactions, so there are no figures.")]
 
 
-def _metric_table(runs: Sequence[TrainedRun], split: str) -> Markup:
-    summaries, spreads = [run.summaries[split] for run in runs], [_spreads(run, split) for run in runs]
+def _metric_table(runs: Sequence[TrainedRun], split: str, k: int) -> Markup:
+    measured, spreads = [run.metrics[split] for run in runs], [_spreads(run, split, k) for run in runs]
     rows: dict[str, Sequence[Child]] = {}
-    for name in dict.fromkeys(name for summary in summaries for name in summary if "@" in name):
-        shown = [round(summary[name], 4) for summary in summaries if name in summary]
-        has_best = len(runs) > 1 and not name.startswith(_LOWER_IS_BETTER)
+    for name in dict.fromkeys(name for metrics in measured for name in metrics.measured):
+        values = [metrics.value(name, k) if name in metrics.measured else None for metrics in measured]
+        shown = [round(value, 4) for value in values if value is not None]
+        has_best = len(runs) > 1 and name not in _LOWER_IS_BETTER
         cells: list[Child] = []
-        for summary, spread in zip(summaries, spreads, strict=True):
-            if name not in summary:
+        for value, spread in zip(values, spreads, strict=True):
+            if value is None:
                 cells.append("–")
                 continue
-            is_best = has_best and round(summary[name], 4) == max(shown)
-            mean = element("span", _amount(summary[name], name), class_="best" if is_best else None)
+            is_best = has_best and round(value, 4) == max(shown)
+            mean = element("span", _amount(value, name), class_="best" if is_best else None)
             cells.append([mean, [element("span", line, class_="more") for line in spread[name]]])
         rows[_display_name(name)] = cells
-    caption = f"At K = {runs[0].parts.eval.k} on {SPLIT_NAMES[split]}, {summaries[0]['users']} users"
+    caption = f"At K = {k} on {SPLIT_NAMES[split]}, {measured[0].users} users"
     return table(caption, [run.label for run in runs], rows, "figures")
 
 
-def _spreads(run: TrainedRun, split: str) -> defaultdict[str, list[str]]:
+def _spreads(run: TrainedRun, split: str, k: int) -> defaultdict[str, list[str]]:
     """Return by metric what its mean could have been: over users, over groups of users, over seeds.
 
     The first two only where each user has a value: what lists do to the catalogue (coverage, ...) is no single user's.
     """
     spreads: defaultdict[str, list[str]] = defaultdict(list)
+    metrics = run.metrics[split]
     if split == "test":
         assert run.result is not None
-        k, frame, first = run.result.k, run.result.per_user, run.result.summary["seeds"][0]
-        names = [name for name in frame.columns if f"{name}@{k}" in run.result.summary]
+        frame, first = run.result.per_user.filter(pl.col("k") == k), metrics.seeds[0]
+        names = [name for name in frame.columns if name in metrics.measured]
         low, high = bootstrap_interval(frame.group_by("user", maintain_order=True).mean().select(names).to_numpy())
-        of_seed = frame.filter(pl.col("seed") == first["seed"])
-        values = {f"{name}@{k}": of_seed[name].to_numpy() for name in names}
+        of_seed = frame.filter(pl.col("seed") == first)
+        groups = cohort_statistics({name: of_seed[name].to_numpy() for name in names}, NUM_COHORTS, first)
         # A run that has measured groups itself has a number of its own of them.
-        groups = first.get("cohorts") or cohort_statistics(values, NUM_COHORTS, first["seed"])
-        for place, name in enumerate(values):
+        groups |= {name: spread[0] for (name, at), spread in (metrics.cohorts or {}).items() if at == k}
+        for place, name in enumerate(names):
             spreads[name].append(f"{_amount(low[place], name)} to {_amount(high[place], name)}")
-            if name in groups:
-                spreads[name].append(f"± {_amount(groups[name]['std'], name)} groups")
-    for name, std in run.summaries[split].get("std", {}).items():
-        spreads[name].append(f"± {_amount(std, name)} seeds")
+            spreads[name].append(f"± {_amount(groups[name][1], name)} groups")
+    for name in metrics.measured:
+        if (std := metrics.std(name, k)) is not None:
+            spreads[name].append(f"± {_amount(std, name)} seeds")
     return spreads
 
 
@@ -109,12 +112,12 @@ def _how_to_read(runs: Sequence[TrainedRun]) -> Markup:
 def _seed_tables(runs: Sequence[TrainedRun], split: str) -> Child:
     tables = []
     for run in runs:
-        seeds = run.summaries[split]["seeds"]
-        if len(seeds) == 1:
+        metrics = run.metrics[split]
+        if len(metrics.seeds) == 1:
             continue
-        columns = [f"seed {seed['seed']}, epoch {seed['best_epoch']}" for seed in seeds]
+        columns = [f"seed {seed}, epoch {best}" for seed, best in zip(metrics.seeds, metrics.best_epochs, strict=True)]
         rows: dict[str, Sequence[Child]] = {
-            _display_name(name): [_amount(seed[name], name) for seed in seeds] for name in seeds[0] if "@" in name
+            _display_name(name): [_amount(value, name) for value in metrics.by_seed(name)] for name in metrics.measured
         }
         tables.append(table(f"{run.label} on {SPLIT_NAMES[split]}", columns, rows, "figures"))
     return folded("Each seed", *tables) if tables else None
@@ -128,11 +131,11 @@ def _paired_test(runs: Sequence[TrainedRun]) -> Child:
     metric = next(iter(results.values())).metric(_TESTED).upper()
     others = "; ".join(f"{label}: {p:.2g}" for label, p in p_values.items())
     end = f". Paired t-test over users, Holm-adjusted p of its difference from {others}."
-    return element("p", f"Best in {metric}@{runs[0].parts.eval.k}: ", element("strong", best), end)
+    return element("p", f"Best in {metric}@{runs[0].parts.eval.ks[0]}: ", element("strong", best), end)
 
 
 def _display_name(name: str) -> str:
-    words = name.partition("@")[0].replace("_", " ")
+    words = name.replace("_", " ")
     return _DISPLAY_NAMES.get(words, words.capitalize())
 
 

@@ -78,7 +78,7 @@ def _style_sheet() -> Markup:
 
 def _heading(group: Sequence[TrainedRun]) -> str:
     dataset = group[0].parts.dataset
-    return f"{dataset.name}, protocol {dataset.protocol.name}, K = {group[0].parts.eval.k}"
+    return f"{dataset.name}, protocol {dataset.protocol.name}, K = {', '.join(map(str, group[0].parts.eval.ks))}"
 
 
 def _warning(groups: Sequence[Sequence[TrainedRun]]) -> Child:

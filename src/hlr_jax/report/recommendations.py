@@ -140,7 +140,7 @@ def _lorenz_chart(runs: Sequence[TrainedRun], known: Mapping[int, Exposure], ids
 
 def _gini(run: TrainedRun) -> float:
     assert run.split is not None
-    return float(run.summaries[run.split]["seeds"][0][f"gini@{run.parts.eval.k}"])
+    return float(run.metrics[run.split].by_seed("gini")[0])
 
 
 class SampleUser(NamedTuple):
@@ -181,7 +181,7 @@ def lists_for(run: TrainedRun, users: Sequence[SampleUser]) -> pl.DataFrame:
     """
     model, options = run.parts.model, run.parts.eval
     return recommend(
-        model, run.params[0], run.parts.dataset, [sample.user for sample in users], k=min(_LENGTH, options.k),
+        model, run.params[0], run.parts.dataset, [sample.user for sample in users], k=min(_LENGTH, options.ks[0]),
         num_reasons=model.history.size if users and model.history.size else 0,
         memory_limit_mib=options.memory_limit_mib, seed=run.first_seed,
     )  # fmt: skip

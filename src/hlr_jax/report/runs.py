@@ -11,6 +11,7 @@ import polars as pl
 
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.comparison import Result, read_result
+from hlr_jax.evaluation.results import Metrics, read_metrics
 from hlr_jax.experiment import RunParts
 from hlr_jax.report.drawing import Child, Markup, element, folded, side_by_side, table
 from hlr_jax.runs import LoadedRun, load_run
@@ -40,7 +41,7 @@ class TrainedRun(NamedTuple):
       settings: its config, flat.
       environment: its ``env.json``.
       epochs: a row per epoch and seed, from ``metrics.jsonl``.
-      summaries: ``eval/SPLIT.json`` by split, of the splits that have interactions.
+      metrics: by split, of the splits that have interactions.
       result: its test metrics with those of each user; None without a test split.
     """
 
@@ -51,13 +52,13 @@ class TrainedRun(NamedTuple):
     settings: dict[str, Any]
     environment: dict[str, Any]
     epochs: pl.DataFrame
-    summaries: dict[str, dict[str, Any]]
+    metrics: dict[str, Metrics]
     result: Result | None
 
     @property
     def split(self) -> str | None:
         """The split whose lists are shown: test, else validation, else None."""
-        return next((split for split in SPLIT_NAMES if split in self.summaries), None)
+        return next((split for split in SPLIT_NAMES if split in self.metrics), None)
 
     @property
     def first_seed(self) -> int:
@@ -83,7 +84,7 @@ def _read(folder: Path, short_name: str) -> TrainedRun:
     config = read_config(folder)
     loaded = load_run(folder, log=lambda _: None)
     splits = [split for split in ("valid", "test") if len(getattr(loaded.parts.dataset, split))]
-    summaries = {split: _read_object(folder / "eval" / f"{split}.json") for split in splits}
+    metrics = {split: read_metrics(folder, split) for split in splits}
     system = system_name(loaded.parts)
     is_system = short_name.lower() in {loaded.parts.model.name, system.lower()}
     return TrainedRun(
@@ -94,8 +95,8 @@ def _read(folder: Path, short_name: str) -> TrainedRun:
         flatten(config),
         _read_object(folder / "env.json"),
         _read_epochs(folder / "metrics.jsonl", loaded),
-        summaries,
-        read_result(folder) if "test" in summaries else None,
+        metrics,
+        read_result(folder) if "test" in metrics else None,
     )
 
 
@@ -105,7 +106,7 @@ def system_name(parts: RunParts) -> str:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    remedy = f"run experiments/evaluate.py --workdir={path.parent.parent}" if path.parent.name == "eval" else "train"
+    remedy = "train"
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError:
@@ -135,10 +136,10 @@ def _read_epochs(path: Path, loaded: LoadedRun) -> pl.DataFrame:
 
 def comparable_groups(runs: Sequence[TrainedRun]) -> list[list[TrainedRun]]:
     """Return the runs in groups of the same data, protocol and K: metrics of two groups say nothing of each other."""
-    groups: dict[tuple[str, str, int], list[TrainedRun]] = {}
+    groups: dict[tuple[str, str, tuple[int, ...]], list[TrainedRun]] = {}
     for run in runs:
         dataset = run.parts.dataset
-        groups.setdefault((dataset.fingerprint, dataset.protocol.hash, run.parts.eval.k), []).append(run)
+        groups.setdefault((dataset.fingerprint, dataset.protocol.hash, run.parts.eval.ks), []).append(run)
     return list(groups.values())
 
 
@@ -159,7 +160,7 @@ def data_and_protocol(parts: RunParts) -> Markup:
     rules: dict[str, list[Child]] = {
         "name": [protocol.name],
         "split": [protocol.split],
-        "K, the length of lists": [parts.eval.k],
+        "K, the length of lists": [", ".join(map(str, parts.eval.ks))],
     }
     rules |= {words: [str(getattr(protocol, name))] for name, words in _PROTOCOL.items()}
     tables = table(f"Data set {dataset.name}", (), data), table("Protocol", (), rules)

@@ -8,7 +8,7 @@ users are folded; and on the same data with what is given of the held-out users.
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,8 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError, check_range
 from hlr_jax.evaluation.baselines import popularity_ranker
-from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker, evaluate_seeds, over_runs
+from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker, evaluate_seeds
+from hlr_jax.evaluation.results import Metrics, over_seeds
 from hlr_jax.experiment import RunParts
 from hlr_jax.files import sha256_of
 from hlr_jax.ranking.inputs import prepared_inputs
@@ -91,7 +92,7 @@ def compare_folded_in(
     options: FoldInOptions | None = None,
     quiet: bool = False,
     log: Callable[[str], None] = print,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Metrics]:
     """Train the two models of strong generalisation and measure both on what is to be found of the held-out users.
 
     Both choose their best epoch on the validation items of the users who stay, with every setting of the run.
@@ -106,7 +107,7 @@ def compare_folded_in(
       log: takes lines for people.
 
     Returns:
-      Figures over seeds, as in ``eval/test.json``, of ``folded in``, ``trained in`` and ``Popularity``.
+      The metrics of ``folded in``, ``trained in`` and ``Popularity``.
     """
     division = hold_out_users(parts.dataset, held_out, given, parts.seed)
     log(
@@ -136,11 +137,11 @@ def compare_folded_in(
         parts.model, [fit.params for fit in fits["trained_in"]], division.trained_in, "test", parts.eval, seeds
     )
     epochs = {name: [fit.best_epoch for fit in results] for name, results in fits.items()}
-    popular = measured(popularity_ranker(division.without, parts.eval.k))
+    popular = measured(popularity_ranker(division.without, max(parts.eval.ks)))
     return {
-        "folded in": over_runs(folded, seeds, epochs["without"]),
-        "trained in": over_runs(inside, seeds, epochs["trained_in"]),
-        "Popularity": over_runs([popular], seeds[:1], [0]),
+        "folded in": over_seeds([evaluation.metrics for evaluation in folded], epochs["without"]),
+        "trained in": over_seeds([evaluation.metrics for evaluation in inside], epochs["trained_in"]),
+        "Popularity": popular.metrics,
     }
 
 
@@ -162,7 +163,7 @@ def _folding_ranker(
         places = places_of(people.ids, dataset.user_ids.gather(users).cast(pl.String))
         seen_rows = csr_of(people.met, people.params["user"].shape[0])
         inputs = prepared_inputs(seen_rows, people.sources, dataset.num_items, seed)
-        k, limit = parts.eval.k, parts.eval.memory_limit_mib
+        k, limit = max(parts.eval.ks), parts.eval.memory_limit_mib
         return rank(parts.model, people.params, people.rows[places], inputs, k, limit)
 
     return ranker

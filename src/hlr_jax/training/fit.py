@@ -258,7 +258,8 @@ def monitor_of(evaluation: EvalOptions, options: TrainOptions) -> Monitor:
       InputError: temperatures are to be chosen by a loss, whose values at two temperatures can't be compared.
     """
     if evaluation.monitor != "loss":
-        return Monitor(f"valid_{evaluation.monitored}", evaluation.higher_is_better)
+        name, k = evaluation.monitored
+        return Monitor(f"valid_{name}@{k}", evaluation.higher_is_better)
     if len(options.temperatures) > 1:
         raise InputError("train.temperatures needs a metric to choose by: set eval.monitor, to ndcg for example")
     return Monitor("valid_loss", False)
@@ -268,7 +269,8 @@ def validation_of(
     learner: Learner, dataset: Dataset, model: Model, evaluation: EvalOptions, runs: Sequence[Run]
 ) -> Validate:
     """Return the function from parameters [S, ...] to what the runs that are wanted [S] show on validation."""
-    users = validation_users(dataset, evaluation)
+    users, (name, k) = validation_users(dataset, evaluation), evaluation.monitored
+    at_k = replace(evaluation, k=k)
     ranks = evaluation.monitor != "loss" and len(dataset.valid) > 0
 
     def validate(params: Params, wanted: Sequence[bool]) -> list[Validation]:
@@ -280,11 +282,10 @@ def validation_of(
                 results[index] = Validation({"valid_loss": float(losses[index])})
         if chosen and ranks:
             split, seeds = split_seeds(params), [runs[index].seed for index in chosen]
-            measured = evaluate_seeds(model, [split[i] for i in chosen], dataset, "valid", evaluation, seeds, users)
+            measured = evaluate_seeds(model, [split[i] for i in chosen], dataset, "valid", at_k, seeds, users)
             for index, result in zip(chosen, measured, strict=True):
-                value = {f"valid_{evaluation.monitored}": result.metrics[evaluation.monitored]}
-                per_user = result.per_user[evaluation.monitor.partition("@")[0]].to_numpy()
-                results[index] = Validation(results[index].metrics | value, per_user)
+                value = {f"valid_{name}@{k}": result.metrics.value(name)}
+                results[index] = Validation(results[index].metrics | value, result.per_user[name].to_numpy())
         return results
 
     return validate

@@ -1,0 +1,162 @@
+"""Metrics of a split, of one trained model or of several seeds, and the files of a workdir that hold them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from hlr_jax.errors import InputError
+from hlr_jax.files import atomic_file, write_json
+
+At = tuple[str, int]
+"""A metric by its name, and the length K of the lists that it is of."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The metrics of one split, at each K and of each seed.
+
+    Attributes:
+      split: ``valid`` or ``test``.
+      users: whose lists were made.
+      items: I.
+      data: the first digits of the data set's fingerprint.
+      protocol: how it was measured.
+      protocol_hash: metrics with different ones are not comparable.
+      names: the metrics that the protocol calls MAP, MRR and Popularity.
+      seconds: to make the lists of all seeds.
+      k: the lengths of lists, the main one first.
+      seeds: of each trained model.
+      best_epochs: that each one's parameters are from; 0: not known.
+      values: of each metric at each K, for each seed.
+      cohorts: of each metric at each K, for each seed: mean and standard deviation over random groups of users; empty
+        where ``eval.num_cohorts`` asks for none.
+
+    Example:
+      >>> facts = ("test", 2, 9, "f00d", "paper", "cafe", {}, 0.5)
+      >>> metrics = Metrics(*facts, (10,), (0, 1), (3, 4), {("ndcg", 10): (0.25, 0.75)})
+      >>> metrics.value("ndcg"), metrics.value("ndcg", 10)
+      (0.5, 0.5)
+    """
+
+    split: str
+    users: int
+    items: int
+    data: str
+    protocol: str
+    protocol_hash: str
+    names: Mapping[str, str]
+    seconds: float
+    k: tuple[int, ...]
+    seeds: tuple[int, ...]
+    best_epochs: tuple[int, ...]
+    values: Mapping[At, tuple[float, ...]]
+    cohorts: Mapping[At, tuple[tuple[float, float], ...]] | None = None
+
+    @property
+    def measured(self) -> list[str]:
+        """The names of the metrics."""
+        return list(dict.fromkeys(name for name, _ in self.values))
+
+    def by_seed(self, name: str, k: int | None = None) -> tuple[float, ...]:
+        """Return a metric of each seed, at the main K unless another is given.
+
+        Raises:
+          InputError: it was not measured.
+        """
+        at = name, self.k[0] if k is None else k
+        if at not in self.values:
+            raise InputError(f"{name}@{at[1]} was not measured on {self.split}; measured: {', '.join(self.measured)}")
+        return self.values[at]
+
+    def value(self, name: str, k: int | None = None) -> float:
+        """Return the mean of a metric over seeds; see ``by_seed``."""
+        return float(np.mean(self.by_seed(name, k)))
+
+    def std(self, name: str, k: int | None = None) -> float | None:
+        """Return the standard deviation (of a sample) of a metric over seeds, None of one seed; see ``by_seed``."""
+        values = self.by_seed(name, k)
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the files hold."""
+        record = asdict(replace(self, values={}, cohorts=None))
+        seeds = [{"seed": seed, "best_epoch": best} for seed, best in zip(self.seeds, self.best_epochs, strict=True)]
+        rows = [
+            {"metric": name, "k": k, "value": self.value(name, k), "std": self.std(name, k), "by_seed": values}
+            | ({"cohorts": self.cohorts[name, k]} if self.cohorts and (name, k) in self.cohorts else {})
+            for (name, k), values in self.values.items()
+        ]
+        for name in ("best_epochs", "values", "cohorts"):
+            del record[name]
+        users_per_s = len(self.seeds) * self.users / self.seconds if self.seconds else None
+        return record | {"users_per_s": users_per_s, "seeds": seeds, "metrics": rows}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Metrics":
+        """Return the metrics that ``to_json`` has written.
+
+        Raises:
+          KeyError, TypeError, ValueError: it has not.
+        """
+        rows, seeds = record["metrics"], record["seeds"]
+        at = {(row["metric"], row["k"]): row for row in rows}
+        cohorts = {place: tuple(map(tuple, row["cohorts"])) for place, row in at.items() if "cohorts" in row}
+        facts = {field.name: record[field.name] for field in fields(cls)[:8]}
+        return cls(
+            **facts, k=tuple(record["k"]), seeds=tuple(entry["seed"] for entry in seeds),
+            best_epochs=tuple(entry["best_epoch"] for entry in seeds),
+            values={place: tuple(row["by_seed"]) for place, row in at.items()}, cohorts=cohorts or None,
+        )  # fmt: skip
+
+
+def over_seeds(each: Sequence[Metrics], best_epochs: Sequence[int]) -> Metrics:
+    """Return the metrics of one model trained with several seeds from those of each of them."""
+    first = each[0]
+    cohorts = {at: tuple(single.cohorts[at][0] for single in each if single.cohorts) for at in first.cohorts or ()}
+    return replace(
+        first, seconds=sum(single.seconds for single in each), seeds=tuple(single.seeds[0] for single in each),
+        best_epochs=tuple(best_epochs), values={at: tuple(s.values[at][0] for s in each) for at in first.values},
+        cohorts=cohorts or None,
+    )  # fmt: skip
+
+
+def write_metrics(folder: Path, metrics: Metrics, per_user: Sequence[pl.DataFrame] = ()) -> None:
+    """Write ``eval/SPLIT.json`` and, for test, ``eval/per_user.parquet`` of all seeds."""
+    if metrics.split == "test":
+        frames = [
+            frame.select(pl.lit(seed).alias("seed"), pl.all())
+            for seed, frame in zip(metrics.seeds, per_user, strict=True)
+        ]
+        with atomic_file(folder / "eval" / "per_user.parquet") as temporary:
+            pl.concat(frames).write_parquet(temporary)
+    write_json(folder / "eval" / f"{metrics.split}.json", metrics.to_json())
+
+
+def read_metrics(folder: Path, split: str) -> Metrics:
+    """Return the metrics of a run in its workdir.
+
+    Raises:
+      InputError: there are none, or the file is not what a run has written.
+    """
+    path = folder / "eval" / f"{split}.json"
+    try:
+        return Metrics.from_json(json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; run experiments/evaluate.py --workdir={folder} first, on data that has {split} "
+            "interactions"
+        ) from None
+    except KeyError as problem:
+        reason = f'it has no "{problem.args[0]}"'
+    except ValueError:
+        reason = "it is not JSON"
+    except (TypeError, AttributeError):
+        reason = "it is not an object of metrics"
+    raise InputError(
+        f"{path} is no result of this version: {reason}; run experiments/evaluate.py --workdir={folder} again"
+    )
