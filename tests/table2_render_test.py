@@ -27,7 +27,7 @@ def render():
     return table2_render
 
 
-def table_of(render, tmp_path, levels, systems=tuple(SYSTEMS), data="ml_100k", spread="seeds", tested="NDCG", **more):
+def table_of(render, tmp_path, levels, systems=SYSTEMS, data="ml_100k", spread="seeds", tested="NDCG", **more):
     results = {name: read_result(fabricate(tmp_path / data / name, level, **more)) for name, level in levels.items()}
     block = compare(data, results, tested=tested, spread=spread)
     return render.Comparison([block], list(systems), tested, spread, "t")
@@ -78,7 +78,7 @@ def test_seven_systems_fit_the_terminal(render, tmp_path):
     render.print_comparison(table, console)
     shown = console.file.getvalue()
     assert "…" not in shown
-    assert all(name in shown for name in SYSTEMS.values())
+    assert all(name in shown for name in ("MF-ALS", "CML", "LRML", "TransCF", "AdaCML", "HLR", "HLR++"))
 
 
 def test_no_mark_where_one_other_is_as_good(render, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 from hlr_jax import InputError
 from hlr_jax.analysis.plots import STYLE
 from hlr_jax.colors import COLORS, NOTE, RULE
-from hlr_jax.evaluation.comparison import SYSTEMS
+from hlr_jax.evaluation.comparison import system_label
 
 Records = Sequence[dict[str, Any]]
 
@@ -68,7 +68,7 @@ def _growth(plt: Any, records: Records) -> Any:
                 chosen = [r for r in records if (r["model"], r["axis"]) == (model, letter) and field in r]
                 values, times = [r["value"] for r in chosen], [r[field] for r in chosen]
                 if chosen:
-                    axes.plot(values, times, "o-", color=color, ms=4, label=SYSTEMS.get(model, model))
+                    axes.plot(values, times, "o-", color=color, ms=4, label=system_label(model))
                 across |= set(values)
             axes.set(xscale="log", yscale="log", xlabel=_AXES[letter])
             axes.minorticks_off()
@@ -100,7 +100,7 @@ def _devices(plt: Any, records: Records) -> Any:
         ratios = {record["mesh"]: record["time_ratio_over_one"] for record in records if record["model"] == model}
         places = [place + (index - (len(models) - 1) / 2) * width for place in range(len(meshes))]
         heights = [ratios.get(mesh, 0.0) for mesh in meshes]
-        bars = axes.bar(places, heights, 0.9 * width, color=color, label=SYSTEMS.get(model, model))
+        bars = axes.bar(places, heights, 0.9 * width, color=color, label=system_label(model))
         axes.bar_label(bars, fmt="{:.2f}", fontsize=8, padding=2)
     axes.axhline(1, color=RULE, lw=0.8)
     axes.set_xticks(range(len(meshes)), meshes)

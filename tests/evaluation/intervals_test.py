@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hlr_jax.errors import InputError
-from hlr_jax.evaluation.intervals import bootstrap_interval
+from hlr_jax.evaluation.significance import bootstrap_interval
 
 
 def test_intervals_are_those_of_the_normal_approximation_where_that_holds(rng):

@@ -15,22 +15,8 @@ from hlr_jax.evaluation.significance import best_against_rest
 from hlr_jax.models.registry import create_model, model_names
 from hlr_jax.workdir import read_config
 
-SYSTEMS = {
-    "mf_als": "MF-ALS",
-    "cml": "CML",
-    "lrml": "LRML",
-    "transcf": "TransCF",
-    "adacml": "AdaCML",
-    "hlr": "HLR",
-    "hlrpp": "HLR++",
-}
-"""The systems of the paper's Table 2, in its order, by what it calls them."""
-
-
-def system_label(system: str) -> str:
-    """Return the name of a system for people: the paper's, or that of a model of one's own."""
-    return SYSTEMS.get(system) or (create_model(system).title if system in model_names() else system)
-
+SYSTEMS = ("mf_als", "cml", "lrml", "transcf", "adacml", "hlr", "hlrpp")
+"""The systems of the paper's Table 2, in its order."""
 
 POPULARITY = "Popularity"
 ROWS = {
@@ -49,6 +35,11 @@ TESTED = {row.lower(): row for row in ROWS if row != POPULARITY}
 SPREADS = ("seeds", "cohorts")
 NUM_COHORTS = 5
 SIGNIFICANT = 0.05
+
+
+def system_label(system: str) -> str:
+    """Return the name of a system for people: that of a model of this name, if there is one."""
+    return create_model(system).title if system in model_names() else system
 
 
 class Result(NamedTuple):

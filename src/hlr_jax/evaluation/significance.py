@@ -1,14 +1,16 @@
-"""Is one system better than another? Paired tests over users, and Holm's correction for several of them."""
+"""Is one system better than another, and how sure is a mean? Tests over users, Holm's correction, intervals."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
 
-from hlr_jax.errors import InputError, pick
+from hlr_jax.errors import InputError, check_range, pick
 
 TESTS = ("t", "bootstrap")
-RESAMPLES = 10_000
+RESAMPLES = 10_000  # of a test
+INTERVAL_RESAMPLES = 2000
+LEVEL = 0.95  # of an interval
 _DRAWS_AT_ONCE = 2**20  # bounds the memory of the bootstrap: 4 MiB of places and 8 of values
 
 
@@ -82,3 +84,26 @@ def best_against_rest(
     others = [system for system in scores if system != best]
     adjusted = holm([paired_p_value(scores[best], scores[other], method, seed) for other in others])
     return best, dict(zip(others, adjusted.tolist(), strict=True))
+
+
+def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bounds [M] and [M] of the percentile bootstrap interval of each mean, at ``LEVEL``.
+
+    Users are drawn with replacement, the same ones for all metrics (Efron and Tibshirani 1993, section 13.3).
+
+    Args:
+      values: [users, M], M metrics of each user.
+      seed: of the draws.
+
+    Raises:
+      InputError: no users.
+    """
+    users = len(values)
+    check_range("bootstrap", users=(users, 1, 2**31))
+    rng = np.random.default_rng(seed)
+    means = np.empty((INTERVAL_RESAMPLES, values.shape[1]))
+    for row in means:
+        # How often each user is drawn says all of a draw, and takes [users] numbers however many metrics there are.
+        row[:] = np.bincount(rng.integers(users, size=users), minlength=users) @ values
+    low, high = np.quantile(means / users, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return low, high

@@ -7,9 +7,13 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.evaluation.comparison import NUM_COHORTS, paired_values
-from hlr_jax.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_interval
 from hlr_jax.evaluation.metrics import cohort_statistics
-from hlr_jax.evaluation.significance import best_against_rest
+from hlr_jax.evaluation.significance import (
+    INTERVAL_RESAMPLES,
+    LEVEL,
+    best_against_rest,
+    bootstrap_interval,
+)
 from hlr_jax.report.drawing import (
     Child,
     Line,
@@ -101,7 +105,7 @@ def _how_to_read(runs: Sequence[TrainedRun]) -> Markup:
     groups = {option.num_cohorts if option.num_cohorts > 1 else NUM_COHORTS for option in options}
     text = (
         "All items are ranked but those known before. Below a figure stands what it could have been: "
-        f"{LEVEL:.0%} bootstrap interval over users ({RESAMPLES:,} draws); ± standard deviation over "
+        f"{LEVEL:.0%} bootstrap interval over users ({INTERVAL_RESAMPLES:,} draws); ± standard deviation over "
         f"{' or '.join(map(str, sorted(groups)))} random groups of users, of the first seed"
     )
     several = [f"{len(run.params)} of {run.label}" for run in runs if len(run.params) > 1]
