@@ -26,19 +26,29 @@ from data_sets import data_sets_of
 from launch import launch
 from tables import print_metrics
 
-from hlr_jax import EvalOptions, InputError, TrainOptions, create_model, fit, load_dataset
-from hlr_jax.data.dataset import TRAIN_SPLITS, Dataset
+from hlr_jax import (
+    Dataset,
+    EvalOptions,
+    InputError,
+    Metrics,
+    TrainOptions,
+    create_model,
+    errors,
+    files,
+    fit,
+    load_dataset,
+)
+from hlr_jax.data.dataset import TRAIN_SPLITS
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.errors import pick
-from hlr_jax.evaluation.baselines import EASE_GRID, evaluate_ease, popularity_ranker
+from hlr_jax.evaluation import baselines
 from hlr_jax.evaluation.evaluate import evaluate_ranker, relevant_of
-from hlr_jax.evaluation.results import Metrics
-from hlr_jax.files import write_json
 from hlr_jax.ranking.inputs import ranking_inputs
 from hlr_jax.ranking.rank import Ranking, rank
 
 _DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE of user, item, split columns")
-_EASE_GRID = flags.DEFINE_list("ease_regularization", [f"{value:g}" for value in EASE_GRID], "EASE: values of lambda")
+_EASE_GRID = flags.DEFINE_list(
+    "ease_regularization", [f"{value:g}" for value in baselines.EASE_GRID], "EASE: values of lambda"
+)
 _CONFIDENCE = flags.DEFINE_list("als_confidence", ["3", "10", "30", "100"], "MF-ALS: weights of an observed pair")
 _REGULARIZATION = flags.DEFINE_list("als_regularization", ["10", "30", "100", "300"], "MF-ALS: values of lambda")
 _DIM = flags.DEFINE_integer("als_dim", 128, "MF-ALS: D", lower_bound=1)
@@ -54,12 +64,13 @@ Measured = tuple[str, Metrics, dict[str, Any]]
 def popularity(dataset: Dataset, options: EvalOptions) -> Measured:
     """Return the metrics on test of the items that most users have met."""
     final = dataset.trained_on(_TRAIN_ON.value)
-    return "", evaluate_ranker(popularity_ranker(final, max(options.ks)), final, "test", options).metrics, {}
+    ranker = baselines.popularity_ranker(final, max(options.ks))
+    return "", evaluate_ranker(ranker, final, "test", options).metrics, {}
 
 
 def ease(dataset: Dataset, options: EvalOptions) -> Measured:
     """Return the best lambda, and the metrics of EASE with it."""
-    strength, evaluation = evaluate_ease(dataset, options, _numbers(_EASE_GRID), _TRAIN_ON.value)
+    strength, evaluation = baselines.evaluate_ease(dataset, options, _numbers(_EASE_GRID), _TRAIN_ON.value)
     return f" ({strength:g})", evaluation.metrics, {"lambda": strength}
 
 
@@ -103,7 +114,7 @@ def main() -> None:
     """Run the command."""
     for flag in (_EASE_GRID, _CONFIDENCE, _REGULARIZATION):
         _numbers(flag)
-    systems = [SYSTEMS[pick(name, tuple(SYSTEMS), "system of --systems:")] for name in _SYSTEMS.value]
+    systems = [SYSTEMS[errors.pick(name, tuple(SYSTEMS), "system of --systems:")] for name in _SYSTEMS.value]
     options = EvalOptions(k=_K.value, monitor="ndcg")
     by_data: dict[str, dict[str, Any]] = {}
     for name, path in data_sets_of(_DATA.value).items():
@@ -118,7 +129,7 @@ def main() -> None:
             shown[system + chosen] = metrics
         print_metrics(shown)
         if _OUTPUT.value:
-            write_json(Path(_OUTPUT.value), by_data)
+            files.write_json(Path(_OUTPUT.value), by_data)
 
 
 def _numbers(flag: flags.FlagHolder[list[str]]) -> tuple[float, ...]:

@@ -30,9 +30,7 @@ from benchmarks.settings import Settings, check, load, parsed
 from benchmarks.training import bench_seeds, bench_train
 from launch import launch
 
-from hlr_jax import Dataset, InputError
-from hlr_jax.errors import pick
-from hlr_jax.sharding import available_cores
+from hlr_jax import Dataset, InputError, errors, sharding
 
 _DEFAULT = Settings()
 _WHAT = flags.DEFINE_list("what", ["train", "rank"], f"any of {', '.join(PARTS)}")
@@ -132,7 +130,7 @@ def in_this_process(part: str, model: str, settings: Settings, data: list[Datase
 
 def apart(part: str, model: str, settings: Settings) -> list[dict[str, Any]]:
     """Measure one item in a fresh process, which sees as many devices of a CPU as the part is about."""
-    devices = {"seeds": min(settings.num_seeds, available_cores()), "devices": MOST}
+    devices = {"seeds": min(settings.num_seeds, sharding.available_cores()), "devices": MOST}
     arguments = [f"--what={part}"] + [f"--models={model}"] * bool(model)
     return in_fresh_process(arguments, {"JAX_NUM_CPU_DEVICES": str(devices[part])} if part in devices else None)
 
@@ -159,7 +157,7 @@ def main() -> None:
             raise InputError(f"{_READ.value}: not a file of JSON lines: {problem}") from None
     else:
         for part in _WHAT.value:
-            pick(part, PARTS, "part of --what:")
+            errors.pick(part, PARTS, "part of --what:")
         settings = settings_of_flags()
         print(", ".join(f"{name}: {value}" for name, value in environment().items()), flush=True)
         shown = []

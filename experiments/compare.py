@@ -13,12 +13,11 @@ from launch import launch
 from tables import print_metrics
 
 from hlr_jax import InputError
-from hlr_jax.evaluation.comparison import TESTED, check_comparable, paired_values, read_result
-from hlr_jax.evaluation.significance import TESTS, best_against_rest
+from hlr_jax.evaluation import comparison, significance
 
 _WORKDIR = flags.DEFINE_list("workdir", None, "folders of the runs, two or more", required=True)
-_METRIC = flags.DEFINE_enum("metric", "ndcg", list(TESTED), "what the runs are compared by")
-_TEST = flags.DEFINE_enum("test", "t", TESTS, "paired test over users")
+_METRIC = flags.DEFINE_enum("metric", "ndcg", list(comparison.TESTED), "what the runs are compared by")
+_TEST = flags.DEFINE_enum("test", "t", significance.TESTS, "paired test over users")
 
 
 def main() -> None:
@@ -28,11 +27,11 @@ def main() -> None:
         raise InputError("--workdir needs two different folders or more")
     # What tells them apart is short enough for a table.
     common = Path(os.path.commonpath(folders))
-    results = {str(folder.relative_to(common)): read_result(folder) for folder in folders}
-    check_comparable({("", shown): result for shown, result in results.items()})
+    results = {str(folder.relative_to(common)): comparison.read_result(folder) for folder in folders}
+    comparison.check_comparable({("", shown): result for shown, result in results.items()})
     print_metrics({shown: result.metrics for shown, result in results.items()})
-    row = TESTED[_METRIC.value]
-    best, p_values = best_against_rest(paired_values(results, row, "seeds"), _TEST.value)
+    row = comparison.TESTED[_METRIC.value]
+    best, p_values = significance.best_against_rest(comparison.paired_values(results, row, "seeds"), _TEST.value)
     print(f"{results[best].metric(row)}: best is {best}. Holm-adjusted p of its difference, over users:")
     for shown, p in p_values.items():
         print(f"  {shown}: {p:.2g}")

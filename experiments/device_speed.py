@@ -28,7 +28,7 @@ from benchmarks.training import bench_train, epochs
 from launch import launch
 
 from hlr_jax import Dataset
-from hlr_jax.training.many_runs import create_learner
+from hlr_jax.training import many_runs
 
 _WHAT = flags.DEFINE_enum("what", "movielens", ("movielens", "paper", "trace"), "what is measured")
 _SPLIT = flags.DEFINE_string("split_file", "", "a file of user, item, split columns")
@@ -132,7 +132,7 @@ def trace(path: Path) -> None:
     """Write the device's time of one epoch, summed by kernel, and how much of the epoch that is."""
     settings = settings_for(8192)
     dataset, options = load(settings), train_options(settings)
-    learner = create_learner(dataset, create_model("hlr", settings), options, options.runs([0]))
+    learner = many_runs.create_learner(dataset, create_model("hlr", settings), options, options.runs([0]))
     work = epochs(learner)
     steady = time_in_turn({"epoch": work}, 3)["epoch"].steady_s
     with tempfile.TemporaryDirectory() as folder:

@@ -21,10 +21,7 @@ from launch import launch
 from processes import connect_processes
 from tables import print_metrics
 
-from hlr_jax import InputError, load_run
-from hlr_jax.distributed import is_process_zero
-from hlr_jax.experiment import RunParts, evaluate_run
-from hlr_jax.files import write_json
+from hlr_jax import InputError, distributed, experiment, files, load_run
 from hlr_jax.serving.strong_generalization import compare_folded_in
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
@@ -54,10 +51,10 @@ def main() -> None:
         _strong_generalization(run.parts)
         return
     folder = None if other or _ENSEMBLE.value != 1 else Path(_WORKDIR.value)
-    _, metrics = evaluate_run(run.parts, run.params, run.best_epochs, run.seeds, folder)
+    _, metrics = experiment.evaluate_run(run.parts, run.params, run.best_epochs, run.seeds, folder)
     if not metrics:
         raise InputError(f"{_WORKDIR.value}: its data has no interactions to measure on; it was trained on all")
-    if is_process_zero():
+    if distributed.is_process_zero():
         print_metrics({f"{run.parts.model.name}, {split}": of_split for split, of_split in metrics.items()})
 
 
@@ -70,13 +67,13 @@ def _lengths() -> tuple[int, ...] | None:
     return tuple(map(int, _K.value))
 
 
-def _strong_generalization(parts: RunParts) -> None:
+def _strong_generalization(parts: experiment.RunParts) -> None:
     if parts.mesh is not None:
         raise InputError("--strong_generalization runs on one device: leave --mesh_data and --mesh_model out")
     folder = Path(_WORKDIR.value)
     metrics = compare_folded_in(parts, folder / "strong_generalization", held_out=_HELD_OUT.value, given=_GIVEN.value)
     record = {name: measured.to_json() for name, measured in metrics.items()}
-    write_json(folder / "eval" / "strong_generalization.json", record)
+    files.write_json(folder / "eval" / "strong_generalization.json", record)
     print_metrics(metrics)
     ratio = metrics["folded in"].value("ndcg") / metrics["trained in"].value("ndcg")
     print(f"ndcg@{parts.eval.ks[0]} of users folded in: {ratio:.1%} of the same users trained in")

@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hlr_jax.errors import pick
-from hlr_jax.files import atomic_file
+from hlr_jax import errors, files
 
 _SUFFIXES = (".parquet", ".csv", ".jsonl")
 
@@ -30,7 +29,7 @@ def check_suffix(path: Path) -> None:
     Raises:
       InputError: names the suffixes.
     """
-    pick(path.suffix, _SUFFIXES, f"kind of file for --output={path}:")
+    errors.pick(path.suffix, _SUFFIXES, f"kind of file for --output={path}:")
 
 
 def write_frame(frame: pl.DataFrame, path: Path) -> None:
@@ -40,7 +39,7 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
       InputError: another suffix.
     """
     check_suffix(path)
-    with atomic_file(path) as temporary:
+    with files.atomic_file(path) as temporary:
         if path.suffix == ".parquet":
             frame.write_parquet(temporary)
         elif path.suffix == ".csv":

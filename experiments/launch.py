@@ -10,9 +10,7 @@ import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
-from hlr_jax.distributed import OtherProcessError
-from hlr_jax.errors import InputError
-from hlr_jax.sharding import available_cores
+from hlr_jax import InputError, distributed, sharding
 
 USAGE_STATUS = 2
 
@@ -24,7 +22,7 @@ def launch(main: Callable[[], None]) -> None:
     logging.getLogger("jax").setLevel(logging.ERROR)
     try:
         app.run(lambda _: main(), flags_parser=_parse)
-    except OtherProcessError:
+    except distributed.OtherProcessError:
         sys.exit(USAGE_STATUS)  # the process that met the mistake tells of it
     except InputError as problem:
         _fail(str(problem))
@@ -65,7 +63,7 @@ def devices_for_seeds(count: int) -> None:
     A number of devices that the environment asks for stays.
     """
     given = "JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in os.environ.get("XLA_FLAGS", "")
-    cores = available_cores()
+    cores = sharding.available_cores()
     if count > 1 and not given:
         jax.config.update("jax_num_cpu_devices", min(count, cores))
 

@@ -14,9 +14,7 @@ from typing import Any
 from absl import flags
 from launch import launch
 
-from hlr_jax import InputError
-from hlr_jax.errors import pick
-from hlr_jax.files import atomic_file
+from hlr_jax import InputError, errors, files
 
 _FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 _NAMES = flags.DEFINE_list("names", [], "of notebooks, without .ipynb; all if left out")
@@ -28,7 +26,7 @@ _SECONDS = flags.DEFINE_integer("timeout", 1800, "seconds that a cell may take")
 def main() -> None:
     """Run the command."""
     known = {path.stem: path for path in sorted(_FOLDER.glob("*.ipynb"))}
-    names = [pick(name, known, "notebook") for name in _NAMES.value] or list(known)
+    names = [errors.pick(name, known, "notebook") for name in _NAMES.value] or list(known)
     for package in ("nbclient", "ipykernel"):
         if importlib.util.find_spec(package) is None:
             raise InputError(f"{package} is absent; install the extra: pip install 'hlr_jax[notebooks]'")
@@ -39,7 +37,7 @@ def main() -> None:
     folder = _FOLDER if _OUTPUT.value is None else Path(_OUTPUT.value)
     for name in names:
         text = executed(known[name])
-        with atomic_file(folder / f"{name}.ipynb") as temporary:
+        with files.atomic_file(folder / f"{name}.ipynb") as temporary:
             temporary.write_text(text)
         print(f"{folder / name}.ipynb")
 

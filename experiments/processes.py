@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from hlr_jax.distributed import connect
+from hlr_jax import distributed
 
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "run as one of several processes, found through SLURM, Open MPI, Kubernetes or these flags:"
@@ -20,4 +20,4 @@ def connect_processes() -> None:
       InputError: see ``distributed.connect``.
     """
     if _DISTRIBUTED.value or _ADDRESS.value:
-        connect(_ADDRESS.value, _COUNT.value, _ID.value, timeout=_TIMEOUT.value)
+        distributed.connect(_ADDRESS.value, _COUNT.value, _ID.value, timeout=_TIMEOUT.value)

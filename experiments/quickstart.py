@@ -16,10 +16,9 @@ from rich.console import Console
 from tables import print_metrics
 
 import hlr_jax
-from hlr_jax import Dataset, EvalOptions
-from hlr_jax.evaluation.baselines import evaluate_ease, popularity_ranker
+from hlr_jax import Dataset, EvalOptions, RunResult
+from hlr_jax.evaluation import baselines
 from hlr_jax.evaluation.evaluate import evaluate_ranker
-from hlr_jax.experiment import RunResult
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/ml-100k", "folder of the runs")
 _DATA = flags.DEFINE_string("data", "ml-100k", "a data set of the registry, or planted")
@@ -33,8 +32,8 @@ def main() -> None:
     print(f"devices: {describe_devices()}", flush=True)
     done = {name: hlr_jax.run(config, folder / name) for name, config in configs.items()}
     dataset, options = done["hlr"].parts.dataset, done["hlr"].parts.eval
-    popularity = evaluate_ranker(popularity_ranker(dataset, max(options.ks)), dataset, "test", options)
-    regularization, ease = evaluate_ease(dataset, EvalOptions(k=options.k))
+    popularity = evaluate_ranker(baselines.popularity_ranker(dataset, max(options.ks)), dataset, "test", options)
+    regularization, ease = baselines.evaluate_ease(dataset, EvalOptions(k=options.k))
     rows = {"Popularity": popularity.metrics, "EASE": ease.metrics}
     rows |= {name.upper(): run.metrics["test"] for name, run in done.items()}
     print()

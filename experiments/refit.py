@@ -15,9 +15,8 @@ from launch import describe_devices, devices_for_seeds, launch
 from processes import connect_processes
 from tables import print_metrics
 
-from hlr_jax import refit
+from hlr_jax import distributed, refit
 from hlr_jax.data.dataset import TRAIN_SPLITS
-from hlr_jax.distributed import is_process_zero
 from hlr_jax.workdir import read_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
@@ -35,10 +34,10 @@ def main() -> None:
     mesh = {"data": _DATA.value, "model": _MODEL.value}
     if mesh == {"data": 1, "model": 1}:
         devices_for_seeds(int(before.get("num_seeds", 1)))
-    if is_process_zero():
+    if distributed.is_process_zero():
         print(f"devices: {describe_devices()}", flush=True)
     done = refit(_WORKDIR.value, _OUTPUT.value, train_splits=_TRAIN_ON.value, mesh=mesh, quiet=_QUIET.value)
-    if not is_process_zero():
+    if not distributed.is_process_zero():
         return
     train = done.parts.train
     if done.metrics:

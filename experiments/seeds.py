@@ -2,8 +2,7 @@
 
 from absl import flags
 
-from hlr_jax import InputError, load_run
-from hlr_jax.runs import LoadedRun
+from hlr_jax import InputError, LoadedRun, load_run
 
 _SEED = flags.DEFINE_integer("seed", None, "which seed of a run of several; the first, if not given")
 ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together; --seed is the first of them")

@@ -9,8 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from hlr_jax.colors import COLORS, GRID
-from hlr_jax.files import atomic_file
+from hlr_jax import colors, files
 
 _AFTER_KEYS = ("std", "best_epoch", "epochs", "status", "reason", "command")
 
@@ -64,21 +63,23 @@ def draw(board: pl.DataFrame, keys: list[str], metric: str, higher_is_better: bo
         by_value = done.group_by(key).agg(best).sort(key)
         numeric = done[key].dtype.is_numeric() and len(by_value) > 8  # many numbers: a scale; few: a place for each
         places: dict[Any, Any] = {value: value if numeric else place for place, value in enumerate(by_value[key])}
-        axis.plot([places[value] for value in done[key]], done[metric], "o", color=COLORS[0], alpha=0.45, markersize=5)
-        axis.plot(list(places.values()), by_value[metric], "-", color=COLORS[1], linewidth=1.5)
+        axis.plot(
+            [places[value] for value in done[key]], done[metric], "o", color=colors.COLORS[0], alpha=0.45, markersize=5
+        )
+        axis.plot(list(places.values()), by_value[metric], "-", color=colors.COLORS[1], linewidth=1.5)
         if numeric:
             axis.set_xscale("log" if min(places) > 0 and max(places) > 20 * min(places) else "linear")
         else:
             axis.set_xticks(list(places.values()), [_short(value) for value in places])
             axis.margins(x=0.15)
         axis.set_xlabel(key)
-        axis.grid(axis="y", color=GRID, linewidth=0.6)
+        axis.grid(axis="y", color=colors.GRID, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel(metric.replace("_", " "))
     figure.suptitle(
         "Each dot is a point of the sweep; the line joins the best of each value", fontsize=9, x=0.01, ha="left"
     )
-    with atomic_file(path) as temporary:
+    with files.atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=160)
     plt.close(figure)
     return True

@@ -18,26 +18,14 @@ from absl import flags
 from data_sets import data_sets_of
 from launch import describe_devices, devices_for_seeds, launch, plain
 
-from hlr_jax import InputError, model_names, run
-from hlr_jax.errors import pick
-from hlr_jax.evaluation.comparison import (
-    SPREADS,
-    SYSTEMS,
-    TESTED,
-    Block,
-    Result,
-    check_comparable,
-    compare,
-    read_result,
-    system_label,
-)
-from hlr_jax.evaluation.significance import TESTS
+from hlr_jax import InputError, errors, model_names, run
+from hlr_jax.evaluation import comparison, significance
 from hlr_jax.protocols import PROTOCOLS
 from hlr_jax.workdir import check_settings
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the runs", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the tables; the workdir, unless given")
-_SYSTEMS = flags.DEFINE_list("systems", list(SYSTEMS), "systems of the table")
+_SYSTEMS = flags.DEFINE_list("systems", list(comparison.SYSTEMS), "systems of the table")
 _DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE of user, item, split columns")
 _NUM_SEEDS = flags.DEFINE_integer("num_seeds", 3, "number of seeds of each run", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "the first of them", lower_bound=0)
@@ -45,9 +33,9 @@ _CONFIGS = flags.DEFINE_string(
     "configs", str(Path(__file__).parent / "configs" / "table2.py"), 'file with get_config("SYSTEM,DATA")'
 )
 _PROTOCOL = flags.DEFINE_enum("protocol", None, list(PROTOCOLS), "protocol, if another than the configs'")
-_SPREAD = flags.DEFINE_enum("spread", None, SPREADS, "what ± is over; if not given, several seeds")
-_TEST = flags.DEFINE_enum("test", "t", TESTS, "paired test over users")
-_METRIC = flags.DEFINE_enum("metric", "ndcg", list(TESTED), "row in which the best system is tested")
+_SPREAD = flags.DEFINE_enum("spread", None, comparison.SPREADS, "what ± is over; if not given, several seeds")
+_TEST = flags.DEFINE_enum("test", "t", significance.TESTS, "paired test over users")
+_METRIC = flags.DEFINE_enum("metric", "ndcg", list(comparison.TESTED), "row in which the best system is tested")
 
 Place = tuple[str, str]
 """(data set, system)"""
@@ -61,14 +49,14 @@ def main() -> None:
     configs = plan(data_sets_of(_DATA.value), systems)
     finished_before = {place: finished(folder.joinpath(*place), config) for place, config in configs.items()}
     done = {place: result for place, result in finished_before.items() if result}
-    check_comparable(done)
+    comparison.check_comparable(done)
     blocks = {data: block_of(data, done) for data, _ in configs}
     table = write_table(blocks, systems, spread_of(done))
     for number, (place, config) in enumerate(configs.items(), 1):
         if place not in done:
             run(config, folder.joinpath(*place), quiet=True, log=partial(say_once, seen))
-            done[place] = read_result(folder.joinpath(*place))
-            check_comparable(done)
+            done[place] = comparison.read_result(folder.joinpath(*place))
+            comparison.check_comparable(done)
             blocks[place[0]] = block_of(place[0], done)
             table = write_table(blocks, systems, spread_of(done))
         state = "was done" if finished_before[place] else "done"
@@ -79,8 +67,8 @@ def main() -> None:
 
 def _systems() -> list[str]:
     """Return the systems asked for, in the paper's order, and models of one's own behind them."""
-    known = dict.fromkeys((*SYSTEMS, *model_names()))
-    asked = {pick(system, known, "system of --systems:") for system in _SYSTEMS.value}
+    known = dict.fromkeys((*comparison.SYSTEMS, *model_names()))
+    asked = {errors.pick(system, known, "system of --systems:") for system in _SYSTEMS.value}
     return [system for system in known if system in asked]
 
 
@@ -126,7 +114,7 @@ def settings(get_config: Callable[[str], Any], data: str, path: str, system: str
     return config
 
 
-def finished(folder: Path, config: dict[str, Any]) -> Result | None:
+def finished(folder: Path, config: dict[str, Any]) -> comparison.Result | None:
     """Return the result of a run that is done, None for one that is not.
 
     Raises:
@@ -135,34 +123,38 @@ def finished(folder: Path, config: dict[str, Any]) -> Result | None:
     if not (folder / "eval" / "test.json").exists():
         return None
     check_settings(folder, config)
-    return read_result(folder)
+    return comparison.read_result(folder)
 
 
-def block_of(data: str, done: dict[Place, Result]) -> Block:
+def block_of(data: str, done: dict[Place, comparison.Result]) -> comparison.Block:
     """Return the block of a data set from what is done."""
     results = {system: result for (name, system), result in done.items() if name == data}
-    return compare(data, results, tested=TESTED[_METRIC.value], spread=spread_of(done), method=_TEST.value)
+    return comparison.compare(
+        data, results, tested=comparison.TESTED[_METRIC.value], spread=spread_of(done), method=_TEST.value
+    )
 
 
-def spread_of(done: dict[Place, Result]) -> str:
+def spread_of(done: dict[Place, comparison.Result]) -> str:
     """Return what the table's ± is over: as asked for; else seeds if there are several, or what the protocol says."""
     protocols = {result.metrics.protocol for result in done.values()}
     by_protocol = next((PROTOCOLS[name].spread for name in protocols), "seeds")
     return _SPREAD.value or ("seeds" if _NUM_SEEDS.value > 1 else by_protocol)
 
 
-def write_table(blocks: dict[str, Block], systems: list[str], spread: str) -> table2_render.Comparison:
+def write_table(blocks: dict[str, comparison.Block], systems: list[str], spread: str) -> table2_render.Comparison:
     """Write the table of what is done, and return it."""
-    table = table2_render.Comparison(list(blocks.values()), systems, TESTED[_METRIC.value], spread, _TEST.value)
+    table = table2_render.Comparison(
+        list(blocks.values()), systems, comparison.TESTED[_METRIC.value], spread, _TEST.value
+    )
     table2_render.write(table, Path(_OUTPUT.value or _WORKDIR.value))
     return table
 
 
-def report(place: Place, result: Result) -> str:
+def report(place: Place, result: comparison.Result) -> str:
     """Return the line of one run."""
     data, system = place
     mean, _ = result.mean_and_std("NDCG", "seeds")
-    return f"{data}, {system_label(system)}: {result.train_seconds:.0f} s, NDCG@{result.k} {mean:.2f}"
+    return f"{data}, {comparison.system_label(system)}: {result.train_seconds:.0f} s, NDCG@{result.k} {mean:.2f}"
 
 
 def say_once(seen: set[str], line: str) -> None:

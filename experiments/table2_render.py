@@ -9,8 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from hlr_jax.evaluation.comparison import NUM_COHORTS, ROWS, SIGNIFICANT, Block, Cell, Result, system_label
-from hlr_jax.files import atomic_file
+from hlr_jax import files
+from hlr_jax.evaluation import comparison
 
 NONE = "–"
 MARK = "†"
@@ -31,20 +31,20 @@ _LATEX = {
 class Comparison(NamedTuple):
     """What the table shows: a block per data set, the systems asked for, the row and method of the test."""
 
-    blocks: list[Block]
+    blocks: list[comparison.Block]
     systems: list[str]
     tested: str
     spread: str
     method: str
 
-    def results(self) -> list[Result]:
+    def results(self) -> list[comparison.Result]:
         """Return all results there are."""
         return [result for block in self.blocks for result in block.results.values()]
 
     def missing(self) -> list[str]:
         """Return what has no result yet, in words."""
         return [
-            f"{system_label(system)} on {block.data}"
+            f"{comparison.system_label(system)} on {block.data}"
             for block in self.blocks
             for system in self.systems
             if system not in block.results
@@ -57,7 +57,7 @@ def caption(table: Comparison) -> list[str]:
     if not results:
         return ["No result yet."]
     some = results[0]
-    names = [f"{row} is {some.metric(row)}" for row in ROWS if row in some.metrics.names]
+    names = [f"{row} is {some.metric(row)}" for row in comparison.ROWS if row in some.metrics.names]
     renamed = f" ({', '.join(names)})" if names else ""
     sizes = "; ".join(_size(block) for block in table.blocks if block.results)
     seconds = sum(result.train_seconds for result in results)
@@ -67,7 +67,7 @@ def caption(table: Comparison) -> list[str]:
         f"Protocol {some.metrics.protocol}, hash {some.metrics.protocol_hash}{renamed}.",
         f"{sizes}.",
         f"Bold: the best of a row. {MARK}: significantly better than every other system of its block "
-        f"({table.tested}, {_TESTS[table.method]} over users, Holm-adjusted p < {SIGNIFICANT}).",
+        f"({table.tested}, {_TESTS[table.method]} over users, Holm-adjusted p < {comparison.SIGNIFICANT}).",
         f"Training took {seconds:,.0f} s in all.",
     ]
     if variants := _variants(table):
@@ -85,40 +85,44 @@ def _variants(table: Comparison) -> str:
             if result.variant:
                 variants.setdefault(system, set()).add(result.variant)
     return "; ".join(
-        f"{system_label(system)}: variant {' and '.join(sorted(names))}" for system, names in variants.items()
+        f"{comparison.system_label(system)}: variant {' and '.join(sorted(names))}"
+        for system, names in variants.items()
     )
 
 
-def _spread(table: Comparison, some: Result) -> str:
+def _spread(table: Comparison, some: comparison.Result) -> str:
     seeds = some.metrics.seeds
     if table.spread == "cohorts":
-        return f"Mean ± standard deviation over {NUM_COHORTS} disjoint random groups of users, seed {seeds[0]}."
+        return (
+            f"Mean ± standard deviation over {comparison.NUM_COHORTS} disjoint random groups of users, seed {seeds[0]}."
+        )
     if len(seeds) == 1:
         return f"One seed ({seeds[0]}), so no ±."
     return f"Mean ± standard deviation over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]})."
 
 
-def _size(block: Block) -> str:
+def _size(block: comparison.Block) -> str:
     metrics = next(iter(block.results.values())).metrics
     return f"{block.data}: {metrics.users:,} test users, {metrics.items:,} items"
 
 
-def p_values_line(table: Comparison, block: Block) -> str:
+def p_values_line(table: Comparison, block: comparison.Block) -> str:
     """Return the adjusted p-values of the best system against each other one, or nothing where none was tested."""
     if not block.best:
         return ""
     values = ", ".join(
-        f"{system_label(system)} {'< 0.001' if p < 0.001 else f'{p:.3f}'}" for system, p in block.p_values.items()
+        f"{comparison.system_label(system)} {'< 0.001' if p < 0.001 else f'{p:.3f}'}"
+        for system, p in block.p_values.items()
     )
-    return f"Adjusted p, {table.tested}, {system_label(block.best)} against: {values}"
+    return f"Adjusted p, {table.tested}, {comparison.system_label(block.best)} against: {values}"
 
 
 def markdown(table: Comparison) -> str:
     """Return the table as Markdown: a heading and a table per data set, which takes at most 140 columns."""
     parts = ["# Table 2", *caption(table)]
     for block in table.blocks:
-        rows = [["", *(system_label(system) for system in table.systems)]]
-        rows += [[row, *(_markdown_cell(block, row, system) for system in table.systems)] for row in ROWS]
+        rows = [["", *(comparison.system_label(system) for system in table.systems)]]
+        rows += [[row, *(_markdown_cell(block, row, system) for system in table.systems)] for row in comparison.ROWS]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [" | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
         rule = " | ".join("-" * (width - 1) + ":" if n else "-" * width for n, width in enumerate(widths))
@@ -128,11 +132,11 @@ def markdown(table: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _cell(block: Block, row: str, system: str) -> Cell | None:
+def _cell(block: comparison.Block, row: str, system: str) -> comparison.Cell | None:
     return block.cells[row].get(system)
 
 
-def _markdown_cell(block: Block, row: str, system: str) -> str:
+def _markdown_cell(block: comparison.Block, row: str, system: str) -> str:
     cell = _cell(block, row, system)
     if cell is None:
         return NONE
@@ -151,10 +155,10 @@ def latex(table: Comparison) -> str:
     body = []
     for block in table.blocks:
         body.append(r"\midrule")
-        for number, row in enumerate(ROWS):
+        for number, row in enumerate(comparison.ROWS):
             cells = [_latex_cell(block, row, system) for system in table.systems]
             body.append(" & ".join([latex_escape(block.data) if number == 0 else "", row, *cells]) + r" \\")
-    head = ["", "", *(latex_escape(system_label(system)) for system in table.systems)]
+    head = ["", "", *(latex_escape(comparison.system_label(system)) for system in table.systems)]
     return "\n".join(
         [
             *(rf"\providecommand{{\{rule}}}{{\hline}}" for rule in ("toprule", "midrule", "bottomrule")),
@@ -173,7 +177,7 @@ def latex(table: Comparison) -> str:
     )
 
 
-def _latex_cell(block: Block, row: str, system: str) -> str:
+def _latex_cell(block: comparison.Block, row: str, system: str) -> str:
     cell = _cell(block, row, system)
     if cell is None:
         return latex_escape(NONE)
@@ -192,9 +196,9 @@ def frame(table: Comparison) -> pl.DataFrame:
                 metrics = result.metrics
                 rows.append(
                     {
-                        "dataset": block.data, "metric": row, "model": system_label(system), "mean": cell.mean,
-                        "std": cell.std, "best": cell.best, "significant": cell.marked, "p_adjusted": cell.p_value,
-                        "k": result.k, "spread": table.spread, "seeds": len(metrics.seeds),
+                        "dataset": block.data, "metric": row, "model": comparison.system_label(system),
+                        "mean": cell.mean, "std": cell.std, "best": cell.best, "significant": cell.marked,
+                        "p_adjusted": cell.p_value, "k": result.k, "spread": table.spread, "seeds": len(metrics.seeds),
                         "protocol": metrics.protocol, "protocol_hash": metrics.protocol_hash, "data": metrics.data,
                         "users": metrics.users, "items": metrics.items, "train_seconds": result.train_seconds,
                     }
@@ -205,7 +209,7 @@ def frame(table: Comparison) -> pl.DataFrame:
 def write(table: Comparison, folder: Path) -> None:
     """Write ``table2.md``, ``table2.csv`` and ``table2.tex``, each whole or not at all."""
     for name, text in (("md", markdown(table)), ("csv", frame(table).write_csv()), ("tex", latex(table))):
-        with atomic_file(folder / f"table2.{name}") as temporary:
+        with files.atomic_file(folder / f"table2.{name}") as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 
@@ -215,8 +219,8 @@ def print_comparison(table: Comparison, console: Console | None = None) -> None:
     for block in table.blocks:
         shown = Table(block.data, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for system in table.systems:
-            shown.add_column(system_label(system), justify="right", no_wrap=True)
-        for row in ROWS:
+            shown.add_column(comparison.system_label(system), justify="right", no_wrap=True)
+        for row in comparison.ROWS:
             shown.add_row(row, *(_terminal_cell(block, row, system) for system in table.systems))
         console.print(shown)
         if line := p_values_line(table, block):
@@ -225,7 +229,7 @@ def print_comparison(table: Comparison, console: Console | None = None) -> None:
         console.print(sentence)
 
 
-def _terminal_cell(block: Block, row: str, system: str) -> str:
+def _terminal_cell(block: comparison.Block, row: str, system: str) -> str:
     cell = _cell(block, row, system)
     if cell is None:
         return NONE

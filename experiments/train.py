@@ -17,8 +17,7 @@ from ml_collections import config_flags
 from processes import connect_processes
 from tables import print_metrics
 
-from hlr_jax import run
-from hlr_jax.distributed import is_process_zero
+from hlr_jax import distributed, run
 from hlr_jax.training.tensorboard import TensorBoardLogger
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py:data set", lock_config=True)
@@ -34,12 +33,12 @@ def main() -> None:
     connect_processes()
     if config.get("mesh", {}) in ({}, {"data": 1, "model": 1}):
         devices_for_seeds(runs_of(config))
-    if is_process_zero():
+    if distributed.is_process_zero():
         print(f"devices: {describe_devices()}", flush=True)
     several = len(config.get("train", {}).get("temperatures", ())) > 1
     loggers = [TensorBoardLogger(_WORKDIR.value, several)] if _TENSORBOARD.value else []
     done = run(config, _WORKDIR.value, loggers=loggers, quiet=_QUIET.value)
-    if not is_process_zero():
+    if not distributed.is_process_zero():
         return
     name = done.parts.model.name
     print_metrics({f"{name}, {split}": metrics for split, metrics in done.metrics.items()})

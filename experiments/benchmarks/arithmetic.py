@@ -4,7 +4,7 @@ Counted: additions, multiplications, divisions, maxima and exponentials, one eac
 scatters, masks, top-K, Adam and projection. Letters are those of ``hlr_jax.types``.
 """
 
-from hlr_jax.models.base import Model
+from hlr_jax import Model
 from hlr_jax.training.als import Grouped
 
 

@@ -9,8 +9,8 @@ from benchmarks.settings import Settings, create_model, train_options
 from benchmarks.training import epochs
 
 import hlr_jax
-from hlr_jax.sharding import available_cores, create_mesh
-from hlr_jax.training.many_runs import create_learner
+from hlr_jax import sharding
+from hlr_jax.training import many_runs
 
 MOST = 8
 MESHES = ((1, 1), (2, 1), (1, 2), (2, 2), (4, 2), (8, 1), (1, 8))
@@ -21,7 +21,8 @@ def caveat() -> str:
     """Return what the times on this machine do not say; empty where each device is its own."""
     if jax.default_backend() != "cpu":
         return ""
-    return f"virtual devices on {available_cores()} core(s): this shows what dividing the work costs, and no speed-up"
+    cores = sharding.available_cores()
+    return f"virtual devices on {cores} core(s): this shows what dividing the work costs, and no speed-up"
 
 
 def bench_devices(
@@ -38,7 +39,9 @@ def bench_devices(
     options = train_options(settings, batch_size=settings.train.get("batch_size", 960))
     meshes = [(data, rows) for data, rows in meshes if data * rows <= jax.device_count()]
     works = {
-        f"{data} x {rows}": epochs(create_learner(dataset, model, options, options.runs([0]), create_mesh(data, rows)))
+        f"{data} x {rows}": epochs(
+            many_runs.create_learner(dataset, model, options, options.runs([0]), sharding.create_mesh(data, rows))
+        )
         for data, rows in meshes
     }
     timings = time_in_turn(works, settings.repeats, settings.seconds)

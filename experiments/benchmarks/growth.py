@@ -10,7 +10,7 @@ from benchmarks.settings import Settings, create_model, options_of, train_option
 from benchmarks.training import epochs
 
 import hlr_jax
-from hlr_jax.training.many_runs import create_learner
+from hlr_jax.training import many_runs
 
 WORLD = "planted-1000x1000x10000"
 USERS = 20  # that are ranked
@@ -46,7 +46,7 @@ def bench_growth(
         options = train_options(settings, batch_size=value if axis == "B" else batch)
         data = widened(dataset, **{option: value}) if axis in ("U", "I") else dataset
         ranking = rankings(data, model, some_users(dataset, min(USERS, settings.users)))
-        return epochs(create_learner(data, model, options, options.runs([0]))), ranking
+        return epochs(many_runs.create_learner(data, model, options, options.runs([0]))), ranking
 
     for axis, (option, values) in axes.items():
         if axis in "HND" and option not in known:

@@ -16,11 +16,9 @@ from benchmarks.measuring import Timing, ratio, time_in_turn
 from benchmarks.ranking import rankings, some_users
 from benchmarks.settings import Settings, create_model
 
-from hlr_jax import Dataset
+from hlr_jax import Dataset, Model, Neighbors, PairOutput, Params
+from hlr_jax.kernels import memory_attention
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.kernels.memory_attention import memory_attention, memory_mixture
-from hlr_jax.models.base import Model
-from hlr_jax.types import Neighbors, PairOutput, Params
 
 Relation = Callable[..., jax.Array]
 """(targets [T, D], neighbors [H, D], anchor [D], keys [N, D], memories [N, D], where=[H]) -> relations [T, D]."""
@@ -66,12 +64,12 @@ def _naive(targets: jax.Array, *others: jax.Array, where: jax.Array) -> jax.Arra
 
 
 def _by_pair(targets: jax.Array, *others: jax.Array, where: jax.Array) -> jax.Array:
-    mixture = jax.vmap(lambda target: memory_attention(target, *others, where=where).mixture)
+    mixture = jax.vmap(lambda target: memory_attention.memory_attention(target, *others, where=where).mixture)
     return mixture(targets) @ others[-1]
 
 
 def _factored(targets: jax.Array, *others: jax.Array, where: jax.Array) -> jax.Array:
-    return memory_mixture(targets, *others, where=where) @ others[-1]
+    return memory_attention.memory_mixture(targets, *others, where=where) @ others[-1]
 
 
 def forms() -> dict[str, Relation]:

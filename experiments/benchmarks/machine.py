@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.sharding import available_cores
+from hlr_jax import sharding
 
 _STATUS, _CPUS = Path("/proc/self/status"), Path("/proc/cpuinfo")
 
@@ -45,7 +45,7 @@ def environment() -> dict[str, Any]:
     return {
         "device": f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})",
         "cpu": names[0].partition(":")[2].strip() if names else platform.processor(),
-        "cores": available_cores(),
+        "cores": sharding.available_cores(),
         "python": platform.python_version(),
     } | {package: version(package) for package in ("hlr_jax", "jax", "jaxlib", "numpy")}
 

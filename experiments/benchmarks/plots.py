@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hlr_jax import InputError
+from hlr_jax import InputError, colors
 from hlr_jax.analysis.plots import STYLE
-from hlr_jax.colors import COLORS, NOTE, RULE
-from hlr_jax.evaluation.comparison import system_label
+from hlr_jax.evaluation import comparison
 
 Records = Sequence[dict[str, Any]]
 
@@ -44,7 +43,7 @@ def draw(records: Records, folder: Path) -> list[Path]:
             if not (chosen := [record for record in records if record["what"] == part]):
                 continue
             figure = plot(plt, chosen)
-            figure.text(0.995, 0.005, _where(chosen[0]), ha="right", va="bottom", fontsize=6.5, color=NOTE)
+            figure.text(0.995, 0.005, _where(chosen[0]), ha="right", va="bottom", fontsize=6.5, color=colors.NOTE)
             paths.append(folder / f"{part}.png")
             figure.savefig(paths[-1])
             plt.close(figure)
@@ -64,11 +63,11 @@ def _growth(plt: Any, records: Records) -> Any:
     for panels, (field, unit) in zip(grid, rows, strict=True):
         for axes, letter in zip(panels, letters, strict=True):
             across: set[int] = set()
-            for model, color in zip(models, COLORS, strict=False):
+            for model, color in zip(models, colors.COLORS, strict=False):
                 chosen = [r for r in records if (r["model"], r["axis"]) == (model, letter) and field in r]
                 values, times = [r["value"] for r in chosen], [r[field] for r in chosen]
                 if chosen:
-                    axes.plot(values, times, "o-", color=color, ms=4, label=system_label(model))
+                    axes.plot(values, times, "o-", color=color, ms=4, label=comparison.system_label(model))
                 across |= set(values)
             axes.set(xscale="log", yscale="log", xlabel=_AXES[letter])
             axes.minorticks_off()
@@ -96,13 +95,13 @@ def _devices(plt: Any, records: Records) -> Any:
     meshes = list(dict.fromkeys(record["mesh"] for record in records))
     figure, axes = plt.subplots(figsize=(1.0 * len(meshes) + 1.5, 3.6), layout="constrained")
     width = 0.8 / len(models)
-    for index, (model, color) in enumerate(zip(models, COLORS, strict=False)):
+    for index, (model, color) in enumerate(zip(models, colors.COLORS, strict=False)):
         ratios = {record["mesh"]: record["time_ratio_over_one"] for record in records if record["model"] == model}
         places = [place + (index - (len(models) - 1) / 2) * width for place in range(len(meshes))]
         heights = [ratios.get(mesh, 0.0) for mesh in meshes]
-        bars = axes.bar(places, heights, 0.9 * width, color=color, label=system_label(model))
+        bars = axes.bar(places, heights, 0.9 * width, color=color, label=comparison.system_label(model))
         axes.bar_label(bars, fmt="{:.2f}", fontsize=8, padding=2)
-    axes.axhline(1, color=RULE, lw=0.8)
+    axes.axhline(1, color=colors.RULE, lw=0.8)
     axes.set_xticks(range(len(meshes)), meshes)
     axes.grid(axis="x", visible=False)
     axes.set_xlabel("mesh, data x model devices")

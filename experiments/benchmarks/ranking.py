@@ -10,9 +10,8 @@ from benchmarks.machine import gemm
 from benchmarks.measuring import speed_fields, time_in_turn
 from benchmarks.settings import Settings, create_model, embed_dim
 
-from hlr_jax import Dataset
+from hlr_jax import Dataset, Model
 from hlr_jax.evaluation.evaluate import interactions_at
-from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import ranking_inputs
 from hlr_jax.ranking.rank import rank
 

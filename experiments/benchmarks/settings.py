@@ -11,11 +11,8 @@ import numpy as np
 import polars as pl
 
 import hlr_jax
-from hlr_jax import Dataset, InputError, TrainOptions
-from hlr_jax.errors import check_options, pick
-from hlr_jax.models.base import Model
-from hlr_jax.models.registry import model_names
-from hlr_jax.training.user_batches import check_batches_of_users
+from hlr_jax import Dataset, InputError, Model, TrainOptions, errors, model_names
+from hlr_jax.training import user_batches
 
 # The authors' own sizes, with B = 1000, D = 100 and one negative.
 SIZES: dict[str, dict[str, Any]] = {
@@ -90,7 +87,7 @@ def create_model(name: str, settings: Settings, **sizes: Any) -> Model:
 def train_options(settings: Settings, **changed: Any) -> TrainOptions:
     """Return the options of training."""
     chosen = {"batch_size": 1000} | settings.train | changed
-    check_options(TrainOptions, chosen, "train")
+    errors.check_options(TrainOptions, chosen, "train")
     return TrainOptions(**chosen)
 
 
@@ -112,14 +109,16 @@ def check(settings: Settings) -> Settings:
     """
     every = model_names()
     names = (
-        every if list(settings.models) == ["all"] else [pick(n, every, "model of --models:") for n in settings.models]
+        every
+        if list(settings.models) == ["all"]
+        else [errors.pick(n, every, "model of --models:") for n in settings.models]
     )
     known = {option for name in every for option in options_of(name)}
     for option in settings.model:
-        pick(option, known, "option of --model:")
+        errors.pick(option, known, "option of --model:")
     if train_options(settings).batch == "users":
         for name in names:
-            check_batches_of_users(create_model(name, settings))
+            user_batches.check_batches_of_users(create_model(name, settings))
     return dataclasses.replace(settings, models=tuple(names))
 
 

@@ -11,18 +11,16 @@ from benchmarks.machine import gemm
 from benchmarks.measuring import ratio, speed_fields, time_in_turn
 from benchmarks.settings import Settings, create_model, embed_dim, shortened, train_options
 
-from hlr_jax import Dataset
+from hlr_jax import Dataset, TrainOptions
+from hlr_jax.training import many_runs, user_batches
 from hlr_jax.training.als import sides
 from hlr_jax.training.batches import Batch
 from hlr_jax.training.learner import GradientLearner, RunArrays, Source
-from hlr_jax.training.many_runs import Learner, create_learner
-from hlr_jax.training.options import TrainOptions
-from hlr_jax.training.user_batches import UserSource, padding_of
 
 _LEAST_ROUNDS = 5  # for a ratio
 
 
-def epochs(learner: Learner) -> Callable[[], jax.Array]:
+def epochs(learner: many_runs.Learner) -> Callable[[], jax.Array]:
     """Return a function that runs the next epoch and returns its loss."""
     state, epoch = learner.init(), 0
 
@@ -58,12 +56,12 @@ def pairs_per_epoch(source: Source, options: TrainOptions) -> int:
     A triplet's positive and its negatives are scored for itself alone, a user's negatives once for all its positives.
     """
     number = {"in_batch": options.batch_size, "all": source.num_items}.get(options.negatives, options.num_negatives)
-    if isinstance(source, UserSource):
+    if isinstance(source, user_batches.UserSource):
         return source.num_positives + sum(len(users) for users in source.groups) * number
     return source.num_positives * (1 + number)
 
 
-def _memory(learner: Learner) -> dict[str, float]:
+def _memory(learner: many_runs.Learner) -> dict[str, float]:
     """Return what the compiler plans for an epoch, MiB."""
     assert learner.memory is not None
     plan = learner.memory(learner.init())
@@ -78,7 +76,7 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     """
     model, options = create_model(name, settings), train_options(settings)
     used = shortened(dataset, settings.interactions, model)
-    learner = create_learner(used, model, options, options.runs([0]))
+    learner = many_runs.create_learner(used, model, options, options.runs([0]))
     # D; context times memories, or what of them the model has.
     chosen = dict(model.options)
     context = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
@@ -103,8 +101,8 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
             "draws_per_s": count / draws_s, "draws_s": draws_s, "draws_share": draws_s / epoch.steady_s,
             "flops_per_positive": flops / count,
         }  # fmt: skip
-        if isinstance(source, UserSource):
-            record["padding"] = padding_of(source.widths, used.train.degrees(), options.num_negatives)
+        if isinstance(source, user_batches.UserSource):
+            record["padding"] = user_batches.padding_of(source.widths, used.train.degrees(), options.num_negatives)
     else:
         flops = iteration_flops(model, *sides(used.train, used.num_users, used.num_items))
         record |= {"iteration_s": epoch.steady_s, "flops_per_iteration": flops}
@@ -121,7 +119,7 @@ def bench_seeds(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     model, options = create_model(name, settings), train_options(settings)
     used = shortened(dataset, settings.interactions, model)
     works = {
-        key: epochs(create_learner(used, model, options, options.runs(range(count))))
+        key: epochs(many_runs.create_learner(used, model, options, options.runs(range(count))))
         for key, count in (("one", 1), ("all", settings.num_seeds))
     }
     timings = time_in_turn(works, max(settings.repeats, _LEAST_ROUNDS))

@@ -7,9 +7,8 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from hlr_jax import EvalOptions, TrainOptions
+from hlr_jax import EvalOptions, TrainOptions, sharding
 from hlr_jax.data.options import DataOptions
-from hlr_jax.sharding import create_mesh
 
 PLANTED_SMALL = "planted-500x300x15000"
 
@@ -30,7 +29,7 @@ def base_config(data: str) -> ConfigDict:
     config.model = ConfigDict()
     config.train = defaults(TrainOptions)
     config.eval = defaults(EvalOptions)
-    config.mesh = defaults(create_mesh)
+    config.mesh = defaults(sharding.create_mesh)
     config.seed = 0
     return config
 
