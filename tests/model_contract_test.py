@@ -17,7 +17,7 @@ from hlr_jax.ensembles import ensemble_of
 from hlr_jax.scoring import score_catalogue, score_catalogue_of_many
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.many_runs import gradient_runs
-from hlr_jax.types import BothSides, Neighbors
+from hlr_jax.types import Neighbors
 
 USERS, ITEMS, DIM, HEADS, ITEM_USERS = 7, 11, 6, 5, 4
 
@@ -91,8 +91,8 @@ def derived(model, params, items, users):
     """The parameters and what the model derives, where users have met ``items`` and items ``users``: dicts of lists."""
     if model.derived is None:
         return params
-    rows = BothSides(rows_of(items, USERS), rows_of(users, ITEMS))
-    return params | jax.jit(model.derived)(params, rows, jnp.arange(USERS), jnp.arange(ITEMS))
+    rows = rows_of(items, USERS), rows_of(users, ITEMS)
+    return params | jax.jit(model.derived)(params, *rows, jnp.arange(USERS), jnp.arange(ITEMS))
 
 
 def near(model, params, items, users):

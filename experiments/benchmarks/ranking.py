@@ -48,10 +48,7 @@ def bench_rank(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any
     if beside:
         works["beside"] = beside
     timings = time_in_turn(works, settings.repeats, settings.seconds)
-    ranked, flops = (
-        timings["rank"],
-        len(users) * float(dataset.num_items * model.flops.ranked_item if model.flops else 0),
-    )
+    ranked, flops = timings["rank"], float(len(users) * dataset.num_items * model.flops[1])
     record = {
         "what": "rank", "model": name, "users": len(users), "items": dataset.num_items, "k": TOP,
         "users_per_s": len(users) / ranked.steady_s, "ms_per_user": 1e3 * ranked.steady_s / len(users),

@@ -94,7 +94,7 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     record: dict[str, Any] = {"what": "train", "model": name, "interactions": count}
     if source is not None:
         # A gradient takes two products for each of the forward pass, one by either factor.
-        flops = 3.0 * pairs_per_epoch(source, options) * (model.flops.pair if model.flops else 0)
+        flops = 3.0 * pairs_per_epoch(source, options) * model.flops[0]
         draws_s = timings["draws"].steady_s
         record |= {
             "batch": options.batch, "batch_size": options.batch_size, "positives_per_s": count / epoch.steady_s,

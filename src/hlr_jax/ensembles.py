@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.errors import InputError
-from hlr_jax.models.base import ItemPairScorer, Model, PenaltyFunction
+from hlr_jax.models.base import ItemPairFunction, Model, PenaltyFunction
 from hlr_jax.models.identity import derived_shapes
 from hlr_jax.scoring import score_items
-from hlr_jax.types import BothSides, Neighbors, Padded, PairOutput, Params
+from hlr_jax.types import CSR, Neighbors, Padded, PairOutput, Params
 
 
 def ensemble_params(model: Model, members: Sequence[Params]) -> Params:
@@ -103,15 +103,17 @@ def ensemble_of(model: Model, count: int) -> Model:
             alphas.mean(axis=0),
         )
 
-    def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        def score(index: int) -> jax.Array:
+    def catalogue(
+        params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array | None = None
+    ) -> jax.Array:
+        def score(index: int, weights: jax.Array | None) -> jax.Array:
             own, near = members.part(params, index), members.neighbors(neighbors, index)
+            users = model.on_axis(own, "user") | {"user": members.vectors(user, index)}
             rows = model.on_axis(own, "item") | {"item": members.vectors(items, index)}
-            return score_items(
-                model, own, model.on_axis(own, "user") | {"user": members.vectors(user, index)}, rows, near
-            )  # fmt: skip
+            return score_items(model, own, users, rows, near, weights)
 
-        return _mean([score(index) for index in range(count)])
+        shares = [None] * count if weights is None else jnp.split(count * weights, count, axis=1)
+        return _mean([score(index, share) for index, share in enumerate(shares)])
 
     def init(key: jax.Array, num_users: int, num_items: int) -> Params:
         return members.join([model.init(each, num_users, num_items) for each in jax.random.split(key, count)])
@@ -119,10 +121,10 @@ def ensemble_of(model: Model, count: int) -> Model:
     def project(params: Params) -> Params:
         return members.join([model.project(members.part(params, index)) for index in range(count)])
 
-    def derived(params: Params, rows: BothSides, users: jax.Array, items: jax.Array) -> Params:
+    def derived(params: Params, user_items: CSR, item_users: CSR, users: jax.Array, items: jax.Array) -> Params:
         assert model.derived is not None
-        each = [model.derived(members.part(params, index), rows, users, items) for index in range(count)]
-        return members.join(each)
+        rows = user_items, item_users
+        return members.join([model.derived(members.part(params, index), *rows, users, items) for index in range(count)])
 
     return model._replace(
         name=f"{count} x {model.name}",
@@ -135,34 +137,19 @@ def ensemble_of(model: Model, count: int) -> Model:
         item_pairs=None if model.item_pairs is None else _item_pairs(members, model.item_pairs),
         penalty=None if model.penalty is None else _penalty(members, model.penalty),
         options=(*model.options, ("ensemble", count)),
-        flops=None,
+        flops=(0, 0),
     )
 
 
-def _item_pairs(members: _Members, form: ItemPairScorer) -> ItemPairScorer:
-    count = members.count
-
+def _item_pairs(members: _Members, form: ItemPairFunction) -> ItemPairFunction:
     def weights(params: Params, neighbors: jax.Array, items: jax.Array) -> jax.Array:
         each = [
-            form.weights(members.part(params, index), members.vectors(neighbors, index), members.vectors(items, index))
-            for index in range(count)
+            form(members.part(params, index), members.vectors(neighbors, index), members.vectors(items, index))
+            for index in range(members.count)
         ]
-        return jnp.concatenate(each, axis=1) / count
+        return jnp.concatenate(each, axis=1) / members.count
 
-    def scores(
-        params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array
-    ) -> jax.Array:
-        shares = jnp.split(count * weights, count, axis=1)
-
-        def score(index: int) -> jax.Array:
-            vectors = members.vectors(user, index), members.vectors(items, index)
-            return form.scores(
-                members.part(params, index), *vectors, members.neighbors(neighbors, index), shares[index]
-            )  # fmt: skip
-
-        return _mean([score(index) for index in range(count)])
-
-    return ItemPairScorer(weights, scores)
+    return weights
 
 
 def _penalty(members: _Members, penalty: PenaltyFunction) -> PenaltyFunction:

@@ -16,9 +16,8 @@ def with_derived(model: Model, params: Params, sources: NeighborSources) -> Para
     """Return the parameters and what the model derives from them, for all users and items."""
     if model.derived is None:
         return params
-    assert sources.both_sides is not None
     users, items = (jnp.arange(rows.num_rows) for rows in sources.both_sides)
-    return params | model.derived(params, sources.both_sides, users, items)
+    return params | model.derived(params, *sources.both_sides, users, items)
 
 
 def pair_params(model: Model, shared: Params, user: Params, items: Params) -> Params:
@@ -27,7 +26,9 @@ def pair_params(model: Model, shared: Params, user: Params, items: Params) -> Pa
     return model.on_axis(shared, "shared") | rows
 
 
-def score_items(model: Model, shared: Params, user: Params, items: Params, neighbors: Neighbors) -> jax.Array:
+def score_items(
+    model: Model, shared: Params, user: Params, items: Params, neighbors: Neighbors, weights: jax.Array | None = None
+) -> jax.Array:
     """Return the scores [T] of items for one user: the model's own fast form, or ``pair`` for each item.
 
     Args:
@@ -36,9 +37,11 @@ def score_items(model: Model, shared: Params, user: Params, items: Params, neigh
       user: the user's rows, ``user`` [D] among them.
       items: the items' rows, ``item`` [T, D] among them.
       neighbors: of the user [H, D], with a mask [H] or [T, H]; and of every item [T, A, D].
+      weights: what ``Model.item_pairs`` says of the user's neighbors and the items [H, M, T], if it is made already.
     """
     if model.catalogue is not None:
-        return model.catalogue(pair_params(model, shared, user, items), user["user"], items["item"], neighbors)
+        given = pair_params(model, shared, user, items), user["user"], items["item"], neighbors
+        return model.catalogue(*given) if weights is None else model.catalogue(*given, weights)
     history = neighbors.items
 
     def pair(item: Params, mask: jax.Array, users: Padded) -> jax.Array:
@@ -97,14 +100,11 @@ def score_catalogue_of_many(
     assert form is not None
 
     def score(items: Params, near: Padded) -> jax.Array:
-        weights = form.weights(params, table, items["item"])
+        weights = form(params, table, items["item"])
 
         def score_user(inputs: tuple[Params, NeighborIds]) -> jax.Array:
             user, ids = inputs
-            given = pair_params(model, params, user, items)
-            return form.scores(
-                given, user["user"], items["item"], Neighbors(ids.vectors(table), near), weights[ids.ids]
-            )
+            return score_items(model, params, user, items, Neighbors(ids.vectors(table), near), weights[ids.ids])
 
         return jax.lax.map(score_user, (users, history), batch_size=batch_size)
 

@@ -74,13 +74,6 @@ class CSR:
         return self.offsets[user + 1] - self.offsets[user]
 
 
-class BothSides(NamedTuple):
-    """All interactions by user and by item: what ``Model.derived`` reads."""
-
-    user_items: CSR
-    item_users: CSR
-
-
 @struct.dataclass
 class Padded:
     """Vectors of neighbors, padded: ``vectors`` [H, D] and ``mask``, true where one is real.

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from hlr_jax.data import download
-from hlr_jax.data.sources import DATASETS, NamedDataset, Source
+from hlr_jax.data.sources import DATASETS, Source
 from hlr_jax.errors import InputError
 
 BODY = bytes(range(256)) * 400
@@ -61,7 +61,7 @@ def test_checksums_known_and_recorded_at_first_use(tmp_path):
     with pytest.raises(InputError, match="wrong checksum"):
         download.verify(path, "0" * 64)
     assert download.verify(path, "") == digest
-    download.remember(download.Files(path, "csv", None, digest, path))
+    download.remember(Source("https://example.invalid/a.csv", "", "a.csv", "csv", 4, 1), tmp_path)
     path.write_bytes(b"1,3\n")
     with pytest.raises(InputError, match=r"delete it and a\.csv\.sha256 beside it and run again"):
         download.verify(path, "")
@@ -69,7 +69,7 @@ def test_checksums_known_and_recorded_at_first_use(tmp_path):
 
 def source(archive):
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    return Source(f"https://example.invalid/{archive.name}", digest, "in/../../u.data", "movielens-100k")
+    return Source(f"https://example.invalid/{archive.name}", digest, "in/../../u.data", "movielens-100k", 4, 1)
 
 
 def test_members_are_copied_to_chosen_names_whatever_the_archive_says(tmp_path):
@@ -101,15 +101,15 @@ def test_an_archive_put_into_the_cache_by_hand_is_used(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     with zipfile.ZipFile(folder / "a.zip", "w") as file:
         file.writestr("in/../../u.data", "1\t2\t3\t4\n")
-    monkeypatch.setitem(DATASETS, "x", NamedDataset((source(folder / "a.zip"),), 4, 1))
+    monkeypatch.setitem(DATASETS, "x", (source(folder / "a.zip"),))
     obtained = download.obtain("x", log=lambda _: None)
-    assert obtained.interactions.read_text() == "1\t2\t3\t4\n"
+    assert obtained[1].read_text() == "1\t2\t3\t4\n"
     assert download.obtain("x") == obtained
 
 
 def test_a_wrong_answer_of_the_publisher_leads_to_the_next_source(server, tmp_path, monkeypatch):
     monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path))
-    page = Source(server, "0" * 64, "u.data", "movielens-100k")
+    page = Source(server, "0" * 64, "u.data", "movielens-100k", 4, 1)
     other = tmp_path / "other.zip"
     with zipfile.ZipFile(other, "w") as file:
         file.writestr("in/../../u.data", "1\t2\t3\t4\n")
@@ -117,9 +117,9 @@ def test_a_wrong_answer_of_the_publisher_leads_to_the_next_source(server, tmp_pa
     folder = tmp_path / "sources" / "x"
     folder.mkdir(parents=True)
     other.rename(folder / "other.zip")
-    monkeypatch.setitem(DATASETS, "x", NamedDataset((page, second), 4, 1))
+    monkeypatch.setitem(DATASETS, "x", (page, second))
     lines = []
-    assert download.obtain("x", log=lines.append).interactions.exists()
+    assert download.obtain("x", log=lines.append)[1].exists()
     assert "wrong checksum" in lines[-1]
     assert not (folder / "file.bin").exists()
 
@@ -143,5 +143,5 @@ def test_the_registry_covers_the_paper():
     assert set(DATASETS) == {
         "ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "echonest", "yelp", "amazon-books", "lastfm-hetrec",
     }  # fmt: skip
-    for dataset in DATASETS.values():
-        assert all(s.url.startswith(("https://", "wheel:")) or dataset.by_hand for s in dataset.sources)
+    for sources in DATASETS.values():
+        assert all(s.url.startswith(("https://", "wheel:")) or s.by_hand for s in sources)

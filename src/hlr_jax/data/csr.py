@@ -1,5 +1,7 @@
 """Interactions as compressed rows on the device: the form that sampling, ranking and solvers read."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,23 +18,26 @@ def csr_of(interactions: Interactions, num_users: int) -> CSR:
     return CSR(jnp.asarray(offsets), jnp.asarray(items), longest=int(degrees.max(initial=0)))
 
 
-def unrolled() -> bool:
-    """Return whether a short loop is unrolled: on an accelerator each step of a loop launches kernels of its own."""
-    return jax.default_backend() != "cpu"
-
-
-def position_in_row(rows: CSR, user: jax.Array, item: jax.Array) -> jax.Array:
-    """Return where an item stands in its user's row, by bisection; the row's length if it does not: [] -> []."""
-    start, degree = rows.start(user), rows.degree(user)
+def bisect(rows: CSR, degree: jax.Array, before: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """Return the first place of a row of ``degree`` entries that is not ``before``, or the degree: [...] -> [...]."""
 
     def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = bounds
         middle = (low + high) // 2
-        right = (rows.items[start + middle] < item) & (low < high)
+        right = before(middle) & (low < high)
         return jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
 
-    low, _ = jax.lax.fori_loop(0, rows.longest.bit_length(), halve, (jnp.zeros_like(degree), degree), unroll=unrolled())
-    return jnp.where((low < degree) & (rows.items[start + low] == item), low, degree)
+    # On an accelerator each step of a loop launches kernels of its own.
+    unroll = jax.default_backend() != "cpu"
+    bounds = jnp.zeros_like(degree), degree
+    return jax.lax.fori_loop(0, rows.longest.bit_length(), halve, bounds, unroll=unroll)[0]
+
+
+def position_in_row(rows: CSR, user: jax.Array, item: jax.Array) -> jax.Array:
+    """Return where an item stands in its user's row; the row's length if it does not: [] -> []."""
+    start, degree = rows.start(user), rows.degree(user)
+    place = bisect(rows, degree, lambda place: rows.items[start + place] < item)
+    return jnp.where((place < degree) & (rows.items[start + place] == item), place, degree)
 
 
 def contains(rows: CSR, user: jax.Array, items: jax.Array) -> jax.Array:

@@ -1,7 +1,6 @@
 """Prepared interactions: who met what, as small whole numbers, and the steps that make them from raw rows."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -64,7 +63,7 @@ class Dataset:
                 raise InputError(f"data set {self.name} has no {name} interactions for dataset.train_splits={splits}")
         train = sum((getattr(self, name) for name in names[1:]), self.train)
         check_negatives_exist(train, self.user_ids, self.num_items, f"dataset.train_splits={splits}")
-        nothing = Interactions(np.zeros(0, np.int32), np.zeros(0, np.int32))
+        nothing = self.train.where(np.zeros(len(self.train), bool))
         fingerprint = sha256_of({"of": self.fingerprint, "train_splits": splits})
         test = nothing if "test" in names else self.test
         return replace(self, train=train, valid=nothing, test=test, fingerprint=fingerprint)
@@ -98,88 +97,57 @@ def check_negatives_exist(met: Interactions, user_ids: pl.Series, num_items: int
         raise InputError(f"{where}: user {user} has met all {num_items} items, so no negative exists; leave it out")
 
 
-class Coded(NamedTuple):
-    """Raw rows with ids replaced by codes: int32 ``user`` and ``item``, the ids behind them, and the other columns."""
-
-    user: np.ndarray
-    item: np.ndarray
-    user_ids: pl.Series
-    item_ids: pl.Series
-    timestamp: np.ndarray | None
-    split: np.ndarray | None
-
-
-def encode(frame: pl.DataFrame, where: str) -> Coded:
+def encode(frame: pl.DataFrame, where: str) -> tuple[pl.DataFrame, pl.Series, pl.Series]:
     """Replace ids by codes in the order of the ids, sort the rows by user and item, and drop duplicate pairs.
 
     Of duplicates the earliest stays. The result does not depend on the order of the rows.
 
+    Returns:
+      Rows with int32 ``user`` and ``item``, and ``timestamp`` and ``split`` (0, 1, 2) where the frame has them; the ids
+      behind the codes of users, and of items.
+
     Raises:
       InputError: one pair stands in two splits, or a split has an unknown name.
     """
-    ids = {role: frame[role].unique().sort() for role in ("user", "item")}
-    codes = {role: frame[role].rank("dense").cast(pl.Int32).to_numpy() - np.int32(1) for role in ("user", "item")}
-    timestamp = frame["timestamp"].to_numpy() if "timestamp" in frame.columns else None
-    split = _split_codes(frame["split"], where) if "split" in frame.columns else None
-    key = codes["user"].astype(np.int64) * max(len(ids["item"]), 1) + codes["item"]
-    tie_breakers = [column for column in (split, timestamp) if column is not None]
-    order = np.lexsort((*tie_breakers, key)) if tie_breakers else np.argsort(key, kind="stable")
-    key = key[order]
-    first = np.ones(len(key), bool)
-    first[1:] = key[1:] != key[:-1]
-    if split is not None:
-        clash = ~first[1:] & (split[order][1:] != split[order][:-1])
-        if clash.any():
-            row = int(order[1:][clash][0])
-            raise InputError(
-                f"{where}: user {frame['user'][row]} and item {frame['item'][row]} stand in two splits; keep one"
-            )
-    kept = order[first]
-    return Coded(
-        codes["user"][kept], codes["item"][kept], ids["user"], ids["item"],
-        None if timestamp is None else timestamp[kept], None if split is None else split[kept],
-    )  # fmt: skip
+    user_ids, item_ids = (frame[role].unique().sort() for role in ("user", "item"))
+    order = [column for column in ("user", "item", "timestamp", "split") if column in frame.columns]
+    rows = frame.with_columns(pl.col("user", "item").rank("dense").cast(pl.Int32) - 1)
+    if "split" in order:
+        names = frame["split"].cast(pl.String)
+        unknown = names.filter(~names.is_in(list(SPLITS)))
+        if len(unknown):
+            raise InputError(f'{where}: column "split" holds "{unknown[0]}"; it must be one of {", ".join(SPLITS)}')
+        rows = rows.with_columns(names.replace_strict(list(SPLITS), [0, 1, 2], return_dtype=pl.Int8))
+    rows = rows.select(order).sort(order)
+    repeated = pl.all_horizontal(pl.col("user", "item").eq_missing(pl.col("user", "item").shift()))
+    if "split" in order:
+        clashes = rows.filter(repeated & (pl.col("split") != pl.col("split").shift()))
+        if len(clashes):
+            user, item = user_ids[clashes["user"][0]], item_ids[clashes["item"][0]]
+            raise InputError(f"{where}: user {user} and item {item} stand in two splits; keep one")
+    return rows.filter(~repeated), user_ids, item_ids
 
 
-def _split_codes(column: pl.Series, where: str) -> np.ndarray:
-    names = column.cast(pl.String)
-    unknown = names.filter(~names.is_in(list(SPLITS)))
-    if len(unknown):
-        raise InputError(f'{where}: column "split" holds "{unknown[0]}"; it must be one of {", ".join(SPLITS)}')
-    return names.replace_strict(list(SPLITS), [0, 1, 2], return_dtype=pl.Int8).to_numpy()
-
-
-def k_core(rows: Coded, k: int, where: str) -> Coded:
-    """Drop users and items with fewer than ``k`` interactions until none is left, and number the rest anew.
+def k_core(rows: pl.DataFrame, k: int, where: str) -> pl.DataFrame:
+    """Drop users and items with fewer than ``k`` interactions until none is left.
 
     Raises:
       InputError: nothing is left.
     """
-    user, item = rows.user, rows.item
-    keep = np.arange(len(user))
+    user, item = rows["user"].to_numpy(), rows["item"].to_numpy()
+    keep = np.arange(len(rows))
     while k > 1:
-        enough_user = np.bincount(user[keep], minlength=len(rows.user_ids)) >= k
-        enough_item = np.bincount(item[keep], minlength=len(rows.item_ids)) >= k
-        good = enough_user[user[keep]] & enough_item[item[keep]]
-        if good.all():
+        enough = (np.bincount(user[keep]) >= k)[user[keep]] & (np.bincount(item[keep]) >= k)[item[keep]]
+        if enough.all():
             break
-        keep = keep[good]
+        keep = keep[enough]
     if not len(keep):
         raise InputError(
             f"{where}: no interaction is left after the {k}-core; pass a smaller dataset.k_core or threshold"
         )
-    return select(rows, keep)
+    return rows[keep]
 
 
-def select(rows: Coded, keep: np.ndarray) -> Coded:
-    """Return the rows that an index or mask keeps, with the users and items that are left numbered anew."""
-    user, user_ids = _renumber(rows.user[keep], rows.user_ids)
-    item, item_ids = _renumber(rows.item[keep], rows.item_ids)
-    timestamp, split = (None if column is None else column[keep] for column in (rows.timestamp, rows.split))
-    return Coded(user, item, user_ids, item_ids, timestamp, split)
-
-
-def _renumber(codes: np.ndarray, ids: pl.Series) -> tuple[np.ndarray, pl.Series]:
-    present = np.zeros(len(ids), bool)
-    present[codes] = True
-    return (np.cumsum(present, dtype=np.int32) - np.int32(1))[codes], ids.filter(pl.Series(present))
+def divided(everything: Interactions, parts: np.ndarray) -> dict[str, Interactions]:
+    """Return the interactions of each split, given the part of each row: 0, 1 or 2."""
+    return {split: everything.where(parts == code) for code, split in enumerate(SPLITS)}

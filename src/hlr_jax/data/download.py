@@ -12,7 +12,6 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from hlr_jax.data.sources import Source, named_dataset
 from hlr_jax.errors import InputError
@@ -23,19 +22,6 @@ CONNECT_TIMEOUT = 10.0
 _CHUNK = 1 << 20
 
 
-class Files(NamedTuple):
-    """A data set on disk: its interactions, their layout, its titles if it has some, and the interactions' hash.
-
-    ``unproved`` is the file whose checksum nobody knows: ``remember`` records it once the data has proved good.
-    """
-
-    interactions: Path
-    layout: str
-    titles: Path | None
-    sha256: str
-    unproved: Path | None = None
-
-
 def cache_folder() -> Path:
     """Return ``$HLR_JAX_DATA`` or, without it, ``hlr_jax`` in the XDG cache folder."""
     if chosen := os.environ.get("HLR_JAX_DATA"):
@@ -43,22 +29,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hlr_jax"
 
 
-def obtain(name: str, *, log: Log = print) -> Files:
-    """Return the files of the named data set, from the cache or else from its first source that answers.
+def obtain(name: str, *, log: Log = print) -> tuple[Source, Path, str]:
+    """Return the first source of a named data set that is in the cache or answers, its interactions and their hash.
 
     Raises:
       InputError: no source answers, a checksum differs, an archive is truncated, or a login is needed; says what to do.
     """
-    dataset = named_dataset(name)
+    sources = named_dataset(name)
     folder = cache_folder() / "sources" / name
-    for source in dataset.sources:
+    for source in sources:
         if files := _unpacked(folder, source):
             return files
-    if dataset.by_hand:
-        wanted = folder / Path(dataset.sources[0].interactions).name
-        raise InputError(f"data set {name} needs a login: {dataset.by_hand}, and put it at {wanted}")
+    if sources[0].by_hand:
+        wanted = folder / Path(sources[0].interactions).name
+        raise InputError(f"data set {name} needs a login: {sources[0].by_hand}, and put it at {wanted}")
     failures = []
-    for source in dataset.sources:
+    for source in sources:
         try:
             archive = _fetch_source(source, folder, log)
         except (OSError, subprocess.SubprocessError, http.client.HTTPException) as problem:
@@ -70,7 +56,7 @@ def obtain(name: str, *, log: Log = print) -> Files:
             return files
     raise InputError(
         f"data set {name} can't be downloaded; tried {'; '.join(failures)}; check the network, or put the file at "
-        f"{folder / _archive_name(dataset.sources[0])}"
+        f"{_archive(folder, sources[0])}"
     )
 
 
@@ -108,11 +94,12 @@ def fetch(url: str, target: Path, *, log: Log = print) -> None:
     os.replace(part, target)
 
 
-def _archive_name(source: Source) -> str:
+def _archive(folder: Path, source: Source) -> Path:
+    """Return where the file at the source's address is kept; one that is put there by hand is the data itself."""
     if source.url.startswith("wheel:"):
         package, version = source.url.removeprefix("wheel:").split("==")
-        return f"{package}-{version}-py3-none-any.whl"
-    return source.url.rsplit("/", 1)[-1]
+        return folder / f"{package}-{version}-py3-none-any.whl"
+    return folder / Path(source.url or source.interactions).name
 
 
 def _fetch_source(source: Source, folder: Path, log: Log) -> Path:
@@ -122,7 +109,7 @@ def _fetch_source(source: Source, folder: Path, log: Log) -> Path:
       OSError: it can't be had, or what came is not what was published (a portal's page, say); it is removed again.
       InputError: the archive put there by hand has a wrong checksum.
     """
-    archive = folder / _archive_name(source)
+    archive = _archive(folder, source)
     if archive.exists():
         verify(archive, source.sha256)
         return archive
@@ -152,11 +139,12 @@ def _record(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def remember(files: Files) -> None:
+def remember(source: Source, folder: Path) -> None:
     """Write the hash of a file of unknown checksum, which has proved good, to ``NAME.sha256`` beside it."""
-    if files.unproved is not None and not _record(files.unproved).exists():
-        with atomic_file(_record(files.unproved)) as temporary:
-            temporary.write_text(f"{sha256(files.unproved)}  {files.unproved.name}\n")
+    archive = _archive(folder, source)
+    if not source.sha256 and archive.exists() and not _record(archive).exists():
+        with atomic_file(_record(archive)) as temporary:
+            temporary.write_text(f"{sha256(archive)}  {archive.name}\n")
 
 
 def verify(path: Path, expected: str) -> str:
@@ -176,18 +164,13 @@ def verify(path: Path, expected: str) -> str:
     return digest
 
 
-def _members(folder: Path, source: Source) -> list[tuple[str, Path]]:
-    names = [name for name in (source.interactions, source.titles) if name]
-    return [(name, folder / Path(name).name) for name in names]
-
-
 def _unpack(archive: Path, folder: Path, source: Source) -> None:
     """Copy the members that are needed, each to a file name chosen here, whatever paths the archive holds."""
     if not zipfile.is_zipfile(archive) and archive.name == Path(source.interactions).name:
         return
     try:
         with zipfile.ZipFile(archive) as opened:
-            for member, target in _members(folder, source):
+            for member, target in _members(folder, source).items():
                 with opened.open(member) as packed, atomic_file(target) as temporary, temporary.open("wb") as file:
                     shutil.copyfileobj(packed, file, _CHUNK)
     except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as problem:
@@ -196,11 +179,14 @@ def _unpack(archive: Path, folder: Path, source: Source) -> None:
         ) from None
 
 
-def _unpacked(folder: Path, source: Source) -> Files | None:
-    paths = [target for _, target in _members(folder, source)]
-    if not all(path.is_file() for path in paths):
+def _members(folder: Path, source: Source) -> dict[str, Path]:
+    return {name: folder / Path(name).name for name in (source.interactions, source.titles) if name}
+
+
+def _unpacked(folder: Path, source: Source) -> tuple[Source, Path, str] | None:
+    """Return a source with its file of interactions and that file's hash, if all members are there."""
+    members = _members(folder, source)
+    if not all(path.is_file() for path in members.values()):
         return None
-    archive = folder / _archive_name(source) if source.url else paths[0]
-    digest = verify(paths[0], source.sha256) if archive == paths[0] else sha256(paths[0])
-    unproved = archive if not source.sha256 and archive.exists() else None
-    return Files(paths[0], source.layout, paths[1] if source.titles else None, digest, unproved)
+    path = members[source.interactions]
+    return source, path, verify(path, source.sha256) if path == _archive(folder, source) else sha256(path)

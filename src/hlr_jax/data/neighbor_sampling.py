@@ -7,7 +7,7 @@ from flax import struct
 from hlr_jax.data.csr import csr_of, position_in_row
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.sampling import draw_history, history_bits, inverse_popularity
-from hlr_jax.types import CSR, BothSides, NeighborSpec, Padded
+from hlr_jax.types import CSR, NeighborSpec, Padded
 
 
 @struct.dataclass
@@ -24,12 +24,9 @@ class NeighborIds:
 
 @struct.dataclass
 class NeighborSource:
-    """What the neighbors on one side of a pair are drawn from: the items of users, or the users of items.
+    """What neighbors on one side of a pair are drawn from: ``rows`` of the items of users, or of the users of items.
 
-    Attributes:
-      rows: of each owner; None where the model reads no neighbors of this side.
-      weights: of the draws by inverse popularity.
-      spec: what the model asks for (static).
+    There are none where a model reads nothing of this side. ``weights`` are of the draws by inverse popularity.
     """
 
     rows: CSR | None
@@ -44,25 +41,27 @@ class NeighborSource:
 
 @struct.dataclass
 class NeighborSources:
-    """What the histories of users and the users of items are drawn from, and what ``Model.derived`` reads."""
+    """What the histories of users and the users of items are drawn from."""
 
     history: NeighborSource
     item_users: NeighborSource
-    both_sides: BothSides | None = None
+
+    @property
+    def both_sides(self) -> tuple[CSR, CSR]:
+        """All items of users and all users of items, which ``Model.derived`` reads."""
+        assert self.history.rows is not None
+        assert self.item_users.rows is not None
+        return self.history.rows, self.item_users.rows
 
 
 def neighbor_source(
-    interactions: Interactions, num_owners: int, num_neighbors: int, spec: NeighborSpec, rows: CSR | None = None
+    interactions: Interactions, num_owners: int, num_neighbors: int, spec: NeighborSpec, derived: bool
 ) -> NeighborSource:
-    """Return the source of interactions sorted by owner (``interactions.user``), as the model wants it.
-
-    ``rows`` are theirs, where they exist already.
-    """
-    if not spec.size:
-        return NeighborSource(None, None, spec)
-    weighted = spec.sampling == "inverse_popularity"
+    """Return the source of interactions sorted by owner (``interactions.user``); ``derived`` as below."""
+    rows = csr_of(interactions, num_owners) if spec.size or derived else None
+    weighted = spec.size and spec.sampling == "inverse_popularity"
     weights = inverse_popularity(interactions.item_degrees(num_neighbors)) if weighted else None
-    return NeighborSource(csr_of(interactions, num_owners) if rows is None else rows, weights, spec)
+    return NeighborSource(rows, weights, spec)
 
 
 def neighbor_sources(
@@ -76,11 +75,9 @@ def neighbor_sources(
     """Return both sources of the interactions that neighbors are from; ``derived``: whether a model derives arrays."""
     # Sorting by item takes its time and memory, and most models need neither.
     by_item = interactions.transposed() if item_users.size or derived else interactions
-    both = BothSides(csr_of(interactions, num_users), csr_of(by_item, num_items)) if derived else None
     return NeighborSources(
-        neighbor_source(interactions, num_users, num_items, history, both.user_items if both else None),
-        neighbor_source(by_item, num_items, num_users, item_users, both.item_users if both else None),
-        both,
+        neighbor_source(interactions, num_users, num_items, history, derived),
+        neighbor_source(by_item, num_items, num_users, item_users, derived),
     )
 
 
@@ -91,7 +88,8 @@ def draw_neighbors(
 
     ``other`` [] is the other end of the pair, which is never drawn.
     """
-    if source.rows is None:
+    rows, size = source.rows, source.spec.size
+    if rows is None or not size:
         return NeighborIds(jnp.zeros(0, jnp.int32), jnp.zeros(0, bool))
-    skip = source.rows.degree(owner) if other is None else position_in_row(source.rows, owner, other)
-    return NeighborIds(*draw_history(bits, source.rows, owner, skip, source.spec.size, source.weights))
+    skip = rows.degree(owner) if other is None else position_in_row(rows, owner, other)
+    return NeighborIds(*draw_history(bits, rows, owner, skip, size, source.weights))

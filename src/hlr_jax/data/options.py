@@ -73,7 +73,4 @@ class DataOptions:
     @property
     def columns(self) -> dict[str, str]:
         """The columns that are named, by role; empty for the format's own."""
-        return {
-            "user": self.user_column, "item": self.item_column, "rating": self.rating_column,
-            "timestamp": self.timestamp_column, "split": self.split_column,
-        }  # fmt: skip
+        return {role: getattr(self, f"{role}_column") for role in ("user", "item", "rating", "timestamp", "split")}

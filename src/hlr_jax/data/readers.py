@@ -4,7 +4,7 @@ import csv
 import glob
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,6 @@ import polars as pl
 
 from hlr_jax.errors import InputError, nearest, pick
 
-ROLES = ("user", "item", "rating", "timestamp", "split")
 # Ids that survive the way to a number and back; "007" does not, and stays a string.
 _WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
 
@@ -25,8 +24,7 @@ class Format:
 
     Attributes:
       kind: ``delimited``, ``parquet``, ``ndjson`` or ``adjacency``.
-      columns: role -> column name in the file; for a file without header the names of its columns in order are
-        the roles themselves.
+      columns: role -> column name in the file; of a file without header its columns in order, by role.
       separator: one character, or ``::``.
       header: whether the first line names the columns; RecBole's ``name:type`` names are read by their names.
       quoted: whether fields may stand in double quotes.
@@ -41,32 +39,27 @@ class Format:
     counted: bool = False
 
 
-def _headless(separator: str, *roles: str) -> Format:
-    return Format("delimited", {role: role for role in roles}, separator, header=False)
+def _columns(*names: str) -> dict[str, str]:
+    return dict(zip(("user", "item", "rating", "timestamp", "split"), names, strict=False))
 
 
-_SAME = {role: role for role in ROLES}
+_RATED = _columns("user", "item", "rating", "timestamp")
+_SAME = _columns("user", "item", "rating", "timestamp", "split")
 FORMATS: dict[str, Format] = {
-    "movielens-100k": _headless("\t", "user", "item", "rating", "timestamp"),
-    "movielens-dat": _headless("::", "user", "item", "rating", "timestamp"),
-    "movielens-csv": Format(
-        "delimited",
-        {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"},
-        quoted=True,
-    ),
-    "taste-profile": _headless("\t", "user", "item", "rating"),
-    "yelp-json": Format("ndjson", {"user": "user_id", "item": "business_id", "rating": "stars", "timestamp": "date"}),
-    "amazon-csv": _headless(",", "user", "item", "rating", "timestamp"),
-    "hetrec": Format("delimited", {"user": "userID", "item": "artistID", "rating": "weight"}, "\t"),
-    "recbole": Format(
-        "delimited", {"user": "user_id", "item": "item_id", "rating": "rating", "timestamp": "timestamp"}, "\t"
-    ),
+    "movielens-100k": Format("delimited", _RATED, "\t", header=False),
+    "movielens-dat": Format("delimited", _RATED, "::", header=False),
+    "movielens-csv": Format("delimited", _columns("userId", "movieId", "rating", "timestamp"), quoted=True),
+    "taste-profile": Format("delimited", _columns("user", "item", "rating"), "\t", header=False),
+    "yelp-json": Format("ndjson", _columns("user_id", "business_id", "stars", "date")),
+    "amazon-csv": Format("delimited", _RATED, header=False),
+    "hetrec": Format("delimited", _columns("userID", "artistID", "weight"), "\t"),
+    "recbole": Format("delimited", _columns("user_id", "item_id", "rating", "timestamp"), "\t"),
     "csv": Format("delimited", _SAME, quoted=True),
     "tsv": Format("delimited", _SAME, "\t", quoted=True),
     "parquet": Format("parquet", _SAME),
     "ndjson": Format("ndjson", _SAME),
-    "adjacency": Format("adjacency", {"user": "user", "item": "item"}),
-    "adjacency-counted": Format("adjacency", {"user": "user", "item": "item"}, counted=True),
+    "adjacency": Format("adjacency", _columns("user", "item")),
+    "adjacency-counted": Format("adjacency", _columns("user", "item"), counted=True),
 }
 _SUFFIXES = {
     ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".ndjson": "ndjson", ".jsonl": "ndjson", ".inter": "recbole",
@@ -95,10 +88,8 @@ def resolve_format(path: Path, name: str, columns: dict[str, str] | None = None)
 def scan_table(path: Path, layout: Format, texts: Iterable[str] | None = None) -> pl.LazyFrame:
     """Return the rows of a delimited, Parquet or NDJSON file, not yet read. The path is never taken for a pattern.
 
-    Args:
-      path: of the file.
-      layout: of the file; all columns of a delimited one are text.
-      texts: the fields of an NDJSON file to read, as text; None: all of them, as what they look like.
+    All columns of a delimited file are text. ``texts`` are the fields of an NDJSON file to read, as text; None: all of
+    them, as what they look like.
     """
     if layout.kind == "parquet":
         return pl.scan_parquet(path, glob=False)
@@ -148,7 +139,7 @@ def read_interactions(
         raise InputError(f"{path}: not a text file in UTF-8; check dataset.format") from None
     except pl.exceptions.PolarsError as problem:
         raise InputError(_diagnose(path, layout, names) or f"{path}: {str(problem).splitlines()[0]}") from None
-    numbers = [role for role in ("rating", "timestamp") if role in frame.columns]
+    numbers = [role for role in ("rating", "timestamp") if role in roles]
     if sum(frame.null_count().row(0)) or not all(frame[role].is_finite().all() for role in numbers):
         raise InputError(_diagnose(path, layout, names) or f"{path}: a row has an empty field")
     return _whole_numbers(frame)
@@ -158,7 +149,7 @@ def _whole_numbers(frame: pl.DataFrame) -> pl.DataFrame:
     """Turn columns of ids that are all whole numbers, written in the one usual way, into Int64."""
     texts = [role for role in ("user", "item") if frame.schema[role] == pl.String]
     whole = [role for role in texts if frame[role].str.contains(_WHOLE_NUMBER).all()]
-    return frame.with_columns(pl.col(role).cast(pl.Int64) for role in whole)
+    return frame.with_columns(pl.col(whole).cast(pl.Int64))
 
 
 def _column_names(path: Path, layout: Format, roles: tuple[str, ...]) -> dict[str, str]:
@@ -168,21 +159,18 @@ def _column_names(path: Path, layout: Format, roles: tuple[str, ...]) -> dict[st
     try:
         if layout.kind == "parquet":
             present = scan_table(path, layout).collect_schema().names()
-        elif layout.kind == "ndjson":
-            present = list(_record(next(line for _, line in _lines(path))))
         else:
-            present = _fields(layout, next(line for _, line in _lines(path)))
+            line = next(line for _, line in _lines(path))
+            present = list(_record(line)) if layout.kind == "ndjson" else _fields(layout, line)
     except (pl.exceptions.PolarsError, OSError, ValueError, StopIteration) as problem:
         reason = (str(problem).splitlines() or ["it has no rows"])[0]
         raise InputError(f"{path}: not readable as {layout.kind}: {reason}") from None
     bare = {name.split(":")[0]: name for name in present}
-    names = {}
     for role in roles:
         wanted = layout.columns[role]
         if wanted not in bare:
             raise InputError(f'{path}: no column "{wanted}"{nearest(wanted, bare)}; name it with dataset.{role}_column')
-        names[role] = bare[wanted]
-    return names
+    return {role: bare[layout.columns[role]] for role in roles}
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -209,12 +197,11 @@ def _record(line: str) -> dict[str, object]:
 def _scan(path: Path, layout: Format, names: dict[str, str], threshold: float | None) -> pl.DataFrame:
     """Read the named columns through a lazy scan, so that rows under the threshold never fill the memory."""
     # Declared as text, numbers and strings of NDJSON both read well; numbers are made below.
-    lazy = scan_table(path, layout, texts=names.values())
-    lazy = lazy.select(pl.col(name).alias(role) for role, name in names.items())
+    columns = [pl.col(name).alias(role) for role, name in names.items()]
+    lazy = scan_table(path, layout, texts=names.values()).select(columns)
     schema = lazy.collect_schema()
-    lazy = lazy.with_columns(
-        pl.col(role).cast(pl.String) for role in ("user", "item") if role in names and not schema[role].is_integer()
-    )
+    ids = [role for role in ("user", "item") if role in names and not schema[role].is_integer()]
+    lazy = lazy.with_columns(pl.col(ids).cast(pl.String))
     if "timestamp" in names:
         lazy = lazy.with_columns(_seconds(lazy, schema["timestamp"]))
     if "rating" in names:
@@ -242,70 +229,71 @@ def _seconds(lazy: pl.LazyFrame, dtype: pl.DataType) -> pl.Expr:
 
 def _diagnose(path: Path, layout: Format, names: dict[str, str]) -> str | None:
     """Read a file that failed once more, slowly, as text, and name its first bad line; None if none is found."""
+    try:
+        for place, row in _rows(path, layout, names):
+            for role, name in names.items():
+                if problem := _bad_value(role, row.get(name)):
+                    return f'{path}: {place}: column "{name}" {problem}'
+    except ValueError as problem:
+        return f"{path}: {problem}"
+    return None
+
+
+def _rows(path: Path, layout: Format, names: dict[str, str]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield where each row stands, and its values by column; raises ValueError for one that is none."""
     if layout.kind == "parquet":
         try:
             frame = scan_table(path, layout).select(names.values()).collect()
         except (pl.exceptions.PolarsError, OSError) as damage:
-            return f"{path}: damaged: {str(damage).splitlines()[0]}"
-        for number, values in enumerate(frame.iter_rows(named=True), start=1):
-            if problem := _bad_value({role: values[name] for role, name in names.items()}, names):
-                return f"{path}: row {number}: {problem}"
-        return None
-    columns = list(layout.columns.values())
-    lines = _lines(path)
+            raise ValueError(f"damaged: {str(damage).splitlines()[0]}") from None
+        yield from ((f"row {number}", row) for number, row in enumerate(frame.iter_rows(named=True), start=1))
+        return
+    lines, columns = _lines(path), list(layout.columns.values())
     if layout.header and layout.kind == "delimited":
         columns = _fields(layout, next(lines)[1])
     for number, line in lines:
         if layout.kind == "ndjson":
             try:
-                row: dict[str, object] = _record(line)
+                yield f"line {number}", _record(line)
             except ValueError:
-                return f"{path}: line {number} is not a JSON object"
+                raise ValueError(f"line {number} is not a JSON object") from None
         else:
             fields = _fields(layout, line)
             if len(fields) != len(columns):
-                return f"{path}: line {number} has {len(fields)} fields instead of {len(columns)}"
-            row = dict(zip(columns, (field or None for field in fields), strict=True))
-        if problem := _bad_value({role: row.get(name) for role, name in names.items()}, names):
-            return f"{path}: line {number}: {problem}"
-    return None
+                raise ValueError(f"line {number} has {len(fields)} fields instead of {len(columns)}")
+            yield f"line {number}", dict(zip(columns, (field or None for field in fields), strict=True))
 
 
-def _bad_value(values: dict[str, object], names: dict[str, str]) -> str | None:
-    for role, value in values.items():
-        if value is None:
-            return f'column "{names[role]}" is empty; fill or remove the row'
-        if role == "rating" and not _is_number(value):
-            return f'column "{names[role]}" is no number: {str(value)!r}'
-        if role == "timestamp" and not _is_number(value) and not _is_date(value):
-            return f'column "{names[role]}" is neither a number nor a date: {str(value)!r}'
-    return None
+def _bad_value(role: str, value: object) -> str:
+    """Return what is wrong with a value, or nothing."""
+    if value is None:
+        return "is empty; fill or remove the row"
+    if role == "rating" and not _is_number(value):
+        return f"is no number: {str(value)!r}"
+    if role == "timestamp" and not _is_number(value) and not _parses(value, datetime.fromisoformat):
+        return f"is neither a number nor a date: {str(value)!r}"
+    return ""
 
 
 def _is_number(value: object) -> bool:
-    try:
-        return math.isfinite(float(str(value)))
-    except ValueError:
-        return False
+    return _parses(value, lambda text: math.isfinite(float(text)))
 
 
-def _is_date(value: object) -> bool:
+def _parses(value: object, parse: Callable[[str], object]) -> bool:
     try:
-        return isinstance(value, datetime) or bool(datetime.fromisoformat(str(value)))
+        return bool(parse(str(value)))
     except ValueError:
         return False
 
 
 def _read_adjacency(path: Path, layout: Format) -> pl.DataFrame:
     """Read lines ``user item item ...`` or, counted, ``count item item ...`` with users numbered from 0."""
-    users: list[str] = []
-    items: list[str] = []
+    pairs: list[tuple[str, str]] = []
     for number, line in _lines(path):
-        head, *rest = line.split()
+        head, *items = line.split()
         if layout.counted:
-            if head != str(len(rest)):
-                raise InputError(f"{path}: line {number} says {head} items and has {len(rest)}")
+            if head != str(len(items)):
+                raise InputError(f"{path}: line {number} says {head} items and has {len(items)}")
             head = str(number - 1)
-        users.extend([head] * len(rest))
-        items.extend(rest)
-    return pl.DataFrame({"user": users, "item": items}, schema={"user": pl.String, "item": pl.String})
+        pairs.extend((head, item) for item in items)
+    return pl.DataFrame(pairs, schema={"user": pl.String, "item": pl.String}, orient="row")

@@ -5,13 +5,13 @@ of random bits, which a batch takes from the generator in one call.
 """
 
 import math
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
-from hlr_jax.data.csr import padded_row, unrolled
+from hlr_jax.data.csr import bisect, padded_row
 from hlr_jax.types import CSR
 
 _ROUNDS = 8
@@ -71,22 +71,14 @@ def draw_negatives(bits: jax.Array, known: CSR, user: jax.Array, num_items: int)
     """Draw n items uniformly, with replacement, among those that ``known`` does not give the user: bits [n] -> [n].
 
     A rank r is drawn among the I - degree unknown items. Of a sorted row, ``items[k] - k`` unknown items lie before
-    the k-th known one, so a binary search for the first k where that exceeds r makes the r-th unknown item r + k.
+    the k-th known one, so bisection for the first k where that exceeds r makes the r-th unknown item r + k.
     The user must not know all items.
     """
     start, degree = known.start(user), known.degree(user)
     rank = below(bits, num_items - degree)
 
-    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = bounds
-        middle = (low + high) // 2
-        before = known.items[start + middle] - middle
-        right = (before <= rank) & (low < high)
-        return jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
-
-    bounds = (jnp.zeros_like(rank), jnp.broadcast_to(degree, rank.shape))
-    low, _ = jax.lax.fori_loop(0, known.longest.bit_length(), halve, bounds, unroll=unrolled())
-    return rank + low
+    every = jnp.broadcast_to(degree, rank.shape)
+    return rank + bisect(known, every, lambda place: known.items[start + place] - place <= rank)
 
 
 def history_bits(rows: CSR, size: int, weighted: bool) -> int:
@@ -109,8 +101,6 @@ def draw_history(
       weights: [I], or None for a uniform subset. With weights, items are drawn one after the other in proportion to
         them, without replacement; this looks at the whole row, where the uniform draw takes O(H^2) whatever its length.
     """
-    if size == 0:
-        return jnp.zeros(0, jnp.int32), jnp.zeros(0, bool)
     start, degree = rows.start(user), rows.degree(user)
     available = degree - (skip < degree)
     if weights is None:
@@ -177,19 +167,15 @@ def inverse_popularity(counts: np.ndarray) -> jax.Array:
     return jnp.asarray(1.0 / np.maximum(counts, 1), jnp.float32)
 
 
-@struct.dataclass
-class ItemPopularity:
-    """What items are drawn by: ``cumulative`` [I], whole numbers up to 2^30, and ``log_share`` [I] of the draws."""
-
-    cumulative: jax.Array
-    log_share: jax.Array
+ItemPopularity: TypeAlias = tuple[jax.Array, jax.Array]
+"""What items are drawn by: their shares added up [I], whole numbers up to 2^30, and the logs of the shares [I]."""
 
 
 def item_popularity(counts: np.ndarray, exponent: float) -> ItemPopularity:
     """Return draws in proportion to (number of users)^exponent; ``counts`` [I] are the numbers of users.
 
-    Shares are rounded to multiples of 2^-30, and ``log_share`` is of the rounded ones. Items that nobody has met are
-    never drawn.
+    Shares are rounded to multiples of 2^-30, and logs are of the rounded ones. Items that nobody has met are never
+    drawn.
     """
     weights = np.where(counts > 0, np.maximum(counts, 1).astype(np.float64) ** exponent, 0)
     whole = np.where(counts > 0, np.maximum(1, np.floor(weights * (2.0**30 / weights.sum()))), 0).astype(np.int64)
@@ -197,10 +183,11 @@ def item_popularity(counts: np.ndarray, exponent: float) -> ItemPopularity:
     cumulative = np.cumsum(whole)
     with np.errstate(divide="ignore"):
         log_share = np.log(whole / cumulative[-1])
-    return ItemPopularity(jnp.asarray(cumulative, jnp.int32), jnp.asarray(log_share, jnp.float32))
+    return jnp.asarray(cumulative, jnp.int32), jnp.asarray(log_share, jnp.float32)
 
 
-def draw_popular(bits: jax.Array, popularity: ItemPopularity) -> jax.Array:
-    """Draw items by popularity, with replacement: random words [...] -> [...]."""
-    places = below(bits, popularity.cumulative[-1])
-    return jnp.searchsorted(popularity.cumulative, places, side="right").astype(jnp.int32)
+def draw_popular(bits: jax.Array, popularity: ItemPopularity) -> tuple[jax.Array, jax.Array]:
+    """Draw items by popularity, with replacement: random words [...] -> items [...], the logs of their shares [...]."""
+    cumulative, log_share = popularity
+    items = jnp.searchsorted(cumulative, below(bits, cumulative[-1]), side="right").astype(jnp.int32)
+    return items, log_share[items]

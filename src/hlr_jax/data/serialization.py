@@ -7,28 +7,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.dataset import SPLITS, Dataset
+from hlr_jax.data.dataset import SPLITS, Dataset, divided
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError
 from hlr_jax.files import atomic_folder, sha256
 from hlr_jax.protocols import Protocol
 
-_TABLES = _INTERACTIONS, _USERS, _ITEMS = ("interactions.parquet", "users.parquet", "items.parquet")
+_TABLES = ("interactions.parquet", "users.parquet", "items.parquet")
 
 
 def write_tables(folder: Path, dataset: Dataset) -> None:
     """Write a data set as Parquet files: interactions, split after split, users, and items."""
     parts = [getattr(dataset, name) for name in SPLITS]
-    user, item = (np.concatenate([getattr(part, side) for part in parts]) for side in ("user", "item"))
-    split = np.repeat(np.arange(3, dtype=np.int8), [len(part) for part in parts])
-    frames = {
-        _INTERACTIONS: pl.DataFrame({"user": user, "item": item, "split": split}),
-        _USERS: pl.DataFrame({"id": dataset.user_ids}),
-        _ITEMS: pl.DataFrame({"id": dataset.item_ids}).hstack(
-            [] if dataset.titles is None else dataset.titles.get_columns()
-        ),
-    }
-    for name, frame in frames.items():
+    columns = {side: np.concatenate([getattr(part, side) for part in parts]) for side in ("user", "item")}
+    columns["split"] = np.repeat(np.arange(3, dtype=np.int8), [len(part) for part in parts])
+    items = [dataset.item_ids.alias("id"), *([] if dataset.titles is None else dataset.titles.get_columns())]
+    frames = pl.DataFrame(columns), pl.DataFrame({"id": dataset.user_ids}), pl.DataFrame(items)
+    for name, frame in zip(_TABLES, frames, strict=True):
         frame.write_parquet(folder / name)
 
 
@@ -40,15 +35,14 @@ def read_tables(folder: Path, name: str, protocol: Protocol, fingerprint: str) -
     """
     rows, users, items = (_read(folder / table) for table in _TABLES)
     try:
-        columns = [rows[column].to_numpy() for column in ("user", "item", "split")]
+        user, item, parts = (rows[column].to_numpy() for column in ("user", "item", "split"))
         titles = items.select("title", "genres") if "title" in items.columns else None
-        ids = users["id"], items["id"]
+        user_ids, item_ids = users["id"], items["id"]
     except pl.exceptions.PolarsError as problem:
         raise InputError(f"{folder}: damaged: {str(problem).splitlines()[0]}; delete it") from None
-    user, item, split = columns
-    splits = {part: Interactions(user[split == code], item[split == code]) for code, part in enumerate(SPLITS)}
+    splits = divided(Interactions(user, item), parts)
     return Dataset(
-        name, **splits, user_ids=ids[0], item_ids=ids[1], titles=titles, protocol=protocol, fingerprint=fingerprint
+        name, **splits, user_ids=user_ids, item_ids=item_ids, titles=titles, protocol=protocol, fingerprint=fingerprint
     )
 
 
@@ -62,20 +56,14 @@ def _read(path: Path) -> pl.DataFrame:
 
 
 def store_dataset(folder: Path, dataset: Dataset) -> None:
-    """Write a data set with all that it takes to read it back where its source is gone; whole or not at all.
-
-    A folder that is there already stays as it is.
-    """
+    """Write a data set and what it takes to read it back, whole or not at all; a folder that is there stays."""
     if folder.is_dir():
         return
     with atomic_folder(folder) as temporary:
         write_tables(temporary, dataset)
-        about = {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "protocol": dataset.protocol._asdict(),
-            "sha256": {table: sha256(temporary / table) for table in _TABLES},
-        }
+        hashes = {table: sha256(temporary / table) for table in _TABLES}
+        about = {"name": dataset.name, "fingerprint": dataset.fingerprint, "protocol": dataset.protocol._asdict()}
+        about["sha256"] = hashes
         (temporary / "dataset.json").write_text(json.dumps(about, indent=2) + "\n")
 
 

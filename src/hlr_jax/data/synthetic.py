@@ -8,12 +8,14 @@ tastes, follows one of the relations and takes an item there by popularity. So t
 """
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.dataset import Coded, Dataset
+from hlr_jax.data.dataset import Dataset, divided
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.splits import assign_splits
 from hlr_jax.errors import InputError, check_range
@@ -83,37 +85,50 @@ def synthetic_world(
     place = np.argsort(ring)
     successors = np.stack([ring[(place + r) % clusters] for r in range(num_relations)])
     relation_of = np.full((clusters, clusters), -1, np.int8)
-    for r in range(num_relations):
-        relation_of[np.arange(clusters), successors[r]] = r
-
+    relation_of[np.arange(clusters), successors] = np.arange(num_relations)[:, None]
     item_cluster = rng.permutation(np.arange(num_items) % clusters).astype(np.int32)
-    by_cluster = np.argsort(item_cluster, kind="stable")
-    sizes = np.bincount(item_cluster, minlength=clusters)
-    rank = np.arange(num_items) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    cumulative = np.concatenate([[0.0], np.cumsum((rank + 1.0) ** -popularity_exponent)])
-    edges = cumulative[np.concatenate([[0], np.cumsum(sizes)])]
-
     tastes = rng.integers(0, clusters, (num_users, num_tastes))
     leanings = rng.dirichlet(np.full(num_relations, 0.5), num_users)
-    leaning_edges = np.cumsum(leanings, axis=1)
     degrees = _degrees(rng, num_users, num_items, num_interactions)
+    popular_items = _popular_items(item_cluster, clusters, popularity_exponent)
+    draw = partial(_draw_items, rng, tastes, np.cumsum(leanings, axis=1), successors, popular_items)
+    keys = _distinct_pairs(rng, degrees, num_items, draw)
+    pairs = Interactions((keys // num_items).astype(np.int32), (keys % num_items).astype(np.int32))
+    return SyntheticWorld(pairs, item_cluster, relation_of, tastes, leanings)
 
-    def draw(user: np.ndarray) -> np.ndarray:
-        """Draw one item for each entry of ``user``, by taste, relation and popularity."""
-        start = tastes[user, rng.integers(0, num_tastes, len(user))]
-        spin = rng.random(len(user))
-        relation = np.zeros(len(user), np.int64)
-        for r in range(num_relations - 1):
-            relation += spin > leaning_edges[user, r]
-        cluster = successors[relation, start]
-        low, high = edges[cluster], edges[cluster + 1]
-        position = np.searchsorted(cumulative, low + rng.random(len(user)) * (high - low), side="right") - 1
-        return by_cluster[np.minimum(position, num_items - 1)]
 
-    keys = np.empty(0, np.int64)
-    missing, attempt = degrees, 0
+def _popular_items(item_cluster: np.ndarray, clusters: int, exponent: float) -> tuple[np.ndarray, ...]:
+    """Return the items [I] by cluster, their popularity added up [I + 1], and where each cluster starts in the sum."""
+    sizes = np.bincount(item_cluster, minlength=clusters)
+    rank = np.arange(len(item_cluster)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    cumulative = np.concatenate([[0.0], np.cumsum((rank + 1.0) ** -exponent)])
+    return np.argsort(item_cluster, kind="stable"), cumulative, cumulative[np.concatenate([[0], np.cumsum(sizes)])]
+
+
+def _draw_items(
+    rng: np.random.Generator, tastes: np.ndarray, leaning_edges: np.ndarray, successors: np.ndarray,
+    popular_items: tuple[np.ndarray, ...], user: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Draw one item for each entry of ``user``, by taste, relation and popularity."""
+    by_cluster, cumulative, edges = popular_items
+    start = tastes[user, rng.integers(0, tastes.shape[1], len(user))]
+    spin = rng.random(len(user))
+    relation = np.zeros(len(user), np.int64)
+    for r in range(len(successors) - 1):
+        relation += spin > leaning_edges[user, r]
+    cluster = successors[relation, start]
+    low, high = edges[cluster], edges[cluster + 1]
+    position = np.searchsorted(cumulative, low + rng.random(len(user)) * (high - low), side="right") - 1
+    return by_cluster[np.minimum(position, len(by_cluster) - 1)]
+
+
+def _distinct_pairs(
+    rng: np.random.Generator, degrees: np.ndarray, num_items: int, draw: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Draw items until each user has as many different ones as its degree; return user * I + item, increasing."""
+    keys, missing, attempt = np.empty(0, np.int64), degrees, 0
     while missing.sum():
-        user = np.repeat(np.arange(num_users), missing)
+        user = np.repeat(np.arange(len(degrees)), missing)
         # A user may have used up the clusters in reach; then the rest comes from anywhere.
         item = draw(user) if attempt < 20 else rng.integers(0, num_items, len(user))
         fresh = np.unique(user * num_items + item)
@@ -121,10 +136,9 @@ def synthetic_world(
             fresh = fresh[keys[np.minimum(np.searchsorted(keys, fresh), len(keys) - 1)] != fresh]
         # A stable sort merges two sorted runs in one pass.
         keys = np.sort(np.concatenate([keys, fresh]), kind="stable")
-        missing = missing - np.bincount(fresh // num_items, minlength=num_users)
+        missing = missing - np.bincount(fresh // num_items, minlength=len(degrees))
         attempt += 1
-    pairs = Interactions((keys // num_items).astype(np.int32), (keys % num_items).astype(np.int32))
-    return SyntheticWorld(pairs, item_cluster, relation_of, tastes, leanings)
+    return keys
 
 
 def _degrees(rng: np.random.Generator, num_users: int, num_items: int, total: int) -> np.ndarray:
@@ -133,7 +147,7 @@ def _degrees(rng: np.random.Generator, num_users: int, num_items: int, total: in
     raw = rng.lognormal(0.0, 1.0, num_users)
     degrees = np.clip(np.rint(raw * total / raw.sum()), 5, highest).astype(np.int64)
     while gap := total - int(degrees.sum()):
-        movable = np.flatnonzero(degrees < highest) if gap > 0 else np.flatnonzero(degrees > 5)
+        movable = np.flatnonzero(degrees < highest if gap > 0 else degrees > 5)
         chosen = rng.choice(movable, min(abs(gap), len(movable)), replace=False)
         degrees[chosen] += np.sign(gap)
     return degrees
@@ -159,11 +173,11 @@ def synthetic_dataset(name: str, protocol: Protocol, seed: int) -> Dataset:
       InputError: the name has another form.
     """
     world = synthetic_world_of(name, seed)
-    pairs = world.pairs
-    users, items = len(world.user_tastes), len(world.item_cluster)
-    user_ids, item_ids = pl.Series("user", np.arange(users)), pl.Series("item", np.arange(items))
-    rows = Coded(pairs.user, pairs.item, user_ids, item_ids, None, None)
-    parts = assign_splits(rows, "random", protocol, seed, name)
-    train, valid, test = (pairs.where(parts == code) for code in range(3))
+    user_ids = pl.Series("user", np.arange(len(world.user_tastes)))
+    item_ids = pl.Series("item", np.arange(len(world.item_cluster)))
+    rows = pl.DataFrame({"user": world.pairs.user, "item": world.pairs.item})
+    splits = divided(world.pairs, assign_splits(rows, "random", protocol, seed, name))
     fingerprint = sha256_of([name, [protocol.test_size, protocol.valid_size], seed])
-    return Dataset(name, train, valid, test, user_ids, item_ids, None, protocol, fingerprint)
+    return Dataset(
+        name, **splits, user_ids=user_ids, item_ids=item_ids, titles=None, protocol=protocol, fingerprint=fingerprint
+    )

@@ -27,8 +27,7 @@ def squared_distances(point: jax.Array, points: jax.Array) -> jax.Array:
 def translated_distances(
     point: jax.Array, memory_mixture: jax.Array, memories: jax.Array, points: jax.Array
 ) -> jax.Array:
-    """Return |a + w_t M - b_t|^2 of one point [D], mixtures [T, N] of memories [N, D], and many points [T, D]:
-    [T].
+    """Return |a + w_t M - b_t|^2 of one point [D], mixtures [T, N] of memories [N, D] and points [T, D]: [T].
 
     For many points without an array [T, D]: |a - b|^2 + w (2 M (a - b) + M M^T w), where M b is the same for all a.
     """

@@ -33,7 +33,7 @@ def memory_attention(
     *,
     where: jax.Array,
 ) -> Attention:
-    """Return the attention weights of one pair (eq. 2-6, factored as in the module's docstring).
+    """Return the attention weights of one pair (eq. 2-6, factored as above); the relation is ``mixture @ memories``.
 
     Args:
       target: [D], the vector that meets each neighbor; q_v in the user attention.
@@ -42,9 +42,6 @@ def memory_attention(
       keys: [N, D].
       memories: [N, D].
       where: [H], true for real neighbors. With none, every weight is 0 and so is the relation.
-
-    Returns:
-      The relation is ``mixture @ memories``.
     """
     # The keys meet the target first: [N, D] is far smaller than the [H, D] of target * neighbors.
     logits = neighbors @ (target * keys).T
@@ -72,24 +69,19 @@ def memory_mixture(
     return _mixture(targets, neighbors, memories @ anchor, keys, where)
 
 
-class _Weights(NamedTuple):
-    """What the gradient needs again: a [T, N, H], alpha [T, H] and l [T, H]."""
-
-    memory: jax.Array
-    neighbor: jax.Array
-    values: jax.Array
-
-
 def _weigh(
     targets: jax.Array, neighbors: jax.Array, memory_scores: jax.Array, keys: jax.Array, where: jax.Array
-) -> tuple[jax.Array, _Weights]:
-    """Return the mixtures [T, N] and the weights behind them; neighbors lie along the fastest axis."""
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
+    """Return the mixtures [T, N] and what their gradient needs again: a [T, N, H], alpha [T, H] and l [T, H].
+
+    Neighbors lie along the fastest axis.
+    """
     queries = targets[:, None] * keys
     logits = (queries.reshape(-1, keys.shape[1]) @ neighbors.T).reshape(*queries.shape[:2], -1)
     memory = jax.nn.softmax(logits, axis=1)
     values = jnp.sum(memory_scores[:, None] * memory, axis=1)
     neighbor = jax.nn.softmax(values, where=where)
-    return jnp.sum(neighbor[:, None] * memory, axis=-1), _Weights(memory, neighbor, values)
+    return jnp.sum(neighbor[:, None] * memory, axis=-1), (memory, neighbor, values)
 
 
 @jax.custom_vjp
@@ -101,11 +93,9 @@ def _mixture(
     return weigh_neighbors(item_weights(neighbors, targets, keys), memory_scores, where=where)
 
 
-def _mixture_forward(
-    targets: jax.Array, neighbors: jax.Array, memory_scores: jax.Array, keys: jax.Array, where: jax.Array
-) -> tuple[jax.Array, tuple]:
-    result, weights = _weigh(targets, neighbors, memory_scores, keys, where)
-    return result, (targets, neighbors, memory_scores, keys, weights)
+def _mixture_forward(*inputs: jax.Array) -> tuple[jax.Array, tuple]:
+    result, weights = _weigh(*inputs)
+    return result, (*inputs[:4], weights)
 
 
 def _mixture_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
@@ -155,24 +145,17 @@ def weigh_neighbors(weights: jax.Array, memory_scores: jax.Array, *, where: jax.
     return _weighed(weights, memory_scores, where[:, None] if where.ndim == 1 else where.T)
 
 
-def _alpha(weights: jax.Array, memory_scores: jax.Array, where: jax.Array) -> jax.Array:
-    """Return the weights of the neighbors [H, T]; the sum over memories is unrolled, on a CPU it is then one pass."""
-    values = sum(memory_scores[n] * weights[:, n] for n in range(weights.shape[1]))
-    return jax.nn.softmax(values, axis=0, where=where)
-
-
-def _mix(alpha: jax.Array, weights: jax.Array) -> jax.Array:
-    return sum(alpha[h] * weights[h] for h in range(weights.shape[0])).T  # type: ignore[union-attr]
-
-
 @jax.custom_vjp
 def _weighed(weights: jax.Array, memory_scores: jax.Array, where: jax.Array) -> jax.Array:
-    return _mix(_alpha(weights, memory_scores, where), weights)
+    return _weighed_forward(weights, memory_scores, where)[0]
 
 
 def _weighed_forward(weights: jax.Array, memory_scores: jax.Array, where: jax.Array) -> tuple[jax.Array, tuple]:
-    alpha = _alpha(weights, memory_scores, where)
-    return _mix(alpha, weights), (weights, memory_scores, alpha)
+    # Both sums are unrolled: on a CPU each is then one pass.
+    values = sum(memory_scores[n] * weights[:, n] for n in range(weights.shape[1]))
+    alpha = jax.nn.softmax(values, axis=0, where=where)
+    mixtures = jnp.asarray(sum(alpha[h] * weights[h] for h in range(weights.shape[0]))).T
+    return mixtures, (weights, memory_scores, alpha)
 
 
 def _weighed_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
@@ -201,8 +184,5 @@ def attention_flops(dim: int, memories: int, context: int) -> int:
 
 
 def translation_flops(dim: int, memories: int) -> int:
-    """Return those of a translated distance within a catalogue, given w.
-
-    q_v . q_v and p_u . q_v: 4D; M q_v: 2ND; M M^T w and its product with w: 2N^2 + 5N.
-    """
+    """Return those of a translated distance, given w: q_v . q_v, p_u . q_v: 4D; M q_v: 2ND; w M M^T w: 2N^2 + 5N."""
     return 2 * memories * dim + 2 * memories**2 + 5 * memories + 4 * dim

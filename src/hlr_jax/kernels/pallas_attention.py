@@ -18,7 +18,7 @@ Matrix products follow ``jax_default_matmul_precision``, as XLA's do: by default
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,20 +29,6 @@ _LEAST = 16  # of each side of a matrix product in Triton; sides are powers of t
 _MOST_HEADS = 64  # neighbors in registers together
 _TARGETS = 16  # that a program of the forward pass goes through
 _NO_VALUE = -1e30  # below every value, yet finite: the difference of two of them is 0 and not NaN
-
-
-class _Sizes(NamedTuple):
-    """The padded sizes of a program's arrays: ``context`` neighbors in each of ``blocks``, memories, dimensions."""
-
-    context: int
-    blocks: int
-    memories: int
-    dim: int
-
-    @property
-    def warps(self) -> int:
-        """Return the warps of a program: with 4 the backward pass runs out of registers at H = 50, N = 20, D = 100."""
-        return 8 if (self.context + self.memories) * self.dim > 8192 else 4
 
 
 def memory_mixture(
@@ -57,66 +43,44 @@ def memory_mixture(
 ) -> jax.Array:
     """Return ``memory_attention(target, ...).mixture`` for every target at once: [T, D] -> [T, N].
 
-    Arguments and gradients are those of ``memory_attention.memory_mixture``; arithmetic is in float32 whatever the
-    arrays are stored in. ``jax.vmap`` over users adds them to the kernel's grid, and shared keys are not copied for it.
-    The gradient by the keys is one [N, D] per user, which ``vmap`` then adds up; it is smaller than the gradient by the
-    neighbors [H, D], which is per user in any case. The gradient by the memories is one matrix product.
+    Arguments and gradients are those of ``memory_attention.memory_mixture``, with a mask [H]; vectors of neighbors that
+    are not real are not even read. Arithmetic is in float32 whatever the arrays are stored in. ``interpret`` runs it in
+    Pallas's interpreter, on any device and slowly: for tests.
 
-    Args:
-      targets: [T, D].
-      neighbors: [H, D].
-      anchor: [D].
-      keys: [N, D].
-      memories: [N, D].
-      where: [H], true for real neighbors; the vectors of others are not even read.
-      interpret: run in Pallas's interpreter, on any device and slowly: for tests.
+    ``jax.vmap`` over users adds them to the kernel's grid, and shared keys are not copied for it. The gradient by the
+    keys is one [N, D] per user, which ``vmap`` then adds up; it is smaller than the gradient by the neighbors [H, D],
+    which is per user in any case. The gradient by the memories is one matrix product.
     """
     # M p_u is a product that XLA does well, batched over users too; the kernel sees its [N] values.
     memory_scores = memories.astype(jnp.float32) @ anchor.astype(jnp.float32)
-    return _mixtures(targets, neighbors, memory_scores, keys, where.astype(jnp.int32), interpret)
+    return _mixtures((targets, neighbors, memory_scores, keys, where.astype(jnp.int32)), interpret)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5,))
-def _mixtures(
-    targets: jax.Array,
-    neighbors: jax.Array,
-    memory_scores: jax.Array,
-    keys: jax.Array,
-    real: jax.Array,
-    interpret: bool,
-) -> jax.Array:
-    return _mixtures_forward(targets, neighbors, memory_scores, keys, real, interpret)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _mixtures(inputs: tuple, interpret: bool) -> jax.Array:
+    return _mixtures_forward(inputs, interpret)[0]
 
 
-def _mixtures_forward(
-    targets: jax.Array,
-    neighbors: jax.Array,
-    memory_scores: jax.Array,
-    keys: jax.Array,
-    real: jax.Array,
-    interpret: bool,
-) -> tuple[jax.Array, tuple]:
-    num_targets, num_memories = targets.shape[0], keys.shape[0]
-    shapes = _float32(num_targets, num_memories), _float32(num_targets)
-    inputs = targets, neighbors, memory_scores, keys, real
-    tiles = pl.cdiv(num_targets, _TARGETS)
-    result, normalizers = _call(_forward_kernel, _sizes(neighbors, keys), tiles, inputs, shapes, interpret)
-    return result, (*inputs, result, normalizers)
+def _mixtures_forward(inputs: tuple, interpret: bool) -> tuple[jax.Array, tuple]:
+    targets, _, _, keys, _ = inputs
+    shapes = _float32(len(targets), len(keys)), _float32(len(targets))
+    result, normalizers = _call(_forward_kernel, pl.cdiv(len(targets), _TARGETS), (inputs,), shapes, interpret)
+    return result, (inputs, result, normalizers)
 
 
 def _mixtures_backward(interpret: bool, saved: tuple, grad_mixtures: jax.Array) -> tuple:
-    *inputs, result, normalizers = saved
+    inputs, result, normalizers = saved
     targets, neighbors, memory_scores, keys, _ = inputs
-    sizes = _sizes(neighbors, keys)
+    _, blocks, _, _ = _sizes(neighbors, keys)
     # What each block of neighbors adds; of a history that fits into one, the sum is over one.
-    grad_block = [_float32(sizes.blocks, *array.shape) for array in (targets, memory_scores, keys)]
+    grad_block = [_float32(blocks, *array.shape) for array in (targets, memory_scores, keys)]
     # sum_h alpha[h] dL/dalpha[h], which the softmax over neighbors subtracts, without the neighbors.
     shifts = jnp.sum(result * grad_mixtures, axis=-1)
-    given, shapes = (*inputs, normalizers, grad_mixtures, shifts), (_float32(*neighbors.shape), *grad_block)
-    grad_neighbors, *sums = _call(_backward_kernel, sizes, sizes.blocks, given, shapes, interpret)
+    given, shapes = (inputs, (normalizers, grad_mixtures, shifts)), (_float32(*neighbors.shape), *grad_block)
+    grad_neighbors, *sums = _call(_backward_kernel, blocks, given, shapes, interpret)
     grad_targets, grad_gains, grad_keys = (array.sum(axis=0) for array in sums)
     grad_inputs = zip((grad_targets, grad_neighbors, grad_gains, grad_keys), inputs, strict=False)
-    return *(gradient.astype(array.dtype) for gradient, array in grad_inputs), None
+    return ((*(gradient.astype(array.dtype) for gradient, array in grad_inputs), None),)
 
 
 _mixtures.defvjp(_mixtures_forward, _mixtures_backward)
@@ -126,27 +90,29 @@ def _float32(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
-def _padded(size: int) -> int:
-    return max(_LEAST, pl.next_power_of_2(size))
-
-
-def _sizes(neighbors: jax.Array, keys: jax.Array) -> _Sizes:
-    context = min(_padded(neighbors.shape[0]), _MOST_HEADS)
-    return _Sizes(context, pl.cdiv(neighbors.shape[0], context), _padded(keys.shape[0]), _padded(keys.shape[1]))
+def _sizes(neighbors: Any, keys: Any) -> tuple[int, int, int, int]:
+    """Return the padded sizes of a program's arrays: neighbors in each of some blocks, memories, dimensions."""
+    most, memories, dim = (max(_LEAST, pl.next_power_of_2(size)) for size in (len(neighbors), *keys.shape))
+    context = min(most, _MOST_HEADS)
+    return context, pl.cdiv(neighbors.shape[0], context), memories, dim
 
 
 def _call(
-    kernel: Callable[..., None], sizes: _Sizes, programs: int, inputs: tuple, shapes: tuple, interpret: bool
+    kernel: Callable[..., None], programs: int, given: tuple, shapes: tuple, interpret: bool
 ) -> tuple[jax.Array, ...]:
+    _, neighbors, _, keys, _ = given[0]
+    context, _, memories, dim = _sizes(neighbors, keys)
+    # With 4 warps the backward pass runs out of registers at H = 50, N = 20, D = 100.
+    warps = 8 if (context + memories) * dim > 8192 else 4
     # Refs are whole arrays, and the kernels mask what they load and store: nothing is padded in device memory.
     call = pl.pallas_call(
-        partial(kernel, sizes=sizes),
+        kernel,
         out_shape=shapes,
         grid=(programs,),
         interpret=interpret,
-        compiler_params=triton.CompilerParams(num_warps=sizes.warps, num_stages=1),
+        compiler_params=triton.CompilerParams(num_warps=warps, num_stages=1),
     )
-    return call(*inputs)
+    return call(*given)
 
 
 def _load(ref: Any, *where: Any, mask: jax.Array) -> jax.Array:
@@ -154,98 +120,92 @@ def _load(ref: Any, *where: Any, mask: jax.Array) -> jax.Array:
     return triton.load(ref.at[where], mask=mask, other=0).astype(jnp.float32)
 
 
-class _Held(NamedTuple):
-    """What a program keeps through its targets: ``keys`` [N, D], ``memory_scores`` [N]; which n and d are no
-    padding."""
-
-    keys: jax.Array
-    memory_scores: jax.Array
-    memories: jax.Array
-    dims: jax.Array
-
-
-def _held(keys_ref: Any, gains_ref: Any, sizes: _Sizes) -> _Held:
-    memories, dims = jnp.arange(sizes.memories) < keys_ref.shape[0], jnp.arange(sizes.dim) < keys_ref.shape[1]
-    rows, columns = pl.ds(0, sizes.memories), pl.ds(0, sizes.dim)
-    keys = _load(keys_ref, rows, columns, mask=memories[:, None] & dims[None])
-    return _Held(keys, _load(gains_ref, rows, mask=memories), memories, dims)
+def _held(gains_ref: Any, keys_ref: Any, memories: int, dim: int) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Return what a program keeps: keys [N, D], memory scores [N]; which n [N] and which d [D] are no padding."""
+    real_n, real_d = jnp.arange(memories) < keys_ref.shape[0], jnp.arange(dim) < keys_ref.shape[1]
+    rows, columns = pl.ds(0, memories), pl.ds(0, dim)
+    keys = _load(keys_ref, rows, columns, mask=real_n[:, None] & real_d[None])
+    return keys, _load(gains_ref, rows, mask=real_n), real_n, real_d
 
 
 def _block(
-    block: jax.Array | int, neighbors_ref: Any, real_ref: Any, held: _Held, sizes: _Sizes
+    block: jax.Array | int, neighbors_ref: Any, real_ref: Any, context: int, real_d: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Return a block of neighbors [H, D] and which of them are real [H]."""
-    start = block * sizes.context
-    inside = start + jnp.arange(sizes.context) < real_ref.shape[0]
-    rows, columns = pl.ds(start, sizes.context), pl.ds(0, sizes.dim)
+    start = block * context
+    inside = start + jnp.arange(context) < real_ref.shape[0]
+    rows, columns = pl.ds(start, context), pl.ds(0, len(real_d))
     real = triton.load(real_ref.at[rows], mask=inside, other=0) > 0
-    return _load(neighbors_ref, rows, columns, mask=real[:, None] & held.dims[None]), real
+    return _load(neighbors_ref, rows, columns, mask=real[:, None] & real_d[None]), real
 
 
-def _attend(target: jax.Array, neighbors: jax.Array, held: _Held) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _attend(
+    target: jax.Array, neighbors: jax.Array, keys: jax.Array, memory_scores: jax.Array, real_n: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the addresses [N, D], the memory weights [H, N] and p_u . r_vh [H] (eq. 2-5)."""
-    addresses = target[None] * held.keys
-    logits = jnp.where(held.memories[None], jnp.dot(neighbors, addresses.T), -jnp.inf)
+    addresses = target[None] * keys
+    logits = jnp.where(real_n[None], jnp.dot(neighbors, addresses.T), -jnp.inf)
     exponentials = jnp.exp(logits - jnp.max(logits, axis=1)[:, None])
     weights = exponentials / jnp.sum(exponentials, axis=1)[:, None]
-    return addresses, weights, jnp.sum(weights * held.memory_scores[None], axis=1)
+    return addresses, weights, jnp.sum(weights * memory_scores[None], axis=1)
 
 
-def _forward_kernel(
-    targets_ref: Any, neighbors_ref: Any, gains_ref: Any, keys_ref: Any, real_ref: Any, mixtures_ref: Any,
-    normalizers_ref: Any, *, sizes: _Sizes,
-) -> None:  # fmt: skip
+def _forward_kernel(inputs: tuple, mixtures_ref: Any, normalizers_ref: Any) -> None:
     """Write the mixtures [T, N] of a tile of targets and the normalizers [T] of their softmaxes over neighbors."""
-    held, first = _held(keys_ref, gains_ref, sizes), pl.program_id(0) * _TARGETS
-    load_block = partial(_block, neighbors_ref=neighbors_ref, real_ref=real_ref, held=held, sizes=sizes)
-    whole = load_block(0) if sizes.blocks == 1 else None
+    targets_ref, neighbors_ref, gains_ref, keys_ref, real_ref = inputs
+    context, blocks, memories, dim = _sizes(neighbors_ref, keys_ref)
+    keys, memory_scores, real_n, real_d = _held(gains_ref, keys_ref, memories, dim)
+    first = pl.program_id(0) * _TARGETS
+    load_block = partial(_block, neighbors_ref=neighbors_ref, real_ref=real_ref, context=context, real_d=real_d)
+    whole = load_block(0) if blocks == 1 else None
 
     def add_target(index: jax.Array, _: None) -> None:
-        target = _load(targets_ref, index, pl.ds(0, sizes.dim), mask=held.dims)
+        target = _load(targets_ref, index, pl.ds(0, dim), mask=real_d)
 
         def add(block: jax.Array | int, sums: tuple) -> tuple:
             highest, total, mixture = sums
             neighbors, real = load_block(block) if whole is None else whole
-            _, weights, values = _attend(target, neighbors, held)
+            _, weights, values = _attend(target, neighbors, keys, memory_scores, real_n)
             new = jnp.maximum(highest, jnp.max(jnp.where(real, values, _NO_VALUE)))
             exponentials, shrink = jnp.where(real, jnp.exp(values - new), 0.0), jnp.exp(highest - new)
             mixture = shrink * mixture + jnp.sum(exponentials[:, None] * weights, axis=0)
             return new, shrink * total + jnp.sum(exponentials), mixture
 
-        nothing = jnp.float32(_NO_VALUE), jnp.float32(0), jnp.zeros(sizes.memories, jnp.float32)
-        highest, total, mixture = add(0, nothing) if whole else jax.lax.fori_loop(0, sizes.blocks, add, nothing)
+        nothing = jnp.float32(_NO_VALUE), jnp.float32(0), jnp.zeros(memories, jnp.float32)
+        highest, total, mixture = add(0, nothing) if whole else jax.lax.fori_loop(0, blocks, add, nothing)
         total = jnp.where(total > 0, total, 1.0)
-        triton.store(mixtures_ref.at[index, pl.ds(0, sizes.memories)], mixture / total, mask=held.memories)
+        triton.store(mixtures_ref.at[index, pl.ds(0, memories)], mixture / total, mask=real_n)
         normalizers_ref[index] = highest + jnp.log(total)
 
     jax.lax.fori_loop(first, jnp.minimum(first + _TARGETS, targets_ref.shape[0]), add_target, None)
 
 
-def _backward_kernel(
-    targets_ref: Any, neighbors_ref: Any, gains_ref: Any, keys_ref: Any, real_ref: Any, normalizers_ref: Any,
-    grad_mixtures_ref: Any, shifts_ref: Any, grad_neighbors_ref: Any, grad_targets_ref: Any, grad_gains_ref: Any,
-    grad_keys_ref: Any, *, sizes: _Sizes,
-) -> None:  # fmt: skip
+def _backward_kernel(inputs: tuple, saved: tuple, *grad_refs: Any) -> None:
     """Write a block's gradients by its neighbors [H, D], and its part of those by the rest."""
-    held, block = _held(keys_ref, gains_ref, sizes), pl.program_id(0)
-    neighbors, real = _block(block, neighbors_ref, real_ref, held, sizes)
-    rows, columns = pl.ds(0, sizes.memories), pl.ds(0, sizes.dim)
+    targets_ref, neighbors_ref, gains_ref, keys_ref, real_ref = inputs
+    normalizers_ref, grad_mixtures_ref, shifts_ref = saved
+    grad_neighbors_ref, grad_targets_ref, grad_gains_ref, grad_keys_ref = grad_refs
+    context, _, memories, dim = _sizes(neighbors_ref, keys_ref)
+    keys, memory_scores, real_n, real_d = _held(gains_ref, keys_ref, memories, dim)
+    block = pl.program_id(0)
+    neighbors, real = _block(block, neighbors_ref, real_ref, context, real_d)
+    rows, columns = pl.ds(0, memories), pl.ds(0, dim)
 
     def add_target(index: jax.Array, sums: tuple) -> tuple:
-        target = _load(targets_ref, index, columns, mask=held.dims)
-        addresses, weights, values = _attend(target, neighbors, held)
+        target = _load(targets_ref, index, columns, mask=real_d)
+        addresses, weights, values = _attend(target, neighbors, keys, memory_scores, real_n)
         alpha = jnp.where(real, jnp.exp(values - normalizers_ref[index]), 0.0)
-        grad_mixture = _load(grad_mixtures_ref, index, rows, mask=held.memories)
+        grad_mixture = _load(grad_mixtures_ref, index, rows, mask=real_n)
         grad_alpha = jnp.sum(weights * grad_mixture[None], axis=1)
         grad_values = alpha * (grad_alpha - shifts_ref[index])
         # As in `memory_attention`: the softmax over memories needs no sum of its own.
         grad_logits = weights * (
             alpha[:, None] * (grad_mixture[None] - grad_alpha[:, None])
-            + grad_values[:, None] * (held.memory_scores[None] - values[:, None])
+            + grad_values[:, None] * (memory_scores[None] - values[:, None])
         )
         grad_addresses = jnp.dot(grad_logits.T, neighbors)
-        grad_target = jnp.sum(grad_addresses * held.keys, axis=0)
-        triton.store(grad_targets_ref.at[block, index, columns], grad_target, mask=held.dims)
+        grad_target = jnp.sum(grad_addresses * keys, axis=0)
+        triton.store(grad_targets_ref.at[block, index, columns], grad_target, mask=real_d)
         grad_neighbors, grad_gains, grad_keys = sums
         return (
             grad_neighbors + jnp.dot(grad_logits, addresses),
@@ -253,11 +213,11 @@ def _backward_kernel(
             grad_keys + grad_addresses * target[None],
         )
 
-    zeros = [jnp.zeros(shape, jnp.float32) for shape in (neighbors.shape, held.memory_scores.shape, held.keys.shape)]
-    grad_neighbors, grad_gains, grad_keys = jax.lax.fori_loop(0, targets_ref.shape[0], add_target, tuple(zeros))
-    start = block * sizes.context
-    inside = start + jnp.arange(sizes.context) < real_ref.shape[0]
-    at = grad_neighbors_ref.at[pl.ds(start, sizes.context), columns]
-    triton.store(at, grad_neighbors, mask=inside[:, None] & held.dims[None])
-    triton.store(grad_gains_ref.at[block, rows], grad_gains, mask=held.memories)
-    triton.store(grad_keys_ref.at[block, rows, columns], grad_keys, mask=held.memories[:, None] & held.dims[None])
+    zeros = tuple(jnp.zeros(array.shape, jnp.float32) for array in (neighbors, memory_scores, keys))
+    grad_neighbors, grad_gains, grad_keys = jax.lax.fori_loop(0, targets_ref.shape[0], add_target, zeros)
+    start = block * context
+    inside = start + jnp.arange(context) < real_ref.shape[0]
+    at = grad_neighbors_ref.at[pl.ds(start, context), columns]
+    triton.store(at, grad_neighbors, mask=inside[:, None] & real_d[None])
+    triton.store(grad_gains_ref.at[block, rows], grad_gains, mask=real_n)
+    triton.store(grad_keys_ref.at[block, rows, columns], grad_keys, mask=real_n[:, None] & real_d[None])

@@ -10,26 +10,16 @@ _BLOCK = 256  # pieces that are summed in one step
 
 
 def row_means(table: jax.Array, rows: CSR, owners: jax.Array) -> jax.Array:
-    """Return the mean over each owner's row of the table's vectors; zero for an owner whose row is empty.
+    """Return the mean over each owner's row of the table's vectors; zero for an owner whose row is empty: [O, D].
+
+    Sixteen gathers fuse into one sum per piece, and only pieces are added by owner: twenty times faster on a CPU than
+    one sum over all interactions, and three times faster than a dense product at 3 % density. As many blocks of pieces
+    are summed as the owners have.
 
     Args:
       table: [I, D].
       rows: whose entries are rows of the table.
       owners: [O], rows of ``rows``; one past the last stands for nobody.
-
-    Returns:
-      [O, D].
-    """
-    sums, degrees = _sums(table, rows, owners)
-    return sums / jnp.maximum(degrees, 1)[:, None].astype(sums.dtype)
-
-
-def _sums(table: jax.Array, rows: CSR, owners: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the sums [O, D] of the vectors of owners' neighbors, and how many those are [O].
-
-    Sixteen gathers fuse into one sum per piece, and only pieces are added by owner: twenty times faster on a CPU than
-    one sum over all interactions, and three times faster than a dense product at 3 % density. As many blocks of pieces
-    are summed as the owners have.
     """
     starts, degrees = rows.start(owners), rows.degree(owners)
     pieces = -(-degrees // _PIECE)
@@ -46,5 +36,5 @@ def _sums(table: jax.Array, rows: CSR, owners: jax.Array) -> tuple[jax.Array, ja
         return totals.at[owner].add(sums, indices_are_sorted=True, mode="drop")
 
     blocks = (ends[-1] + _BLOCK - 1) // _BLOCK
-    totals = jnp.zeros((len(owners), table.shape[1]), table.dtype)
-    return jax.lax.fori_loop(0, blocks, block, totals), degrees
+    totals = jax.lax.fori_loop(0, blocks, block, jnp.zeros((len(owners), table.shape[1]), table.dtype))
+    return totals / jnp.maximum(degrees, 1)[:, None].astype(totals.dtype)

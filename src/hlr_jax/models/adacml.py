@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.kernels.distance import squared_distance
-from hlr_jax.models.base import Flops, Model, attention_spec, ball_projection, tables
+from hlr_jax.models.base import Model, attention_spec, ball_projection, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -38,5 +38,5 @@ def adacml(*, embed_dim: int = 100, max_history: int = 50, history_sampling: str
     pair_flops = 4 * max_history * embed_dim + 4 * max_history + 4 * embed_dim
     return Model(
         "adacml", tables(embed_dim), pair, ball_projection(), catalogue, history,
-        label="AdaCML", flops=Flops(pair_flops, pair_flops),
+        label="AdaCML", flops=(pair_flops, pair_flops),
     )  # fmt: skip

@@ -4,9 +4,8 @@ A model is written for one user-item pair, on vectors. Batches, catalogues and e
 one function (``hlr_jax.scoring``), so the maths of a model stands once.
 """
 
-import importlib
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,58 +13,32 @@ import jax.numpy as jnp
 from hlr_jax.errors import InputError, check_range, pick
 from hlr_jax.kernels import memory_attention
 from hlr_jax.kernels.distance import project_to_ball
-from hlr_jax.types import BothSides, Neighbors, NeighborSpec, PairOutput, Params
+from hlr_jax.types import CSR, Neighbors, NeighborSpec, Padded, PairOutput, Params
 
-SOLVER_METHODS = ("cholesky", "cg")
-AXES = ("user", "item", "shared")
+PairFunction = Callable[[Params, jax.Array, jax.Array, Neighbors], PairOutput]
+"""(parameters, p_u [D], q_v [D], the neighbors of both); parameters are the shared arrays and this pair's rows."""
 
+CatalogueFunction = Callable[..., jax.Array]
+"""(parameters, p_u [D], items [T, D], the neighbors of the user [H, D] and of each item [T, A, D]) -> scores [T].
 
-class PairFunction(Protocol):
-    """One pair: p_u [D], q_v [D], the neighbors of both; of all other arrays, the shared ones and this pair's rows."""
+The mask of the user's neighbors is [H], or [T, H] where each item leaves out another one. Parameters are the shared
+arrays, the user's row, and the items' rows [T, ...]. Of a model with ``item_pairs`` it also takes weights [H, M, T].
+"""
 
-    def __call__(self, params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
-        """Score the pair."""
+ItemPairFunction = Callable[[Params, jax.Array, jax.Array], jax.Array]
+"""(parameters, neighbors [J, D], items [T, D]) -> the part of a score [J, M, T] that no user has a share in."""
 
+PenaltyFunction = Callable[[Params, jax.Array, jax.Array, Neighbors, jax.Array], jax.Array]
+"""(parameters, p_u [D], items [1 + n, D], neighbors, distances [1 + n]) -> what is added to the loss of a triplet [].
 
-class CatalogueFunction(Protocol):
-    """One user: p_u [D], items [T, D], the neighbors of the user [H, D] and of each item [T, A, D]; scores [T].
+The positive is the first item; parameters and neighbors are as for ``CatalogueFunction``.
+"""
 
-    The mask of the user's neighbors is [H], or [T, H] where each item leaves out another one. Other arrays stand in
-    ``params``: shared ones, the user's row, and the items' rows [T, ...].
-    """
+DerivedFunction = Callable[[Params, CSR, CSR, jax.Array, jax.Array], Params]
+"""(parameters, items of all users, users of all items, some users [O], some items [O']) -> row-wise arrays by name.
 
-    def __call__(self, params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        """Score every item for the user."""
-
-
-class ItemPairScorer(NamedTuple):
-    """A catalogue for many users, if part of a score depends on the neighbor and the candidate alone.
-
-    Attributes:
-      weights: (params, neighbors [J, D], items [T, D]) -> [J, M, T]: that part, made once for all users.
-      scores: (params, p_u [D], items [T, D], neighbors, weights [H, M, T] of the user's neighbors) -> scores [T].
-    """
-
-    weights: Callable[[Params, jax.Array, jax.Array], jax.Array]
-    scores: Callable[[Params, jax.Array, jax.Array, Neighbors, jax.Array], jax.Array]
-
-
-class PenaltyFunction(Protocol):
-    """One triplet: p_u [D], items [1 + n, D], the neighbors of the user [H, D] and of each item [1 + n, A, D]; the
-    distances [1 + n], the positive's first; other arrays as for ``CatalogueFunction``.
-    """
-
-    def __call__(
-        self, params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, distances: jax.Array
-    ) -> jax.Array:
-        """Return what is added to the triplet's loss: []."""
-
-
-class DerivedFunction(Protocol):
-    """Row-wise arrays that follow from the parameters and the interactions, for some users [O] and items [O']."""
-
-    def __call__(self, params: Params, rows: BothSides, users: jax.Array, items: jax.Array) -> Params:
-        """Return the arrays by name, [O, ...] for the axis ``user`` and [O', ...] for ``item``; without gradient."""
+They are [O, ...] for the axis ``user`` and [O', ...] for ``item``, and have no gradient.
+"""
 
 
 class AlternatingLeastSquares(NamedTuple):
@@ -92,13 +65,6 @@ class ArraySpec(NamedTuple):
     meaning: str = ""
 
 
-class Flops(NamedTuple):
-    """Float operations: ``pair`` of scoring a pair, ``ranked_item`` of a pair within a catalogue."""
-
-    pair: int
-    ranked_item: int
-
-
 class Model(NamedTuple):
     """A recommender as pure functions over a small dict of arrays of any shape.
 
@@ -113,13 +79,13 @@ class Model(NamedTuple):
       share_relation: in training, whether the negatives are measured with the relation of the positive.
       penalty: optional: a term beside the objective, for one triplet.
       derived: optional: row-wise arrays that are computed, not learned; ``arrays`` names them too.
-      item_pairs: optional: a faster form of ``catalogue`` for many users at once; tested against it.
+      item_pairs: optional: what ``catalogue`` can take instead of making it, once for many users; tested against it.
       solver: how the parameters are solved for; None: they are trained by gradients.
       options: every option of the factory with its value, as ``create_model`` sets them: what tells two models apart.
       label: the name for people; empty: ``name``.
       arrays: what the arrays beside ``user`` and ``item`` are; one that is not named is shared.
       similarity: how vectors of items are compared: ``euclidean``, or ``cosine``.
-      flops: optional: the arithmetic, for benchmarks.
+      flops: float operations of scoring a pair, and of a pair within a catalogue; 0 where nobody has counted them.
     """
 
     name: str
@@ -132,13 +98,13 @@ class Model(NamedTuple):
     share_relation: bool = False
     penalty: PenaltyFunction | None = None
     derived: DerivedFunction | None = None
-    item_pairs: ItemPairScorer | None = None
+    item_pairs: ItemPairFunction | None = None
     solver: AlternatingLeastSquares | None = None
     options: tuple[tuple[str, Any], ...] = ()
     label: str = ""
     arrays: tuple[ArraySpec, ...] = ()
     similarity: str = "euclidean"
-    flops: Flops | None = None
+    flops: tuple[int, int] = (0, 0)
 
     @property
     def title(self) -> str:
@@ -146,7 +112,7 @@ class Model(NamedTuple):
         return self.label or self.name
 
     def axis_of(self, name: str) -> str:
-        """Return the axis of an array, one of ``AXES``."""
+        """Return the axis of an array, ``user``, ``item`` or ``shared``."""
         if name in ("user", "item"):
             return name
         return next((spec.axis for spec in self.arrays if spec.name == name), "shared")
@@ -170,25 +136,39 @@ def attention_spec(side: str, size: int, sampling: str) -> NeighborSpec:
     return NeighborSpec(size, pick(sampling, ("uniform", "inverse_popularity"), f"model.{side}_sampling"))
 
 
-def attention_kernel(name: str) -> Callable[..., jax.Array]:
-    """Return the function ``memory_mixture`` that the option ``kernel`` names.
+def user_attention(kernel: str) -> Callable[[Params, jax.Array, jax.Array, Padded, jax.Array | None], jax.Array]:
+    """Return the user attention of HLR (eq. 2-6) over many candidates, as the option ``kernel`` names it.
 
-    ``xla`` is ``memory_attention``. ``pallas`` is ``pallas_attention``, for GPUs, which keeps the attention weights out
-    of device memory. Ranking by pairs of items (``item_pairs``) uses neither.
+    It takes parameters, p_u [D], items [T, D], neighbors [H, D] and, where they are made already, the memory weights
+    [H, N, T] of neighbors and items; it returns mixtures of the memories [T, N]. ``xla`` is
+    ``memory_attention``. ``pallas`` is ``pallas_attention``, for GPUs, which keeps the attention weights out of device
+    memory; with memory weights neither is used.
 
     Raises:
       InputError: another name, or ``pallas`` without a GPU.
     """
-    if pick(name, ("xla", "pallas"), "model.kernel") == "xla":
-        return memory_attention.memory_mixture
-    backend = jax.default_backend()
-    if backend != "gpu":
-        raise InputError(f'model.kernel "pallas" needs a GPU, and JAX computes on a {backend} here; set it to "xla"')
-    return importlib.import_module("hlr_jax.kernels.pallas_attention").memory_mixture
+    form, backend = memory_attention.memory_mixture, jax.default_backend()
+    if pick(kernel, ("xla", "pallas"), "model.kernel") == "pallas":
+        if backend != "gpu":
+            raise InputError(
+                f'model.kernel "pallas" needs a GPU, and JAX computes on a {backend} here; set it to "xla"'
+            )
+        from hlr_jax.kernels import pallas_attention
+
+        form = pallas_attention.memory_mixture
+
+    def mixtures(
+        params: Params, user: jax.Array, items: jax.Array, near: Padded, weights: jax.Array | None
+    ) -> jax.Array:
+        if weights is None:
+            return form(items, near.vectors, user, params["keys"], params["memories"], where=near.mask)
+        return memory_attention.weigh_neighbors(weights, params["memories"] @ user, where=near.mask)
+
+    return mixtures
 
 
 def item_memory_weights(params: Params, neighbors: jax.Array, items: jax.Array) -> jax.Array:
-    """Return the memory weights [J, N, T] of neighbors [J, D] and items [T, D]: ``weights`` of ``ItemPairScorer``."""
+    """Return the memory weights [J, N, T] of neighbors [J, D] and items [T, D]."""
     return memory_attention.item_weights(neighbors, items, params["keys"])
 
 
@@ -211,15 +191,10 @@ def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Arr
         check_range("model", num_memories=(num_memories, 1, 65536))
 
     def init(key: jax.Array, num_users: int, num_items: int) -> Params:
-        rows = {"user": num_users, "item": num_items}
-        if num_memories is not None:
-            rows |= {"keys": num_memories, "memories": num_memories}
-        keys = jax.random.split(key, len(rows))
-        scale = 1 / jnp.sqrt(embed_dim)
-        return {
-            name: scale * jax.random.normal(k, (count, embed_dim))
-            for k, (name, count) in zip(keys, rows.items(), strict=True)
-        }
+        counts = [num_users, num_items] + ([] if num_memories is None else [num_memories, num_memories])
+        keys, scale = jax.random.split(key, len(counts)), 1 / jnp.sqrt(embed_dim)
+        arrays = [scale * jax.random.normal(k, (count, embed_dim)) for k, count in zip(keys, counts, strict=True)]
+        return dict(zip(("user", "item", "keys", "memories"), arrays, strict=False))
 
     return init
 

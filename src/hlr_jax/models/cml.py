@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.kernels.distance import squared_distance, squared_distances
-from hlr_jax.models.base import Flops, Model, ball_projection, tables
+from hlr_jax.models.base import Model, ball_projection, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -25,5 +25,5 @@ def cml(*, embed_dim: int = 100) -> Model:
         return -squared_distances(user, items)
 
     # A pair: 3D; in a catalogue q_v . q_v and p_u . q_v: 4D.
-    flops = Flops(3 * embed_dim, 4 * embed_dim)
+    flops = 3 * embed_dim, 4 * embed_dim
     return Model("cml", tables(embed_dim), pair, ball_projection(), catalogue, label="CML", flops=flops)

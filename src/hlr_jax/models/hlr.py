@@ -5,23 +5,15 @@ import jax.numpy as jnp
 
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance, translated_distances
-from hlr_jax.kernels.memory_attention import (
-    attention_flops,
-    item_weights,
-    memory_attention,
-    translation_flops,
-    weigh_neighbors,
-)
+from hlr_jax.kernels.memory_attention import attention_flops, item_weights, memory_attention, translation_flops
 from hlr_jax.models.base import (
     MEMORY_ARRAYS,
-    Flops,
-    ItemPairScorer,
     Model,
-    attention_kernel,
     attention_spec,
     ball_projection,
     item_memory_weights,
     tables,
+    user_attention,
 )
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
@@ -52,13 +44,10 @@ def hlr(
       share_relation: whether training measures the negatives with the relation of the positive.
       kernel: what computes the attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel.
     """
-    memory_mixture = attention_kernel(kernel)
-    pick(variant, ("paper", "reference"), "model.variant")
+    attend, with_user = user_attention(kernel), pick(variant, ("paper", "reference"), "model.variant") == "reference"
 
     def context_of(user: jax.Array, neighbors: Neighbors) -> Padded:
-        if variant == "paper":
-            return neighbors.items
-        return neighbors.items.appended(user)
+        return neighbors.items.appended(user) if with_user else neighbors.items
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         keys, memories = params["keys"], params["memories"]
@@ -68,19 +57,12 @@ def hlr(
         score = -squared_distance(user + relation, item)
         return PairOutput(score, relation, attention.memory_weights, attention.neighbor_weights)
 
-    def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        memories = params["memories"]
-        context = context_of(user, neighbors)
-        weights = memory_mixture(items, context.vectors, user, params["keys"], memories, where=context.mask)
-        return -translated_distances(user, weights, memories, items)
-
     def scores(
-        params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array
+        params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array | None = None
     ) -> jax.Array:
-        context = context_of(user, neighbors)
-        if variant == "reference":
+        if with_user and weights is not None:
             weights = jnp.concatenate([weights, item_weights(user[None], items, params["keys"])])
-        mixtures = weigh_neighbors(weights, params["memories"] @ user, where=context.mask)
+        mixtures = attend(params, user, items, context_of(user, neighbors), weights)
         return -translated_distances(user, mixtures, params["memories"], items)
 
     return Model(
@@ -88,18 +70,17 @@ def hlr(
         tables(embed_dim, num_memories),
         pair,
         ball_projection(project_memories, memory_radius),
-        catalogue,
+        scores,
         attention_spec("history", max_history, history_sampling),
         share_relation=share_relation,
-        item_pairs=ItemPairScorer(item_memory_weights, scores),
+        item_pairs=item_memory_weights,
         label="HLR",
         arrays=MEMORY_ARRAYS,
-        flops=_flops(embed_dim, num_memories, max_history + (variant == "reference")),
+        flops=_flops(embed_dim, num_memories, max_history + with_user),
     )
 
 
-def _flops(dim: int, memories: int, context: int) -> Flops:
+def _flops(dim: int, memories: int, context: int) -> tuple[int, int]:
     """A pair: the attention, the relation 2ND, the distance 4D. In a catalogue q_j * k_n and M p_u are shared."""
-    pair = attention_flops(dim, memories, context) + 2 * memories * dim + 4 * dim
-    shared = 3 * memories * dim
-    return Flops(pair, attention_flops(dim, memories, context) - shared + translation_flops(dim, memories))
+    attention, shared = attention_flops(dim, memories, context), 3 * memories * dim
+    return attention + 2 * memories * dim + 4 * dim, attention - shared + translation_flops(dim, memories)

@@ -1,21 +1,33 @@
-"""HLR++: HLR with an item attention beside the user attention (Tran et al. 2021, section 3.3)."""
+"""HLR++: HLR with an item attention beside the user attention (Tran et al. 2021, section 3.3).
+
+The user attention r^U is eq. 2-6 over the user's items: r_vj is addressed by q_v * q_j (eq. 2-4) and weighed by
+p_u . r_vj (eq. 5-6). The item attention r^I stands differently in the paper and in the released code:
+
+- ``paper``: it runs over the item's users. r_uw is addressed by p_u * p_w and weighed by q_v . r_uw, over the users w
+  who met v (in training without u itself, who has met the positive and none of the negatives).
+- ``reference``: it runs over the user's items and the candidate. r_uj is addressed by p_u * q_j and weighed by
+  q_v . r_uj.
+
+In neither is the user's own vector a neighbor of the user attention, unlike in the code's HLR. A padding slot, which
+takes part in the code's r^U wherever a history is shorter than the batch's longest, is not reproduced.
+"""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance, translated_distances
-from hlr_jax.kernels.memory_attention import attention_flops, memory_attention, translation_flops, weigh_neighbors
+from hlr_jax.kernels.memory_attention import attention_flops, memory_attention, translation_flops
 from hlr_jax.models.base import (
     MEMORY_ARRAYS,
-    Flops,
-    ItemPairScorer,
     Model,
-    attention_kernel,
     attention_spec,
     ball_projection,
     item_memory_weights,
     tables,
+    user_attention,
 )
 from hlr_jax.types import Neighbors, NeighborSpec, PairOutput, Params
 
@@ -36,17 +48,6 @@ def hlrpp(
 ) -> Model:
     """Score a pair by -|p_u + r^U + r^I - q_v|^2 (eq. 9), both relations from one set of keys and memories.
 
-    r^U is the user attention, eq. 2-6 over the user's items: r_vj is addressed by q_v * q_j (eq. 2-4) and weighed
-    by p_u . r_vj (eq. 5-6). r^I is the item attention, which stands differently in the paper and in the released code:
-
-    - ``paper``: it runs over the item's users. r_uw is addressed by p_u * p_w and weighed by q_v . r_uw, over the
-      users w who met v (in training without u itself, who has met the positive and none of the negatives).
-    - ``reference``: it runs over the user's items and the candidate. r_uj is addressed by p_u * q_j and weighed by
-      q_v . r_uj.
-
-    In neither is the user's own vector a neighbor of the user attention, unlike in the code's HLR. A padding slot,
-    which takes part in the code's r^U wherever a history is shorter than the batch's longest, is not reproduced.
-
     Args:
       embed_dim: D.
       num_memories: N, the number of keys and of memories.
@@ -55,78 +56,71 @@ def hlrpp(
       max_item_users: A, the most users of the item that the variant ``paper`` reads; more are sampled anew.
       item_users_sampling: ``uniform``, or ``inverse_popularity``: users of few items first.
       variant: ``paper`` or ``reference``.
-      project_memories: whether the rows of keys and memories stay in the unit ball too.
-      memory_radius: of a ball of the memories' own, which bounds how far a relation moves a user; None: as above.
-      share_relation: whether training measures the negatives with the relation of the positive.
-      kernel: what computes the user attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel. The
-        item attention is ``xla``'s in either case.
+      project_memories: as in ``hlr``.
+      memory_radius: as in ``hlr``.
+      share_relation: as in ``hlr``.
+      kernel: what computes the user attention of many candidates at once, as in ``hlr``; the item attention is
+        ``xla``'s in either case.
     """
-    memory_mixture = attention_kernel(kernel)
-    over_users = pick(variant, ("paper", "reference"), "model.variant") == "paper"
+    attend, over_users = user_attention(kernel), pick(variant, ("paper", "reference"), "model.variant") == "paper"
+    item_attention = _over_item_users if over_users else _over_history
     item_users = attention_spec("item_users", max_item_users, item_users_sampling)
 
-    def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
-        keys, memories, history = params["keys"], params["memories"], neighbors.items
-        by_user = memory_attention(item, history.vectors, user, keys, memories, where=history.mask)
-        context = neighbors.users if over_users else history.appended(item)
-        by_item = memory_attention(user, context.vectors, item, keys, memories, where=context.mask)
-        relation = (by_user.mixture + by_item.mixture) @ memories
-        score = -squared_distance(user + relation, item)
-        return PairOutput(score, relation, by_user.memory_weights, by_user.neighbor_weights)
-
-    def over_item_users(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        """Return the mixtures [T, N] of r^I for candidates [T, D] with their users [T, A, D]."""
-        vectors, mask = neighbors.users.vectors, neighbors.users.mask
-        # All users of all candidates meet the same addresses: one matrix product.
-        weights = jax.nn.softmax(vectors.reshape(-1, vectors.shape[-1]) @ (user * params["keys"]).T, axis=-1)
-        weights = weights.reshape(*mask.shape, -1)
-        values = jnp.sum(weights * (items @ params["memories"].T)[:, None], axis=-1)
-        return jnp.sum(jax.nn.softmax(values, axis=-1, where=mask)[..., None] * weights, axis=1)
-
-    def over_history(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        """Return the mixtures [T, N] of r^I for candidates [T, D]; only the candidate's own slot differs."""
-        addresses, memory_scores = user * params["keys"], items @ params["memories"].T
-        history = jax.nn.softmax(neighbors.items.vectors @ addresses.T, axis=-1)
-        own = jax.nn.softmax(items @ addresses.T, axis=-1)
-        values = jnp.concatenate(
-            [memory_scores @ history.T, jnp.sum(own * memory_scores, axis=-1, keepdims=True)], axis=-1
-        )
-        weights = jax.nn.softmax(values, axis=-1, where=neighbors.items.appended(user).mask)
-        return weights[:, :-1] @ history + weights[:, -1:] * own
-
-    over_neighbors = over_item_users if over_users else over_history
-
-    def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        keys, memories, history = params["keys"], params["memories"], neighbors.items
-        by_user = memory_mixture(items, history.vectors, user, keys, memories, where=history.mask)
-        by_item = over_neighbors(params, user, items, neighbors)
-        return -translated_distances(user, by_user + by_item, memories, items)
-
     def scores(
-        params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array
+        params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array | None = None
     ) -> jax.Array:
-        memories = params["memories"]
-        by_user = weigh_neighbors(weights, memories @ user, where=neighbors.items.mask)
-        by_item = over_neighbors(params, user, items, neighbors)
-        return -translated_distances(user, by_user + by_item, memories, items)
+        by_user = attend(params, user, items, neighbors.items, weights)
+        by_item = item_attention(params, user, items, neighbors)
+        return -translated_distances(user, by_user + by_item, params["memories"], items)
 
     return Model(
         "hlrpp",
         tables(embed_dim, num_memories),
-        pair,
+        partial(_pair, over_users),
         ball_projection(project_memories, memory_radius),
-        catalogue,
+        scores,
         attention_spec("history", max_history, history_sampling),
         item_users if over_users else NeighborSpec(),
         share_relation,
-        item_pairs=ItemPairScorer(item_memory_weights, scores),
+        item_pairs=item_memory_weights,
         label="HLR++",
         arrays=MEMORY_ARRAYS,
         flops=_flops(embed_dim, num_memories, max_history, max_item_users if over_users else 0),
     )
 
 
-def _flops(dim: int, memories: int, context: int, item_users: int) -> Flops:
+def _pair(over_users: bool, params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
+    keys, memories, history = params["keys"], params["memories"], neighbors.items
+    by_user = memory_attention(item, history.vectors, user, keys, memories, where=history.mask)
+    context = neighbors.users if over_users else history.appended(item)
+    by_item = memory_attention(user, context.vectors, item, keys, memories, where=context.mask)
+    relation = (by_user.mixture + by_item.mixture) @ memories
+    score = -squared_distance(user + relation, item)
+    return PairOutput(score, relation, by_user.memory_weights, by_user.neighbor_weights)
+
+
+def _over_item_users(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+    """Return the mixtures [T, N] of r^I for candidates [T, D] with their users [T, A, D]."""
+    vectors, mask = neighbors.users.vectors, neighbors.users.mask
+    # All users of all candidates meet the same addresses: one matrix product.
+    weights = jax.nn.softmax(vectors.reshape(-1, vectors.shape[-1]) @ (user * params["keys"]).T, axis=-1)
+    weights = weights.reshape(*mask.shape, -1)
+    values = jnp.sum(weights * (items @ params["memories"].T)[:, None], axis=-1)
+    return jnp.sum(jax.nn.softmax(values, axis=-1, where=mask)[..., None] * weights, axis=1)
+
+
+def _over_history(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+    """Return the mixtures [T, N] of r^I for candidates [T, D]; only the candidate's own slot differs."""
+    addresses, memory_scores = user * params["keys"], items @ params["memories"].T
+    history = jax.nn.softmax(neighbors.items.vectors @ addresses.T, axis=-1)
+    own = jax.nn.softmax(items @ addresses.T, axis=-1)
+    own_value = jnp.sum(own * memory_scores, axis=-1, keepdims=True)
+    values = jnp.concatenate([memory_scores @ history.T, own_value], axis=-1)
+    weights = jax.nn.softmax(values, axis=-1, where=neighbors.items.appended(user).mask)
+    return weights[:, :-1] @ history + weights[:, -1:] * own
+
+
+def _flops(dim: int, memories: int, context: int, item_users: int) -> tuple[int, int]:
     """HLR's attention with H neighbors, another over A users or H + 1 items; relation 2ND + N, distance 4D.
 
     In a catalogue the item attention over users takes 2ND more than its logits and weights. Over the history only the
@@ -138,5 +132,4 @@ def _flops(dim: int, memories: int, context: int, item_users: int) -> Flops:
     own = 4 * context * memories + 4 * (context + 1) + 8 * memories + 4 * memories * dim
     if item_users:
         own = others - shared + 2 * memories * dim
-    ranked = attention_flops(dim, memories, context) - shared + own + translation_flops(dim, memories)
-    return Flops(pair, ranked)
+    return pair, attention_flops(dim, memories, context) - shared + own + translation_flops(dim, memories)

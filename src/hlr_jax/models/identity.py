@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from hlr_jax.files import sha256_of
 from hlr_jax.models.base import Model
-from hlr_jax.types import CSR, BothSides, Neighbors, Padded, Params
+from hlr_jax.types import CSR, Neighbors, Padded, Params
 
 _USERS, _ITEMS = 3, 5
 
@@ -58,11 +58,12 @@ def _traces(model: Model) -> list[Any]:
     return [*traces, None if model.solver is None else list(model.solver)]
 
 
-def _derived_inputs() -> tuple[BothSides, jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+def _derived_inputs() -> tuple[CSR, CSR, jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
     """Return shapes of what ``Model.derived`` takes beside the parameters."""
-    shapes: list[Any] = [jax.ShapeDtypeStruct((size,), jnp.int32) for size in (1, _USERS + 1, _ITEMS + 1)]
-    users, items = (jax.ShapeDtypeStruct((size,), jnp.int32) for size in (_USERS, _ITEMS))
-    return BothSides(CSR(shapes[1], shapes[0], 2), CSR(shapes[2], shapes[0], 2)), users, items
+    sizes = 1, _USERS + 1, _ITEMS + 1, _USERS, _ITEMS
+    shapes: Any = [jax.ShapeDtypeStruct((size,), jnp.int32) for size in sizes]
+    entries, of_users, of_items, users, items = shapes
+    return CSR(of_users, entries, 2), CSR(of_items, entries, 2), users, items
 
 
 def derived_shapes(model: Model, params: Params) -> Params:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from hlr_jax.kernels.distance import squared_distance, translated_distances
 from hlr_jax.kernels.memory_attention import translation_flops
-from hlr_jax.models.base import MEMORY_ARRAYS, Flops, Model, ball_projection, tables
+from hlr_jax.models.base import MEMORY_ARRAYS, Model, ball_projection, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -59,7 +59,7 @@ def lrml(
     )
 
 
-def _flops(dim: int, memories: int) -> Flops:
+def _flops(dim: int, memories: int) -> tuple[int, int]:
     """p_u * K: ND; logits: 2ND; softmax: 4N; relation: 2ND; distance: 4D. In a catalogue see ``hlr``'s translation."""
     pair = 5 * memories * dim + 4 * memories + 4 * dim
-    return Flops(pair, 2 * memories * dim + 4 * memories + translation_flops(dim, memories))
+    return pair, 2 * memories * dim + 4 * memories + translation_flops(dim, memories)

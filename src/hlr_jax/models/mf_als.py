@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.errors import check_range, pick
-from hlr_jax.models.base import SOLVER_METHODS, AlternatingLeastSquares, Flops, Model, tables
+from hlr_jax.models.base import AlternatingLeastSquares, Model, tables
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
@@ -45,27 +45,28 @@ def mf_als(
         frequency_exponent=(frequency_exponent, 0.0, 10.0),
         cg_steps=(cg_steps, 1, 10**4),
     )
-    method = pick(solver, SOLVER_METHODS, "model.solver")
+    method = pick(solver, ("cholesky", "cg"), "model.solver")
 
-    def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
-        del params, neighbors
-        nothing = jnp.zeros((0,), user.dtype)
-        return PairOutput(user @ item, jnp.zeros_like(user), nothing[None], nothing)
-
-    def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-        del params, neighbors
-        return items @ user
-
+    settings = float(confidence), float(regularization), float(frequency_exponent), method, cg_steps
     return Model(
         "mf_als",
         tables(embed_dim),
-        pair,
+        _pair,
         lambda params: params,
-        catalogue,
-        solver=AlternatingLeastSquares(
-            float(confidence), float(regularization), float(frequency_exponent), method, cg_steps
-        ),
+        _catalogue,
+        solver=AlternatingLeastSquares(*settings),
         label="MF-ALS",
         similarity="cosine",
-        flops=Flops(2 * embed_dim, 2 * embed_dim),
+        flops=(2 * embed_dim, 2 * embed_dim),
     )
+
+
+def _pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
+    del params, neighbors
+    nothing = jnp.zeros((0,), user.dtype)
+    return PairOutput(user @ item, jnp.zeros_like(user), nothing[None], nothing)
+
+
+def _catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+    del params, neighbors
+    return items @ user

@@ -45,16 +45,6 @@ def register_model(name: str, factory: Callable[..., Model]) -> None:
     _registered[name] = factory
 
 
-def model_factory(name: str) -> Callable[..., Model]:
-    """Return the factory of a model.
-
-    Raises:
-      InputError: an unknown model.
-    """
-    pick(name, model_names(), "model")
-    return _registered.get(name) or getattr(importlib.import_module(f"hlr_jax.models.{name}"), name)
-
-
 def create_model(name: str | Callable[..., Model], **options: Any) -> Model:
     """Make a model by name, or by a factory of one's own; ``options`` are the factory's keyword arguments.
 
@@ -67,7 +57,11 @@ def create_model(name: str | Callable[..., Model], **options: Any) -> Model:
       >>> create_model("hlr", embed_dim=16) == create_model("hlr", embed_dim=16)
       True
     """
-    factory = model_factory(name) if isinstance(name, str) else name
+    if isinstance(name, str):
+        pick(name, model_names(), "model")
+        factory = _registered.get(name) or getattr(importlib.import_module(f"hlr_jax.models.{name}"), name)
+    else:
+        factory = name
     check_options(factory, options, "model")
     parameters = inspect.signature(factory).parameters
     chosen = tuple(sorted((option, options.get(option, parameters[option].default)) for option in parameters))

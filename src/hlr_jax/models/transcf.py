@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from hlr_jax.errors import check_range
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.kernels.row_means import row_means
-from hlr_jax.models.base import ArraySpec, Flops, Model, ball_projection, tables
-from hlr_jax.types import BothSides, Neighbors, PairOutput, Params
+from hlr_jax.models.base import ArraySpec, Model, ball_projection, tables
+from hlr_jax.types import CSR, Neighbors, PairOutput, Params
 
 
 def transcf(*, embed_dim: int = 100, neighborhood_weight: float = 0.1, distance_weight: float = 0.1) -> Model:
@@ -32,12 +32,9 @@ def transcf(*, embed_dim: int = 100, neighborhood_weight: float = 0.1, distance_
         "model", neighborhood_weight=(neighborhood_weight, 0.0, 1e6), distance_weight=(distance_weight, 0.0, 1e6)
     )
 
-    def derived(params: Params, rows: BothSides, users: jax.Array, items: jax.Array) -> Params:
+    def derived(params: Params, user_items: CSR, item_users: CSR, users: jax.Array, items: jax.Array) -> Params:
         user, item = (jax.lax.stop_gradient(params[name]) for name in ("user", "item"))
-        return {
-            "user_mean": row_means(item, rows.user_items, users),
-            "item_mean": row_means(user, rows.item_users, items),
-        }
+        return {"user_mean": row_means(item, user_items, users), "item_mean": row_means(user, item_users, items)}
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         del neighbors
@@ -62,7 +59,7 @@ def transcf(*, embed_dim: int = 100, neighborhood_weight: float = 0.1, distance_
         ArraySpec("item_mean", "item", "mean vector of each item's users"),
     )
     # a_u * b_v: D; a distance with relation: 4D.
-    flops = Flops(5 * embed_dim, 5 * embed_dim)
+    flops = 5 * embed_dim, 5 * embed_dim
     return Model(
         "transcf", tables(embed_dim), pair, ball_projection(), catalogue,
         penalty=penalty, derived=derived, label="TransCF", arrays=arrays, flops=flops,

@@ -135,5 +135,5 @@ def _pairs_pay(model: Model, params: Params, num_users: int, limit: int) -> bool
     if model.item_pairs is None:
         return False
     num_items, tile = len(params["item"]), min(CATALOGUE_TILE, len(params["item"]))
-    pairs = jax.eval_shape(model.item_pairs.weights, params, params["item"], params["item"][:tile])
+    pairs = jax.eval_shape(model.item_pairs, params, params["item"], params["item"][:tile])
     return num_users * model.history.size >= num_items and 3 * pairs.size * pairs.dtype.itemsize <= limit

@@ -92,8 +92,7 @@ def _tile_program(model: Model, mesh: Mesh, num_items: int, k: int, users_at_onc
         histories = Padded(rows_by_id(params["item"], drawn.ids), drawn.mask)
         others = {name: array for name, array in params.items() if name not in ("user", "item")}
         if model.derived is not None:
-            assert sources.both_sides is not None
-            others |= model.derived(params, sources.both_sides, users, ids)
+            others |= model.derived(params, *sources.both_sides, users, ids)
             user_rows, item_rows = model.on_axis(others, "user"), model.on_axis(others, "item")
         else:
             user_rows = model.rows(others, "user", users)

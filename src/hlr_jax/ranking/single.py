@@ -31,8 +31,7 @@ def tile_rows(model: Model, params: Params, sources: NeighborSources, users: jax
     items = jnp.arange(len(params["item"]))
     derived: Params = {}
     if model.derived is not None:
-        assert sources.both_sides is not None
-        derived = model.derived(params, sources.both_sides, users, items)
+        derived = model.derived(params, *sources.both_sides, users, items)
     of_users = model.rows(params, "user", users) | model.on_axis(derived, "user")
     return of_users, model.on_axis(params, "item") | model.on_axis(derived, "item")
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.csr import csr_of, padded_row
+from hlr_jax.data.csr import padded_row
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.neighbor_sampling import NeighborSources, neighbor_source
@@ -34,7 +34,7 @@ from hlr_jax.training.gradients import batch_vectors, shared_vectors, weighted_l
 from hlr_jax.training.optimizer import ADAM
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.triplet_batches import TripletSource, sample_triplets, triplet_loss
-from hlr_jax.types import CSR, BothSides, Params
+from hlr_jax.types import CSR, Params
 
 _BLOCK = 8  # users that are solved for together: what they read stays in a CPU's cache (128: a third of the speed)
 
@@ -130,14 +130,11 @@ def fold_in(
 
 def _sources(model: Model, met: Interactions, known: Interactions, total: int, num_items: int) -> NeighborSources:
     """Return what neighbors are drawn from: histories from what is given, the users of items from training."""
-    by_item = known.transposed() if model.item_users.size or model.derived is not None else known
-    both = None
-    if model.derived is not None:
-        both = BothSides(csr_of(met, total), csr_of(by_item, num_items))
+    derived = model.derived is not None
+    by_item = known.transposed() if model.item_users.size or derived else known
     return NeighborSources(
-        neighbor_source(met, total, num_items, model.history),
-        neighbor_source(by_item, num_items, total, model.item_users),
-        both,
+        neighbor_source(met, total, num_items, model.history, derived),
+        neighbor_source(by_item, num_items, total, model.item_users, derived),
     )
 
 

@@ -110,7 +110,7 @@ def _of_items(model: Model, params: Params, dataset: Dataset, other: object, ite
 
     @jax.jit
     def mean(item: jax.Array, shares: jax.Array) -> jax.Array:
-        return shares @ form.weights(params, table, table[item][None])[..., 0]
+        return shares @ form(params, table, table[item][None])[..., 0]
 
     if other is not None:
         share = np.zeros(dataset.num_items, np.float32)

@@ -106,14 +106,13 @@ def derive_rows(model: Model, params: Params, sources: NeighborSources, batch: B
     """Return the batch with what the model derives, computed once for each user and item that it reads."""
     if model.derived is None:
         return batch
-    assert sources.both_sides is not None
     others = jnp.zeros(0, jnp.int32) if batch.shared is None else batch.shared.items
     parts = batch.user, jnp.concatenate([batch.items.reshape(-1), others])
     users, items = (
         jnp.unique(ids, size=min(ids.size, rows.num_rows), fill_value=rows.num_rows)
         for ids, rows in zip(parts, sources.both_sides, strict=True)
     )
-    derived = model.derived(params, sources.both_sides, users, items)
+    derived = model.derived(params, *sources.both_sides, users, items)
 
     def rows_of(axis: str, owners: jax.Array, ids: jax.Array) -> Params:
         return model.rows(derived, axis, jnp.searchsorted(owners, ids))

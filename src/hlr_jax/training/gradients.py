@@ -9,7 +9,7 @@ from flax import struct
 
 from hlr_jax.kernels.distance import squared_distances
 from hlr_jax.models.base import Model
-from hlr_jax.scoring import pair_params, score_items
+from hlr_jax.scoring import score_items
 from hlr_jax.training.batches import Batch, Negatives
 from hlr_jax.types import Neighbors, Padded, Params
 
@@ -45,8 +45,8 @@ class SharedVectors:
       item_users: neighbors of each item [S, A, D].
       user_ids, user_mask: which users these are [S, A].
       log_expected: [S].
-      weights: the ``ItemPairScorer`` weights [I, M, S] of all rows of the table of items, from which each example takes
-        those of its user's neighbors; None where they are made from the vectors.
+      weights: ``Model.item_pairs`` [I, M, S] of all rows of the table of items, from which each example takes those of
+        its user's neighbors; None where they are made from the vectors.
     """
 
     items: Params
@@ -73,12 +73,8 @@ def shared_distances(
     # Among all items there are the user's own, and no user is a neighbor of itself.
     mask = shared.user_mask & (shared.user_ids != example.user)
     near = Neighbors(history, Padded(shared.item_users, mask))
-    if shared.weights is None:
-        return -score_items(model, params, user, items, near)
-    assert model.item_pairs is not None
-    given = pair_params(model, params, user, items)
-    weights = shared.weights[example.history.ids]
-    return -model.item_pairs.scores(given, user["user"], items["item"], near, weights)
+    weights = None if shared.weights is None else shared.weights[example.history.ids]
+    return -score_items(model, params, user, items, near, weights)
 
 
 def batch_vectors(model: Model, params: Params, batch: Batch) -> Vectors:
@@ -98,7 +94,7 @@ def shared_vectors(model: Model, params: Params, batch: Batch, by_pairs: bool) -
     items = model.rows(params, "item", batch.shared.items)
     weights = None
     if form is not None and not model.share_relation and by_pairs and 2 * len(table) <= batch.history.ids.size:
-        make = partial(form.weights, model.on_axis(params, "shared"))
+        make = partial(form, model.on_axis(params, "shared"))
         if 4 * jax.eval_shape(make, table, items["item"]).size <= _PAIR_BYTES:
             weights = make(table, items["item"])
     return SharedVectors(
@@ -177,7 +173,7 @@ def batch_gradient(
         grad_items, grad_users, grad_weights = grad_learned
         if grad_weights is not None:
             assert model.item_pairs is not None
-            _, pull_back = jax.vjp(model.item_pairs.weights, constants, params["item"], learned[0]["item"])
+            _, pull_back = jax.vjp(model.item_pairs, constants, params["item"], learned[0]["item"])
             grad_constants, grad_table, more = pull_back(grad_weights)
             sums |= {name: sums[name] + grad for name, grad in (grad_constants | {"item": grad_table}).items()}
             grad_items = grad_items | {"item": grad_items["item"] + more}

@@ -115,8 +115,8 @@ def draw_own_negatives(
         drawn = jax.vmap(draw_negatives, in_axes=(0, None, 0, None))(bits, known, user, num_items)
         log_expected = jnp.log(max(n, 1) / (num_items - known.degree(user)).astype(jnp.float32))
         return drawn, jnp.broadcast_to(log_expected[:, None], bits.shape)
-    drawn = draw_popular(bits, popularity)
-    return drawn, popularity.log_share[drawn] + math.log(max(n, 1))
+    drawn, log_share = draw_popular(bits, popularity)
+    return drawn, log_share + math.log(max(n, 1))
 
 
 def _draw_shared(
@@ -128,15 +128,16 @@ def _draw_shared(
     item_key, user_key = jax.random.split(key)
     if negatives.kind == "in_batch":
         assert source.popularity is not None
+        _, log_share = source.popularity
         items, others = positive, jnp.maximum(jnp.sum(weight) - 1, 1)
-        log_expected = jnp.log(others) + source.popularity.log_share[items]
+        log_expected = jnp.log(others) + log_share[items]
     elif source.popularity is None:
         count = min(negatives.number, source.num_items)
         items = shuffled(item_key, jnp.arange(count), source.num_items)
         log_expected = jnp.full(count, math.log(count / source.num_items))
     else:
-        items = draw_popular(jax.random.bits(item_key, (negatives.number,)), source.popularity)
-        log_expected = source.popularity.log_share[items] + math.log(negatives.number)
+        items, log_share = draw_popular(jax.random.bits(item_key, (negatives.number,)), source.popularity)
+        log_expected = log_share + math.log(negatives.number)
     return SharedNegatives(items, draw_users_of_shared(user_key, source.neighbors.item_users, items), log_expected)
 
 
