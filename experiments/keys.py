@@ -15,9 +15,7 @@ from launch import launch
 from hlr_jax import InputError, load_run
 from hlr_jax.analysis import keys, plots
 from hlr_jax.analysis.attention import attend, check_keys
-from hlr_jax.analysis.cards import key_cards
-from hlr_jax.analysis.categories import has_categories, read_categories
-from hlr_jax.analysis.key_categories import key_categories
+from hlr_jax.analysis.categories import key_categories, read_categories
 from hlr_jax.analysis.relations import matching_probability
 from hlr_jax.errors import check_range
 from hlr_jax.files import atomic_file
@@ -39,7 +37,7 @@ def main() -> None:
     check_keys(model, params)
     count, seed = _INTERACTIONS.value, _SEED.value
     sample = attend(model, params, dataset, interactions=count, seed=seed)
-    table = keys.key_table(model, params, dataset, categories=given, interactions=count, seed=seed)
+    table = keys.key_table(sample, params, dataset, categories=given, seed=seed)
     frames = {
         "keys": table,
         "pairs": keys.key_pairs(sample, dataset, top=100),
@@ -47,7 +45,7 @@ def main() -> None:
         "attention": keys.attention_summary(sample),
     }
     figures = {"usage": lambda: plots.key_usage(table), "similarity": lambda: plots.similarity(frames["similarity"])}
-    if has_categories(dataset, given):
+    if "categories" in table.columns:
         frames["categories"] = key_categories(sample, dataset, given, seed=seed)
         tested = attend(model, params, dataset, split="test", interactions=count, seed=seed)
         frames["matching"] = matching_probability(tested, dataset, given, seed=seed)
@@ -57,7 +55,7 @@ def main() -> None:
     folder = Path(_OUTPUT.value)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; pass another --output")
-    cards = "\n\n".join(key_cards(table))
+    cards = "\n\n".join(keys.key_cards(table))
     with atomic_file(folder / "cards.md") as temporary:
         temporary.write_text(f"{cards}\n")
     for name, frame in frames.items():

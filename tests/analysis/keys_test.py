@@ -10,12 +10,9 @@ from oracles import float64, softmax
 
 import hlr_jax
 from hlr_jax import InputError
-from hlr_jax.analysis.attention import Attended, attend
-from hlr_jax.analysis.cards import key_cards
-from hlr_jax.analysis.categories import item_categories, read_categories
-from hlr_jax.analysis.key_categories import key_categories, shared_categories
-from hlr_jax.analysis.keys import attention_summary, key_pairs, key_table, key_usage, vector_similarity
-from hlr_jax.analysis.pairs import item_pairs, top_pairs
+from hlr_jax.analysis.attention import Attended, attend, check_keys, item_pairs, top_pairs
+from hlr_jax.analysis.categories import item_categories, key_categories, read_categories
+from hlr_jax.analysis.keys import attention_summary, key_cards, key_pairs, key_table, key_usage, vector_similarity
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +180,7 @@ def planted_genres(world, sample):
     return dataclasses.replace(world, titles=titles), mine
 
 
-def test_a_genre_that_one_key_collects_is_found_and_a_random_one_is_not(sample, world):
+def test_a_genre_that_one_key_collects_is_found_and_a_random_one_is_not(trained, sample, world):
     dataset, mine = planted_genres(world, sample)
     frame = key_categories(sample, dataset, permutations=200, least=1)
     row = frame.row(by_predicate=(pl.col("key") == 0) & (pl.col("category") == "mine"), named=True)
@@ -196,7 +193,7 @@ def test_a_genre_that_one_key_collects_is_found_and_a_random_one_is_not(sample, 
     assert row["lift"] == pytest.approx((places + 10) / (expected + 10))
     assert row["p_adjusted"] == pytest.approx(1 / 201)
     assert frame.filter(pl.col("category") == "other")["p_adjusted"].min() > 0.05
-    assert shared_categories(sample, dataset)["shared"][0] == 1.0
+    assert key_table(sample, trained[1], dataset, permutations=1)["shared"][0] == 1.0
 
 
 def test_chance_alone_rarely_finds_a_genre(sample, world):
@@ -213,9 +210,9 @@ def test_chance_alone_rarely_finds_a_genre(sample, world):
 
 
 def test_a_table_and_its_cards(trained, sample):
-    model, params, world = trained
+    _, params, world = trained
     dataset, _ = planted_genres(world, sample)
-    table = key_table(model, params, dataset, interactions=150, top=2, permutations=50)
+    table = key_table(sample, params, dataset, top=2, permutations=50)
     assert table["key"].to_list() == [0, 1, 2]
     assert table["pairs"].list.len().to_list() == [2, 2, 2]
     cards = key_cards(table)
@@ -225,7 +222,7 @@ def test_a_table_and_its_cards(trained, sample):
         assert f"Takes {row['usage']:.1%} of the weight (33.3% would be an equal share)" in card
         assert f"- {row['pairs'][0]['title']} & {row['pairs'][0]['neighbor_title']} (" in card
     # A data set without categories has cards too, with ids for titles.
-    plain = key_cards(key_table(model, params, world, interactions=150))
+    plain = key_cards(key_table(sample, params, world))
     assert not any("category" in card for card in plain)
     assert key_cards(table.with_columns(dead=pl.lit(True)))[1].startswith("### Key 1: dead")
 
@@ -235,7 +232,9 @@ def test_models_without_keys_of_items_are_refused(world):
         model = hlr_jax.create_model(name, embed_dim=6)
         params = model.init(jax.random.key(0), world.num_users, world.num_items)
         with pytest.raises(InputError, match=f"pairs of items address no keys in model {name}"):
-            key_table(model, params, world)
+            check_keys(model, params)
+        with pytest.raises(InputError, match="pairs of items address no keys in the model of this sample"):
+            key_table(attend(model, params, world), params, world)
 
 
 def test_mistakes_are_one_line(trained, sample, world, tmp_path):
@@ -261,6 +260,6 @@ def test_mistakes_are_one_line(trained, sample, world, tmp_path):
 def test_categories_from_a_file_go_by_original_ids(world, tmp_path):
     path = tmp_path / "tags.tsv"
     path.write_text("item\tcategory\n" + "".join(f"{i}\trock music\n{i}\trock music\n" for i in (3, 5, 8, 99)))
-    categories = item_categories(world, read_categories(path), least=3)
-    assert categories.names == ("rock music",)
-    assert np.flatnonzero(categories.member[:, 0]).tolist() == [3, 5, 8]
+    names, member = item_categories(world, read_categories(path), least=3)
+    assert names == ("rock music",)
+    assert np.flatnonzero(member[:, 0]).tolist() == [3, 5, 8]

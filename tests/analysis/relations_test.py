@@ -10,10 +10,16 @@ import pytest
 
 import hlr_jax
 from hlr_jax import InputError
-from hlr_jax.analysis.attention import Attended, attend
-from hlr_jax.analysis.pairs import item_pairs
-from hlr_jax.analysis.recovery import key_by_type, normalized_mutual_information, planted_types, relation_recovery
-from hlr_jax.analysis.relations import matching_probability, nearest_relations, principal_components
+from hlr_jax.analysis.attention import Attended, attend, item_pairs
+from hlr_jax.analysis.relations import (
+    key_by_type,
+    matching_probability,
+    nearest_relations,
+    normalized_mutual_information,
+    planted_types,
+    principal_components,
+    relation_recovery,
+)
 from hlr_jax.data.synthetic import synthetic_world_of
 
 

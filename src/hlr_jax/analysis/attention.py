@@ -1,7 +1,6 @@
-"""What a model's attentions do on a sample of interactions: the arrays that every analysis here starts from."""
+"""What a model's attentions do on a sample of interactions, and its pairs of items: what every analysis starts from."""
 
-from collections.abc import Callable
-from functools import lru_cache
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from hlr_jax.data.dataset import SPLITS, Dataset
-from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources, draw_neighbors, neighbor_sources
+from hlr_jax.data.neighbor_sampling import NeighborSources, draw_neighbors, neighbor_sources
 from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.models.base import Model
 from hlr_jax.scoring import pair_params, with_derived
 from hlr_jax.types import Neighbors, Params
 
+_TOP_SHARE = 0.05
 _AT_ONCE = 128  # interactions computed together: bounds the memory, H x N weights each
 
 
@@ -42,7 +42,7 @@ class Attended(NamedTuple):
 def attend(
     model: Model, params: Params, dataset: Dataset, *, split: str = "train", interactions: int = 2000, seed: int = 0
 ) -> Attended:
-    """Return the attentions and relations of interactions drawn from a split, all of it if it has no more.
+    """Return the attentions and relations of interactions drawn without replacement from a split, or of all of it.
 
     Neighbors are drawn as in training, from the user's items in train and, outside train, in validation too.
 
@@ -51,7 +51,7 @@ def attend(
       params: its parameters.
       dataset: the data set that it was trained on.
       split: ``train``, ``valid`` or ``test``.
-      interactions: how many are drawn, without replacement.
+      interactions: how many are drawn.
       seed: of the draw of interactions and of their neighbors.
 
     Raises:
@@ -62,56 +62,40 @@ def attend(
     pairs = getattr(dataset, pick(split, SPLITS, "split"))
     if not len(pairs):
         raise InputError(f"{dataset.name}: no {split} interactions to look at; name another split")
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(len(pairs))[:interactions])
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(pairs))[:interactions])
     user, item = pairs.user[chosen], pairs.item[chosen]
     near = dataset.train if split == "train" else dataset.train + dataset.valid
     sizes = dataset.num_users, dataset.num_items
     sources = neighbor_sources(near, *sizes, model.history, model.item_users, model.derived is not None)
-    drawn, *outputs = jax.device_get(
-        _attender(model)(params, sources, jax.random.key(seed), jnp.asarray(user), jnp.asarray(item))
-    )
+    drawn = _attend(model, params, sources, jax.random.key(seed), jnp.asarray(user), jnp.asarray(item))
+    return Attended(user, item, *jax.device_get(drawn))
+
+
+@partial(jax.jit, static_argnames="model")
+def _attend(
+    model: Model, params: Params, sources: NeighborSources, key: jax.Array, user: jax.Array, item: jax.Array
+) -> tuple[jax.Array, ...]:
+    """Return the fields of ``Attended`` after the first two."""
+    everything = with_derived(model, params, sources)
+    words = sources.history.num_bits
     length = model.history.size  # HLR's variant `reference` has the user's own vector behind the neighbors
-    memory_weights, neighbor_weights, relation = outputs
-    return Attended(
-        user, item, drawn.ids[:, :length], drawn.mask[:, :length], memory_weights[:, :length],
-        neighbor_weights[:, :length], relation,
-    )  # fmt: skip
 
+    def attend_pair(pair: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+        number, u, v = pair
+        bits = jax.random.bits(jax.random.fold_in(key, number), (words + sources.item_users.num_bits,))
+        history = draw_neighbors(bits[:words], sources.history, u, v)
+        item_users = draw_neighbors(bits[words:], sources.item_users, v, u)
+        neighbors = Neighbors(history.vectors(params["item"]), item_users.vectors(params["user"]))
+        user, candidate = model.rows(everything, "user", u), model.rows(everything, "item", v)
+        given = pair_params(model, params, user, candidate)
+        output = model.pair(given, user["user"], candidate["item"], neighbors)
+        by_neighbor = history.ids, history.mask, output.memory_weights, output.neighbor_weights
+        return *(array[:length] for array in by_neighbor), output.relation
 
-@lru_cache(maxsize=8)
-def _attender(model: Model) -> Callable[..., tuple[NeighborIds, jax.Array, jax.Array, jax.Array]]:
-    """Return the compiled function behind ``attend``; one per model, so that several analyses share it."""
-
-    @jax.jit
-    def attended(
-        params: Params, sources: NeighborSources, key: jax.Array, user: jax.Array, item: jax.Array
-    ) -> tuple[NeighborIds, jax.Array, jax.Array, jax.Array]:
-        everything = with_derived(model, params, sources)
-
-        def attend_pair(
-            pair: tuple[jax.Array, jax.Array, jax.Array],
-        ) -> tuple[NeighborIds, jax.Array, jax.Array, jax.Array]:
-            number, u, v = pair
-            words = sources.history.num_bits
-            bits = jax.random.bits(jax.random.fold_in(key, number), (words + sources.item_users.num_bits,))
-            history = draw_neighbors(bits[:words], sources.history, u, v)
-            item_users = draw_neighbors(bits[words:], sources.item_users, v, u)
-            neighbors = Neighbors(history.vectors(params["item"]), item_users.vectors(params["user"]))
-            user, candidate = model.rows(everything, "user", u), model.rows(everything, "item", v)
-            given = pair_params(model, params, user, candidate)
-            output = model.pair(given, user["user"], candidate["item"], neighbors)
-            return history, output.memory_weights, output.neighbor_weights, output.relation
-
-        tiles = -(-len(user) // _AT_ONCE)
-
-        def tiled(array: jax.Array) -> jax.Array:
-            return jnp.pad(array, (0, tiles * _AT_ONCE - len(array))).reshape(tiles, _AT_ONCE)
-
-        outputs = jax.lax.map(jax.vmap(attend_pair), (tiled(jnp.arange(len(user))), tiled(user), tiled(item)))
-        return jax.tree.map(lambda array: array.reshape(tiles * _AT_ONCE, *array.shape[2:])[: len(user)], outputs)
-
-    return attended
+    # By hand: ``lax.map(batch_size=...)`` fails on outputs without elements, those of models without history or memory.
+    pairs = (jnp.arange(len(user)), user, item)
+    tiles = tuple(jnp.pad(array, (0, -len(user) % _AT_ONCE)).reshape(-1, _AT_ONCE) for array in pairs)
+    return tuple(jax.lax.collapse(array, 0, 2)[: len(user)] for array in jax.lax.map(jax.vmap(attend_pair), tiles))
 
 
 def check_keys(model: Model, params: Params) -> None:
@@ -122,3 +106,51 @@ def check_keys(model: Model, params: Params) -> None:
     """
     if "keys" not in params or not model.history.size:
         raise InputError(f"pairs of items address no keys in model {model.name}; look at hlr or hlrpp")
+
+
+class ItemPairs(NamedTuple):
+    """The distinct pairs of items (candidate, neighbor) of a sample of interactions: what addresses the memory keys.
+
+    The memory weights (eq. 2-3) of a candidate v and a neighbor j are a softmax over q_v * q_j . k_n. They know nothing
+    of the user, and v and j may change places, so the pairs are unordered.
+
+    Attributes:
+      first, second: [P] codes, ``first`` below ``second``.
+      times: [P], in how many interactions of the sample a pair was met.
+      weights: [P, N], the memory weights, which are the same wherever a pair is met.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    times: np.ndarray
+    weights: np.ndarray
+
+
+def met_weights(sample: Attended) -> np.ndarray:
+    """Return the memory weights [M, N] of all pairs of items that were met.
+
+    Raises:
+      InputError: the model has no keys for pairs of items, or no user has a second item.
+    """
+    if not sample.memory_weights.size:
+        raise InputError("pairs of items address no keys in the model of this sample; look at hlr or hlrpp")
+    if not sample.mask.any():
+        raise InputError("no user of the sample has a second item, so no pair of items addresses a key")
+    return sample.memory_weights[sample.mask]
+
+
+def item_pairs(sample: Attended) -> ItemPairs:
+    """Return the distinct pairs of items in a sample, by their codes; see ``met_weights`` for errors."""
+    weights = met_weights(sample)
+    candidate = np.broadcast_to(sample.item[:, None], sample.mask.shape)[sample.mask].astype(np.int64)
+    neighbor = sample.neighbors[sample.mask].astype(np.int64)
+    low, high = np.minimum(candidate, neighbor), np.maximum(candidate, neighbor)
+    base = int(high.max(initial=0)) + 1
+    pairs, where, times = np.unique(low * base + high, return_index=True, return_counts=True)
+    return ItemPairs(pairs // base, pairs % base, times, weights[where])
+
+
+def top_pairs(pairs: ItemPairs, share: float = _TOP_SHARE) -> np.ndarray:
+    """Return the places [N, T] of the ``share`` of pairs that address each key most, at least one, the most first."""
+    count = min(len(pairs.first), max(1, round(share * len(pairs.first))))
+    return np.argsort(-pairs.weights, axis=0, kind="stable")[:count].T

@@ -1,23 +1,18 @@
-"""Categories of items: the genres that a data set brings, or tags from a file of one's own."""
+"""Categories of items, genres or tags of one's own, and which of them the pairs of items that address a key share."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from hlr_jax.analysis.attention import Attended, item_pairs, top_pairs
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.readers import resolve_format, scan_table
-from hlr_jax.errors import InputError, nearest
+from hlr_jax.errors import InputError, check_range, nearest
 
 _TABLES = (".csv", ".tsv", ".parquet")
-
-
-class Categories(NamedTuple):
-    """Which item has which category: ``names`` [C] and ``member`` [I, C], true where it has."""
-
-    names: tuple[str, ...]
-    member: np.ndarray
+_LEVELS = 10  # of popularity, within which items change places
+_SHRINKAGE = 10.0  # places added to both sides of a lift
 
 
 def read_categories(path: str | Path) -> pl.DataFrame:
@@ -41,13 +36,12 @@ def read_categories(path: str | Path) -> pl.DataFrame:
     return frame.select(pl.col("item", "category").cast(pl.String)).drop_nulls()
 
 
-def item_categories(dataset: Dataset, categories: pl.DataFrame | None = None, *, least: int = 5) -> Categories:
-    """Return the categories of a data set's items that at least ``least`` of them have, in the order of their names.
+def item_categories(
+    dataset: Dataset, categories: pl.DataFrame | None = None, *, least: int = 5
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the names [C] of the categories that at least ``least`` items have, sorted, and who has which: [I, C].
 
-    Args:
-      dataset: gives the items, and their genres where ``categories`` is None.
-      categories: a row for each ``item`` (original id, as it is or as text) and ``category``.
-      least: items of a category.
+    ``categories`` has a row for each ``item`` (original id, as it is or as text) and ``category``; None: genres count.
 
     Raises:
       InputError: no item has a category.
@@ -55,11 +49,9 @@ def item_categories(dataset: Dataset, categories: pl.DataFrame | None = None, *,
     items = pl.DataFrame({"item": dataset.item_ids.cast(pl.String), "code": np.arange(dataset.num_items)})
     if categories is not None:
         rows = categories.select(pl.col("item", "category").cast(pl.String)).join(items, on="item")
-    elif dataset.titles is not None:
-        genres = dataset.titles["genres"].fill_null("").str.split(" ")
-        rows = items.with_columns(category=genres).explode("category").filter(pl.col("category") != "")
     else:
-        rows = pl.DataFrame(schema={"code": pl.Int64, "category": pl.String})
+        genres = pl.repeat("", len(items), eager=True) if dataset.titles is None else dataset.titles["genres"]
+        rows = items.with_columns(category=genres.str.split(" ")).explode("category").filter(pl.col("category") != "")
     rows = rows.unique(["code", "category"])
     names = rows.group_by("category").len().filter(pl.col("len") >= least)["category"].sort()
     if names.is_empty():
@@ -70,9 +62,90 @@ def item_categories(dataset: Dataset, categories: pl.DataFrame | None = None, *,
     rows = rows.filter(pl.col("category").is_in(names.implode()))
     member = np.zeros((dataset.num_items, len(names)), bool)
     member[rows["code"].to_numpy(), names.search_sorted(rows["category"]).to_numpy()] = True
-    return Categories(tuple(names), member)
+    return tuple(names), member
 
 
-def has_categories(dataset: Dataset, categories: pl.DataFrame | None = None) -> bool:
-    """Return whether there is anything to read: a frame, or genres in the data set."""
-    return categories is not None or (dataset.titles is not None and bool((dataset.titles["genres"] != "").any()))
+def key_categories(
+    sample: Attended,
+    dataset: Dataset,
+    categories: pl.DataFrame | None = None,
+    *,
+    least: int = 10,
+    permutations: int = 500,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """Return the categories of the items in the pairs that address each key most, against all pairs.
+
+    A pair has two places, and each of its items fills one with all its categories. Whether an excess may be chance is
+    told by permutations: items of about equal popularity (tenths) exchange their categories, and everything is counted
+    anew. That keeps the pairs and how often an item stands in them, which a test for independent draws would not, and a
+    key that only likes popular items finds no genre in it.
+
+    Args:
+      sample: of interactions.
+      dataset: gives popularity, and genres where ``categories`` is None.
+      categories: a row for each ``item`` and ``category``.
+      least: places (``count``) that a row has at least.
+      permutations: how many.
+      seed: of the permutations.
+
+    Returns:
+      A frame, for each ``key`` the largest lift first, of ``category``; ``count``: the places with it among the pairs
+      that address the key most; ``expected``: what that would be at its share of all places; ``lift``: (count + 10) /
+      (expected + 10), which keeps small counts near 1; ``p_adjusted``: the share of permutations in which the largest
+      standardised excess of any key and category reaches this one's, which adjusts for all that are looked at
+      (Westfall and Young 1993); never below 1 / (1 + permutations).
+
+    Raises:
+      InputError: no categories, or a setting out of range.
+    """
+    check_range("analysis", least=(least, 0, 10**9), permutations=(permutations, 1, 10**6))
+    names, member = item_categories(dataset, categories)
+    pairs = item_pairs(sample)
+    both = np.stack([pairs.first, pairs.second], axis=1)
+    # Row n: how often each item stands in the pairs of key n; the last row: in all pairs.
+    chosen = [*top_pairs(pairs), np.arange(len(both))]
+    filled = np.stack([np.bincount(both[places].ravel(), minlength=len(member)) for places in chosen])
+    present = np.flatnonzero(filled[-1])
+    filled, member = filled[:, present].astype(np.float64), member[present].astype(np.float64)
+    counts, places = filled @ member, filled.sum(axis=1, keepdims=True)
+    expected = places[:-1] * counts[-1] / places[-1]
+    lift = (counts[:-1] + _SHRINKAGE) / (expected + _SHRINKAGE)
+    popularity = dataset.train.item_degrees(dataset.num_items)[present]
+    p_adjusted = _adjusted_p(filled, member, popularity, permutations, seed)
+    key, category = np.indices(lift.shape).reshape(2, -1)
+    frame = pl.DataFrame(
+        {
+            "key": key,
+            "category": [names[place] for place in category],
+            "count": counts[:-1].ravel().astype(np.int64),
+            "expected": expected.ravel(),
+            "lift": lift.ravel(),
+            "p_adjusted": p_adjusted.ravel(),
+        }
+    )
+    return frame.filter(pl.col("count") >= least).sort(["key", "lift", "category"], descending=[False, True, False])
+
+
+def _adjusted_p(
+    filled: np.ndarray, member: np.ndarray, popularity: np.ndarray, permutations: int, seed: int
+) -> np.ndarray:
+    """Return [N, C]; from how often items fill places of keys and of all [N + 1, I], and who has what [I, C]."""
+    rng = np.random.default_rng(seed)
+    ranked = np.argsort(popularity, kind="stable")
+    levels = np.array_split(ranked, min(_LEVELS, len(ranked)))
+
+    def excess(member: np.ndarray) -> np.ndarray:
+        share = filled @ member / filled.sum(axis=1, keepdims=True)
+        return share[:-1] - share[-1]
+
+    def exchanged() -> np.ndarray:
+        moved = np.empty_like(member)
+        moved[ranked] = member[np.concatenate([rng.permutation(level) for level in levels])]
+        return moved
+
+    drawn = np.stack([excess(exchanged()) for _ in range(permutations)])
+    mean, deviation = drawn.mean(axis=0), np.maximum(drawn.std(axis=0), 1e-12)
+    largest = ((drawn - mean) / deviation).max(axis=(1, 2))
+    as_large = (largest[:, None, None] >= (excess(member) - mean) / deviation - 1e-9).sum(axis=0)
+    return (1 + as_large) / (1 + permutations)

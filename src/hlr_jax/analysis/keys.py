@@ -1,37 +1,31 @@
-"""The memory keys of HLR and HLR++: which pairs of items address them, how much each is used, how alike they are."""
+"""The memory keys of HLR and HLR++: which pairs address them, how they are used, how alike they are; cards of them."""
 
-import jax
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import polars as pl
 
-from hlr_jax.analysis.attention import Attended, attend, check_keys
-from hlr_jax.analysis.categories import has_categories
-from hlr_jax.analysis.key_categories import key_categories, shared_categories
-from hlr_jax.analysis.pairs import check_pairs, item_pairs, top_pairs
+from hlr_jax.analysis.attention import Attended, ItemPairs, item_pairs, met_weights, top_pairs
+from hlr_jax.analysis.categories import item_categories, key_categories
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import check_range
-from hlr_jax.models.base import Model
 from hlr_jax.types import Params
 
-DEAD_SHARE = 0.1  # of 1/N
+SIGNIFICANT = 0.05
+_DEAD_SHARE = 0.1  # of 1/N
+_SAME = 0.95  # of the cosine of two keys that address the same
 
 
 def key_usage(sample: Attended, params: Params) -> pl.DataFrame:
     """Return how much each key is used by a sample of interactions.
 
     Returns:
-      A frame of
-
-      - ``key``;
-      - ``usage``: its weight in the relation, sum_h alpha_h a_hn, averaged over interactions. They sum to 1, where
-        the user's own vector is no neighbor;
-      - ``mean_weight``: its mean weight over the pairs of items that were met, as often as they were;
-      - ``first``: the share of those pairs that address it most;
-      - ``largest``: its largest weight;
-      - ``entropy``: of the P distinct pairs in proportion to their weight on it, over log P: 1 says that all address it
-        alike;
-      - ``key_norm``, ``memory_norm``: the lengths of the vectors;
-      - ``dead``: its usage is below a tenth of 1/N.
+      A frame of ``key``; ``usage``: its weight in the relation, sum_h alpha_h a_hn, averaged over interactions (they
+      sum to 1 where the user's own vector is no neighbor); ``mean_weight`` and ``largest``: of its weights on the pairs
+      of items that were met, as often as they were; ``first``: the share of those pairs that address it most;
+      ``entropy``: of the P distinct pairs in proportion to their weight on it, over log P, 1 if all address it alike;
+      ``key_norm`` and ``memory_norm``: the lengths of the vectors; ``dead``: its usage is below a tenth of 1/N.
 
     Raises:
       InputError: the sample has no pair of items.
@@ -39,7 +33,7 @@ def key_usage(sample: Attended, params: Params) -> pl.DataFrame:
     pairs = item_pairs(sample)
     usage = np.einsum("bh,bhn->n", sample.neighbor_weights, sample.memory_weights, dtype=np.float64)
     usage /= max(1, int(sample.mask.any(axis=1).sum()))
-    met = sample.memory_weights[sample.mask].astype(np.float64)
+    met = met_weights(sample).astype(np.float64)
     number = met.shape[1]
     keys, memories = (np.linalg.norm(np.asarray(params[name], np.float64), axis=1) for name in ("keys", "memories"))
     return pl.DataFrame(
@@ -52,7 +46,7 @@ def key_usage(sample: Attended, params: Params) -> pl.DataFrame:
             "entropy": _entropy(pairs.weights, axis=0),
             "key_norm": keys,
             "memory_norm": memories,
-            "dead": usage < DEAD_SHARE / number,
+            "dead": usage < _DEAD_SHARE / number,
         }
     )
 
@@ -61,20 +55,19 @@ def attention_summary(sample: Attended) -> pl.DataFrame:
     """Return how sharp the attentions of a sample are, in one row; all entropies are over that of uniform weights.
 
     Returns:
-      ``memory_entropy``: the mean entropy of a pair's weights over keys; ``usage_entropy``: the entropy of the mean
-      weights; ``selectivity``: their difference, the mutual information of pair and key over log N, 0 where every pair
-      has the same weights, 1 where each takes one key and all are taken alike; ``neighbor_entropy``: the mean entropy
-      of alpha over the neighbors of an interaction that has two or more; 1 says that all weigh the same.
+      ``memory_entropy``: the mean entropy of a pair's weights over keys; ``usage_entropy``: that of the mean weights;
+      ``selectivity``: their difference, the mutual information of pair and key over log N, 0 where every pair has the
+      same weights, 1 where each takes one key and all are taken alike; ``neighbor_entropy``: the mean entropy of alpha
+      over the neighbors of an interaction that has two or more; 1 says that all weigh the same.
 
     Raises:
       InputError: the sample has no pair of items.
     """
-    check_pairs(sample)
-    met = sample.memory_weights[sample.mask]
+    met = met_weights(sample)
     several = sample.mask.sum(axis=1) > 1
     alpha = sample.neighbor_weights[several]
     alpha = alpha / alpha.sum(axis=1, keepdims=True)  # the user's own vector takes some in the variant `reference`
-    neighbors = _plain_entropy(alpha, axis=1) / np.log(sample.mask[several].sum(axis=1))
+    neighbors = _entropy(alpha, axis=1, count=sample.mask[several].sum(axis=1))
     by_pair, over_all = float(_entropy(met, axis=1).mean()), float(_entropy(met.mean(axis=0), axis=0))
     return pl.DataFrame(
         {
@@ -86,31 +79,24 @@ def attention_summary(sample: Attended) -> pl.DataFrame:
     )
 
 
-def _plain_entropy(weights: np.ndarray, axis: int) -> np.ndarray:
+def _entropy(weights: np.ndarray, axis: int, count: np.ndarray | None = None) -> np.ndarray:
+    """Return the entropy of weights along an axis over that of ``count`` uniform ones (None: all); 1 for only one."""
     weights = weights.astype(np.float64)
     weights = weights / weights.sum(axis=axis, keepdims=True)
-    return -np.sum(weights * np.log(np.where(weights > 0, weights, 1.0)), axis=axis)
-
-
-def _entropy(weights: np.ndarray, axis: int) -> np.ndarray:
-    """Return the entropy of weights along an axis over that of uniform ones; 1 where there is only one."""
-    size = weights.shape[axis]
-    entropy = _plain_entropy(weights, axis)
-    return entropy / np.log(size) if size > 1 else np.ones_like(entropy)
+    entropy = -np.sum(weights * np.log(np.where(weights > 0, weights, 1.0)), axis=axis)
+    number = np.asarray(weights.shape[axis] if count is None else count)
+    return np.where(number > 1, entropy / np.log(np.maximum(number, 2)), 1.0)
 
 
 def key_pairs(sample: Attended, dataset: Dataset, *, top: int = 10) -> pl.DataFrame:
-    """Return the pairs of items that address each key most.
-
-    Returns:
-      A frame of ``key``, ``rank`` (from 1), ``item``, ``title``, ``neighbor``, ``neighbor_title``, ``weight``,
-      ``ratio`` (the weight over the key's mean on all distinct pairs) and ``count`` (interactions of the sample with
-      the pair).
+    """Return the pairs of items that address each key most: ``key``, ``rank`` (from 1), ``item``, ``title``,
+    ``neighbor``, ``neighbor_title``, ``weight``, ``ratio`` (the weight over the key's mean on all distinct pairs) and
+    ``count`` (interactions of the sample with the pair).
     """
     check_range("analysis", top=(top, 1, 10**6))
     pairs = item_pairs(sample)
     order = np.argsort(-pairs.weights, axis=0, kind="stable")[:top]
-    rank, key = (array.T.ravel() for array in np.indices(order.shape))
+    key, rank = np.indices(order.T.shape).reshape(2, -1)
     places = order.T.ravel()
     weight = pairs.weights[places, key]
     first, second = pairs.first[places], pairs.second[places]
@@ -132,7 +118,7 @@ def key_pairs(sample: Attended, dataset: Dataset, *, top: int = 10) -> pl.DataFr
 def vector_similarity(params: Params) -> pl.DataFrame:
     """Return the cosine of every two keys and of every two memories: ``key``, ``other``, ``keys``, ``memories``."""
     number = len(params["keys"])
-    key, other = (array.ravel() for array in np.indices((number, number)))
+    key, other = np.indices((number, number)).reshape(2, -1)
     cosines = {}
     for name in ("keys", "memories"):
         rows = np.asarray(params[name], np.float64)
@@ -142,73 +128,118 @@ def vector_similarity(params: Params) -> pl.DataFrame:
 
 
 def key_table(
-    model: Model,
+    sample: Attended,
     params: Params,
     dataset: Dataset,
     *,
     categories: pl.DataFrame | None = None,
-    split: str = "train",
-    interactions: int = 2000,
     top: int = 5,
     permutations: int = 500,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Return a row for each key with all that is to be told of it; ``cards.key_cards`` puts it in words.
+    """Return a row for each key with all that is to be told of it; ``key_cards`` puts it in words.
 
     Args:
-      model: HLR or HLR++.
-      params: its parameters.
+      sample: of interactions, as HLR or HLR++ sees them.
+      params: the model's parameters.
       dataset: the data set that it was trained on.
       categories: a row for each ``item`` and ``category``; None: the genres of the data set, if it has some.
-      split: where interactions are drawn from.
-      interactions: how many.
       top: pairs of items and categories listed for a key.
       permutations: see ``key_categories``.
-      seed: of all draws.
+      seed: of the permutations.
 
     Returns:
-      The columns of ``key_usage``, and
-
-      - ``popularity``: the median number of training users of the items in the pairs that address the key most (a
-        twentieth of all), and ``popularity_of_all`` in all pairs;
-      - ``nearest_key``, ``nearest_cosine``: the most similar key;
-      - ``pairs``: a list of structs of ``title``, ``neighbor_title``, ``weight`` and ``ratio``;
-      - with categories, ``categories``: a list of structs of ``category``, ``lift``, ``count`` and ``p_adjusted``, the
-        largest lift above 1 first; ``shared`` and ``shared_of_all``: the share of the pairs that have a category in
-        common, among those that address the key most and among all.
+      The columns of ``key_usage``; ``popularity``: the median number of training users of the items in the pairs that
+      address the key most (a twentieth of all), and ``popularity_of_all`` in all pairs; ``nearest_key`` by its
+      ``nearest_cosine``; ``pairs``: structs of ``title``, ``neighbor_title``, ``weight`` and ``ratio``. With categories
+      ``categories``: structs of ``category``, ``lift``, ``count`` and ``p_adjusted``, the largest lift above 1 first;
+      ``shared`` and ``shared_of_all``: the shares of these pairs and of all that have a category in common.
 
     Raises:
       InputError: a model without keys for pairs of items, or a setting out of range.
     """
-    check_keys(model, params)
-    params = {name: array for name, array in jax.device_get(params).items()}
-    sample = attend(model, params, dataset, split=split, interactions=interactions, seed=seed)
+    pairs = item_pairs(sample)
+    users = dataset.train.item_degrees(dataset.num_items)[np.stack([pairs.first, pairs.second], axis=1)]
     listed = key_pairs(sample, dataset, top=top)
-    table = key_usage(sample, params).hstack(_popularity(sample, dataset))
-    parts = [_nearest(params), _nested(listed, "pairs", ["title", "neighbor_title", "weight", "ratio"])]
-    if has_categories(dataset, categories):
-        categorized = key_categories(sample, dataset, categories, permutations=permutations, seed=seed)
-        categorized = categorized.filter(pl.col("lift") > 1).group_by("key", maintain_order=True).head(top)
-        parts.append(_nested(categorized, "categories", ["category", "lift", "count", "p_adjusted"]))
-        parts.append(shared_categories(sample, dataset, categories))
+    others = vector_similarity(params).filter(pl.col("key") != pl.col("other"))
+    nearest = others.sort("keys", descending=True, maintain_order=True).unique("key", keep="first", maintain_order=True)
+    parts = [
+        _top_and_all(pairs, "popularity", users, np.median),
+        nearest.select("key", nearest_key="other", nearest_cosine="keys"),
+        _nested(listed, "pairs", ["title", "neighbor_title", "weight", "ratio"]),
+    ]
+    if categories is not None or (dataset.titles is not None and (dataset.titles["genres"] != "").any()):
+        tested = key_categories(sample, dataset, categories, permutations=permutations, seed=seed)
+        largest = tested.filter(pl.col("lift") > 1).group_by("key", maintain_order=True).head(top)
+        parts.append(_nested(largest, "categories", ["category", "lift", "count", "p_adjusted"]))
+        _, member = item_categories(dataset, categories)
+        common = (member[pairs.first] & member[pairs.second]).any(axis=1)
+        parts.append(_top_and_all(pairs, "shared", common, np.mean))
+    table = key_usage(sample, params)
     for part in parts:
         table = table.join(part, on="key", how="left", maintain_order="left")
     return table
+
+
+def _top_and_all(
+    pairs: ItemPairs, name: str, values: np.ndarray, statistic: Callable[[np.ndarray], Any]
+) -> pl.DataFrame:
+    """Return a statistic of values [P, ...] over the pairs that address each key most, and over all pairs."""
+    top = [float(statistic(values[places])) for places in top_pairs(pairs)]
+    return pl.DataFrame({"key": np.arange(len(top)), name: top, f"{name}_of_all": float(statistic(values))})
 
 
 def _nested(frame: pl.DataFrame, name: str, columns: list[str]) -> pl.DataFrame:
     return frame.group_by("key", maintain_order=True).agg(pl.struct(columns).alias(name))
 
 
-def _popularity(sample: Attended, dataset: Dataset) -> pl.DataFrame:
-    pairs = item_pairs(sample)
-    users = dataset.train.item_degrees(dataset.num_items)
-    both = users[np.stack([pairs.first, pairs.second], axis=1)]
-    top = [float(np.median(both[places])) for places in top_pairs(pairs)]
-    return pl.DataFrame({"popularity": top, "popularity_of_all": [float(np.median(both))] * len(top)})
+def key_cards(table: pl.DataFrame) -> list[str]:
+    """Return a card in Markdown for each row of ``key_table``.
+
+    It says how much the key is used and how its weight varies over pairs: one that hardly varies says that the key is
+    used for all pairs alike, whatever stands at the top of its list. Then which key addresses the same, the pairs that
+    address it most, and the categories that are more frequent among those than chance explains.
+    """
+    return [_card(row, len(table)) for row in table.iter_rows(named=True)]
 
 
-def _nearest(params: Params) -> pl.DataFrame:
-    others = vector_similarity(params).filter(pl.col("key") != pl.col("other"))
-    best = others.sort("keys", descending=True, maintain_order=True).unique("key", keep="first", maintain_order=True)
-    return best.select("key", nearest_key="other", nearest_cosine="keys")
+def significant_categories(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return those of a row of ``key_table`` that chance does not explain."""
+    return [entry for entry in row["categories"] or [] if entry["p_adjusted"] < SIGNIFICANT]
+
+
+def _card(row: dict[str, Any], number: int) -> str:
+    lines = [
+        f"### Key {row['key']}: {_kind(row)}\n",
+        f"Takes {row['usage']:.1%} of the weight ({1 / number:.1%} would be an equal share); on one pair "
+        f"{row['mean_weight']:.1%} on average and {row['largest']:.1%} at most.",
+    ]
+    if row["nearest_key"] is not None and row["nearest_cosine"] > _SAME:
+        lines.append(f"Nearly the same as key {row['nearest_key']} (cosine {row['nearest_cosine']:.3f}).")
+    lines.append("\nAddressed most by:\n")
+    lines += [f"- {pair['title']} & {pair['neighbor_title']} ({pair['weight']:.1%})" for pair in row["pairs"]]
+    text = (
+        f"\nThe items of the pairs that address it most have {row['popularity']:.0f} users in the median, "
+        f"those of all pairs {row['popularity_of_all']:.0f}."
+    )
+    if "categories" in row:
+        named = [f"{c['category']} x {c['lift']:.1f} ({c['count']} times)" for c in significant_categories(row)]
+        text += f" {row['shared']:.0%} of these pairs share a category, of all {row['shared_of_all']:.0%}."
+        text += f" More frequent than chance explains: {', '.join(named) or 'no category'}."
+    return "\n".join([*lines, text])
+
+
+def _kind(row: dict[str, Any]) -> str:
+    """Return a few words for what the figures say the key is for."""
+    if row["dead"]:
+        return "dead"
+    words = []
+    for name, more, less in (
+        ("shared", "items of a kind", "items of different kinds"),
+        ("popularity", "popular items", "rare items"),
+    ):
+        ratio = row.get(name, 1) / max(row.get(f"{name}_of_all", 1), 1e-9)
+        words += [more] if ratio > 1.2 else [less] if ratio < 0.8 else []
+    if row["largest"] < 1.5 * row["mean_weight"]:
+        words.append("weight nearly the same for all pairs")
+    return ", ".join(words) or "no common trait found"

@@ -1,25 +1,25 @@
-"""Relation vectors of interactions: which are alike, and whether alike ones have to do with the same categories."""
+"""Relation vectors: which are alike, do these share categories, and do keys find the types of a planted world."""
 
 import numpy as np
 import polars as pl
+from scipy.stats import entropy
+from scipy.stats.contingency import crosstab
 
-from hlr_jax.analysis.attention import Attended
+from hlr_jax.analysis.attention import Attended, item_pairs
 from hlr_jax.analysis.categories import item_categories
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.synthetic import SyntheticWorld
 from hlr_jax.errors import InputError, check_range
 
 _ROWS = 512  # whose cosines with all others are in memory together
+_MIDDLE = (0.025, 0.975)  # quantiles: the middle 95 %
 
 
 def nearest_relations(sample: Attended, dataset: Dataset, *, k: int = 5, apart: bool = True) -> pl.DataFrame:
-    """Return for each interaction the k others with the most similar relation vectors.
+    """Return for each interaction the k others, at most, with the most similar relation vectors.
 
-    Args:
-      sample: of interactions.
-      dataset: gives ids and titles.
-      k: at most.
-      apart: whether interactions of the same user or the same item are left out: they share p_u or q_v, so that their
-        relations are alike for a reason that says nothing.
+    With ``apart``, interactions of the same user or the same item are left out: they share p_u or q_v, so that their
+    relations are alike for a reason that says nothing.
 
     Returns:
       A frame of ``place`` (in the sample), ``user``, ``item``, ``title``, ``rank`` (from 1), ``other_user``,
@@ -54,20 +54,21 @@ def _nearest(vectors: np.ndarray, sample: Attended, k: int, apart: bool) -> tupl
         raise InputError("all relation vectors are zero: the model has none, or no user has a history")
     rows = vectors / np.maximum(lengths, 1e-12)
     places, cosines = np.empty((len(rows), k), np.int64), np.empty((len(rows), k))
+    everywhere = np.arange(len(rows))
     for start in range(0, len(rows), _ROWS):
-        here = slice(start, min(start + _ROWS, len(rows)))
+        here = slice(start, start + _ROWS)
         similarity = rows[here] @ rows.T
-        similarity[_excluded(sample, here, apart)] = -np.inf
+        similarity[_excluded(sample, everywhere[here, None], everywhere, apart)] = -np.inf
         places[here] = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
         cosines[here] = np.take_along_axis(similarity, places[here], axis=1)
     return places, cosines
 
 
-def _excluded(sample: Attended, here: slice, apart: bool) -> np.ndarray:
-    """Return for the interactions of a slice which of all are no partners: [rows, B]."""
+def _excluded(sample: Attended, places: np.ndarray, others: np.ndarray, apart: bool) -> np.ndarray:
+    """Return whether interactions may not be partners, for two arrays of places that broadcast."""
     if apart:
-        return (sample.user[here, None] == sample.user) | (sample.item[here, None] == sample.item)
-    return np.arange(len(sample.user))[here, None] == np.arange(len(sample.user))
+        return (sample.user[places] == sample.user[others]) | (sample.item[places] == sample.item[others])
+    return places == others
 
 
 def matching_probability(
@@ -83,31 +84,29 @@ def matching_probability(
     """Return how probable it is that two interactions with the most similar relation vectors share a category.
 
     After the released code of Tran et al. 2021 (``analyse``): each interaction and the one whose relation is nearest by
-    cosine match if their categories meet. There an interaction's categories are those that both its user and its item
-    have; data with tags of users are rare, so here they are its item's. Only interactions whose item has a category
-    take part.
+    cosine match if their categories meet. There these are the categories that both the user and the item have; data
+    with tags of users are rare, so here they are the item's. Only interactions whose item has a category take part.
 
     Args:
       sample: of interactions; the authors take them from test.
       dataset: gives genres where ``categories`` is None.
       categories: a row for each ``item`` and ``category``.
       vectors: [B, D], compared in place of the relations, such as the vectors of the items.
-      apart: whether the nearest must be of another user and another item, and the random partner too. The authors' need
-        not be; but the same item always matches itself.
+      apart: whether the nearest and the random partner must be of another user and another item. The authors' need not
+        be; but the same item always matches itself.
       resamples: of the bootstrap and of the random partners.
       seed: of both.
 
     Returns:
       One row: ``interactions``; ``nearest``: the probability, with ``low`` and ``high``, the 95 % interval of a
-      bootstrap over users; ``random``: that of random partners, ``random_low`` and ``random_high`` the middle 95 % of
-      their draws; ``p``: the share of draws that match at least as often as the nearest do, never below
-      1 / (1 + resamples).
+      bootstrap over users; ``random``: that of random partners, with the middle 95 % of their draws, ``random_low`` and
+      ``random_high``; ``p``: the share of draws that match as often as the nearest, never below 1 / (1 + resamples).
 
     Raises:
       InputError: no categories, no two interactions to compare, or zero vectors.
     """
     check_range("analysis", resamples=(resamples, 1, 10**6))
-    member = item_categories(dataset, categories, least=1).member
+    _, member = item_categories(dataset, categories, least=1)
     with_some = np.flatnonzero(member[sample.item].any(axis=1))
     chosen = sample._replace(user=sample.user[with_some], item=sample.item[with_some])
     places, cosines = _nearest((sample.relation if vectors is None else vectors)[with_some], chosen, 1, apart)
@@ -116,32 +115,23 @@ def matching_probability(
         raise InputError("no two interactions can be compared; draw more of them")
     has = member[chosen.item]
     matched = (has[paired] & has[places[paired, 0]]).any(axis=1)
-
+    nearest = float(matched.mean())
     rng = np.random.default_rng(seed)
-    _, owner = np.unique(chosen.user[paired], return_inverse=True)
+    interval = _bootstrap_interval(rng, chosen.user[paired], matched, resamples)
+    partners = (_random_partners(rng, chosen, paired, apart) for _ in range(resamples))
+    by_chance = np.array([(has[paired] & has[partner]).any(axis=1).mean() for partner in partners])
+    p = (1 + int((by_chance >= nearest - 1e-12).sum())) / (1 + resamples)
+    row = [len(paired), nearest, *interval, by_chance.mean(), *np.quantile(by_chance, _MIDDLE), p]
+    names = ["interactions", "nearest", "low", "high", "random", "random_low", "random_high", "p"]
+    return pl.DataFrame([row], schema=names, orient="row")
+
+
+def _bootstrap_interval(rng: np.random.Generator, user: np.ndarray, matched: np.ndarray, resamples: int) -> np.ndarray:
+    """Return the middle 95 % of the share that matched, over draws of users."""
+    _, owner = np.unique(user, return_inverse=True)
     size, hits = np.bincount(owner), np.bincount(owner, weights=matched)
     drawn = rng.integers(len(size), size=(resamples, len(size)))
-    bootstrap = hits[drawn].sum(axis=1) / size[drawn].sum(axis=1)
-
-    by_chance = np.empty(resamples)
-    for number in range(resamples):
-        partner = _random_partners(rng, chosen, paired, apart)
-        by_chance[number] = (has[paired] & has[partner]).any(axis=1).mean()
-    nearest = float(matched.mean())
-    low, high = np.quantile(bootstrap, [0.025, 0.975])
-    random_low, random_high = np.quantile(by_chance, [0.025, 0.975])
-    return pl.DataFrame(
-        {
-            "interactions": [len(paired)],
-            "nearest": [nearest],
-            "low": [low],
-            "high": [high],
-            "random": [by_chance.mean()],
-            "random_low": [random_low],
-            "random_high": [random_high],
-            "p": [(1 + int((by_chance >= nearest - 1e-12).sum())) / (1 + resamples)],
-        }
-    )
+    return np.quantile(hits[drawn].sum(axis=1) / size[drawn].sum(axis=1), _MIDDLE)
 
 
 def _random_partners(rng: np.random.Generator, sample: Attended, places: np.ndarray, apart: bool) -> np.ndarray:
@@ -150,22 +140,86 @@ def _random_partners(rng: np.random.Generator, sample: Attended, places: np.ndar
     open_ = np.arange(len(places))
     while len(open_):
         drawn = rng.integers(len(sample.user), size=len(open_))
-        here = places[open_]
-        if apart:
-            bad = (sample.user[drawn] == sample.user[here]) | (sample.item[drawn] == sample.item[here])
-        else:
-            bad = drawn == here
         partner[open_] = drawn
-        open_ = open_[bad]
+        open_ = open_[_excluded(sample, places[open_], drawn, apart)]
     return partner
 
 
-def principal_components(vectors: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates [B, count] of vectors [B, D] along their principal components, and each one's share of the
-    variance [count]. A component points to where its largest loading is positive.
+def principal_components(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the coordinates [B, 2] of vectors [B, D] along their first two principal components, and their shares [2]
+    of the variance. A component points to where its largest loading is positive.
     """
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
     signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1))
     shares = lengths**2 / max(float((lengths**2).sum()), 1e-300)
-    return (centred @ (signs * axes).T)[:, :count], shares[:count]
+    return (centred @ (signs * axes).T)[:, :2], shares[:2]
+
+
+def normalized_mutual_information(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the mutual information of two labellings [n] over the mean of their entropies; 0 if one has one label."""
+    if len(np.unique(a)) < 2 or len(np.unique(b)) < 2:
+        return 0.0
+    joint = crosstab(a, b).count
+    by_a, by_b = joint.sum(axis=1), joint.sum(axis=0)
+    return float(2 * entropy(joint, np.outer(by_a, by_b), axis=None) / (entropy(by_a) + entropy(by_b)))
+
+
+def planted_types(world: SyntheticWorld, item_cluster: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the relation type of unordered pairs of items [P], -1 for none.
+
+    Keys cannot tell the direction of a pair, so a type counts whichever way it leads; of two, the lower one.
+    """
+    forth, back = (world.relation_of[item_cluster[a], item_cluster[b]] for a, b in ((first, second), (second, first)))
+    return np.where((forth >= 0) & (back >= 0), np.minimum(forth, back), np.maximum(forth, back))
+
+
+def key_by_type(sample: Attended, world: SyntheticWorld) -> pl.DataFrame:
+    """Return how often pairs of each planted type address each key most: ``type``, ``key``, ``pairs``, and the
+    ``mean_weight`` of pairs of the type on the key.
+    """
+    pairs = item_pairs(sample)
+    types = planted_types(world, world.item_cluster, pairs.first, pairs.second)
+    first = pairs.weights.argmax(axis=1)
+    rows = [
+        (int(kind), key, int((first[types == kind] == key).sum()), float(pairs.weights[types == kind, key].mean()))
+        for kind in np.unique(types[types >= 0])
+        for key in range(pairs.weights.shape[1])
+    ]
+    return pl.DataFrame(rows, schema=["type", "key", "pairs", "mean_weight"], orient="row")
+
+
+def relation_recovery(
+    sample: Attended, world: SyntheticWorld, *, permutations: int = 500, seed: int = 0
+) -> pl.DataFrame:
+    """Return how much the key that a pair of items addresses most tells of the pair's planted type, where it has one.
+
+    ``world`` is what the data set of the sample was made from (``synthetic_world_of``). For the baseline, its items
+    exchange their clusters at random, which keeps the pairs, their keys and how often each item stands in one.
+
+    Returns:
+      One row: ``pairs``; ``nmi``, the normalised mutual information; ``chance`` and ``chance_high``, the mean and the
+      95 % quantile of the permutations; ``p``, the share of them that reach it, never below 1 / (1 + permutations).
+
+    Raises:
+      InputError: the world is of another size, or no pair has a type.
+    """
+    check_range("analysis", permutations=(permutations, 1, 10**6))
+    pairs = item_pairs(sample)
+    if int(pairs.second.max(initial=0)) >= len(world.item_cluster):
+        raise InputError(f"the planted world has {len(world.item_cluster)} items, the sample more; make the same world")
+    key = pairs.weights.argmax(axis=1)
+
+    def information(item_cluster: np.ndarray) -> tuple[int, float]:
+        types = planted_types(world, item_cluster, pairs.first, pairs.second)
+        return int((types >= 0).sum()), normalized_mutual_information(key[types >= 0], types[types >= 0])
+
+    count, nmi = information(world.item_cluster)
+    if not count:
+        raise InputError("no pair of items in the sample has a planted type; draw more interactions")
+    rng = np.random.default_rng(seed)
+    chance = np.array([information(rng.permutation(world.item_cluster))[1] for _ in range(permutations)])
+    p = (1 + int((chance >= nmi - 1e-12).sum())) / (1 + permutations)
+    return pl.DataFrame(
+        [{"pairs": count, "nmi": nmi, "chance": chance.mean(), "chance_high": np.quantile(chance, 0.95), "p": p}]
+    )

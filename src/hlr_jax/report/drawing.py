@@ -21,16 +21,14 @@ class Markup(str):
 
 
 Child: TypeAlias = "str | int | float | Iterable[Child] | None"
+Points: TypeAlias = Sequence[tuple[float, float]]
 
 
 def element(tag: str, /, *children: Child, **attributes: str | int | float | None) -> Markup:
-    """Return an element.
+    """Return an element of a name.
 
-    Args:
-      tag: its name.
-      children: markup stays as it is, any other text is escaped, lists are laid out one after the other, and None is
-        left out.
-      attributes: None leaves one out; a trailing underscore is dropped (``class_``), and others become hyphens.
+    Of children, markup stays as it is, any other text is escaped, lists are laid out one after the other, and None is
+    left out. So it is of attributes; a trailing underscore of their names is dropped, and others become hyphens.
     """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
@@ -59,10 +57,9 @@ def table(caption: str, columns: Sequence[str], rows: Mapping[str, Sequence[Chil
         for name, cells in rows.items()
     ]
     content = element("caption", caption), head if columns else None, element("tbody", body)
+    drawn = element("table", *content, class_=kind)
     # With a tab stop, the part that lies outside can be reached by keyboard.
-    return element(
-        "div", element("table", *content, class_=kind), class_="wide", role="region", tabindex=0, aria_label=caption
-    )
+    return element("div", drawn, class_="wide", role="region", tabindex=0, aria_label=caption)
 
 
 def folded(summary: str, *content: Child) -> Markup:
@@ -73,6 +70,11 @@ def folded(summary: str, *content: Child) -> Markup:
 def side_by_side(children: Child) -> Markup:
     """Return children beside each other, as many as the screen has room for."""
     return element("div", children, class_="grid-of")
+
+
+def soft(text: str) -> Markup:
+    """Return a paragraph of explanation."""
+    return element("p", text, class_="soft")
 
 
 class Axis(NamedTuple):
@@ -149,15 +151,6 @@ def _short(number: float) -> str:
     return f"{number:.1f}".removesuffix(".0")
 
 
-class Line(NamedTuple):
-    """A curve: the place of its run (None: for reference, in gray), its points, and those that are marked."""
-
-    run: int | None
-    points: Sequence[tuple[float, float]]
-    marked: Sequence[tuple[float, float]] = ()
-    thin: bool = False
-
-
 def _style(run: int | None) -> str:
     """Return the class of a run's drawings: runs after the seventh repeat colors in other dashes."""
     if run is None:
@@ -173,34 +166,23 @@ def chart(
     ``ids`` gives a number that no other chart of the page has: SVG names its titles by it.
     """
     name = f"chart{next(ids)}"
-    drawn = element(
-        "svg",
-        element("title", title, id=f"{name}-title"),
-        element("desc", description, id=f"{name}-desc"),
-        _frame(x, y),
-        drawings,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-        aria_labelledby=f"{name}-title",
-        aria_describedby=f"{name}-desc",
-    )
+    names = {"aria_labelledby": f"{name}-title", "aria_describedby": f"{name}-desc"}
+    texts = element("title", title, id=f"{name}-title"), element("desc", description, id=f"{name}-desc")
+    box = f"0 0 {WIDTH} {HEIGHT}"
+    drawn = element("svg", *texts, _frame(x, y), drawings, viewBox=box, role="img", **names)
     return element("figure", element("figcaption", element("strong", title), note), drawn)
 
 
-def lines(x: Axis, y: Axis, curves: Sequence[Line]) -> list[Markup]:
-    """Return curves, and their marks on top of all of them; a curve of one point is a mark."""
-    paths, marks = [], []
-    for curve in curves:
-        places = [place(x, y, point) for point in curve.points]
-        if len(places) > 1:
-            path = "M" + "L".join(f"{_short(across)} {_short(down)}" for across, down in places)
-            paths.append(element("path", d=path, class_=f"line {_style(curve.run)}{' thin' if curve.thin else ''}"))
-            places = [place(x, y, point) for point in curve.marked]
-        marks += [_mark(curve.run, across, down) for across, down in places]
-    return paths + marks
+def line(x: Axis, y: Axis, run: int | None, points: Points, thin: bool = False) -> Child:
+    """Return the curve of a run, or in gray that of None; nothing for fewer than two points."""
+    if len(points) < 2:
+        return None
+    places = (place(x, y, point) for point in points)
+    path = "M" + "L".join(f"{_short(across)} {_short(down)}" for across, down in places)
+    return element("path", d=path, class_=f"line {_style(run)}{' thin' if thin else ''}")
 
 
-def _mark(run: int | None, across: float, down: float) -> Markup:
+def mark(run: int, across: float, down: float) -> Markup:
     """Return the mark of a run: circle, square, triangle or diamond; color alone does not tell runs apart."""
     r = _MARK
     shapes = (
@@ -209,21 +191,21 @@ def _mark(run: int | None, across: float, down: float) -> Markup:
         f"M{_short(across)} {_short(down - r - 1)}l{r + 1} {2 * r}h{-2 * r - 2}z",
         f"M{_short(across)} {_short(down - r - 1)}l{r + 1} {r + 1}l{-r - 1} {r + 1}l{-r - 1} {-r - 1}z",
     )
-    return element("path", d=shapes[(run or 0) % len(shapes)], class_=f"mark {_style(run)}")
+    return element("path", d=shapes[run % len(shapes)], class_=f"mark {_style(run)}")
 
 
-def dots(x: Axis, y: Axis, run: int, points: Sequence[tuple[float, float]]) -> Markup:
+def dots(x: Axis, y: Axis, run: int, points: Points) -> Markup:
     """Return points as one path. Those that fall on one place of the screen are drawn once, so the size is bounded."""
     places = sorted({tuple(2 * round(part / 2) for part in place(x, y, point)) for point in points})
     return element("path", d="".join(f"M{a} {b}h0" for a, b in places), class_=f"dots {_style(run)}")
 
 
-def legend(names: Sequence[str], reference: str | None = None) -> Markup:
-    """Return what the colors, dashes and marks stand for."""
+def gallery(lead: str, names: Sequence[str], charts: Child, reference: str | None = None) -> list[Child]:
+    """Return charts side by side, below an explanation and what the colors, dashes and marks stand for."""
     entries: list[tuple[int | None, str]] = [*enumerate(names), *([(None, reference)] if reference else [])]
     rows = []
     for run, name in entries:
-        shapes = element("path", d="M1 7H35", class_=f"line {_style(run)}"), None if run is None else _mark(run, 18, 7)
+        shapes = element("path", d="M1 7H35", class_=f"line {_style(run)}"), None if run is None else mark(run, 18, 7)
         swatch = element("svg", shapes, viewBox="0 0 36 14", class_="swatch", aria_hidden="true")
         rows.append(element("li", swatch, " ", name))
-    return element("ul", rows, class_="legend")
+    return [soft(lead), element("ul", rows, class_="legend"), side_by_side(charts)]

@@ -5,11 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from hlr_jax.analysis.attention import check_keys
-from hlr_jax.analysis.cards import SIGNIFICANT
-from hlr_jax.analysis.keys import key_table
+from hlr_jax.analysis.attention import attend, check_keys
+from hlr_jax.analysis.keys import SIGNIFICANT, key_table, significant_categories
 from hlr_jax.errors import InputError
-from hlr_jax.report.drawing import Child, Markup, element, folded, side_by_side
+from hlr_jax.report.drawing import Child, Markup, element, folded, side_by_side, soft
 from hlr_jax.report.runs import TrainedRun
 
 _OPEN = 6  # cards of a run that stand open: with more, a phone shows little else
@@ -17,27 +16,25 @@ _OPEN = 6  # cards of a run that stand open: with more, a phone shows little els
 
 def keys_of(run: TrainedRun) -> pl.DataFrame | None:
     """Return ``analysis.keys.key_table`` of the run's first seed; None for a model without such keys."""
+    model, params, dataset, seed = run.parts.model, run.loaded.params[0], run.parts.dataset, run.parts.seed
     try:
-        check_keys(run.parts.model, run.params[0])
+        check_keys(model, params)
     except InputError:
         return None
-    return key_table(run.parts.model, run.params[0], run.parts.dataset, seed=run.first_seed)
+    return key_table(attend(model, params, dataset, seed=seed), params, dataset, seed=seed)
 
 
 def key_cards(runs: Sequence[TrainedRun], tables: Sequence[pl.DataFrame | None]) -> list[Child]:
     """Return the cards of each run that has keys, and which runs have none."""
-    content: list[Child] = []
-    if any(table is not None for table in tables):
-        text = (
-            "On a sample of training interactions, of the first seed. A weight that is nearly the same on all pairs "
-            "says that the key is used for all of them alike, whatever stands at the top of its list. Categories are "
-            f"named where permutations among equally popular items do not explain them (adjusted p < {SIGNIFICANT})."
-        )
-        content.append(element("p", text, class_="soft"))
-    without = []
+    text = (
+        "On a sample of training interactions, of the first seed. A weight that is nearly the same on all pairs "
+        "says that the key is used for all of them alike, whatever stands at the top of its list. Categories are "
+        f"named where permutations among equally popular items do not explain them (adjusted p < {SIGNIFICANT})."
+    )
+    without = [run.label for run, table in zip(runs, tables, strict=True) if table is None]
+    content: list[Child] = [soft(text)] if len(without) < len(runs) else []
     for run, table in zip(runs, tables, strict=True):
         if table is None:
-            without.append(run.label)
             continue
         cards = [_card(row, len(table)) for row in table.iter_rows(named=True)]
         content += [element("h4", f"{run.label}: {len(cards)} keys"), side_by_side(cards[:_OPEN])]
@@ -58,9 +55,8 @@ def _card(row: dict[str, Any], count: int) -> Markup:
         facts.append(f"most similar: key {row['nearest_key']}, cosine {row['nearest_cosine']:.3f}")
     if "categories" in row:
         facts.append(f"pairs that share a category: {row['shared']:.0%} (of all pairs: {row['shared_of_all']:.0%})")
-        significant = [entry for entry in row["categories"] or [] if entry["p_adjusted"] < SIGNIFICANT]
-        named = ", ".join(f"{entry['category']} × {entry['lift']:.1f} ({entry['count']})" for entry in significant)
-        facts.append(f"over-represented: {named or 'no category'}")
+        named = [f"{c['category']} × {c['lift']:.1f} ({c['count']})" for c in significant_categories(row)]
+        facts.append(f"over-represented: {', '.join(named) or 'no category'}")
     pairs = [
         element("li", f"{p['title']} & {p['neighbor_title']} ", element("span", f"{p['weight']:.1%}", class_="soft"))
         for p in row["pairs"] or []

@@ -3,30 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import polars as pl
 
 from hlr_jax.evaluation.comparison import NUM_COHORTS, paired_values
 from hlr_jax.evaluation.metrics import cohort_statistics
-from hlr_jax.evaluation.significance import (
-    INTERVAL_RESAMPLES,
-    LEVEL,
-    best_against_rest,
-    bootstrap_interval,
-)
-from hlr_jax.report.drawing import (
-    Child,
-    Line,
-    Markup,
-    chart,
-    element,
-    folded,
-    legend,
-    lines,
-    side_by_side,
-    spanning,
-    table,
-)
+from hlr_jax.evaluation.significance import INTERVAL_RESAMPLES, LEVEL, best_against_rest, bootstrap_interval
+from hlr_jax.report.drawing import Child, chart, element, folded, gallery, line, mark, place, soft, spanning, table
 from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
 from hlr_jax.training.fit import monitor_of
 
@@ -37,25 +19,24 @@ _LOG_FROM = 20  # a loss whose largest value is so many times its smallest needs
 
 
 def metric_tables(runs: Sequence[TrainedRun]) -> list[Child]:
-    """Return every metric of the runs, of test first, with intervals; then each seed's own.
+    """Return every metric of runs on the same data, of test first, with intervals; then each seed's own.
 
     Raises:
       InputError: the runs are of other users.
     """
     content: list[Child] = []
     for split in SPLIT_NAMES:
-        measured = [run for run in runs if split in run.metrics]
-        if not measured:
+        if split not in runs[0].metrics:
             continue
-        tables: list[Child] = [_metric_table(measured, split, k) for k in measured[0].parts.eval.ks]
-        tables.append(_seed_tables(measured, split))
+        tables: list[Child] = [_metric_table(runs, split, k) for k in runs[0].parts.eval.ks]
+        tables.append(_seed_tables(runs, split))
         content += [folded("Figures on validation, which chose the epochs", *tables)] if content else tables
         if split == "test":
-            content = [_how_to_read(measured), *content, _paired_test(measured)]
+            content = [_how_to_read(runs), *content, _paired_test(runs)]
     return content or [element("p", "The data has neither validation nor test interactions, so there are no figures.")]
 
 
-def _metric_table(runs: Sequence[TrainedRun], split: str, k: int) -> Markup:
+def _metric_table(runs: Sequence[TrainedRun], split: str, k: int) -> Child:
     measured, spreads = [run.metrics[split] for run in runs], [_spreads(run, split, k) for run in runs]
     rows: dict[str, Sequence[Child]] = {}
     for name in dict.fromkeys(name for metrics in measured for name in metrics.measured):
@@ -100,7 +81,7 @@ def _spreads(run: TrainedRun, split: str, k: int) -> defaultdict[str, list[str]]
     return spreads
 
 
-def _how_to_read(runs: Sequence[TrainedRun]) -> Markup:
+def _how_to_read(runs: Sequence[TrainedRun]) -> Child:
     options = [run.parts.eval for run in runs]
     groups = {option.num_cohorts if option.num_cohorts > 1 else NUM_COHORTS for option in options}
     text = (
@@ -108,9 +89,9 @@ def _how_to_read(runs: Sequence[TrainedRun]) -> Markup:
         f"{LEVEL:.0%} bootstrap interval over users ({INTERVAL_RESAMPLES:,} draws); ± standard deviation over "
         f"{' or '.join(map(str, sorted(groups)))} random groups of users, of the first seed"
     )
-    several = [f"{len(run.params)} of {run.label}" for run in runs if len(run.params) > 1]
+    several = [f"{len(run.loaded.seeds)} of {run.label}" for run in runs if len(run.loaded.seeds) > 1]
     text += f"; ± standard deviation over seeds ({', '.join(several)})" if several else ""
-    return element("p", f"{text}.{' Bold: the best of a row.' if len(runs) > 1 else ''}", class_="soft")
+    return soft(f"{text}.{' Bold: the best of a row.' if len(runs) > 1 else ''}")
 
 
 def _seed_tables(runs: Sequence[TrainedRun], split: str) -> Child:
@@ -157,40 +138,33 @@ def learning_curves(runs: Sequence[TrainedRun], ids: Iterator[int]) -> list[Chil
         "A mark shows the best epoch, whose parameters all figures are of. A run of several seeds has a line for each. "
         "Losses of different objectives have different scales."
     )
-    charts = [_curve_chart(runs, name, ids) for name in names]
-    return [element("p", lead, class_="soft"), legend([run.label for run in runs]), side_by_side(charts)]
+    return gallery(lead, [run.label for run in runs], [_curve_chart(runs, name, ids) for name in names])
 
 
 def _curve_chart(runs: Sequence[TrainedRun], name: str, ids: Iterator[int]) -> Child:
-    curves, descriptions = [], []
-    for place, run in enumerate(runs):
-        drawn = list(_curves(run, name))
-        for seed, points, best in drawn:
-            marked = [point for point in points if point[0] == best]
-            at_best = f"{marked[0][1]:.4g}" if marked else "none"
-            curves.append(Line(place, points, marked, thin=len(drawn) > 1))
-            descriptions.append(
-                f"{run.label}, seed {seed}: from {points[0][1]:.4g} to {points[-1][1]:.4g}, "
-                f"{at_best} at best epoch {best}"
-            )
+    curves, marked, descriptions = [], [], []
+    for number, run in enumerate(runs):
+        if name not in run.epochs.columns:
+            continue
+        finite = run.epochs.filter(pl.col(name).cast(pl.Float64).is_finite()).sort("epoch")
+        for seed, best in zip(run.loaded.seeds, run.loaded.best_epochs, strict=True):
+            points = finite.filter(pl.col("seed") == seed).select("epoch", name).rows()
+            if not points:
+                continue
+            at_best = [point for point in points if point[0] == best]
+            curves.append((number, points, finite["seed"].n_unique() > 1))
+            marked += [(number, point) for point in (at_best if len(points) > 1 else points)]
+            ends = f"from {points[0][1]:.4g} to {points[-1][1]:.4g}"
+            value = f"{at_best[0][1]:.4g}" if at_best else "none"
+            descriptions.append(f"{run.label}, seed {seed}: {ends}, {value} at best epoch {best}")
     if not curves:
         return None
-    epochs, values = zip(*(point for curve in curves for point in curve.points), strict=True)
+    epochs, values = zip(*(point for _, points, _ in curves for point in points), strict=True)
     log = min(values) > 0 and max(values) > _LOG_FROM * min(values)
     kind, _, metric = name.partition("_")
     quantity = f"{'training' if kind == 'train' else 'validation'} {metric.upper() if '@' in metric else metric}"
     x, y = spanning("epoch", epochs, whole=True), spanning(quantity + (" (log scale)" if log else ""), values, log=log)
     deciding = [run.label for run in runs if monitor_of(run.parts.eval, run.parts.train).name == name]
     note = f"Chooses the best epoch of {', '.join(deciding)}." if deciding else None
-    return chart(ids, f"{quantity} by epoch", note, "; ".join(descriptions), x, y, lines(x, y, curves))
-
-
-def _curves(run: TrainedRun, name: str) -> Iterator[tuple[int, list[tuple[float, float]], int]]:
-    """Yield seed, points (epoch, value) and best epoch of each seed that has finite values of a quantity."""
-    if name not in run.epochs.columns:
-        return
-    for seed, best in enumerate(run.best_epochs, run.first_seed):
-        rows = run.epochs.filter(pl.col("seed") == seed).select("epoch", name).drop_nulls().sort("epoch")
-        points = [(float(epoch), float(value)) for epoch, value in rows.iter_rows() if np.isfinite(value)]
-        if points:
-            yield seed, points, best
+    drawings = [line(x, y, *curve) for curve in curves], [mark(run, *place(x, y, point)) for run, point in marked]
+    return chart(ids, f"{quantity} by epoch", note, "; ".join(descriptions), x, y, drawings)

@@ -11,7 +11,7 @@ from hlr_jax.files import atomic_file
 from hlr_jax.report.drawing import Child, Markup, element
 from hlr_jax.report.keys import key_cards, keys_of
 from hlr_jax.report.metrics import learning_curves, metric_tables
-from hlr_jax.report.recommendations import exposure_charts, exposure_of, lists_for, sample_lists, sample_users
+from hlr_jax.report.recommendations import Exposure, exposure_charts, exposure_of, lists_for, sample_lists, sample_users
 from hlr_jax.report.runs import TrainedRun, comparable_groups, data_and_protocol, read_runs, run_tables
 
 # Nothing may be fetched or run: the browser itself holds the page to that.
@@ -106,10 +106,11 @@ def _contents(groups: Sequence[Sequence[TrainedRun]]) -> Markup:
 def _group_section(runs: Sequence[TrainedRun], number: int, ids: Iterator[int], log: Callable[[str], None]) -> Markup:
     """Return the section of comparable runs; makes their lists, the slow part, and logs each run."""
     users = sample_users(runs[0].parts.dataset)
-    exposures, keys, lists = [], [], []
+    exposures: list[Exposure] = []
+    keys, lists = [], []
     for run in runs:
         log(f"{run.label}: lists and keys")
-        exposures.append(exposure_of(run))
+        exposures += [exposure_of(run, run.split)] if run.split else []
         keys.append(keys_of(run))
         lists.append(lists_for(run, users))
     content = {

@@ -1,6 +1,6 @@
 """Lists of recommendations: how often items are in them beside how popular they are, and those of a few users."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,21 +8,8 @@ import polars as pl
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.evaluation.evaluate import evaluate, validation_users
-from hlr_jax.report.drawing import (
-    Axis,
-    Child,
-    Line,
-    Markup,
-    chart,
-    dots,
-    element,
-    folded,
-    legend,
-    lines,
-    side_by_side,
-    spanning,
-    table,
-)
+from hlr_jax.report import drawing
+from hlr_jax.report.drawing import Axis, Child, Markup, element, folded, side_by_side, soft
 from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
 from hlr_jax.serving.lists import known_interactions, recommend
 
@@ -34,13 +21,7 @@ _REASONS = 2
 
 
 class Exposure(NamedTuple):
-    """The lists of one run and seed.
-
-    Attributes:
-      popularity: [I] training users of each item.
-      shown: [I] lists that each item stands in.
-      lists: how many lists there are.
-    """
+    """Training users of each item [I], in how many lists of a run and seed it is shown [I], and how many there are."""
 
     popularity: np.ndarray
     shown: np.ndarray
@@ -58,65 +39,50 @@ class Exposure(NamedTuple):
         return popularity, shown
 
 
-def exposure_of(run: TrainedRun) -> Exposure | None:
-    """Return the exposure in the lists that the metrics of ``run.split`` are of, by its first seed."""
-    if run.split is None:
-        return None
-    dataset, options = run.parts.dataset, run.parts.eval
-    users = validation_users(dataset, options) if run.split == "valid" else None
-    evaluation = evaluate(
-        run.parts.model, run.params[0], dataset, split=run.split, options=options, seed=run.first_seed, users=users
-    )
+def exposure_of(run: TrainedRun, split: str) -> Exposure:
+    """Return the exposure in the lists that the metrics of a split are of, by the first seed of a run."""
+    model, params, dataset, options = run.parts.model, run.loaded.params[0], run.parts.dataset, run.parts.eval
+    users = validation_users(dataset, options) if split == "valid" else None
+    evaluation = evaluate(model, params, dataset, split=split, options=options, seed=run.parts.seed, users=users)
     items = evaluation.ranking.items
     shown = np.bincount(items[items >= 0], minlength=dataset.num_items)
     return Exposure(dataset.train.item_degrees(dataset.num_items), shown, len(items))
 
 
 def lorenz(values: np.ndarray) -> list[tuple[float, float]]:
-    """Return the Lorenz curve of values [I]: (share of items, the least first; their share of the sum).
-
-    At most some hundred points of it.
-    """
+    """Return some points of the Lorenz curve of values [I]: (share of items, the least first; share of the sum)."""
     sums = np.concatenate([[0.0], np.cumsum(np.sort(values).astype(np.float64))])
     places = np.unique(np.linspace(0, len(values), min(len(values), _CURVE_POINTS) + 1).round().astype(int))
     total = sums[-1] or 1.0
     return [(float(place / len(values)), float(sums[place] / total)) for place in places]
 
 
-def exposure_charts(
-    runs: Sequence[TrainedRun], exposures: Sequence[Exposure | None], ids: Iterator[int]
-) -> list[Child]:
+def exposure_charts(runs: Sequence[TrainedRun], exposures: Sequence[Exposure], ids: Iterator[int]) -> list[Child]:
     """Return how often items are recommended against how popular they are, and the Lorenz curves of both."""
-    known = {place: exposure for place, exposure in enumerate(exposures) if exposure is not None}
-    if not known:
+    if runs[0].split is None:
         return [element("p", "There are no lists to look at: the data has neither validation nor test interactions.")]
     lead = (
-        f"The lists behind the figures on {SPLIT_NAMES[runs[0].split or 'test']}, of the first seed of each run. "
+        f"The lists behind the figures on {SPLIT_NAMES[runs[0].split]}, of the first seed of each run. "
         "An item's popularity is its number of training users."
     )
-    heads = [exposure.head() for exposure in known.values()]
+    labels, heads = [run.label for run in runs], [exposure.head() for exposure in exposures]
     rows: dict[str, list[Child]] = {
-        "lists": [f"{exposure.lists:,}" for exposure in known.values()],
-        "items in no list": [
-            f"{exposure.never:,} ({exposure.never / len(exposure.shown):.0%})" for exposure in known.values()
-        ],
+        "lists": [f"{exposure.lists:,}" for exposure in exposures],
+        "items in no list": [f"{e.never:,} ({e.never / len(e.shown):.0%})" for e in exposures],
         "training interactions that go to the 10 % most popular items": [f"{popular:.0%}" for popular, _ in heads],
         "places of lists that go to these": [f"{places:.0%}" for _, places in heads],
     }
-    charts = [_scatter(runs[place].label, place, exposure, ids) for place, exposure in known.items()]
-    return [
-        element("p", lead, class_="soft"),
-        legend([run.label for run in runs], "reference"),
-        side_by_side([*charts, _lorenz_chart(runs, known, ids)]),
-        table("Who gets the places of the lists", [runs[place].label for place in known], rows),
-    ]
+    charts = [_scatter(labels[place], place, exposure, ids) for place, exposure in enumerate(exposures)]
+    charts.append(_lorenz_chart(runs, exposures, ids))
+    places = drawing.table("Who gets the places of the lists", labels, rows)
+    return [*drawing.gallery(lead, labels, charts, "reference"), places]
 
 
 def _scatter(label: str, place: int, exposure: Exposure, ids: Iterator[int]) -> Markup:
     popularity, shown = exposure.popularity, exposure.shown
     # A log scale has no 0: items without a training user lie at 1/2, those in no list on the bottom line, likewise.
     points = list(zip(np.maximum(popularity, 0.5).tolist(), np.maximum(shown, 0.5).tolist(), strict=True))
-    x = spanning("training users (log scale)", [across for across, _ in points] + [1.0], log=True)
+    x = drawing.spanning("training users (log scale)", [across for across, _ in points] + [1.0], log=True)
     y = Axis("lists that have it (log scale)", 0.4, max(2.0, 1.3 * float(shown.max())), log=True)
     middle = float(shown.sum() / max(1, popularity.sum()))
     ends = [(v, v * middle) for v in np.geomspace(x.low, x.high, 60) if y.low <= v * middle <= y.high]
@@ -125,17 +91,18 @@ def _scatter(label: str, place: int, exposure: Exposure, ids: Iterator[int]) -> 
         f"{exposure.lists:,} lists."
     )
     note = "Dotted: shown in proportion to popularity. The bottom row: in no list."
-    drawings = [*lines(x, y, [Line(None, ends)]), dots(x, y, place, points)]
-    return chart(ids, f"{label}: exposure by popularity", note, description, x, y, drawings)
+    drawings = [drawing.line(x, y, None, ends), drawing.dots(x, y, place, points)]
+    return drawing.chart(ids, f"{label}: exposure by popularity", note, description, x, y, drawings)
 
 
-def _lorenz_chart(runs: Sequence[TrainedRun], known: Mapping[int, Exposure], ids: Iterator[int]) -> Markup:
+def _lorenz_chart(runs: Sequence[TrainedRun], exposures: Sequence[Exposure], ids: Iterator[int]) -> Markup:
     x, y = Axis("share of items, the least shown first", 0, 1), Axis("their share of all places", 0, 1)
-    curves = [Line(None, [(0, 0), (1, 1)]), Line(None, lorenz(next(iter(known.values())).popularity))]
-    curves += [Line(place, lorenz(exposure.shown)) for place, exposure in known.items()]
-    ginis = "; ".join(f"{runs[place].label} {_gini(runs[place]):.3f}" for place in known)
+    references: list[drawing.Points] = [[(0, 0), (1, 1)], lorenz(exposures[0].popularity)]
+    ginis = "; ".join(f"{run.label} {_gini(run):.3f}" for run in runs)
     note = f"Gini of the first seed: {ginis}. Dotted: equal shares (straight), and the items' shares of training users."
-    return chart(ids, "Lorenz curves of exposure", note, note, x, y, lines(x, y, curves))
+    drawings = [drawing.line(x, y, None, points) for points in references]
+    drawings += [drawing.line(x, y, place, lorenz(exposure.shown)) for place, exposure in enumerate(exposures)]
+    return drawing.chart(ids, "Lorenz curves of exposure", note, note, x, y, drawings)
 
 
 def _gini(run: TrainedRun) -> float:
@@ -143,51 +110,27 @@ def _gini(run: TrainedRun) -> float:
     return float(run.metrics[run.split].by_seed("gini")[0])
 
 
-class SampleUser(NamedTuple):
-    """A user of a data set.
-
-    Attributes:
-      user: the original id.
-      history: titles of the known items (train and validation), the rarest first: those tell most of a taste.
-      to_find: original ids of the test items.
-    """
-
-    user: object
-    history: list[str]
-    to_find: set[object]
-
-
-def sample_users(dataset: Dataset) -> list[SampleUser]:
-    """Return users with few, the median number of, and many known items, and with test items where there are any."""
+def sample_users(dataset: Dataset) -> np.ndarray:
+    """Return the codes of users with few, the median number of, and many known items, those with test items if any."""
     known, test = known_interactions(dataset), dataset.test
     degrees = known.degrees(dataset.num_users)
     eligible = np.flatnonzero((degrees > 0) & ((test.degrees(dataset.num_users) > 0) | (len(test) == 0)))
     ordered = eligible[np.argsort(degrees[eligible], kind="stable")]
     places = dict.fromkeys(round(quantile * (len(ordered) - 1)) for quantile in _QUANTILES if len(ordered))
-    popularity = known.item_degrees(dataset.num_items)
-    users = []
-    for code in ordered[list(places)]:
-        items = known.item[known.user == code]
-        history = [dataset.title(int(item)) for item in items[np.argsort(popularity[items], kind="stable")]]
-        to_find = set(dataset.item_ids.gather(test.item[test.user == code]))
-        users.append(SampleUser(dataset.user_ids[int(code)], history, to_find))
-    return users
+    return ordered[list(places)]
 
 
-def lists_for(run: TrainedRun, users: Sequence[SampleUser]) -> pl.DataFrame:
-    """Return the recommendations of a run's first seed, with all items of the history as reasons if the model has such.
-
-    See ``serving.lists.recommend``.
-    """
-    model, options = run.parts.model, run.parts.eval
+def lists_for(run: TrainedRun, users: np.ndarray) -> pl.DataFrame:
+    """Return ``serving.lists.recommend`` of users by a run's first seed, all of the history for reasons if it can."""
+    model, dataset, options = run.parts.model, run.parts.dataset, run.parts.eval
     return recommend(
-        model, run.params[0], run.parts.dataset, [sample.user for sample in users], k=min(_LENGTH, options.ks[0]),
-        num_reasons=model.history.size if users and model.history.size else 0,
-        memory_limit_mib=options.memory_limit_mib, seed=run.first_seed,
+        model, run.loaded.params[0], dataset, dataset.user_ids.gather(users).to_list(), k=min(_LENGTH, options.ks[0]),
+        num_reasons=model.history.size if len(users) else 0,
+        memory_limit_mib=options.memory_limit_mib, seed=run.parts.seed,
     )  # fmt: skip
 
 
-def sample_lists(runs: Sequence[TrainedRun], users: Sequence[SampleUser], lists: Sequence[pl.DataFrame]) -> list[Child]:
+def sample_lists(runs: Sequence[TrainedRun], users: np.ndarray, lists: Sequence[pl.DataFrame]) -> list[Child]:
     """Return the sample users, each with the lists that the runs make for all of them side by side."""
     text = (
         "Users with few, the median number of, and many known items (train and validation), drawn by rule: the 10th, "
@@ -198,18 +141,25 @@ def sample_lists(runs: Sequence[TrainedRun], users: Sequence[SampleUser], lists:
             " The reasons are the attention's own weights: near an even share they say little. Models that read no "
             "history give none."
         )
-    blocks: list[Child] = []
-    for sample in users:
-        rows = [frame.filter(pl.col("user") == sample.user).to_dicts() for frame in lists]
-        cards = [_list_card(run.label, items, sample.to_find) for run, items in zip(runs, rows, strict=True)]
-        blocks += [element("h4", f"User {sample.user}"), _history(sample), side_by_side(cards)]
-    return [element("p", text, class_="soft"), element("div", blocks)]
+    dataset, blocks = runs[0].parts.dataset, []
+    for code in users:
+        user = dataset.user_ids[int(code)]
+        to_find = set(dataset.item_ids.gather(dataset.test.item[dataset.test.user == code]))
+        rows = [frame.filter(pl.col("user") == user).to_dicts() for frame in lists]
+        cards = [_list_card(run.label, items, to_find) for run, items in zip(runs, rows, strict=True)]
+        blocks += [element("h4", f"User {user}"), _history(dataset, code, len(to_find)), side_by_side(cards)]
+    return [soft(text), element("div", blocks)]
 
 
-def _history(sample: SampleUser) -> Markup:
-    shown, rest = "; ".join(sample.history[:_HISTORY]), sample.history[_HISTORY:]
-    count = f"{len(sample.history)} known {'item' if len(sample.history) == 1 else 'items'}"
-    to_find = f", {len(sample.to_find)} to find in test" if sample.to_find else ""
+def _history(dataset: Dataset, user: int, num_to_find: int) -> Markup:
+    """Return the titles of a user's known items, the rarest first: those tell most of a taste."""
+    known = known_interactions(dataset)
+    items = known.item[known.user == user]
+    popularity = known.item_degrees(dataset.num_items)[items]
+    titles = [dataset.title(int(item)) for item in items[np.argsort(popularity, kind="stable")]]
+    shown, rest = "; ".join(titles[:_HISTORY]), titles[_HISTORY:]
+    count = f"{len(titles)} known {'item' if len(titles) == 1 else 'items'}"
+    to_find = f", {num_to_find} to find in test" if num_to_find else ""
     text = f"{count}{to_find}, the rarest first: {shown}{';' if rest else '.'}"
     more = folded(f"{len(rest)} more", element("p", "; ".join(rest))) if rest else None
     return element("div", element("p", text), more)
@@ -224,8 +174,7 @@ def _list_card(label: str, rows: Sequence[dict[str, Any]], to_find: set[object])
     count = len(rows[0].get("reason_titles") or ()) if rows else 0
     text = f"{count} items share the weight: {1 / count:.1%} each would be even." if count else None
     title = element("h5", f"{label}: {sum(hits)} of {len(hits)} found in test" if to_find else label)
-    even = element("p", text, class_="soft") if text else None
-    return element("div", title, even, element("ol", entries, class_="list"), class_="card")
+    return element("div", title, soft(text) if text else None, element("ol", entries, class_="list"), class_="card")
 
 
 def _because_of(row: dict[str, Any]) -> Child:

@@ -15,7 +15,6 @@ from hlr_jax.evaluation.results import Metrics, read_metrics
 from hlr_jax.experiment import RunParts
 from hlr_jax.report.drawing import Child, Markup, element, folded, side_by_side, table
 from hlr_jax.runs import LoadedRun, load_run
-from hlr_jax.types import Params
 from hlr_jax.workdir import flatten, read_config
 
 SPLIT_NAMES = {"test": "test", "valid": "validation"}
@@ -35,20 +34,16 @@ class TrainedRun(NamedTuple):
 
     Attributes:
       label: what it is called on the page: short, and no other run's.
-      parts: its data, model and options.
-      params: of the best epoch of each seed.
-      best_epochs: of each seed.
+      loaded: its parts, and what it has learned.
       settings: its config, flat.
-      environment: its ``env.json``.
+      environment: what it was made with, by name, from ``env.json``.
       epochs: a row per epoch and seed, from ``metrics.jsonl``.
       metrics: by split, of the splits that have interactions.
       result: its test metrics with those of each user; None without a test split.
     """
 
     label: str
-    parts: RunParts
-    params: list[Params]
-    best_epochs: list[int]
+    loaded: LoadedRun
     settings: dict[str, Any]
     environment: dict[str, Any]
     epochs: pl.DataFrame
@@ -61,9 +56,9 @@ class TrainedRun(NamedTuple):
         return next((split for split in SPLIT_NAMES if split in self.metrics), None)
 
     @property
-    def first_seed(self) -> int:
-        """The seed whose parameters make the lists that are shown."""
-        return self.parts.seed
+    def parts(self) -> RunParts:
+        """Its data, model and options."""
+        return self.loaded.parts
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[TrainedRun]:
@@ -83,38 +78,30 @@ def read_runs(folders: Sequence[str | Path]) -> list[TrainedRun]:
 def _read(folder: Path, short_name: str) -> TrainedRun:
     config = read_config(folder)
     loaded = load_run(folder, log=lambda _: None)
+    model = loaded.parts.model
     splits = [split for split in ("valid", "test") if len(getattr(loaded.parts.dataset, split))]
     metrics = {split: read_metrics(folder, split) for split in splits}
-    system = system_name(loaded.parts)
-    is_system = short_name.lower() in {loaded.parts.model.name, system.lower()}
+    env = _read_object(folder / "env.json")
     return TrainedRun(
-        system if is_system else f"{short_name} ({system})",
-        loaded.parts,
-        loaded.params,
-        loaded.best_epochs,
+        model.title if short_name.lower() in {model.name, model.title.lower()} else f"{short_name} ({model.title})",
+        loaded,
         flatten(config),
-        _read_object(folder / "env.json"),
+        {"Python": env.get("python", ""), "devices": ", ".join(env.get("devices", [])), **env.get("packages", {})},
         _read_epochs(folder / "metrics.jsonl", loaded),
         metrics,
         read_result(folder) if "test" in metrics else None,
     )
 
 
-def system_name(parts: RunParts) -> str:
-    """Return the model as the paper calls it."""
-    return parts.model.title
-
-
 def _read_object(path: Path) -> dict[str, Any]:
-    remedy = "train"
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {remedy} first") from None
+        raise InputError(f"{path}: no such file; train first") from None
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise InputError(f"{path}: no JSON object; delete it and {remedy} again")
+        raise InputError(f"{path}: no JSON object; delete it and train again")
     return value
 
 
@@ -169,39 +156,31 @@ def data_and_protocol(parts: RunParts) -> Markup:
 
 def run_tables(runs: Sequence[TrainedRun]) -> list[Child]:
     """Return what the runs are, in which settings they differ, and what they were made with."""
-    labels = [run.label for run in runs]
+    labels, seeds = [run.label for run in runs], [run.loaded.seeds for run in runs]
     rows: dict[str, list[Child]] = {
-        "model": [system_name(run.parts) for run in runs],
-        "seeds": [_seeds(run) for run in runs],
-        "best epoch": [", ".join(map(str, run.best_epochs)) for run in runs],
+        "model": [run.parts.model.title for run in runs],
+        "seeds": [str(of[0]) if len(of) == 1 else f"{of[0]} to {of[-1]}" for of in seeds],
+        "best epoch": [", ".join(map(str, run.loaded.best_epochs)) for run in runs],
         "epochs": [str(run.epochs["epoch"].max()) for run in runs],
-        "parameters": [f"{sum(array.size for array in run.params[0].values()):,}" for run in runs],
+        "parameters": [f"{sum(array.size for array in run.loaded.params[0].values()):,}" for run in runs],
         "training, seconds": [f"{run.epochs.unique('epoch')['seconds'].sum():,.0f}" for run in runs],
     }
-    names = dict.fromkeys(name for run in runs for name in run.settings)
-    values = {name: [run.settings.get(name) for run in runs] for name in names}
-    settings = {name: list(map(_plain_value, values[name])) for name in names}
-    differing = {name: settings[name] for name in sorted(names) if any(v != values[name][0] for v in values[name])}
-    made_with: dict[str, list[Child]] = {
-        "Python": [run.environment.get("python", "") for run in runs],
-        "devices": [", ".join(run.environment.get("devices", [])) for run in runs],
+    values = _by_name([run.settings for run in runs], None)
+    settings = {name: list(map(_plain_value, row)) for name, row in values.items()}
+    differing = {name: settings[name] for name, row in sorted(values.items()) if any(value != row[0] for value in row)}
+    made_with = _by_name([run.environment for run in runs], "")
+    content: list[Child] = [table("The runs", labels, rows)]
+    if differing:
+        content.append(folded("Settings in which they differ", table("Settings that differ", labels, differing)))
+    content.append(folded("All settings", table("Settings", labels, settings)))
+    return [*content, folded("Versions and devices", table("Made with", labels, made_with))]
+
+
+def _by_name(rows: Sequence[dict[str, Any]], missing: Any) -> dict[str, list[Any]]:
+    """Return the values of all rows by their names, in the order in which the names are met."""
+    return {
+        name: [row.get(name, missing) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)
     }
-    packages = [run.environment.get("packages", {}) for run in runs]
-    for name in dict.fromkeys(name for versions in packages for name in versions):
-        made_with[name] = [versions.get(name, "") for versions in packages]
-    return [
-        table("The runs", labels, rows),
-        folded("Settings in which they differ", table("Settings that differ", labels, differing))
-        if differing
-        else None,
-        folded("All settings", table("Settings", labels, settings)),
-        folded("Versions and devices", table("Made with", labels, made_with)),
-    ]
-
-
-def _seeds(run: TrainedRun) -> str:
-    last = run.first_seed + len(run.params) - 1
-    return str(last) if last == run.first_seed else f"{run.first_seed} to {last}"
 
 
 def _plain_value(value: Any) -> str:
