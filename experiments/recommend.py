@@ -18,7 +18,7 @@ from seeds import load_chosen
 from hlr_jax import InputError, fold_in
 from hlr_jax.files import sha256, sha256_of
 from hlr_jax.serving.inputs import read_choice, read_histories
-from hlr_jax.serving.lists import create_lister, lists_of
+from hlr_jax.serving.lists import Lister, allowed_items
 from hlr_jax.serving.population import ON_UNKNOWN, trained_population, wanted_users
 from hlr_jax.serving.stream import check_output, write_lists
 from hlr_jax.training.fit import RESULT
@@ -61,28 +61,28 @@ def main() -> None:
     items = None if _ITEMS.value is None else read_choice(_ITEMS.value, "item")
     excluded = None if _EXCLUDE.value is None else read_choice(_EXCLUDE.value, "item")
     reasons = _REASONS.value if _EXPLAIN.value else 0
-    lister = create_lister(
-        parts.model, population, parts.dataset, k=_K.value, candidates=items,
-        exclude=() if excluded is None else excluded, include_seen=_SEEN.value, on_unknown=_ON_UNKNOWN.value,
-        num_reasons=reasons, memory_limit_mib=_BUDGET.value, seed=seed,
+    allowed = allowed_items(parts.dataset, items, () if excluded is None else excluded, _ON_UNKNOWN.value, print)
+    lister = Lister(
+        parts.model, population, parts.dataset, allowed, k=_K.value, include_seen=_SEEN.value, num_reasons=reasons,
+        memory_limit_mib=_BUDGET.value, seed=seed,
     )  # fmt: skip
-    wanted = wanted_users(population, users, _ON_UNKNOWN.value, print)
+    ids, places = wanted_users(population, users, _ON_UNKNOWN.value, print)
     if output is None:
-        if len(wanted.places) > _SHOWN:
-            raise InputError(f"lists of {len(wanted.places):,} users are too many to show; pass --output=recs.parquet")
-        show_lists(lists_of(lister, wanted))
+        if len(places) > _SHOWN:
+            raise InputError(f"lists of {len(places):,} users are too many to show; pass --output=recs.parquet")
+        show_lists(lister.lists(ids, places))
         return
     request = {
         "data": parts.dataset.fingerprint, "model": sha256_of(parts.model.options), "seed": seed,
         "epoch": run.best_epochs[place], "result": _result(Path(_WORKDIR.value)),
-        "users": sha256_of([wanted.ids.to_list(), wanted.places.tolist()]), "k": _K.value,
+        "users": sha256_of([ids.to_list(), places.tolist()]), "k": _K.value,
         "histories": _HISTORIES.value and sha256(Path(_HISTORIES.value)), "include_seen": _SEEN.value,
         "items": items is not None and sha256_of(items.to_list()),
         "exclude_items": excluded is not None and sha256_of(excluded.to_list()), "reasons": reasons,
     }  # fmt: skip
     with Progress() as progress:
-        rows = write_lists(output, lister, wanted, request, progress=progress.show)
-    print(f"{rows:,} recommendations for {len(wanted.places):,} users are in {output}")
+        rows = write_lists(output, lister, (ids, places), request, progress=progress.show)
+    print(f"{rows:,} recommendations for {len(places):,} users are in {output}")
 
 
 def _result(workdir: Path) -> str:

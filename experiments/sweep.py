@@ -27,10 +27,8 @@ from ml_collections import config_flags
 from hlr_jax import InputError
 from hlr_jax.files import atomic_file
 from hlr_jax.sharding import available_cores
-from hlr_jax.sweeps.grid import Overrides, Space, product, read_space
-from hlr_jax.sweeps.leaderboard import histories, leaderboard
-from hlr_jax.sweeps.search import search
-from hlr_jax.sweeps.sweep import Sweep
+from hlr_jax.sweeps.points import Overrides, Space, product, read_space, search
+from hlr_jax.sweeps.sweep import Sweep, histories, leaderboard
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "FILE.py:data set", lock_config=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep", required=True)

@@ -18,9 +18,8 @@ from hlr_jax.serving.explain import explain
 from hlr_jax.serving.export import export_model
 from hlr_jax.serving.fold_in import FoldInOptions, fold_in
 from hlr_jax.serving.lists import recommend
-from hlr_jax.serving.nearest_keys import nearest_keys
+from hlr_jax.serving.nearest import nearest_keys, similar_items, similar_users
 from hlr_jax.serving.population import Population
-from hlr_jax.serving.similar import similar_items, similar_users
 from hlr_jax.training.fit import FitResult, fit, fit_seeds
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Neighbors, PairOutput, Params

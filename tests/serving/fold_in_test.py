@@ -212,20 +212,20 @@ def test_unknown_items_are_named_and_counted(world):
 
 
 def test_users_are_held_out_whole(world):
-    division = hold_out_users(world, held_out=0.2, given=0.8)
-    held = set(division.users.tolist())
+    without, trained_in, known = hold_out_users(world, held_out=0.2, given=0.8)
+    held = set(known.user.tolist())
     assert len(held) == 12
-    assert not held & set(division.without.train.user.tolist())
-    assert not held & set(division.without.valid.user.tolist())
+    assert not held & set(without.train.user.tolist())
+    assert not held & set(without.valid.user.tolist())
     everything = world.train + world.valid + world.test
     for user in held:
-        given = set(division.given.item[division.given.user == user].tolist())
-        hidden = set(division.without.test.item[division.without.test.user == user].tolist())
+        given = set(known.item[known.user == user].tolist())
+        hidden = set(without.test.item[without.test.user == user].tolist())
         assert given | hidden == set(everything.item[everything.user == user].tolist())
         assert not given & hidden
         assert len(given) == np.clip(np.rint(0.8 * (len(given) + len(hidden))), 1, len(given) + len(hidden) - 1)
-        assert given == set(division.trained_in.train.item[division.trained_in.train.user == user].tolist())
-    assert set(division.without.test.user.tolist()) == held
-    assert len({division.without.fingerprint, division.trained_in.fingerprint, world.fingerprint}) == 3
+        assert given == set(trained_in.train.item[trained_in.train.user == user].tolist())
+    assert set(without.test.user.tolist()) == held
+    assert len({without.fingerprint, trained_in.fingerprint, world.fingerprint}) == 3
     with pytest.raises(InputError, match=r"strong_generalization\.held_out must be at most"):
         hold_out_users(world, held_out=2.0)

@@ -4,9 +4,8 @@ import pytest
 
 import hlr_jax
 from hlr_jax import InputError
-from hlr_jax.serving import stream
-from hlr_jax.serving.lists import create_lister, lists_of
-from hlr_jax.serving.population import Wanted, trained_population, wanted_users
+from hlr_jax.serving.lists import Lister
+from hlr_jax.serving.population import trained_population, wanted_users
 from hlr_jax.serving.stream import write_lists
 
 
@@ -14,7 +13,7 @@ from hlr_jax.serving.stream import write_lists
 def lister(world):
     model = hlr_jax.create_model("hlr", embed_dim=6, num_memories=3, max_history=4)
     params = model.init(jax.random.key(0), world.num_users, world.num_items)
-    return create_lister(model, trained_population(model, params, world), world, k=3, num_reasons=2)
+    return Lister(model, trained_population(model, params, world), world, k=3, num_reasons=2)
 
 
 def everyone(lister):
@@ -22,23 +21,23 @@ def everyone(lister):
 
 
 def test_chunks_are_the_lists_of_all_and_a_stopped_call_goes_on(lister, tmp_path, monkeypatch):
-    whole, path = lists_of(lister, everyone(lister)), tmp_path / "recs.parquet"
-    progress, made = [], []
+    whole, path = lister.lists(*everyone(lister)), tmp_path / "recs.parquet"
+    progress, made, lists = [], [], Lister.lists
 
     def counted(*arguments):
         if len(made) == 2:
             raise KeyboardInterrupt
         made.append(arguments)
-        return lists_of(*arguments)
+        return lists(*arguments)
 
-    monkeypatch.setattr(stream, "lists_of", counted)
+    monkeypatch.setattr(Lister, "lists", counted)
     request = {"k": 3, "users": {"how": "all"}}
     with pytest.raises(KeyboardInterrupt):
         write_lists(path, lister, everyone(lister), request, chunk=16)
     assert not path.exists()
     with pytest.raises(InputError, match=r"recs\.parquet\.parts holds parts of another command, which differs in k;"):
         write_lists(path, lister, everyone(lister), request | {"k": 4}, chunk=16)
-    monkeypatch.setattr(stream, "lists_of", lists_of)
+    monkeypatch.setattr(Lister, "lists", lists)
     made_before = sorted(part.stat().st_mtime_ns for part in (tmp_path / "recs.parquet.parts").glob("*.parquet"))
     assert len(made_before) == 2
     rows = write_lists(
@@ -58,8 +57,8 @@ def test_chunks_are_the_lists_of_all_and_a_stopped_call_goes_on(lister, tmp_path
 
 
 def test_text_formats(lister, tmp_path):
-    wanted = Wanted(lister.population.ids[:2], everyone(lister).places[:2])
-    whole = lists_of(lister, wanted)
+    wanted = wanted_users(lister.population, lister.population.ids[:2], "error", print)
+    whole = lister.lists(*wanted)
     for name in ("recs[1].csv", "recs[1].jsonl"):  # no patterns
         write_lists(tmp_path / name, lister, wanted, {})
     lines = pl.read_ndjson((tmp_path / "recs[1].jsonl").read_bytes())

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hlr_jax import InputError
-from hlr_jax.sweeps.grid import Range, product, read_space, with_overrides
+from hlr_jax.sweeps.points import Range, product, read_space, with_overrides
 
 CONFIG = {
     "dataset": {"name": "ml-100k"},

@@ -4,8 +4,7 @@ import sys
 import pytest
 
 from hlr_jax import InputError
-from hlr_jax.sweeps.grid import Range
-from hlr_jax.sweeps.search import search
+from hlr_jax.sweeps.points import Range, search
 
 SPACE = {"train.learning_rate": Range(1e-4, 1e-1, True), "model.num_memories": [5, 10, 20]}
 

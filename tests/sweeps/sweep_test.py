@@ -5,11 +5,10 @@ import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
+from hlr_jax.experiment import settings_of
 from hlr_jax.sweeps import sweep as sweeps
-from hlr_jax.sweeps.grid import product, with_overrides
-from hlr_jax.sweeps.leaderboard import histories, leaderboard
-from hlr_jax.sweeps.packs import packs_of, trials_of
-from hlr_jax.sweeps.sweep import Sweep
+from hlr_jax.sweeps.points import product, with_overrides
+from hlr_jax.sweeps.sweep import Sweep, histories, leaderboard, packs_of, trials_of
 from hlr_jax.training import fit as fitting
 from hlr_jax.training.options import Run
 
@@ -164,14 +163,15 @@ def test_a_point_that_diverges_fails_alone(swept, tmp_path, monkeypatch, epoch):
 def test_runs_that_differ_in_rate_margin_and_seed_alone_share_a_program():
     points = product({"train.learning_rate": [0.1, 0.2], "model.embed_dim": [4, 6], "train.margin": [0.5, 1.0]})
     config = with_overrides(CONFIG, {"train.num_seeds": 2})
-    trials = [trial for point in points for trial in trials_of(with_overrides(config, point))]
+    trials = {key: trial for point in points for key, trial in trials_of(config, point).items()}
     whole = packs_of(trials, 8)
-    assert [len(pack.trials) for pack in whole] == [8, 8]
+    assert [len(pack) for pack in whole] == [8, 8]
     for pack in whole:
-        assert len({trial.settings.model.options for trial in pack.trials}) == 1
-        assert len({trial.run for trial in pack.trials}) == 8
-    assert [len(pack.trials) for pack in packs_of(trials, 3)] == [3, 3, 2, 3, 3, 2]
-    assert [pack.trials for pack in packs_of(trials, 1)] == [[trial] for pack in whole for trial in pack.trials]
+        each = [settings_of(trial) for trial in pack.values()]
+        assert len({settings.model.options for settings in each}) == 1
+        assert len({run for settings in each for run in settings.train.runs([settings.seed])}) == 8
+    assert [len(pack) for pack in packs_of(trials, 3)] == [3, 3, 2, 3, 3, 2]
+    assert packs_of(trials, 1) == [{key: trial} for pack in whole for key, trial in pack.items()]
 
 
 def test_what_nothing_can_be_compared_by_is_refused_before_training(world, tmp_path):

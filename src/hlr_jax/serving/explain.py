@@ -1,82 +1,28 @@
 """Why an item: what of a user's history moved them toward it, by the model's own weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources
+from hlr_jax.errors import InputError
+from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
-from hlr_jax.serving.population import Population, codes_of, trained_population
-from hlr_jax.serving.reasons import Reasons, check_reasons, reasons_of
-from hlr_jax.types import Params
+from hlr_jax.ranking.inputs import ranking_item_users, ranking_neighbors
+from hlr_jax.scoring import pair_params, with_derived
+from hlr_jax.serving.population import Population, codes_of, titles_of, trained_population
+from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
-
-def reason_columns(
-    dataset: Dataset, reasons: Reasons, kept: np.ndarray, explained: np.ndarray, titles: pl.Series
-) -> pl.DataFrame:
-    """Return the reasons of flattened pairs as columns of a list.
-
-    Args:
-      dataset: gives the ids of items.
-      reasons: of users and their lists.
-      kept: [users * K], which pairs stand in the list.
-      explained: [pairs that are kept], false where there is no reason to tell: every column is null there.
-      titles: of every item [I].
-
-    Returns:
-      ``reason``: a sentence; lists of equal length, largest weight first: ``reason_items`` (ids), ``reason_titles``,
-      ``reason_weights`` (alpha), ``reason_keys`` and ``reason_key_weights`` (the key that this item and the recommended
-      one address most, and how much); ``key``, ``key_weight`` (the key with the largest weight in the relation);
-      ``distance_before`` |p_u - q_v|^2 and ``distance_after`` |p_u + r_uv - q_v|^2.
-    """
-    flat = Reasons(*(array.reshape(-1, *array.shape[2:])[kept] for array in reasons))
-    pair, place = np.nonzero(flat.neighbors >= 0)
-    ids = flat.neighbors[pair, place]
-    has_keys = flat.key.size > 0 and (flat.key >= 0).any()
-    nothing = pl.Series([None] * len(pair), dtype=pl.Int64)
-    long = pl.DataFrame(
-        {
-            "pair": pair,
-            "reason_items": dataset.item_ids.gather(ids),
-            "reason_titles": titles.gather(ids),
-            "reason_weights": flat.weights[pair, place],
-            "reason_keys": pl.Series(flat.keys[pair, place], dtype=pl.Int64) if has_keys else nothing,
-            "reason_key_weights": pl.Series(flat.key_weights[pair, place]) if has_keys else nothing.cast(pl.Float32),
-        }
-    )
-    gathered = long.group_by("pair", maintain_order=True).agg(pl.all())
-    key, key_weight = pl.Series(flat.key, dtype=pl.Int64), pl.Series(flat.key_weight, dtype=pl.Float32)
-    frame = pl.DataFrame(
-        {
-            "pair": np.arange(len(flat.key)),
-            "key": key if has_keys else pl.Series([None] * len(key), dtype=pl.Int64),
-            "key_weight": key_weight if has_keys else pl.Series([None] * len(key), dtype=pl.Float32),
-            "distance_before": flat.before.astype(np.float32),
-            "distance_after": flat.after.astype(np.float32),
-            "length": flat.length,
-        }
-    ).join(gathered, on="pair", how="left", maintain_order="left")
-    frame = frame.with_columns(reason=_sentences(frame)).drop("pair", "length")
-    first = ["reason", *(name for name in frame.columns if name.startswith("reason_"))]
-    frame = frame.select(*first, "key", "key_weight", "distance_before", "distance_after")
-    return frame.with_columns(pl.when(pl.Series(explained)).then(pl.all()))
-
-
-def _sentences(frame: pl.DataFrame) -> pl.Series:
-    """Return each row's reason in words."""
-    sentences: list[str | None] = []
-    columns = ("reason_titles", "reason_weights", "length", "key", "distance_before", "distance_after")
-    for titles, weights, length, key, before, after in frame.select(columns).iter_rows():
-        if titles is None:
-            sentences.append("No item of a history speaks for it.")
-            continue
-        named = ", ".join(f"'{title}' ({weight:.0%})" for title, weight in zip(titles, weights, strict=True))
-        more = f" and {length - len(titles)} more" if length > len(titles) else ""
-        through = "" if key is None else f"; through key {key}"
-        moved = "closer" if after < before else "no closer"
-        sentences.append(f"Because of {named}{more}{through}; {moved}: {before:.2f} to {after:.2f}.")
-    return pl.Series("reason", sentences, dtype=pl.String)
+_BLOCK = 256  # users that are explained by one call of the compiled function
+_REASON_COLUMNS = {
+    "neighbor": "reason_items", "neighbor_title": "reason_titles", "neighbor_weight": "reason_weights",
+    "memory": "reason_keys", "memory_weight": "reason_key_weights",
+}  # fmt: skip
 
 
 def explain(
@@ -115,32 +61,138 @@ def explain(
     population = trained_population(model, params, dataset) if among is None else among
     rows = population.rows[codes_of(population.ids, [user], "users")]
     targets = codes_of(dataset.item_ids, items, "items")
-    reasons = reasons_of(model, population, rows, targets[None], model.history.size, seed)
-    has_keys = (reasons.key >= 0).any()
-    neighbors = reasons.neighbors[0]
-    target, place = np.nonzero(neighbors >= 0)
-    shown, near = targets[target], neighbors[target, place]
+    reasons = reasons_of(model, population, dataset, rows, targets[None], model.history.size, seed)
+    reasons = reasons.drop_nulls("neighbor").explode(list(_REASON_COLUMNS))
+    shown = targets[reasons["pair"].to_numpy()]
+    names = {"item": dataset.item_ids.gather(shown), "title": titles_of(dataset).gather(shown)}
+    return pl.DataFrame(names).hstack(reasons.drop("pair", "length"))
 
-    def per_item(array: np.ndarray) -> pl.Series:
-        return pl.Series(array[0][target], dtype=pl.Float32)
 
-    frame = pl.DataFrame(
-        {
-            "item": dataset.item_ids.gather(shown),
-            "title": [dataset.title(int(item)) for item in shown],
-            "neighbor": dataset.item_ids.gather(near),
-            "neighbor_title": [dataset.title(int(item)) for item in near],
-            "neighbor_weight": reasons.weights[0][target, place],
-            "memory": pl.Series(reasons.keys[0][target, place], dtype=pl.Int64),
-            "memory_weight": pl.Series(reasons.key_weights[0][target, place], dtype=pl.Float32),
-            "key": pl.Series(reasons.key[0][target], dtype=pl.Int64),
-            "key_weight": per_item(reasons.key_weight),
-            "distance_before": per_item(reasons.before),
-            "distance_after": per_item(reasons.after),
-        }
-    )
-    if has_keys:
-        return frame
-    return frame.with_columns(
-        pl.lit(None).cast(frame.schema[n]).alias(n) for n in ("memory", "memory_weight", "key", "key_weight")
-    )
+def check_reasons(model: Model) -> None:
+    """Raise ``InputError`` if a model attends over no items of the user."""
+    if not model.history.size:
+        raise InputError(f"model {model.name} attends over no history, so it gives no reasons")
+
+
+def reason_columns(reasons: pl.DataFrame) -> pl.DataFrame:
+    """Return ``reasons_of`` pairs as columns of a list.
+
+    Returns:
+      ``reason``: a sentence; lists of equal length, largest weight first: ``reason_items`` (ids), ``reason_titles``,
+      ``reason_weights`` (alpha), ``reason_keys`` and ``reason_key_weights`` (the key that this item and the recommended
+      one address most, and how much); ``key``, ``key_weight`` (the key with the largest weight in the relation);
+      ``distance_before`` |p_u - q_v|^2 and ``distance_after`` |p_u + r_uv - q_v|^2.
+    """
+    sentences = []
+    columns = ("neighbor_title", "neighbor_weight", "length", "key", "distance_before", "distance_after")
+    for titles, weights, length, key, before, after in reasons.select(columns).iter_rows():
+        if titles is None:
+            sentences.append("No item of a history speaks for it.")
+            continue
+        named = ", ".join(f"'{title}' ({weight:.0%})" for title, weight in zip(titles, weights, strict=True))
+        more = f" and {length - len(titles)} more" if length > len(titles) else ""
+        through = "" if key is None else f"; through key {key}"
+        moved = "closer" if after < before else "no closer"
+        sentences.append(f"Because of {named}{more}{through}; {moved}: {before:.2f} to {after:.2f}.")
+    frame = reasons.drop("pair", "length").rename(_REASON_COLUMNS)
+    return frame.insert_column(0, pl.Series("reason", sentences, dtype=pl.String))
+
+
+def reasons_of(
+    model: Model, population: Population, dataset: Dataset, rows: np.ndarray, items: np.ndarray, most: int, seed: int
+) -> pl.DataFrame:
+    """Return why ``items`` [users, T] (codes) for the users in ``rows`` [users]: a row for each pair, in their order.
+
+    ``seed`` is that of the lists: it draws the same histories.
+
+    Returns:
+      ``pair``, from 0; the columns of ``explain``, those of neighbors as lists of at most ``most`` (null where there
+      are none); and ``length``: how many items of the history were read.
+    """
+    program = _reasoner(model, min(most, model.history.size))
+    blocks = []
+    for start in range(0, len(rows), _BLOCK):
+        users, targets = rows[start : start + _BLOCK], items[start : start + _BLOCK]
+        missing = (_BLOCK if len(rows) > _BLOCK else len(rows)) - len(users)
+        padded = np.pad(users, (0, missing), mode="edge"), np.pad(targets, ((0, missing), (0, 0)), mode="edge")
+        key, given = jax.random.key(seed), (jnp.asarray(array, jnp.int32) for array in padded)
+        block = program(population.params, population.sources, key, *given)
+        blocks.append([np.asarray(array)[: len(users)].reshape(-1, *array.shape[2:]) for array in block])
+    ids, alpha, memory, memory_weight, *of_pairs = map(np.concatenate, zip(*blocks, strict=True))
+    pair, place = np.nonzero(ids >= 0)
+    near = ids[pair, place]
+    neighbors = {
+        "pair": pair,
+        "neighbor": dataset.item_ids.gather(near),
+        "neighbor_title": titles_of(dataset).gather(near),
+        "neighbor_weight": alpha[pair, place],
+        "memory": memory[pair, place].astype(np.int64),
+        "memory_weight": memory_weight[pair, place],
+    }
+    lists = _without_missing(pl.DataFrame(neighbors), "memory").group_by("pair", maintain_order=True).agg(pl.all())
+    names = ("key", "key_weight", "distance_before", "distance_after", "length")
+    pairs = pl.DataFrame({"pair": np.arange(len(ids)), **dict(zip(names, of_pairs, strict=True))})
+    pairs = _without_missing(pairs.cast({"key": pl.Int64}), "key").join(lists, "pair", "left", maintain_order="left")
+    return pairs.select("pair", *_REASON_COLUMNS, *names)
+
+
+def _without_missing(frame: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Return a frame with null for a key of -1, and for its weight."""
+    return frame.with_columns(pl.when(pl.col(key) >= 0).then(pl.col(key, f"{key}_weight")))
+
+
+@lru_cache(maxsize=32)
+def _reasoner(model: Model, most: int) -> Callable[..., tuple]:
+    """Return the compiled function from users [b] and items [b, T] to arrays: of ``most`` neighbors, then of the pair.
+
+    Ids are -1 where a history has fewer neighbors, keys are -1 of a model without memories.
+    """
+
+    @jax.jit
+    def reasons(params: Params, sources: NeighborSources, key: jax.Array, users: jax.Array, items: jax.Array) -> tuple:
+        everything = with_derived(model, params, sources)
+
+        def of_user(inputs: tuple[jax.Array, jax.Array]) -> tuple:
+            user, targets = inputs
+            drawn, outputs = pair_outputs(model, everything, sources, key, user, targets)
+            vector = params["user"][user]
+
+            def of_item(q: jax.Array, output: PairOutput) -> tuple:
+                # Behind the history may stand the user's own vector, which is no item.
+                alpha = jnp.where(drawn.mask, output.neighbor_weights[: len(drawn.mask)], -1.0)
+                best, places = jax.lax.top_k(alpha, most)
+                real, memory_weights = best >= 0, output.memory_weights
+                keys, strengths, main, main_weight = jnp.full(most, -1), jnp.zeros(most), jnp.int32(-1), jnp.float32(0)
+                if memory_weights.shape[-1]:
+                    keys, strengths = memory_weights[places].argmax(axis=-1), memory_weights[places].max(axis=-1)
+                    mixture = output.neighbor_weights @ memory_weights
+                    main, main_weight = mixture.argmax(), mixture.max()
+                return (
+                    jnp.where(real, drawn.ids[places], -1), jnp.maximum(best, 0), jnp.where(real, keys, -1), strengths,
+                    main, main_weight, squared_distance(vector, q), squared_distance(vector + output.relation, q),
+                    drawn.mask.sum(),
+                )  # fmt: skip
+
+            return jax.vmap(of_item)(params["item"][targets], outputs)
+
+        return jax.lax.map(of_user, (users, items))
+
+    return reasons
+
+
+def pair_outputs(
+    model: Model, everything: Params, sources: NeighborSources, key: jax.Array, user: jax.Array, items: jax.Array
+) -> tuple[NeighborIds, PairOutput]:
+    """Return the history [H] that a user is ranked with, and the model's outputs for the user and each of items [T].
+
+    ``everything`` is the parameters ``with_derived``.
+    """
+    drawn, row = ranking_neighbors(key, sources.history, user), model.rows(everything, "user", user)
+    history = drawn.vectors(everything["item"])
+
+    def pair(item: Params, users: Padded) -> PairOutput:
+        given = pair_params(model, everything, row, item)
+        return model.pair(given, row["user"], item["item"], Neighbors(history, users))
+
+    item_users = ranking_item_users(key, sources.item_users, items).vectors(everything["user"])
+    return drawn, jax.vmap(pair)(model.rows(everything, "item", items), item_users)

@@ -8,7 +8,7 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import ranking_inputs, ranking_item_users, ranking_neighbors
 from hlr_jax.ranking.lists import NO_ITEM, best_unseen
 from hlr_jax.scoring import score_catalogue, with_derived
-from hlr_jax.serving.lists import known_interactions
+from hlr_jax.serving.population import known_interactions, titles_of
 from hlr_jax.types import CSR, Params
 
 FORMAT = "hlr_jax top-k, 1"
@@ -92,7 +92,9 @@ def export_model(
     interactions = interaction_arrays(model, parameters, dataset, seed)
     program = top_k_program(model, parameters, interactions, min(k, dataset.num_items))
     with atomic_folder(folder) as temporary:
-        _write(temporary, program, parameters, interactions, dataset)
+        (temporary / "topk.stablehlo").write_bytes(program.serialize())
+        _write_arrays(temporary, parameters, interactions, dataset)
+        shutil.copyfile(Path(__file__).with_name("answer.py"), temporary / "answer.py")
         _write_manifest(temporary, program, model, dataset, seed, about or {})
         temporary.chmod(0o755)  # a temporary folder is its owner's alone
         old = temporary.with_name(temporary.name + ".old")
@@ -141,7 +143,7 @@ def interaction_arrays(
         everything = with_derived(model, params, sources)
         return arrays | {name: array for name, array in everything.items() if name not in parameters}
 
-    arrays = read_by_lists({name: jnp.asarray(array) for name, array in parameters.items()}, inputs.sources)
+    arrays = read_by_lists(jax.tree.map(jnp.asarray, parameters), inputs.sources)
     arrays |= {"seen_offsets": inputs.seen.offsets, "seen_items": inputs.seen.items}
     return {name: np.asarray(array) for name, array in arrays.items()}
 
@@ -149,13 +151,9 @@ def interaction_arrays(
 def top_k_program(
     model: Model, parameters: dict[str, np.ndarray], interactions: dict[str, np.ndarray], k: int
 ) -> export.Exported:
-    """Return the exported function of (parameters, interactions, users [b]), lowered for ``PLATFORMS``.
+    """Return the exported function of (parameters, interactions, users [b]), lowered for ``PLATFORMS``; K is at most I.
 
-    Args:
-      model: scores the pairs.
-      parameters: arrays whose shapes the function takes.
-      interactions: from ``interaction_arrays``, likewise.
-      k: K, at most I.
+    It takes arrays of the shapes of ``parameters`` and of ``interactions``, those of ``interaction_arrays``.
     """
     num_users = len(parameters["user"])
     longest = int(np.diff(interactions["seen_offsets"]).max(initial=0))
@@ -180,11 +178,9 @@ def top_k_program(
             users, cpu=lambda users: jax.lax.map(rank_user, users), default=lambda users: _in_tiles(rank_user, users)
         )
 
-    def shapes(arrays: dict[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:
-        return {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in arrays.items()}
-
+    given = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), (parameters, interactions))
     users = jax.ShapeDtypeStruct(export.symbolic_shape("b"), jnp.int32)
-    return export.export(jax.jit(top_k), platforms=PLATFORMS)(shapes(parameters), shapes(interactions), users)
+    return export.export(jax.jit(top_k), platforms=PLATFORMS)(*given, users)
 
 
 def _neighbors(ids: jax.Array) -> NeighborIds:
@@ -201,38 +197,31 @@ def _in_tiles(rank_user: Callable[..., Any], users: jax.Array) -> Any:
     return jax.tree.map(lambda array: array.reshape(tiles * _TOGETHER, -1)[:count], lists)
 
 
-def _write(
-    folder: Path,
-    program: export.Exported,
-    parameters: dict[str, np.ndarray],
-    interactions: dict[str, np.ndarray],
-    dataset: Dataset,
+def _write_arrays(
+    folder: Path, parameters: dict[str, np.ndarray], interactions: dict[str, np.ndarray], dataset: Dataset
 ) -> None:
-    """Write every file but the manifest."""
+    """Write the arrays that the program takes, and ids, titles and vectors as tables."""
     from safetensors.numpy import save_file
 
-    (folder / "topk.stablehlo").write_bytes(program.serialize())
+    def vectors(name: str) -> pl.Series:
+        return pl.Series(parameters[name], dtype=pl.Array(pl.Float32, parameters[name].shape[1]))
+
     save_file(parameters, folder / "parameters.safetensors")
     save_file(interactions, folder / "interactions.safetensors")
-    titles = [dataset.title(item) for item in range(dataset.num_items)]
-    users = {"id": dataset.user_ids, "vector": _vectors(parameters["user"])}
-    pl.DataFrame(users).write_parquet(folder / "users.parquet")
-    items = {"id": dataset.item_ids, "title": titles, "vector": _vectors(parameters["item"])}
-    pl.DataFrame(items).write_parquet(folder / "items.parquet")
+    users = pl.DataFrame({"id": dataset.user_ids, "vector": vectors("user")})
+    users.write_parquet(folder / "users.parquet")
+    items = pl.DataFrame({"id": dataset.item_ids, "title": titles_of(dataset), "vector": vectors("item")})
+    items.write_parquet(folder / "items.parquet")
     if "keys" in parameters:
-        memories = {"key": _vectors(parameters["keys"]), "memory": _vectors(parameters["memories"])}
-        pl.DataFrame(memories).with_row_index("id").write_parquet(folder / "memories.parquet")
-    shutil.copyfile(Path(__file__).with_name("answer.py"), folder / "answer.py")
-
-
-def _vectors(rows: np.ndarray) -> pl.Series:
-    return pl.Series(rows, dtype=pl.Array(pl.Float32, rows.shape[1]))
+        memories = pl.DataFrame({"key": vectors("keys"), "memory": vectors("memories")})
+        memories.with_row_index("id").write_parquet(folder / "memories.parquet")
 
 
 def _write_manifest(
     folder: Path, program: export.Exported, model: Model, dataset: Dataset, seed: int, about: dict[str, Any]
 ) -> None:
     """Write what a reader needs to know of the other files."""
+    meanings = {spec.name: spec.meaning for spec in model.arrays} | _MEANINGS
     parameters, interactions, users = jax.tree.unflatten(program.in_tree, program.in_avals)[0]
     items, scores = program.out_avals
     manifest = {
@@ -247,8 +236,13 @@ def _write_manifest(
             "platforms": list(program.platforms),
             "calling_convention_version": program.calling_convention_version,
             "inputs": [
-                {"file": f"{name}.safetensors", "arrays": _described(model, arrays.items())}
-                for name, arrays in (("parameters", parameters), ("interactions", interactions))
+                {
+                    "file": f"{file}.safetensors",
+                    "arrays": {
+                        name: _shape(array) | {"holds": meanings.get(name, "")} for name, array in given.items()
+                    },
+                }
+                for file, given in (("parameters", parameters), ("interactions", interactions))
             ]
             + [{"users": _shape(users)}],
             "outputs": [{"items": _shape(items)}, {"scores": _shape(scores)}],
@@ -263,8 +257,3 @@ def _write_manifest(
 def _shape(array: Any) -> dict[str, Any]:
     shape = [size if isinstance(size, int) else str(size) for size in array.shape]
     return {"shape": shape, "dtype": str(array.dtype)}
-
-
-def _described(model: Model, arrays: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    meanings = {spec.name: spec.meaning for spec in model.arrays} | _MEANINGS
-    return {name: _shape(array) | {"holds": meanings.get(name, "")} for name, array in arrays}

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.csr import padded_row
+from hlr_jax.data.csr import csr_of, padded_row
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.neighbor_sampling import NeighborSources, neighbor_source
@@ -104,45 +104,26 @@ def fold_in(
     if mesh_of(params) is not None:
         raise InputError("fold_in runs on one device: load the run without a mesh")
     ids, met = _read(histories, dataset, on_unknown, log)
-    known = known_interactions(dataset)
-    first, count = params["user"].shape[0], len(ids)
-    met = Interactions(met.user + np.int32(first), met.item)
-    total = first + max(_BLOCK, power_of_two(count))  # calls of about as many users share what is compiled
+    first, num_items = len(params["user"]), dataset.num_items
+    people, met = first + np.arange(len(ids)), Interactions(met.user + np.int32(first), met.item)
+    total = first + max(_BLOCK, power_of_two(len(ids)))  # calls of about as many users share what is compiled
     # Rows to come are in the tables from the start: what is compiled for them serves those too.
     params = params | {
         name: jnp.pad(array, [(0, total - first)] + [(0, 0)] * (array.ndim - 1))
         for name, array in model.on_axis(params, "user").items()
     }
-    rows, sources = _padded_csr(met, total), _sources(model, met, known, total, dataset.num_items)
+    known = known_interactions(dataset)
+    sources, rows = _sources(model, met, known, total, num_items), _padded_rows(met, total)
     if model.solver is None:
         training, options = training or TrainOptions(), options or FoldInOptions()
-        negatives = _negatives(training.drawn_negatives, dataset.num_items)
-        source = TripletSource(
-            jnp.asarray(_owners(rows)), rows.items, sources, rows, negatives.drawn_by(known, dataset.num_items),
-            dataset.num_items,
-        )  # fmt: skip
-        solved = _descend(model, params, source, negatives, (first, count), training, options, seed)
+        popularity = _negatives(training, num_items).drawn_by(known, num_items)
+        user = jnp.asarray(np.pad(met.user, (0, len(rows.items) - len(met))))  # that of padding is never read
+        source = TripletSource(user, rows.items, sources, rows, popularity, num_items)
+        solved = _descend(model, params, source, people, training, options, seed)
     else:
-        solved = {"user": _solve_factors(model, params, rows, dataset, first, count)}
-    params = params | {name: params[name].at[first : first + count].set(array) for name, array in solved.items()}
-    return Population(params, ids, first + np.arange(count), met, sources)
-
-
-def _sources(model: Model, met: Interactions, known: Interactions, total: int, num_items: int) -> NeighborSources:
-    """Return what neighbors are drawn from: histories from what is given, the users of items from training."""
-    derived = model.derived is not None
-    by_item = known.transposed() if model.item_users.size or derived else known
-    return NeighborSources(
-        neighbor_source(met, total, num_items, model.history, derived),
-        neighbor_source(by_item, num_items, total, model.item_users, derived),
-    )
-
-
-def _negatives(trained: Negatives, num_items: int) -> Negatives:
-    """Return the negatives of training for one positive at a time."""
-    if trained.kind == "all":
-        return Negatives("shared", num_items)
-    return trained._replace(kind="per_triplet") if trained.kind == "per_user" else trained
+        solved = {"user": _solve_factors(model, params, rows, dataset, people)}
+    params = params | {name: params[name].at[people].set(array) for name, array in solved.items()}
+    return Population(params, ids, people, met, sources)
 
 
 def _read(
@@ -156,25 +137,24 @@ def _read(
         rows = [(str(user), str(item)) for user, items in histories.items() for item in items]
         histories = pl.DataFrame(rows, schema={"user": pl.String, "item": pl.String}, orient="row")
     items = histories["item"].cast(pl.String)
-    codes = places_of(dataset.item_ids, items)
-    unknown = items.filter(pl.Series(codes == UNKNOWN))
+    codes = pl.Series(places_of(dataset.item_ids, items), dtype=pl.Int32)
+    unknown = items.filter(codes == UNKNOWN)
     if len(unknown):
         line = f'histories: {unknown.n_unique():,} items ({len(unknown):,} rows) are unknown, such as "{unknown[0]}"'
         if on_unknown == "error":
             raise InputError(f"{line}; leave them out")
         log(f"{line}: left out")
-    given = histories.select("user").with_columns(item=pl.Series(codes)).filter(pl.col("item") != UNKNOWN).unique()
-    ids = histories["user"].unique(maintain_order=True)
-    ids = ids.filter(ids.is_in(given["user"].implode()))
+    given = histories.select("user", item=codes).with_row_index("first")
+    given = given.with_columns(pl.col("first").min().over("user")).filter(pl.col("item") != UNKNOWN)
+    given = given.unique().sort("first", "item")
+    ids = given["user"].unique(maintain_order=True)
     lost = histories["user"].n_unique() - len(ids)
     if not len(ids):
         raise InputError("histories: no user has an item that the data set knows")
     if lost:
         log(f"histories: {lost:,} users have no known item")
-    places = given["user"].replace_strict(ids, np.arange(len(ids)), return_dtype=pl.Int32).to_numpy()
-    order = np.lexsort((given["item"].to_numpy(), places))
-    met = Interactions(places[order], given["item"].to_numpy()[order].astype(np.int32))
-    degrees = np.bincount(met.user)
+    met = Interactions(given["first"].rank("dense").cast(pl.Int32).to_numpy() - np.int32(1), given["item"].to_numpy())
+    degrees = met.degrees()
     if degrees.max() >= dataset.num_items:
         raise InputError(
             f"histories: user {ids[int(degrees.argmax())]} has all {dataset.num_items} items; leave it out"
@@ -182,36 +162,47 @@ def _read(
     return ids, met
 
 
-def _padded_csr(met: Interactions, total: int) -> CSR:
-    """Return the rows of users with lengths that are powers of two, so that calls share what is compiled."""
-    degrees = np.bincount(met.user, minlength=total)
-    offsets = np.concatenate([[0], np.cumsum(degrees)]).astype(np.int32)
-    items = np.pad(met.item.astype(np.int32), (0, power_of_two(len(met.item) + 1) - len(met.item)))
-    return CSR(jnp.asarray(offsets), jnp.asarray(items), power_of_two(int(degrees.max())))
+def _sources(model: Model, met: Interactions, known: Interactions, total: int, num_items: int) -> NeighborSources:
+    """Return what neighbors are drawn from: histories from what is given, the users of items from training."""
+    derived = model.derived is not None
+    by_item = known.transposed() if model.item_users.size or derived else known
+    return NeighborSources(
+        neighbor_source(met, total, num_items, model.history, derived),
+        neighbor_source(by_item, num_items, total, model.item_users, derived),
+    )
 
 
-def _owners(rows: CSR) -> np.ndarray:
-    """Return the user of each entry of ``rows.items``; that of padding is never read."""
-    owners = np.repeat(np.arange(rows.num_rows, dtype=np.int32), np.diff(rows.offsets))
-    return np.pad(owners, (0, len(rows.items) - len(owners)))
+def _padded_rows(met: Interactions, total: int) -> CSR:
+    """Return compressed rows with lengths that are powers of two, so that calls share what is compiled."""
+    rows, padding = csr_of(met, total), power_of_two(len(met) + 1) - len(met)
+    items = jnp.asarray(np.pad(met.item, (0, padding)))
+    return replace(rows, items=items, longest=power_of_two(rows.longest))
+
+
+def _negatives(training: TrainOptions, num_items: int) -> Negatives:
+    """Return the negatives of training for one positive at a time."""
+    trained = training.drawn_negatives
+    if trained.kind == "all":
+        return Negatives("shared", num_items)
+    return trained._replace(kind="per_triplet") if trained.kind == "per_user" else trained
 
 
 def _descend(
-    model: Model, params: Params, source: TripletSource, negatives: Negatives, place: tuple[int, int],
-    training: TrainOptions, options: FoldInOptions, seed: int,
+    model: Model, params: Params, source: TripletSource, people: np.ndarray, training: TrainOptions,
+    options: FoldInOptions, seed: int,
 ) -> Params:  # fmt: skip
-    """Return the rows of users [count, ...] by gradient steps, a block of users at a time."""
-    first, count = place
+    """Return the rows of users [people, ...] by gradient steps, a block of users at a time."""
+    first, negatives = people[0], _negatives(training, source.num_items)
     solve = _solver(model, training.objective, negatives, options.num_steps, options.positives)
     loss_params = LossParams(jnp.float32(training.margin), jnp.float32(training.temperature))
     settings = jax.random.key(seed), loss_params, jnp.float32(options.learning_rate)
 
     def block(start: int) -> Params:
-        return solve(params, source, first + start + jnp.arange(_BLOCK), jnp.int32(first), *settings)
+        return solve(params, source, start + jnp.arange(_BLOCK), jnp.int32(first), *settings)
 
     with ThreadPoolExecutor(num_workers()) as pool:
-        blocks = list(pool.map(block, range(0, count, _BLOCK)))
-    return jax.tree.map(lambda *each: jnp.concatenate(each)[:count], *blocks)
+        blocks = list(pool.map(block, people[::_BLOCK].tolist()))
+    return jax.tree.map(lambda *each: jnp.concatenate(each)[: len(people)], *blocks)
 
 
 @lru_cache(maxsize=32)
@@ -271,21 +262,19 @@ def _solver(
     return solve
 
 
-def _solve_factors(model: Model, params: Params, rows: CSR, dataset: Dataset, first: int, count: int) -> jax.Array:
-    """Return p_u [count, D] in closed form; their regularisation is scaled as that of the users of training is."""
+def _solve_factors(model: Model, params: Params, rows: CSR, dataset: Dataset, people: np.ndarray) -> jax.Array:
+    """Return p_u [people, D] in closed form; their regularisation is scaled as that of the users of training is."""
     solver = model.solver
     assert solver is not None
-    own = replace(rows, offsets=rows.offsets[first:])
-    degrees = np.diff(np.asarray(own.offsets))
-    widths = tuple(sorted({max(32, power_of_two(int(degree))) for degree in degrees[:count]}))
+    own = replace(rows, offsets=rows.offsets[people[0] :])
+    degrees = np.diff(np.asarray(own.offsets))[: len(people)]
     # Every user is in the narrowest group that holds them; groups are filled up to whole blocks with their last user.
-    padded = np.maximum(32, 2 ** np.ceil(np.log2(np.maximum(degrees, 1))).astype(int))
-    groups = []
-    for width in widths:
-        members = np.flatnonzero((padded == width) & (np.arange(len(degrees)) < count))
-        groups.append(np.pad(members, (0, -len(members) % _BLOCK), mode="edge"))
-    side = Grouped(own, tuple(jnp.asarray(group, jnp.int32) for group in groups), widths)
+    width_of = np.array([max(32, power_of_two(int(degree))) for degree in degrees])
+    widths = tuple(np.unique(width_of).tolist())
+    members = [np.flatnonzero(width_of == width) for width in widths]
+    members = [np.pad(group, (0, -len(group) % _BLOCK), mode="edge") for group in members]
+    side = Grouped(own, tuple(jnp.asarray(group, jnp.int32) for group in members), widths)
     mean_weight = dataset.num_items + (solver.confidence - 1) * len(dataset.train) / dataset.num_users
     exact = solver._replace(method="cholesky")
-    nothing = jnp.zeros((len(degrees), params["item"].shape[1]))
-    return solve_side(exact, side, nothing, params["item"], jnp.float32(mean_weight))[:count]
+    nothing = jnp.zeros((own.num_rows, params["item"].shape[1]))
+    return solve_side(exact, side, nothing, params["item"], jnp.float32(mean_weight))[: len(people)]

@@ -11,14 +11,10 @@ _TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
 
 def read_ids(path: Path, role: str) -> pl.Series:
-    """Return the ids in a file, as text.
+    """Return the ids in a file, as text; ``role`` is ``user`` or ``item``.
 
     A ``.csv``, ``.tsv``, ``.parquet``, ``.jsonl`` or ``.ndjson`` file has a column called ``role`` or only one column;
     any other file has an id in each line. Blank lines are passed over.
-
-    Args:
-      path: of the file.
-      role: ``user`` or ``item``.
 
     Raises:
       InputError: no such file, no such column, no ids, or not readable; names the file.

@@ -35,13 +35,6 @@ class Population(NamedTuple):
     sources: NeighborSources
 
 
-class Wanted(NamedTuple):
-    """Users who were asked for: ``ids``, and their ``places`` [users] in a population, ``UNKNOWN`` for some."""
-
-    ids: pl.Series
-    places: np.ndarray
-
-
 def known_interactions(dataset: Dataset) -> Interactions:
     """Return what may be known when recommending: train and validation items."""
     return dataset.train + dataset.valid
@@ -55,72 +48,74 @@ def trained_population(model: Model, params: Params, dataset: Dataset) -> Popula
     return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sources)
 
 
+def titles_of(dataset: Dataset) -> pl.Series:
+    """Return the title of every item [I], or its original id where it has none."""
+    ids = dataset.item_ids.cast(pl.String)
+    return ids if dataset.titles is None else pl.select(pl.coalesce(dataset.titles["title"], ids)).to_series()
+
+
 def places_of(ids: pl.Series, wanted: pl.Series) -> np.ndarray:
     """Return the place in ``ids`` of every wanted id, compared as text; ``UNKNOWN`` where it is not there."""
-    places = wanted.replace_strict(
-        ids.cast(pl.String), np.arange(len(ids)), default=UNKNOWN, return_dtype=pl.Int64
-    )  # fmt: skip
-    return places.to_numpy()
+    places = np.arange(len(ids))
+    return wanted.replace_strict(ids.cast(pl.String), places, default=UNKNOWN, return_dtype=pl.Int64).to_numpy()
 
 
-def codes_of(ids: pl.Series, wanted: Sequence[object], what: str) -> np.ndarray:
-    """Return the codes [wanted] of original ids, which may be given as they are or as text.
-
-    Raises:
-      InputError: names the first id that is unknown.
-    """
-    return known_codes(ids, wanted, what, "error", lambda _: None)
-
-
-def known_codes(
-    ids: pl.Series, wanted: Sequence[object] | pl.Series, what: str, on_unknown: str, log: Callable[[str], None]
+def codes_of(
+    ids: pl.Series,
+    wanted: Sequence[object] | pl.Series,
+    what: str,
+    on_unknown: str = "error",
+    log: Callable[[str], None] = print,
 ) -> np.ndarray:
-    """Return the codes of the ids that are known, in the order given, each once; others are counted and named.
+    """Return the codes of the wanted ids that are known, in the order given; others are counted and named.
 
     Raises:
       InputError: some are unknown and ``on_unknown`` is ``error``.
     """
-    texts = _texts(wanted)
-    places = places_of(ids, texts)
-    _tell_unknown(texts, places, what, on_unknown, "left out", log)
+    places = _resolved(ids, _texts(wanted), what, on_unknown, "left out", log)
     return places[places != UNKNOWN]
 
 
 def wanted_users(
     population: Population, users: Sequence[object] | pl.Series | None, on_unknown: str, log: Callable[[str], None]
-) -> Wanted:
+) -> tuple[pl.Series, np.ndarray]:
     """Return the users that are asked for, in the order given, each once; None: all.
+
+    Returns:
+      Their ids, and their places [users] in the population, ``UNKNOWN`` for some where ``on_unknown`` is ``popular``.
 
     Raises:
       InputError: some are unknown and ``on_unknown`` is ``error``, or it is none of ``ON_UNKNOWN``.
     """
     pick(on_unknown, ON_UNKNOWN, "on_unknown")
     if users is None:
-        return Wanted(population.ids, np.arange(len(population.ids)))
+        return population.ids, np.arange(len(population.ids))
     texts = _texts(users).unique(maintain_order=True)
-    places = places_of(population.ids, texts)
     fate = "given the most popular items" if on_unknown == "popular" else "left out"
-    _tell_unknown(texts, places, "users", on_unknown, fate, log)
+    places = _resolved(population.ids, texts, "users", on_unknown, fate, log)
     if on_unknown != "popular":
         places = places[places != UNKNOWN]
-        return Wanted(population.ids.gather(places), places)
+        return population.ids.gather(places), places
     as_known = texts.cast(population.ids.dtype, strict=False)
-    return Wanted(texts if as_known.null_count() else as_known, places)
+    return texts if as_known.null_count() else as_known, places
 
 
 def _texts(ids: Sequence[object] | pl.Series) -> pl.Series:
+    """Return ids as text; a single text is one id."""
     if isinstance(ids, pl.Series):
         return ids.cast(pl.String)
     return pl.Series([str(value) for value in ([ids] if isinstance(ids, str) else ids)], dtype=pl.String)
 
 
-def _tell_unknown(
-    texts: pl.Series, places: np.ndarray, what: str, on_unknown: str, fate: str, log: Callable[[str], None]
-) -> None:
+def _resolved(
+    ids: pl.Series, texts: pl.Series, what: str, on_unknown: str, fate: str, log: Callable[[str], None]
+) -> np.ndarray:
+    """Return ``places_of`` the texts, and say which are unknown and what becomes of them."""
+    places = places_of(ids, texts)
     unknown = texts.filter(pl.Series(places == UNKNOWN))
-    if not len(unknown):
-        return
-    line = f'{len(unknown):,} of {len(texts):,} {what} are unknown, such as "{unknown[0]}"'
-    if on_unknown == "error":
-        raise InputError(line)
-    log(f"{line}: {fate}")
+    if len(unknown):
+        line = f'{len(unknown):,} of {len(texts):,} {what} are unknown, such as "{unknown[0]}"'
+        if on_unknown == "error":
+            raise InputError(line)
+        log(f"{line}: {fate}")
+    return places

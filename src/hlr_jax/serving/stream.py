@@ -15,8 +15,7 @@ import polars as pl
 
 from hlr_jax.errors import InputError
 from hlr_jax.files import atomic_file, write_json
-from hlr_jax.serving.lists import Lister, lists_of
-from hlr_jax.serving.population import Wanted
+from hlr_jax.serving.lists import Lister
 from hlr_jax.workdir import flatten
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -24,11 +23,7 @@ CHUNK = 2048  # users of a part; a multiple of a tile's, and seconds of work
 
 
 def check_output(path: Path) -> None:
-    """Check that lists can be written to a path.
-
-    Raises:
-      InputError: its ending tells no format, or it is a folder.
-    """
+    """Raise ``InputError`` if the ending of a path tells no format, or it is a folder."""
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: its ending tells no format; it must be one of {', '.join(SUFFIXES)}")
     if path.is_dir():
@@ -38,7 +33,7 @@ def check_output(path: Path) -> None:
 def write_lists(
     path: Path,
     lister: Lister,
-    wanted: Wanted,
+    users: tuple[pl.Series, np.ndarray],
     request: dict[str, Any],
     *,
     chunk: int = CHUNK,
@@ -49,30 +44,29 @@ def write_lists(
     Args:
       path: ``.parquet``, ``.csv`` (columns of lists become text, divided by ``|``) or ``.jsonl``.
       lister: makes the lists.
-      wanted: for whom.
+      users: for whom: their ids and places, from ``wanted_users``.
       request: all that the lists depend on, JSON-like. Parts that a stopped call left are taken where theirs is
         equal.
       chunk: users of a part.
       progress: is told (users done, of how many), first what is done already.
 
     Raises:
-      InputError: the ending of ``path`` tells no format, or parts of another request are there.
+      InputError: see ``check_output``; or parts of another request are there.
     """
     check_output(path)
     folder = path.with_name(f"{path.name}.parts")
     _claim(folder, request | {"users_of_a_part": chunk})
-    count = len(wanted.places)
-    parts = []
+    ids, places = users
+    count, parts = len(places), []
     for start in range(0, max(count, 1), chunk):
         part = folder / f"{start // chunk:06}.parquet"
         progress(min(start, count), count)
         if not part.is_file():
             # The last chunk is filled up, so that all have one shape and are ranked by one compiled program.
             size = min(chunk, count - start)
-            places = np.arange(start, start + chunk if count > chunk else count).clip(max=max(count - 1, 0))
-            some = Wanted(wanted.ids.gather(places), wanted.places[places])
+            some = np.arange(start, start + chunk if count > chunk else count).clip(max=max(count - 1, 0))
             with atomic_file(part) as temporary:
-                lists_of(lister, some, size).write_parquet(temporary)
+                lister.lists(ids.gather(some), places[some], size).write_parquet(temporary)
         parts.append(part)
     progress(count, count)
     rows = sum(pl.scan_parquet(part, glob=False).select(pl.len()).collect().item() for part in parts)
@@ -82,24 +76,23 @@ def write_lists(
 
 
 def _claim(folder: Path, request: dict[str, Any]) -> None:
+    """Make a folder that of this request's parts, or check that it is."""
     path = folder / "request.json"
-    here = json.loads(json.dumps(request))
     if path.is_file():
         try:
-            there = json.loads(path.read_text())
+            there = flatten(json.loads(path.read_text()))
         except ValueError:
             there = {}
+        here = flatten(json.loads(json.dumps(request)))
+        differing = ", ".join(name for name in sorted(there | here) if there.get(name) != here.get(name))
         if there != here:
-            old, new = flatten(there), flatten(here)
-            differing = ", ".join(name for name in sorted(old | new) if old.get(name) != new.get(name))
             raise InputError(
                 f"{folder} holds parts of another command, which differs in {differing}; delete it or change --output"
             )
-        return
-    if folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder} is in the way: it holds no parts of a stopped command; pass another --output")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, request)
+    else:
+        write_json(path, request)
 
 
 def _merge(parts: list[Path], path: Path) -> None:

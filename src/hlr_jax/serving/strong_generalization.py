@@ -8,12 +8,10 @@ users are folded; and on the same data with what is given of the held-out users.
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.csr import csr_of
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError, check_range
@@ -22,35 +20,24 @@ from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker, eva
 from hlr_jax.evaluation.results import Metrics, over_seeds
 from hlr_jax.experiment import RunParts
 from hlr_jax.files import sha256_of
-from hlr_jax.ranking.inputs import prepared_inputs
-from hlr_jax.ranking.rank import Ranking, rank
-from hlr_jax.serving.fold_in import FoldInOptions, fold_in
+from hlr_jax.ranking.rank import Ranking
+from hlr_jax.serving.fold_in import fold_in
+from hlr_jax.serving.lists import Lister
 from hlr_jax.serving.population import places_of
-from hlr_jax.training.fit import fit_seeds
-from hlr_jax.types import Params
+from hlr_jax.training.fit import FitResult, fit_seeds
 
 
-class Holdout(NamedTuple):
-    """A data set divided by users.
-
-    Attributes:
-      without: training and validation interactions of the users who stay; ``test`` holds what is to be found.
-      trained_in: the same, and what is given of the held-out users in training.
-      users: [n], who is held out.
-      given: their interactions that are given.
-    """
-
-    without: Dataset
-    trained_in: Dataset
-    users: np.ndarray
-    given: Interactions
-
-
-def hold_out_users(dataset: Dataset, held_out: float = 0.1, given: float = 0.8, seed: int = 0) -> Holdout:
+def hold_out_users(
+    dataset: Dataset, held_out: float = 0.1, given: float = 0.8, seed: int = 0
+) -> tuple[Dataset, Dataset, Interactions]:
     """Hold a share ``held_out`` of the users out whole, and give a share ``given`` of each one's items.
 
     All interactions of the data set are used, whatever part they are in, of users with at least two; each held-out user
     has at least one item given and one to be found. Other users keep their training and validation interactions.
+
+    Returns:
+      The data set without those users, whose ``test`` holds what is to be found; the same with what is given of them in
+      training; and what is given.
 
     Raises:
       InputError: a share out of range, or too few users.
@@ -63,15 +50,13 @@ def hold_out_users(dataset: Dataset, held_out: float = 0.1, given: float = 0.8, 
     count = round(held_out * len(eligible))
     if not count or count == len(eligible):
         raise InputError(f"{dataset.name} has {len(eligible)} users with two interactions: too few to hold some out")
-    users = np.sort(rng.permutation(eligible)[:count])
-    is_held = np.isin(np.arange(dataset.num_users), users)
+    is_held = np.isin(np.arange(dataset.num_users), rng.permutation(eligible)[:count])
     theirs = everything.where(is_held[everything.user])
     # Each user's own random order: of n items, round(given * n) are given, but not none and not all.
     order = np.lexsort((rng.random(len(theirs)), theirs.user))
     size = degrees[theirs.user]
     place = np.empty(len(order), np.int64)
-    starts = np.cumsum(degrees[users]) - degrees[users]
-    place[order] = np.arange(len(order)) - np.repeat(starts, degrees[users])
+    place[order] = np.arange(len(order)) - np.searchsorted(theirs.user, theirs.user)
     is_given = place < np.clip(np.rint(given * size), 1, size - 1)
     known, hidden = (theirs.where(mask) for mask in (is_given, ~is_given))
     stay = [part.where(~is_held[part.user]) for part in (dataset.train, dataset.valid)]
@@ -80,18 +65,11 @@ def hold_out_users(dataset: Dataset, held_out: float = 0.1, given: float = 0.8, 
     def divided(train: Interactions, name: str) -> Dataset:
         return replace(dataset, train=train, valid=stay[1], test=hidden, fingerprint=sha256_of([*identity, name]))
 
-    return Holdout(divided(stay[0], "without"), divided(stay[0] + known, "trained in"), users, known)
+    return divided(stay[0], "without"), divided(stay[0] + known, "trained in"), known
 
 
 def compare_folded_in(
-    parts: RunParts,
-    folder: Path,
-    *,
-    held_out: float = 0.1,
-    given: float = 0.8,
-    options: FoldInOptions | None = None,
-    quiet: bool = False,
-    log: Callable[[str], None] = print,
+    parts: RunParts, folder: Path, *, held_out: float = 0.1, given: float = 0.8, log: Callable[[str], None] = print
 ) -> dict[str, Metrics]:
     """Train the two models of strong generalisation and measure both on what is to be found of the held-out users.
 
@@ -102,68 +80,45 @@ def compare_folded_in(
       folder: where the two models are kept; called again, they are not trained again.
       held_out: share of the users that is held out.
       given: share of their items that is given.
-      options: of folding in.
-      quiet: show no progress.
       log: takes lines for people.
 
     Returns:
       The metrics of ``folded in``, ``trained in`` and ``Popularity``.
     """
-    division = hold_out_users(parts.dataset, held_out, given, parts.seed)
+    model, seed, options = parts.model, parts.seed, parts.eval
+    without, trained_in, known = hold_out_users(parts.dataset, held_out, given, seed)
     log(
-        f"{len(division.users):,} of {parts.dataset.num_users:,} users are held out; of their interactions "
-        f"{len(division.given):,} are given and {len(division.without.test):,} are to be results"
+        f"{len(np.unique(known.user)):,} of {parts.dataset.num_users:,} users are held out; of their interactions "
+        f"{len(known):,} are given and {len(without.test):,} are to be results"
     )
-    seeds = list(range(parts.seed, parts.seed + parts.train.num_seeds))
-    fits = {}
-    for name, dataset in (("without", division.without), ("trained_in", division.trained_in)):
-        log(f"training {'without them' if name == 'without' else 'with what is given of them'}:")
-        fits[name] = fit_seeds(
-            dataset, parts.model, parts.train, parts.eval, seed=parts.seed, workdir=folder / name, quiet=quiet
-        )
+    log("training without them:")
+    strangers = fit_seeds(without, model, parts.train, options, seed=seed, workdir=folder / "without")
+    log("training with what is given of them:")
+    members = fit_seeds(trained_in, model, parts.train, options, seed=seed, workdir=folder / "trained_in")
 
     def measured(ranker: Ranker) -> Evaluation:
-        return evaluate_ranker(ranker, division.trained_in, "test", parts.eval)
+        return evaluate_ranker(ranker, trained_in, "test", options)
 
-    folded = [
-        measured(
-            _folding_ranker(
-                parts._replace(train=parts.train.at(fit.run.temperature)), division, fit.params, options, seed
-            )
-        )
-        for fit, seed in zip(fits["without"], seeds, strict=True)
-    ]
-    inside = evaluate_seeds(
-        parts.model, [fit.params for fit in fits["trained_in"]], division.trained_in, "test", parts.eval, seeds
-    )
-    epochs = {name: [fit.best_epoch for fit in results] for name, results in fits.items()}
-    popular = measured(popularity_ranker(division.without, max(parts.eval.ks)))
+    seeds = [fit.seed for fit in members]
+    folded = [measured(_folding_ranker(parts, without, known, fit)).metrics for fit in strangers]
+    inside = evaluate_seeds(model, [fit.params for fit in members], trained_in, "test", options, seeds)
     return {
-        "folded in": over_seeds([evaluation.metrics for evaluation in folded], epochs["without"]),
-        "trained in": over_seeds([evaluation.metrics for evaluation in inside], epochs["trained_in"]),
-        "Popularity": popular.metrics,
+        "folded in": over_seeds(folded, [fit.best_epoch for fit in strangers]),
+        "trained in": over_seeds([evaluation.metrics for evaluation in inside], [fit.best_epoch for fit in members]),
+        "Popularity": measured(popularity_ranker(without, max(options.ks))).metrics,
     }
 
 
-def _folding_ranker(
-    parts: RunParts, division: Holdout, params: Params, options: FoldInOptions | None, seed: int
-) -> Ranker:
+def _folding_ranker(parts: RunParts, dataset: Dataset, given: Interactions, fit: FitResult) -> Ranker:
     """Return the ranker that sees of the held-out users what is given, and nothing else."""
-    dataset = division.without
-    ids = pl.DataFrame(
-        {
-            "user": dataset.user_ids.gather(division.given.user),
-            "item": dataset.item_ids.gather(division.given.item),
-        }
-    )
+    user, item = dataset.user_ids.gather(given.user), dataset.item_ids.gather(given.item)
+    histories = pl.DataFrame({"user": user, "item": item})
+    training, limit = parts.train.at(fit.run.temperature), parts.eval.memory_limit_mib
+    people = fold_in(parts.model, fit.params, dataset, histories, training=training, seed=fit.seed)
+    lister = Lister(parts.model, people, dataset, k=max(parts.eval.ks), memory_limit_mib=limit, seed=fit.seed)
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
         del seen, near  # what is given, and what folding in knows already
-        people = fold_in(parts.model, params, dataset, ids, training=parts.train, options=options, seed=seed)
-        places = places_of(people.ids, dataset.user_ids.gather(users).cast(pl.String))
-        seen_rows = csr_of(people.met, people.params["user"].shape[0])
-        inputs = prepared_inputs(seen_rows, people.sources, dataset.num_items, seed)
-        k, limit = max(parts.eval.ks), parts.eval.memory_limit_mib
-        return rank(parts.model, people.params, people.rows[places], inputs, k, limit)
+        return lister.ranking(places_of(people.ids, dataset.user_ids.gather(users).cast(pl.String)))
 
     return ranker

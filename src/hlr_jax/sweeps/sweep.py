@@ -1,4 +1,4 @@
-"""Training the points of a sweep, in a folder from which it goes on where it was."""
+"""Training the points of a sweep, in a folder from which it goes on where it was; and the points in order."""
 
 import json
 import shutil
@@ -7,13 +7,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hlr_jax.errors import InputError, check_range
-from hlr_jax.experiment import build
-from hlr_jax.files import write_json
-from hlr_jax.sweeps.grid import Overrides, with_overrides
-from hlr_jax.sweeps.packs import OF_THE_RUN, Pack, Trial, packs_of, trials_of
+import polars as pl
+
+from hlr_jax.errors import InputError, check_range, check_seed
+from hlr_jax.experiment import build, settings_of
+from hlr_jax.files import sha256_of, write_json
+from hlr_jax.sweeps.points import Overrides, with_overrides
 from hlr_jax.training.fit import fit_runs, monitor_of
 from hlr_jax.workdir import claim, flatten, record_environment
+
+OF_THE_RUN = {"seed": 0, "train.learning_rate": 0.0, "train.margin": 0.0, "train.temperature": 0.0}
+"""What trainings may differ in and still be done at once by one program."""
+
+Trials = dict[str, dict[str, Any]]
+"""Complete settings, each of one seed, by a key that stands for them whatever they are trained beside and on."""
 
 
 class Outcome(NamedTuple):
@@ -75,20 +82,18 @@ class Sweep:
           InputError: see ``experiment.build``; a folder with a sweep of other settings or data; nothing to compare by;
             ``parallel`` below 1.
         """
-        self._config, self._folder, self._quiet, self._log = config, Path(folder), quiet, log
         check_range("sweep", parallel=(parallel, 1, 10**6))
-        self._parallel = parallel
-        parts = build(config, log)
-        self._dataset, self._mesh, evaluation = parts.dataset, parts.mesh, parts.eval
-        if not len(self._dataset.valid):
-            raise InputError(f"data set {self._dataset.name} has no validation interactions to compare points by")
-        if parts.model.solver is not None and evaluation.monitor == "loss":
+        self._config, self._folder, self._parallel, self._quiet, self._log = config, Path(folder), parallel, quiet, log
+        self._parts = parts = build(config, log)
+        if not len(parts.dataset.valid):
+            raise InputError(f"data set {parts.dataset.name} has no validation interactions to compare points by")
+        if parts.model.solver is not None and parts.eval.monitor == "loss":
             raise InputError(f"model {parts.model.name} has no validation loss; set eval.monitor=ndcg")
-        monitor = monitor_of(evaluation, parts.train)
+        monitor = monitor_of(parts.eval, parts.train)
         self.metric, self.higher_is_better = monitor.name, monitor.higher_is_better
         # How many seeds a point has may change: each is a training of its own.
         claim(self._folder, with_overrides(config, {"seed": 0, "train.num_seeds": 1}), "trials/*.json")
-        record_environment(self._folder, self._dataset)
+        record_environment(self._folder, parts.dataset)
 
     def train(self, points: Sequence[Overrides], after_pack: Callable[[], object] = lambda: None) -> None:
         """Train the points that are not done, and call ``after_pack`` after every program.
@@ -96,16 +101,15 @@ class Sweep:
         Raises:
           InputError: settings out of range, before anything is trained.
         """
-        trials = {trial.key: trial for point in points for trial in self._trials(point)}
-        missing = [trial for trial in trials.values() if not self._path(trial).exists()]
+        trials = {key: trial for point in points for key, trial in trials_of(self._config, point).items()}
+        missing = {key: trial for key, trial in trials.items() if not self._path(key).exists()}
         packs = packs_of(missing, self._parallel)
-        done = len(trials) - len(missing)
-        work = f"{done} done before, {len(missing)} to do in {len(packs)} programs"
+        work = f"{len(trials) - len(missing)} done before, {len(missing)} to do in {len(packs)} programs"
         self._log(f"{len(points)} points, {len(trials)} trainings: {work}")
         for number, pack in enumerate(packs, 1):
-            settings = flatten(pack.trials[0].config)
+            settings = flatten(next(iter(pack.values())))
             shared = "".join(f", {key}={settings[key]}" for key in points[0] if key not in OF_THE_RUN)
-            self._log(f"[{number}/{len(packs)}] {len(pack.trials)} trainings at once{shared}")
+            self._log(f"[{number}/{len(packs)}] {len(pack)} trainings at once{shared}")
             self._train(pack)
             after_pack()
 
@@ -117,32 +121,61 @@ class Sweep:
         """
         outcomes = []
         for point in points:
-            paths = [self._path(trial) for trial in self._trials(point)]
+            paths = [self._path(key) for key in trials_of(self._config, point)]
             if all(path.exists() for path in paths):
                 outcomes.append(Outcome(point, [_read(path) for path in paths]))
         return outcomes
 
-    def _trials(self, point: Overrides) -> list[Trial]:
-        return trials_of(with_overrides(self._config, point))
+    def _path(self, key: str) -> Path:
+        return self._folder / "trials" / f"{key}.json"
 
-    def _path(self, trial: Trial) -> Path:
-        return self._folder / "trials" / f"{trial.key}.json"
-
-    def _train(self, pack: Pack) -> None:
-        folder = self._folder / "packs" / pack.key
-        settings, runs = pack.trials[0].settings, [trial.run for trial in pack.trials]
+    def _train(self, pack: Trials) -> None:
+        folder = self._folder / "packs" / sha256_of(list(pack))[:16]
+        first = settings_of(next(iter(pack.values())))
+        runs = [run for trial in pack.values() for run in settings_of(trial).train.runs([trial["seed"]])]
         results = fit_runs(
-            self._dataset, settings.model, settings.train, settings.eval, runs=runs, workdir=folder, mesh=self._mesh,
+            self._parts.dataset, first.model, first.train, first.eval, runs=runs, workdir=folder, mesh=self._parts.mesh,
             quiet=self._quiet,
         )  # fmt: skip
-        for trial, result in zip(pack.trials, results, strict=True):
-            best = [record for record in result.history if record["epoch"] == result.best_epoch]
+        for (key, trial), result in zip(pack.items(), results, strict=True):
+            values = [record[self.metric] for record in result.history if record["epoch"] == result.best_epoch]
             record = {
-                "seed": result.seed, "value": best[0][self.metric] if best else None, "best_epoch": result.best_epoch,
-                "stopped": result.stopped, "failed": result.failed, "config": trial.config, "history": result.history,
+                "seed": result.seed, "value": values[0] if values else None, "best_epoch": result.best_epoch,
+                "stopped": result.stopped, "failed": result.failed, "config": trial, "history": result.history,
             }  # fmt: skip
-            write_json(self._path(trial), record)
+            write_json(self._path(key), record)
         shutil.rmtree(folder)
+
+
+def trials_of(config: dict[str, Any], point: Overrides) -> Trials:
+    """Return the trainings of a point, one for each seed.
+
+    Raises:
+      InputError: an unknown key, or a value out of range.
+    """
+    config = with_overrides(config, point)
+    first, train = config.get("seed", 0), settings_of(config).train
+    if train.temperatures:
+        raise InputError(
+            "train.temperatures is set, and a sweep chooses itself: pass --config.train.temperatures=() and "
+            "--grid=train.temperature=..."
+        )
+    last = first + train.num_seeds - 1
+    check_seed("seed", last)
+    trials = [with_overrides(config, {"seed": seed, "train.num_seeds": 1}) for seed in range(first, last + 1)]
+    return {sha256_of({name: trial[name] for name in trial if name != "mesh"})[:16]: trial for trial in trials}
+
+
+def packs_of(trials: Trials, parallel: int) -> list[Trials]:
+    """Put trials that may share a program together, at most ``parallel`` in each; their order is kept."""
+    groups: dict[str, Trials] = {}
+    for key, trial in trials.items():
+        groups.setdefault(sha256_of(with_overrides(trial, OF_THE_RUN)), {})[key] = trial
+    return [
+        dict(list(group.items())[start : start + parallel])
+        for group in groups.values()
+        for start in range(0, len(group), parallel)
+    ]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -150,3 +183,35 @@ def _read(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except ValueError:
         raise InputError(f"{path}: not JSON; delete it, and it is trained again") from None
+
+
+def leaderboard(outcomes: Sequence[Outcome], metric: str, *, higher_is_better: bool) -> pl.DataFrame:
+    """Return a row per point, the best first and those that failed last.
+
+    Columns: ``rank`` (null for one that failed), each key that is varied, the ``metric`` (mean over seeds, each at
+    its best epoch), ``std`` (over seeds, of a sample), ``best_epoch`` and ``epochs`` (lists over seeds), ``status``
+    (``done`` or ``failed``), ``reason``.
+    """
+    sign = -1 if higher_is_better else 1
+    ordered = sorted(outcomes, key=lambda point: (bool(point.reason), point.mean is None, sign * (point.mean or 0.0)))
+    rows = [
+        {
+            "rank": None if point.reason else rank,
+            **point.overrides,
+            metric: point.mean,
+            "std": statistics.stdev(point.values) if len(point.values) > 1 else None,
+            "best_epoch": [trial["best_epoch"] for trial in point.trials],
+            "epochs": [len(trial["history"]) for trial in point.trials],
+            "status": "failed" if point.reason else "done",
+            "reason": point.reason,
+        }
+        for rank, point in enumerate(ordered, 1)
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None, strict=False)
+
+
+def histories(outcomes: Sequence[Outcome]) -> pl.DataFrame:
+    """Return a row per point, seed and epoch: the keys that are varied, then the records of training."""
+    trials = [(point.overrides, trial) for point in outcomes for trial in point.trials]
+    rows = [overrides | record for overrides, trial in trials for record in trial["history"]]
+    return pl.DataFrame(rows, infer_schema_length=None, strict=False)

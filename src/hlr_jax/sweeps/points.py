@@ -1,10 +1,11 @@
-"""What a sweep varies: values for keys of a config, from text, files or presets, and the points of their grid."""
+"""What a sweep varies, from text, files or presets; and its points: all of a grid, or proposed by Optuna in batches."""
 
 import copy
 import itertools
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,35 +48,30 @@ def read_space(entries: Sequence[str], path: str | None, config: dict[str, Any])
     Raises:
       InputError: an unreadable file, an unknown or repeated key, no value, or a key that all points must share.
     """
+    given: list[tuple[str, str, Any]] = []
+    for entry in entries:
+        key, equals, text = entry.partition("=")
+        values = text if ".." in text else [_value(part) for part in text.split(",") if part]
+        named = {key: values} if equals else PRESETS[pick(entry, PRESETS, "preset of --grid:")]
+        given += [(f"--grid={entry}", *item) for item in named.items()]
+    given += [(str(path), *item) for item in flatten(_read_file(Path(path)) if path else {}).items()]
     space: Space = {}
-
-    def add(key: str, values: Any, source: str) -> None:
+    for source, key, values in given:
         if key in space:
             raise InputError(f"{source}: {key} is given twice; put all its values in one place")
         space[key] = _checked(key, values, config, source)
-
-    for entry in entries:
-        key, given, text = entry.partition("=")
-        if given:
-            add(key, text if ".." in text else [_value(part) for part in text.split(",") if part], f"--grid={entry}")
-            continue
-        for name, values in PRESETS[pick(entry, PRESETS, "preset of --grid:")].items():
-            add(name, values, f"--grid={entry}")
-    for key, values in flatten(_read_file(Path(path)) if path else {}).items():
-        add(key, values, str(path))
     if not space:
         raise InputError("nothing to vary: pass --grid=KEY=VALUE,VALUE, --grid=paper or --grid_file=FILE")
     return space
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    kind, parse = ("TOML", tomllib.loads) if path.suffix == ".toml" else ("JSON", json.loads)
     try:
-        text = path.read_text()
-        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        values = parse(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check --grid_file") from None
-    except ValueError as problem:  # of either format
-        kind = "TOML" if path.suffix == ".toml" else "JSON"
+    except ValueError as problem:
         raise InputError(f"{path}: not {kind}: {str(problem).splitlines()[0]}") from None
     if not isinstance(values, dict):
         raise InputError(f'{path}: must map keys to lists of values, such as {{"train.margin": [0.5, 1.0]}}')
@@ -95,7 +91,11 @@ def _checked(key: str, values: Any, config: dict[str, Any], source: str) -> list
     if key.split(".")[0] in _SHARED or key == "train.num_seeds":
         raise InputError(f"{source}: {key} is the same for all points of a sweep; pass it as --config.{key}=...")
     if isinstance(values, str):
-        return _range(values, source)
+        low, _, high = values.removeprefix("log:").partition("..")
+        log, ends = values.startswith("log:"), (_value(low), _value(high))
+        if any(type(end) not in (int, float) for end in ends) or ends[0] >= ends[1] or (log and ends[0] <= 0):
+            raise InputError(f"{source}: {values!r} is no range; LOW..HIGH, or log:LOW..HIGH with LOW above 0")
+        return Range(*ends, log)
     if not isinstance(values, list) or not values:
         raise InputError(f"{source}: {key} needs one value or more, in a list")
     if isinstance(known[key], float):
@@ -103,14 +103,6 @@ def _checked(key: str, values: Any, config: dict[str, Any], source: str) -> list
     if any(values.count(value) > 1 for value in values):
         raise InputError(f"{source}: {key} has a value twice: {values}")
     return values
-
-
-def _range(text: str, source: str) -> Range:
-    low, _, high = text.removeprefix("log:").partition("..")
-    log, ends = text.startswith("log:"), (_value(low), _value(high))
-    if any(type(end) not in (int, float) for end in ends) or ends[0] >= ends[1] or (log and ends[0] <= 0):
-        raise InputError(f"{source}: {text!r} is no range; LOW..HIGH, or log:LOW..HIGH with LOW above 0")
-    return Range(*ends, log)
 
 
 def product(space: Space) -> list[Overrides]:
@@ -130,8 +122,59 @@ def with_overrides(config: dict[str, Any], overrides: Overrides) -> dict[str, An
     changed = copy.deepcopy(config)
     for key, value in overrides.items():
         *sections, name = key.split(".")
-        inner = changed
-        for section in sections:
-            inner = inner.setdefault(section, {})
-        inner[name] = value
+        reduce(lambda inner, section: inner.setdefault(section, {}), sections, changed)[name] = value
     return changed
+
+
+Evaluate = Callable[[Sequence[Overrides]], Sequence[float | None]]
+"""Points -> their metrics; None for a point that failed."""
+
+
+def search(
+    space: Space, evaluate: Evaluate, *, trials: int, batch: int, higher_is_better: bool, seed: int = 0
+) -> list[Overrides]:
+    """Evaluate points that a tree-structured Parzen estimator (Bergstra et al. 2011) proposes, and return them.
+
+    The proposals are a function of the seed and of the metrics so far. So a search that was stopped is repeated from
+    its start, and ``evaluate`` answers at once for what is known already.
+
+    Args:
+      space: lists of values and ranges.
+      evaluate: gives the metrics of a batch.
+      trials: how many points, at most: a proposal made before is not evaluated again.
+      batch: how many are proposed before their metrics are known.
+      higher_is_better: whether a larger metric is better.
+      seed: of the proposals.
+
+    Raises:
+      InputError: Optuna is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise InputError("--sampler=optuna needs Optuna; install the extra: pip install 'hlr_jax[optuna]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        direction="maximize" if higher_is_better else "minimize",
+        # All of a first batch is drawn at random: nothing is known. Points of a batch keep away from each other.
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=batch, constant_liar=True),
+    )
+    points: list[Overrides] = []
+    for start in range(0, trials, batch):
+        asked = [study.ask() for _ in range(min(batch, trials - start))]
+        proposed = [{key: _suggest(trial, key, values) for key, values in space.items()} for trial in asked]
+        for point in proposed:
+            if point not in points:
+                points.append(point)
+        for trial, value in zip(asked, evaluate(proposed), strict=True):
+            state = optuna.trial.TrialState
+            study.tell(trial, value, state=state.FAIL if value is None else state.COMPLETE)
+    return points
+
+
+def _suggest(trial: Any, key: str, values: list[Any] | Range) -> Any:
+    if not isinstance(values, Range):
+        return trial.suggest_categorical(key, values)
+    if type(values.low) is int and type(values.high) is int:
+        return trial.suggest_int(key, values.low, values.high, log=values.log)
+    return trial.suggest_float(key, values.low, values.high, log=values.log)
