@@ -43,7 +43,8 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.evaluation import baselines
 from hlr_jax.evaluation.evaluate import evaluate_ranker, relevant_of
 from hlr_jax.ranking.inputs import ranking_inputs
-from hlr_jax.ranking.rank import Ranking, rank
+from hlr_jax.ranking.rank import rank
+from hlr_jax.types import Ranking
 
 _DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE of user, item, split columns")
 _EASE_GRID = flags.DEFINE_list(

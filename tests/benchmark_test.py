@@ -11,8 +11,8 @@ from command_line import command, scripts
 
 import hlr_jax
 from hlr_jax.training.als import sides
+from hlr_jax.training.batches import group_widths
 from hlr_jax.training.learner import GradientLearner
-from hlr_jax.training.user_batches import group_widths
 from hlr_jax.types import Neighbors, Padded
 
 TINY = {"embed_dim": 6, "num_memories": 2, "max_history": 3}

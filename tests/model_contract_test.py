@@ -16,7 +16,7 @@ from hlr_jax.data.neighbor_sampling import NeighborIds
 from hlr_jax.ensembles import ensemble_of
 from hlr_jax.scoring import score_catalogue, score_catalogue_of_many
 from hlr_jax.sharding import create_mesh
-from hlr_jax.training.many_runs import gradient_runs
+from hlr_jax.training.many_runs import create_learner
 from hlr_jax.types import Neighbors
 
 USERS, ITEMS, DIM, HEADS, ITEM_USERS = 7, 11, 6, 5, 4
@@ -211,9 +211,9 @@ def test_training_lowers_the_loss_in_one_compilation_and_sharding_changes_nothin
     elif case == "transcf":  # means need whole tables
         meshes["sharded"] = create_mesh(data=4)
         with pytest.raises(hlr_jax.InputError, match=r"transcf derives arrays from whole tables; set mesh\.model to 1"):
-            gradient_runs(world, model, options, options.runs([5]), create_mesh(data=2, model=2))
+            create_learner(world, model, options, options.runs([5]), create_mesh(data=2, model=2))
     for name, mesh in meshes.items():
-        learner = gradient_runs(world, model, options, options.runs([5]), mesh)
+        learner = create_learner(world, model, options, options.runs([5]), mesh)
         learned, values = learner.init(), []
         for epoch in (1, 2):
             learned, loss = learner.run_epoch(learned, epoch)

@@ -13,7 +13,7 @@ from hlr_jax.models.identity import model_identity
 from hlr_jax.models.registry import create_model
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.fit import run_identity
-from hlr_jax.training.many_runs import gradient_runs
+from hlr_jax.training.many_runs import create_learner
 from hlr_jax.types import NeighborSpec
 
 OPTIONS = {"batch_size": 100, "learning_rate": 0.02, "num_negatives": 2}
@@ -47,7 +47,7 @@ def read_whole(model):
 )
 def test_every_array_learns(world, changes, mesh):
     options = TrainOptions(**OPTIONS | changes)
-    learner = gradient_runs(world, own_model(), options, options.runs([3]), mesh and create_mesh(**mesh))
+    learner = create_learner(world, own_model(), options, options.runs([3]), mesh and create_mesh(**mesh))
     start = learner.init()
     before, losses = jax.tree.map(np.asarray, start.params), []
     for epoch in (1, 2):
@@ -60,7 +60,7 @@ def test_every_array_learns(world, changes, mesh):
     for name, array in before.items():
         assert (np.asarray(start.params[name]) != array).all(axis=-1).mean() > 0.9, name
     if mesh:
-        single = gradient_runs(world, own_model(), options, options.runs([3]))
+        single = create_learner(world, own_model(), options, options.runs([3]))
         np.testing.assert_allclose(single.run_epoch(single.init(), 1)[1], losses[0], rtol=1e-4)
 
 

@@ -12,7 +12,7 @@ import polars as pl
 
 import hlr_jax
 from hlr_jax import Dataset, InputError, Model, TrainOptions, errors, model_names
-from hlr_jax.training import user_batches
+from hlr_jax.training import batches
 
 # The authors' own sizes, with B = 1000, D = 100 and one negative.
 SIZES: dict[str, dict[str, Any]] = {
@@ -118,7 +118,7 @@ def check(settings: Settings) -> Settings:
         errors.pick(option, known, "option of --model:")
     if train_options(settings).batch == "users":
         for name in names:
-            user_batches.check_batches_of_users(create_model(name, settings))
+            batches.check_batches_of_users(create_model(name, settings))
     return dataclasses.replace(settings, models=tuple(names))
 
 

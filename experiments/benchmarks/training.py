@@ -12,10 +12,10 @@ from benchmarks.measuring import ratio, speed_fields, time_in_turn
 from benchmarks.settings import Settings, create_model, embed_dim, shortened, train_options
 
 from hlr_jax import Dataset, TrainOptions
-from hlr_jax.training import many_runs, user_batches
+from hlr_jax.training import many_runs
 from hlr_jax.training.als import sides
-from hlr_jax.training.batches import Batch
-from hlr_jax.training.learner import GradientLearner, RunArrays, Source
+from hlr_jax.training.batches import Batch, BatchSource, padding_of
+from hlr_jax.training.learner import GradientLearner
 
 _LEAST_ROUNDS = 5  # for a ratio
 
@@ -33,30 +33,29 @@ def epochs(learner: many_runs.Learner) -> Callable[[], jax.Array]:
     return work
 
 
-def draws(learner: GradientLearner, source: Source) -> Callable[[], jax.Array]:
+def draws(learner: GradientLearner, source: BatchSource) -> Callable[[], jax.Array]:
     """Return a function that draws an epoch's batches (negatives and neighbors) and does nothing with them.
 
     What is drawn is added up, so that the compiler leaves none of it out.
     """
-    run = RunArrays.of(learner.options.runs([0])[0])
 
     @jax.jit
     def work(source: Any) -> jax.Array:
         def add(total: jax.Array, batch: Batch) -> jax.Array:
             return total + sum(leaf.sum().astype(jnp.int32) for leaf in jax.tree.leaves(batch))
 
-        return learner.scan_batches(source, jnp.int32(1), run.train_key, add, jnp.int32(0))
+        return learner.scan_batches(source, jnp.int32(1), jax.random.key(0), add, jnp.int32(0))
 
     return lambda: work(source)
 
 
-def pairs_per_epoch(source: Source, options: TrainOptions) -> int:
+def pairs_per_epoch(source: BatchSource, options: TrainOptions) -> int:
     """Return how many pairs of user and item an epoch scores, padding left out.
 
     A triplet's positive and its negatives are scored for itself alone, a user's negatives once for all its positives.
     """
     number = {"in_batch": options.batch_size, "all": source.num_items}.get(options.negatives, options.num_negatives)
-    if isinstance(source, user_batches.UserSource):
+    if source.widths is not None:
         return source.num_positives + sum(len(users) for users in source.groups) * number
     return source.num_positives * (1 + number)
 
@@ -64,8 +63,8 @@ def pairs_per_epoch(source: Source, options: TrainOptions) -> int:
 def _memory(learner: many_runs.Learner) -> dict[str, float]:
     """Return what the compiler plans for an epoch, MiB."""
     assert learner.memory is not None
-    plan = learner.memory(learner.init())
-    return {"planned_temporary_mib": plan.temporary / 2**20, "planned_state_mib": plan.arguments / 2**20}
+    arguments, temporary, _ = learner.memory(learner.init())
+    return {"planned_temporary_mib": temporary / 2**20, "planned_state_mib": arguments / 2**20}
 
 
 def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any]:
@@ -82,7 +81,7 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     context = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
     product, beside = gemm(context, embed_dim(model), options.batch_size), Beside.of(settings)
     works: dict[str, Callable[[], Any]] = {"epoch": epochs(learner), "gemm": product.work}
-    source: Source | None = None
+    source: BatchSource | None = None
     if model.solver is None:
         drawing = GradientLearner(model, options, (used.num_users, used.num_items))
         source = drawing.source(used.train, used.train, used.train)
@@ -101,8 +100,8 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
             "draws_per_s": count / draws_s, "draws_s": draws_s, "draws_share": draws_s / epoch.steady_s,
             "flops_per_positive": flops / count,
         }  # fmt: skip
-        if isinstance(source, user_batches.UserSource):
-            record["padding"] = user_batches.padding_of(source.widths, used.train.degrees(), options.num_negatives)
+        if source.widths is not None:
+            record["padding"] = padding_of(source.widths, used.train.degrees(), options.num_negatives)
     else:
         flops = iteration_flops(model, *sides(used.train, used.num_users, used.num_items))
         record |= {"iteration_s": epoch.steady_s, "flops_per_iteration": flops}

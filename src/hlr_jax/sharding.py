@@ -97,6 +97,12 @@ def mesh_of(params: Params) -> Mesh | None:
     return None
 
 
+def grid_of(params: Params) -> tuple[int, int]:
+    """Return over how many devices the mesh of parameters cuts batches, and tables: ``data``, ``model``; else 1, 1."""
+    mesh = mesh_of(params)
+    return (1, 1) if mesh is None else (mesh.shape["data"], mesh.shape["model"])
+
+
 def padded_size(count: int, multiple: int) -> int:
     """Return the least multiple of ``multiple`` that is at least ``count``."""
     return -(-count // multiple) * multiple

@@ -24,7 +24,7 @@ Symbols of the paper and their names here:
 | alpha | ``neighbor_weights`` | [H] |
 """
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -113,3 +113,13 @@ class PairOutput:
     relation: jax.Array
     memory_weights: jax.Array
     neighbor_weights: jax.Array
+
+
+class Ranking(NamedTuple):
+    """The best items of users [..., K], best first, and their scores; where none is left, -1 and minus infinity.
+
+    Both are of NumPy, but in compiled functions.
+    """
+
+    items: Any
+    scores: Any

@@ -132,7 +132,7 @@ def draw(world, options, sampling, mesh):
     source = learner.source(world.valid, world.train, world.train + world.valid)
 
     def batch(source, key):
-        return learner._branches(source, key)[-1](jax.random.fold_in(key, 1), jnp.int32(1))
+        return learner.draws(source, key)[-1](jax.random.fold_in(key, 1), jnp.int32(1))
 
     given = replicate((source, jax.random.key(5)), mesh)
     program = jax.jit(batch).lower(*given).compile()
@@ -158,7 +158,7 @@ def test_devices_draw_the_batch_of_one_device_each_its_own_rows(shape, sampling,
         def contains_shared(rows, users, items, num_items):
             return jax.vmap(lambda user: contains(rows, user, items))(users)
 
-        monkeypatch.setattr("hlr_jax.training.triplet_batches.contains_shared", contains_shared)
+        monkeypatch.setattr("hlr_jax.training.examples.contains_shared", contains_shared)
     (divided, text), (alone, _) = (draw(primes, options, sampling, mesh) for mesh in (create_mesh(*shape), None))
     jax.tree.map(np.testing.assert_array_equal, divided, alone)
     assert divided.items.sharding.spec[0] == "data"

@@ -50,11 +50,10 @@ def test_a_tile_keeps_within_its_budget_by_the_compilers_plan(trained, world, na
 
     def need(tile):
         program, arguments = prepare(plan)
-        needed = planned(program, *arguments(np.zeros(tile, np.int32)))
-        return needed.temporary + needed.results
+        return sum(planned(program, *arguments(np.zeros(tile, np.int32)))[1:])
 
     def fitting(limit):
-        chosen = fitting_plan(plan, prepare, USERS, limit, None)
+        chosen = fitting_plan(plan, prepare, USERS, limit)
         assert (chosen.bytes, chosen.items, chosen.by_pairs) == (need(chosen.users), ITEMS, by_pairs)
         return chosen.users
 

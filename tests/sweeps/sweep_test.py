@@ -98,14 +98,16 @@ def test_stopped_in_a_pack_it_goes_on_from_its_checkpoint(swept, tmp_path, monke
     def limited(stop):
         def made(*parts):
             learner = make(*parts)
+            train = learner.run_epoch
 
             def run_epoch(learned, epoch, active):
                 calls.append(epoch)
                 if epoch == stop:
                     raise KeyboardInterrupt
-                return learner.run_epoch(learned, epoch, active)
+                return train(learned, epoch, active)
 
-            return learner._replace(run_epoch=run_epoch)
+            learner.run_epoch = run_epoch
+            return learner
 
         return made
 
@@ -131,12 +133,14 @@ def poison(monkeypatch, place, epoch):
 
     def poisoned(*parts):
         learner = make(*parts)
+        train = learner.run_epoch
 
         def run_epoch(learned, now, active):
-            learned, loss = learner.run_epoch(learned, now, active)
+            learned, loss = train(learned, now, active)
             return learned, loss.at[place].set(np.inf) if now == epoch else loss
 
-        return learner._replace(run_epoch=run_epoch)
+        learner.run_epoch = run_epoch
+        return learner
 
     monkeypatch.setattr(fitting, "create_learner", poisoned)
 

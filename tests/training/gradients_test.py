@@ -11,8 +11,8 @@ from pairs import LOSS_PARAMS, Measured, Pair, plain_loss
 
 import hlr_jax
 from hlr_jax.losses import OBJECTIVES
-from hlr_jax.training import triplet_batches, user_batches
-from hlr_jax.training.batches import Negatives, derive_rows
+from hlr_jax.training.batches import Negatives, batch_source, derive_rows, examples_of_step
+from hlr_jax.training.examples import sample_triplets, sample_users, triplet_loss, user_loss
 from hlr_jax.training.gradients import batch_gradient, batch_loss
 
 HLR = partial(hlr_jax.create_model, "hlr", embed_dim=6, num_memories=3)
@@ -101,15 +101,15 @@ def test_gradient_of_triplets_is_that_of_the_plain_loss(world, case):
     make, negatives, objective, microbatch = TRIPLETS[case]
     model, sizes = make(), (world.num_users, world.num_items)
     params = model.init(jax.random.key(1), *sizes)
-    source = triplet_batches.triplet_source(world.train, world.train, world.train, sizes, model, negatives)
+    source = batch_source(world.train, world.train, world.train, sizes, model, negatives)
     weight = jnp.ones(12).at[4:].set(0.0)
 
     def draw(source, params):
-        batch = triplet_batches.sample_triplets(jax.random.key(2), source, jnp.arange(12) * 14, weight, negatives)
+        batch = sample_triplets(jax.random.key(2), source, jnp.arange(12) * 14, weight, negatives)
         return derive_rows(model, params, source.neighbors, batch)
 
     batch, *measured = drawn_and_measured(
-        draw, triplet_batches.triplet_loss, model, objective, microbatch, source, params
+        draw, triplet_loss, model, objective, microbatch, source, params
     )  # fmt: skip
     # The form by pairs serves where histories have at least twice as many places as there are items.
     by_pairs = negatives.own == 0 and 12 * model.history.size >= 2 * world.num_items
@@ -174,16 +174,16 @@ def test_gradient_of_users_is_that_of_the_plain_loss(world, case):
     make, negatives, objective, size = USERS[case]
     model, sizes = make(), (world.num_users, world.num_items)
     params = model.init(jax.random.key(1), *sizes)
-    source = user_batches.user_source(world.train, world.train, world.train, sizes, model, negatives)
+    source = batch_source(world.train, world.train, world.train, sizes, model, negatives)
     partly = [group for group, users in enumerate(source.groups) if len(users) % size]
     group = partly[-1] if partly else len(source.groups) - 1
     last = (len(source.groups[group]) - 1) // size  # the step that is filled up with users of weight 0
 
     def draw(source, params):
-        users, weight = user_batches.users_of_step(None, source, group, jnp.int32(last), size)
-        return user_batches.sample_users(jax.random.key(2), source, users, weight, source.widths[group], negatives)
+        users, weight = examples_of_step(None, source, group, jnp.int32(last), size)
+        return sample_users(jax.random.key(2), source, users, weight, source.widths[group], negatives)
 
-    batch, *measured = drawn_and_measured(draw, user_batches.user_loss, model, objective, 2, source, params)
+    batch, *measured = drawn_and_measured(draw, user_loss, model, objective, 2, source, params)
     assert batch.weight.sum() == (len(source.groups[group]) % size or size)
     met = [world.train.item[world.train.user == user].tolist() for user in range(world.num_users)]
     for b, user in enumerate(batch.user):

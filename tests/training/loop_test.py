@@ -13,12 +13,12 @@ from rich.console import Console
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.sharding import create_mesh
+from hlr_jax.sharding import create_mesh, placed_shapes
 from hlr_jax.training import fit as fitting
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.display import Display
 from hlr_jax.training.fit import load_result, run_identity
-from hlr_jax.training.many_runs import gradient_runs
+from hlr_jax.training.many_runs import create_learner
 from hlr_jax.training.options import Run
 
 # Few programs are compiled: most trainings here share them.
@@ -116,7 +116,7 @@ def test_kill_9_before_an_epoch_is_stored_and_resume_gives_the_same_bits(world, 
 
 def test_what_is_kept_is_the_average_of_epochs(world):
     options = TrainOptions(**OPTIONS)
-    learner = gradient_runs(world, cml(), options, options.runs([3]))
+    learner = create_learner(world, cml(), options, options.runs([3]))
     learned, average = learner.init(), 0.0
     for epoch, decay in ((1, 0.0), (2, 0.5), (3, 0.6)):  # the mean of all epochs, until 1 - 1/e exceeds 0.6
         learned, _ = learner.run_epoch(learned, epoch)
@@ -141,12 +141,14 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(world, tm
 
     def poisoned(*args):
         learner = make(*args)
+        train = learner.run_epoch
 
         def run_epoch(learned, epoch, active):
-            learned, loss = learner.run_epoch(learned, epoch, active)
+            learned, loss = train(learned, epoch, active)
             return learned, loss * (float("nan") if epoch == 3 else 1)
 
-        return learner._replace(run_epoch=run_epoch)
+        learner.run_epoch = run_epoch
+        return learner
 
     monkeypatch.setattr(fitting, "create_learner", poisoned)
     result = fit(world, tmp_path, model=cml(), num_epochs=5)
@@ -183,7 +185,7 @@ def test_runs_on_a_mesh_are_those_on_one_device_each(world):
     losses = {}
     for name, mesh in (("divided", None), ("mapped", create_mesh(data=2, model=2))):
         options = TrainOptions(**OPTIONS)
-        learner = gradient_runs(world, cml(), options, [Run(3, 0.01, 0.5, 0.5), Run(4, 0.03, 0.5, 0.2)], mesh)
+        learner = create_learner(world, cml(), options, [Run(3, 0.01, 0.5, 0.5), Run(4, 0.03, 0.5, 0.2)], mesh)
         learned, first = learner.run_epoch(learner.init(), 1)
         losses[name] = np.stack([first, learner.valid_loss(learned.params)])
     assert learned.params["item"].sharding.spec[:2] == (None, "model")
@@ -194,7 +196,7 @@ def test_runs_on_a_mesh_are_those_on_one_device_each(world):
 def test_runs_that_ended_are_left_as_they_are(world):
     """On a CPU, where each device takes its runs one by one, they cost nothing and keep their bits."""
     options = TrainOptions(**OPTIONS)
-    learner = gradient_runs(world, cml(), options, options.runs([3, 4]))
+    learner = create_learner(world, cml(), options, options.runs([3, 4]))
     first, _ = learner.run_epoch(learner.init(), 1)
     held = jax.tree.map(np.asarray, first)
     second, losses = learner.run_epoch(first, 2, [True, False])
@@ -304,7 +306,7 @@ def test_the_best_epoch_is_in_the_checkpoint_however_rarely_one_is_made(world, t
     result = fit(world, tmp_path, model=cml(), num_epochs=3, checkpoint_every=100)
     identity = run_identity(world, cml(), TrainOptions(**OPTIONS, checkpoint_every=100), 3)
     with Checkpoints(tmp_path / "checkpoints", identity) as checkpoints:
-        arrays, record = checkpoints.restore_onto(None)
+        arrays, record = checkpoints.restore(placed_shapes(checkpoints.shapes(), None))
     np.testing.assert_array_equal(arrays["best_params"]["item"][0], result.params["item"])
     assert [run["best_epoch"] for run in record["runs"]] == [result.best_epoch]
 

@@ -10,11 +10,10 @@ from own_model import own_model
 
 import hlr_jax
 from hlr_jax.losses import OBJECTIVES, LossParams
-from hlr_jax.training.batches import Negatives
+from hlr_jax.training.batches import Negatives, batch_source
+from hlr_jax.training.examples import sample_triplets, sample_users, triplet_loss, user_loss
 from hlr_jax.training.gradients import batch_gradient
 from hlr_jax.training.optimizer import ADAM, adam_step
-from hlr_jax.training.triplet_batches import sample_triplets, triplet_loss, triplet_source
-from hlr_jax.training.user_batches import sample_users, user_loss, user_source
 
 STEPS, RATE, SIZE = 3, 0.05, 4
 HLRPP = partial(hlr_jax.create_model, "hlrpp", num_memories=2, max_history=2, max_item_users=2)
@@ -44,11 +43,10 @@ def numpy_adam(table, slopes, touched, radius):
 def drawing(world, model, negatives, size=SIZE):
     """The function that draws a batch of the first users, or triplets, and their loss."""
     sizes = world.num_users, world.num_items
-    if negatives.kind in ("all", "per_user"):
-        source = user_source(world.train, world.train, world.train, sizes, model, negatives)
+    source = batch_source(world.train, world.train, world.train, sizes, model, negatives)
+    if source.widths is not None:
         users, width = source.groups[0][:size], source.widths[0]
         return lambda key: sample_users(key, source, users, jnp.ones(size), width, negatives), user_loss
-    source = triplet_source(world.train, world.train, world.train, sizes, model, negatives)
     return lambda key: sample_triplets(key, source, jnp.arange(size), jnp.ones(size), negatives), triplet_loss
 
 

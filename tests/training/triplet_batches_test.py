@@ -7,9 +7,9 @@ import pytest
 
 import hlr_jax
 from hlr_jax import TrainOptions
-from hlr_jax.training.batches import Negatives, derive_rows
+from hlr_jax.training.batches import Negatives, batch_source, derive_rows
+from hlr_jax.training.examples import sample_triplets
 from hlr_jax.training.learner import GradientLearner
-from hlr_jax.training.triplet_batches import sample_triplets, triplet_source
 
 
 def sizes_of(world):
@@ -18,7 +18,7 @@ def sizes_of(world):
 
 def source_of(world, model, negatives, split="train"):
     known = world.train if split == "train" else world.train + world.valid
-    return triplet_source(getattr(world, split), world.train, known, sizes_of(world), model, negatives)
+    return batch_source(getattr(world, split), world.train, known, sizes_of(world), model, negatives)
 
 
 def draw(source, rows, negatives, key=2):
@@ -133,13 +133,13 @@ def test_what_a_model_derives_is_of_all_interactions(world, negatives):
         user[sorted(met)].mean(axis=0) if met else np.zeros(3) for met in items_of(world.train.transposed(), sizes[1])
     ]
     expected = {
-        "user_mean": (batch.derived.user, batch.user, of_users),
-        "item_mean": (batch.derived.items, batch.items, of_items),
+        "user_mean": (batch.user_derived, batch.user, of_users),
+        "item_mean": (batch.items_derived, batch.items, of_items),
     }  # fmt: skip
     for name, (rows, ids, means) in expected.items():
         np.testing.assert_allclose(rows[name], np.array(means)[ids], rtol=1e-5, atol=1e-6)
     if negatives.kind == "shared":
         means = np.array(of_items)[batch.shared.items]
-        np.testing.assert_allclose(batch.derived.shared["item_mean"], means, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(batch.shared.derived["item_mean"], means, rtol=1e-5, atol=1e-6)
     else:
-        assert batch.derived.shared == {}
+        assert batch.shared is None

@@ -11,13 +11,13 @@ import pytest
 import hlr_jax
 from hlr_jax import InputError, TrainOptions
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.training.batches import Negatives, derive_rows
-from hlr_jax.training.learner import GradientLearner, RunArrays
+from hlr_jax.training.batches import Negatives, batch_source, derive_rows, epoch_schedule, group_widths, padding_of
+from hlr_jax.training.examples import sample_users
+from hlr_jax.training.learner import GradientLearner
 from hlr_jax.training.many_runs import create_learner
 from hlr_jax.training.options import Run
-from hlr_jax.training.user_batches import epoch_schedule, group_widths, padding_of, sample_users, user_source
 
-RUN = RunArrays.of(Run(seed=3, learning_rate=0.0, margin=0.5, temperature=0.5))
+RUN = Run(seed=3, learning_rate=0.0, margin=0.5, temperature=0.5)
 
 
 def sizes_of(world):
@@ -88,7 +88,7 @@ def test_an_epoch_visits_every_positive_once_and_draws_what_it_should(world, spl
     @partial(jax.jit, static_argnums=0)
     def count(learner, source, epoch):
         start = dict.fromkeys(("positives", "negatives", "histories", "item users", "selves"), jnp.zeros(sizes))
-        return learner.scan_batches(source, epoch, RUN.train_key, step, start)
+        return learner.scan_batches(source, epoch, jax.random.key(3), step, start)
 
     counts = jax.tree.map(np.asarray, count(learner, source, 1))
     near, met = matrix(world.train, sizes), matrix(known, sizes)
@@ -106,7 +106,7 @@ def test_an_epoch_visits_every_positive_once_and_draws_what_it_should(world, spl
 def test_steps_of_an_epoch_are_those_of_all_groups_in_another_order_each_time(world):
     negatives, size = Negatives("per_user"), 7
     cml = hlr_jax.create_model("cml", embed_dim=2)
-    source = user_source(world.train, world.train, world.train, sizes_of(world), cml, negatives)
+    source = batch_source(world.train, world.train, world.train, sizes_of(world), cml, negatives)
     assert len(source.groups) > 1
     expected = {(group, step) for group, users in enumerate(source.groups) for step in range(-(-len(users) // size))}
     orders = []
@@ -141,7 +141,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_positives(world):
 def test_what_a_model_derives_is_of_all_interactions(world):
     model = hlr_jax.create_model("transcf", embed_dim=3)._replace(penalty=None)
     sizes, negatives = sizes_of(world), Negatives("all")
-    source = user_source(world.train, world.train, world.train, sizes, model, negatives)
+    source = batch_source(world.train, world.train, world.train, sizes, model, negatives)
     params = model.init(jax.random.key(1), *sizes)
 
     @jax.jit
@@ -153,9 +153,9 @@ def test_what_a_model_derives_is_of_all_interactions(world):
     batch, met = derive(source, params), matrix(world.train, sizes)
     of_items = np.array([np.asarray(params["user"])[row].mean(axis=0) if row.any() else np.zeros(3) for row in met.T])
     of_users = np.array([np.asarray(params["item"])[row].mean(axis=0) for row in met])
-    np.testing.assert_allclose(batch.derived.user["user_mean"], of_users[batch.user], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(batch.derived.items["item_mean"], of_items[batch.items], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(batch.derived.shared["item_mean"], of_items, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(batch.user_derived["user_mean"], of_users[batch.user], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(batch.items_derived["item_mean"], of_items[batch.items], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(batch.shared.derived["item_mean"], of_items, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +176,6 @@ def test_models_that_are_defined_on_triplets_are_refused(world, name, options, r
 def test_users_without_positives_have_no_place():
     pairs = Interactions(np.array([1, 1, 4], np.int32), np.array([0, 2, 1], np.int32))
     cml = hlr_jax.create_model("cml", embed_dim=2)
-    source = user_source(pairs, pairs, pairs, (6, 4), cml, Negatives("per_user"))
+    source = batch_source(pairs, pairs, pairs, (6, 4), cml, Negatives("per_user"))
     assert [users.tolist() for users in source.groups] == [[1, 4]]
     assert (source.widths, source.num_positives) == ((2,), 3)

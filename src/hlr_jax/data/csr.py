@@ -51,3 +51,9 @@ def padded_row(rows: CSR, user: jax.Array, width: int) -> tuple[jax.Array, jax.A
     mask = position < rows.degree(user)
     items = rows.items[jnp.where(mask, rows.start(user) + position, 0)]
     return jnp.where(mask, items, 0), mask
+
+
+def groups_by_width(degrees: np.ndarray, widths: tuple[int, ...]) -> tuple[jax.Array, ...]:
+    """Return the rows that have items, each in the group of the least of the increasing widths that holds them."""
+    group = np.where(degrees > 0, np.searchsorted(widths, degrees), -1)
+    return tuple(jnp.asarray(np.flatnonzero(group == place), jnp.int32) for place in range(len(widths)))

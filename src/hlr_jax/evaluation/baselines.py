@@ -10,7 +10,7 @@ from hlr_jax.errors import InputError
 from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.ranking.lists import NO_ITEM
-from hlr_jax.ranking.rank import Ranking
+from hlr_jax.types import Ranking
 
 EASE_GRID = (30.0, 100.0, 300.0, 1000.0, 3000.0)
 _EASE_MOST_ITEMS = 20_000  # its inverse takes I^2 float64 numbers: 3.2 GB there

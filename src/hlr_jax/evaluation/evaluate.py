@@ -16,9 +16,9 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import At, Metrics
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import ranking_inputs
-from hlr_jax.ranking.rank import Ranking, plan_ranking, rank
+from hlr_jax.ranking.rank import plan_ranking, rank
 from hlr_jax.sharding import mesh_of
-from hlr_jax.types import Params
+from hlr_jax.types import Params, Ranking
 
 
 class Evaluation(NamedTuple):

@@ -1,9 +1,10 @@
 """What a ranking reads beside the parameters: what is masked, what neighbors are drawn from, and the draws."""
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
+from flax import struct
 from jax.sharding import Mesh
 
 from hlr_jax.data.csr import csr_of
@@ -22,32 +23,31 @@ from hlr_jax.types import CSR
 _ITEM_USERS = 2**31  # apart from every user's own draw
 
 
-class RankingInputs(NamedTuple):
+@struct.dataclass
+class RankingInputs:
     """What a ranking reads of interactions.
 
     Attributes:
       seen: the items of each user that are masked.
       sources: what neighbors are drawn from.
-      num_items: I; tables may have more rows (padding), which are never ranked.
       key: of the draws of neighbors where there are more than the model reads; each user's and each item's draw depends
         on nothing else.
       allowed: [I] bool, the items that may stand in a list; None: all.
+      num_items: I; tables may have more rows (padding), which are never ranked (static).
     """
 
     seen: CSR
     sources: NeighborSources
-    num_items: int
     key: jax.Array
-    allowed: jax.Array | None = None
+    allowed: jax.Array | None
+    num_items: int = struct.field(pytree_node=False)
 
 
 def ranking_inputs(
     model: Model, seen: Interactions, near: Interactions, sizes: tuple[int, int], seed: int = 0,
     mesh: Mesh | None = None,
 ) -> RankingInputs:  # fmt: skip
-    """Return what a ranking reads, with longest rows of powers of two.
-
-    So validation and test, whose longest rows differ little, share one compilation.
+    """Return what a ranking reads. Its longest rows are powers of two: validation and test share one compilation.
 
     Args:
       model: says which neighbors it reads.
@@ -67,19 +67,17 @@ def prepared_inputs(
     mesh: Mesh | None = None,
 ) -> RankingInputs:  # fmt: skip
     """Return the same of rows that exist already."""
-    seen, sources = jax.tree.map(_rounded, (seen, sources), is_leaf=lambda leaf: isinstance(leaf, CSR))
-    parts = replicate((seen, sources, jax.random.key(seed), allowed), mesh)
-    return RankingInputs(*parts[:2], num_items, *parts[2:])
+
+    def rounded(leaf: Any) -> Any:
+        return replace(leaf, longest=power_of_two(leaf.longest)) if isinstance(leaf, CSR) else leaf
+
+    seen, sources = jax.tree.map(rounded, (seen, sources), is_leaf=lambda leaf: isinstance(leaf, CSR))
+    return replicate(RankingInputs(seen, sources, jax.random.key(seed), allowed, num_items), mesh)
 
 
 def power_of_two(count: int) -> int:
     """Return the least power of two that is at least ``count``."""
     return 1 << max(count - 1, 0).bit_length()
-
-
-def _rounded(leaf: Any) -> Any:
-    """Return rows with their longest row as a power of two, other leaves as they are."""
-    return replace(leaf, longest=power_of_two(leaf.longest)) if isinstance(leaf, CSR) else leaf
 
 
 def ranking_neighbors(key: jax.Array, source: NeighborSource, owner: jax.Array) -> NeighborIds:

@@ -1,21 +1,14 @@
 """Lists of the best K of some scores."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
+
+from hlr_jax.types import Ranking
 
 NO_ITEM = -1
 
 
-class Lists(NamedTuple):
-    """The best items of users [..., K], best first, and their scores; ``NO_ITEM`` and minus infinity where none is."""
-
-    items: jax.Array
-    scores: jax.Array
-
-
-def best_unseen(scores: jax.Array, seen: jax.Array, is_seen: jax.Array, k: int, first: jax.Array | int = 0) -> Lists:
+def best_unseen(scores: jax.Array, seen: jax.Array, is_seen: jax.Array, k: int, first: jax.Array | int = 0) -> Ranking:
     """Return the best k of a user's scores without what the user has seen.
 
     Args:
@@ -29,10 +22,10 @@ def best_unseen(scores: jax.Array, seen: jax.Array, is_seen: jax.Array, k: int, 
     here = is_seen & (first <= seen) & (seen < first + len(scores))
     scores = scores.at[jnp.where(here, seen - first, len(scores))].set(-jnp.inf, mode="drop")
     best, places = jax.lax.top_k(scores, k)
-    return Lists(jnp.where(jnp.isneginf(best), NO_ITEM, first + places), best)
+    return Ranking(jnp.where(jnp.isneginf(best), NO_ITEM, first + places), best)
 
 
-def best_of(candidates: Lists, k: int) -> Lists:
+def best_of(candidates: Ranking, k: int) -> Ranking:
     """Return the best k of candidates in any order [..., at least k]; of equal scores those that stand first."""
     best, places = jax.lax.top_k(candidates.scores, k)
-    return Lists(jnp.take_along_axis(candidates.items, places, axis=-1), best)
+    return Ranking(jnp.take_along_axis(candidates.items, places, axis=-1), best)

@@ -6,12 +6,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from hlr_jax.compile_memory import planned
 from hlr_jax.models.base import Model
 from hlr_jax.scoring import CATALOGUE_TILE
-from hlr_jax.sharding import available_cores, mesh_of, padded_size, replicate
+from hlr_jax.sharding import available_cores, grid_of, padded_size
 from hlr_jax.types import Params
 
 _MOST_USERS = 1024  # in a tile, of each device: larger ones are no faster
@@ -39,46 +38,40 @@ class TilePlan:
     bytes: int = 0
 
 
-Program = Callable[..., Any]
-Prepare = Callable[[TilePlan], tuple[Program, Callable[[Any], tuple]]]
-"""plan -> (the compiled function of a tile, (users [tile]) -> its arguments)."""
+Prepared = tuple[Any, Callable[[np.ndarray], tuple]]
+"""The compiled function of a tile, and the function from users [tile] to its arguments."""
+
+Prepare = Callable[[TilePlan], Prepared]
 
 
 def first_plan(model: Model, params: Params, num_users: int, num_items: int, limit: int) -> TilePlan:
     """Return the plan for ranking some users before the compiler is asked: tiles are as large as is of use.
 
-    Args:
-      model: scores the pairs.
-      params: its parameters.
-      num_users: how many are ranked.
-      num_items: I.
-      limit: bytes that tiles may take of each device.
+    Tiles may take ``limit`` bytes of each device.
     """
-    mesh, workers = mesh_of(params), num_workers()
-    if mesh is not None:
-        items = num_items // mesh.shape["model"]
-        return TilePlan(_tile(num_users, 1, mesh, _MOST_USERS), items, _users_at_once(model, params, items, limit))
+    shares, shards = grid_of(params)
+    on_mesh = shares * shards > 1
+    workers = 1 if on_mesh else num_workers()
     share = limit // workers
-    items = _items_per_part(model, params, num_items, share)
-    by_pairs = _pairs_pay(model, params, num_users, share)
-    users = _tile(num_users, workers, None, _MOST_USERS)
+    items = num_items // shards if on_mesh else _items_per_part(model, params, num_items, share)
+    by_pairs = not on_mesh and _pairs_pay(model, params, num_users, share)
+    users = _tile(num_users, workers, shares, _MOST_USERS)
     return TilePlan(users, items, _users_at_once(model, params, items, share), by_pairs, workers)
 
 
-def fitting_plan(plan: TilePlan, prepare: Prepare, num_users: int, limit: int, mesh: Mesh | None) -> TilePlan:
+def fitting_plan(plan: TilePlan, prepare: Prepare, num_users: int, limit: int, shares: int = 1) -> TilePlan:
     """Return the plan with as many users in a tile as keep the tiles at work within ``limit`` bytes.
 
     What a tile needs whatever its size (a part of the catalogue) may be more than that; then smaller tiles save
-    nothing, and are not taken.
+    nothing, and are not taken. A mesh divides the users of a tile into ``shares``.
     """
     most, before = _MOST_USERS, 0
     while True:
-        tile = _tile(num_users, plan.workers, mesh, most)
+        tile = _tile(num_users, plan.workers, shares, most)
         plan = replace(plan, users=tile)
         program, arguments = prepare(plan)
-        memory = planned(program, *arguments(replicate(np.zeros(tile, np.int32), mesh)))
-        need = plan.workers * (memory.temporary + memory.results)
-        share = tile if mesh is None else tile // mesh.shape["data"]
+        _, temporary, results = planned(program, *arguments(np.zeros(tile, np.int32)))
+        need, share = plan.workers * (temporary + results), tile // shares
         if need <= limit or share == 1 or (before and need > 0.9 * before):
             return replace(plan, bytes=need)
         most, before = max(1, share // 4), need
@@ -94,9 +87,8 @@ def num_workers() -> int:
     return max(1, available_cores() // jax.local_device_count())
 
 
-def _tile(num_users: int, workers: int, mesh: Mesh | None, most: int) -> int:
+def _tile(num_users: int, workers: int, shares: int, most: int) -> int:
     """Return the users of a tile, nearly the same in all tiles: the last one is padded to the size of the others."""
-    shares = 1 if mesh is None else mesh.shape["data"]
     share = max(1, min(-(-num_users // (workers * shares)), most))
     tiles = max(1, -(-num_users // (share * shares)))
     return padded_size(-(-num_users // tiles), shares) or shares

@@ -2,24 +2,16 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import RankingInputs
-from hlr_jax.ranking.plan import TilePlan, first_plan, fitting_plan
+from hlr_jax.ranking.plan import Prepare, TilePlan, first_plan, fitting_plan
 from hlr_jax.ranking.sharded import mesh_program
 from hlr_jax.ranking.single import single_device_program
-from hlr_jax.sharding import mesh_of, replicate
-from hlr_jax.types import Params
-
-
-class Ranking(NamedTuple):
-    """Lists of users: ``items`` [users, K] (``NO_ITEM`` where nothing unseen is left) and ``scores`` [users, K]."""
-
-    items: np.ndarray
-    scores: np.ndarray
+from hlr_jax.sharding import grid_of, mesh_of
+from hlr_jax.types import Params, Ranking
 
 
 def rank(
@@ -31,7 +23,7 @@ def rank(
     memory_limit_mib: int = 512,
     plan: TilePlan | None = None,
 ) -> Ranking:
-    """Rank the whole catalogue for each of ``users`` and return their best ``k`` unseen items.
+    """Rank the whole catalogue for each of ``users`` and return their best ``k`` unseen items, [users, K].
 
     With ``params`` on a mesh, its axis ``data`` divides the users and ``model`` the items, and every process returns
     all lists.
@@ -47,28 +39,30 @@ def rank(
     """
     k = min(k, inputs.num_items)
     plan = plan_ranking(model, params, len(users), inputs, k, memory_limit_mib) if plan is None else plan
-    mesh = mesh_of(params)
-    make = single_device_program if mesh is None else mesh_program
-    program, arguments = make(model, params, inputs, k, plan)
+    program, arguments = _prepare(model, params, inputs, k)(plan)
 
     def rank_from(start: int) -> tuple[np.ndarray, np.ndarray]:
         chunk = users[start : start + plan.users]
         padded = np.pad(chunk, (0, plan.users - len(chunk)), mode="edge").astype(np.int32)
-        items, scores = program(*arguments(replicate(padded, mesh)))
+        items, scores = program(*arguments(padded))
         return np.asarray(items)[: len(chunk)], np.asarray(scores)[: len(chunk)]
 
     with ThreadPoolExecutor(plan.workers) as pool:
         lists = list(pool.map(rank_from, range(0, len(users), plan.users)))
     nothing = np.empty((0, k), np.int32), np.empty((0, k), np.float32)
-    items, scores = (np.concatenate(parts) for parts in zip(nothing, *lists, strict=True))
-    return Ranking(items, scores)
+    return Ranking(*(np.concatenate(parts) for parts in zip(nothing, *lists, strict=True)))
 
 
 def plan_ranking(
     model: Model, params: Params, num_users: int, inputs: RankingInputs, k: int, memory_limit_mib: int = 512
 ) -> TilePlan:
     """Return how ``rank`` divides as many users; nothing runs, but the program is compiled."""
-    limit, mesh = memory_limit_mib << 20, mesh_of(params)
-    make = single_device_program if mesh is None else mesh_program
+    limit = memory_limit_mib << 20
     first = first_plan(model, params, num_users, inputs.num_items, limit)
-    return fitting_plan(first, partial(make, model, params, inputs, min(k, inputs.num_items)), num_users, limit, mesh)
+    prepare = _prepare(model, params, inputs, min(k, inputs.num_items))
+    return fitting_plan(first, prepare, num_users, limit, grid_of(params)[0])
+
+
+def _prepare(model: Model, params: Params, inputs: RankingInputs, k: int) -> Prepare:
+    make = single_device_program if mesh_of(params) is None else mesh_program
+    return partial(make, model, params, inputs, k)

@@ -1,45 +1,33 @@
 """Ranking a tile of users on one device, which has the whole tables."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hlr_jax.data.csr import padded_row
-from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources
+from hlr_jax.data.neighbor_sampling import NeighborIds
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import RankingInputs, ranking_histories, ranking_item_users
-from hlr_jax.ranking.lists import NO_ITEM, Lists, best_of, best_unseen
-from hlr_jax.ranking.plan import Program, TilePlan
+from hlr_jax.ranking.lists import NO_ITEM, best_of, best_unseen
+from hlr_jax.ranking.plan import Prepared, TilePlan
 from hlr_jax.scoring import score_catalogue, score_catalogue_of_many
-from hlr_jax.types import CSR, Params
+from hlr_jax.types import Params, Ranking
 
 
-def single_device_program(
-    model: Model, params: Params, inputs: RankingInputs, k: int, plan: TilePlan
-) -> tuple[Program, Callable[[Any], tuple]]:
+def single_device_program(model: Model, params: Params, inputs: RankingInputs, k: int, plan: TilePlan) -> Prepared:
     """Return what ranks a tile with parameters that lie on one device, and what it takes for some users."""
-    program = _tile_program(model, inputs.num_items, k, plan.items, plan.users_at_once, plan.by_pairs)
-    rest = inputs.key, inputs.seen, inputs.sources, inputs.allowed
-    return program, lambda users: (params, users, *rest)
 
+    def arguments(users: np.ndarray) -> tuple:
+        return params, users, inputs
 
-def tile_rows(model: Model, params: Params, sources: NeighborSources, users: jax.Array) -> tuple[Params, Params]:
-    """Return the rows of some users [U'] and of all items, with what the model derives for them."""
-    items = jnp.arange(len(params["item"]))
-    derived: Params = {}
-    if model.derived is not None:
-        derived = model.derived(params, *sources.both_sides, users, items)
-    of_users = model.rows(params, "user", users) | model.on_axis(derived, "user")
-    return of_users, model.on_axis(params, "item") | model.on_axis(derived, "item")
+    return _tile_program(model, k, plan.items, plan.users_at_once, plan.by_pairs), arguments
 
 
 @lru_cache(maxsize=32)
-def _tile_program(
-    model: Model, num_items: int, k: int, part: int, users_at_once: int | None, by_pairs: bool
-) -> Callable[..., Lists]:
+def _tile_program(model: Model, k: int, part: int, users_at_once: int | None, by_pairs: bool) -> Any:
     """Return the compiled function that ranks a tile; one per model and shape, so that epochs share it.
 
     A tile of users meets the catalogue ``part`` items at a time and keeps the best K so far, so that neither scores nor
@@ -47,45 +35,46 @@ def _tile_program(
     """
 
     @jax.jit
-    def rank_tile(
-        params: Params, users: jax.Array, key: jax.Array, seen_rows: CSR, sources: NeighborSources,
-        allowed: jax.Array | None,
-    ) -> Lists:  # fmt: skip
+    def rank_tile(params: Params, users: jax.Array, inputs: RankingInputs) -> Ranking:
+        sources, num_items = inputs.sources, inputs.num_items
         # Tables that a mesh padded end in rows that are no items.
         params = params | {"item": params["item"][:num_items]}
-        histories = ranking_histories(key, sources.history, users)
-        user_rows, item_rows = tile_rows(model, params, sources, users)
-        padding = -num_items % part
+        histories = ranking_histories(inputs.key, sources.history, users)
+        derived: Params = {}
+        if model.derived is not None:
+            derived = model.derived(params, *sources.both_sides, users, jnp.arange(num_items))
+        user_rows = model.rows(params, "user", users) | model.on_axis(derived, "user")
+        item_rows, padding = model.on_axis(params, "item") | model.on_axis(derived, "item"), -num_items % part
         catalogue = {
             name: jnp.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1)) for name, rows in item_rows.items()
         }
 
-        def add_part(best: Lists, first: jax.Array) -> tuple[Lists, None]:
+        def add_part(best: Ranking, first: jax.Array) -> tuple[Ranking, None]:
             """Return the best lists once the items from ``first`` on have been scored."""
             items = jax.tree.map(lambda rows: jax.lax.dynamic_slice_in_dim(rows, first, part), catalogue)
             ids = first + jnp.arange(part)
             real, ids = ids < num_items, jnp.minimum(ids, num_items - 1)
-            if allowed is not None:
-                real &= allowed[ids]
-            item_users = ranking_item_users(key, sources.item_users, ids).vectors(params["user"])
+            if inputs.allowed is not None:
+                real &= inputs.allowed[ids]
+            item_users = ranking_item_users(inputs.key, sources.item_users, ids).vectors(params["user"])
 
-            def add_scores(user: jax.Array, scores: jax.Array, best: Lists) -> Lists:
-                seen, is_seen = padded_row(seen_rows, user, seen_rows.longest)
+            def add_scores(user: jax.Array, scores: jax.Array, best: Ranking) -> Ranking:
+                seen, is_seen = padded_row(inputs.seen, user, inputs.seen.longest)
                 added = best_unseen(jnp.where(real, scores, -jnp.inf), seen, is_seen, min(k, part), first)
                 return best_of(jax.tree.map(lambda *each: jnp.concatenate(each), best, added), k)
 
-            def rank_user(inputs: tuple[jax.Array, Params, NeighborIds, Lists]) -> Lists:
-                user, row, near, best = inputs
+            def rank_user(given: tuple[jax.Array, Params, NeighborIds, Ranking]) -> Ranking:
+                user, row, near, best = given
                 scores = score_catalogue(model, params, row, items, near.vectors(params["item"]), item_users)
                 return add_scores(user, scores, best)
 
             if not by_pairs:
-                given = (users, user_rows, histories, best)
-                return jax.lax.map(rank_user, given, batch_size=users_at_once), None
+                everyone = users, user_rows, histories, best
+                return jax.lax.map(rank_user, everyone, batch_size=users_at_once), None
             scores = score_catalogue_of_many(model, params, user_rows, items, histories, item_users, users_at_once)
             return jax.lax.map(lambda given: add_scores(*given), (users, scores, best), batch_size=users_at_once), None
 
-        nothing = Lists(jnp.full((len(users), k), NO_ITEM), jnp.full((len(users), k), -jnp.inf))
+        nothing = Ranking(jnp.full((len(users), k), NO_ITEM), jnp.full((len(users), k), -jnp.inf))
         return jax.lax.scan(add_part, nothing, jnp.arange(0, num_items, part))[0]
 
     return rank_tile

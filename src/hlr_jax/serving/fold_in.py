@@ -29,11 +29,11 @@ from hlr_jax.ranking.plan import num_workers
 from hlr_jax.serving.population import ON_UNKNOWN, UNKNOWN, Population, known_interactions, places_of
 from hlr_jax.sharding import mesh_of
 from hlr_jax.training.als import Grouped, solve_side
-from hlr_jax.training.batches import Negatives, derive_rows
+from hlr_jax.training.batches import BatchSource, Negatives, derive_rows
+from hlr_jax.training.examples import sample_triplets, triplet_loss
 from hlr_jax.training.gradients import batch_vectors, shared_vectors, weighted_loss
 from hlr_jax.training.optimizer import ADAM
 from hlr_jax.training.options import TrainOptions
-from hlr_jax.training.triplet_batches import TripletSource, sample_triplets, triplet_loss
 from hlr_jax.types import CSR, Params
 
 _BLOCK = 8  # users that are solved for together: what they read stays in a CPU's cache (128: a third of the speed)
@@ -118,7 +118,7 @@ def fold_in(
         training, options = training or TrainOptions(), options or FoldInOptions()
         popularity = _negatives(training, num_items).drawn_by(known, num_items)
         user = jnp.asarray(np.pad(met.user, (0, len(rows.items) - len(met))))  # that of padding is never read
-        source = TripletSource(user, rows.items, sources, rows, popularity, num_items)
+        source = BatchSource((user,), rows, sources, rows, popularity, None, len(rows.items), num_items)
         solved = _descend(model, params, source, people, training, options, seed)
     else:
         solved = {"user": _solve_factors(model, params, rows, dataset, people)}
@@ -188,7 +188,7 @@ def _negatives(training: TrainOptions, num_items: int) -> Negatives:
 
 
 def _descend(
-    model: Model, params: Params, source: TripletSource, people: np.ndarray, training: TrainOptions,
+    model: Model, params: Params, source: BatchSource, people: np.ndarray, training: TrainOptions,
     options: FoldInOptions, seed: int,
 ) -> Params:  # fmt: skip
     """Return the rows of users [people, ...] by gradient steps, a block of users at a time."""
@@ -213,7 +213,7 @@ def _solver(
 
     @jax.jit
     def solve(
-        params: Params, source: TripletSource, users: jax.Array, first: jax.Array, key: jax.Array,
+        params: Params, source: BatchSource, users: jax.Array, first: jax.Array, key: jax.Array,
         loss_params: LossParams, rate: jax.Array,
     ) -> Params:  # fmt: skip
         rows, table = source.known, params["item"]

@@ -15,7 +15,7 @@ from hlr_jax.errors import InputError, check_range
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import RankingInputs, prepared_inputs
 from hlr_jax.ranking.lists import NO_ITEM
-from hlr_jax.ranking.rank import Ranking, rank
+from hlr_jax.ranking.rank import rank
 from hlr_jax.serving.explain import check_reasons, reason_columns, reasons_of
 from hlr_jax.serving.population import (
     UNKNOWN,
@@ -27,7 +27,7 @@ from hlr_jax.serving.population import (
     wanted_users,
 )
 from hlr_jax.sharding import mesh_of
-from hlr_jax.types import Params
+from hlr_jax.types import Params, Ranking
 
 __all__ = ["known_interactions", "recommend"]
 

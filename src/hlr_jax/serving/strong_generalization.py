@@ -20,11 +20,11 @@ from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker, eva
 from hlr_jax.evaluation.results import Metrics, over_seeds
 from hlr_jax.experiment import RunParts
 from hlr_jax.files import sha256_of
-from hlr_jax.ranking.rank import Ranking
 from hlr_jax.serving.fold_in import fold_in
 from hlr_jax.serving.lists import Lister
 from hlr_jax.serving.population import places_of
 from hlr_jax.training.fit import FitResult, fit_seeds
+from hlr_jax.types import Ranking
 
 
 def hold_out_users(

@@ -13,7 +13,7 @@ import numpy as np
 from flax import struct
 from jax.custom_batching import sequential_vmap
 
-from hlr_jax.data.csr import csr_of, padded_row
+from hlr_jax.data.csr import csr_of, groups_by_width, padded_row
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.models.base import AlternatingLeastSquares
 from hlr_jax.types import CSR, Params
@@ -45,9 +45,8 @@ def sides(pairs: Interactions, num_users: int, num_items: int) -> tuple[Grouped,
 def _side(pairs: Interactions, count: int) -> Grouped:
     degrees = pairs.degrees(count)
     padded = np.maximum(_SHORTEST, 2 ** np.ceil(np.log2(np.maximum(degrees, 1))).astype(int))
-    widths = tuple(int(width) for width in np.unique(padded[degrees > 0]))
-    groups = tuple(jnp.asarray(np.flatnonzero((padded == width) & (degrees > 0)), jnp.int32) for width in widths)
-    return Grouped(csr_of(pairs, count), groups, widths)
+    widths = tuple(np.unique(padded[degrees > 0]).tolist())
+    return Grouped(csr_of(pairs, count), groups_by_width(degrees, widths), widths)
 
 
 def iterate(solver: AlternatingLeastSquares, users: Grouped, items: Grouped, params: Params) -> Params:
@@ -125,12 +124,9 @@ def row_regularization(
 
 
 def _map_rows(side: Grouped, solve_row: Callable[[jax.Array, jax.Array], jax.Array], other: jax.Array) -> jax.Array:
-    """Return ``one(row, y)`` of every row, [R, ...], and zeros where there are no interactions.
+    """Return what ``solve_row`` makes of every row's number and the factors [width, D] of what it met: [R, ...].
 
-    Args:
-      side: R rows.
-      solve_row: from a row's number and the factors [width, D] of what it met, zeros behind them.
-      other: [C, D].
+    Behind those there are zeros; so is the result of rows without interactions.
     """
 
     def padded(width: int, row: jax.Array) -> jax.Array:
@@ -147,8 +143,7 @@ def _map_rows(side: Grouped, solve_row: Callable[[jax.Array, jax.Array], jax.Arr
         jax.lax.map(partial(padded, width), ids, batch_size=batch(width))
         for ids, width in zip(side.groups, side.widths, strict=True)
     ]
-    count = side.rows.offsets.shape[0] - 1
-    result = jnp.zeros((count, *solutions[0].shape[1:]), other.dtype)
+    result = jnp.zeros((side.rows.num_rows, *solutions[0].shape[1:]), other.dtype)
     return result.at[jnp.concatenate(side.groups)].set(jnp.concatenate(solutions))
 
 

@@ -1,24 +1,34 @@
-"""What a step of training is made of: examples (triplets, or users) with the ids of all that they read."""
+"""What a step of training is made of: examples (triplets, or users) with the ids of all that they read.
 
+Users are grouped by their number of positives into a few widths W, so that padding stays small and each width is one
+compiled shape.
+"""
+
+from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
-from hlr_jax.data.csr import contains
+from hlr_jax.data.csr import csr_of, groups_by_width
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSource, NeighborSources, draw_neighbors
-from hlr_jax.data.sampling import ItemPopularity, item_popularity
+from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources, neighbor_sources
+from hlr_jax.data.sampling import ItemPopularity, item_popularity, shuffled
+from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
 from hlr_jax.types import CSR, Params
 
 BATCHES = ("triplets", "users")
 NEGATIVES = {
-    "per_triplet": ("triplets",), "per_user": ("users",), "in_batch": ("triplets",), "shared": ("triplets",),
-    "all": ("users",),
+    "per_triplet": "triplets", "per_user": "users", "in_batch": "triplets", "shared": "triplets", "all": "users",
 }  # fmt: skip
-"""Kinds of negatives, and the kinds of batches that have them."""
+"""Kinds of negatives, and the kind of batches that has them."""
+
+_PADDING = 1.2  # the most targets that are computed for each that is needed, on average
+_CANDIDATES = 256  # widths to choose from
 
 
 class Negatives(NamedTuple):
@@ -48,25 +58,171 @@ class Negatives(NamedTuple):
 
 
 @struct.dataclass
-class DerivedRows:
-    """Rows of ``Model.derived`` that a batch reads: of ``user`` [B, ...], ``items`` [B, T, ...], ``shared`` [S,
-    ...]."""
+class BatchSource:
+    """Where batches come from: of triplets, or of users.
 
-    user: Params
-    items: Params
-    shared: Params
+    Attributes:
+      groups: the user of each example, in groups of one shape. Triplets are one group, in the order of the positives;
+        users are grouped by width, and together are all who have a positive.
+      positives: each user's positives.
+      neighbors: what neighbors are drawn from.
+      known: what negatives must avoid.
+      popularity: what popular negatives are drawn by; None where they are uniform.
+      widths: the most positives of a user in each group; None for triplets (static).
+      num_positives: of all users (static).
+      num_items: I (static).
+    """
+
+    groups: tuple[jax.Array, ...]
+    positives: CSR
+    neighbors: NeighborSources
+    known: CSR
+    popularity: ItemPopularity | None
+    widths: tuple[int, ...] | None = struct.field(pytree_node=False)
+    num_positives: int = struct.field(pytree_node=False)
+    num_items: int = struct.field(pytree_node=False)
 
 
-NOTHING_DERIVED = DerivedRows({}, {}, {})
+def batch_source(
+    positives: Interactions, near: Interactions, known: Interactions, sizes: tuple[int, int], model: Model,
+    negatives: Negatives,
+) -> BatchSource:  # fmt: skip
+    """Return the source of some positives, in the kind of batches that the negatives are for.
+
+    Args:
+      positives: what is learned, or measured.
+      near: what neighbors are drawn from, and popularity is counted in.
+      known: what negatives must avoid.
+      sizes: U, I.
+      model: says which neighbors it reads.
+      negatives: how they are drawn.
+
+    Raises:
+      InputError: batches of users, and a model that is defined on triplets.
+    """
+    num_users, num_items = sizes
+    neighbors = neighbor_sources(near, *sizes, model.history, model.item_users, model.derived is not None)
+    groups: tuple[jax.Array, ...] = (jnp.asarray(positives.user, jnp.int32),)
+    widths = None
+    if NEGATIVES[negatives.kind] == "users":
+        check_batches_of_users(model)
+        degrees = positives.degrees(num_users)
+        widths = group_widths(degrees, num_items if negatives.kind == "all" else negatives.number)
+        groups = groups_by_width(degrees, widths)
+
+    @cache
+    def rows_of(part: Interactions) -> CSR:
+        drawn_from = neighbors.history.rows
+        return drawn_from if part is near and drawn_from is not None else csr_of(part, num_users)
+
+    popularity = negatives.drawn_by(near, num_items)
+    rows = rows_of(positives), neighbors, rows_of(known)
+    return BatchSource(groups, *rows, popularity, widths, len(positives), num_items)
+
+
+def check_batches_of_users(model: Model) -> None:
+    """Check that a model can be trained with batches of users.
+
+    Raises:
+      InputError: it is defined on triplets.
+    """
+    if model.share_relation or model.penalty is not None:
+        reason = "model.share_relation" if model.share_relation else "a penalty on each triplet"
+        raise InputError(f"train.batch=users has no triplets, but model {model.name} has {reason}; set triplets")
+
+
+def group_widths(degrees: np.ndarray, negatives: int = 0) -> tuple[int, ...]:
+    """Return the fewest widths that keep padding small, and of as many those with the least: increasing.
+
+    A user with d positives computes W + n targets where d + n are needed, W the least width that holds them. All users
+    together compute at most ``_PADDING`` times what is needed. Each width is compiled, so few of them are wanted.
+
+    Args:
+      degrees: each user's number of positives [U].
+      negatives: n, that are computed beside the positives of a user.
+    """
+    width, users = np.unique(degrees[degrees > 0], return_counts=True)
+    if len(width) > _CANDIDATES:  # widths that lie closer than a percent are as good as one
+        spread = np.searchsorted(width, np.geomspace(width[0], width[-1], _CANDIDATES))
+        kept = np.unique(spread.clip(max=len(width) - 1))
+        group = np.searchsorted(kept, np.arange(len(width)))
+        width, users = width[kept], np.bincount(group, users).astype(int)
+    before = np.concatenate([[0], np.cumsum(users)])
+    # cost[i, j]: of one width for all users from the i-th to the j-th candidate.
+    cost = (width + negatives)[None] * (before[None, 1:] - before[:-1, None]).astype(np.float64)
+    cost[np.tril_indices(len(width), -1)] = np.inf
+    needed = float(np.sum(degrees[degrees > 0] + negatives))
+    least, choices = cost[0], list[np.ndarray]()
+    while least[-1] > _PADDING * needed and len(choices) < len(width) - 1:
+        total = least[:-1, None] + cost[1:]
+        choices.append(total.argmin(axis=0))
+        least = total.min(axis=0)
+    last, chosen = len(width) - 1, [int(width[-1])]
+    for choice in reversed(choices):
+        last = int(choice[last])
+        chosen.append(int(width[last]))
+    return tuple(sorted(set(chosen)))
+
+
+def padding_of(widths: tuple[int, ...], degrees: np.ndarray, negatives: int = 0) -> float:
+    """Return how many targets are computed for each that is needed; the arguments are those of ``group_widths``."""
+    counts = degrees[degrees > 0]
+    computed = np.asarray(widths)[np.searchsorted(widths, counts)] + negatives
+    return float(computed.sum() / (counts + negatives).sum())
+
+
+def epoch_schedule(epoch: jax.Array | None, source: BatchSource, size: int) -> tuple[jax.Array, jax.Array]:
+    """Return the group of every step of an epoch and the step's number within it: [steps], [steps].
+
+    Groups of users come in another order at each epoch, in their own where it is None. The order depends on the epoch
+    alone, so that runs that are trained at once take the same branch.
+    """
+    counts = [-(-len(users) // size) for users in source.groups]
+    group = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+    within = np.concatenate([np.arange(count) for count in counts]).astype(np.int32)
+    if epoch is None or source.widths is None:
+        return jnp.asarray(group), jnp.asarray(within)
+    order = jax.random.permutation(jax.random.fold_in(jax.random.key(0), epoch), len(group))
+    return jnp.asarray(group)[order], jnp.asarray(within)[order]
+
+
+def examples_of_step(
+    order_key: jax.Array | None, source: BatchSource, group: int, index: jax.Array, size: int
+) -> tuple[jax.Array, jax.Array]:
+    """Return the users [B] of a group's step, or the places of its positives, and weights that are 0 past the end.
+
+    They are in a random order of the whole group, or without a key as they stand.
+    """
+    users = source.groups[group]
+    positions = index * size + jnp.arange(size)
+    weight = (positions < len(users)).astype(jnp.float32)
+    positions = jnp.minimum(positions, len(users) - 1)
+    if order_key is not None:
+        key = order_key if source.widths is None else jax.random.fold_in(order_key, group)
+        positions = shuffled(key, positions, len(users))
+    return positions if source.widths is None else users[positions], weight
 
 
 @struct.dataclass
 class SharedNegatives:
-    """S negatives of all examples of a batch: ``items`` [S], ``item_users`` [S, A], ``log_expected`` [S]."""
+    """S negatives of all examples of a batch.
+
+    Attributes:
+      items: [S].
+      item_users: neighbors of each item [S, A].
+      log_expected: [S], the log of how often each is expected.
+      derived: their rows of what the model derives.
+      learned: what gets a gradient, once ``gradients.shared_vectors`` has set it: their rows, ``item`` [S, D] among
+        them; the vectors of ``item_users`` [S, A, D]; and ``Model.item_pairs`` [I, M, S] of all rows of the
+        table of items, from which each example takes those of its user's neighbors, or None where they are made from
+        the vectors.
+    """
 
     items: jax.Array
     item_users: NeighborIds
     log_expected: jax.Array
+    derived: Params = struct.field(default_factory=dict)
+    learned: tuple[Params, jax.Array, jax.Array | None] | None = None
 
 
 @struct.dataclass
@@ -83,7 +239,7 @@ class Batch:
       item_users: neighbors of each item [B, T, A].
       weight: [B], 0 for what fills up the last batch.
       shared: the shared negatives, where there are some.
-      derived: what the model derives for these users and items.
+      user_derived, items_derived: rows of what the model derives, [B, ...] and [B, T, ...].
     """
 
     user: jax.Array
@@ -95,11 +251,12 @@ class Batch:
     item_users: NeighborIds
     weight: jax.Array
     shared: SharedNegatives | None = None
-    derived: DerivedRows = NOTHING_DERIVED
+    user_derived: Params = struct.field(default_factory=dict)
+    items_derived: Params = struct.field(default_factory=dict)
 
     def examples(self) -> "Batch":
         """Return the same without what all examples share: every leaf has the leading axis [B]."""
-        return self.replace(shared=None, derived=self.derived.replace(shared={}))  # type: ignore[attr-defined]
+        return replace(self, shared=None)
 
 
 def derive_rows(model: Model, params: Params, sources: NeighborSources, batch: Batch) -> Batch:
@@ -117,41 +274,6 @@ def derive_rows(model: Model, params: Params, sources: NeighborSources, batch: B
     def rows_of(axis: str, owners: jax.Array, ids: jax.Array) -> Params:
         return model.rows(derived, axis, jnp.searchsorted(owners, ids))
 
-    shared = {} if batch.shared is None else rows_of("item", items, others)
-    rows = DerivedRows(rows_of("user", users, batch.user), rows_of("item", items, batch.items), shared)
-    return batch.replace(derived=rows)  # type: ignore[attr-defined]
-
-
-def contains_shared(rows: CSR, users: jax.Array, items: jax.Array, num_items: int) -> jax.Array:
-    """Return whether each of the same items stands in the rows of users: [B], [S] -> [B, S].
-
-    On a CPU one walk through a user's row is far less work than a bisection for each item. A walk of many users at once
-    would go on to the longest row of them all.
-    """
-    count = len(items)
-    if jax.default_backend() != "cpu":
-        return jax.vmap(lambda user: contains(rows, user, items))(users)
-    # An item that stands twice among them has one place of the two.
-    places = jnp.full(num_items, count).at[items].set(jnp.arange(count))
-
-    def of_user(user: jax.Array) -> jax.Array:
-        start = rows.start(user)
-
-        def mark(index: jax.Array, marked: jax.Array) -> jax.Array:
-            return marked.at[places[rows.items[start + index]]].set(True, mode="drop")
-
-        return jax.lax.fori_loop(0, rows.degree(user), mark, jnp.zeros(count, bool))
-
-    return jax.lax.map(of_user, users)[:, places[items]]
-
-
-def draw_users_of_shared(key: jax.Array, source: NeighborSource, items: jax.Array) -> NeighborIds:
-    """Return the neighbors [S, A] of items that a batch shares."""
-    bits = jax.random.bits(key, (len(items), source.num_bits))
-    return jax.vmap(draw_neighbors, in_axes=(0, None, 0))(bits, source, items)
-
-
-def batch_positions(index: jax.Array, size: int, count: int) -> tuple[jax.Array, jax.Array]:
-    """Return the positions of a batch [B] in an epoch of ``count``, and weights that are 0 past its end."""
-    positions = index * size + jnp.arange(size)
-    return jnp.minimum(positions, count - 1), (positions < count).astype(jnp.float32)
+    shared = None if batch.shared is None else replace(batch.shared, derived=rows_of("item", items, others))
+    of_user, of_items = rows_of("user", users, batch.user), rows_of("item", items, batch.items)
+    return replace(batch, shared=shared, user_derived=of_user, items_derived=of_items)

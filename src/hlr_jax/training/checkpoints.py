@@ -5,10 +5,8 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from jax.sharding import Mesh
 
 from hlr_jax.errors import InputError
-from hlr_jax.sharding import placed_shapes
 
 
 class Checkpoints:
@@ -19,9 +17,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path, identity: dict[str, Any]):
         """Open or create ``folder`` for the training with this ``identity``; another's checkpoint is not read."""
-        self._identity = identity
+        self._folder, self._identity = folder, identity
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-        self._folder = folder
         # Named, so that the shapes of a checkpoint can be read before any of it has been written or read here.
         handlers = {"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()}
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
@@ -48,46 +45,26 @@ class Checkpoints:
         """Return the epoch of the checkpoint, or None."""
         return self._manager.latest_step()
 
+    def shapes(self) -> Any:
+        """Return the shapes of the arrays. Tables may end in rows of padding."""
+        return self._manager.item_metadata(self.latest())["state"]
+
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]]:
         """Read arrays with the shapes and shardings of ``like``, whatever devices wrote them, and the record.
 
         Raises:
-          InputError: there is none, it can't be read, or another training wrote it.
+          InputError: it can't be read, or another training wrote it.
         """
-        return self._read(jax.tree.map(_abstract, like))
-
-    def restore_onto(self, mesh: Mesh | None) -> tuple[Any, dict[str, Any]]:
-        """Read the arrays onto one device or a mesh, and the record. Tables may end in rows of padding.
-
-        Raises:
-          InputError: there is none, it can't be read, or another training wrote it.
-        """
-        return self._read(placed_shapes(self._manager.item_metadata(self._latest())["state"], mesh))
-
-    def record(self) -> dict[str, Any]:
-        """Read the record alone.
-
-        Raises:
-          InputError: there is none, it can't be read, or another training wrote it.
-        """
-        return self._read(None)[1]
-
-    def _latest(self) -> int:
-        epoch = self.latest()
-        if epoch is None:
-            raise InputError(f"{self._folder}: no checkpoint; train first")
-        return epoch
-
-    def _read(self, shapes: Any) -> tuple[Any, dict[str, Any]]:
-        epoch = self._latest()
-        record: dict[str, Any] = self._restored(epoch, record=ocp.args.JsonRestore())["record"]
+        record: dict[str, Any] = self._restored(record=ocp.args.JsonRestore())["record"]
         self._check_identity(record.pop("identity"))
-        if shapes is None:
-            return None, record
+        shapes = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None)), like
+        )
         # Not strict: tables end in rows of padding, as many as the mesh needs, which are cut off or added.
-        return self._restored(epoch, state=ocp.args.StandardRestore(shapes, strict=False))["state"], record
+        return self._restored(state=ocp.args.StandardRestore(shapes, strict=False))["state"], record
 
-    def _restored(self, epoch: int, **arguments: Any) -> Any:
+    def _restored(self, **arguments: Any) -> Any:
+        epoch = self.latest()
         try:
             return self._manager.restore(epoch, args=ocp.args.Composite(**arguments))
         except (ValueError, OSError, KeyError) as problem:
@@ -104,7 +81,3 @@ class Checkpoints:
                 f"{here['jax']}: whether it is the same model can't be told; pass another workdir"
             )
         raise InputError(f"{self._folder} holds a run of another model, seed, data or training; pass another workdir")
-
-
-def _abstract(array: jax.Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=getattr(array, "sharding", None))

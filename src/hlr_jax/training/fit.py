@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +19,11 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import sha256_of
 from hlr_jax.models.base import Model
 from hlr_jax.models.identity import model_identity
-from hlr_jax.sharding import split_seeds
+from hlr_jax.sharding import placed_shapes, split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.display import Display
-from hlr_jax.training.history import Logger, Record, of_run
-from hlr_jax.training.learner import TrainState
-from hlr_jax.training.loop import Loop, LoopState, Validate, Validation
+from hlr_jax.training.history import History, Logger, Record
+from hlr_jax.training.loop import Loop, Validate, Validation
 from hlr_jax.training.many_runs import Learner, create_learner
 from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.training.run_progress import Monitor, RunProgress, chosen_runs
@@ -131,22 +131,22 @@ def fit_seeds(
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
     check_seed("seed", seed)
     check_seed("seed", seed + options.num_seeds - 1)
-    monitor = monitor_of(evaluation, options)
+    monitor, identity = monitor_of(evaluation, options), run_identity(dataset, model, options, seed)
+    several = (options.num_seeds, "seeds"), (len(options.temperatures), "temperatures")
+    shown = [f" {count} {what}," for count, what in several if count > 1]
+    label = "" if quiet else f"{model.name}{',' * bool(shown)}{''.join(shown)}"
     runs = options.runs(range(seed, seed + options.num_seeds))
-    identity = run_identity(dataset, model, options, seed)
-    several = {"seeds": options.num_seeds, "temperatures": len(options.temperatures)}
-    shown = [f" {count} {what}," for what, count in several.items() if count > 1]
-    label = f"{model.name}{',' * bool(shown)}{''.join(shown)}"
-    folder = None if workdir is None else Path(workdir)
-    training = _Training(dataset, model, options, evaluation, runs, mesh, "" if quiet else label)
-    state, history = training.run(folder, identity, loggers)
-    chosen = chosen_runs(state.progress, monitor)
-    results = training.results(state, history, chosen)
+    loop = _train((dataset, model, options, evaluation), runs, identity, label, workdir, mesh, loggers)
+    chosen = chosen_runs(loop.progress, monitor)
+    results = _results(loop, chosen, options.patience)
     for result in results:
         if not result.best_epoch:
             raise InputError(result.stopped if len(results) == 1 else f"seed {result.seed}: {result.stopped}")
-    if folder is not None:
-        _save_result(folder, identity, state, chosen)
+    if workdir is not None:
+        params = jax.tree.map(lambda array: array[np.asarray(chosen)], loop.best_params)
+        record = {"epoch": loop.epoch, "runs": [loop.progress[index].to_json() for index in chosen]}
+        with Checkpoints(Path(workdir) / RESULT, identity) as ended:
+            ended.save(loop.epoch, {"params": params}, record)
     return results
 
 
@@ -157,14 +157,13 @@ def fit_runs(
     evaluation: EvalOptions | None = None,
     *,
     runs: Sequence[Run],
-    workdir: str | Path | None = None,
-    mesh: Mesh | None = None,
     quiet: bool = False,
+    **others: Any,
 ) -> list[FitResult]:
     """Train several models at once whose seeds, learning rates and losses are those of ``runs``, not of ``options``.
 
     Each ends as ``fit`` with its settings alone would end, but for rounding. One whose loss is not finite ends, as its
-    result says, and the others go on.
+    result says, and the others go on. ``others`` are ``workdir``, ``mesh`` and ``loggers`` of ``fit_seeds``.
 
     Raises:
       InputError: see ``fit``; no run, one that stands twice in ``runs``, or a value out of range.
@@ -174,81 +173,61 @@ def fit_runs(
         raise InputError("runs must be one or more, and differ in seed, learning rate, margin or temperature")
     for run in runs:
         check_seed("seed", run.seed)
-        replace(options, **_settings(run))  # checks the ranges
-    unset: dict[str, Any] = dict.fromkeys(_settings(runs[0]), 1.0) | {"temperatures": (), "prune_after": 0}
-    shared = replace(options, **unset, num_seeds=1)
+        replace(options, **{name: value for name, value in run._asdict().items() if name != "seed"})  # checks them
+    unset: dict[str, Any] = dict.fromkeys(Run._fields[1:], 1.0)
+    shared = replace(options, **unset, temperatures=(), prune_after=0, num_seeds=1)
     identity = run_identity(dataset, model, shared, 0)
     identity["run"] = sha256_of([identity["run"], [run._asdict() for run in runs]])
-    label = f"{model.name}, {len(runs)} run{'s' * (len(runs) > 1)},"
-    training = _Training(dataset, model, shared, evaluation, runs, mesh, "" if quiet else label)
-    state, history = training.run(None if workdir is None else Path(workdir), identity)
-    return training.results(state, history, range(len(runs)))
+    label = "" if quiet else f"{model.name}, {len(runs)} run{'s' * (len(runs) > 1)},"
+    loop = _train((dataset, model, shared, evaluation), runs, identity, label, **others)
+    return _results(loop, range(len(runs)), shared.patience)
 
 
-def _settings(run: Run) -> dict[str, Any]:
-    return {name: value for name, value in run._asdict().items() if name != "seed"}
-
-
-class _Training(NamedTuple):
-    """What a training needs to know."""
-
-    dataset: Dataset
-    model: Model
-    options: TrainOptions
-    evaluation: EvalOptions
-    runs: Sequence[Run]
-    mesh: Mesh | None
-    label: str
-
-    def run(
-        self, folder: Path | None, identity: dict[str, Any], loggers: Sequence[Logger] = ()
-    ) -> tuple[LoopState, list[Record]]:
-        """Train from the checkpoint in the folder, or from the start, to the end."""
-        if not len(self.dataset.train):
-            raise InputError(f"data set {self.dataset.name} has no training interactions")
-        learner = create_learner(self.dataset, self.model, self.options, self.runs, self.mesh)
-        if folder is None:
-            return self._train(learner, None, None, loggers)
-        with Checkpoints(folder / "checkpoints", identity) as checkpoints:
-            return self._train(learner, folder, checkpoints, loggers)
-
-    def results(self, state: LoopState, history: list[Record], chosen: Sequence[int]) -> list[FitResult]:
-        """Return the results of the chosen runs."""
-        params = split_seeds(state.best_params)
-        results = []
-        for index in chosen:
-            progress = state.progress[index]
-            stopped, best = progress.ended(state.epoch, self.options.patience), progress.best_epoch
-            why = f"{stopped} (the result is epoch {best})" if stopped and best else stopped
-            own = of_run(history, progress.run)
-            failed = bool(progress.failed)
-            results.append(FitResult(params[index], progress.run, best, progress.best_value, own, why, failed))
-        return results
-
-    def _train(
-        self, learner: Learner, folder: Path | None, checkpoints: Checkpoints | None, loggers: Sequence[Logger]
-    ) -> tuple[LoopState, list[Record]]:
-        monitor = monitor_of(self.evaluation, self.options)
-        display = Display(self.label, self.options.num_epochs, quiet=not self.label or not is_process_zero())
-        validate = validation_of(learner, self.dataset, self.model, self.evaluation, self.runs)
-        loop = Loop(learner, validate, self.options, monitor, display, folder, checkpoints, loggers)
-        start, history = loop.start([RunProgress(run) for run in self.runs])
-        if start.epoch < self.options.num_epochs and any(loop.active(start)):
-            display.begin(start.epoch, self._needs(learner, start.state) if self.label else "")
+def _train(
+    parts: tuple[Dataset, Model, TrainOptions, EvalOptions], runs: Sequence[Run], identity: dict[str, Any], label: str,
+    workdir: str | Path | None = None, mesh: Mesh | None = None, loggers: Sequence[Logger] = (),
+) -> Loop:  # fmt: skip
+    """Train from the checkpoint in the workdir, or from the start, to the end; without a label nothing is shown."""
+    dataset, model, options, evaluation = parts
+    folder = None if workdir is None else Path(workdir)
+    if not len(dataset.train):
+        raise InputError(f"data set {dataset.name} has no training interactions")
+    learner = create_learner(dataset, model, options, runs, mesh)
+    validate = validation_of(learner, dataset, model, evaluation, runs)
+    display = Display(label, options.num_epochs, quiet=not label or not is_process_zero())
+    history = History(folder and folder / "metrics.jsonl", loggers)
+    with nullcontext() if folder is None else Checkpoints(folder / "checkpoints", identity) as checkpoints:
+        loop = Loop(learner, validate, options, monitor_of(evaluation, options), display, history, checkpoints)
+        loop.start(runs)
+        if loop.goes_on():
+            if label:
+                ranking = memory_to_rank(model, split_seeds(loop.state.params)[0], dataset, evaluation)
+                display.begin(loop.epoch, _needs(ranking, learner.memory and learner.memory(loop.state)))
             if folder is not None and is_process_zero():
                 shutil.rmtree(folder / RESULT, ignore_errors=True)  # it has ended, and goes on
-        return loop.run(start, history), history
+        loop.run()
+    return loop
 
-    def _needs(self, learner: Learner, state: TrainState) -> str:
-        """Return what memory the training will take, in words."""
-        single = split_seeds(state.params)[0]
-        ranking = memory_to_rank(self.model, single, self.dataset, self.evaluation)
-        needs = f"{ranking / 2**20:,.0f} MiB to rank all users"
-        if learner.memory is None:
-            return f"memory of each device: {needs}"
-        plan = learner.memory(state)
-        held = f"parameters, moments and interactions {plan.arguments / 2**20:,.0f}"
-        return f"memory of each device: {sum(plan) / 2**20:,.0f} MiB to train ({held}), {needs}"
+
+def _needs(ranking: int, plan: tuple[int, int, int] | None) -> str:
+    """Return what memory of each device the training will take, in words: to rank, and the plan of an epoch."""
+    needs = f"{ranking / 2**20:,.0f} MiB to rank all users"
+    if plan is not None:
+        held = f"parameters, moments and interactions {plan[0] / 2**20:,.0f}"
+        needs = f"{sum(plan) / 2**20:,.0f} MiB to train ({held}), {needs}"
+    return f"memory of each device: {needs}"
+
+
+def _results(loop: Loop, chosen: Sequence[int], patience: int) -> list[FitResult]:
+    """Return the results of the chosen runs."""
+    params, results = split_seeds(loop.best_params), []
+    for index in chosen:
+        progress = loop.progress[index]
+        run, best, why = progress.run, progress.best_epoch, progress.ended(loop.epoch, patience)
+        why = f"{why} (the result is epoch {best})" if why and best else why
+        history, failed = loop.history.of_run(run), bool(progress.failed)
+        results.append(FitResult(params[index], run, best, progress.best_value, history, why, failed))
+    return results
 
 
 def monitor_of(evaluation: EvalOptions, options: TrainOptions) -> Monitor:
@@ -303,14 +282,6 @@ def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: in
     return {"run": sha256_of([dataset.fingerprint, model_id, training, seed]), "jax": version}
 
 
-def _save_result(folder: Path, identity: dict[str, Any], state: LoopState, chosen: Sequence[int]) -> None:
-    """Write what a training has ended with: of each seed the chosen run, and nothing of the others."""
-    params = jax.tree.map(lambda array: array[np.asarray(chosen)], state.best_params)
-    record = {"epoch": state.epoch, "runs": [state.progress[index].to_json() for index in chosen]}
-    with Checkpoints(folder / RESULT, identity) as result:
-        result.save(state.epoch, {"params": params}, record)
-
-
 def load_result(
     folder: Path, identity: dict[str, Any], mesh: Mesh | None = None
 ) -> tuple[list[Params], list[RunProgress]]:
@@ -325,5 +296,5 @@ def load_result(
                 f"{folder}: its training has not ended; continue it by the command that started it, or end it there: "
                 "the same command with a smaller --config.train.num_epochs"
             )
-        arrays, record = result.restore_onto(mesh)
+        arrays, record = result.restore(placed_shapes(result.shapes(), mesh))
     return split_seeds(arrays["params"]), [RunProgress.from_json(fields) for fields in record["runs"]]

@@ -1,6 +1,7 @@
 """The loss and gradient of a batch, a few examples at a time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -10,7 +11,7 @@ from flax import struct
 from hlr_jax.kernels.distance import squared_distances
 from hlr_jax.models.base import Model
 from hlr_jax.scoring import score_items
-from hlr_jax.training.batches import Batch, Negatives
+from hlr_jax.training.batches import Batch, Negatives, SharedNegatives
 from hlr_jax.types import Neighbors, Padded, Params
 
 _CACHE_BYTES = 2 << 20  # of working set that a microbatch may take on a CPU; flat between 1 and 4 MiB when measured
@@ -35,45 +36,37 @@ class Vectors:
     item_users: jax.Array
 
 
-@struct.dataclass
-class SharedVectors:
-    """What S shared negatives are measured by.
-
-    Attributes:
-      items: their rows, ``item`` [S, D] among them.
-      derived: their rows of what the model derives.
-      item_users: neighbors of each item [S, A, D].
-      user_ids, user_mask: which users these are [S, A].
-      log_expected: [S].
-      weights: ``Model.item_pairs`` [I, M, S] of all rows of the table of items, from which each example takes those of
-        its user's neighbors; None where they are made from the vectors.
-    """
-
-    items: Params
-    derived: Params
-    item_users: jax.Array
-    user_ids: jax.Array
-    user_mask: jax.Array
-    log_expected: jax.Array
-    weights: jax.Array | None
-
-
-ExampleLoss = Callable[[Params, Vectors, Batch, SharedVectors | None], jax.Array]
+ExampleLoss = Callable[[Params, Vectors, Batch, SharedNegatives | None], jax.Array]
 """(parameters, vectors, an example: a batch without its leading axis, shared negatives) -> loss []."""
 
 
-def shared_distances(
-    model: Model, params: Params, user: Params, history: Padded, example: Batch, shared: SharedVectors,
-    moved: jax.Array | None = None,
-) -> jax.Array:  # fmt: skip
-    """Return the distances [S] of shared negatives; from ``moved`` [D], where the positive's relation is shared."""
-    items = shared.items | shared.derived
-    if moved is not None:
-        return squared_distances(moved, items["item"])
+def measured_negatives(
+    model: Model, params: Params, user: Params, history: Padded, example: Batch, shared: SharedNegatives | None,
+    own: jax.Array,
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+    """Return the distances [n + S] of an example's own negatives [n] and the shared ones, and their log_expected.
+
+    Those that do not count are infinitely far. A shared relation has moved ``user``, the user's rows.
+    """
+    distances, log_expected = own, example.log_expected
+    if shared is not None:
+        distances = jnp.concatenate([own, _shared_distances(model, params, user, history, example, shared)])
+        log_expected = jnp.concatenate([log_expected, shared.log_expected])
+    return jnp.where(example.known, jnp.inf, distances), log_expected
+
+
+def _shared_distances(
+    model: Model, params: Params, user: Params, history: Padded, example: Batch, shared: SharedNegatives
+) -> jax.Array:
+    assert shared.learned is not None
+    rows, user_vectors, all_weights = shared.learned
+    items = rows | shared.derived
+    if model.share_relation:
+        return squared_distances(user["user"], items["item"])
     # Among all items there are the user's own, and no user is a neighbor of itself.
-    mask = shared.user_mask & (shared.user_ids != example.user)
-    near = Neighbors(history, Padded(shared.item_users, mask))
-    weights = None if shared.weights is None else shared.weights[example.history.ids]
+    mask = shared.item_users.mask & (shared.item_users.ids != example.user)
+    near = Neighbors(history, Padded(user_vectors, mask))
+    weights = None if all_weights is None else all_weights[example.history.ids]
     return -score_items(model, params, user, items, near, weights)
 
 
@@ -83,33 +76,31 @@ def batch_vectors(model: Model, params: Params, batch: Batch) -> Vectors:
     return Vectors(user, items, params["item"][batch.history.ids], params["user"][batch.item_users.ids])
 
 
-def shared_vectors(model: Model, params: Params, batch: Batch, by_pairs: bool) -> SharedVectors | None:
-    """Return the vectors of shared negatives, where the batch has some.
+def shared_vectors(model: Model, params: Params, batch: Batch, by_pairs: bool) -> SharedNegatives | None:
+    """Return the shared negatives with their vectors, where the batch has some.
 
     Weights of pairs are made where the table has fewer rows than the histories of the batch have places: less work.
     """
     if batch.shared is None:
         return None
-    table, form, near = params["item"], model.item_pairs, batch.shared.item_users
-    items = model.rows(params, "item", batch.shared.items)
-    weights = None
+    table, form = params["item"], model.item_pairs
+    items, weights = model.rows(params, "item", batch.shared.items), None
     if form is not None and not model.share_relation and by_pairs and 2 * len(table) <= batch.history.ids.size:
         make = partial(form, model.on_axis(params, "shared"))
         if 4 * jax.eval_shape(make, table, items["item"]).size <= _PAIR_BYTES:
             weights = make(table, items["item"])
-    return SharedVectors(
-        items, batch.derived.shared, params["user"][near.ids], near.ids, near.mask, batch.shared.log_expected, weights
-    )
+    return replace(batch.shared, learned=(items, params["user"][batch.shared.item_users.ids], weights))
 
 
-def _pieces(batch: Batch, microbatch: int) -> Batch:
+def _pieces(batch: Batch, microbatch: int | None) -> Batch:
     """Return a batch [B, ...] as [B / b, b, ...], without what all examples share."""
-    steps = batch.user.shape[0] // microbatch
-    return jax.tree.map(lambda array: array.reshape(steps, microbatch, *array.shape[1:]), batch.examples())
+    size = microbatch or len(batch.user)
+    shape = len(batch.user) // size, size
+    return jax.tree.map(lambda array: array.reshape(*shape, *array.shape[1:]), batch.examples())
 
 
 def weighted_loss(
-    loss: ExampleLoss, params: Params, vectors: Vectors, piece: Batch, shared: SharedVectors | None
+    loss: ExampleLoss, params: Params, vectors: Vectors, piece: Batch, shared: SharedNegatives | None
 ) -> jax.Array:
     """Return the weighted sum of the losses of some examples."""
     losses = jax.vmap(lambda vectors, example: loss(params, vectors, example, shared))(vectors, piece)
@@ -117,10 +108,10 @@ def weighted_loss(
 
 
 def batch_loss(
-    model: Model, loss: ExampleLoss, params: Params, batch: Batch, microbatch: int, by_pairs: bool = True
-) -> jax.Array:
+    model: Model, loss: ExampleLoss, params: Params, batch: Batch, microbatch: int | None
+) -> jax.Array:  # fmt: skip
     """Return the weighted sum of the losses of a batch: []; the arguments are those of ``batch_gradient``."""
-    shared = shared_vectors(model, params, batch, by_pairs)
+    shared = shared_vectors(model, params, batch, by_pairs=microbatch is not None)
 
     def add(total: jax.Array, piece: Batch) -> tuple[jax.Array, None]:
         return total + weighted_loss(loss, params, batch_vectors(model, params, piece), piece, shared), None
@@ -129,7 +120,7 @@ def batch_loss(
 
 
 def batch_gradient(
-    model: Model, loss: ExampleLoss, params: Params, batch: Batch, microbatch: int, by_pairs: bool = True
+    model: Model, loss: ExampleLoss, params: Params, batch: Batch, microbatch: int | None
 ) -> tuple[jax.Array, Params]:
     """Return the weighted sum of the losses of a batch and its gradient by every parameter.
 
@@ -141,18 +132,15 @@ def batch_gradient(
       loss: of one example.
       params: the model's parameters.
       batch: B examples.
-      microbatch: divides B.
-      by_pairs: whether shared negatives may be met by ``Model.item_pairs``, for all rows of the table of items at once.
-        Not where a mesh divides the table: its rows would meet on each device.
+      microbatch: divides B. None: a mesh cuts the batch over its devices, and divides the tables; then shared negatives
+        are not met by ``Model.item_pairs``, for which all rows of the table of items would meet on each device.
     """
     constants = model.on_axis(params, "shared")
-    shared = shared_vectors(model, params, batch, by_pairs)
-    learned = None if shared is None else (shared.items, shared.item_users, shared.weights)
+    shared = shared_vectors(model, params, batch, by_pairs=microbatch is not None)
+    learned = None if shared is None else shared.learned
 
     def piece_loss(constants: Params, vectors: Vectors, learned: tuple | None, piece: Batch) -> jax.Array:
-        given = shared
-        if shared is not None and learned is not None:
-            given = shared.replace(items=learned[0], item_users=learned[1], weights=learned[2])  # type: ignore[attr-defined]
+        given = None if shared is None else replace(shared, learned=learned)
         return weighted_loss(loss, constants, vectors, piece, given)
 
     def add(total: tuple, piece: Batch) -> tuple[tuple, None]:
@@ -189,14 +177,10 @@ def _add_rows(sums: Params, rows: Params, ids: jax.Array) -> Params:
     return sums | {name: sums[name].at[ids].add(row) for name, row in rows.items()}
 
 
-def working_floats(model: Model, params: Params, num_items: int, shared: int) -> int:
+def _working_floats(model: Model, params: Params, num_items: int, shared: int) -> int:
     """Return about how many floats the gradient of an example takes: vectors, weights, and what they become.
 
-    Args:
-      model: says what is read.
-      params: tell D and N.
-      num_items: T, items that the example has for itself.
-      shared: S.
+    The example has ``num_items`` items for itself, and meets ``shared`` more.
     """
     keys = params.get("keys")  # of a model of another kind they may be anything
     dim, memories = params["item"].shape[1], 0 if keys is None or keys.ndim != 2 else len(keys)
@@ -206,11 +190,11 @@ def working_floats(model: Model, params: Params, num_items: int, shared: int) ->
     return 2 * (1 + num_items + context + item_users) * dim + weights
 
 
-def microbatch_size(batch_size: int, model: Model, params: Params, num_items: int, negatives: Negatives) -> int:
+def microbatch_size(batch_size: int, num_items: int, model: Model, params: Params, negatives: Negatives) -> int:
     """Return the largest divisor of the batch whose work fits in a CPU's cache; on an accelerator the whole batch."""
     if jax.default_backend() != "cpu":
         return batch_size
     fewest = _FEWEST_USERS if negatives.kind == "all" else 1
     shared = {"all": len(params["item"]), "in_batch": batch_size, "shared": negatives.number}.get(negatives.kind, 0)
-    fitting = max(fewest, _CACHE_BYTES // (4 * working_floats(model, params, num_items, shared)))
+    fitting = max(fewest, _CACHE_BYTES // (4 * _working_floats(model, params, num_items, shared)))
     return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting)

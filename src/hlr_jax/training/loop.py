@@ -2,21 +2,17 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hlr_jax.distributed import is_process_zero
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.display import Display
-from hlr_jax.training.history import Logger, Record, append_records, read_records
-from hlr_jax.training.learner import TrainState
+from hlr_jax.training.history import History, Record
 from hlr_jax.training.many_runs import Learner
-from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.training.run_progress import Monitor, RunProgress, prune
 from hlr_jax.types import Params
 
@@ -32,141 +28,105 @@ Validate = Callable[[Params, Sequence[bool]], list[Validation]]
 """(parameters [S, ...], which runs are wanted [S]) -> theirs; those of the others are empty."""
 
 
-class LoopState(NamedTuple):
-    """S runs that are trained at once, after some epoch.
+class Loop:
+    """S runs that are trained at once, an epoch of all after the other.
 
     Attributes:
       state: parameters and the optimizer's state [S, ...] after ``epoch``.
       best_params: the parameters [S, ...] of each run's best epoch, the result so far.
       progress: of each run.
       epoch: epochs done.
+      history: their records.
     """
 
-    state: TrainState
-    best_params: Params
-    progress: list[RunProgress]
-    epoch: int = 0
+    def __init__(
+        self, learner: Learner, validate: Validate, options: TrainOptions, monitor: Monitor, display: Display,
+        history: History, checkpoints: Checkpoints | None,
+    ):  # fmt: skip
+        """Take what a training is made of; without checkpoints, only the history is written."""
+        self._learner, self._validate, self._options, self._monitor = learner, validate, options, monitor
+        self._display, self.history, self._checkpoints = display, history, checkpoints
 
+    def start(self, runs: Sequence[Run]) -> None:
+        """Begin where the checkpoint ends, or before the first epoch."""
+        self.state = self._learner.init()
+        # A copy: an epoch reuses the memory of the parameters that it is given.
+        self.best_params: Params = jax.tree.map(jnp.copy, self.state.result)
+        self.progress, self.epoch = [RunProgress(run) for run in runs], 0
+        if self._checkpoints is not None and self._checkpoints.latest() is not None:
+            like = {"state": self.state, "best_params": self.state.result}
+            arrays, record = self._checkpoints.restore(like)
+            self.state, self.best_params = arrays["state"], arrays["best_params"]
+            self.progress, self.epoch = [RunProgress.from_json(run) for run in record["runs"]], record["epoch"]
+        self.history.resume(self.epoch)
 
-@dataclass(frozen=True)
-class Loop:
-    """What a training is made of.
+    def goes_on(self) -> bool:
+        """Return whether an epoch is left, and a run that wants it."""
+        return self.epoch < self._options.num_epochs and any(self._active())
 
-    Attributes:
-      learner: learns an epoch of S runs.
-      validate: measures them.
-      options: of training.
-      monitor: the metric that chooses epochs and temperatures.
-      display: shows a person how far it is.
-      folder: for ``metrics.jsonl``; None: nothing is written.
-      checkpoints: of the folder.
-      loggers: are called with each record; with those of a continued training first.
-    """
-
-    learner: Learner
-    validate: Validate
-    options: TrainOptions
-    monitor: Monitor
-    display: Display
-    folder: Path | None = None
-    checkpoints: Checkpoints | None = None
-    loggers: Sequence[Logger] = ()
-
-    def start(self, progress: list[RunProgress]) -> tuple[LoopState, list[Record]]:
-        """Return the state from the checkpoint, or before the first epoch, and the records so far."""
-        state = self.learner.init()
-        start = LoopState(state, _copy(state.result), progress)
-        if self.checkpoints is None or self.folder is None:
-            return start, []
-        if self.checkpoints.latest() is not None:
-            arrays, record = self.checkpoints.restore({"state": state, "best_params": state.result})
-            there = [RunProgress.from_json(fields) for fields in record["runs"]]
-            start = LoopState(arrays["state"], arrays["best_params"], there, record["epoch"])
-        history = read_records(self.folder / "metrics.jsonl", start.epoch) if is_process_zero() else []
-        self._log(history)
-        return start, history
-
-    def run(self, loop: LoopState, history: list[Record]) -> LoopState:
-        """Train from a state to the last epochs of all runs, and add to the records.
+    def run(self) -> None:
+        """Train to the last epochs of all runs.
 
         A run that is out of patience, whose loss is not finite or that a better temperature ends is left as it is; the
         others go on.
         """
-        options = self.options
-        with self.display as display:
-            while loop.epoch < options.num_epochs and any(self.active(loop)):
-                after, records = self._epoch(loop)
-                for before, now in zip(loop.progress, after.progress, strict=True):
-                    reason = now.ended(loop.epoch + 1, options.patience)
-                    if reason and not before.ended(loop.epoch, options.patience) and len(loop.progress) > 1:
-                        display.say(f"{_name(now, loop.progress)} ends: {reason}")
+        with self._display as display:
+            while self.goes_on():
+                before, epoch, patience = self.progress, self.epoch + 1, self._options.patience
+                records = self._run_epoch(epoch)
+                for old, new in zip(before, self.progress, strict=True):
+                    reason = new.ended(epoch, patience)
+                    if reason and not old.ended(epoch - 1, patience) and len(before) > 1:
+                        display.say(f"{_name(new, before)} ends: {reason}")
                 if not records:  # no run is sound; the arrays are gone, and the best epochs have their checkpoint
-                    return after
-                improved = any(state.best_epoch == after.epoch for state in after.progress)
-                loop = after
-                history.extend(records)
-                self._log(records)
-                if self.folder and is_process_zero():
-                    append_records(self.folder / "metrics.jsonl", records)
-                display.epoch(self._best(records))
-                if improved or loop.epoch % options.checkpoint_every == 0 or loop.epoch == options.num_epochs:
-                    self._save(loop)
-            self._save(loop)
-        return loop
+                    return
+                self.history.add(records)
+                display.epoch(max(records, key=lambda record: self._monitor.merit(record.get(self._monitor.name))))
+                improved = any(run.best_epoch == epoch for run in self.progress)
+                if improved or epoch % self._options.checkpoint_every == 0 or epoch == self._options.num_epochs:
+                    self._save()
+            self._save()
 
-    def active(self, loop: LoopState) -> list[bool]:
+    def _active(self) -> list[bool]:
         """Return which runs go on."""
-        return [not state.ended(loop.epoch, self.options.patience) for state in loop.progress]
+        return [not run.ended(self.epoch, self._options.patience) for run in self.progress]
 
-    def _epoch(self, loop: LoopState) -> tuple[LoopState, list[Record]]:
-        """Return the state after one more epoch, and the records of the runs that ended it well."""
-        epoch, active, start = loop.epoch + 1, self.active(loop), time.perf_counter()
-        state, losses = self.learner.run_epoch(loop.state, epoch, active)
+    def _run_epoch(self, epoch: int) -> list[Record]:
+        """Train one more epoch and return the records of the runs that ended it well; without any, nothing is kept."""
+        active, start = self._active(), time.perf_counter()
+        state, losses = self._learner.run_epoch(self.state, epoch, active)
         train_losses = np.asarray(losses).tolist()
         trained = time.perf_counter() - start
         finite = [on and bool(np.isfinite(loss)) for on, loss in zip(active, train_losses, strict=True)]
-        results = self.validate(state.result, finite)
-        progress = list(loop.progress)
+        results = self._validate(state.result, finite)
+        progress = list(self.progress)
         for index in np.flatnonzero(active):
             metrics = results[index].metrics
             losses_here = [train_losses[index], *metrics.values()]
-            progress[index] = progress[index].after(epoch, losses_here, metrics.get(self.monitor.name), self.monitor)
+            progress[index] = progress[index].after(epoch, losses_here, metrics.get(self._monitor.name), self._monitor)
         good = [on and not run.failed for on, run in zip(active, progress, strict=True)]
+        self.progress = progress
         if not any(good):
-            return loop._replace(progress=progress), []
-        if epoch == self.options.prune_after:
+            return []
+        if epoch == self._options.prune_after:
             per_user = [result.per_user if ok else None for result, ok in zip(results, good, strict=True)]
-            progress = prune(progress, per_user, epoch, self.monitor)
-        better = [ok and run.best_epoch == epoch for ok, run in zip(good, progress, strict=True)]
-        best_params = loop.best_params
+            self.progress = prune(progress, per_user, epoch, self._monitor)
+        better = [ok and run.best_epoch == epoch for ok, run in zip(good, self.progress, strict=True)]
         if any(better):
-            best_params = _choose(jnp.asarray(better), state.result, best_params)
+            self.best_params = _choose(jnp.asarray(better), state.result, self.best_params)
+        self.state, self.epoch = state, epoch
         seconds = time.perf_counter() - start
-        speed = {"seconds": seconds, "positives_per_s": sum(active) * self.learner.positives_per_epoch / trained}
-        records = [
+        speed = {"seconds": seconds, "positives_per_s": sum(active) * self._learner.positives_per_epoch / trained}
+        return [
             {"epoch": epoch, **run.run._asdict(), "train_loss": train_losses[index], **results[index].metrics,
              "best_epoch": run.best_epoch, **speed}
-            for index, run in enumerate(progress) if good[index]
+            for index, run in enumerate(self.progress) if good[index]
         ]  # fmt: skip
-        return LoopState(state, best_params, progress, epoch), records
 
-    def _best(self, records: list[Record]) -> Record:
-        """Return the record of the run that is the best in this epoch."""
-        name, best = self.monitor.name, records[0]
-        for record in records[1:]:
-            if name in record and self.monitor.is_better(record[name], best.get(name)):
-                best = record
-        return best
-
-    def _log(self, records: Sequence[Record]) -> None:
-        for logger in self.loggers if is_process_zero() else ():
-            for record in records:
-                logger(record)
-
-    def _save(self, loop: LoopState) -> None:
-        if self.checkpoints is not None:
-            record = {"epoch": loop.epoch, "runs": [run.to_json() for run in loop.progress]}
-            self.checkpoints.save(loop.epoch, {"state": loop.state, "best_params": loop.best_params}, record)
+    def _save(self) -> None:
+        if self._checkpoints is not None:
+            record = {"epoch": self.epoch, "runs": [run.to_json() for run in self.progress]}
+            self._checkpoints.save(self.epoch, {"state": self.state, "best_params": self.best_params}, record)
 
 
 def _name(run: RunProgress, others: Sequence[RunProgress]) -> str:
@@ -180,8 +140,3 @@ def _name(run: RunProgress, others: Sequence[RunProgress]) -> str:
 def _choose(better: jax.Array, new: Params, old: Params) -> Params:
     """Return for each run [S] its new or its old parameters, as copies: an epoch reuses the memory of the new ones."""
     return jax.tree.map(lambda a, b: jnp.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b), new, old)
-
-
-def _copy(params: Params) -> Params:
-    """Return a copy: an epoch reuses the memory of the parameters that it is given."""
-    return jax.tree.map(jnp.copy, params)

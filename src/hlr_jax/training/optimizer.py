@@ -1,6 +1,7 @@
 """One step of Adam: over whole tables, or over those rows alone that a batch touches."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ def adam_step(
       model: what is trained.
       params: its parameters.
       state: Adam's moments of them, and the number of steps.
-      batch: what the gradient is taken of.
+      batch: what the ``gradient`` is taken of.
       gradient: takes it.
       rate: [], the learning rate.
       lazy: whether Adam is lazy.
@@ -99,10 +100,10 @@ def _renumber(batch: Batch, rows: TouchedRows) -> Batch:
 
     shared = batch.shared
     if shared is not None:
-        shared = shared.replace(  # type: ignore[attr-defined]
-            items=place("item", shared.items), item_users=neighbors("user", shared.item_users)
-        )
-    return batch.replace(  # type: ignore[attr-defined]
-        shared=shared, user=place("user", batch.user), items=place("item", batch.items),
+        shared = replace(
+            shared, items=place("item", shared.items), item_users=neighbors("user", shared.item_users)
+        )  # fmt: skip
+    return replace(
+        batch, shared=shared, user=place("user", batch.user), items=place("item", batch.items),
         history=neighbors("item", batch.history), item_users=neighbors("user", batch.item_users),
     )  # fmt: skip

@@ -32,7 +32,7 @@ class TrainOptions:
 
     Attributes:
       num_epochs: passes over the training interactions, at most.
-      batch: ``triplets``, the paper's, or ``users``: each with all its items at once; see ``user_batches``.
+      batch: ``triplets``, the paper's, or ``users``: each with all its items at once; see ``examples``.
       batch_size: B, triplets or users per step.
       optimizer: ``adam``, or ``lazy_adam``, which moves only what a batch touches; see ``optimizer.adam_step``.
       learning_rate: of Adam, constant.
@@ -47,9 +47,8 @@ class TrainOptions:
       negatives: a name of ``batches.NEGATIVES``; see ``batches.Negatives``.
       num_negatives: n, negatives drawn for each triplet or user, or shared by each batch.
       negative_popularity: b; negatives are drawn by popularity to the power of b.
-      ema_decay: d; what is measured and kept is the average of the parameters after each epoch, e epochs ago with
-        weight
-        d^e. 0: the parameters themselves.
+      ema_decay: d; what is measured and kept is the average of the parameters after each epoch, those of e epochs ago
+        with weight d^e. 0: the parameters themselves.
       patience: stop after so many epochs without a better one; 0: never.
       num_seeds: models that are trained at once, with the run's seed and those after it.
       checkpoint_every: epochs between checkpoints; a best epoch and the last one always make one.
@@ -101,8 +100,8 @@ class TrainOptions:
         pick(self.batch, BATCHES, "train.batch")
         pick(self.objective, OBJECTIVES, "train.objective")
         pick(self.optimizer, OPTIMIZERS, "train.optimizer")
-        if self.batch not in NEGATIVES[pick(self.negatives, NEGATIVES, "train.negatives")]:
-            fitting = " or ".join(kind for kind, batches in NEGATIVES.items() if self.batch in batches)
+        if self.batch != NEGATIVES[pick(self.negatives, NEGATIVES, "train.negatives")]:
+            fitting = " or ".join(kind for kind, batch in NEGATIVES.items() if batch == self.batch)
             raise InputError(
                 f"train.negatives={self.negatives} is not for train.batch={self.batch}; set negatives to {fitting}"
             )

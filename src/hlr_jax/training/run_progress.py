@@ -19,11 +19,9 @@ class Monitor:
     name: str
     higher_is_better: bool
 
-    def is_better(self, value: float | None, best: float | None) -> bool:
-        """Return whether a value is better than the best so far; without either, the later epoch is."""
-        if value is None or best is None:
-            return True
-        return value > best if self.higher_is_better else value < best
+    def merit(self, value: float | None) -> float:
+        """Return a value so that higher is better; no value is worse than any."""
+        return -math.inf if value is None else value if self.higher_is_better else -value
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,8 @@ class RunProgress:
         """Return the progress after an epoch with these losses and this validation metric."""
         if not all(map(math.isfinite, [*losses, *([] if value is None else [value])])):
             return replace(self, failed=f"the loss of epoch {epoch} is not finite; lower train.learning_rate")
-        if self.best_epoch and not monitor.is_better(value, self.best_value):
-            return self
+        if self.best_epoch and value is not None and monitor.merit(value) <= monitor.merit(self.best_value):
+            return self  # without a value, the later epoch is better
         return replace(self, best_epoch=epoch, best_value=value)
 
     def to_json(self) -> dict[str, Any]:
@@ -83,19 +81,11 @@ def chosen_runs(progress: Sequence[RunProgress], monitor: Monitor) -> list[int]:
 
     The first of equals; a run without an epoch that ended well only where its seed has no other.
     """
-    chosen = []
-    for indices in by_seed(progress):
-        best = indices[0]
-        for index in indices[1:]:
-            state, leader = progress[index], progress[best]
-            better = state.best_value is not None and (
-                leader.best_value is None
-                or (state.best_value != leader.best_value and monitor.is_better(state.best_value, leader.best_value))
-            )
-            if state.best_epoch and (not leader.best_epoch or better):
-                best = index
-        chosen.append(best)
-    return chosen
+
+    def merit(index: int) -> tuple[bool, float]:
+        return progress[index].best_epoch > 0, monitor.merit(progress[index].best_value)
+
+    return [max(indices, key=merit) for indices in by_seed(progress)]
 
 
 def prune(
@@ -117,11 +107,10 @@ def prune(
         alive = [index for index in indices if per_user[index] is not None and not progress[index].failed]
         if len(alive) < 2:
             continue
-        sign = 1 if monitor.higher_is_better else -1
-        means = {index: sign * float(np.mean(per_user[index])) for index in alive}  # type: ignore[arg-type]
-        best = max(alive, key=means.__getitem__)
+        values = {index: np.asarray(per_user[index]) for index in alive}
+        best = max(alive, key=lambda index: monitor.merit(float(values[index].mean())))
         for index in alive:
-            worse = sign * (np.asarray(per_user[best]) - np.asarray(per_user[index]))
+            worse = values[best] - values[index] if monitor.higher_is_better else values[index] - values[best]
             error = float(worse.std(ddof=1)) / math.sqrt(len(worse)) if len(worse) > 1 else math.inf
             if index != best and worse.mean() > _SIGNIFICANT * error:
                 reason = (
