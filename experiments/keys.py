@@ -12,13 +12,11 @@ from pathlib import Path
 from absl import flags
 from launch import launch
 
-from hlr_jax import InputError, load_run
+from hlr_jax import InputError, errors, files, load_run
 from hlr_jax.analysis import keys, plots
 from hlr_jax.analysis.attention import attend, check_keys
 from hlr_jax.analysis.categories import key_categories, read_categories
 from hlr_jax.analysis.relations import matching_probability
-from hlr_jax.errors import check_range
-from hlr_jax.files import atomic_file
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of what is written", required=True)
@@ -30,7 +28,7 @@ _PLOTS = flags.DEFINE_bool("plots", False, "PNG files too; needs matplotlib")
 
 def main() -> None:
     """Run the command."""
-    check_range("keys", interactions=(_INTERACTIONS.value, 1, 10**7))
+    errors.check_range("keys", interactions=(_INTERACTIONS.value, 1, 10**7))
     given = None if _CATEGORIES.value is None else read_categories(_CATEGORIES.value)
     run = load_run(_WORKDIR.value)
     model, params, dataset = run.parts.model, run.params[0], run.parts.dataset
@@ -56,13 +54,13 @@ def main() -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; pass another --output")
     cards = "\n\n".join(keys.key_cards(table))
-    with atomic_file(folder / "cards.md") as temporary:
+    with files.atomic_file(folder / "cards.md") as temporary:
         temporary.write_text(f"{cards}\n")
     for name, frame in frames.items():
-        with atomic_file(folder / f"{name}.parquet") as temporary:
+        with files.atomic_file(folder / f"{name}.parquet") as temporary:
             frame.write_parquet(temporary)
     for name, figure in drawn.items():
-        with atomic_file(folder / f"{name}.png") as temporary:
+        with files.atomic_file(folder / f"{name}.png") as temporary:
             figure.savefig(temporary, format="png", dpi=160)
     print(f"{cards}\n\neverything is in {folder}")
 

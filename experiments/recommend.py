@@ -15,12 +15,10 @@ from launch import launch
 from lists import Progress, show_lists
 from seeds import load_chosen
 
-from hlr_jax import InputError, fold_in
-from hlr_jax.files import sha256, sha256_of
-from hlr_jax.serving.inputs import read_choice, read_histories
+from hlr_jax import InputError, files, fold_in
+from hlr_jax.serving import inputs, stream
 from hlr_jax.serving.lists import Lister, allowed_items
 from hlr_jax.serving.population import ON_UNKNOWN, trained_population, wanted_users
-from hlr_jax.serving.stream import check_output, write_lists
 from hlr_jax.training.fit import RESULT
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
@@ -44,22 +42,22 @@ def main() -> None:
         raise InputError("pass --users=all|FILE|id,id or --histories=FILE, one of both")
     output = None if _OUTPUT.value is None else Path(_OUTPUT.value)
     if output is not None:
-        check_output(output)
+        stream.check_output(output)
     run, place = load_chosen(_WORKDIR.value)
     parts, params, seed = run.parts, run.params[place], run.seeds[place]
     if _USERS.value is not None:
         population = trained_population(parts.model, params, parts.dataset)
-        users = None if _USERS.value == "all" else read_choice(_USERS.value, "user")
+        users = None if _USERS.value == "all" else inputs.read_choice(_USERS.value, "user")
     else:
-        users, given = None, read_histories(Path(str(_HISTORIES.value)))
+        users, given = None, inputs.read_histories(Path(str(_HISTORIES.value)))
         training = run.training_of(place)
         population = fold_in(
             parts.model, params, parts.dataset, given, training=training, on_unknown=_ON_UNKNOWN.value, seed=seed
         )
         if _ON_UNKNOWN.value == "popular":
             users = given["user"].unique(maintain_order=True)
-    items = None if _ITEMS.value is None else read_choice(_ITEMS.value, "item")
-    excluded = None if _EXCLUDE.value is None else read_choice(_EXCLUDE.value, "item")
+    items = None if _ITEMS.value is None else inputs.read_choice(_ITEMS.value, "item")
+    excluded = None if _EXCLUDE.value is None else inputs.read_choice(_EXCLUDE.value, "item")
     reasons = _REASONS.value if _EXPLAIN.value else 0
     allowed = allowed_items(parts.dataset, items, () if excluded is None else excluded, _ON_UNKNOWN.value, print)
     lister = Lister(
@@ -73,15 +71,15 @@ def main() -> None:
         show_lists(lister.lists(ids, places))
         return
     request = {
-        "data": parts.dataset.fingerprint, "model": sha256_of(parts.model.options), "seed": seed,
+        "data": parts.dataset.fingerprint, "model": files.sha256_of(parts.model.options), "seed": seed,
         "epoch": run.best_epochs[place], "result": _result(Path(_WORKDIR.value)),
-        "users": sha256_of([ids.to_list(), places.tolist()]), "k": _K.value,
-        "histories": _HISTORIES.value and sha256(Path(_HISTORIES.value)), "include_seen": _SEEN.value,
-        "items": items is not None and sha256_of(items.to_list()),
-        "exclude_items": excluded is not None and sha256_of(excluded.to_list()), "reasons": reasons,
+        "users": files.sha256_of([ids.to_list(), places.tolist()]), "k": _K.value,
+        "histories": _HISTORIES.value and files.sha256(Path(_HISTORIES.value)), "include_seen": _SEEN.value,
+        "items": items is not None and files.sha256_of(items.to_list()),
+        "exclude_items": excluded is not None and files.sha256_of(excluded.to_list()), "reasons": reasons,
     }  # fmt: skip
     with Progress() as progress:
-        rows = write_lists(output, lister, (ids, places), request, progress=progress.show)
+        rows = stream.write_lists(output, lister, (ids, places), request, progress=progress.show)
     print(f"{rows:,} recommendations for {len(places):,} users are in {output}")
 
 

@@ -24,9 +24,7 @@ from absl import flags
 from launch import describe_devices, devices_for_seeds, launch, plain
 from ml_collections import config_flags
 
-from hlr_jax import InputError
-from hlr_jax.files import atomic_file
-from hlr_jax.sharding import available_cores
+from hlr_jax import InputError, files, sharding
 from hlr_jax.sweeps.points import Overrides, Space, product, read_space, search
 from hlr_jax.sweeps.sweep import Sweep, histories, leaderboard
 
@@ -53,7 +51,7 @@ def main() -> None:
             config[section][name] = changed[f"{section}.{name}"] = value
     space = read_space(_GRID.value, _GRID_FILE.value, config)
     points = [] if _SAMPLER.value == "optuna" else product(space)
-    devices_for_seeds(available_cores())
+    devices_for_seeds(sharding.available_cores())
     print(f"devices: {describe_devices()}", flush=True)
     sweep = Sweep(config, _WORKDIR.value, parallel=_PARALLEL.value, quiet=_QUIET.value, log=_say)
     start = time.perf_counter()
@@ -106,7 +104,7 @@ def write(sweep: Sweep, points: Sequence[Overrides], changed: Overrides) -> pl.D
     commands = [command(changed | {key: row[key] for key in keys}) for row in table.iter_rows(named=True)]
     table = table.with_columns(pl.Series("command", commands))
     for name, frame in (("leaderboard", table), ("history", histories(outcomes))):
-        with atomic_file(folder / f"{name}.parquet") as temporary:
+        with files.atomic_file(folder / f"{name}.parquet") as temporary:
             frame.write_parquet(temporary)
     return table
 

@@ -17,10 +17,10 @@ RECIPES = sorted((EXPERIMENTS / "configs" / "recipes").glob("*.py"))
 def test_a_recipe_is_made_of_settings(path, model, monkeypatch):
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
     names = runpy.run_path(str(path))
-    settings = settings_of(names["get_config"](model).to_dict())
-    assert settings.model.name == model
-    assert settings.eval.monitor == "ndcg"
-    assert bool(settings.train.temperatures) == (path.stem == "default")
+    made, train, evaluation = settings_of(names["get_config"](model).to_dict())
+    assert made.name == model
+    assert evaluation.monitor == "ndcg"
+    assert bool(train.temperatures) == (path.stem == "default")
     assert f"experiments/configs/recipes/{path.name}:hlr" in re.sub(r"\\\n\s*", "", names["__doc__"])
 
 

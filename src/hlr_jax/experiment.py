@@ -27,15 +27,6 @@ from hlr_jax.workdir import DATASET, claim, record_environment
 SECTIONS = ("dataset", "model", "train", "eval", "mesh")
 
 
-class Settings(NamedTuple):
-    """The objects that settings stand for, but for the data and the devices."""
-
-    model: Model
-    train: TrainOptions
-    eval: EvalOptions
-    seed: int
-
-
 class RunParts(NamedTuple):
     """The objects that settings stand for."""
 
@@ -63,8 +54,8 @@ class RunResult(NamedTuple):
     metrics: dict[str, Metrics]
 
 
-def settings_of(config: dict[str, Any]) -> Settings:
-    """Make what needs neither data nor devices, and check the names of all settings.
+def settings_of(config: dict[str, Any]) -> tuple[Model, TrainOptions, EvalOptions]:
+    """Make the model and its options, which need neither data nor devices, and check the names of all settings.
 
     Raises:
       InputError: an unknown section or key, or a value out of range.
@@ -75,8 +66,7 @@ def settings_of(config: dict[str, Any]) -> Settings:
     if "name" not in model_options:
         raise InputError("model.name is missing")
     model = create_model(model_options.pop("name"), **model_options)
-    seed = config.get("seed", 0)
-    check_seed("seed", seed)
+    check_seed("seed", config.get("seed", 0))
     makers: dict[str, Callable[..., Any]] = {
         "train": TrainOptions,
         "eval": EvalOptions,
@@ -85,7 +75,7 @@ def settings_of(config: dict[str, Any]) -> Settings:
     }
     for section, maker in makers.items():
         check_options(maker, config.get(section, {}), section)
-    return Settings(model, TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {})), seed)
+    return model, TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {}))
 
 
 def build(config: dict[str, Any], log: Callable[[str], None] = print, dataset: Dataset | None = None) -> RunParts:
@@ -96,11 +86,11 @@ def build(config: dict[str, Any], log: Callable[[str], None] = print, dataset: D
     Raises:
       InputError: an unknown section, key or value, or anything wrong with the data.
     """
-    model, train, evaluation, seed = settings_of(config)
+    model, train, evaluation = settings_of(config)
     mesh = create_mesh(**config.get("mesh", {}))
     if dataset is None:
         dataset = load_dataset(**config.get("dataset", {}), log=log)
-    return RunParts(dataset, model, train, evaluation, mesh, seed)
+    return RunParts(dataset, model, train, evaluation, mesh, config.get("seed", 0))
 
 
 def run(

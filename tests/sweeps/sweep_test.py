@@ -172,8 +172,9 @@ def test_runs_that_differ_in_rate_margin_and_seed_alone_share_a_program():
     assert [len(pack) for pack in whole] == [8, 8]
     for pack in whole:
         each = [settings_of(trial) for trial in pack.values()]
-        assert len({settings.model.options for settings in each}) == 1
-        assert len({run for settings in each for run in settings.train.runs([settings.seed])}) == 8
+        assert len({model.options for model, _, _ in each}) == 1
+        seeds = [trial["seed"] for trial in pack.values()]
+        assert len({run for (_, train, _), seed in zip(each, seeds, strict=True) for run in train.runs([seed])}) == 8
     assert [len(pack) for pack in packs_of(trials, 3)] == [3, 3, 2, 3, 3, 2]
     assert packs_of(trials, 1) == [{key: trial} for pack in whole for key, trial in pack.items()]
 

@@ -2,8 +2,7 @@ import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
-from hlr_jax.training.fit import monitor_of
-from hlr_jax.training.run_progress import Monitor
+from hlr_jax.training.fit import check_monitor
 
 
 @pytest.mark.parametrize(
@@ -51,7 +50,9 @@ def test_temperatures_are_not_chosen_by_a_loss(world):
     several, cml = TrainOptions(temperatures=[0.1, 0.5]), hlr_jax.create_model("cml", embed_dim=2)
     with pytest.raises(InputError, match=r"train\.temperatures needs a metric to choose by: set eval\.monitor"):
         hlr_jax.fit(world, cml, several)
-    assert monitor_of(EvalOptions(monitor="ndcg", k=5), several) == Monitor("valid_ndcg@5", True)
+    by_ndcg = EvalOptions(monitor="ndcg", k=5)
+    check_monitor(by_ndcg, several)
+    assert (by_ndcg.monitor_name, by_ndcg.higher_is_better) == ("valid_ndcg@5", True)
 
 
 def test_runs_are_those_of_each_seed_at_each_temperature():

@@ -6,10 +6,11 @@ import math
 import numpy as np
 import pytest
 
+from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.training.options import Run
-from hlr_jax.training.run_progress import Monitor, RunProgress, by_seed, chosen_runs, prune
+from hlr_jax.training.run_progress import RunProgress, by_seed, chosen_runs, prune
 
-NDCG, LOSS = Monitor("valid_ndcg@10", True), Monitor("valid_loss", False)
+NDCG, LOSS = EvalOptions(monitor="ndcg"), EvalOptions()
 
 
 def at(seed=0, temperature=0.5, **fields):

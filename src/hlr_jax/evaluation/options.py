@@ -1,5 +1,6 @@
 """The settings of evaluation, checked where they are made."""
 
+import math
 from dataclasses import dataclass
 
 from hlr_jax.errors import InputError, check_range
@@ -58,6 +59,16 @@ class EvalOptions:
         return name, int(k or self.ks[0])
 
     @property
+    def monitor_name(self) -> str:
+        """The monitored metric's name in a record of training, such as ``valid_ndcg@10``."""
+        name, k = self.monitored
+        return "valid_loss" if name == "loss" else f"valid_{name}@{k}"
+
+    @property
     def higher_is_better(self) -> bool:
         """Which way the monitored metric goes."""
         return self.monitored[0] not in LOWER_IS_BETTER
+
+    def merit(self, value: float | None) -> float:
+        """Return a monitored value so that higher is better; no value is worse than any."""
+        return -math.inf if value is None else value if self.higher_is_better else -value

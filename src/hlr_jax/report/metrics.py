@@ -10,7 +10,6 @@ from hlr_jax.evaluation.metrics import cohort_statistics
 from hlr_jax.evaluation.significance import INTERVAL_RESAMPLES, LEVEL, best_against_rest, bootstrap_interval
 from hlr_jax.report.drawing import Child, chart, element, folded, gallery, line, mark, place, soft, spanning, table
 from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
-from hlr_jax.training.fit import monitor_of
 
 _TESTED = "NDCG"
 _DISPLAY_NAMES = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "map over k": "MAP over K", "rr sum": "RR sum"}
@@ -164,7 +163,7 @@ def _curve_chart(runs: Sequence[TrainedRun], name: str, ids: Iterator[int]) -> C
     kind, _, metric = name.partition("_")
     quantity = f"{'training' if kind == 'train' else 'validation'} {metric.upper() if '@' in metric else metric}"
     x, y = spanning("epoch", epochs, whole=True), spanning(quantity + (" (log scale)" if log else ""), values, log=log)
-    deciding = [run.label for run in runs if monitor_of(run.parts.eval, run.parts.train).name == name]
+    deciding = [run.label for run in runs if run.parts.eval.monitor_name == name]
     note = f"Chooses the best epoch of {', '.join(deciding)}." if deciding else None
     drawings = [line(x, y, *curve) for curve in curves], [mark(run, *place(x, y, point)) for run, point in marked]
     return chart(ids, f"{quantity} by epoch", note, "; ".join(descriptions), x, y, drawings)

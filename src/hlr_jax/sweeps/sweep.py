@@ -13,7 +13,7 @@ from hlr_jax.errors import InputError, check_range, check_seed
 from hlr_jax.experiment import build, settings_of
 from hlr_jax.files import sha256_of, write_json
 from hlr_jax.sweeps.points import Overrides, with_overrides
-from hlr_jax.training.fit import fit_runs, monitor_of
+from hlr_jax.training.fit import check_monitor, fit_runs
 from hlr_jax.workdir import claim, flatten, record_environment
 
 OF_THE_RUN = {"seed": 0, "train.learning_rate": 0.0, "train.margin": 0.0, "train.temperature": 0.0}
@@ -89,8 +89,8 @@ class Sweep:
             raise InputError(f"data set {parts.dataset.name} has no validation interactions to compare points by")
         if parts.model.solver is not None and parts.eval.monitor == "loss":
             raise InputError(f"model {parts.model.name} has no validation loss; set eval.monitor=ndcg")
-        monitor = monitor_of(parts.eval, parts.train)
-        self.metric, self.higher_is_better = monitor.name, monitor.higher_is_better
+        check_monitor(parts.eval, parts.train)
+        self.metric, self.higher_is_better = parts.eval.monitor_name, parts.eval.higher_is_better
         # How many seeds a point has may change: each is a training of its own.
         claim(self._folder, with_overrides(config, {"seed": 0, "train.num_seeds": 1}), "trials/*.json")
         record_environment(self._folder, parts.dataset)
@@ -131,10 +131,10 @@ class Sweep:
 
     def _train(self, pack: Trials) -> None:
         folder = self._folder / "packs" / sha256_of(list(pack))[:16]
-        first = settings_of(next(iter(pack.values())))
-        runs = [run for trial in pack.values() for run in settings_of(trial).train.runs([trial["seed"]])]
+        model, train, evaluation = settings_of(next(iter(pack.values())))
+        runs = [run for trial in pack.values() for run in settings_of(trial)[1].runs([trial["seed"]])]
         results = fit_runs(
-            self._parts.dataset, first.model, first.train, first.eval, runs=runs, workdir=folder, mesh=self._parts.mesh,
+            self._parts.dataset, model, train, evaluation, runs=runs, workdir=folder, mesh=self._parts.mesh,
             quiet=self._quiet,
         )  # fmt: skip
         for (key, trial), result in zip(pack.items(), results, strict=True):
@@ -154,7 +154,7 @@ def trials_of(config: dict[str, Any], point: Overrides) -> Trials:
       InputError: an unknown key, or a value out of range.
     """
     config = with_overrides(config, point)
-    first, train = config.get("seed", 0), settings_of(config).train
+    first, (_, train, _) = config.get("seed", 0), settings_of(config)
     if train.temperatures:
         raise InputError(
             "train.temperatures is set, and a sweep chooses itself: pass --config.train.temperatures=() and "

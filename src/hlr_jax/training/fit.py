@@ -26,7 +26,7 @@ from hlr_jax.training.history import History, Logger, Record
 from hlr_jax.training.loop import Loop, Validate, Validation
 from hlr_jax.training.many_runs import Learner, create_learner
 from hlr_jax.training.options import Run, TrainOptions
-from hlr_jax.training.run_progress import Monitor, RunProgress, chosen_runs
+from hlr_jax.training.run_progress import RunProgress, chosen_runs
 from hlr_jax.types import Params
 
 RESULT = "result"  # the folder of a workdir with what training has ended with
@@ -131,13 +131,14 @@ def fit_seeds(
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
     check_seed("seed", seed)
     check_seed("seed", seed + options.num_seeds - 1)
-    monitor, identity = monitor_of(evaluation, options), run_identity(dataset, model, options, seed)
+    check_monitor(evaluation, options)
+    identity = run_identity(dataset, model, options, seed)
     several = (options.num_seeds, "seeds"), (len(options.temperatures), "temperatures")
     shown = [f" {count} {what}," for count, what in several if count > 1]
     label = "" if quiet else f"{model.name}{',' * bool(shown)}{''.join(shown)}"
     runs = options.runs(range(seed, seed + options.num_seeds))
     loop = _train((dataset, model, options, evaluation), runs, identity, label, workdir, mesh, loggers)
-    chosen = chosen_runs(loop.progress, monitor)
+    chosen = chosen_runs(loop.progress, evaluation)
     results = _results(loop, chosen, options.patience)
     for result in results:
         if not result.best_epoch:
@@ -197,7 +198,7 @@ def _train(
     display = Display(label, options.num_epochs, quiet=not label or not is_process_zero())
     history = History(folder and folder / "metrics.jsonl", loggers)
     with nullcontext() if folder is None else Checkpoints(folder / "checkpoints", identity) as checkpoints:
-        loop = Loop(learner, validate, options, monitor_of(evaluation, options), display, history, checkpoints)
+        loop = Loop(learner, validate, options, evaluation, display, history, checkpoints)
         loop.start(runs)
         if loop.goes_on():
             if label:
@@ -230,18 +231,14 @@ def _results(loop: Loop, chosen: Sequence[int], patience: int) -> list[FitResult
     return results
 
 
-def monitor_of(evaluation: EvalOptions, options: TrainOptions) -> Monitor:
-    """Return the metric that chooses epochs and temperatures.
+def check_monitor(evaluation: EvalOptions, options: TrainOptions) -> None:
+    """Check that what is monitored can choose among the temperatures.
 
     Raises:
-      InputError: temperatures are to be chosen by a loss, whose values at two temperatures can't be compared.
+      InputError: it is a loss, whose values at two temperatures can't be compared.
     """
-    if evaluation.monitor != "loss":
-        name, k = evaluation.monitored
-        return Monitor(f"valid_{name}@{k}", evaluation.higher_is_better)
-    if len(options.temperatures) > 1:
+    if evaluation.monitor == "loss" and len(options.temperatures) > 1:
         raise InputError("train.temperatures needs a metric to choose by: set eval.monitor, to ndcg for example")
-    return Monitor("valid_loss", False)
 
 
 def validation_of(
@@ -253,18 +250,18 @@ def validation_of(
     ranks = evaluation.monitor != "loss" and len(dataset.valid) > 0
 
     def validate(params: Params, wanted: Sequence[bool]) -> list[Validation]:
-        results = [Validation({}) for _ in runs]
+        results: list[Validation] = [({}, None) for _ in runs]
         chosen = [index for index, is_wanted in enumerate(wanted) if is_wanted]
         if chosen and learner.valid_loss is not None:
             losses = np.asarray(learner.valid_loss(params))
             for index in chosen:
-                results[index] = Validation({"valid_loss": float(losses[index])})
+                results[index] = {"valid_loss": float(losses[index])}, None
         if chosen and ranks:
             split, seeds = split_seeds(params), [runs[index].seed for index in chosen]
             measured = evaluate_seeds(model, [split[i] for i in chosen], dataset, "valid", at_k, seeds, users)
             for index, result in zip(chosen, measured, strict=True):
-                value = {f"valid_{name}@{k}": result.metrics.value(name)}
-                results[index] = Validation(results[index].metrics | value, result.per_user[name].to_numpy())
+                metrics = results[index][0] | {evaluation.monitor_name: result.metrics.value(name)}
+                results[index] = metrics, result.per_user[name].to_numpy()
         return results
 
     return validate

@@ -81,7 +81,11 @@ class GradientLearner:
     ) -> tuple[TrainState, jax.Array]:
         """Return the state after an epoch and its mean training loss []."""
         per_step = self.options.batch_size * (source.num_positives / sum(len(users) for users in source.groups))
-        loss, rate, lazy = self._example_loss(run), jnp.asarray(run.learning_rate), self.options.optimizer != "adam"
+        loss, rate, lazy = (
+            self._example_loss(run),
+            jnp.asarray(run.learning_rate),
+            self.options.optimizer == "lazy_adam",
+        )
 
         def gradient(params: Params, batch: Batch) -> tuple[jax.Array, Params]:
             value, slope = batch_gradient(self.model, loss, params, batch, self._microbatch(params, batch))

@@ -2,27 +2,22 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.display import Display
 from hlr_jax.training.history import History, Record
 from hlr_jax.training.many_runs import Learner
 from hlr_jax.training.options import Run, TrainOptions
-from hlr_jax.training.run_progress import Monitor, RunProgress, prune
+from hlr_jax.training.run_progress import RunProgress, prune
 from hlr_jax.types import Params
 
-
-class Validation(NamedTuple):
-    """What one run shows on validation: metrics by name, and the monitored one for each user where it has users."""
-
-    metrics: dict[str, float]
-    per_user: np.ndarray | None = None
-
+Validation = tuple[dict[str, float], np.ndarray | None]
+"""What one run shows on validation: metrics by name, and the monitored one for each user where it has users."""
 
 Validate = Callable[[Params, Sequence[bool]], list[Validation]]
 """(parameters [S, ...], which runs are wanted [S]) -> theirs; those of the others are empty."""
@@ -40,11 +35,11 @@ class Loop:
     """
 
     def __init__(
-        self, learner: Learner, validate: Validate, options: TrainOptions, monitor: Monitor, display: Display,
+        self, learner: Learner, validate: Validate, options: TrainOptions, evaluation: EvalOptions, display: Display,
         history: History, checkpoints: Checkpoints | None,
     ):  # fmt: skip
         """Take what a training is made of; without checkpoints, only the history is written."""
-        self._learner, self._validate, self._options, self._monitor = learner, validate, options, monitor
+        self._learner, self._validate, self._options, self._evaluation = learner, validate, options, evaluation
         self._display, self.history, self._checkpoints = display, history, checkpoints
 
     def start(self, runs: Sequence[Run]) -> None:
@@ -81,11 +76,14 @@ class Loop:
                 if not records:  # no run is sound; the arrays are gone, and the best epochs have their checkpoint
                     return
                 self.history.add(records)
-                display.epoch(max(records, key=lambda record: self._monitor.merit(record.get(self._monitor.name))))
+                display.epoch(max(records, key=self._merit))
                 improved = any(run.best_epoch == epoch for run in self.progress)
                 if improved or epoch % self._options.checkpoint_every == 0 or epoch == self._options.num_epochs:
                     self._save()
             self._save()
+
+    def _merit(self, record: Record) -> float:
+        return self._evaluation.merit(record.get(self._evaluation.monitor_name))
 
     def _active(self) -> list[bool]:
         """Return which runs go on."""
@@ -101,16 +99,16 @@ class Loop:
         results = self._validate(state.result, finite)
         progress = list(self.progress)
         for index in np.flatnonzero(active):
-            metrics = results[index].metrics
-            losses_here = [train_losses[index], *metrics.values()]
-            progress[index] = progress[index].after(epoch, losses_here, metrics.get(self._monitor.name), self._monitor)
+            metrics, _ = results[index]
+            measured, value = [train_losses[index], *metrics.values()], metrics.get(self._evaluation.monitor_name)
+            progress[index] = progress[index].after(epoch, measured, value, self._evaluation)
         good = [on and not run.failed for on, run in zip(active, progress, strict=True)]
         self.progress = progress
         if not any(good):
             return []
         if epoch == self._options.prune_after:
-            per_user = [result.per_user if ok else None for result, ok in zip(results, good, strict=True)]
-            self.progress = prune(progress, per_user, epoch, self._monitor)
+            per_user = [values if ok else None for (_, values), ok in zip(results, good, strict=True)]
+            self.progress = prune(progress, per_user, epoch, self._evaluation)
         better = [ok and run.best_epoch == epoch for ok, run in zip(good, self.progress, strict=True)]
         if any(better):
             self.best_params = _choose(jnp.asarray(better), state.result, self.best_params)
@@ -118,7 +116,7 @@ class Loop:
         seconds = time.perf_counter() - start
         speed = {"seconds": seconds, "positives_per_s": sum(active) * self._learner.positives_per_epoch / trained}
         return [
-            {"epoch": epoch, **run.run._asdict(), "train_loss": train_losses[index], **results[index].metrics,
+            {"epoch": epoch, **run.run._asdict(), "train_loss": train_losses[index], **results[index][0],
              "best_epoch": run.best_epoch, **speed}
             for index, run in enumerate(self.progress) if good[index]
         ]  # fmt: skip

@@ -7,21 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.training.options import Run
 
 _SIGNIFICANT = 2.0  # standard errors by which a temperature must be worse to end early
-
-
-@dataclass(frozen=True)
-class Monitor:
-    """The validation metric that chooses epochs and temperatures: its name in a record, and its direction."""
-
-    name: str
-    higher_is_better: bool
-
-    def merit(self, value: float | None) -> float:
-        """Return a value so that higher is better; no value is worse than any."""
-        return -math.inf if value is None else value if self.higher_is_better else -value
 
 
 @dataclass(frozen=True)
@@ -50,11 +39,11 @@ class RunProgress:
             return f"no better epoch than {self.best_epoch} in the last {patience}"
         return ""
 
-    def after(self, epoch: int, losses: Sequence[float], value: float | None, monitor: Monitor) -> "RunProgress":
+    def after(self, epoch: int, losses: Sequence[float], value: float | None, evaluation: EvalOptions) -> "RunProgress":
         """Return the progress after an epoch with these losses and this validation metric."""
         if not all(map(math.isfinite, [*losses, *([] if value is None else [value])])):
             return replace(self, failed=f"the loss of epoch {epoch} is not finite; lower train.learning_rate")
-        if self.best_epoch and value is not None and monitor.merit(value) <= monitor.merit(self.best_value):
+        if self.best_epoch and value is not None and evaluation.merit(value) <= evaluation.merit(self.best_value):
             return self  # without a value, the later epoch is better
         return replace(self, best_epoch=epoch, best_value=value)
 
@@ -76,20 +65,20 @@ def by_seed(progress: Sequence[RunProgress]) -> list[list[int]]:
     return list(groups.values())
 
 
-def chosen_runs(progress: Sequence[RunProgress], monitor: Monitor) -> list[int]:
+def chosen_runs(progress: Sequence[RunProgress], evaluation: EvalOptions) -> list[int]:
     """Return for each seed the index of the run that validates best: its temperature.
 
     The first of equals; a run without an epoch that ended well only where its seed has no other.
     """
 
     def merit(index: int) -> tuple[bool, float]:
-        return progress[index].best_epoch > 0, monitor.merit(progress[index].best_value)
+        return progress[index].best_epoch > 0, evaluation.merit(progress[index].best_value)
 
     return [max(indices, key=merit) for indices in by_seed(progress)]
 
 
 def prune(
-    progress: Sequence[RunProgress], per_user: Sequence[np.ndarray | None], epoch: int, monitor: Monitor
+    progress: Sequence[RunProgress], per_user: Sequence[np.ndarray | None], epoch: int, evaluation: EvalOptions
 ) -> list[RunProgress]:
     """End the temperatures of each seed that are significantly worse than its best one.
 
@@ -100,7 +89,7 @@ def prune(
       progress: of all runs.
       per_user: of each run that goes on, the monitored metric of each validation user in this epoch; None of others.
       epoch: that has ended.
-      monitor: the metric.
+      evaluation: says what the metric is.
     """
     pruned = list(progress)
     for indices in by_seed(progress):
@@ -108,9 +97,9 @@ def prune(
         if len(alive) < 2:
             continue
         values = {index: np.asarray(per_user[index]) for index in alive}
-        best = max(alive, key=lambda index: monitor.merit(float(values[index].mean())))
+        best = max(alive, key=lambda index: evaluation.merit(float(values[index].mean())))
         for index in alive:
-            worse = values[best] - values[index] if monitor.higher_is_better else values[index] - values[best]
+            worse = values[best] - values[index] if evaluation.higher_is_better else values[index] - values[best]
             error = float(worse.std(ddof=1)) / math.sqrt(len(worse)) if len(worse) > 1 else math.inf
             if index != best and worse.mean() > _SIGNIFICANT * error:
                 reason = (
