@@ -27,6 +27,7 @@ CASES = {
     "hlr": HISTORY,
     "hlr inverse": HISTORY | {"history_sampling": "inverse_popularity", "variant": "reference"},
     "hlrpp": HISTORY | {"max_item_users": 3},
+    "hlr bfloat16": HISTORY,
 }
 K, SEED = 45, 3  # of 50 items: some users have met too many for a full list
 
@@ -46,7 +47,8 @@ assert [name for name in sys.modules if name.startswith("hlr_jax")] == ["hlr_jax
 def trained(world, case):
     model = hlr_jax.create_model(case.split()[0], embed_dim=6, **CASES[case])
     params = model.init(jax.random.key(2), world.num_users, world.num_items)
-    return model, jax.tree.map(lambda array: 1.5 * array, params)
+    stored = jnp.bfloat16 if case.endswith("bfloat16") else jnp.float32
+    return model, jax.tree.map(lambda array: (1.5 * array).astype(stored).astype(jnp.float32), params)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,15 @@ def exported(world, tmp_path_factory):
     """A folder for each model, and beside it what another process reads there."""
     root = tmp_path_factory.mktemp("exported")
     folders = {
-        case: hlr_jax.export_model(*trained(world, case), world, root / case, k=K, seed=SEED, about={"run": case})
+        case: hlr_jax.export_model(
+            *trained(world, case),
+            world,
+            root / case,
+            k=K,
+            seed=SEED,
+            about={"run": case},
+            dtype="bfloat16" if case.endswith("bfloat16") else "float32",
+        )
         for case in CASES
     }
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -103,7 +113,16 @@ def test_any_number_of_users_may_be_given_and_numbers_that_are_none_get_empty_li
     np.testing.assert_allclose(scores[1], everyone[1][0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("case", ["hlr", "transcf"])
+def test_parameters_may_be_stored_in_half_the_bytes(exported, world, tmp_path):
+    arrays = load_file(exported["hlr bfloat16"] / "parameters.safetensors")
+    assert {str(array.dtype) for array in arrays.values()} == {"bfloat16"}
+    manifest = json.loads((exported["hlr bfloat16"] / "manifest.json").read_text())
+    assert manifest["program"]["inputs"][0]["arrays"]["user"]["dtype"] == "bfloat16"
+    with pytest.raises(InputError, match=r'unknown export\.dtype "float16"'):
+        hlr_jax.export_model(*trained(world, "cml"), world, tmp_path / "half", dtype="float16")
+
+
+@pytest.mark.parametrize("case", ["hlr", "transcf", "hlr bfloat16"])
 def test_tables_hold_the_parameters_bit_by_bit(exported, world, case):
     folder, (_, params) = exported[case], trained(world, case)
     arrays = load_file(folder / "parameters.safetensors")

@@ -22,7 +22,7 @@ from jax import export
 from hlr_jax.data.csr import padded_row
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources
-from hlr_jax.errors import InputError, check_range
+from hlr_jax.errors import InputError, check_range, pick
 from hlr_jax.files import atomic_folder, sha256, write_json
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import ranking_inputs, ranking_item_users, ranking_neighbors
@@ -32,6 +32,7 @@ from hlr_jax.serving.population import known_interactions, titles_of
 from hlr_jax.types import CSR, Params
 
 FORMAT = "hlr_jax top-k, 1"
+DTYPES = ("float32", "bfloat16")
 PLATFORMS = ("cpu", "cuda", "tpu")
 _TOGETHER = 64  # users that an accelerator ranks at once
 _DRAWN_TOGETHER = 1024
@@ -53,6 +54,7 @@ def export_model(
     *,
     k: int = 10,
     seed: int = 0,
+    dtype: str = "float32",
     about: dict[str, Any] | None = None,
 ) -> Path:
     """Write a folder from which ``jax`` alone gives the lists of ``recommend``, with the same arguments.
@@ -71,29 +73,34 @@ def export_model(
       folder: where to; an older export there is replaced.
       k: K; lists are shorter than K only where I is.
       seed: of the draw of neighbors, as in ``recommend``.
+      dtype: what the parameters are stored as, ``float32`` or ``bfloat16`` (half the bytes); the program computes in
+        float32 either way, with the rounded values.
       about: further entries of the manifest.
 
     Returns:
       The folder.
 
     Raises:
-      InputError: the folder holds something else, ``k`` is out of range, or the extra ``export`` is not installed.
+      InputError: the folder holds something else, ``k`` or ``dtype`` is out of range, or the extra ``export`` is not
+        installed.
     """
     check_range("export", k=(k, 1, 10**6))
+    pick(dtype, DTYPES, "export.dtype")
     if any(importlib.util.find_spec(name) is None for name in ("flatbuffers", "safetensors")):
         raise InputError("export needs flatbuffers and safetensors; install the extra: pip install 'hlr_jax[export]'")
     folder = Path(folder)
     _check_free(folder)
     rows = {"user": dataset.num_users, "item": dataset.num_items}
-    parameters = {
-        name: np.asarray(array[: rows[axis]] if (axis := model.axis_of(name)) in rows else array)
+    stored = {
+        name: np.asarray(array[: rows[axis]] if (axis := model.axis_of(name)) in rows else array, jnp.dtype(dtype))
         for name, array in params.items()
     }
+    parameters = {name: array.astype(np.float32) for name, array in stored.items()}
     interactions = interaction_arrays(model, parameters, dataset, seed)
-    program = top_k_program(model, parameters, interactions, min(k, dataset.num_items))
+    program = top_k_program(model, stored, interactions, min(k, dataset.num_items))
     with atomic_folder(folder) as temporary:
         (temporary / "topk.stablehlo").write_bytes(program.serialize())
-        _write_arrays(temporary, parameters, interactions, dataset)
+        _write_arrays(temporary, stored, interactions, dataset)
         shutil.copyfile(Path(__file__).with_name("answer.py"), temporary / "answer.py")
         _write_manifest(temporary, program, model, dataset, seed, about or {})
         temporary.chmod(0o755)  # a temporary folder is its owner's alone
@@ -153,13 +160,14 @@ def top_k_program(
 ) -> export.Exported:
     """Return the exported function of (parameters, interactions, users [b]), lowered for ``PLATFORMS``; K is at most I.
 
-    It takes arrays of the shapes of ``parameters`` and of ``interactions``, those of ``interaction_arrays``.
+    It takes arrays of the shapes and types of ``parameters`` and of ``interactions``, those of ``interaction_arrays``.
     """
     num_users = len(parameters["user"])
     longest = int(np.diff(interactions["seen_offsets"]).max(initial=0))
     derived = [name for name in interactions if name not in _MEANINGS]
 
     def top_k(params: Params, near: dict[str, jax.Array], users: jax.Array) -> tuple[jax.Array, jax.Array]:
+        params = {name: array.astype(jnp.float32) for name, array in params.items()}
         seen = CSR(near["seen_offsets"], near["seen_items"], longest)
         everything = params | {name: near[name] for name in derived}
         item_users = _neighbors(near["item_users"]).vectors(params["user"])
@@ -204,7 +212,7 @@ def _write_arrays(
     from safetensors.numpy import save_file
 
     def vectors(name: str) -> pl.Series:
-        return pl.Series(parameters[name], dtype=pl.Array(pl.Float32, parameters[name].shape[1]))
+        return pl.Series(parameters[name].astype(np.float32), dtype=pl.Array(pl.Float32, parameters[name].shape[1]))
 
     save_file(parameters, folder / "parameters.safetensors")
     save_file(interactions, folder / "interactions.safetensors")
