@@ -1,6 +1,7 @@
 """Export a trained run: a top-K function that jax runs without hlr_jax, and its vectors as safetensors and Parquet.
 
-python experiments/export.py --workdir=runs/hlr --output=exported/hlr [--k=20] [--seed=1] [--dtype=bfloat16]
+python experiments/export.py --workdir=runs/hlr --output=exported/hlr [--k=20] [--seed=1] [--ensemble=3] \\
+    [--dtype=bfloat16]
 
 Needs the extra `export`. The folder's answer.py shows how to use it: python exported/hlr/answer.py USER.
 """

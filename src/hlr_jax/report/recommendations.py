@@ -11,7 +11,8 @@ from hlr_jax.evaluation.evaluate import evaluate, validation_users
 from hlr_jax.report import drawing
 from hlr_jax.report.drawing import Axis, Child, Markup, element, folded, side_by_side, soft
 from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
-from hlr_jax.serving.lists import known_interactions, recommend
+from hlr_jax.serving.lists import recommend
+from hlr_jax.serving.population import known_interactions
 
 _CURVE_POINTS = 120
 _QUANTILES = (0.1, 0.5, 0.9)

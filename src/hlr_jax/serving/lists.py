@@ -29,8 +29,6 @@ from hlr_jax.serving.population import (
 from hlr_jax.sharding import mesh_of
 from hlr_jax.types import Params, Ranking
 
-__all__ = ["known_interactions", "recommend"]
-
 
 def allowed_items(
     dataset: Dataset,
