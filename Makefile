@@ -10,7 +10,7 @@ train: $(VENV)/.run  ## the main job: MovieLens-100K, HLR beside CML, EASE and P
 	$(BIN)/python experiments/quickstart.py --workdir=runs/ml-100k
 
 test: $(VENV)/.dev  ## the tests, against the installed package
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,4 +1,6 @@
+import gc
 import os
+import platform
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -9,22 +11,48 @@ import pytest
 
 import hlr_jax
 
-# Tests compile far longer than they compute: without LLVM's optimisations they take two thirds of the time.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
-if version("jaxlib").startswith("0.10."):  # XLA ends a process for a flag that it does not know
-    # One piece of each program after the other: less time of the CPU.
-    os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"
-# Tests, and the command lines that they start, share what they compile.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hlr_jax-tests-")
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+MIN_COMPILE_TIME = 0.1  # in seconds, of a program that is kept on disk
+# The workers of pytest-xdist and the command lines that tests start inherit this environment.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # Tests compile far longer than they compute: without LLVM's optimisations they take two thirds of the time.
+    flags = ["--xla_backend_optimization_level=0"]
+    if version("jaxlib").startswith("0.10.") and platform.machine() in ("x86_64", "AMD64"):
+        # XLA ends a process for a flag that it does not know. One piece of each program after the other, and loops
+        # that come from XLA alone, not from MLIR, take half the time. Those are right only for vectors of 128 bits:
+        # without optimisations, wider ones make sums of the model in tests/own_model.py NaN.
+        flags += ["--xla_cpu_parallel_codegen_split_count=1", "--xla_cpu_use_fusion_emitters=false"]
+        flags += ["--xla_cpu_max_isa=SSE4_2"]
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
+    # All share what they compile.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hlr_jax-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = str(MIN_COMPILE_TIME)
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_TIME)
 # Nobody's own data are read or written: for fixtures, which come before `_own_cache`.
 os.environ["HLR_JAX_DATA"] = tempfile.mkdtemp(prefix="hlr_jax-tests-data-")
 # Sharding is tested on virtual devices; this must be set before the first computation.
 jax.config.update("jax_num_cpu_devices", 8)
 
+# JAX makes many objects that live on, and each search for garbage would pass over all of them.
+gc.set_threshold(50_000, 20, 100)
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+# The files that take longest, longest first, so that two workers end at about the same time.
+LONGEST = [
+    "mesh_test", "model_contract_test", "loop_test", "gradients_test", "processes_test", "experiments_test",
+    "notebooks_test", "fold_in_test", "benchmark_test", "own_model_test", "refit_test", "report_test", "ensembles_test",
+    "device_test",
+]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish():
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -4,15 +4,13 @@ import itertools
 import json
 import re
 import shutil
-import subprocess
-import sys
 from html import unescape
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
 import pytest
+from command_line import command, shell
 from fabricated import metric_of
 from report_browser import PROGRAM, chromium, contrast
 
@@ -20,7 +18,6 @@ import hlr_jax
 from hlr_jax import InputError
 from hlr_jax.report.page import write_report
 
-ROOT = Path(__file__).resolve().parents[2]
 EVIL = "<script>document.title='seized'</script>"
 QUIET = {"quiet": True, "log": lambda _: None}
 
@@ -183,15 +180,11 @@ def test_a_workdir_that_is_none_is_told_in_one_line(runs, tmp_path, path, text, 
 
 
 def test_the_command_line(runs, tmp_path):
-    def command(*arguments):
-        script = ROOT / "experiments" / "report.py"
-        return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False)
-
-    done = command(f"--workdir={runs / 'cml'}", f"--output={tmp_path / 'deep' / 'page.html'}")
+    done = shell("report.py", f"--workdir={runs / 'cml'}", f"--output={tmp_path / 'deep' / 'page.html'}")
     assert done.returncode == 0, done.stderr
     assert f"{tmp_path / 'deep' / 'page.html'}: " in done.stdout
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["page.html"]
-    done = command(f"--workdir={runs / 'cml'},{runs / 'nothing'}", f"--output={tmp_path}/x.html")
+    done = command("report.py", f"--workdir={runs / 'cml'},{runs / 'nothing'}", f"--output={tmp_path}/x.html")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "nothing is no workdir" in done.stderr
     with pytest.raises(InputError, match=r"is a folder; pass a file for the page"):

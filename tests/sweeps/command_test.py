@@ -1,16 +1,14 @@
-"""The command line of sweeps, as a shell runs it."""
+"""The command line of sweeps; a shell starts the first one."""
 
 import json
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
+from command_line import ROOT, command, shell
 from fabricated import metric_of
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     f"--config={ROOT}/experiments/configs/cml.py:planted", "--config.dataset.name=planted-60x50x900",
     "--config.model.embed_dim=6", "--config.train.num_epochs=2", "--config.train.batch_size=200", "--metric=ndcg",
@@ -18,18 +16,14 @@ SMALL = [
 GRID = ["--grid=train.learning_rate=1e-2,5e-2", "--grid=train.margin=0.5,1"]
 
 
-def shell(*arguments):
-    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False, cwd=ROOT)
-
-
-def sweep(workdir, *arguments):
-    return shell("experiments/sweep.py", f"--workdir={workdir}", *SMALL, *arguments)
+def sweep(workdir, *arguments, run=command):
+    return run("sweep.py", f"--workdir={workdir}", *SMALL, *arguments)
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
-    done = sweep(folder, *GRID, "--num_seeds=2", "--parallel=4")
+    done = sweep(folder, *GRID, "--num_seeds=2", "--parallel=4", run=shell)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -50,9 +44,9 @@ def test_a_sweep_ends_with_a_leaderboard_as_table_parquet_and_plot(swept):
 
 def test_the_winners_command_trains_it_to_the_same_ndcg(swept, tmp_path):
     board = pl.read_parquet(swept[0] / "leaderboard.parquet")
-    command = shlex.split(board["command"][0])
-    assert command[:2] == ["python", "experiments/train.py"]
-    done = shell(*command[1:-1], f"--workdir={tmp_path}", "--quiet")
+    words = shlex.split(board["command"][0])
+    assert words[:2] == ["python", "experiments/train.py"]
+    done = command(Path(words[1]).name, *words[2:-1], f"--workdir={tmp_path}", "--quiet")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "eval" / "valid.json").read_text())
     assert metric_of(metrics, "ndcg")["value"] == pytest.approx(board["valid_ndcg@10"][0], rel=1e-4)
