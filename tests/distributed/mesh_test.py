@@ -89,7 +89,7 @@ def test_a_mesh_trains_ranks_and_measures_as_one_device_and_never_holds_a_whole_
     assert_same_run(on_mesh, run(primes, model, options, None))
     params = on_mesh[0].params
     assert params["item"].sharding.spec[0] == params["user"].sharding.spec[0] == "model"
-    expected = {"jit__run_epoch", "jit__valid_loss"}
+    expected = {"jit_run_epoch", "jit_valid_loss"}
     if options is not USERS:  # what those are ranked by was made ready in the case before
         expected |= {"jit_item_users", "jit_rank_tile"}
     assert expected <= {name for name, _ in ours}

@@ -1,7 +1,8 @@
 """Several runs at once: the functions of one run, mapped over seeds, rates and temperatures."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import jax
@@ -94,23 +95,57 @@ def map_runs(function: Callable[..., T], count: int, mesh: Mesh | None = None) -
     return divided
 
 
+# What no program depends on: two trainings that differ in these alone share what is compiled.
+_OF_NO_PROGRAM: dict[str, Any] = {
+    "num_epochs": 1, "patience": 0, "checkpoint_every": 1, "num_seeds": 1, "temperatures": (), "prune_after": 0,
+    "learning_rate": 1.0, "margin": 1.0, "temperature": 1.0,
+}  # fmt: skip
+
+
+@lru_cache(maxsize=8)
+def _programs(learner: GradientLearner, count: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the compiled epoch of ``count`` runs, and their validation losses; the next training has them too."""
+
+    def run_epoch(
+        state: TrainState, source: BatchSource, epoch: jax.Array, runs: Run, active: jax.Array
+    ) -> tuple[TrainState, jax.Array]:
+        def epoch_of(state: TrainState, run: Run) -> tuple[TrainState, jax.Array]:
+            return learner.run_epoch(state, source, epoch, run)
+
+        def epoch_if(active: jax.Array, state: TrainState, run: Run) -> tuple[TrainState, jax.Array]:
+            return jax.lax.cond(active, epoch_of, lambda state, _: (state, jnp.zeros(())), state, run)
+
+        if _one_by_one(count, learner.mesh):
+            return map_runs(epoch_if, count)(active, state, runs)
+        return map_runs(epoch_of, len(active), learner.mesh)(state, runs)
+
+    def valid_loss(source: BatchSource, runs: Run, params: Params) -> jax.Array:
+        def loss_of(params: Params, run: Run) -> jax.Array:
+            return learner.valid_loss(params, source, run)
+
+        return map_runs(loss_of, count, learner.mesh)(params, runs)
+
+    return jax.jit(run_epoch, donate_argnums=0), jax.jit(valid_loss)
+
+
 class _GradientRuns(Learner):
     """``GradientLearner`` for several runs, compiled, with their data on the devices."""
 
     def __init__(self, dataset: Dataset, model: Model, options: TrainOptions, runs: Sequence[Run], mesh: Mesh | None):
         if model.derived is not None:
             check_whole_tables(model.name, mesh)
-        learner = GradientLearner(model, options, (dataset.num_users, dataset.num_items), mesh)
+        sizes = dataset.num_users, dataset.num_items
+        learner = GradientLearner(model, replace(options, **_OF_NO_PROGRAM), sizes, mesh)
         train, valid = dataset.train, dataset.valid
         self._learner, self._mesh, self._count = learner, mesh, len(runs)
         self.positives_per_epoch = len(train)
         self._train = replicate(learner.source(train, train, train), mesh)
         # Runs are arguments, not constants: what is compiled for one seed serves the others.
         self._runs = replicate(_stacked(runs), mesh)
-        self._epoch = jax.jit(self._run_epoch, donate_argnums=0)
+        self._epoch, valid_loss = _programs(learner, self._count)
         if len(valid):
             measured = replicate(learner.source(valid, train, train + valid), mesh)
-            self.valid_loss = partial(jax.jit(self._valid_loss), measured, self._runs)
+            self.valid_loss = partial(valid_loss, measured, self._runs)
         everyone = jnp.ones(self._count, bool)
         self.memory = lambda state: planned(self._epoch, state, self._train, jnp.int32(1), self._runs, everyone)
 
@@ -129,25 +164,6 @@ class _GradientRuns(Learner):
         after, losses = self._epoch(part, self._train, jnp.int32(epoch), arrays, jnp.ones(len(going), bool))
         state = jax.tree.map(lambda whole, part: whole.at[going].set(part), state, after)
         return state, jnp.full(self._count, jnp.nan).at[going].set(losses)
-
-    def _run_epoch(
-        self, state: TrainState, source: BatchSource, epoch: jax.Array, runs: Run, active: jax.Array
-    ) -> tuple[TrainState, jax.Array]:
-        def epoch_of(state: TrainState, run: Run) -> tuple[TrainState, jax.Array]:
-            return self._learner.run_epoch(state, source, epoch, run)
-
-        def epoch_if(active: jax.Array, state: TrainState, run: Run) -> tuple[TrainState, jax.Array]:
-            return jax.lax.cond(active, epoch_of, lambda state, _: (state, jnp.zeros(())), state, run)
-
-        if _one_by_one(self._count, self._mesh):
-            return map_runs(epoch_if, self._count)(active, state, runs)
-        return map_runs(epoch_of, len(active), self._mesh)(state, runs)
-
-    def _valid_loss(self, source: BatchSource, runs: Run, params: Params) -> jax.Array:
-        def loss_of(params: Params, run: Run) -> jax.Array:
-            return self._learner.valid_loss(params, source, run)
-
-        return map_runs(loss_of, self._count, self._mesh)(params, runs)
 
 
 class _SolverRuns(Learner):
