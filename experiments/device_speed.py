@@ -2,7 +2,7 @@
 
 python experiments/device_speed.py --what=movielens --split_file=../shared/data/splits/movielens-1m.parquet
 
-RunParts: `movielens`: every model on that split, and HLR over batch sizes, precisions of matrix products and kernels;
+Parts: `movielens`: every model on that split, and HLR over batch sizes, precisions of matrix products and kernels;
 `paper`: CML and HLR on a synthetic world of the size of the paper's MovieLens; `trace`: an epoch of HLR under
 `jax.profiler`, its time summed by kernel. A line of JSON is appended to --output as each measurement ends.
 experiments/gpu_check.sh runs all three.
