@@ -65,7 +65,7 @@ Measured = tuple[str, Metrics, dict[str, Any]]
 def popularity(dataset: Dataset, options: EvalOptions) -> Measured:
     """Return the metrics on test of the items that most users have met."""
     final = dataset.trained_on(_TRAIN_ON.value)
-    ranker = baselines.popularity_ranker(final, max(options.ks))
+    ranker = baselines.popularity_ranker(final, options.longest)
     return "", evaluate_ranker(ranker, final, "test", options).metrics, {}
 
 
@@ -102,7 +102,7 @@ def mf_als(dataset: Dataset, options: EvalOptions) -> Measured:
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
         inputs = ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items))
-        return rank(model, best.params, users, inputs, max(options.ks))
+        return rank(model, best.params, users, inputs, options.longest)
 
     return chosen, evaluate_ranker(ranker, final, "test", options).metrics, searched
 

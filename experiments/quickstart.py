@@ -32,7 +32,7 @@ def main() -> None:
     print(f"devices: {describe_devices()}", flush=True)
     done = {name: hlr_jax.run(config, folder / name) for name, config in configs.items()}
     dataset, options = done["hlr"].parts.dataset, done["hlr"].parts.eval
-    popularity = evaluate_ranker(baselines.popularity_ranker(dataset, max(options.ks)), dataset, "test", options)
+    popularity = evaluate_ranker(baselines.popularity_ranker(dataset, options.longest), dataset, "test", options)
     regularization, ease = baselines.evaluate_ease(dataset, EvalOptions(k=options.ks))
     rows = {"Popularity": popularity.metrics, "EASE": ease.metrics}
     rows |= {name.upper(): run.metrics["test"] for name, run in done.items()}

@@ -92,7 +92,7 @@ def evaluate_ease(
     """
 
     def measure(data: Dataset, weights: np.ndarray, split: str) -> Evaluation:
-        ranker = _score_ranker(lambda history: history @ weights, data.num_items, max(options.ks))
+        ranker = _score_ranker(lambda history: history @ weights, data.num_items, options.longest)
         return evaluate_ranker(ranker, data, split, options)
 
     gram = gram_matrix(dataset)

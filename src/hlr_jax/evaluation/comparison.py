@@ -130,18 +130,13 @@ def check_comparable(results: Mapping[tuple[str, str], Result]) -> None:
     Raises:
       InputError: names the two files, and the protocol and data of each.
     """
-    first: dict[tuple[str, str], Result] = {}
+    first: dict[tuple[str, str], tuple[Result, str | int]] = {}
     for (data, _), result in results.items():
-        mine = result.metrics
-        for reason, scope in (("protocol", ""), ("K", ""), ("data", data)):
-            other = first.setdefault((reason, scope), result)
-            theirs = other.metrics
-            pairs = {
-                "protocol": (mine.protocol_hash, theirs.protocol_hash),
-                "K": (result.k, other.k),
-                "data": (mine.data, theirs.data),
-            }
-            if pairs[reason][0] != pairs[reason][1]:
+        metrics = result.metrics
+        facts = ("protocol", "", metrics.protocol_hash), ("K", "", result.k), ("data", data, metrics.data)
+        for reason, scope, fact in facts:
+            other, theirs = first.setdefault((reason, scope), (result, fact))
+            if fact != theirs:
                 raise InputError(
                     f"{other.path} ({_identity(other)}) and {result.path} ({_identity(result)}) differ in {reason}, so "
                     "they cannot stand in one table; pass another --workdir, or delete one of the two runs"

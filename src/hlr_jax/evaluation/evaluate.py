@@ -105,7 +105,7 @@ def evaluate_ranker(
     protocol = dataset.protocol
     metrics = Metrics(
         split, len(users), dataset.num_items, dataset.fingerprint[:16], protocol.name, protocol.hash,
-        protocol.metric_names(), seconds, options.ks, (seed,), (0,), values, cohorts or None,
+        protocol.metric_names(), seconds, options.ks, (seed,), (0,), values, cohorts,
     )  # fmt: skip
     return Evaluation(metrics, pl.concat(frames), ranking)
 
@@ -131,7 +131,7 @@ def evaluate(
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
         inputs = ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, mesh_of(params))
-        return rank(model, params, users, inputs, max(chosen.ks), chosen.memory_limit_mib)
+        return rank(model, params, users, inputs, chosen.longest, chosen.memory_limit_mib)
 
     # Only MF-ALS is masked otherwise by the released code.
     mask = "train+valid" if model.solver is None else dataset.protocol.solver_mask
@@ -142,7 +142,7 @@ def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: Eval
     """Return the bytes that ranking all users needs beside the parameters and interactions, before it is done."""
     near, sizes = interactions_at(dataset, "test"), (dataset.num_users, dataset.num_items)
     inputs = ranking_inputs(model, near, near, sizes, mesh=mesh_of(params))
-    return plan_ranking(model, params, dataset.num_users, inputs, max(options.ks), options.memory_limit_mib).bytes
+    return plan_ranking(model, params, dataset.num_users, inputs, options.longest, options.memory_limit_mib).bytes
 
 
 def validation_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | None:

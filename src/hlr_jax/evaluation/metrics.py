@@ -90,8 +90,8 @@ METRICS: dict[str, Metric] = {
 - ``mrr``: 1 / rank of the first hit; ``rr_sum``: the sum of 1 / rank of all hits (the authors' "MRR", up to 2.93).
 - ``precision``, ``recall``, ``hit_rate``: hits / k, hits / num_relevant, whether there is one.
 """
-LOWER_IS_BETTER = {"loss"}
-"""What is better when it is smaller; every other metric that a run can be chosen by is better when it is larger."""
+LOWER_IS_BETTER = {"loss", "median_popularity", "shown_popularity", "gini"}
+"""What is better when it is smaller; every other metric is better when it is larger."""
 
 _CATALOGUE = ("median_popularity", "shown_popularity", "coverage", "gini")
 _OWN = (*METRICS, *_CATALOGUE, "loss")

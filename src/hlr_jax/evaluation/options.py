@@ -53,6 +53,11 @@ class EvalOptions:
         return tuple(self.k) if isinstance(self.k, (tuple, list)) else (self.k,)
 
     @property
+    def longest(self) -> int:
+        """The longest K: that of the lists that are made."""
+        return max(self.ks)
+
+    @property
     def monitored(self) -> tuple[str, int]:
         """The monitored metric and its K."""
         name, _, k = self.monitor.partition("@")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from hlr_jax.files import atomic_file, write_json
 
 At = tuple[str, int]
 """A metric by its name, and the length K of the lists that it is of."""
+
+_FACTS = ("split", "users", "items", "data", "protocol", "protocol_hash", "names", "seconds")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Metrics:
     seeds: tuple[int, ...]
     best_epochs: tuple[int, ...]
     values: Mapping[At, tuple[float, ...]]
-    cohorts: Mapping[At, tuple[tuple[float, float], ...]] | None = None
+    cohorts: Mapping[At, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
     @property
     def measured(self) -> list[str]:
@@ -84,17 +86,15 @@ class Metrics:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the files hold."""
-        record = asdict(replace(self, values={}, cohorts=None))
+        facts = {name: getattr(self, name) for name in _FACTS}
         seeds = [{"seed": seed, "best_epoch": best} for seed, best in zip(self.seeds, self.best_epochs, strict=True)]
         rows = [
             {"metric": name, "k": k, "value": self.value(name, k), "std": self.std(name, k), "by_seed": values}
-            | ({"cohorts": self.cohorts[name, k]} if self.cohorts and (name, k) in self.cohorts else {})
+            | ({"cohorts": self.cohorts[name, k]} if (name, k) in self.cohorts else {})
             for (name, k), values in self.values.items()
         ]
-        for name in ("best_epochs", "values", "cohorts"):
-            del record[name]
         users_per_s = len(self.seeds) * self.users / self.seconds if self.seconds else None
-        return record | {"users_per_s": users_per_s, "seeds": seeds, "metrics": rows}
+        return facts | {"users_per_s": users_per_s, "k": self.k, "seeds": seeds, "metrics": rows}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Metrics":
@@ -105,23 +105,21 @@ class Metrics:
         """
         rows, seeds = record["metrics"], record["seeds"]
         at = {(row["metric"], row["k"]): row for row in rows}
-        cohorts = {place: tuple(map(tuple, row["cohorts"])) for place, row in at.items() if "cohorts" in row}
-        facts = {field.name: record[field.name] for field in fields(cls)[:8]}
         return cls(
-            **facts, k=tuple(record["k"]), seeds=tuple(entry["seed"] for entry in seeds),
-            best_epochs=tuple(entry["best_epoch"] for entry in seeds),
-            values={place: tuple(row["by_seed"]) for place, row in at.items()}, cohorts=cohorts or None,
+            **{name: record[name] for name in _FACTS}, k=tuple(record["k"]),
+            seeds=tuple(entry["seed"] for entry in seeds), best_epochs=tuple(entry["best_epoch"] for entry in seeds),
+            values={place: tuple(row["by_seed"]) for place, row in at.items()},
+            cohorts={place: tuple(map(tuple, row["cohorts"])) for place, row in at.items() if "cohorts" in row},
         )  # fmt: skip
 
 
 def over_seeds(each: Sequence[Metrics], best_epochs: Sequence[int]) -> Metrics:
     """Return the metrics of one model trained with several seeds from those of each of them."""
     first = each[0]
-    cohorts = {at: tuple(single.cohorts[at][0] for single in each if single.cohorts) for at in first.cohorts or ()}
     return replace(
         first, seconds=sum(single.seconds for single in each), seeds=tuple(single.seeds[0] for single in each),
         best_epochs=tuple(best_epochs), values={at: tuple(s.values[at][0] for s in each) for at in first.values},
-        cohorts=cohorts or None,
+        cohorts={at: tuple(single.cohorts[at][0] for single in each) for at in first.cohorts},
     )  # fmt: skip
 
 

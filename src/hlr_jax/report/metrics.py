@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from hlr_jax.evaluation.comparison import NUM_COHORTS, paired_values
-from hlr_jax.evaluation.metrics import cohort_statistics
+from hlr_jax.evaluation.metrics import LOWER_IS_BETTER, cohort_statistics
 from hlr_jax.evaluation.significance import INTERVAL_RESAMPLES, LEVEL, best_against_rest, bootstrap_interval
 from hlr_jax.report.drawing import Child, chart, element, folded, gallery, line, mark, place, soft, spanning, table
 from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
 
 _TESTED = "NDCG"
 _DISPLAY_NAMES = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "map over k": "MAP over K", "rr sum": "RR sum"}
-_LOWER_IS_BETTER = ("median_popularity", "shown_popularity", "gini")
 _LOG_FROM = 20  # a loss whose largest value is so many times its smallest needs a log scale
 
 
@@ -41,7 +40,7 @@ def _metric_table(runs: Sequence[TrainedRun], split: str, k: int) -> Child:
     for name in dict.fromkeys(name for metrics in measured for name in metrics.measured):
         values = [metrics.value(name, k) if name in metrics.measured else None for metrics in measured]
         shown = [round(value, 4) for value in values if value is not None]
-        has_best = len(runs) > 1 and name not in _LOWER_IS_BETTER
+        has_best = len(runs) > 1 and name not in LOWER_IS_BETTER
         cells: list[Child] = []
         for value, spread in zip(values, spreads, strict=True):
             if value is None:
@@ -70,7 +69,7 @@ def _spreads(run: TrainedRun, split: str, k: int) -> defaultdict[str, list[str]]
         of_seed = frame.filter(pl.col("seed") == first)
         groups = cohort_statistics({name: of_seed[name].to_numpy() for name in names}, NUM_COHORTS, first)
         # A run that has measured groups itself has a number of its own of them.
-        groups |= {name: spread[0] for (name, at), spread in (metrics.cohorts or {}).items() if at == k}
+        groups |= {name: spread[0] for (name, at), spread in metrics.cohorts.items() if at == k}
         for place, name in enumerate(names):
             spreads[name].append(f"{_amount(low[place], name)} to {_amount(high[place], name)}")
             spreads[name].append(f"± {_amount(groups[name][1], name)} groups")

@@ -105,7 +105,7 @@ def compare_folded_in(
     return {
         "folded in": over_seeds(folded, [fit.best_epoch for fit in strangers]),
         "trained in": over_seeds([evaluation.metrics for evaluation in inside], [fit.best_epoch for fit in members]),
-        "Popularity": measured(popularity_ranker(without, max(options.ks))).metrics,
+        "Popularity": measured(popularity_ranker(without, options.longest)).metrics,
     }
 
 
@@ -115,7 +115,7 @@ def _folding_ranker(parts: RunParts, dataset: Dataset, given: Interactions, fit:
     histories = pl.DataFrame({"user": user, "item": item})
     training, limit = parts.train.at(fit.run.temperature), parts.eval.memory_limit_mib
     people = fold_in(parts.model, fit.params, dataset, histories, training=training, seed=fit.seed)
-    lister = Lister(parts.model, people, dataset, k=max(parts.eval.ks), memory_limit_mib=limit, seed=fit.seed)
+    lister = Lister(parts.model, people, dataset, k=parts.eval.longest, memory_limit_mib=limit, seed=fit.seed)
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
         del seen, near  # what is given, and what folding in knows already
