@@ -25,7 +25,7 @@ from hlr_jax.training.display import Display
 from hlr_jax.training.history import History, Logger, Record
 from hlr_jax.training.loop import Loop, Validate, Validation
 from hlr_jax.training.many_runs import Learner, create_learner
-from hlr_jax.training.options import Run, TrainOptions
+from hlr_jax.training.options import LENGTH, Run, TrainOptions
 from hlr_jax.training.run_progress import RunProgress, chosen_runs
 from hlr_jax.types import Params
 
@@ -175,8 +175,7 @@ def fit_runs(
     for run in runs:
         check_seed("seed", run.seed)
         replace(options, **{name: value for name, value in run._asdict().items() if name != "seed"})  # checks them
-    unset: dict[str, Any] = dict.fromkeys(Run._fields[1:], 1.0)
-    shared = replace(options, **unset, temperatures=(), prune_after=0, num_seeds=1)
+    shared = options.of_every_run()
     identity = run_identity(dataset, model, shared, 0)
     identity["run"] = sha256_of([identity["run"], [run._asdict() for run in runs]])
     label = "" if quiet else f"{model.name}, {len(runs)} run{'s' * (len(runs) > 1)},"
@@ -272,8 +271,7 @@ def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: in
 
     How many epochs there are, or are kept, is not part of it.
     """
-    free = {"num_epochs", "patience", "checkpoint_every"}
-    training = {name: value for name, value in asdict(options).items() if name not in free}
+    training = {name: value for name, value in asdict(options).items() if name not in LENGTH}
     model_id = model_identity(model)
     version = model_id.pop("jax") if isinstance(model_id, dict) else None
     return {"run": sha256_of([dataset.fingerprint, model_id, training, seed]), "jax": version}

@@ -107,9 +107,7 @@ def weighted_loss(
     return jnp.sum(losses * piece.weight)
 
 
-def batch_loss(
-    model: Model, loss: ExampleLoss, params: Params, batch: Batch, microbatch: int | None
-) -> jax.Array:  # fmt: skip
+def batch_loss(model: Model, loss: ExampleLoss, params: Params, batch: Batch, microbatch: int | None) -> jax.Array:
     """Return the weighted sum of the losses of a batch: []; the arguments are those of ``batch_gradient``."""
     shared = shared_vectors(model, params, batch, by_pairs=microbatch is not None)
 

@@ -18,7 +18,7 @@ from hlr_jax.sharding import check_whole_tables, place, replicate, seed_mesh, sp
 from hlr_jax.training.als import iterate, objective, sides
 from hlr_jax.training.batches import BatchSource
 from hlr_jax.training.learner import GradientLearner, TrainState, key_of
-from hlr_jax.training.options import Run, TrainOptions
+from hlr_jax.training.options import LENGTH, Run, TrainOptions
 from hlr_jax.types import Params
 
 T = TypeVar("T")
@@ -95,13 +95,6 @@ def map_runs(function: Callable[..., T], count: int, mesh: Mesh | None = None) -
     return divided
 
 
-# What no program depends on: two trainings that differ in these alone share what is compiled.
-_OF_NO_PROGRAM: dict[str, Any] = {
-    "num_epochs": 1, "patience": 0, "checkpoint_every": 1, "num_seeds": 1, "temperatures": (), "prune_after": 0,
-    "learning_rate": 1.0, "margin": 1.0, "temperature": 1.0,
-}  # fmt: skip
-
-
 @lru_cache(maxsize=8)
 def _programs(learner: GradientLearner, count: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the compiled epoch of ``count`` runs, and their validation losses; the next training has them too."""
@@ -134,8 +127,10 @@ class _GradientRuns(Learner):
     def __init__(self, dataset: Dataset, model: Model, options: TrainOptions, runs: Sequence[Run], mesh: Mesh | None):
         if model.derived is not None:
             check_whole_tables(model.name, mesh)
-        sizes = dataset.num_users, dataset.num_items
-        learner = GradientLearner(model, replace(options, **_OF_NO_PROGRAM), sizes, mesh)
+        # Trainings that differ in their runs or their length alone share what is compiled.
+        any_length: dict[str, Any] = dict.fromkeys(LENGTH, 1)
+        shared = replace(options.of_every_run(), **any_length)
+        learner = GradientLearner(model, shared, (dataset.num_users, dataset.num_items), mesh)
         train, valid = dataset.train, dataset.valid
         self._learner, self._mesh, self._count = learner, mesh, len(runs)
         self.positives_per_epoch = len(train)

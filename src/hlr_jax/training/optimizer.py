@@ -100,9 +100,7 @@ def _renumber(batch: Batch, rows: TouchedRows) -> Batch:
 
     shared = batch.shared
     if shared is not None:
-        shared = replace(
-            shared, items=place("item", shared.items), item_users=neighbors("user", shared.item_users)
-        )  # fmt: skip
+        shared = replace(shared, items=place("item", shared.items), item_users=neighbors("user", shared.item_users))
     return replace(
         batch, shared=shared, user=place("user", batch.user), items=place("item", batch.items),
         history=neighbors("item", batch.history), item_users=neighbors("user", batch.item_users),

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hlr_jax.errors import InputError, check_range, pick
 from hlr_jax.losses import OBJECTIVES
 from hlr_jax.training.batches import BATCHES, NEGATIVES, Negatives
 from hlr_jax.training.optimizer import OPTIMIZERS
+
+LENGTH = ("num_epochs", "patience", "checkpoint_every")
+"""How long a training goes on, and what it keeps on the way: no epoch depends on these settings."""
 
 
 class Run(NamedTuple):
@@ -115,6 +118,11 @@ class TrainOptions:
     def drawn_negatives(self) -> Negatives:
         """The negatives, as the draws take them."""
         return Negatives(self.negatives, self.num_negatives, self.negative_popularity)
+
+    def of_every_run(self) -> "TrainOptions":
+        """Return these settings without what runs differ in, so that they are the same for all of them."""
+        unset: dict[str, Any] = dict.fromkeys(Run._fields[1:], 1.0)
+        return replace(self, **unset, temperatures=(), prune_after=0, num_seeds=1)
 
     def at(self, temperature: float) -> "TrainOptions":
         """Return these settings for one temperature: those of a run that was chosen among several."""
