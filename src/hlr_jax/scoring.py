@@ -5,11 +5,23 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources, neighbor_source
 from hlr_jax.models.base import Model
 from hlr_jax.types import Neighbors, Padded, Params
 
 CATALOGUE_TILE = 128  # items whose scores are computed in one step; best of 64 to 2810 when measured on a CPU
+
+
+def neighbor_sources(model: Model, near: Interactions, sizes: tuple[int, int]) -> NeighborSources:
+    """Return what the neighbors that a model reads are drawn from, given the interactions they are from, and U, I."""
+    (num_users, num_items), derived = sizes, model.derived is not None
+    # Sorting by item takes its time and memory, and most models need neither.
+    by_item = near.transposed() if model.item_users.size or derived else near
+    return NeighborSources(
+        neighbor_source(near, num_users, num_items, model.history, derived),
+        neighbor_source(by_item, num_items, num_users, model.item_users, derived),
+    )
 
 
 def with_derived(model: Model, params: Params, sources: NeighborSources) -> Params:

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from hlr_jax.data.dataset import SPLITS, Dataset
-from hlr_jax.data.neighbor_sampling import NeighborSources, draw_neighbors, neighbor_sources
+from hlr_jax.data.neighbor_sampling import NeighborSources, draw_neighbors
 from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.models.base import Model
-from hlr_jax.scoring import pair_params, with_derived
+from hlr_jax.scoring import neighbor_sources, pair_params, with_derived
 from hlr_jax.types import Neighbors, Params
 
 _TOP_SHARE = 0.05
@@ -65,8 +65,7 @@ def attend(
     chosen = np.sort(np.random.default_rng(seed).permutation(len(pairs))[:interactions])
     user, item = pairs.user[chosen], pairs.item[chosen]
     near = dataset.train if split == "train" else dataset.train + dataset.valid
-    sizes = dataset.num_users, dataset.num_items
-    sources = neighbor_sources(near, *sizes, model.history, model.item_users, model.derived is not None)
+    sources = neighbor_sources(model, near, (dataset.num_users, dataset.num_items))
     drawn = _attend(model, params, sources, jax.random.key(seed), jnp.asarray(user), jnp.asarray(item))
     return Attended(user, item, *jax.device_get(drawn))
 

@@ -37,11 +37,11 @@ def nearest_relations(sample: Attended, dataset: Dataset, *, k: int = 5, apart: 
             "place": place,
             "user": dataset.user_ids.gather(sample.user[place]),
             "item": dataset.item_ids.gather(item),
-            "title": [dataset.title(int(code)) for code in item],
+            "title": dataset.item_titles.gather(item),
             "rank": rank + 1,
             "other_user": dataset.user_ids.gather(sample.user[other]),
             "other_item": dataset.item_ids.gather(sample.item[other]),
-            "other_title": [dataset.title(int(code)) for code in sample.item[other]],
+            "other_title": dataset.item_titles.gather(sample.item[other]),
             "cosine": cosines[place, rank],
         }
     )

@@ -1,6 +1,7 @@
 """Prepared interactions: who met what, as small whole numbers, and the steps that make them from raw rows."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -68,10 +69,15 @@ class Dataset:
         test = nothing if "test" in names else self.test
         return replace(self, train=train, valid=nothing, test=test, fingerprint=fingerprint)
 
+    @cached_property
+    def item_titles(self) -> pl.Series:
+        """The title of every item [I], or its original id where it has none."""
+        ids = self.item_ids.cast(pl.String)
+        return ids if self.titles is None else pl.select(pl.coalesce(self.titles["title"], ids)).to_series()
+
     def title(self, item: int) -> str:
         """Return the item's title, or its original id where it has none."""
-        name = None if self.titles is None else self.titles["title"][item]
-        return str(self.item_ids[item]) if name is None else name
+        return self.item_titles[item]
 
     def summary(self) -> str:
         """Return a line like the paper's Table 1."""

@@ -57,28 +57,14 @@ class NeighborSources:
 def neighbor_source(
     interactions: Interactions, num_owners: int, num_neighbors: int, spec: NeighborSpec, derived: bool
 ) -> NeighborSource:
-    """Return the source of interactions sorted by owner (``interactions.user``); ``derived`` as below."""
+    """Return the source of interactions sorted by owner (``interactions.user``).
+
+    With ``derived`` it has rows even where no neighbors are drawn: a model derives arrays from them.
+    """
     rows = csr_of(interactions, num_owners) if spec.size or derived else None
     weighted = spec.size and spec.sampling == "inverse_popularity"
     weights = inverse_popularity(interactions.item_degrees(num_neighbors)) if weighted else None
     return NeighborSource(rows, weights, spec)
-
-
-def neighbor_sources(
-    interactions: Interactions,
-    num_users: int,
-    num_items: int,
-    history: NeighborSpec,
-    item_users: NeighborSpec,
-    derived: bool = False,
-) -> NeighborSources:
-    """Return both sources of the interactions that neighbors are from; ``derived``: whether a model derives arrays."""
-    # Sorting by item takes its time and memory, and most models need neither.
-    by_item = interactions.transposed() if item_users.size or derived else interactions
-    return NeighborSources(
-        neighbor_source(interactions, num_users, num_items, history, derived),
-        neighbor_source(by_item, num_items, num_users, item_users, derived),
-    )
 
 
 def draw_neighbors(

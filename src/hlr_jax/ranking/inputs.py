@@ -14,9 +14,9 @@ from hlr_jax.data.neighbor_sampling import (
     NeighborSource,
     NeighborSources,
     draw_neighbors,
-    neighbor_sources,
 )
 from hlr_jax.models.base import Model
+from hlr_jax.scoring import neighbor_sources
 from hlr_jax.sharding import replicate
 from hlr_jax.types import CSR
 
@@ -57,7 +57,7 @@ def ranking_inputs(
       seed: of the draw of neighbors.
       mesh: on whose devices all of it stands; None: one device.
     """
-    sources = neighbor_sources(near, *sizes, model.history, model.item_users, model.derived is not None)
+    sources = neighbor_sources(model, near, sizes)
     rows = sources.history.rows if near is seen and sources.history.rows is not None else csr_of(seen, sizes[0])
     return prepared_inputs(rows, sources, sizes[1], seed, mesh=mesh)
 

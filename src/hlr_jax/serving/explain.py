@@ -15,7 +15,7 @@ from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import ranking_item_users, ranking_neighbors
 from hlr_jax.scoring import pair_params, with_derived
-from hlr_jax.serving.population import Population, codes_of, titles_of, trained_population
+from hlr_jax.serving.population import Population, codes_of, trained_population
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
 _BLOCK = 256  # users that are explained by one call of the compiled function
@@ -64,7 +64,7 @@ def explain(
     reasons = reasons_of(model, population, dataset, rows, targets[None], model.history.size, seed)
     reasons = reasons.drop_nulls("neighbor").explode(list(_REASON_COLUMNS))
     shown = targets[reasons["pair"].to_numpy()]
-    names = {"item": dataset.item_ids.gather(shown), "title": titles_of(dataset).gather(shown)}
+    names = {"item": dataset.item_ids.gather(shown), "title": dataset.item_titles.gather(shown)}
     return pl.DataFrame(names).hstack(reasons.drop("pair", "length"))
 
 
@@ -124,7 +124,7 @@ def reasons_of(
     neighbors = {
         "pair": pair,
         "neighbor": dataset.item_ids.gather(near),
-        "neighbor_title": titles_of(dataset).gather(near),
+        "neighbor_title": dataset.item_titles.gather(near),
         "neighbor_weight": alpha[pair, place],
         "memory": memory[pair, place].astype(np.int64),
         "memory_weight": memory_weight[pair, place],

@@ -28,7 +28,7 @@ from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import ranking_inputs, ranking_item_users, ranking_neighbors
 from hlr_jax.ranking.lists import NO_ITEM, best_unseen
 from hlr_jax.scoring import score_catalogue, with_derived
-from hlr_jax.serving.population import known_interactions, titles_of
+from hlr_jax.serving.population import known_interactions
 from hlr_jax.types import CSR, Params
 
 FORMAT = "hlr_jax top-k, 1"
@@ -218,7 +218,7 @@ def _write_arrays(
     save_file(interactions, folder / "interactions.safetensors")
     users = pl.DataFrame({"id": dataset.user_ids, "vector": vectors("user")})
     users.write_parquet(folder / "users.parquet")
-    items = pl.DataFrame({"id": dataset.item_ids, "title": titles_of(dataset), "vector": vectors("item")})
+    items = pl.DataFrame({"id": dataset.item_ids, "title": dataset.item_titles, "vector": vectors("item")})
     items.write_parquet(folder / "items.parquet")
     if "keys" in parameters:
         memories = pl.DataFrame({"key": vectors("keys"), "memory": vectors("memories")})

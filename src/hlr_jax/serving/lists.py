@@ -22,7 +22,6 @@ from hlr_jax.serving.population import (
     Population,
     codes_of,
     known_interactions,
-    titles_of,
     trained_population,
     wanted_users,
 )
@@ -105,7 +104,7 @@ class Lister:
         is_known = places != UNKNOWN
         # Unknown users are ranked as the first one and then overwritten, so that every call of as many has one shape.
         places = np.where(is_known, places, 0)
-        ranking, titles = self.ranking(places), titles_of(self.dataset)
+        ranking, titles = self.ranking(places), self.dataset.item_titles
         items, scores = ranking.items.astype(np.int64), ranking.scores.astype(np.float32)
         k, popular = items.shape[1], self._popular
         items[~is_known] = np.pad(popular[:k], (0, max(0, k - len(popular))), constant_values=NO_ITEM)

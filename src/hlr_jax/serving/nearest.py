@@ -16,7 +16,7 @@ from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import ranking_inputs
 from hlr_jax.scoring import with_derived
 from hlr_jax.serving.explain import pair_outputs
-from hlr_jax.serving.population import codes_of, known_interactions, titles_of
+from hlr_jax.serving.population import codes_of, known_interactions
 from hlr_jax.types import Params
 
 
@@ -43,7 +43,7 @@ def similar_items(
     Raises:
       InputError: an unknown id, or ``k`` out of range.
     """
-    return _similar(model, params["item"], dataset.item_ids, items, "item", k, titles_of(dataset))
+    return _similar(model, params["item"], dataset.item_ids, items, "item", k, dataset.item_titles)
 
 
 def similar_users(
@@ -154,7 +154,7 @@ def nearest_keys(
         weights = _of_items(model, params, dataset, other, codes)
     best = np.argsort(-weights, axis=1, kind="stable")[:, :k]
     code, rank = _flat(codes, best.shape[1])
-    shown = {"item": dataset.item_ids.gather(code), "title": titles_of(dataset).gather(code), "rank": rank}
+    shown = {"item": dataset.item_ids.gather(code), "title": dataset.item_titles.gather(code), "rank": rank}
     return pl.DataFrame(shown | {"key": best.ravel(), "weight": np.take_along_axis(weights, best, axis=1).ravel()})
 
 

@@ -8,9 +8,10 @@ import polars as pl
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.neighbor_sampling import NeighborSources, neighbor_sources
+from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError, pick
 from hlr_jax.models.base import Model
+from hlr_jax.scoring import neighbor_sources
 from hlr_jax.types import Params
 
 ON_UNKNOWN = ("error", "skip", "popular")
@@ -43,15 +44,8 @@ def known_interactions(dataset: Dataset) -> Interactions:
 def trained_population(model: Model, params: Params, dataset: Dataset) -> Population:
     """Return the users that a model was trained on."""
     met = known_interactions(dataset)
-    sizes = dataset.num_users, dataset.num_items
-    sources = neighbor_sources(met, *sizes, model.history, model.item_users, model.derived is not None)
+    sources = neighbor_sources(model, met, (dataset.num_users, dataset.num_items))
     return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sources)
-
-
-def titles_of(dataset: Dataset) -> pl.Series:
-    """Return the title of every item [I], or its original id where it has none."""
-    ids = dataset.item_ids.cast(pl.String)
-    return ids if dataset.titles is None else pl.select(pl.coalesce(dataset.titles["title"], ids)).to_series()
 
 
 def places_of(ids: pl.Series, wanted: pl.Series) -> np.ndarray:

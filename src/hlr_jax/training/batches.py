@@ -15,10 +15,11 @@ from flax import struct
 
 from hlr_jax.data.csr import csr_of, groups_by_width
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources, neighbor_sources
+from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources
 from hlr_jax.data.sampling import ItemPopularity, item_popularity, shuffled
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
+from hlr_jax.scoring import neighbor_sources
 from hlr_jax.types import CSR, Params
 
 BATCHES = ("triplets", "users")
@@ -101,7 +102,7 @@ def batch_source(
       InputError: batches of users, and a model that is defined on triplets.
     """
     num_users, num_items = sizes
-    neighbors = neighbor_sources(near, *sizes, model.history, model.item_users, model.derived is not None)
+    neighbors = neighbor_sources(model, near, sizes)
     groups: tuple[jax.Array, ...] = (jnp.asarray(positives.user, jnp.int32),)
     widths = None
     if NEGATIVES[negatives.kind] == "users":
