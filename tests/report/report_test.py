@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from xml.etree import ElementTree
 
@@ -17,6 +18,8 @@ from report_browser import PROGRAM, chromium, contrast
 import hlr_jax
 from hlr_jax import InputError
 from hlr_jax.report.page import write_report
+from hlr_jax.report.recommendations import exposure_of
+from hlr_jax.report.runs import read_runs
 
 EVIL = "<script>document.title='seized'</script>"
 QUIET = {"quiet": True, "log": lambda _: None}
@@ -124,6 +127,15 @@ def test_lists_exposure_and_reasons_are_those_of_the_model(runs, page):
     coverage = [metric_of(summary, "coverage")["by_seed"][0] for summary in of_lists]
     items = result(runs, "cml", "test")["items"]
     assert shown == [f"{items - round(share * items)} ({1 - share:.0%})" for share in coverage]
+
+
+def test_exposure_is_that_of_the_lists_at_the_main_k(runs):
+    (run,) = read_runs([runs / "cml"])
+    parts = run.parts._replace(eval=replace(run.parts.eval, k=(5, 20)))
+    several = run._replace(loaded=run.loaded._replace(parts=parts))
+    alone, longer = (exposure_of(each, "test") for each in (run, several))
+    np.testing.assert_array_equal(alone.shown, longer.shown)
+    assert alone.shown.sum() == 5 * alone.lists
 
 
 def test_ids_are_text_and_nothing_on_the_page_runs_or_loads(page):

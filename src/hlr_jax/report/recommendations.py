@@ -45,7 +45,7 @@ def exposure_of(run: TrainedRun, split: str) -> Exposure:
     model, params, dataset, options = run.parts.model, run.loaded.params[0], run.parts.dataset, run.parts.eval
     users = validation_users(dataset, options) if split == "valid" else None
     evaluation = evaluate(model, params, dataset, split=split, options=options, seed=run.parts.seed, users=users)
-    items = evaluation.ranking.items
+    items = evaluation.ranking.items[:, : options.ks[0]]
     shown = np.bincount(items[items >= 0], minlength=dataset.num_items)
     return Exposure(dataset.train.item_degrees(dataset.num_items), shown, len(items))
 
@@ -143,21 +143,21 @@ def sample_lists(runs: Sequence[TrainedRun], users: np.ndarray, lists: Sequence[
             "history give none."
         )
     dataset, blocks = runs[0].parts.dataset, []
+    known = known_interactions(dataset)
+    popularity = known.item_degrees(dataset.num_items)
     for code in users:
         user = dataset.user_ids[int(code)]
         to_find = set(dataset.item_ids.gather(dataset.test.item[dataset.test.user == code]))
         rows = [frame.filter(pl.col("user") == user).to_dicts() for frame in lists]
         cards = [_list_card(run.label, items, to_find) for run, items in zip(runs, rows, strict=True)]
-        blocks += [element("h4", f"User {user}"), _history(dataset, code, len(to_find)), side_by_side(cards)]
+        items = known.item[known.user == code]
+        rarest_first = dataset.item_titles.gather(items[np.argsort(popularity[items], kind="stable")]).to_list()
+        blocks += [element("h4", f"User {user}"), _history(rarest_first, len(to_find)), side_by_side(cards)]
     return [soft(text), element("div", blocks)]
 
 
-def _history(dataset: Dataset, user: int, num_to_find: int) -> Markup:
+def _history(titles: list[str], num_to_find: int) -> Markup:
     """Return the titles of a user's known items, the rarest first: those tell most of a taste."""
-    known = known_interactions(dataset)
-    items = known.item[known.user == user]
-    popularity = known.item_degrees(dataset.num_items)[items]
-    titles = [dataset.title(int(item)) for item in items[np.argsort(popularity, kind="stable")]]
     shown, rest = "; ".join(titles[:_HISTORY]), titles[_HISTORY:]
     count = f"{len(titles)} known {'item' if len(titles) == 1 else 'items'}"
     to_find = f", {num_to_find} to find in test" if num_to_find else ""

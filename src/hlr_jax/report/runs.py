@@ -79,17 +79,20 @@ def _read(folder: Path, short_name: str) -> TrainedRun:
     config = read_config(folder)
     loaded = load_run(folder, log=lambda _: None)
     model = loaded.parts.model
-    splits = [split for split in ("valid", "test") if len(getattr(loaded.parts.dataset, split))]
-    metrics = {split: read_metrics(folder, split) for split in splits}
+    epochs = _read_epochs(folder / "metrics.jsonl", loaded)
+    metrics = {"valid": read_metrics(folder, "valid")} if len(loaded.parts.dataset.valid) else {}
+    result = read_result(folder) if len(loaded.parts.dataset.test) else None
+    if result is not None:
+        metrics["test"] = result.metrics
     env = _read_object(folder / "env.json")
     return TrainedRun(
         model.title if short_name.lower() in {model.name, model.title.lower()} else f"{short_name} ({model.title})",
         loaded,
         flatten(config),
         {"Python": env.get("python", ""), "devices": ", ".join(env.get("devices", [])), **env.get("packages", {})},
-        _read_epochs(folder / "metrics.jsonl", loaded),
+        epochs,
         metrics,
-        read_result(folder) if "test" in metrics else None,
+        result,
     )
 
 
