@@ -28,9 +28,9 @@ from benchmarks.ranking import bench_rank
 from benchmarks.report import PARTS, print_tables, write
 from benchmarks.settings import Settings, check, load, parsed
 from benchmarks.training import bench_seeds, bench_train
-from launch import launch
 
 from hlr_jax import Dataset, InputError, errors, sharding
+from hlr_jax.cli.support.launch import launch
 
 _DEFAULT = Settings()
 _WHAT = flags.DEFINE_list("what", ["train", "rank"], f"any of {', '.join(PARTS)}")

@@ -25,9 +25,9 @@ from benchmarks.ranking import bench_rank
 from benchmarks.report import write
 from benchmarks.settings import Settings, create_model, load, train_options
 from benchmarks.training import bench_train, epochs
-from launch import launch
 
 from hlr_jax import Dataset
+from hlr_jax.cli.support.launch import launch
 from hlr_jax.training import many_runs
 
 _WHAT = flags.DEFINE_enum("what", "movielens", ("movielens", "paper", "trace"), "what is measured")

@@ -46,7 +46,7 @@ part() {  # NAME SECONDS COMMAND...
 XLA_PYTHON_CLIENT_PREALLOCATE=false part tests 80 "$python" -m pytest --noconftest -p no:cacheprovider -o addopts= \
   -o filterwarnings=default -q -rs --tb=short --numprocesses="${TEST_PROCESSES:-6}" tests/device_test.py
 part speed 120 "$python" experiments/device_speed.py --what=movielens $small --split_file="$split" --output="$out/speed.jsonl"
-part recipe 70 "$python" experiments/train.py --config=experiments/configs/recipes/default.py:hlr,"$recipe" \
+part recipe 70 "$python" experiments/train.py --config=hlr:"$recipe" \
   ${path:+"$path"} --workdir="$(mktemp -d)" ${RECIPE_FLAGS:-}
 part trace 40 "$python" experiments/device_speed.py --what=trace $small --split_file="$split" --trace="$out/trace.txt"
 part paper 80 "$python" experiments/device_speed.py --what=paper $small --output="$out/speed.jsonl"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from launch import launch
 
 from hlr_jax import InputError, errors, files
+from hlr_jax.cli.support.launch import launch
 
 _FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 _NAMES = flags.DEFINE_list("names", [], "of notebooks, without .ipynb; all if left out")

@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 from absl import flags
-from configs.recipes.default import get_config
-from launch import describe_devices, devices_for_seeds, launch, plain, runs_of
 from rich.console import Console
-from tables import print_metrics
 
 import hlr_jax
 from hlr_jax import Dataset, EvalOptions, RunResult
+from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds, launch, runs_of
+from hlr_jax.cli.support.tables import print_metrics
+from hlr_jax.configs.recipes import get_config
 from hlr_jax.evaluation import baselines
 from hlr_jax.evaluation.evaluate import evaluate_ranker
 
@@ -27,7 +27,7 @@ _DATA = flags.DEFINE_string("data", "ml-100k", "a data set of the registry, or p
 def main() -> None:
     """Run the command."""
     start, folder = time.perf_counter(), Path(_WORKDIR.value)
-    configs = {name: plain(get_config(f"{name},{_DATA.value}")) for name in ("cml", "hlr")}
+    configs = {name: get_config(f"{name}:{_DATA.value}").to_dict() for name in ("cml", "hlr")}
     devices_for_seeds(runs_of(configs["hlr"]))
     print(f"devices: {describe_devices()}", flush=True)
     done = {name: hlr_jax.run(config, folder / name) for name, config in configs.items()}
@@ -42,13 +42,13 @@ def main() -> None:
     print(f"protocol {dataset.protocol.name}; chosen on validation: EASE's lambda {regularization:g},", end=" ")
     print(f"{_chosen(done)}.\n")
     show_recommendations(done["hlr"], dataset)
-    command = ".venv/bin/python experiments"
     print("\nGo on with:")
-    print(f"  {command}/evaluate.py --workdir={folder}/hlr --k=20 --num_cohorts=5")
-    recipe = f"{command}/train.py --config=experiments/configs/recipes/default.py"
-    print(f"  {recipe}:hlr,{_DATA.value} --workdir=runs/mine --config.model.num_memories=10")
-    print(f"  {recipe}:hlr,file --workdir=runs/own", end=" ")
-    print("--config.dataset.path=YOUR.csv")
+    for line in (
+        f"evaluate --workdir={folder}/hlr --k=20 --num_cohorts=5",
+        f"train --config=hlr:{_DATA.value} --workdir=runs/mine --config.model.num_memories=10",
+        "train --config=hlr:file --workdir=runs/own --config.dataset.path=YOUR.csv",
+    ):
+        print(f"  .venv/bin/hlr-jax {line}")
     print(f"\n{time.perf_counter() - start:.0f} s in all; everything is in {folder}")
 
 

@@ -1,50 +1,6 @@
-"""Train what a run has chosen on validation once more, on validation interactions too: the last step before test.
+"""``hlr-jax refit``, from a checkout."""
 
-python experiments/refit.py --workdir=runs/hlr --output=runs/hlr-refit [--train_splits=train+valid+test]
-
-With train+valid the new run is measured on test; with train+valid+test, a model to serve, nothing is left to measure.
-The same command continues it. All that reads a workdir reads the new one too.
-
---mesh_data=4 --mesh_model=2 uses eight devices, which may be those of several processes (--distributed).
-"""
-
-from pathlib import Path
-
-from absl import flags
-from launch import describe_devices, devices_for_seeds, launch
-from processes import connect_processes
-from tables import print_metrics
-
-from hlr_jax import distributed, refit
-from hlr_jax.data.dataset import TRAIN_SPLITS
-from hlr_jax.workdir import read_config
-
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "folder of the new run", required=True)
-_TRAIN_ON = flags.DEFINE_enum("train_splits", TRAIN_SPLITS[1], TRAIN_SPLITS[1:], "splits that are trained on")
-_DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the batches")
-_MODEL = flags.DEFINE_integer("mesh_model", 1, "devices of a group, which divide the rows of the tables")
-_QUIET = flags.DEFINE_bool("quiet", False, "show no progress")
-
-
-def main() -> None:
-    """Run the command."""
-    connect_processes()
-    before = read_config(Path(_WORKDIR.value)).get("train", {})
-    mesh = {"data": _DATA.value, "model": _MODEL.value}
-    if mesh == {"data": 1, "model": 1}:
-        devices_for_seeds(int(before.get("num_seeds", 1)))
-    if distributed.is_process_zero():
-        print(f"devices: {describe_devices()}", flush=True)
-    done = refit(_WORKDIR.value, _OUTPUT.value, train_splits=_TRAIN_ON.value, mesh=mesh, quiet=_QUIET.value)
-    if not distributed.is_process_zero():
-        return
-    train = done.parts.train
-    if done.metrics:
-        print_metrics({f"{done.parts.model.name}, {split}": metrics for split, metrics in done.metrics.items()})
-    at = f" at temperature {train.temperature:g}" if len(before.get("temperatures", ())) > 1 else ""
-    print(f"{train.num_epochs} epochs{at}; everything is in {_OUTPUT.value}")
-
+from hlr_jax.cli.main import main
 
 if __name__ == "__main__":
-    launch(main)
+    main("refit")

@@ -18,7 +18,7 @@ OPTIONS = (
 
 
 def baselines(*arguments):
-    return command("baselines.py", "--data=planted-60x50x900", *arguments)
+    return command("baselines", "--data=planted-60x50x900", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,10 @@ def test_what_validation_chose_is_fitted_anew_on_validation_too(measured, world)
     # MF-ALS by hand: the iteration that validation chose, and as many on both.
     model = hlr_jax.create_model("mf_als", embed_dim=6, confidence=5.0, regularization=1.0, frequency_exponent=1.0)
     options = hlr_jax.EvalOptions(k=5, monitor="ndcg")
-    best = hlr_jax.fit(world, model, hlr_jax.TrainOptions(num_epochs=2, patience=4), options, quiet=True).best_epoch
-    again = hlr_jax.fit(both, model, hlr_jax.TrainOptions(num_epochs=best), options, quiet=True)
+    best = hlr_jax.train_model(
+        world, model, hlr_jax.TrainOptions(num_epochs=2, patience=4), options, quiet=True
+    ).best_epoch
+    again = hlr_jax.train_model(both, model, hlr_jax.TrainOptions(num_epochs=best), options, quiet=True)
     expected = hlr_jax.evaluate(model, again.params, both, options=options).metrics.value("ndcg")
     (_, before), (_, after) = measured["train"], measured["train+valid"]
     assert metric_of(after["MF-ALS"], "ndcg")["value"] == pytest.approx(expected, rel=1e-6)

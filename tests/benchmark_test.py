@@ -267,7 +267,7 @@ MISTAKES = {
     "--what=trian": 'unknown part of --what: "trian" (did you mean "train"?)',
     "--models=hrl": 'unknown model of --models: "hrl" (did you mean "hlr',
     "--train=batch": '--train: "batch" is not of the form option=value',
-    "--train=batch_sise=1": 'option of section train: "batch_sise" (did you mean "batch_size"?)',
+    "--train=batch_sise=1": "unknown setting train.batch_sise (did you mean train.batch_size?)",
     "--train=batch=users": "train.negatives=per_triplet is not for train.batch=users",
     "--model=embed=1": 'option of --model: "embed" (did you mean "embed_dim"?)',
 }

@@ -1,6 +1,7 @@
-"""The command lines, run in this process: what a shell would start, without the seconds that a new process takes."""
+"""Command lines, run in this process: what a shell would start, without the seconds that a new process takes."""
 
 import contextlib
+import importlib
 import io
 import os
 import runpy
@@ -30,23 +31,32 @@ class Ended(NamedTuple):
 
 @contextlib.contextmanager
 def scripts():
-    """Let the modules of ``experiments`` be imported as its commands import them; flags and modules go afterwards."""
+    """Let scripts of ``experiments`` be imported as they import each other; flags and modules go afterwards."""
     before = set(sys.modules)
     with flagsaver.flagsaver(), mock.patch.object(sys, "path", [str(EXPERIMENTS), *sys.path]):
         try:
             yield
         finally:
             for name in set(sys.modules) - before:
-                if str(getattr(sys.modules[name], "__file__", None)).startswith(str(EXPERIMENTS)):
+                # Modules that define flags: with the flags, they are made anew for the next command.
+                if name.startswith("hlr_jax.cli.") or str(sys.modules[name]).find(str(EXPERIMENTS)) > 0:
                     del sys.modules[name]
 
 
-def command(script, *arguments):
-    """Run a script of ``experiments`` with arguments; whatever is no mistake of the user's is raised here."""
-    path, out, err, status = EXPERIMENTS / script, io.StringIO(), io.StringIO(), 0
+def _start(program):
+    path = EXPERIMENTS / program
+    if path.suffix == ".py":
+        runpy.run_path(str(path), run_name="__main__")
+    else:
+        importlib.import_module("hlr_jax.cli.main").main(program)
+
+
+def command(program, *arguments):
+    """Run a command of ``hlr-jax``, or a script of ``experiments``; what is no mistake of the user's is raised here."""
+    out, err, status = io.StringIO(), io.StringIO(), 0
     with (
         scripts(),
-        mock.patch.object(sys, "argv", [str(path), *map(str, arguments)]),
+        mock.patch.object(sys, "argv", [program, *map(str, arguments)]),
         # This process has had its devices for long.
         mock.patch.dict(os.environ, JAX_NUM_CPU_DEVICES="8"),
         contextlib.redirect_stdout(out),
@@ -55,13 +65,13 @@ def command(script, *arguments):
     ):
         warnings.simplefilter("ignore", DeprecationWarning)  # as Python does outside of tests
         try:
-            runpy.run_path(str(path), run_name="__main__")
+            _start(program)
         except SystemExit as end:
             status = end.code or 0
     return Ended(status, out.getvalue(), err.getvalue())
 
 
-def shell(script, *arguments, **variables):
-    """Run a script of ``experiments`` as a shell does."""
-    words = [sys.executable, EXPERIMENTS / script, *map(str, arguments)]
+def shell(program, *arguments, **variables):
+    """Run a command of ``hlr-jax`` as a shell does."""
+    words = [sys.executable, "-m", "hlr_jax", program, *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | variables)

@@ -77,7 +77,7 @@ def test_every_model_learns_and_ranks(name):
     world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
     model = hlr_jax.create_model(name, embed_dim=8, **SIZES.get(name, {}))
     options = TrainOptions(num_epochs=3, batch_size=64, learning_rate=0.02, num_negatives=2)
-    trained = hlr_jax.fit(world, model, options, EvalOptions(monitor="ndcg"), quiet=True)
+    trained = hlr_jax.train_model(world, model, options, EvalOptions(monitor="ndcg"), quiet=True)
     losses = [record["train_loss"] for record in trained.history]
     assert losses[-1] < losses[0]
     ranking = hlr_jax.evaluate(model, trained.params, world).ranking

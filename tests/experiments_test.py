@@ -7,13 +7,12 @@ import sys
 
 import polars as pl
 import pytest
-from command_line import ROOT, command, scripts, shell
+from command_line import command, shell
 from fabricated import metric_of
 
-import hlr_jax
 from hlr_jax.evaluation.comparison import compare, read_result
 
-CONFIG, CML, SOLVED = (f"--config={ROOT}/experiments/configs/{name}.py:planted" for name in ("hlr", "cml", "mf_als"))
+CONFIG, CML, SOLVED = (f"--config={name}-paper:planted" for name in ("hlr", "cml", "mf_als"))
 TINY = ["--config.dataset.name=planted-60x50x900", "--config.model.embed_dim=6", "--config.train.num_epochs=2"]
 SMALL = [
     *TINY, "--config.model.num_memories=2", "--config.model.max_history=3", "--config.train.batch_size=200",
@@ -41,7 +40,7 @@ def refuse(script, *arguments):
 def workdir(tmp_path_factory):
     """The folder of a run, as a shell trains it."""
     folder = tmp_path_factory.mktemp("runs") / "hlr"
-    done = shell("train.py", CONFIG, f"--workdir={folder}", *SMALL)
+    done = shell("train", CONFIG, f"--workdir={folder}", *SMALL)
     assert done.returncode == 0, done.stderr
     assert "hlr 2/2" in done.stdout
     assert "hlr, test" in done.stdout
@@ -52,7 +51,7 @@ def workdir(tmp_path_factory):
 def solved(tmp_path_factory):
     """The folder of a run of the model that compiles in least time, for what is the same for all models."""
     folder = tmp_path_factory.mktemp("runs") / "mf_als"
-    assert "mf_als 2/2" in succeed("train.py", SOLVED, f"--workdir={folder}", *TINY)
+    assert "mf_als 2/2" in succeed("train", SOLVED, f"--workdir={folder}", *TINY)
     return folder
 
 
@@ -78,12 +77,12 @@ def test_a_workdir_holds_what_it_should(workdir):
 
 def test_evaluate_repeats_the_metrics_and_takes_other_settings(workdir):
     before = json.loads((workdir / "eval" / "test.json").read_text())
-    out = succeed("evaluate.py", f"--workdir={workdir}", "--k=5,20", "--num_cohorts=3")
+    out = succeed("evaluate", f"--workdir={workdir}", "--k=5,20", "--num_cohorts=3")
     assert " at 5 " in out
     assert " at 20 " in out
     assert out.count("std, cohorts") == 4  # valid and test, at each K
     assert json.loads((workdir / "eval" / "test.json").read_text()) == before
-    succeed("evaluate.py", f"--workdir={workdir}")
+    succeed("evaluate", f"--workdir={workdir}")
     after = json.loads((workdir / "eval" / "test.json").read_text())
     assert after["metrics"] == before["metrics"]
 
@@ -91,7 +90,7 @@ def test_evaluate_repeats_the_metrics_and_takes_other_settings(workdir):
 def test_keys_of_a_run_as_cards_frames_and_plots(workdir, tmp_path):
     (tmp_path / "tags.csv").write_text("item,category\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(50)))
     given = f"--categories={tmp_path}/tags.csv"
-    out = succeed("keys.py", f"--workdir={workdir}", f"--output={tmp_path}/keys", given, "--plots")
+    out = succeed("keys", f"--workdir={workdir}", f"--output={tmp_path}/keys", given, "--plots")
     cards = (tmp_path / "keys" / "cards.md").read_text()
     assert cards in out
     assert cards.count("### Key ") == 2
@@ -101,23 +100,23 @@ def test_keys_of_a_run_as_cards_frames_and_plots(workdir, tmp_path):
     assert images == dict.fromkeys(("usage", "similarity", "categories"), b"\x89PNG")
     assert frames["keys"]["usage"].sum() == pytest.approx(1, abs=1e-5)
     assert set(frames["categories"]["category"]) <= {"a", "b"}
-    line = refuse("keys.py", f"--workdir={workdir}", f"--output={tmp_path}/no", f"--categories={tmp_path}/no.csv")
+    line = refuse("keys", f"--workdir={workdir}", f"--output={tmp_path}/no", f"--categories={tmp_path}/no.csv")
     assert line == f"error: {tmp_path}/no.csv: no such file of categories\n"
     assert not (tmp_path / "no").exists()
 
 
 def test_refit_measures_once_more_and_serves(solved, tmp_path):
-    out = succeed("refit.py", f"--workdir={solved}", f"--output={tmp_path}/both", "--quiet")
+    out = succeed("refit", f"--workdir={solved}", f"--output={tmp_path}/both", "--quiet")
     assert "mf_als, test" in out
     assert "mf_als, valid" not in out
     metrics = [json.loads((folder / "eval" / "test.json").read_text()) for folder in (solved, tmp_path / "both")]
     assert metrics[0]["users"] == metrics[1]["users"]
     assert metrics[0]["data"] != metrics[1]["data"]
-    refuse("compare.py", f"--workdir={solved},{tmp_path}/both")
-    out = succeed("refit.py", f"--workdir={solved}", f"--output={tmp_path}/all", "--train_splits=train+valid+test")
+    refuse("compare", f"--workdir={solved},{tmp_path}/both")
+    out = succeed("refit", f"--workdir={solved}", f"--output={tmp_path}/all", "--train_splits=train+valid+test")
     assert "mf_als 1/" in out
-    assert "user 3" in succeed("recommend.py", f"--workdir={tmp_path / 'all'}", "--users=3", "--k=2")
-    line = refuse("refit.py", f"--workdir={tmp_path}/none", f"--output={tmp_path}/no")
+    assert "user 3" in succeed("recommend", f"--workdir={tmp_path / 'all'}", "--users=3", "--k=2")
+    line = refuse("refit", f"--workdir={tmp_path}/none", f"--output={tmp_path}/no")
     assert line == f"error: {tmp_path}/none is no workdir: it has no config.json; train first\n"
 
 
@@ -125,8 +124,8 @@ def test_an_unfinished_training_is_refused_in_one_line(workdir, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(workdir, folder, ignore=shutil.ignore_patterns("result"))
     for script, *arguments in (
-        ["evaluate.py"], ["recommend.py", "--users=3"], ["report.py", f"--output={tmp_path}/report.html"],
-        ["refit.py", f"--output={tmp_path}/more"],
+        ["evaluate"], ["recommend", "--users=3"], ["report", f"--output={tmp_path}/report.html"],
+        ["refit", f"--output={tmp_path}/more"],
     ):  # fmt: skip
         line = refuse(script, f"--workdir={folder}", *arguments)
         assert f"{folder}: its training has not ended; continue it by the command that started it" in line
@@ -138,7 +137,7 @@ def test_batches_of_users_go_on_for_more_epochs_and_their_workdir_is_enough(tmp_
     source, folder = tmp_path / "own.csv", tmp_path / "run"
     source.write_text("user,item\n" + "".join(f"u{n % 12},i{n * 7 % 10}\n" for n in range(60)))
     few = f"--config.dataset.path={source}", "--config.train.batch_size=8"
-    train = "train.py", CML.replace("planted", "file"), f"--workdir={folder}", *TINY[1:], *USERS, *few
+    train = "train", CML.replace("planted", "file"), f"--workdir={folder}", *TINY[1:], *USERS, *few
     assert "cml 1/1" in succeed(*train, "--config.train.num_epochs=1")
     others = "--config.train.num_epochs=3", "--config.train.patience=5", "--config.train.checkpoint_every=2"
     out = succeed(*train, *others)
@@ -148,15 +147,15 @@ def test_batches_of_users_go_on_for_more_epochs_and_their_workdir_is_enough(tmp_
     assert lines[0]["train_loss"] > lines[2]["train_loss"]
     assert json.loads((folder / "config.json").read_text())["train"]["num_epochs"] == 3
     source.unlink()
-    assert "user u3" in succeed("recommend.py", f"--workdir={folder}", "--users=u3", "--k=2")
+    assert "user u3" in succeed("recommend", f"--workdir={folder}", "--users=u3", "--k=2")
     users = folder / "dataset" / "users.parquet"
     users.write_bytes(users.read_bytes()[:-9])
-    assert "users.parquet: damaged" in refuse("recommend.py", f"--workdir={folder}", "--users=u3")
+    assert "users.parquet: damaged" in refuse("recommend", f"--workdir={folder}", "--users=u3")
 
 
 MISTAKES = {
     "another config": (["--config.train.margin=0.1"], "train.margin is 1.0 there and 0.1 here"),
-    "mistyped key": (["--config.train.learning_rat=1"], 'Did you mean "learning_rate"'),
+    "mistyped key": (["--config.train.learning_rat=1"], "train.learning_rat (did you mean train.learning_rate?)"),
     "no number": (["--config.train.num_epochs=many"], "--config.train.num_epochs=many"),
     "out of range": (["--config.train.num_epochs=0"], "train.num_epochs must be at least 1, got 0"),
     "unknown model": (["--config.model.name=hrl"], 'unknown model "hrl" (did you mean "hlr'),
@@ -176,24 +175,24 @@ MISTAKES = {
 @pytest.mark.parametrize("case", MISTAKES)
 def test_a_mistake_is_one_line_and_status_2(workdir, case):
     arguments, message = MISTAKES[case]
-    assert message in refuse("train.py", CONFIG, f"--workdir={workdir}", *SMALL, *arguments)
+    assert message in refuse("train", CONFIG, f"--workdir={workdir}", *SMALL, *arguments)
 
 
 def test_a_mistake_as_a_shell_sees_it(tmp_path):
-    done = shell("evaluate.py", f"--workdir={tmp_path}")
+    done = shell("evaluate", f"--workdir={tmp_path}")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {tmp_path} is no workdir: it has no config.json; train first\n"
 
 
 def test_recommend_to_users_and_to_new_people(workdir, tmp_path):
-    out = succeed("recommend.py", f"--workdir={workdir}", "--users=3,99", "--k=2", "--explain", "--on_unknown=skip")
+    out = succeed("recommend", f"--workdir={workdir}", "--users=3,99", "--k=2", "--explain", "--on_unknown=skip")
     assert '1 of 2 users are unknown, such as "99": left out' in out
     assert "user 3" in out
     assert out.count("Because of") == 2
     (tmp_path / "new.csv").write_text("user,item\nann,1\nann,2\nbob,3\nbob,none\n")
     output = tmp_path / "recs.jsonl"
     out = succeed(
-        "recommend.py", f"--workdir={workdir}", f"--histories={tmp_path / 'new.csv'}", f"--output={output}", "--k=3",
+        "recommend", f"--workdir={workdir}", f"--histories={tmp_path / 'new.csv'}", f"--output={output}", "--k=3",
         "--on_unknown=skip", "--exclude_items=4,5", "--items=2,3,4,5,6,7,8",
     )  # fmt: skip
     assert "6 recommendations for 2 users are in" in out
@@ -217,11 +216,11 @@ def test_recommend_to_users_and_to_new_people(workdir, tmp_path):
     ],
 )
 def test_mistakes_of_recommend_are_one_line(workdir, arguments, message):
-    assert message in refuse("recommend.py", f"--workdir={workdir}", *arguments)
+    assert message in refuse("recommend", f"--workdir={workdir}", *arguments)
 
 
 def test_strong_generalization_is_measured_beside_users_trained_in(solved):
-    out = succeed("evaluate.py", f"--workdir={solved}", "--strong_generalization", "--held_out=0.2")
+    out = succeed("evaluate", f"--workdir={solved}", "--strong_generalization", "--held_out=0.2")
     assert "12 of 60 users are held out" in out
     metrics = json.loads((solved / "eval" / "strong_generalization.json").read_text())
     assert set(metrics) == {"folded in", "trained in", "Popularity"}
@@ -231,28 +230,28 @@ def test_strong_generalization_is_measured_beside_users_trained_in(solved):
 
 
 def test_an_export_answers_and_what_lies_near_is_written(workdir, tmp_path):
-    out = succeed("export.py", f"--workdir={workdir}", f"--output={tmp_path / 'out'}", "--k=3")
+    out = succeed("export", f"--workdir={workdir}", f"--output={tmp_path / 'out'}", "--k=3")
     script, user = out.rpartition("try it: python ")[2].split()
     answered = subprocess.run([sys.executable, script, user], capture_output=True, text=True, check=True)
     assert answered.stdout.count(" ┆ ") == 4 * (1 + 3)  # five columns: a head and three items
-    line = refuse("export.py", f"--workdir={workdir}", f"--output={tmp_path}")
+    line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path}")
     assert "holds something that is no export" in line
-    line = refuse("export.py", f"--workdir={workdir}", f"--output={tmp_path / 'other'}", "--seed=1")
+    line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path / 'other'}", "--seed=1")
     assert line == "error: --seed is 1, but the run has 0\n"
     neighbors = tmp_path / "near.csv"
-    succeed("similar.py", f"--workdir={workdir}", "--items=all", "--k=2", f"--output={neighbors}")
+    succeed("similar", f"--workdir={workdir}", "--items=all", "--k=2", f"--output={neighbors}")
     assert pl.read_csv(neighbors).height == 2 * pl.read_parquet(tmp_path / "out" / "items.parquet").height
-    out = succeed("similar.py", f"--workdir={workdir}", "--items=1", "--keys", "--user=2")
+    out = succeed("similar", f"--workdir={workdir}", "--items=1", "--keys", "--user=2")
     weights = [float(line.split()[-1]) for line in out.splitlines() if line.split()[:1] == ["1"]]
     assert sum(weights) == pytest.approx(1, abs=1e-3)  # of both keys
-    line = refuse("similar.py", f"--workdir={workdir}", "--items=1", "--output=near.xlsx")
+    line = refuse("similar", f"--workdir={workdir}", "--items=1", "--output=near.xlsx")
     assert "(known: .csv, .jsonl, .parquet)" in line
 
 
 def test_several_seeds_are_summarised_and_each_is_kept(tmp_path):
     several = "--config.seed=1", "--config.train.num_seeds=2", "--tensorboard"
     for epochs in (1, 2):
-        train = "train.py", SOLVED, f"--workdir={tmp_path}", *TINY, *several, f"--config.train.num_epochs={epochs}"
+        train = "train", SOLVED, f"--workdir={tmp_path}", *TINY, *several, f"--config.train.num_epochs={epochs}"
         out = succeed(*train)
         folders = [path.parent.name for path in tmp_path.glob("tensorboard/*/events.*")]
         assert sorted(folders) == ["seed-1", "seed-2"]  # one file each: a continued training has no epoch twice
@@ -272,27 +271,3 @@ def test_several_seeds_are_summarised_and_each_is_kept(tmp_path):
     cell = block.cells["NDCG"]["mf_als"]
     assert (cell.mean, cell.std) == (pytest.approx(100 * ndcg["value"]), pytest.approx(100 * ndcg["std"]))
     assert block.cells["MRR"]["mf_als"].mean == pytest.approx(100 * metric_of(metrics, "rr_sum")["value"])
-
-
-def test_every_config_file_loads():
-    with scripts():
-        from configs import adacml, authors, base, cml, hlr, hlrpp, lrml, mf_als, table2, transcf
-    for config in [
-        *(module.get_config() for module in (adacml, cml, hlr, hlrpp, lrml, mf_als, transcf)),
-        cml.get_config("split"),
-        *map(authors.get_config, authors.CHOICES),
-        *map(table2.get_config, table2.CHOICES),
-    ]:
-        plain = config.to_dict()
-        model = dict(plain["model"])
-        assert hlr_jax.create_model(model.pop("name"), **model)
-        assert hlr_jax.TrainOptions(**plain["train"])
-        assert hlr_jax.EvalOptions(**plain["eval"])
-    defaults = base.base_config("file")
-    assert hlr_jax.TrainOptions(**defaults.train.to_dict()) == hlr_jax.TrainOptions()
-    assert hlr_jax.EvalOptions(**defaults.eval.to_dict()) == hlr_jax.EvalOptions()
-    assert defaults.mesh.to_dict() == {"data": 1, "model": 1}
-    assert {"cache", "log"}.isdisjoint(defaults.dataset)
-    defaults.dataset.k_core = 5  # None stands for a value of the option's type
-    with pytest.raises(TypeError):
-        defaults.dataset.threshold = "high"

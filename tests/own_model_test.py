@@ -69,7 +69,7 @@ def test_it_is_ranked_and_continued_as_any_other(world, tmp_path):
 
     def fit(epochs, model, workdir=tmp_path):
         options = TrainOptions(num_epochs=epochs, **OPTIONS)
-        return hlr_jax.fit(world, model, options, evaluation, seed=3, workdir=workdir, quiet=True)
+        return hlr_jax.train_model(world, model, options, evaluation, seed=3, workdir=workdir, quiet=True)
 
     fit(1, model)
     with pytest.raises(InputError, match="holds a run of another model"):
@@ -171,7 +171,7 @@ def test_constants_are_part_of_a_model_wherever_they_stand():
 
 def test_a_model_by_hand_is_not_told_from_that_of_another_jax(world, tmp_path, monkeypatch):
     def fit(model):
-        return hlr_jax.fit(world, model, TrainOptions(num_epochs=1, **OPTIONS), workdir=tmp_path, quiet=True)
+        return hlr_jax.train_model(world, model, TrainOptions(num_epochs=1, **OPTIONS), workdir=tmp_path, quiet=True)
 
     fit(own_model())
     here = jax.__version__

@@ -3,8 +3,6 @@
 import io
 import json
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,29 +10,18 @@ import pytest
 from fabricated import HASH, LEVELS, fabricate, metric_of
 from rich.console import Console
 
+from hlr_jax.cli.support import table2_render as render
 from hlr_jax.evaluation.comparison import SYSTEMS, compare, read_result
 
-EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
-
-@pytest.fixture(scope="module")
-def render():
-    sys.path.insert(0, str(EXPERIMENTS))
-    try:
-        import table2_render
-    finally:
-        sys.path.pop(0)
-    return table2_render
-
-
-def table_of(render, tmp_path, levels, systems=SYSTEMS, data="ml_100k", spread="seeds", tested="NDCG", **more):
+def table_of(tmp_path, levels, systems=SYSTEMS, data="ml_100k", spread="seeds", tested="NDCG", **more):
     results = {name: read_result(fabricate(tmp_path / data / name, level, **more)) for name, level in levels.items()}
     block = compare(data, results, tested=tested, spread=spread)
     return render.Comparison([block], list(systems), tested, spread, "t")
 
 
-def test_metrics_follow_the_protocols_names(render, tmp_path):
-    table = table_of(render, tmp_path, LEVELS)
+def test_metrics_follow_the_protocols_names(tmp_path):
+    table = table_of(tmp_path, LEVELS)
     summary = json.loads((tmp_path / "ml_100k" / "hlr" / "eval" / "test.json").read_text())
     cells = {row: cells["hlr"] for row, cells in table.blocks[0].cells.items()}
     for row, name in (("MAP", "map_over_k"), ("MRR", "rr_sum"), ("NDCG", "ndcg"), ("Recall", "recall")):
@@ -43,8 +30,8 @@ def test_metrics_follow_the_protocols_names(render, tmp_path):
     assert (cells["Popularity"].mean, cells["Popularity"].std) == (51.0, 1.0)
 
 
-def test_markdown(render, tmp_path):
-    table = table_of(render, tmp_path, LEVELS, systems=("cml", "lrml", "hlr", "hlrpp"))
+def test_markdown(tmp_path):
+    table = table_of(tmp_path, LEVELS, systems=("cml", "lrml", "hlr", "hlrpp"))
     text = render.markdown(table)
     ndcg = table.blocks[0].cells["NDCG"]["hlr"]
     assert f"**{ndcg.mean:.2f}** ± {ndcg.std:.2f}†" in text
@@ -64,15 +51,15 @@ def test_markdown(render, tmp_path):
         assert fact in text
 
 
-def test_k_is_read_from_the_results(render, tmp_path):
-    table = table_of(render, tmp_path, LEVELS, k=20)
+def test_k_is_read_from_the_results(tmp_path):
+    table = table_of(tmp_path, LEVELS, k=20)
     assert "K = 20" in render.markdown(table)
     assert render.frame(table)["k"].unique().to_list() == [20]
 
 
-def test_seven_systems_fit_the_terminal(render, tmp_path):
+def test_seven_systems_fit_the_terminal(tmp_path):
     levels = {system: 0.2 + n / 50 for n, system in enumerate(SYSTEMS)}
-    table = table_of(render, tmp_path, levels, popularity=4771.0)
+    table = table_of(tmp_path, levels, popularity=4771.0)
     assert max(map(len, (line for line in render.markdown(table).splitlines() if line.startswith("|")))) <= 140
     console = Console(width=80, file=io.StringIO())
     render.print_comparison(table, console)
@@ -81,22 +68,22 @@ def test_seven_systems_fit_the_terminal(render, tmp_path):
     assert all(name in shown for name in ("MF-ALS", "CML", "LRML", "TransCF", "AdaCML", "HLR", "HLR++"))
 
 
-def test_no_mark_where_one_other_is_as_good(render, tmp_path):
-    table = table_of(render, tmp_path, {"cml": 0.30, "hlr": 0.3001, "lrml": 0.2}, noise=0.1)
+def test_no_mark_where_one_other_is_as_good(tmp_path):
+    table = table_of(tmp_path, {"cml": 0.30, "hlr": 0.3001, "lrml": 0.2}, noise=0.1)
     assert "†" not in "".join(line for line in render.markdown(table).splitlines() if line.startswith("|"))
     assert not render.frame(table)["significant"].any()
     p = table.blocks[0].p_values
     assert max(p.values()) > 0.05 > min(p.values())
 
 
-def test_the_mark_goes_to_the_chosen_row(render, tmp_path):
-    frame = render.frame(table_of(render, tmp_path, LEVELS, tested="Recall"))
+def test_the_mark_goes_to_the_chosen_row(tmp_path):
+    frame = render.frame(table_of(tmp_path, LEVELS, tested="Recall"))
     assert frame.filter("significant").select("metric", "model").rows() == [("Recall", "HLR")]
     assert frame.filter(pl.col("p_adjusted").is_not_null())["metric"].unique().to_list() == ["Recall"]
 
 
-def test_cohorts(render, tmp_path):
-    table = table_of(render, tmp_path, LEVELS, spread="cohorts")
+def test_cohorts(tmp_path):
+    table = table_of(tmp_path, LEVELS, spread="cohorts")
     summary = json.loads((tmp_path / "ml_100k" / "hlr" / "eval" / "test.json").read_text())
     first = metric_of(summary, "ndcg")["by_seed"][0]
     cells = table.blocks[0].cells
@@ -109,14 +96,14 @@ def test_cohorts(render, tmp_path):
     assert "over 5 disjoint random groups of users, seed 0" in render.markdown(table)
 
 
-def test_one_seed_has_no_spread(render, tmp_path):
-    text = render.markdown(table_of(render, tmp_path, LEVELS, seeds=(4,)))
+def test_one_seed_has_no_spread(tmp_path):
+    text = render.markdown(table_of(tmp_path, LEVELS, seeds=(4,)))
     assert "One seed (4), so no ±." in text
     assert " ± " not in "".join(line for line in text.splitlines() if line.startswith("|"))
 
 
-def test_csv_round_trip(render, tmp_path):
-    table = table_of(render, tmp_path, LEVELS)
+def test_csv_round_trip(tmp_path):
+    table = table_of(tmp_path, LEVELS)
     render.write(table, tmp_path)
     assert {path.name for path in tmp_path.glob("*table2*")} == {"table2.md", "table2.csv", "table2.tex"}
     read, frame = pl.read_csv(tmp_path / "table2.csv"), render.frame(table)
@@ -129,8 +116,8 @@ def test_csv_round_trip(render, tmp_path):
     assert read["best"].sum() == 5
 
 
-def test_latex(render, tmp_path):
-    text = render.latex(table_of(render, tmp_path, LEVELS, systems=("cml", "lrml", "hlr", "hlrpp")))
+def test_latex(tmp_path):
+    text = render.latex(table_of(tmp_path, LEVELS, systems=("cml", "lrml", "hlr", "hlrpp")))
     assert text.isascii()
     assert r"ml\_100k & MAP & " in text
     assert re.search(
@@ -144,13 +131,13 @@ def test_latex(render, tmp_path):
     assert not re.search(r"(?<!\\)[_%#]", text)
 
 
-def test_latex_escape(render):
+def test_latex_escape():
     assert render.latex_escape(r"a_b & 50% {x} ~ \ ± <") == (
         r"a\_b \& 50\% \{x\} \textasciitilde{} \textbackslash{} $\pm$ $<$"
     )
 
 
-def test_an_empty_table_is_a_table(render, tmp_path):
+def test_an_empty_table_is_a_table(tmp_path):
     table = render.Comparison([compare("x", {})], ["cml", "hlr"], "NDCG", "seeds", "t")
     render.write(table, tmp_path)
     assert "No result yet." in (tmp_path / "table2.md").read_text()

@@ -1,5 +1,6 @@
 """The command line of Table 2: what it trains, reads and refuses. Nothing is trained here."""
 
+import importlib
 import json
 import re
 from unittest import mock
@@ -29,7 +30,7 @@ def command():
             fabricate(folder, LEVELS[name], config=config, **summary)
 
         with command_line.scripts():
-            import table2
+            table2 = importlib.import_module("hlr_jax.cli.table2")
 
             # Devices are divided before the first computation, which in this process other tests have long done.
             with mock.patch.multiple(table2, run=fake_run, devices_for_seeds=lambda count: None):
@@ -126,7 +127,7 @@ MISTAKES = {
     "a name with a slash": (["--data=a/b"], '"a/b" in "a/b" is no name'),
     "data twice": (["--data=ml-1m,ml-1m"], '--data has "ml-1m" twice'),
     "no systems": (["--systems="], "--data and --systems must each name at least one"),
-    "no configs": (["--configs=no.py"], "no.py: no such file; check --configs"),
+    "no configs": (["--configs=no.py"], "no.py: no such file of settings"),
     "no config of a system": (["--systems=mf_als"], 'there is no config "mf_als,mine"'),
 }
 
@@ -143,14 +144,14 @@ def test_mistakes(command, asked, case):
 
 def test_what_is_done_is_read_by_the_whole_command(command, asked):
     command(*asked)
-    done = command_line.command("table2.py", *asked)
+    done = command_line.command("table2", *asked)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("was done") == 4
 
 
 def test_runs_are_compared_by_a_paired_test(tmp_path):
     folders = [str(fabricate(tmp_path / name, level)) for name, level in (("low", 0.25), ("high", 0.33))]
-    done = command_line.command("compare.py", f"--workdir={','.join(folders)}")
+    done = command_line.command("compare", f"--workdir={','.join(folders)}")
     assert done.returncode == 0, done.stderr
     assert "best is high." in done.stdout
     assert float(done.stdout.rsplit("low: ")[-1]) < 0.001

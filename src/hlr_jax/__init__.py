@@ -1,66 +1,102 @@
 """Relational collaborative metric learning in JAX: HLR (Tran et al. 2021) and what it is measured against."""
 
-from hlr_jax.data.dataset import Dataset
-from hlr_jax.data.prepare import load_dataset
-from hlr_jax.data.sources import register_dataset
-from hlr_jax.data.synthetic import SyntheticWorld, synthetic_world
-from hlr_jax.errors import InputError
-from hlr_jax.evaluation.evaluate import Evaluation, evaluate
-from hlr_jax.evaluation.metrics import register_metric
-from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.evaluation.results import Metrics
-from hlr_jax.experiment import RunResult, run
-from hlr_jax.losses import register_objective
-from hlr_jax.models.base import ArraySpec, Model
-from hlr_jax.models.registry import create_model, model_names, register_model
-from hlr_jax.runs import LoadedRun, load_run, refit
-from hlr_jax.serving.explain import explain
-from hlr_jax.serving.export import export_model
-from hlr_jax.serving.fold_in import FoldInOptions, fold_in
-from hlr_jax.serving.lists import recommend
-from hlr_jax.serving.nearest import nearest_keys, similar_items, similar_users
-from hlr_jax.serving.population import Population
-from hlr_jax.training.fit import FitResult, fit, fit_seeds
-from hlr_jax.training.options import TrainOptions
-from hlr_jax.types import Neighbors, PairOutput, Params
+# Names are loaded when they are first used: a command checks its flags and shows help before JAX is there.
+import importlib
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "ArraySpec",
-    "Dataset",
-    "EvalOptions",
-    "Evaluation",
-    "FitResult",
-    "FoldInOptions",
-    "InputError",
-    "LoadedRun",
-    "Metrics",
-    "Model",
-    "Neighbors",
-    "PairOutput",
-    "Params",
-    "Population",
-    "RunResult",
-    "SyntheticWorld",
-    "TrainOptions",
-    "create_model",
-    "evaluate",
-    "explain",
-    "export_model",
-    "fit",
-    "fit_seeds",
-    "fold_in",
-    "load_dataset",
-    "load_run",
-    "model_names",
-    "nearest_keys",
-    "recommend",
-    "refit",
-    "register_dataset",
-    "register_metric",
-    "register_model",
-    "register_objective",
-    "run",
-    "similar_items",
-    "similar_users",
-    "synthetic_world",
-]
+if TYPE_CHECKING:
+    from hlr_jax.data.dataset import Dataset as Dataset
+    from hlr_jax.data.prepare import load_dataset as load_dataset
+    from hlr_jax.data.sources import register_dataset as register_dataset
+    from hlr_jax.data.synthetic import SyntheticWorld as SyntheticWorld
+    from hlr_jax.data.synthetic import synthetic_world as synthetic_world
+    from hlr_jax.errors import InputError as InputError
+    from hlr_jax.evaluation.evaluate import Evaluation as Evaluation
+    from hlr_jax.evaluation.evaluate import evaluate as evaluate
+    from hlr_jax.evaluation.metrics import register_metric as register_metric
+    from hlr_jax.evaluation.options import EvalOptions as EvalOptions
+    from hlr_jax.evaluation.results import Metrics as Metrics
+    from hlr_jax.experiment import RunResult as RunResult
+    from hlr_jax.experiment import run as run
+    from hlr_jax.losses import register_objective as register_objective
+    from hlr_jax.models.base import ArraySpec as ArraySpec
+    from hlr_jax.models.base import Model as Model
+    from hlr_jax.models.registry import create_model as create_model
+    from hlr_jax.models.registry import model_names as model_names
+    from hlr_jax.models.registry import register_model as register_model
+    from hlr_jax.runs import LoadedRun as LoadedRun
+    from hlr_jax.runs import load_run as load_run
+    from hlr_jax.runs import refit as refit
+    from hlr_jax.serving.explain import explain as explain
+    from hlr_jax.serving.export import export_model as export_model
+    from hlr_jax.serving.fold_in import FoldInOptions as FoldInOptions
+    from hlr_jax.serving.fold_in import fold_in as fold_in
+    from hlr_jax.serving.lists import recommend as recommend
+    from hlr_jax.serving.nearest import nearest_keys as nearest_keys
+    from hlr_jax.serving.nearest import similar_items as similar_items
+    from hlr_jax.serving.nearest import similar_users as similar_users
+    from hlr_jax.serving.population import Population as Population
+    from hlr_jax.training.fit import FitResult as FitResult
+    from hlr_jax.training.fit import train_model as train_model
+    from hlr_jax.training.fit import train_seeds as train_seeds
+    from hlr_jax.training.options import TrainOptions as TrainOptions
+    from hlr_jax.types import Neighbors as Neighbors
+    from hlr_jax.types import PairOutput as PairOutput
+    from hlr_jax.types import Params as Params
+
+_MODULE_OF = {
+    "ArraySpec": "hlr_jax.models.base",
+    "Dataset": "hlr_jax.data.dataset",
+    "EvalOptions": "hlr_jax.evaluation.options",
+    "Evaluation": "hlr_jax.evaluation.evaluate",
+    "FitResult": "hlr_jax.training.fit",
+    "FoldInOptions": "hlr_jax.serving.fold_in",
+    "InputError": "hlr_jax.errors",
+    "LoadedRun": "hlr_jax.runs",
+    "Metrics": "hlr_jax.evaluation.results",
+    "Model": "hlr_jax.models.base",
+    "Neighbors": "hlr_jax.types",
+    "PairOutput": "hlr_jax.types",
+    "Params": "hlr_jax.types",
+    "Population": "hlr_jax.serving.population",
+    "RunResult": "hlr_jax.experiment",
+    "SyntheticWorld": "hlr_jax.data.synthetic",
+    "TrainOptions": "hlr_jax.training.options",
+    "create_model": "hlr_jax.models.registry",
+    "evaluate": "hlr_jax.evaluation.evaluate",
+    "explain": "hlr_jax.serving.explain",
+    "export_model": "hlr_jax.serving.export",
+    "train_model": "hlr_jax.training.fit",
+    "train_seeds": "hlr_jax.training.fit",
+    "fold_in": "hlr_jax.serving.fold_in",
+    "load_dataset": "hlr_jax.data.prepare",
+    "load_run": "hlr_jax.runs",
+    "model_names": "hlr_jax.models.registry",
+    "nearest_keys": "hlr_jax.serving.nearest",
+    "recommend": "hlr_jax.serving.lists",
+    "refit": "hlr_jax.runs",
+    "register_dataset": "hlr_jax.data.sources",
+    "register_metric": "hlr_jax.evaluation.metrics",
+    "register_model": "hlr_jax.models.registry",
+    "register_objective": "hlr_jax.losses",
+    "run": "hlr_jax.experiment",
+    "similar_items": "hlr_jax.serving.nearest",
+    "similar_users": "hlr_jax.serving.nearest",
+    "synthetic_world": "hlr_jax.data.synthetic",
+}
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version("hlr_jax")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'hlr_jax' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

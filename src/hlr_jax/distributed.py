@@ -11,15 +11,11 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from hlr_jax.errors import InputError
+from hlr_jax.errors import InputError, OtherProcessError
 
 T = TypeVar("T")
 
 _LONGEST_MESSAGE = 2000  # bytes of an error that other processes hear of
-
-
-class OtherProcessError(InputError):
-    """A mistake that another process has met, and tells of."""
 
 
 def connect(

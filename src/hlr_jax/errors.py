@@ -14,6 +14,10 @@ class InputError(ValueError):
     """
 
 
+class OtherProcessError(InputError):
+    """A mistake that another process has met, and tells of."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``' (did you mean "x"?)'`` for the known word nearest to ``word``, or the list of all known words."""
     words = sorted(known)
@@ -33,15 +37,25 @@ def pick(word: str, known: Iterable[str], what: str) -> str:
     return word
 
 
+def unknown_key(section: str, key: str, known: Iterable[str]) -> InputError:
+    """Return the error for a key that a section of settings does not have; an empty section is the whole config."""
+    words, dotted = list(known), f"{section}.{key}" if section else key
+    close = difflib.get_close_matches(key, words, n=1)
+    hint = f" (did you mean {section + '.' if section else ''}{close[0]}?)" if close else ""
+    has = f"{section or 'the config'} has {', '.join(words)}" if words else f"{section} has no keys"
+    return InputError(f"unknown setting {dotted}{hint}; {has}")
+
+
 def check_options(part: Callable[..., Any], options: Iterable[str], section: str) -> None:
     """Check that ``part`` takes every option, as a keyword.
 
     Raises:
-      InputError: names the section, the option and the nearest one.
+      InputError: names the section, the option, the nearest one and all others.
     """
     known = [name for name in inspect.signature(part).parameters if name != "log"]
     for option in options:
-        pick(option, known, f"option of section {section}:")
+        if option not in known:
+            raise unknown_key(section, option, known)
 
 
 def check_range(section: str, **values: tuple[float, float, float]) -> None:

@@ -18,7 +18,7 @@ from hlr_jax.evaluation.results import Metrics, over_seeds, write_metrics
 from hlr_jax.models.base import Model
 from hlr_jax.models.registry import create_model
 from hlr_jax.sharding import create_mesh
-from hlr_jax.training.fit import FitResult, fit_seeds
+from hlr_jax.training.fit import FitResult, train_seeds
 from hlr_jax.training.history import Logger
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
@@ -116,7 +116,7 @@ def run(
     on_all_processes(lambda: _start(folder, config, build(config, log, dataset).dataset) if is_process_zero() else None)
     # All go on with the copy in the workdir, of which each reads its share.
     parts = on_all_processes(lambda: build(config, log, read_stored(folder / DATASET, check=is_process_zero())))
-    fits = fit_seeds(
+    fits = train_seeds(
         parts.dataset,
         parts.model,
         parts.train,

@@ -57,7 +57,7 @@ def largest_float_array(text):
 
 
 def run(world, model, options, mesh):
-    fitted = hlr_jax.fit(world, model, options, EVALUATION, seed=3, mesh=mesh, quiet=True)
+    fitted = hlr_jax.train_model(world, model, options, EVALUATION, seed=3, mesh=mesh, quiet=True)
     return fitted, hlr_jax.evaluate(model, fitted.params, world, split="valid", options=EVALUATION, seed=3)
 
 

@@ -10,20 +10,20 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
-from command_line import EXPERIMENTS, command, shell
+from command_line import command, shell
 from fabricated import metric_of
 
 _JOB_PORTS = 2**16 - 2**12  # the first port that JAX takes for a job of a cluster
 SETTINGS = [
-    f"--config={EXPERIMENTS / 'configs' / 'hlr.py'}:planted-61x53x350", "--config.model.embed_dim=6",
+    "--config=hlr-paper:planted-61x53x350", "--config.model.embed_dim=6",
     "--config.model.num_memories=2", "--config.model.max_history=3", "--config.train.batch_size=64",
     "--config.eval.monitor=ndcg", "--config.eval.k=5", "--config.train.learning_rate=0.02",
 ]  # fmt: skip
 
 
-def start(script, *arguments, **variables):
+def start(program, *arguments, **variables):
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"} | variables
-    words = [sys.executable, str(EXPERIMENTS / script), *arguments]
+    words = [sys.executable, "-m", "hlr_jax", program, *arguments]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
@@ -81,16 +81,14 @@ def lines(workdir):
 def test_two_processes_train_and_evaluate_and_one_goes_on_as_if_it_had_been_one_all_along(tmp_path):
     split, whole = (["--workdir", str(tmp_path / name)] for name in ("split", "whole"))
     mesh = ["--config.mesh.data=2", "--config.mesh.model=2"]
-    first, second = two("train.py", *SETTINGS, *split, *mesh, "--config.train.num_epochs=1")
+    first, second = two("train", *SETTINGS, *split, *mesh, "--config.train.num_epochs=1")
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert "hlr 1/1" in first[1]
     assert second[1] == ""  # one process speaks
     assert [line["epoch"] for line in lines(tmp_path / "split")] == [1]  # and writes
     by_two = json.loads((tmp_path / "split" / "eval" / "test.json").read_text())
 
-    resumed, alone = (
-        command("train.py", *SETTINGS, *folder, "--config.train.num_epochs=2") for folder in (split, whole)
-    )
+    resumed, alone = (command("train", *SETTINGS, *folder, "--config.train.num_epochs=2") for folder in (split, whole))
     assert (resumed.returncode, alone.returncode) == (0, 0), resumed.stderr + alone.stderr
     assert ("hlr 1/2" in resumed.stdout, "hlr 1/2" in alone.stdout) == (False, True)
     for name in ("train_loss", "valid_loss", "valid_ndcg@5"):
@@ -101,7 +99,7 @@ def test_two_processes_train_and_evaluate_and_one_goes_on_as_if_it_had_been_one_
     assert by_two["users"] == metrics[1]["users"]
 
     users = pl.read_parquet(tmp_path / "split" / "eval" / "per_user.parquet")
-    ends = two("evaluate.py", *split, "--mesh_data=1", "--mesh_model=4", known_by=by_slurm)  # other padding
+    ends = two("evaluate", *split, "--mesh_data=1", "--mesh_model=4", known_by=by_slurm)  # other padding
     assert [end[0] for end in ends] == [0, 0], ends
     assert "ndcg" in ends[0][1]
     assert ends[1][1] == ""
@@ -110,7 +108,7 @@ def test_two_processes_train_and_evaluate_and_one_goes_on_as_if_it_had_been_one_
 
 
 def test_a_mistake_is_told_once_and_ends_all_processes(tmp_path):
-    ends = two("train.py", *SETTINGS, "--workdir", str(tmp_path / "run"), "--config.mesh.data=2", known_by=by_open_mpi)
+    ends = two("train", *SETTINGS, "--workdir", str(tmp_path / "run"), "--config.mesh.data=2", known_by=by_open_mpi)
     assert [end[0] for end in ends] == [2, 2]
     assert [end[2] for end in ends] == [
         "error: mesh.data x mesh.model is 2 x 1, but must take all 4 devices of the 2 processes\n", ""
@@ -121,7 +119,7 @@ NO_JOB = "error: no SLURM, Open MPI or Kubernetes job was found around this proc
 
 
 def test_no_job_around_a_process_is_one_clear_line(tmp_path):
-    done = shell("train.py", *SETTINGS, "--workdir", tmp_path, "--distributed")
+    done = shell("train", *SETTINGS, "--workdir", tmp_path, "--distributed")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith(NO_JOB)
 
@@ -135,6 +133,6 @@ def test_no_job_around_a_process_is_one_clear_line(tmp_path):
     ],
 )
 def test_flags_that_find_no_processes_are_one_clear_line(given, message, tmp_path):
-    done = command("train.py", *SETTINGS, "--workdir", tmp_path, "--distributed", *given)
+    done = command("train", *SETTINGS, "--workdir", tmp_path, "--distributed", *given)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith(f"error: {message}")

@@ -99,7 +99,7 @@ def test_a_metric_of_ones_own_is_in_every_evaluation_and_chooses_the_epoch(misse
     model, options = hlr_jax.create_model("cml", embed_dim=4), EvalOptions(k=5, monitor="missed@5")
     assert not options.higher_is_better
     training = TrainOptions(num_epochs=4, learning_rate=0.3, batch_size=200)
-    fit = hlr_jax.fit(world, model, training, options, quiet=True)
+    fit = hlr_jax.train_model(world, model, training, options, quiet=True)
     values = [record["valid_missed@5"] for record in fit.history]
     assert min(values) < max(values)
     assert fit.best_value == min(values)

@@ -176,7 +176,7 @@ def spoiled(runs, folder, path, text):
     ("path", "text", "message"),
     [
         ("config.json", None, "is no workdir: it has no config.json; train first"),
-        ("eval/valid.json", None, "eval/valid.json: no such file; run experiments/evaluate.py --workdir="),
+        ("eval/valid.json", None, "eval/valid.json: no such file; run hlr-jax evaluate --workdir="),
         ("eval/test.json", "{", "eval/test.json is no result of this version: it is not JSON"),
         ("metrics.jsonl", "{", "metrics.jsonl: unreadable"),
         ("metrics.jsonl", '{"epoch": 1}', 'metrics.jsonl: its lines have no "seed"'),
@@ -192,11 +192,11 @@ def test_a_workdir_that_is_none_is_told_in_one_line(runs, tmp_path, path, text, 
 
 
 def test_the_command_line(runs, tmp_path):
-    done = shell("report.py", f"--workdir={runs / 'cml'}", f"--output={tmp_path / 'deep' / 'page.html'}")
+    done = shell("report", f"--workdir={runs / 'cml'}", f"--output={tmp_path / 'deep' / 'page.html'}")
     assert done.returncode == 0, done.stderr
     assert f"{tmp_path / 'deep' / 'page.html'}: " in done.stdout
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["page.html"]
-    done = command("report.py", f"--workdir={runs / 'cml'},{runs / 'nothing'}", f"--output={tmp_path}/x.html")
+    done = command("report", f"--workdir={runs / 'cml'},{runs / 'nothing'}", f"--output={tmp_path}/x.html")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "nothing is no workdir" in done.stderr
     with pytest.raises(InputError, match=r"is a folder; pass a file for the page"):

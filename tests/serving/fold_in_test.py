@@ -180,7 +180,7 @@ def test_after_training_with_batches_of_users_new_users_get_lists(alike, name, n
         num_epochs=1, batch="users", negatives=negatives, num_negatives=3, objective="sampled_softmax"
     )
     if name == "cml":  # folding in reads nothing else of a training than its parameters and settings
-        params = hlr_jax.fit(alike, model, training, quiet=True).params
+        params = hlr_jax.train_model(alike, model, training, quiet=True).params
     people = hlr_jax.fold_in(model, params, alike, given, training=training, options=QUICK)
     items = np.asarray(params["item"])
     for row in people.rows:  # each has left the mean of their items

@@ -2,22 +2,21 @@
 
 import json
 import shlex
-from pathlib import Path
 
 import polars as pl
 import pytest
-from command_line import ROOT, command, shell
+from command_line import command, shell
 from fabricated import metric_of
 
 SMALL = [
-    f"--config={ROOT}/experiments/configs/cml.py:planted", "--config.dataset.name=planted-60x50x900",
+    "--config=cml-paper:planted", "--config.dataset.name=planted-60x50x900",
     "--config.model.embed_dim=6", "--config.train.num_epochs=2", "--config.train.batch_size=200", "--metric=ndcg",
 ]  # fmt: skip
 GRID = ["--grid=train.learning_rate=1e-2,5e-2", "--grid=train.margin=0.5,1"]
 
 
 def sweep(workdir, *arguments, run=command):
-    return run("sweep.py", f"--workdir={workdir}", *SMALL, *arguments)
+    return run("sweep", f"--workdir={workdir}", *SMALL, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +44,8 @@ def test_a_sweep_ends_with_a_leaderboard_as_table_parquet_and_plot(swept):
 def test_the_winners_command_trains_it_to_the_same_ndcg(swept, tmp_path):
     board = pl.read_parquet(swept[0] / "leaderboard.parquet")
     words = shlex.split(board["command"][0])
-    assert words[:2] == ["python", "experiments/train.py"]
-    done = command(Path(words[1]).name, *words[2:-1], f"--workdir={tmp_path}", "--quiet")
+    assert words[:2] == ["hlr-jax", "train"]
+    done = command(words[1], *words[2:-1], f"--workdir={tmp_path}", "--quiet")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "eval" / "valid.json").read_text())
     assert metric_of(metrics, "ndcg")["value"] == pytest.approx(board["valid_ndcg@10"][0], rel=1e-4)

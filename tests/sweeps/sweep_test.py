@@ -44,7 +44,7 @@ def test_each_point_has_the_metrics_of_training_it_alone(world, swept):
     epochs = set()
     for outcome in swept[1]:
         options = TrainOptions(**with_overrides(CONFIG, outcome.overrides)["train"])
-        alone = hlr_jax.fit(world, model, options, EvalOptions(**CONFIG["eval"]), seed=3, quiet=True)
+        alone = hlr_jax.train_model(world, model, options, EvalOptions(**CONFIG["eval"]), seed=3, quiet=True)
         (trial,) = outcome.trials
         assert (trial["best_epoch"], trial["stopped"]) == (alone.best_epoch, alone.stopped)
         for name in ("train_loss", "valid_loss", "valid_ndcg@5"):

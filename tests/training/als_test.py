@@ -123,7 +123,7 @@ def test_training_selects_by_ndcg_and_resumes_with_the_same_bits(world, tmp_path
 
     def fit(epochs, workdir=None, evaluation=by_ndcg):
         options = TrainOptions(num_epochs=epochs)
-        return hlr_jax.fit(world, model, options, evaluation, seed=3, workdir=workdir, quiet=True)
+        return hlr_jax.train_model(world, model, options, evaluation, seed=3, workdir=workdir, quiet=True)
 
     whole = fit(3)
     values = [record["valid_ndcg@5"] for record in whole.history]

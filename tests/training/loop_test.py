@@ -38,7 +38,7 @@ def cml():
 
 def fit(world, workdir=None, evaluation=None, model=None, loggers=(), **options):
     options = TrainOptions(**OPTIONS | options)
-    return hlr_jax.fit(
+    return hlr_jax.train_model(
         world, model or small(), options, evaluation, seed=3, workdir=workdir, loggers=loggers, quiet=True
     )
 
@@ -90,7 +90,7 @@ def kill(record):
 world = hlr_jax.load_dataset("planted-60x50x900", log=lambda _: None)
 model = hlr_jax.create_model("hlr", embed_dim=6, num_memories=2, max_history=3)
 options = hlr_jax.TrainOptions(num_epochs=3, **json.loads(sys.argv[2]))
-hlr_jax.fit(world, model, options, seed=3, workdir=sys.argv[1], loggers=[kill])
+hlr_jax.train_model(world, model, options, seed=3, workdir=sys.argv[1], loggers=[kill])
 """
 
 
@@ -163,12 +163,12 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(world, tm
 
 def test_seeds_trained_together_are_those_trained_alone(world, tmp_path):
     options = TrainOptions(**OPTIONS | {"num_epochs": 12, "learning_rate": 0.05, "patience": 2, "checkpoint_every": 99})
-    alone = [hlr_jax.fit(world, cml(), options, NDCG, seed=seed, quiet=True) for seed in (3, 4)]
+    alone = [hlr_jax.train_model(world, cml(), options, NDCG, seed=seed, quiet=True) for seed in (3, 4)]
     assert len({len(result.history) for result in alone}) > 1  # patience ends them at different epochs
     together = dataclasses.replace(options, num_seeds=2)
     for limit in (4, 12):  # the second call continues the first
         shorter = dataclasses.replace(together, num_epochs=limit)
-        results = hlr_jax.fit_seeds(world, cml(), shorter, NDCG, seed=3, workdir=tmp_path, quiet=True)
+        results = hlr_jax.train_seeds(world, cml(), shorter, NDCG, seed=3, workdir=tmp_path, quiet=True)
     for single, other in zip(alone, results, strict=True):
         assert (single.best_epoch, single.seed, single.stopped) == (other.best_epoch, other.seed, other.stopped)
         assert len(single.history) == len(other.history)
@@ -176,8 +176,8 @@ def test_seeds_trained_together_are_those_trained_alone(world, tmp_path):
         np.testing.assert_allclose(*losses, rtol=1e-5)
         for name in single.params:
             np.testing.assert_allclose(single.params[name], other.params[name], atol=1e-4)
-    with pytest.raises(InputError, match=r"train\.num_seeds is 2: call fit_seeds"):
-        hlr_jax.fit(world, cml(), together)
+    with pytest.raises(InputError, match=r"train\.num_seeds is 2: call train_seeds"):
+        hlr_jax.train_model(world, cml(), together)
 
 
 def test_runs_on_a_mesh_are_those_on_one_device_each(world):

@@ -54,7 +54,7 @@ def test_a_refit_is_the_chosen_training_on_train_and_validation(chosen, tmp_path
     model, options = hlr_jax.create_model("cml", **MODEL), hlr_jax.EvalOptions(**EVAL)
     for seed, fit in zip((3, 4), again.fits, strict=True):
         training = hlr_jax.TrainOptions(**TRAIN, num_epochs=epochs, temperature=temperature)
-        alone = hlr_jax.fit(both, model, training, options, seed=seed, quiet=True)
+        alone = hlr_jax.train_model(both, model, training, options, seed=seed, quiet=True)
         assert (fit.best_epoch, fit.run.temperature) == (epochs, temperature)
         np.testing.assert_allclose(fit.params["user"], alone.params["user"], rtol=1e-5, atol=1e-7)
     assert set(again.metrics) == {"test"}

@@ -170,7 +170,7 @@ def types_by_key(frame: pl.DataFrame) -> "Figure":
 def systems(frame: pl.DataFrame, metric: str = "NDCG", *, unit: str = "per cent", mark_best: bool = True) -> "Figure":
     """Draw a metric of several systems on several data sets, one panel each, as dots with their standard deviation.
 
-    ``frame`` has ``dataset``, ``metric``, ``model``, ``mean`` and ``std``, as ``experiments/table2.py`` writes them.
+    ``frame`` has ``dataset``, ``metric``, ``model``, ``mean`` and ``std``, as ``hlr-jax table2`` writes them.
     With ``mark_best``, the highest of a data set stands out.
     """
     chosen = frame.filter(pl.col("metric") == metric)

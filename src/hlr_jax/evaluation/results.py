@@ -146,7 +146,7 @@ def read_metrics(folder: Path, split: str) -> Metrics:
         return Metrics.from_json(json.loads(path.read_text()))
     except FileNotFoundError:
         raise InputError(
-            f"{path}: no such file; run experiments/evaluate.py --workdir={folder} first, on data that has {split} "
+            f"{path}: no such file; run hlr-jax evaluate --workdir={folder} first, on data that has {split} "
             "interactions"
         ) from None
     except KeyError as problem:
@@ -155,6 +155,4 @@ def read_metrics(folder: Path, split: str) -> Metrics:
         reason = "it is not JSON"
     except (TypeError, AttributeError):
         reason = "it is not an object of metrics"
-    raise InputError(
-        f"{path} is no result of this version: {reason}; run experiments/evaluate.py --workdir={folder} again"
-    )
+    raise InputError(f"{path} is no result of this version: {reason}; run hlr-jax evaluate --workdir={folder} again")

@@ -23,7 +23,7 @@ from hlr_jax.files import sha256_of
 from hlr_jax.serving.fold_in import fold_in
 from hlr_jax.serving.lists import Lister
 from hlr_jax.serving.population import places_of
-from hlr_jax.training.fit import FitResult, fit_seeds
+from hlr_jax.training.fit import FitResult, train_seeds
 from hlr_jax.types import Ranking
 
 
@@ -92,9 +92,9 @@ def compare_folded_in(
         f"{len(known):,} are given and {len(without.test):,} are to be results"
     )
     log("training without them:")
-    strangers = fit_seeds(without, model, parts.train, options, seed=seed, workdir=folder / "without")
+    strangers = train_seeds(without, model, parts.train, options, seed=seed, workdir=folder / "without")
     log("training with what is given of them:")
-    members = fit_seeds(trained_in, model, parts.train, options, seed=seed, workdir=folder / "trained_in")
+    members = train_seeds(trained_in, model, parts.train, options, seed=seed, workdir=folder / "trained_in")
 
     def measured(ranker: Ranker) -> Evaluation:
         return evaluate_ranker(ranker, trained_in, "test", options)

@@ -60,7 +60,7 @@ class FitResult(NamedTuple):
         return self.run.seed
 
 
-def fit(
+def train_model(
     dataset: Dataset,
     model: Model,
     options: TrainOptions | None = None,
@@ -77,7 +77,7 @@ def fit(
       options: of training.
       evaluation: ``monitor`` chooses the best epoch.
       seed: of parameters and draws.
-      others: see ``fit_seeds``.
+      others: see ``train_seeds``.
 
     Raises:
       InputError: the data set has no training interactions, the loss is not finite in the first epoch, or
@@ -87,15 +87,15 @@ def fit(
       >>> import hlr_jax
       >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
       >>> model = hlr_jax.create_model("cml", embed_dim=4)
-      >>> fit(world, model, TrainOptions(num_epochs=1), quiet=True).best_epoch
+      >>> train_model(world, model, TrainOptions(num_epochs=1), quiet=True).best_epoch
       1
     """
     if options and options.num_seeds != 1:
-        raise InputError(f"train.num_seeds is {options.num_seeds}: call fit_seeds, which returns a result for each")
-    return fit_seeds(dataset, model, options, evaluation, seed=seed, **others)[0]
+        raise InputError(f"train.num_seeds is {options.num_seeds}: call train_seeds, which returns a result for each")
+    return train_seeds(dataset, model, options, evaluation, seed=seed, **others)[0]
 
 
-def fit_seeds(
+def train_seeds(
     dataset: Dataset,
     model: Model,
     options: TrainOptions | None = None,
@@ -109,9 +109,9 @@ def fit_seeds(
 ) -> list[FitResult]:
     """Train ``options.num_seeds`` models at once, with the seeds from ``seed`` on, an epoch of all in one call.
 
-    Each has its own best epoch and patience, and ends as ``fit`` with its seed alone would end, but for rounding; one
-    that is out of patience, or whose loss is not finite, waits until the last one is done. Of several temperatures each
-    seed keeps the one that validates best.
+    Each has its own best epoch and patience, and ends as ``train_model`` with its seed alone would end, but for
+    rounding; one that is out of patience, or whose loss is not finite, waits until the last one is done. Of several
+    temperatures each seed keeps the one that validates best.
 
     Args:
       dataset: prepared interactions.
@@ -126,7 +126,7 @@ def fit_seeds(
       quiet: show no progress.
 
     Raises:
-      InputError: see ``fit``.
+      InputError: see ``train_model``.
     """
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
     check_seed("seed", seed)
@@ -163,11 +163,11 @@ def fit_runs(
 ) -> list[FitResult]:
     """Train several models at once whose seeds, learning rates and losses are those of ``runs``, not of ``options``.
 
-    Each ends as ``fit`` with its settings alone would end, but for rounding. One whose loss is not finite ends, as its
-    result says, and the others go on. ``others`` are ``workdir``, ``mesh`` and ``loggers`` of ``fit_seeds``.
+    Each ends as ``train_model`` with its settings alone would end, but for rounding. One whose loss is not finite ends,
+    as its result says, and the others go on. ``others`` are ``workdir``, ``mesh`` and ``loggers`` of ``train_seeds``.
 
     Raises:
-      InputError: see ``fit``; no run, one that stands twice in ``runs``, or a value out of range.
+      InputError: see ``train_model``; no run, one that stands twice in ``runs``, or a value out of range.
     """
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
     if not runs or len(set(runs)) < len(runs):

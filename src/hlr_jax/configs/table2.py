@@ -1,6 +1,6 @@
 """The settings of each system of Table 2 on the four fixed splits that stand in for the paper's data sets.
 
-python experiments/table2.py --workdir=runs/table2 --num_seeds=2 --spread=seeds \
+hlr-jax table2 --workdir=runs/table2 --num_seeds=2 --spread=seeds \
     --data=movielens-1m=../shared/data/splits/movielens-1m.parquet,lastfm=../shared/data/splits/lastfm.parquet,...
 
 Expected time and metrics: docs/table2/table2.md. One budget for all: D = 50, H = 10 (5 on yelp), N = 5, 4 negatives of
@@ -11,8 +11,9 @@ those of `lastfm`. A file like this one is passed as --configs=FILE.py; it sets 
 
 from typing import Any
 
-from configs.base import base_config
 from ml_collections import ConfigDict
+
+from hlr_jax.configs.base import base_config
 
 _ATTENTION = {"max_history": 10, "history_sampling": "uniform"}
 _MEMORIES = {"num_memories": 5, "project_memories": True, "share_relation": False}

@@ -1,16 +1,18 @@
-"""What every command line here shares: flags in, one line out when something is wrong."""
+"""What every command line shares: flags in, one line out when something is wrong."""
 
 import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
-import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
-from hlr_jax import InputError, distributed, sharding
+from hlr_jax.cli.support import configs
+from hlr_jax.errors import InputError, OtherProcessError
+
+T = TypeVar("T")
 
 USAGE_STATUS = 2
 
@@ -20,33 +22,37 @@ def launch(main: Callable[[], None]) -> None:
     # Libraries log what only their developers read; a run's own lines go to stdout.
     absl_logging.set_verbosity(absl_logging.ERROR)
     logging.getLogger("jax").setLevel(logging.ERROR)
+    guarded(lambda: app.run(lambda _: main(), argv=configs.without_config(sys.argv), flags_parser=_parse))
+
+
+def guarded(act: Callable[[], T]) -> T:
+    """Return what ``act`` returns; a mistake of the user ends the process in one line on stderr and exit status 2."""
     try:
-        app.run(lambda _: main(), flags_parser=_parse)
-    except distributed.OtherProcessError:
+        return act()
+    except OtherProcessError:
         sys.exit(USAGE_STATUS)  # the process that met the mistake tells of it
     except InputError as problem:
-        _fail(str(problem))
+        fail(str(problem))
     except OSError as problem:  # a full disk, a missing permission, a path that is none
         if problem.filename is None:
             raise
-        _fail(f"{problem.filename}: {problem.strerror}")
+        fail(f"{problem.filename}: {problem.strerror}")
     except KeyboardInterrupt:
-        _fail("interrupted; the same command continues from the last checkpoint", status=130)
+        fail("interrupted; the same command continues from the last checkpoint", status=130)
 
 
 def _parse(arguments: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(arguments)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as problem:
-        # ConfigDict's own errors name the nearest key of the config, behind a quoted copy of the wrong one.
-        message = str(problem.args[0] if problem.args else problem)
-        _fail(" ".join(message.split()).replace("' Did you mean", "' is no key of the config. Did you mean"))
+        fail(" ".join(str(problem.args[0] if problem.args else problem).split()))
     if rest[1:]:
-        _fail(f'unexpected argument "{rest[1]}"; settings are passed as --config.section.key=value')
+        fail(f'unexpected argument "{rest[1]}"; settings are passed as --config.section.key=value')
     return rest
 
 
-def _fail(message: str, status: int = USAGE_STATUS) -> None:
+def fail(message: str, status: int = USAGE_STATUS) -> NoReturn:
+    """End the process with one line on stderr."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(status)
 
@@ -62,6 +68,10 @@ def devices_for_seeds(count: int) -> None:
 
     A number of devices that the environment asks for stays.
     """
+    import jax
+
+    from hlr_jax import sharding
+
     given = "JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in os.environ.get("XLA_FLAGS", "")
     cores = sharding.available_cores()
     if count > 1 and not given:
@@ -70,17 +80,7 @@ def devices_for_seeds(count: int) -> None:
 
 def describe_devices() -> str:
     """Return the devices in words."""
+    import jax
+
     devices = jax.devices()
     return f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})"
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """Return a ConfigDict as plain nested dicts.
-
-    Raises:
-      InputError: the config file could not be loaded.
-    """
-    try:
-        return config.to_dict()
-    except OSError as problem:
-        raise InputError(f"--config: {str(problem).strip().splitlines()[-1].strip()}") from None

@@ -7,8 +7,10 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from hlr_jax import EvalOptions, TrainOptions, sharding
 from hlr_jax.data.options import DataOptions
+from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.sharding import create_mesh
+from hlr_jax.training.options import TrainOptions
 
 PLANTED_SMALL = "planted-500x300x15000"
 
@@ -17,9 +19,9 @@ def base_config(data: str) -> ConfigDict:
     """Return the defaults, with ``dataset`` set for ``data``.
 
     Args:
-      data: what follows the colon of ``--config=FILE:data``: a data set of the registry; ``split``: a file of
-        ``user``, ``item``, ``split`` columns; ``file``: a file of your own; ``planted``: a small synthetic world.
-        The files of ``split`` and ``file`` are given by ``--config.dataset.path``.
+      data: a data set of the registry; ``split``: a file of ``user``, ``item``, ``split`` columns; ``file``: a file of
+        your own; ``planted``: a small synthetic world. The files of ``split`` and ``file`` are given by
+        ``--config.dataset.path``.
     """
     config = ConfigDict()
     config.dataset = defaults(DataOptions)
@@ -29,7 +31,7 @@ def base_config(data: str) -> ConfigDict:
     config.model = ConfigDict()
     config.train = defaults(TrainOptions)
     config.eval = defaults(EvalOptions)
-    config.mesh = defaults(sharding.create_mesh)
+    config.mesh = defaults(create_mesh)
     config.seed = 0
     return config
 

@@ -1,17 +1,15 @@
-"""The authors' best hyperparameters, per model and data set of the paper (their `configs/` folder).
+"""The authors' best hyperparameters, per model and data set of the paper: ``MODEL-authors:DATA``.
 
-python experiments/train.py --config=experiments/configs/authors.py:hlr,movielens --workdir=runs/authors \
-    --config.train.num_seeds=3
-
-Expected time: not known; the paper's data sets could not be had where this was written. With a file of fixed splits
-instead, which is how docs/reference.md measures parity (and lists what to expect), add:
---config.dataset.name= --config.dataset.split=given --config.dataset.path=FILE.parquet --config.train.num_epochs=50
+They are those of their repository. Time is not known: the paper's data sets could not be had where this was written.
+docs/reference.md measures parity with a file of fixed splits instead, ``MODEL-authors:DATA,split``, and lists what to
+expect.
 """
 
 from typing import Any
 
-from configs.base import base_config
 from ml_collections import ConfigDict
+
+from hlr_jax.configs.base import base_config
 
 # data set -> model -> (learning rate, margin).
 _RATES = {
@@ -47,19 +45,16 @@ _OTHER: dict[tuple[str, str], dict[str, Any]] = {
     ("amazon", "hlrpp"): _SHORT | _BOTH | {"max_history": 10},
 }
 _NAMES = {"movielens": "ml-20m", "echonest": "echonest", "yelp": "yelp", "amazon": "amazon-books"}
-CHOICES = [f"{model},{data}" for data in _RATES for model in ("mf_als", *_RATES[data])]
+MODELS = ("mf_als", *_RATES["yelp"])
+DATA_SETS = tuple(_RATES)
 
 
-def get_config(choice: str = "hlr,movielens") -> ConfigDict:
-    """Return the settings for ``MODEL,DATA``: one of the seven systems; movielens, echonest, yelp or amazon."""
-    model, _, data = choice.partition(",")
-    if choice not in CHOICES:
-        models = ["mf_als", *_RATES["yelp"]]
-        raise ValueError(f'no config "{choice}"; MODEL,DATA with models {models} and data {list(_RATES)}')
-    config = base_config(_NAMES[data])
+def get_config(model: str, tuned_for: str, data: str = "") -> ConfigDict:
+    """Return the settings of a model for one of the paper's data sets, which is the default of ``data`` too."""
+    config = base_config(data or _NAMES[tuned_for])
     options: dict[str, Any] = {"name": model, "embed_dim": 100}
     if model == "mf_als":
-        strength = 20.0 if data == "yelp" else 30.0
+        strength = 20.0 if tuned_for == "yelp" else 30.0
         config.model = ConfigDict(options | {"confidence": 1.0, "regularization": strength})
         config.train.num_epochs = 20
         return config
@@ -71,7 +66,7 @@ def get_config(choice: str = "hlr,movielens") -> ConfigDict:
         options |= {"num_memories": 20, "project_memories": False, "share_relation": False}
     if model in ("hlr", "hlrpp"):
         options["variant"] = "reference"
-    config.model = ConfigDict(options | _OTHER.get((data, model), {}))
-    learning_rate, margin = _RATES[data][model]
+    config.model = ConfigDict(options | _OTHER.get((tuned_for, model), {}))
+    learning_rate, margin = _RATES[tuned_for][model]
     config.train.update(num_epochs=100, learning_rate=learning_rate, margin=margin)
     return config

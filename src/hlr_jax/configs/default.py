@@ -1,9 +1,4 @@
-"""The recipe for data that nobody has tuned for: HLR, or CML with the same objective, negatives and budget.
-
-python experiments/train.py --config=experiments/configs/recipes/default.py:hlr,ml-100k --workdir=runs/hlr
-
-MODEL,DATA with hlr, hlrpp or cml, and what `configs/base.py` takes for data: a data set of the registry, `split`,
-`file`.
+"""The default recipe, for data that nobody has tuned for: ``MODEL:DATA`` with hlr, hlrpp or cml.
 
 Sampled softmax over 32 negatives of each triplet's own; three temperatures are trained at once, and validation NDCG@10
 chooses among them and their epochs: after eight epochs those that are significantly worse end. The epochs' average is
@@ -13,8 +8,9 @@ docs/findings.md has what each of these is worth, and docs/recipes/README.md tim
 
 from typing import Any
 
-from configs.base import base_config
 from ml_collections import ConfigDict
+
+from hlr_jax.configs.base import base_config
 
 TEMPERATURES = (0.12, 0.2, 0.35)
 _HLR = {
@@ -28,12 +24,9 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-def get_config(choice: str = "hlr,ml-100k") -> ConfigDict:
-    """Return the settings for ``MODEL,DATA``."""
-    model, _, data = choice.partition(",")
-    if model not in MODELS:
-        raise ValueError(f'no recipe for "{model}"; MODEL,DATA with models {list(MODELS)}')
-    config = base_config(data or "ml-100k")
+def get_config(model: str, data: str = "ml-100k") -> ConfigDict:
+    """Return the settings for a model, and for data as ``base.base_config`` takes it."""
+    config = base_config(data)
     config.model = ConfigDict({"name": model, "embed_dim": 128} | MODELS[model])
     config.train.update(
         objective="sampled_softmax",
@@ -47,17 +40,4 @@ def get_config(choice: str = "hlr,ml-100k") -> ConfigDict:
         patience=5,
     )
     config.eval.update(monitor="ndcg", num_valid_users=2000)
-    return config
-
-
-def tuned(model: str, temperature: float, embed_dim: int = 128, **train: Any) -> ConfigDict:
-    """Return the recipe with one temperature, D, and settings of training, for a file of fixed splits.
-
-    The radius of memories is half the temperature: what counts is how far a relation moves a distance beside that.
-    """
-    config = get_config(f"{model},split")
-    config.train.update(dict(temperatures=(), temperature=temperature, prune_after=0, num_negatives=63) | train)
-    config.model.embed_dim = embed_dim
-    if "memory_radius" in config.model:
-        config.model.memory_radius = temperature / 2
     return config

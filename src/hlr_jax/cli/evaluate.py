@@ -1,0 +1,78 @@
+"""Evaluate a trained run once more, perhaps with other settings of the section `eval`.
+
+With other settings the metrics are only printed: the files of the run keep to its own config.
+
+hlr-jax evaluate --workdir=runs/hlr [--k=5,10,20] [--num_cohorts=5] [--mesh_data=4 --mesh_model=2]
+hlr-jax evaluate --workdir=runs/hlr --ensemble=3
+
+--ensemble=3 measures every three seeds as one model, the product of their spaces.
+
+--strong_generalization trains two more models with the run's settings, in WORKDIR/strong_generalization: one without a
+tenth of the users, who are then folded in by 80 % of their items, and one with these items. Both are measured on the
+other items of these users.
+
+A run may be evaluated on other devices than it was trained on, and in several processes (--distributed).
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from hlr_jax import InputError, distributed, experiment, files, load_run
+from hlr_jax.cli.support.processes import connect_processes
+from hlr_jax.cli.support.tables import print_metrics
+from hlr_jax.serving.strong_generalization import compare_folded_in
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
+_K = flags.DEFINE_list("k", None, "lengths of the lists, if others than the run's; the first is the main one")
+_COHORTS = flags.DEFINE_integer("num_cohorts", None, "disjoint random groups of users, for a standard deviation")
+_BUDGET = flags.DEFINE_integer("memory_limit_mib", None, "MiB for a tile of users")
+_DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the users")
+_MODEL = flags.DEFINE_integer("mesh_model", 1, "devices of a group, which divide the rows of the tables")
+_ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together")
+_STRONG = flags.DEFINE_bool(
+    "strong_generalization", False, "measure users who are folded in, beside the same trained in"
+)
+_HELD_OUT = flags.DEFINE_float("held_out", 0.1, "share of the users that is held out")
+_GIVEN = flags.DEFINE_float("given", 0.8, "share of their items that is given")
+
+
+def main() -> None:
+    """Run the command."""
+    chosen = {"k": _lengths(), "num_cohorts": _COHORTS.value, "memory_limit_mib": _BUDGET.value}
+    other = {name: value for name, value in chosen.items() if value is not None}
+    connect_processes()
+    mesh = {"data": _DATA.value, "model": _MODEL.value}
+    run = load_run(_WORKDIR.value, eval_options=other, mesh=mesh, ensemble=_ENSEMBLE.value)
+    if _STRONG.value:
+        if _ENSEMBLE.value != 1:
+            raise InputError("--strong_generalization trains single models: leave --ensemble out")
+        _strong_generalization(run.parts)
+        return
+    folder = None if other or _ENSEMBLE.value != 1 else Path(_WORKDIR.value)
+    _, metrics = experiment.evaluate_run(run.parts, run.params, run.best_epochs, run.seeds, folder)
+    if not metrics:
+        raise InputError(f"{_WORKDIR.value}: its data has no interactions to measure on; it was trained on all")
+    if distributed.is_process_zero():
+        print_metrics({f"{run.parts.model.name}, {split}": of_split for split, of_split in metrics.items()})
+
+
+def _lengths() -> tuple[int, ...] | None:
+    """Return the lengths of --k."""
+    if _K.value is None:
+        return None
+    if not all(k.isdecimal() for k in _K.value):
+        raise InputError(f"--k must be whole numbers, got {','.join(_K.value)}")
+    return tuple(map(int, _K.value))
+
+
+def _strong_generalization(parts: experiment.RunParts) -> None:
+    if parts.mesh is not None:
+        raise InputError("--strong_generalization runs on one device: leave --mesh_data and --mesh_model out")
+    folder = Path(_WORKDIR.value)
+    metrics = compare_folded_in(parts, folder / "strong_generalization", held_out=_HELD_OUT.value, given=_GIVEN.value)
+    record = {name: measured.to_json() for name, measured in metrics.items()}
+    files.write_json(folder / "eval" / "strong_generalization.json", record)
+    print_metrics(metrics)
+    ratio = metrics["folded in"].value("ndcg") / metrics["trained in"].value("ndcg")
+    print(f"ndcg@{parts.eval.ks[0]} of users folded in: {ratio:.1%} of the same users trained in")

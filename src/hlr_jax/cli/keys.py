@@ -1,0 +1,64 @@
+"""Look at the memory keys of a trained HLR or HLR++: cards to read, frames to compute with, plots.
+
+hlr-jax keys --workdir=runs/hlr --output=keys [--categories=tags.csv] [--plots]
+
+Writes cards.md, keys.parquet, pairs.parquet, similarity.parquet and attention.parquet, and with categories (the genres
+of the data set, or --categories=FILE with columns item and category) categories.parquet and matching.parquet. Of a run
+with several seeds, it looks at the first.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from hlr_jax import InputError, errors, files, load_run
+from hlr_jax.analysis import keys, plots
+from hlr_jax.analysis.attention import attend, check_keys
+from hlr_jax.analysis.categories import key_categories, read_categories
+from hlr_jax.analysis.relations import matching_probability
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "folder of what is written", required=True)
+_CATEGORIES = flags.DEFINE_string("categories", None, "CSV, TSV or Parquet file with columns item and category")
+_INTERACTIONS = flags.DEFINE_integer("interactions", 2000, "drawn from train, and from test for the relations")
+_SEED = flags.DEFINE_integer("seed", 0, "of all draws")
+_PLOTS = flags.DEFINE_bool("plots", False, "PNG files too; needs matplotlib")
+
+
+def main() -> None:
+    """Run the command."""
+    errors.check_range("keys", interactions=(_INTERACTIONS.value, 1, 10**7))
+    given = None if _CATEGORIES.value is None else read_categories(_CATEGORIES.value)
+    run = load_run(_WORKDIR.value)
+    model, params, dataset = run.parts.model, run.params[0], run.parts.dataset
+    check_keys(model, params)
+    count, seed = _INTERACTIONS.value, _SEED.value
+    sample = attend(model, params, dataset, interactions=count, seed=seed)
+    table = keys.key_table(sample, params, dataset, categories=given, seed=seed)
+    frames = {
+        "keys": table,
+        "pairs": keys.key_pairs(sample, dataset, top=100),
+        "similarity": keys.vector_similarity(params),
+        "attention": keys.attention_summary(sample),
+    }
+    figures = {"usage": lambda: plots.key_usage(table), "similarity": lambda: plots.similarity(frames["similarity"])}
+    if "categories" in table.columns:
+        frames["categories"] = key_categories(sample, dataset, given, seed=seed)
+        tested = attend(model, params, dataset, split="test", interactions=count, seed=seed)
+        frames["matching"] = matching_probability(tested, dataset, given, seed=seed)
+        figures["categories"] = lambda: plots.category_lifts(frames["categories"])
+    drawn = {name: draw() for name, draw in figures.items()} if _PLOTS.value else {}
+
+    folder = Path(_OUTPUT.value)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; pass another --output")
+    cards = "\n\n".join(keys.key_cards(table))
+    with files.atomic_file(folder / "cards.md") as temporary:
+        temporary.write_text(f"{cards}\n")
+    for name, frame in frames.items():
+        with files.atomic_file(folder / f"{name}.parquet") as temporary:
+            frame.write_parquet(temporary)
+    for name, figure in drawn.items():
+        with files.atomic_file(folder / f"{name}.png") as temporary:
+            figure.savefig(temporary, format="png", dpi=160)
+    print(f"{cards}\n\neverything is in {folder}")

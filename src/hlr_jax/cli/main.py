@@ -1,0 +1,71 @@
+"""``hlr-jax COMMAND``: finds the command, shows help, and runs it."""
+
+import importlib
+import sys
+from importlib.metadata import version
+
+from hlr_jax.errors import pick
+
+COMMANDS = {
+    "Train": {
+        "train": "train a model, and evaluate its best epoch",
+        "sweep": "train a grid of settings, and rank them by validation",
+        "refit": "train the chosen settings once more, on validation too",
+    },
+    "Measure": {
+        "evaluate": "measure a run again, at other lengths of lists",
+        "compare": "put runs side by side, with paired tests over users",
+        "baselines": "measure Popularity, EASE and MF-ALS",
+        "table2": "train the systems of the paper's Table 2",
+        "report": "write a page about runs: metrics, curves, sample users",
+    },
+    "Use": {
+        "recommend": "write lists for users, known or new",
+        "similar": "show items and users that lie near each other",
+        "keys": "look at the memory keys of HLR and HLR++",
+        "export": "write a run as files that need no hlr_jax",
+    },
+    "Look up": {
+        "list": "list models, objectives, data sets, recipes or metrics",
+    },
+}
+_HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort", "help")
+
+
+def main(command: str | None = None) -> None:
+    """Run ``command``, or the one that the first argument names, with the other arguments."""
+    words = sys.argv[1:]
+    if command is None:
+        if words in (["--version"], ["-version"]):
+            print(f"hlr-jax {version('hlr_jax')}")
+            return
+        if not words or (words[0] in _HELP and len(words) == 1):
+            print(_overview())
+            return
+        command, *words = words
+        if command in _HELP:
+            command, *words = (*words, "--help")
+    from hlr_jax.cli.support import launch
+
+    name = launch.guarded(lambda: pick(command, [name for group in COMMANDS.values() for name in group], "command"))
+    sys.argv = [f"hlr-jax {name}", *words]
+    module = launch.guarded(lambda: importlib.import_module(f"hlr_jax.cli.{name}"))
+    if any(word in _HELP for word in words):
+        from hlr_jax.cli.support.help import command_help
+
+        print(command_help(module))
+        return
+    launch.launch(module.main)
+
+
+def _overview() -> str:
+    lines = ["hlr-jax: relational collaborative metric learning in JAX", "", "hlr-jax COMMAND --flag=value ...", ""]
+    for title, commands in COMMANDS.items():
+        lines += [f"{title}:", *(f"  {name:<10} {meaning}" for name, meaning in commands.items()), ""]
+    lines += [
+        "hlr-jax COMMAND --help      what it does, and its flags",
+        "hlr-jax train --config=hlr --help   every setting of a recipe",
+        "hlr-jax list recipes        what --config takes",
+        "hlr-jax --version",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""Recommend items with a trained run, to its users or to people it has never seen; its workdir is all that it reads.
+
+hlr-jax recommend --workdir=runs/hlr --users=7,42 --explain
+hlr-jax recommend --workdir=runs/hlr --users=all --k=20 --output=recs.parquet
+
+--users takes ids, a file of ids, or all. --histories=FILE folds new users in: their items are in columns user and item.
+--items and --exclude_items (ids, or files of them) say what may be recommended. Without --output the lists are shown.
+An interrupted command that writes goes on where it was when it is run again.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from hlr_jax import InputError, files, fold_in
+from hlr_jax.cli.support.lists import Progress, show_lists
+from hlr_jax.cli.support.seeds import load_chosen
+from hlr_jax.serving import inputs, stream
+from hlr_jax.serving.lists import Lister, allowed_items
+from hlr_jax.serving.population import ON_UNKNOWN, trained_population, wanted_users
+from hlr_jax.training.fit import RESULT
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
+_USERS = flags.DEFINE_string("users", None, "all, id,id,... or a file of ids")
+_HISTORIES = flags.DEFINE_string("histories", None, "file of user and item: people to fold in")
+_K = flags.DEFINE_integer("k", 10, "items of a list")
+_OUTPUT = flags.DEFINE_string("output", None, "file to write: .parquet, .csv or .jsonl")
+_ITEMS = flags.DEFINE_string("items", None, "the items that may be recommended: id,id,... or a file of ids")
+_EXCLUDE = flags.DEFINE_string("exclude_items", None, "items that may not: id,id,... or a file of ids")
+_SEEN = flags.DEFINE_bool("include_seen", False, "recommend what a user has met already, too")
+_ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ON_UNKNOWN, "what becomes of unknown ids")
+_EXPLAIN = flags.DEFINE_bool("explain", False, "say why: the items of the history that moved the user, and how far")
+_REASONS = flags.DEFINE_integer("num_reasons", 3, "items that a reason names")
+_BUDGET = flags.DEFINE_integer("memory_limit_mib", 512, "MiB for the tiles of users")
+_SHOWN = 20  # users whose lists fit on a screen
+
+
+def main() -> None:
+    """Run the command."""
+    if (_USERS.value is None) == (_HISTORIES.value is None):
+        raise InputError("pass --users=all|FILE|id,id or --histories=FILE, one of both")
+    output = None if _OUTPUT.value is None else Path(_OUTPUT.value)
+    if output is not None:
+        stream.check_output(output)
+    run, place = load_chosen(_WORKDIR.value)
+    parts, params, seed = run.parts, run.params[place], run.seeds[place]
+    if _USERS.value is not None:
+        population = trained_population(parts.model, params, parts.dataset)
+        users = None if _USERS.value == "all" else inputs.read_choice(_USERS.value, "user")
+    else:
+        users, given = None, inputs.read_histories(Path(str(_HISTORIES.value)))
+        training = run.training_of(place)
+        population = fold_in(
+            parts.model, params, parts.dataset, given, training=training, on_unknown=_ON_UNKNOWN.value, seed=seed
+        )
+        if _ON_UNKNOWN.value == "popular":
+            users = given["user"].unique(maintain_order=True)
+    items = None if _ITEMS.value is None else inputs.read_choice(_ITEMS.value, "item")
+    excluded = None if _EXCLUDE.value is None else inputs.read_choice(_EXCLUDE.value, "item")
+    reasons = _REASONS.value if _EXPLAIN.value else 0
+    allowed = allowed_items(parts.dataset, items, () if excluded is None else excluded, _ON_UNKNOWN.value, print)
+    lister = Lister(
+        parts.model, population, parts.dataset, allowed, k=_K.value, include_seen=_SEEN.value, num_reasons=reasons,
+        memory_limit_mib=_BUDGET.value, seed=seed,
+    )  # fmt: skip
+    ids, places = wanted_users(population, users, _ON_UNKNOWN.value, print)
+    if output is None:
+        if len(places) > _SHOWN:
+            raise InputError(f"lists of {len(places):,} users are too many to show; pass --output=recs.parquet")
+        show_lists(lister.lists(ids, places))
+        return
+    request = {
+        "data": parts.dataset.fingerprint, "model": files.sha256_of(parts.model.options), "seed": seed,
+        "epoch": run.best_epochs[place], "result": _result(Path(_WORKDIR.value)),
+        "users": files.sha256_of([ids.to_list(), places.tolist()]), "k": _K.value,
+        "histories": _HISTORIES.value and files.sha256(Path(_HISTORIES.value)), "include_seen": _SEEN.value,
+        "items": items is not None and files.sha256_of(items.to_list()),
+        "exclude_items": excluded is not None and files.sha256_of(excluded.to_list()), "reasons": reasons,
+    }  # fmt: skip
+    with Progress() as progress:
+        rows = stream.write_lists(output, lister, (ids, places), request, progress=progress.show)
+    print(f"{rows:,} recommendations for {len(places):,} users are in {output}")
+
+
+def _result(workdir: Path) -> str:
+    """Return the name of what training has ended with: it may have gone on."""
+    return ",".join(sorted(path.name for path in (workdir / RESULT).glob("[0-9]*")))

@@ -1,0 +1,19 @@
+"""One self-contained HTML page about trained runs: metrics, curves, exposure, sample users.
+
+hlr-jax report --workdir=runs/hlr,runs/cml --output=report.html
+
+Several runs of the same data and protocol stand side by side; others stand apart.
+"""
+
+from absl import flags
+
+from hlr_jax.report.page import write_report
+
+_WORKDIR = flags.DEFINE_list("workdir", None, "folders of the runs", required=True)
+_OUTPUT = flags.DEFINE_string("output", "report.html", "the page")
+
+
+def main() -> None:
+    """Run the command."""
+    path = write_report(_WORKDIR.value, _OUTPUT.value, log=lambda line: print(line, flush=True))
+    print(f"{path}: {path.stat().st_size / 1024:,.0f} KiB")

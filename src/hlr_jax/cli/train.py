@@ -1,0 +1,47 @@
+"""Train a model and evaluate its best epoch.
+
+hlr-jax train --config=hlr:ml-100k --workdir=runs/hlr [--config.train.margin=0.5]
+
+The same command on an existing workdir continues it. --config.train.num_seeds=3 trains three seeds at once, from
+--config.seed on, and shows their means and standard deviations.
+
+--config.mesh.data=4 --config.mesh.model=2 uses eight devices. They may be those of several processes that each run this
+command with --distributed.
+
+--tensorboard also writes event files, in WORKDIR/tensorboard; needs the extra `tb`.
+"""
+
+from absl import flags
+
+from hlr_jax import distributed, run
+from hlr_jax.cli.support import configs
+from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds, runs_of
+from hlr_jax.cli.support.processes import connect_processes
+from hlr_jax.cli.support.tables import print_metrics
+from hlr_jax.training.tensorboard import TensorBoardLogger
+
+_CONFIG = configs.define_config()
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
+_QUIET = flags.DEFINE_bool("quiet", False, "show no progress")
+_TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "write event files too, also of epochs that are done")
+
+
+def main() -> None:
+    """Run the command."""
+    config = _CONFIG.value.to_dict()
+    connect_processes()
+    if config.get("mesh", {}) in ({}, {"data": 1, "model": 1}):
+        devices_for_seeds(runs_of(config))
+    if distributed.is_process_zero():
+        print(f"devices: {describe_devices()}", flush=True)
+    several = len(config.get("train", {}).get("temperatures", ())) > 1
+    loggers = [TensorBoardLogger(_WORKDIR.value, several)] if _TENSORBOARD.value else []
+    done = run(config, _WORKDIR.value, loggers=loggers, quiet=_QUIET.value)
+    if not distributed.is_process_zero():
+        return
+    name = done.parts.model.name
+    print_metrics({f"{name}, {split}": metrics for split, metrics in done.metrics.items()})
+    chosen = [f"best epoch {', '.join(str(fit.best_epoch) for fit in done.fits)}"]
+    if several:
+        chosen.append(f"best temperature {', '.join(f'{fit.run.temperature:g}' for fit in done.fits)}")
+    print(f"{', '.join(chosen)}; everything is in {_WORKDIR.value}")

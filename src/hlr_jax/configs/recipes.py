@@ -1,0 +1,63 @@
+"""Recipes by name: what ``--config=NAME:DATA`` and ``hlr_jax.train_model(dataset, NAME)`` take."""
+
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from hlr_jax.configs import authors, default, paper, tuned
+from hlr_jax.errors import InputError, pick
+
+
+class Recipe(NamedTuple):
+    """A recipe for people: its name, what may follow the colon, and what it is in a sentence."""
+
+    name: str
+    data: str
+    meaning: str
+
+
+_DATA = "a data set, split, file or planted"
+_MEANINGS = {
+    "": "the default: for data that nobody has tuned for",
+    "-paper": "the paper's loss, settings chosen on ml-100k",
+    "-tuned": "the default with what validation chose for the data set",
+    "-authors": "the settings of the authors' code for a data set of the paper",
+}
+
+
+def recipes() -> list[Recipe]:
+    """Return all recipes. Models without a default of their own take the paper's loss."""
+    found = []
+    for model in paper.MODELS:
+        found.append(Recipe(model, _DATA, _MEANINGS["" if model in default.MODELS else "-paper"]))
+        found.append(Recipe(f"{model}-paper", _DATA, _MEANINGS["-paper"]))
+        for family, kind in (("-tuned", tuned), ("-authors", authors)):
+            if model in kind.MODELS:
+                found.append(Recipe(model + family, ", ".join(kind.DATA_SETS), _MEANINGS[family]))
+    return found
+
+
+def get_config(choice: str = "hlr:ml-100k") -> ConfigDict:
+    """Return the settings of ``NAME:DATA``; without data, those for ml-100k.
+
+    Behind the data set of a tuned recipe, or of the authors', may stand other data to use it for: ``,split`` for a file
+    of fixed splits, for example. See ``base.base_config``.
+
+    Raises:
+      InputError: no recipe has the name, or none is for the data set.
+
+    Example:
+      >>> get_config("hlr-tuned:lastfm").train.temperature
+      0.12
+    """
+    name, _, data = choice.partition(":")
+    pick(name, [recipe.name for recipe in recipes()], "recipe")
+    model, _, family = name.partition("-")
+    if family in ("tuned", "authors"):
+        kind = tuned if family == "tuned" else authors
+        tuned_for, _, data = data.partition(",")
+        if not tuned_for:
+            raise InputError(f"--config={name}:DATA needs one of the data sets {', '.join(kind.DATA_SETS)}")
+        return kind.get_config(model, pick(tuned_for, kind.DATA_SETS, f"data set of the recipe {name}:"), data)
+    source = default if not family and model in default.MODELS else paper
+    return source.get_config(model, data or "ml-100k")
