@@ -29,7 +29,7 @@ def main() -> None:
     names = [errors.pick(name, known, "notebook") for name in _NAMES.value] or list(known)
     for package in ("nbclient", "ipykernel"):
         if importlib.util.find_spec(package) is None:
-            raise InputError(f"{package} is absent; install the extra: pip install 'hlr_jax[notebooks]'")
+            raise InputError(f"{package} is absent; {errors.missing_extra('notebooks')}")
     if _SMALL.value and _OUTPUT.value is None:
         raise InputError("--small would replace the outputs in notebooks/; pass --output=FOLDER")
     if _SMALL.value:

@@ -7,6 +7,7 @@ from typing import Any
 
 from hlr_jax import InputError, colors
 from hlr_jax.analysis.plots import STYLE
+from hlr_jax.errors import missing_extra
 from hlr_jax.evaluation import comparison
 
 Records = Sequence[dict[str, Any]]
@@ -25,7 +26,7 @@ def require_matplotlib() -> None:
       InputError: names the extra to install.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise InputError("--plots needs matplotlib; install the extra: pip install 'hlr_jax[plots]'")
+        raise InputError(f"--plots needs matplotlib; {missing_extra('plots')}")
 
 
 def draw(records: Records, folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import numbers
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -44,6 +45,11 @@ def unknown_key(section: str, key: str, known: Iterable[str]) -> InputError:
     hint = f" (did you mean {section + '.' if section else ''}{close[0]}?)" if close else ""
     has = f"{section or 'the config'} has {', '.join(words)}" if words else f"{section} has no keys"
     return InputError(f"unknown setting {dotted}{hint}; {has}")
+
+
+def missing_extra(extra: str) -> str:
+    """Return the command that installs an extra of this package, for the interpreter that runs."""
+    return f"install the extra: {sys.executable} -m pip install 'hlr_jax[{extra}]'"
 
 
 def check_options(part: Callable[..., Any], options: Iterable[str], section: str) -> None:

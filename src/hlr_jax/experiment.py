@@ -15,6 +15,7 @@ from hlr_jax.errors import InputError, check_options, check_seed, pick
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, validation_users
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import Metrics, over_seeds, write_metrics
+from hlr_jax.mesh import MeshOptions
 from hlr_jax.models.base import Model
 from hlr_jax.models.registry import create_model
 from hlr_jax.sharding import create_mesh
@@ -70,7 +71,7 @@ def settings_of(config: dict[str, Any]) -> tuple[Model, TrainOptions, EvalOption
     makers: dict[str, Callable[..., Any]] = {
         "train": TrainOptions,
         "eval": EvalOptions,
-        "mesh": create_mesh,
+        "mesh": MeshOptions,
         "dataset": DataOptions,
     }
     for section, maker in makers.items():

@@ -4,13 +4,14 @@ A negative that must not count, such as one that is an item of the user, stands 
 nothing, and has no gradient.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from hlr_jax.errors import InputError
+from hlr_jax.training.objectives import READS
 
 
 class LossParams(NamedTuple):
@@ -137,8 +138,12 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def register_objective(objective: Objective) -> None:
+def register_objective(objective: Objective, reads: Iterable[str] = ("margin", "temperature")) -> None:
     """Make ``train.objective`` take a loss of one's own, under the function's name.
+
+    Args:
+      objective: the loss.
+      reads: which of ``margin`` and ``temperature`` it reads; a person who sets another one is told so.
 
     Raises:
       InputError: an objective of this package has the name.
@@ -151,4 +156,4 @@ def register_objective(objective: Objective) -> None:
     name = objective.__name__
     if name in OBJECTIVES and OBJECTIVES[name].__module__ == __name__:
         raise InputError(f'"{name}" is an objective of this package; register yours under another name')
-    OBJECTIVES[name] = objective
+    OBJECTIVES[name], READS[name] = objective, tuple(reads)

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from hlr_jax.errors import InputError, check_range
+from hlr_jax.errors import InputError
+from hlr_jax.mesh import MeshOptions
 from hlr_jax.types import Params
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ def create_mesh(data: int = 1, model: int = 1) -> Mesh | None:
     Raises:
       InputError: more devices than there are, or several processes and fewer devices than they have.
     """
-    check_range("mesh", data=(data, 1, 10**6), model=(model, 1, 10**6))
+    MeshOptions(data, model)  # checks them
     present = jax.device_count()
     if data * model > present:
         raise InputError(f"mesh.data x mesh.model is {data} x {model}, but only {present} devices are present")

@@ -7,8 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError
 from hlr_jax.files import write_json
@@ -86,6 +84,8 @@ def record_environment(folder: Path, dataset: Dataset) -> None:
     Raises:
       InputError: the folder's run saw other data under the same settings.
     """
+    import jax
+
     path = folder / "env.json"
     if path.exists():
         there = json.loads(path.read_text())["data"]

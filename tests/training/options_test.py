@@ -2,6 +2,7 @@ import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
+from hlr_jax.training.batches import Negatives
 from hlr_jax.training.fit import check_monitor
 
 
@@ -39,7 +40,7 @@ FITTING = {"triplets": ("per_triplet", "in_batch", "shared"), "users": ("per_use
 def test_negatives_that_do_not_fit_the_batch_are_refused_with_those_that_do(batch, negatives):
     options = {"batch": batch, "negatives": negatives, "objective": "sampled_softmax"}
     if negatives in FITTING[batch]:
-        assert TrainOptions(**options).drawn_negatives.own == (1 if negatives.startswith("per_") else 0)
+        assert Negatives.of(TrainOptions(**options)).own == (1 if negatives.startswith("per_") else 0)
         return
     message = rf"train\.negatives={negatives} is not for train\.batch={batch}; set negatives to {FITTING[batch][0]} or "
     with pytest.raises(InputError, match=message):
@@ -67,7 +68,7 @@ def test_runs_are_those_of_each_seed_at_each_temperature():
 
 def test_model_options_are_refused_by_name():
     for options, message in [
-        ({"num_memorys": 3}, 'did you mean "num_memories"'),
+        ({"num_memorys": 3}, "did you mean model.num_memories"),
         ({"num_memories": 0}, "model.num_memories must be at least 1"),
         ({"variant": "papr"}, 'unknown model.variant "papr" (did you mean "paper"?)'),
         ({"history_sampling": "random"}, "unknown model.history_sampling"),

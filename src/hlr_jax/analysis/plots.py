@@ -10,7 +10,7 @@ import polars as pl
 
 from hlr_jax.analysis.keys import SIGNIFICANT
 from hlr_jax.colors import COLORS, GRID, MUTED, RULE
-from hlr_jax.errors import InputError
+from hlr_jax.errors import InputError, missing_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ def _styled(plot: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
     @functools.wraps(plot)
     def drawn(*arguments: Any, **options: Any) -> "Figure":
         if importlib.util.find_spec("matplotlib") is None:
-            raise InputError("plots need matplotlib; install the extra: pip install 'hlr_jax[notebooks]'")
+            raise InputError(f"plots need matplotlib; {missing_extra('plots')}")
         from matplotlib import rc_context
 
         with rc_context(STYLE):

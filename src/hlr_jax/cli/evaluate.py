@@ -15,13 +15,18 @@ A run may be evaluated on other devices than it was trained on, and in several p
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from hlr_jax import InputError, distributed, experiment, files, load_run
+import hlr_jax
+from hlr_jax import files
 from hlr_jax.cli.support.processes import connect_processes
 from hlr_jax.cli.support.tables import print_metrics
-from hlr_jax.serving.strong_generalization import compare_folded_in
+from hlr_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from hlr_jax import experiment
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _K = flags.DEFINE_list("k", None, "lengths of the lists, if others than the run's; the first is the main one")
@@ -39,11 +44,13 @@ _GIVEN = flags.DEFINE_float("given", 0.8, "share of their items that is given")
 
 def main() -> None:
     """Run the command."""
+    from hlr_jax import distributed, experiment
+
     chosen = {"k": _lengths(), "num_cohorts": _COHORTS.value, "memory_limit_mib": _BUDGET.value}
     other = {name: value for name, value in chosen.items() if value is not None}
     connect_processes()
     mesh = {"data": _DATA.value, "model": _MODEL.value}
-    run = load_run(_WORKDIR.value, eval_options=other, mesh=mesh, ensemble=_ENSEMBLE.value)
+    run = hlr_jax.load_run(_WORKDIR.value, eval_options=other, mesh=mesh, ensemble=_ENSEMBLE.value)
     if _STRONG.value:
         if _ENSEMBLE.value != 1:
             raise InputError("--strong_generalization trains single models: leave --ensemble out")
@@ -66,7 +73,9 @@ def _lengths() -> tuple[int, ...] | None:
     return tuple(map(int, _K.value))
 
 
-def _strong_generalization(parts: experiment.RunParts) -> None:
+def _strong_generalization(parts: "experiment.RunParts") -> None:
+    from hlr_jax.serving.strong_generalization import compare_folded_in
+
     if parts.mesh is not None:
         raise InputError("--strong_generalization runs on one device: leave --mesh_data and --mesh_model out")
     folder = Path(_WORKDIR.value)

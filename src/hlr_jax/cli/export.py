@@ -8,21 +8,20 @@ Needs the extra `export`. The folder's answer.py shows how to use it: python exp
 
 from absl import flags
 
-from hlr_jax import export_model
+import hlr_jax
 from hlr_jax.cli.support.seeds import ENSEMBLE, load_chosen
-from hlr_jax.serving.export import DTYPES
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder to write; an older export there is replaced", required=True)
 _K = flags.DEFINE_integer("k", None, "length of the lists; the run's, if not given")
-_DTYPE = flags.DEFINE_enum("dtype", "float32", DTYPES, "what parameters are stored as")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ("float32", "bfloat16"), "what parameters are stored as")
 
 
 def main() -> None:
     """Run the command."""
     run, place = load_chosen(_WORKDIR.value)
     parts, seed = run.parts, run.seeds[place]
-    folder = export_model(
+    folder = hlr_jax.export_model(
         parts.model, run.params[place], parts.dataset, _OUTPUT.value,
         k=parts.eval.ks[0] if _K.value is None else _K.value, seed=seed, dtype=_DTYPE.value,
         about={"run": {"seed": seed, "ensemble": ENSEMBLE.value, "best_epoch": run.best_epochs[place]}},

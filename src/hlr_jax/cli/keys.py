@@ -11,11 +11,9 @@ from pathlib import Path
 
 from absl import flags
 
-from hlr_jax import InputError, errors, files, load_run
-from hlr_jax.analysis import keys, plots
-from hlr_jax.analysis.attention import attend, check_keys
-from hlr_jax.analysis.categories import key_categories, read_categories
-from hlr_jax.analysis.relations import matching_probability
+import hlr_jax
+from hlr_jax import errors, files
+from hlr_jax.errors import InputError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of what is written", required=True)
@@ -27,9 +25,14 @@ _PLOTS = flags.DEFINE_bool("plots", False, "PNG files too; needs matplotlib")
 
 def main() -> None:
     """Run the command."""
+    from hlr_jax.analysis import keys, plots
+    from hlr_jax.analysis.attention import attend, check_keys
+    from hlr_jax.analysis.categories import key_categories, read_categories
+    from hlr_jax.analysis.relations import matching_probability
+
     errors.check_range("keys", interactions=(_INTERACTIONS.value, 1, 10**7))
     given = None if _CATEGORIES.value is None else read_categories(_CATEGORIES.value)
-    run = load_run(_WORKDIR.value)
+    run = hlr_jax.load_run(_WORKDIR.value)
     model, params, dataset = run.parts.model, run.params[0], run.parts.dataset
     check_keys(model, params)
     count, seed = _INTERACTIONS.value, _SEED.value

@@ -12,13 +12,12 @@ from pathlib import Path
 
 from absl import flags
 
-from hlr_jax import InputError, files, fold_in
+import hlr_jax
+from hlr_jax import files
 from hlr_jax.cli.support.lists import Progress, show_lists
 from hlr_jax.cli.support.seeds import load_chosen
-from hlr_jax.serving import inputs, stream
-from hlr_jax.serving.lists import Lister, allowed_items
-from hlr_jax.serving.population import ON_UNKNOWN, trained_population, wanted_users
-from hlr_jax.training.fit import RESULT
+from hlr_jax.errors import InputError
+from hlr_jax.serving import inputs
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _USERS = flags.DEFINE_string("users", None, "all, id,id,... or a file of ids")
@@ -28,7 +27,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "file to write: .parquet, .csv or 
 _ITEMS = flags.DEFINE_string("items", None, "the items that may be recommended: id,id,... or a file of ids")
 _EXCLUDE = flags.DEFINE_string("exclude_items", None, "items that may not: id,id,... or a file of ids")
 _SEEN = flags.DEFINE_bool("include_seen", False, "recommend what a user has met already, too")
-_ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ON_UNKNOWN, "what becomes of unknown ids")
+_ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ("error", "skip", "popular"), "what becomes of unknown ids")
 _EXPLAIN = flags.DEFINE_bool("explain", False, "say why: the items of the history that moved the user, and how far")
 _REASONS = flags.DEFINE_integer("num_reasons", 3, "items that a reason names")
 _BUDGET = flags.DEFINE_integer("memory_limit_mib", 512, "MiB for the tiles of users")
@@ -37,6 +36,10 @@ _SHOWN = 20  # users whose lists fit on a screen
 
 def main() -> None:
     """Run the command."""
+    from hlr_jax.serving import stream
+    from hlr_jax.serving.lists import Lister, allowed_items
+    from hlr_jax.serving.population import trained_population, wanted_users
+
     if (_USERS.value is None) == (_HISTORIES.value is None):
         raise InputError("pass --users=all|FILE|id,id or --histories=FILE, one of both")
     output = None if _OUTPUT.value is None else Path(_OUTPUT.value)
@@ -50,7 +53,7 @@ def main() -> None:
     else:
         users, given = None, inputs.read_histories(Path(str(_HISTORIES.value)))
         training = run.training_of(place)
-        population = fold_in(
+        population = hlr_jax.fold_in(
             parts.model, params, parts.dataset, given, training=training, on_unknown=_ON_UNKNOWN.value, seed=seed
         )
         if _ON_UNKNOWN.value == "popular":
@@ -84,4 +87,6 @@ def main() -> None:
 
 def _result(workdir: Path) -> str:
     """Return the name of what training has ended with: it may have gone on."""
+    from hlr_jax.training.fit import RESULT
+
     return ",".join(sorted(path.name for path in (workdir / RESULT).glob("[0-9]*")))

@@ -12,12 +12,11 @@ from pathlib import Path
 
 from absl import flags
 
-from hlr_jax import distributed, refit
+import hlr_jax
 from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds
 from hlr_jax.cli.support.processes import connect_processes
 from hlr_jax.cli.support.tables import print_metrics
 from hlr_jax.data.dataset import TRAIN_SPLITS
-from hlr_jax.workdir import read_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the new run", required=True)
@@ -29,6 +28,9 @@ _QUIET = flags.DEFINE_bool("quiet", False, "show no progress")
 
 def main() -> None:
     """Run the command."""
+    from hlr_jax import distributed
+    from hlr_jax.workdir import read_config
+
     connect_processes()
     before = read_config(Path(_WORKDIR.value)).get("train", {})
     mesh = {"data": _DATA.value, "model": _MODEL.value}
@@ -36,7 +38,7 @@ def main() -> None:
         devices_for_seeds(int(before.get("num_seeds", 1)))
     if distributed.is_process_zero():
         print(f"devices: {describe_devices()}", flush=True)
-    done = refit(_WORKDIR.value, _OUTPUT.value, train_splits=_TRAIN_ON.value, mesh=mesh, quiet=_QUIET.value)
+    done = hlr_jax.refit(_WORKDIR.value, _OUTPUT.value, train_splits=_TRAIN_ON.value, mesh=mesh, quiet=_QUIET.value)
     if not distributed.is_process_zero():
         return
     train = done.parts.train

@@ -7,13 +7,13 @@ Several runs of the same data and protocol stand side by side; others stand apar
 
 from absl import flags
 
-from hlr_jax.report.page import write_report
-
 _WORKDIR = flags.DEFINE_list("workdir", None, "folders of the runs", required=True)
 _OUTPUT = flags.DEFINE_string("output", "report.html", "the page")
 
 
 def main() -> None:
     """Run the command."""
+    from hlr_jax.report.page import write_report
+
     path = write_report(_WORKDIR.value, _OUTPUT.value, log=lambda line: print(line, flush=True))
     print(f"{path}: {path.stat().st_size / 1024:,.0f} KiB")

@@ -14,8 +14,9 @@ from pathlib import Path
 import polars as pl
 from absl import flags
 
-from hlr_jax import InputError, load_run, nearest_keys, similar_items, similar_users
+import hlr_jax
 from hlr_jax.cli.support.frames import check_suffix, print_frame, write_frame
+from hlr_jax.errors import InputError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _ITEMS = flags.DEFINE_list("items", [], "ids of items, or all")
@@ -37,16 +38,16 @@ def main() -> None:
         raise InputError("--other and --user go with --keys")
     if _OUTPUT.value:
         check_suffix(Path(_OUTPUT.value))
-    loaded = load_run(_WORKDIR.value)
+    loaded = hlr_jax.load_run(_WORKDIR.value)
     run = loaded.parts.model, loaded.params[0], loaded.parts.dataset  # of several seeds the first
     items, users = _chosen(_ITEMS.value, run[2].item_ids), _chosen(_USERS.value, run[2].user_ids)
     if _KEYS.value:
         seed = loaded.parts.seed
-        frame = nearest_keys(*run, items, other=_OTHER.value, user=_USER.value, k=_K.value, seed=seed)
+        frame = hlr_jax.nearest_keys(*run, items, other=_OTHER.value, user=_USER.value, k=_K.value, seed=seed)
     elif items:
-        frame = similar_items(*run, items, k=_K.value)
+        frame = hlr_jax.similar_items(*run, items, k=_K.value)
     else:
-        frame = similar_users(*run, users, k=_K.value)
+        frame = hlr_jax.similar_users(*run, users, k=_K.value)
     if _OUTPUT.value:
         write_frame(frame, Path(_OUTPUT.value))
         print(f"{frame.height:,} rows are in {_OUTPUT.value}")

@@ -17,16 +17,19 @@ import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 from absl import flags
-from ml_collections import config_flags
 
-from hlr_jax import InputError, files, sharding
+from hlr_jax import files
 from hlr_jax.cli.support import configs, sweep_render
 from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds
+from hlr_jax.errors import InputError, missing_extra
 from hlr_jax.sweeps.points import Overrides, Space, product, read_space, search
-from hlr_jax.sweeps.sweep import Sweep, histories, leaderboard
+
+if TYPE_CHECKING:
+    from hlr_jax.sweeps.sweep import Sweep
 
 _CONFIG = configs.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep", required=True)
@@ -44,7 +47,10 @@ _QUIET = flags.DEFINE_bool("quiet", False, "show no progress of epochs")
 
 def main() -> None:
     """Run the command."""
-    config, changed = _CONFIG.value.to_dict(), dict(config_flags.get_override_values(flags.FLAGS["config"]))
+    from hlr_jax import sharding
+    from hlr_jax.sweeps.sweep import Sweep
+
+    config, changed = _CONFIG.value.to_dict(), configs.overrides()
     for section, name, value in (("eval", "monitor", _METRIC.value), ("train", "num_seeds", _NUM_SEEDS.value)):
         if value is not None:
             config[section][name] = changed[f"{section}.{name}"] = value
@@ -70,11 +76,11 @@ def main() -> None:
     if sweep_render.draw(table, list(space), sweep.metric, sweep.higher_is_better, picture):
         written.append(picture.name)
     else:
-        print("no plot: it needs matplotlib; install the extra: pip install 'hlr_jax[plots]'")
+        print(f"no plot: it needs matplotlib; {missing_extra('plots')}")
     print(f"{', '.join(written)} are in {_WORKDIR.value}; {time.perf_counter() - start:.0f} s")
 
 
-def _search(sweep: Sweep, space: Space, changed: Overrides) -> list[Overrides]:
+def _search(sweep: "Sweep", space: Space, changed: Overrides) -> list[Overrides]:
     seen: list[Overrides] = []
 
     def evaluate(points: Sequence[Overrides]) -> list[float | None]:
@@ -87,7 +93,7 @@ def _search(sweep: Sweep, space: Space, changed: Overrides) -> list[Overrides]:
     )  # fmt: skip
 
 
-def write(sweep: Sweep, points: Sequence[Overrides], changed: Overrides) -> pl.DataFrame:
+def write(sweep: "Sweep", points: Sequence[Overrides], changed: Overrides) -> pl.DataFrame:
     """Write the tables of the points that are done, and return the leaderboard.
 
     Args:
@@ -95,6 +101,8 @@ def write(sweep: Sweep, points: Sequence[Overrides], changed: Overrides) -> pl.D
       points: its points.
       changed: what the command line changes in the config.
     """
+    from hlr_jax.sweeps.sweep import histories, leaderboard
+
     outcomes, folder = sweep.outcomes(points), Path(_WORKDIR.value)
     table = leaderboard(outcomes, sweep.metric, higher_is_better=sweep.higher_is_better)
     if table.is_empty():

@@ -13,12 +13,11 @@ command with --distributed.
 
 from absl import flags
 
-from hlr_jax import distributed, run
+import hlr_jax
 from hlr_jax.cli.support import configs
 from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds, runs_of
 from hlr_jax.cli.support.processes import connect_processes
 from hlr_jax.cli.support.tables import print_metrics
-from hlr_jax.training.tensorboard import TensorBoardLogger
 
 _CONFIG = configs.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
@@ -28,6 +27,9 @@ _TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "write event files too, a
 
 def main() -> None:
     """Run the command."""
+    from hlr_jax import distributed
+    from hlr_jax.training.tensorboard import TensorBoardLogger
+
     config = _CONFIG.value.to_dict()
     connect_processes()
     if config.get("mesh", {}) in ({}, {"data": 1, "model": 1}):
@@ -36,7 +38,7 @@ def main() -> None:
         print(f"devices: {describe_devices()}", flush=True)
     several = len(config.get("train", {}).get("temperatures", ())) > 1
     loggers = [TensorBoardLogger(_WORKDIR.value, several)] if _TENSORBOARD.value else []
-    done = run(config, _WORKDIR.value, loggers=loggers, quiet=_QUIET.value)
+    done = hlr_jax.run(config, _WORKDIR.value, loggers=loggers, quiet=_QUIET.value)
     if not distributed.is_process_zero():
         return
     name = done.parts.model.name

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict, config_dict
 
 from hlr_jax.data.options import DataOptions
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.sharding import create_mesh
+from hlr_jax.mesh import MeshOptions
 from hlr_jax.training.options import TrainOptions
 
 PLANTED_SMALL = "planted-500x300x15000"
@@ -31,7 +31,7 @@ def base_config(data: str) -> ConfigDict:
     config.model = ConfigDict()
     config.train = defaults(TrainOptions)
     config.eval = defaults(EvalOptions)
-    config.mesh = defaults(create_mesh)
+    config.mesh = defaults(MeshOptions)
     config.seed = 0
     return config
 

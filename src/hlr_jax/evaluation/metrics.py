@@ -83,18 +83,28 @@ METRICS: dict[str, Metric] = {
     "map_over_k": lambda hits: hits.precision_sum / hits.k,
     "rr_sum": lambda hits: (hits.at_rank / hits.rank).sum(axis=1),
 }
-"""The metrics of a user's list. With rel_i = 1 for a hit at rank i (from 1) and T = min(k, num_relevant):
+"""The metrics of a user's list; ``MEANINGS`` says what each is."""
 
-- ``ndcg``: sum rel_i / log2(1 + i), divided by that of T hits at the top (the authors' "global" one).
-- ``map``: sum rel_i precision@i / T; ``map_over_k``: the same divided by k (the authors' denominator).
-- ``mrr``: 1 / rank of the first hit; ``rr_sum``: the sum of 1 / rank of all hits (the authors' "MRR", up to 2.93).
-- ``precision``, ``recall``, ``hit_rate``: hits / k, hits / num_relevant, whether there is one.
-"""
+MEANINGS = {
+    "ndcg": 'sum rel_i / log2(1 + i), divided by that of T hits at the top (the authors\' "global" one)',
+    "map": "sum rel_i precision@i / T",
+    "mrr": "1 / rank of the first hit",
+    "precision": "hits / k",
+    "recall": "hits / num_relevant",
+    "hit_rate": "whether there is a hit",
+    "map_over_k": "map with k for T (the authors' denominator)",
+    "rr_sum": 'the sum of 1 / rank of all hits (the authors\' "MRR", up to 2.93)',
+    "median_popularity": "median popularity of the recommended items, each once (as the authors' code has it)",
+    "shown_popularity": "the same over all places of all lists, each item as often as it is shown",
+    "coverage": "distinct recommended items / I",
+    "gini": "of the exposure of all I items: 0 where all are shown equally often, near 1 where few are",
+}
+"""What each metric is. rel_i = 1 for a hit at rank i, from 1, and T = min(k, num_relevant)."""
 LOWER_IS_BETTER = {"loss", "median_popularity", "shown_popularity", "gini"}
 """What is better when it is smaller; every other metric is better when it is larger."""
 
-_CATALOGUE = ("median_popularity", "shown_popularity", "coverage", "gini")
-_OWN = (*METRICS, *_CATALOGUE, "loss")
+_CATALOGUE = tuple(name for name in MEANINGS if name not in METRICS)
+_OWN = (*MEANINGS, "loss")
 
 
 def register_metric(name: str, function: Metric, *, higher_is_better: bool = True) -> None:
@@ -110,7 +120,7 @@ def register_metric(name: str, function: Metric, *, higher_is_better: bool = Tru
     """
     if name in _OWN:
         raise InputError(f'"{name}" is a metric of this package; register yours under another name')
-    METRICS[name] = function
+    METRICS[name], MEANINGS[name] = function, str(function.__doc__ or "").partition("\n")[0]
     (LOWER_IS_BETTER.discard if higher_is_better else LOWER_IS_BETTER.add)(name)
 
 
@@ -121,13 +131,7 @@ def per_user_metrics(hits: np.ndarray, num_relevant: np.ndarray, k: int) -> PerU
 
 
 def catalogue_metrics(items: np.ndarray, popularity: np.ndarray) -> dict[str, float]:
-    """Return what lists [users, K] do to the catalogue, given each item's number of training users [I].
-
-    - ``median_popularity``: the median popularity of the distinct recommended items, each once (the released code's).
-    - ``shown_popularity``: the same over all places of all lists, each item as often as it is shown.
-    - ``coverage``: distinct recommended items / I.
-    - ``gini``: of the exposure of all I items: 0 where all are shown equally often, near 1 where few are.
-    """
+    """Return what lists [users, K] do to the catalogue, given each item's number of training users [I]."""
     exposure = np.bincount(items[items >= 0].ravel(), minlength=len(popularity))
     shown = exposure > 0
     if not shown.any():

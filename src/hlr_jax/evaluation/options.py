@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
-from hlr_jax.errors import InputError, check_range
+from hlr_jax.errors import InputError
 from hlr_jax.evaluation.metrics import LOWER_IS_BETTER, METRICS
+from hlr_jax.settings import Settings, number
 
 
 @dataclass(frozen=True)
-class EvalOptions:
+class EvalOptions(Settings):
     """How to rank and measure.
 
     Attributes:
@@ -23,24 +25,19 @@ class EvalOptions:
       InputError: a value out of range, by name.
     """
 
-    k: int | tuple[int, ...] = (10,)
+    section: ClassVar[str] = "eval"
+
+    k: int | tuple[int, ...] = number((10,), 1, 1000)
     monitor: str = "loss"
-    num_valid_users: int = 0
-    memory_limit_mib: int = 512
-    num_cohorts: int = 1
+    num_valid_users: int = number(0, 0, 2**31)
+    memory_limit_mib: int = number(512, 1, 2**24)
+    num_cohorts: int = number(1, 1, 10**6)
 
     def __post_init__(self) -> None:
-        """Check every range."""
+        """Check every field, and that the monitor is one."""
+        super().__post_init__()
         if not self.ks or len(set(self.ks)) < len(self.ks):
             raise InputError(f"eval.k must be one length of lists or several, each once, got {self.k}")
-        for k in self.ks:
-            check_range("eval", k=(k, 1, 1000))
-        check_range(
-            "eval",
-            num_valid_users=(self.num_valid_users, 0, 2**31),
-            memory_limit_mib=(self.memory_limit_mib, 1, 2**24),
-            num_cohorts=(self.num_cohorts, 1, 10**6),
-        )
         name, _, at = self.monitor.partition("@")
         if self.monitor != "loss" and (name not in METRICS or (at and at not in map(str, self.ks))):
             known = ", ".join(["loss", *METRICS])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import InputError, check_range, pick
+from hlr_jax.errors import InputError
 from hlr_jax.kernels import memory_attention
 from hlr_jax.kernels.distance import project_to_ball
 from hlr_jax.types import CSR, Neighbors, NeighborSpec, Padded, PairOutput, Params
@@ -126,16 +126,6 @@ class Model(NamedTuple):
         return {name: array[ids] for name, array in self.on_axis(params, axis).items()}
 
 
-def attention_spec(side: str, size: int, sampling: str) -> NeighborSpec:
-    """Return the neighbors that an attention reads; ``side`` is ``history`` or ``item_users``.
-
-    Raises:
-      InputError: ``model.max_SIDE`` or ``model.SIDE_sampling`` is out of range.
-    """
-    check_range("model", **{f"max_{side}": (size, 1, 65536)})
-    return NeighborSpec(size, pick(sampling, ("uniform", "inverse_popularity"), f"model.{side}_sampling"))
-
-
 def user_attention(kernel: str) -> Callable[[Params, jax.Array, jax.Array, Padded, jax.Array | None], jax.Array]:
     """Return the user attention of HLR (eq. 2-6) over many candidates, as the option ``kernel`` names it.
 
@@ -145,10 +135,10 @@ def user_attention(kernel: str) -> Callable[[Params, jax.Array, jax.Array, Padde
     memory; with memory weights neither is used.
 
     Raises:
-      InputError: another name, or ``pallas`` without a GPU.
+      InputError: ``pallas`` without a GPU.
     """
     form, backend = memory_attention.memory_mixture, jax.default_backend()
-    if pick(kernel, ("xla", "pallas"), "model.kernel") == "pallas":
+    if kernel == "pallas":
         if backend != "gpu":
             raise InputError(
                 f'model.kernel "pallas" needs a GPU, and JAX computes on a {backend} here; set it to "xla"'
@@ -182,13 +172,7 @@ def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Arr
     """Return the ``init`` of users and items and, for a model that has them, of keys and memories.
 
     Entries are N(0, 1/D): rows of length about 1, as in the authors' code.
-
-    Raises:
-      InputError: ``model.embed_dim`` or ``model.num_memories`` is out of range.
     """
-    check_range("model", embed_dim=(embed_dim, 1, 65536))
-    if num_memories is not None:
-        check_range("model", num_memories=(num_memories, 1, 65536))
 
     def init(key: jax.Array, num_users: int, num_items: int) -> Params:
         counts = [num_users, num_items] + ([] if num_memories is None else [num_memories, num_memories])
@@ -204,12 +188,8 @@ def ball_projection(project_memories: bool = False, memory_radius: float | None 
 
     Memories may have a ball of their own: a relation is a mean of memories, so ``memory_radius`` bounds how far it can
     move a user. With 0 nobody moves.
-
-    Raises:
-      InputError: ``model.memory_radius`` is out of range.
     """
     radii = dict.fromkeys(("user", "item", "keys", "memories") if project_memories else ("user", "item"), 1.0)
     if memory_radius is not None:
-        check_range("model", memory_radius=(memory_radius, 0.0, 1e6))
         radii["memories"] = memory_radius
     return lambda params: params | {name: project_to_ball(params[name], radius) for name, radius in radii.items()}

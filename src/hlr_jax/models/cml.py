@@ -5,15 +5,13 @@ import jax.numpy as jnp
 
 from hlr_jax.kernels.distance import squared_distance, squared_distances
 from hlr_jax.models.base import Model, ball_projection, tables
+from hlr_jax.models.options import CMLOptions, with_options
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
-def cml(*, embed_dim: int = 100) -> Model:
-    """Score a pair by -|p_u - q_v|^2: users and items are points, and nothing stands between them.
-
-    Args:
-      embed_dim: D.
-    """
+@with_options(CMLOptions)
+def cml(options: CMLOptions) -> Model:
+    """Score a pair by -|p_u - q_v|^2: users and items are points, and nothing stands between them."""
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         del params, neighbors
@@ -25,5 +23,5 @@ def cml(*, embed_dim: int = 100) -> Model:
         return -squared_distances(user, items)
 
     # A pair: 3D; in a catalogue q_v . q_v and p_u . q_v: 4D.
-    flops = 3 * embed_dim, 4 * embed_dim
-    return Model("cml", tables(embed_dim), pair, ball_projection(), catalogue, label="CML", flops=flops)
+    flops = 3 * options.embed_dim, 4 * options.embed_dim
+    return Model("cml", tables(options.embed_dim), pair, ball_projection(), catalogue, label="CML", flops=flops)

@@ -3,48 +3,24 @@
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance, translated_distances
 from hlr_jax.kernels.memory_attention import attention_flops, item_weights, memory_attention, translation_flops
 from hlr_jax.models.base import (
     MEMORY_ARRAYS,
     Model,
-    attention_spec,
     ball_projection,
     item_memory_weights,
     tables,
     user_attention,
 )
-from hlr_jax.types import Neighbors, Padded, PairOutput, Params
+from hlr_jax.models.options import HLROptions, with_options
+from hlr_jax.types import Neighbors, NeighborSpec, Padded, PairOutput, Params
 
 
-def hlr(
-    *,
-    embed_dim: int = 100,
-    num_memories: int = 20,
-    max_history: int = 50,
-    history_sampling: str = "uniform",
-    variant: str = "paper",
-    project_memories: bool = False,
-    memory_radius: float | None = None,
-    share_relation: bool = False,
-    kernel: str = "xla",
-) -> Model:
-    """Score a pair by -|p_u + r_uv - q_v|^2 (eq. 7), with r_uv from the user's history (eq. 2-6).
-
-    Args:
-      embed_dim: D.
-      num_memories: N, the number of keys and of memories.
-      max_history: H, the most items of the user that the attention reads; more are sampled anew at each visit.
-      history_sampling: ``uniform`` or ``inverse_popularity``, both without replacement.
-      variant: ``paper``: eq. 5-6 run over the user's items. ``reference``: p_u joins them as one more neighbor,
-        as in the released code, so that a user without items still has a relation.
-      project_memories: whether the rows of keys and memories stay in the unit ball too.
-      memory_radius: of a ball of the memories' own, which bounds how far a relation moves a user; None: as above.
-      share_relation: whether training measures the negatives with the relation of the positive.
-      kernel: what computes the attention of many candidates at once: ``xla``, or ``pallas``, a GPU kernel.
-    """
-    attend, with_user = user_attention(kernel), pick(variant, ("paper", "reference"), "model.variant") == "reference"
+@with_options(HLROptions)
+def hlr(options: HLROptions) -> Model:
+    """Score a pair by -|p_u + r_uv - q_v|^2 (eq. 7), with r_uv from the user's history (eq. 2-6)."""
+    attend, with_user = user_attention(options.kernel), options.variant == "reference"
 
     def context_of(user: jax.Array, neighbors: Neighbors) -> Padded:
         return neighbors.items.appended(user) if with_user else neighbors.items
@@ -67,16 +43,16 @@ def hlr(
 
     return Model(
         "hlr",
-        tables(embed_dim, num_memories),
+        tables(options.embed_dim, options.num_memories),
         pair,
-        ball_projection(project_memories, memory_radius),
+        ball_projection(options.project_memories, options.memory_radius),
         scores,
-        attention_spec("history", max_history, history_sampling),
-        share_relation=share_relation,
+        NeighborSpec(options.max_history, options.history_sampling),
+        share_relation=options.share_relation,
         item_pairs=item_memory_weights,
         label="HLR",
         arrays=MEMORY_ARRAYS,
-        flops=_flops(embed_dim, num_memories, max_history + with_user),
+        flops=_flops(options.embed_dim, options.num_memories, options.max_history + with_user),
     )
 
 

@@ -17,54 +17,26 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import pick
 from hlr_jax.kernels.distance import squared_distance, translated_distances
 from hlr_jax.kernels.memory_attention import attention_flops, memory_attention, translation_flops
 from hlr_jax.models.base import (
     MEMORY_ARRAYS,
     Model,
-    attention_spec,
     ball_projection,
     item_memory_weights,
     tables,
     user_attention,
 )
+from hlr_jax.models.options import HLRPPOptions, with_options
 from hlr_jax.types import Neighbors, NeighborSpec, PairOutput, Params
 
 
-def hlrpp(
-    *,
-    embed_dim: int = 100,
-    num_memories: int = 20,
-    max_history: int = 50,
-    history_sampling: str = "uniform",
-    max_item_users: int = 20,
-    item_users_sampling: str = "uniform",
-    variant: str = "paper",
-    project_memories: bool = False,
-    memory_radius: float | None = None,
-    share_relation: bool = False,
-    kernel: str = "xla",
-) -> Model:
-    """Score a pair by -|p_u + r^U + r^I - q_v|^2 (eq. 9), both relations from one set of keys and memories.
-
-    Args:
-      embed_dim: D.
-      num_memories: N, the number of keys and of memories.
-      max_history: H, the most items of the user that the attentions read; more are sampled anew at each visit.
-      history_sampling: ``uniform`` or ``inverse_popularity``, both without replacement.
-      max_item_users: A, the most users of the item that the variant ``paper`` reads; more are sampled anew.
-      item_users_sampling: ``uniform``, or ``inverse_popularity``: users of few items first.
-      variant: ``paper`` or ``reference``.
-      project_memories: as in ``hlr``.
-      memory_radius: as in ``hlr``.
-      share_relation: as in ``hlr``.
-      kernel: what computes the user attention of many candidates at once, as in ``hlr``; the item attention is
-        ``xla``'s in either case.
-    """
-    attend, over_users = user_attention(kernel), pick(variant, ("paper", "reference"), "model.variant") == "paper"
+@with_options(HLRPPOptions)
+def hlrpp(options: HLRPPOptions) -> Model:
+    """Score a pair by -|p_u + r^U + r^I - q_v|^2 (eq. 9), both relations from one set of keys and memories."""
+    attend, over_users = user_attention(options.kernel), options.variant == "paper"
     item_attention = _over_item_users if over_users else _over_history
-    item_users = attention_spec("item_users", max_item_users, item_users_sampling)
+    item_users = NeighborSpec(options.max_item_users, options.item_users_sampling) if over_users else NeighborSpec()
 
     def scores(
         params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array | None = None
@@ -75,17 +47,17 @@ def hlrpp(
 
     return Model(
         "hlrpp",
-        tables(embed_dim, num_memories),
+        tables(options.embed_dim, options.num_memories),
         partial(_pair, over_users),
-        ball_projection(project_memories, memory_radius),
+        ball_projection(options.project_memories, options.memory_radius),
         scores,
-        attention_spec("history", max_history, history_sampling),
-        item_users if over_users else NeighborSpec(),
-        share_relation,
+        NeighborSpec(options.max_history, options.history_sampling),
+        item_users,
+        options.share_relation,
         item_pairs=item_memory_weights,
         label="HLR++",
         arrays=MEMORY_ARRAYS,
-        flops=_flops(embed_dim, num_memories, max_history, max_item_users if over_users else 0),
+        flops=_flops(options.embed_dim, options.num_memories, options.max_history, item_users.size),
     )
 
 

@@ -6,28 +6,16 @@ import jax.numpy as jnp
 from hlr_jax.kernels.distance import squared_distance, translated_distances
 from hlr_jax.kernels.memory_attention import translation_flops
 from hlr_jax.models.base import MEMORY_ARRAYS, Model, ball_projection, tables
+from hlr_jax.models.options import LRMLOptions, with_options
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
-def lrml(
-    *,
-    embed_dim: int = 100,
-    num_memories: int = 20,
-    project_memories: bool = False,
-    memory_radius: float | None = None,
-    share_relation: bool = False,
-) -> Model:
+@with_options(LRMLOptions)
+def lrml(options: LRMLOptions) -> Model:
     """Score a pair by -|p_u + r_uv - q_v|^2, with one relation per pair, addressed by p_u * q_v.
 
     Tay et al. 2018, section 3.3: s = p_u * q_v (eq. 4), weights softmax_n(s . k_n) (eq. 5-6), r_uv = sum_n w_n m_n
     (eq. 7), distance (eq. 8).
-
-    Args:
-      embed_dim: D.
-      num_memories: N.
-      project_memories: whether the rows of keys and memories stay in the unit ball too.
-      memory_radius: of a ball of the memories' own, which bounds how far a relation moves a user; None: as above.
-      share_relation: whether training measures the negatives with the relation of the positive.
     """
 
     def weights(params: Params, user: jax.Array, items: jax.Array) -> jax.Array:
@@ -48,14 +36,14 @@ def lrml(
 
     return Model(
         "lrml",
-        tables(embed_dim, num_memories),
+        tables(options.embed_dim, options.num_memories),
         pair,
-        ball_projection(project_memories, memory_radius),
+        ball_projection(options.project_memories, options.memory_radius),
         catalogue,
-        share_relation=share_relation,
+        share_relation=options.share_relation,
         label="LRML",
         arrays=MEMORY_ARRAYS,
-        flops=_flops(embed_dim, num_memories),
+        flops=_flops(options.embed_dim, options.num_memories),
     )
 
 

@@ -3,20 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import check_range, pick
 from hlr_jax.models.base import AlternatingLeastSquares, Model, tables
+from hlr_jax.models.options import MFALSOptions, with_options
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
-def mf_als(
-    *,
-    embed_dim: int = 100,
-    confidence: float = 1.0,
-    regularization: float = 30.0,
-    frequency_exponent: float = 0.0,
-    solver: str = "cholesky",
-    cg_steps: int = 3,
-) -> Model:
+@with_options(MFALSOptions)
+def mf_als(options: MFALSOptions) -> Model:
     """Score a pair by p_u . q_v, learnt by alternating least squares instead of triplets.
 
     The factors minimise sum c_uv (x_uv - p_u . q_v)^2 over all pairs, observed or not, plus
@@ -26,38 +19,21 @@ def mf_als(
     lambda_u = lambda (w_u / mean w)^nu, where w_u = I + (c - 1) |I_u| is the weight of all pairs of user u, and so for
     items. That is the frequency scaling of Rendle et al. 2022, |I_u| + alpha_0 I with alpha_0 = 1 / (c - 1), divided by
     its mean so that lambda means the same at every nu. It changes nothing for nu = 0 or c = 1.
-
-    Args:
-      embed_dim: D.
-      confidence: c, the weight of an observed pair.
-      regularization: lambda.
-      frequency_exponent: nu.
-      solver: of the normal equations: ``cholesky``, exact, or ``cg``, conjugate gradients from the present factors.
-      cg_steps: of each row in an iteration.
-
-    Raises:
-      InputError: a value out of range, or an unknown solver.
     """
-    check_range(
-        "model",
-        confidence=(confidence, 1e-6, 1e6),
-        regularization=(regularization, 1e-6, 1e9),
-        frequency_exponent=(frequency_exponent, 0.0, 10.0),
-        cg_steps=(cg_steps, 1, 10**4),
-    )
-    method = pick(solver, ("cholesky", "cg"), "model.solver")
-
-    settings = float(confidence), float(regularization), float(frequency_exponent), method, cg_steps
+    solver = AlternatingLeastSquares(
+        float(options.confidence), float(options.regularization), float(options.frequency_exponent), options.solver,
+        options.cg_steps,
+    )  # fmt: skip
     return Model(
         "mf_als",
-        tables(embed_dim),
+        tables(options.embed_dim),
         _pair,
         lambda params: params,
         _catalogue,
-        solver=AlternatingLeastSquares(*settings),
+        solver=solver,
         label="MF-ALS",
         similarity="cosine",
-        flops=(2 * embed_dim, 2 * embed_dim),
+        flops=(2 * options.embed_dim, 2 * options.embed_dim),
     )
 
 

@@ -2,29 +2,34 @@
 
 import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hlr_jax.errors import InputError, check_options, pick
-from hlr_jax.models.base import Model
+from hlr_jax.models.options import MODEL_OPTIONS
 
-_NO_MODELS = ("base", "registry", "identity")
-_registered: dict[str, Callable[..., Model]] = {}
+if TYPE_CHECKING:
+    from hlr_jax.models.base import Model
 
-
-def _own_names() -> tuple[str, ...]:
-    folder = importlib.import_module("hlr_jax.models").__path__
-    return tuple(module.name for module in pkgutil.iter_modules(folder) if module.name not in _NO_MODELS)
+_registered: dict[str, "Callable[..., Model]"] = {}
 
 
 def model_names() -> tuple[str, ...]:
-    """Return the names of all models: the modules of this package, and what was registered."""
-    return tuple(sorted({*_own_names(), *_registered}))
+    """Return the names of all models: those of this package, and what was registered."""
+    return (*MODEL_OPTIONS, *_registered)
 
 
-def register_model(name: str, factory: Callable[..., Model]) -> None:
+def options_of(name: str) -> Callable[..., Any]:
+    """Return what takes the options of a model by keyword: for help and checks, without making the model.
+
+    Raises:
+      InputError: an unknown model.
+    """
+    return MODEL_OPTIONS.get(name) or _registered[pick(name, model_names(), "model")]
+
+
+def register_model(name: str, factory: "Callable[..., Model]") -> None:
     """Make ``create_model(name, ...)``, and a config's ``model.name``, call a factory of one's own.
 
     Args:
@@ -40,12 +45,12 @@ def register_model(name: str, factory: Callable[..., Model]) -> None:
       >>> create_model("small_cml").options
       (('embed_dim', 8),)
     """
-    if name in _own_names():
+    if name in MODEL_OPTIONS:
         raise InputError(f'"{name}" is a model of this package; register yours under another name')
     _registered[name] = factory
 
 
-def create_model(name: str | Callable[..., Model], **options: Any) -> Model:
+def create_model(name: "str | Callable[..., Model]", **options: Any) -> "Model":
     """Make a model by name, or by a factory of one's own; ``options`` are the factory's keyword arguments.
 
     The same options give the same model, so that what is compiled for it once serves every call.
@@ -74,6 +79,6 @@ def create_model(name: str | Callable[..., Model], **options: Any) -> Model:
 
 
 @lru_cache(maxsize=256, typed=True)
-def _create(factory: Callable[..., Model], /, **chosen: Any) -> Model:
+def _create(factory: "Callable[..., Model]", /, **chosen: Any) -> "Model":
     # Options by keyword, so that the cache tells 1 from 1.0 and True, which Python holds to be equal.
     return factory(**chosen)._replace(options=tuple(chosen.items()))

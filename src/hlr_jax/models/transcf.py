@@ -3,14 +3,15 @@
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import check_range
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.kernels.row_means import row_means
 from hlr_jax.models.base import ArraySpec, Model, ball_projection, tables
+from hlr_jax.models.options import TransCFOptions, with_options
 from hlr_jax.types import CSR, Neighbors, PairOutput, Params
 
 
-def transcf(*, embed_dim: int = 100, neighborhood_weight: float = 0.1, distance_weight: float = 0.1) -> Model:
+@with_options(TransCFOptions)
+def transcf(options: TransCFOptions) -> Model:
     """Score a pair by -|p_u + r_uv - q_v|^2 with r_uv = a_u * b_v, element by element (Park et al. 2018, section III).
 
     a_u is the mean of the vectors of all items that u met, b_v the mean of the vectors of all users who met v, both in
@@ -19,18 +20,7 @@ def transcf(*, embed_dim: int = 100, neighborhood_weight: float = 0.1, distance_
     The loss of a triplet has two regularizers more: ``neighborhood_weight`` times |p_u - a_u|^2 + |q_v - b_v|^2
     (positive and negatives), which pulls a vector to the mean of its neighbors, and ``distance_weight`` times the
     positive's squared distance.
-
-    Args:
-      embed_dim: D.
-      neighborhood_weight: of the first regularizer.
-      distance_weight: of the second.
-
-    Raises:
-      InputError: a value out of range.
     """
-    check_range(
-        "model", neighborhood_weight=(neighborhood_weight, 0.0, 1e6), distance_weight=(distance_weight, 0.0, 1e6)
-    )
 
     def derived(params: Params, user_items: CSR, item_users: CSR, users: jax.Array, items: jax.Array) -> Params:
         user, item = (jax.lax.stop_gradient(params[name]) for name in ("user", "item"))
@@ -52,15 +42,15 @@ def transcf(*, embed_dim: int = 100, neighborhood_weight: float = 0.1, distance_
     ) -> jax.Array:
         del neighbors
         strayed = squared_distance(user, params["user_mean"]) + squared_distance(items, params["item_mean"]).sum()
-        return neighborhood_weight * strayed + distance_weight * distances[0]
+        return options.neighborhood_weight * strayed + options.distance_weight * distances[0]
 
     arrays = (
         ArraySpec("user_mean", "user", "mean vector of each user's items"),
         ArraySpec("item_mean", "item", "mean vector of each item's users"),
     )
     # a_u * b_v: D; a distance with relation: 4D.
-    flops = 5 * embed_dim, 5 * embed_dim
+    flops = 5 * options.embed_dim, 5 * options.embed_dim
     return Model(
-        "transcf", tables(embed_dim), pair, ball_projection(), catalogue,
+        "transcf", tables(options.embed_dim), pair, ball_projection(), catalogue,
         penalty=penalty, derived=derived, label="TransCF", arrays=arrays, flops=flops,
     )  # fmt: skip

@@ -181,7 +181,7 @@ def _padded_rows(met: Interactions, total: int) -> CSR:
 
 def _negatives(training: TrainOptions, num_items: int) -> Negatives:
     """Return the negatives of training for one positive at a time."""
-    trained = training.drawn_negatives
+    trained = Negatives.of(training)
     if trained.kind == "all":
         return Negatives("shared", num_items)
     return trained._replace(kind="per_triplet") if trained.kind == "per_user" else trained

@@ -9,7 +9,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hlr_jax.errors import InputError, pick
+from hlr_jax.errors import InputError, missing_extra, pick
 from hlr_jax.workdir import flatten
 
 Overrides = dict[str, Any]
@@ -152,7 +152,7 @@ def search(
     try:
         import optuna
     except ImportError:
-        raise InputError("--sampler=optuna needs Optuna; install the extra: pip install 'hlr_jax[optuna]'") from None
+        raise InputError(f"--sampler=optuna needs Optuna; {missing_extra('optuna')}") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize" if higher_is_better else "minimize",

@@ -20,13 +20,8 @@ from hlr_jax.data.sampling import ItemPopularity, item_popularity, shuffled
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
 from hlr_jax.scoring import neighbor_sources
+from hlr_jax.training.options import NEGATIVES, TrainOptions
 from hlr_jax.types import CSR, Params
-
-BATCHES = ("triplets", "users")
-NEGATIVES = {
-    "per_triplet": "triplets", "per_user": "users", "in_batch": "triplets", "shared": "triplets", "all": "users",
-}  # fmt: skip
-"""Kinds of negatives, and the kind of batches that has them."""
 
 _PADDING = 1.2  # the most targets that are computed for each that is needed, on average
 _CANDIDATES = 256  # widths to choose from
@@ -46,6 +41,11 @@ class Negatives(NamedTuple):
     kind: str = "per_triplet"
     number: int = 1
     popularity: float = 0.0
+
+    @classmethod
+    def of(cls, options: TrainOptions) -> "Negatives":
+        """Return the negatives that the settings ask for."""
+        return cls(options.negatives, options.num_negatives, options.negative_popularity)
 
     @property
     def own(self) -> int:

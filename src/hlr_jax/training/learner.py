@@ -14,7 +14,15 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.losses import OBJECTIVES, LossParams
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import constrain_batch, pad_rows
-from hlr_jax.training.batches import Batch, BatchSource, batch_source, derive_rows, epoch_schedule, examples_of_step
+from hlr_jax.training.batches import (
+    Batch,
+    BatchSource,
+    Negatives,
+    batch_source,
+    derive_rows,
+    epoch_schedule,
+    examples_of_step,
+)
 from hlr_jax.training.examples import sample_triplets, sample_users, triplet_loss, user_loss
 from hlr_jax.training.gradients import ExampleLoss, batch_gradient, batch_loss, microbatch_size
 from hlr_jax.training.optimizer import ADAM, adam_step
@@ -69,7 +77,7 @@ class GradientLearner:
 
     def source(self, positives: Interactions, near: Interactions, known: Interactions) -> BatchSource:
         """Return where batches come from; see ``batch_source``."""
-        return batch_source(positives, near, known, self.sizes, self.model, self.options.drawn_negatives)
+        return batch_source(positives, near, known, self.sizes, self.model, Negatives.of(self.options))
 
     def init(self, run: Run) -> TrainState:
         """Return the state before the first epoch."""
@@ -138,7 +146,7 @@ class GradientLearner:
         """Return for each group the function from a key and the step's number within the group to its batch."""
 
         def draw(group: int, key: jax.Array, index: jax.Array) -> Batch:
-            negatives = self.options.drawn_negatives
+            negatives = Negatives.of(self.options)
             chosen = examples_of_step(order_key, source, group, index, self.options.batch_size)
             rows, weight = constrain_batch(chosen, self.mesh)
             if source.widths is None:
@@ -151,7 +159,7 @@ class GradientLearner:
         if self.mesh is not None:
             return None
         size, num_items = batch.items.shape
-        return microbatch_size(size, num_items, self.model, params, self.options.drawn_negatives)
+        return microbatch_size(size, num_items, self.model, params, Negatives.of(self.options))
 
     def _example_loss(self, run: Run) -> ExampleLoss:
         loss = triplet_loss if self.options.batch == "triplets" else user_loss

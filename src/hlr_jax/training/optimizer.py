@@ -12,7 +12,6 @@ from hlr_jax.models.base import Model
 from hlr_jax.training.batches import Batch
 from hlr_jax.types import Params
 
-OPTIMIZERS = ("adam", "lazy_adam")
 ADAM = optax.scale_by_adam()
 
 TouchedRows = dict[str, jax.Array]

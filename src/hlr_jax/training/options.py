@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from hlr_jax.errors import InputError, check_range, pick
-from hlr_jax.losses import OBJECTIVES
-from hlr_jax.training.batches import BATCHES, NEGATIVES, Negatives
-from hlr_jax.training.optimizer import OPTIMIZERS
+from hlr_jax.errors import InputError
+from hlr_jax.settings import Settings, number, word
+from hlr_jax.training import objectives
+
+BATCHES = ("triplets", "users")
+NEGATIVES = {
+    "per_triplet": "triplets", "per_user": "users", "in_batch": "triplets", "shared": "triplets", "all": "users",
+}  # fmt: skip
+"""Kinds of negatives, and the kind of batches that has them."""
+OPTIMIZERS = ("adam", "lazy_adam")
 
 LENGTH = ("num_epochs", "patience", "checkpoint_every")
 """How long a training goes on, and what it keeps on the way: no epoch depends on these settings."""
@@ -30,14 +36,14 @@ class Run(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(Settings):
     """How to train.
 
     Attributes:
       num_epochs: passes over the training interactions, at most.
-      batch: ``triplets``, the paper's, or ``users``: each with all its items at once; see ``examples``.
+      batch: triplets, as in the paper, or users, each with all its items at once; see ``examples``.
       batch_size: B, triplets or users per step.
-      optimizer: ``adam``, or ``lazy_adam``, which moves only what a batch touches; see ``optimizer.adam_step``.
+      optimizer: ``lazy_adam`` moves only what a batch touches; see ``optimizer.adam_step``.
       learning_rate: of Adam, constant.
       margin: m of the hinges (eq. 8).
       temperature: t of the objectives that are no hinge.
@@ -46,8 +52,8 @@ class TrainOptions:
         does, so a recipe for data that nobody has seen yet tries a few.
       prune_after: epochs after which a seed goes on with its best temperature alone, and with those that are not
         significantly worse; 0: never. See ``run_progress.prune``.
-      objective: a name of ``losses.OBJECTIVES``.
-      negatives: a name of ``batches.NEGATIVES``; see ``batches.Negatives``.
+      objective: what is minimized; see ``losses``.
+      negatives: what a positive is measured against; see ``batches.Negatives``.
       num_negatives: n, negatives drawn for each triplet or user, or shared by each batch.
       negative_popularity: b; negatives are drawn by popularity to the power of b.
       ema_decay: d; what is measured and kept is the average of the parameters after each epoch, those of e epochs ago
@@ -60,50 +66,33 @@ class TrainOptions:
       InputError: a value out of range, or two that exclude each other, by name.
     """
 
-    num_epochs: int = 50
-    batch: str = "triplets"
-    batch_size: int = 1000
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    margin: float = 0.5
-    temperature: float = 0.5
-    temperatures: tuple[float, ...] = ()
-    prune_after: int = 0
-    objective: str = "hinge_hardest"
-    negatives: str = "per_triplet"
-    num_negatives: int = 1
-    negative_popularity: float = 0.0
-    ema_decay: float = 0.0
-    patience: int = 0
-    num_seeds: int = 1
-    checkpoint_every: int = 1
+    section: ClassVar[str] = "train"
+
+    num_epochs: int = number(50, 1, 10**6)
+    batch: str = word("triplets", BATCHES)
+    batch_size: int = number(1000, 1, 10**7)
+    optimizer: str = word("adam", OPTIMIZERS)
+    learning_rate: float = number(1e-3, 0.0, 10.0)
+    margin: float = number(0.5, 0.0, 1e6)
+    temperature: float = number(0.5, 1e-6, 1e6)
+    temperatures: tuple[float, ...] = number((), 1e-6, 1e6)
+    prune_after: int = number(0, 0, 10**6)
+    objective: str = word("hinge_hardest", objectives.READS)
+    negatives: str = word("per_triplet", NEGATIVES)
+    num_negatives: int = number(1, 1, 65536)
+    negative_popularity: float = number(0.0, 0.0, 2.0)
+    ema_decay: float = number(0.0, 0.0, 0.999)
+    patience: int = number(0, 0, 10**6)
+    num_seeds: int = number(1, 1, 1024)
+    checkpoint_every: int = number(1, 1, 10**6)
 
     def __post_init__(self) -> None:
-        """Check every range."""
+        """Check every field, and those that exclude each other."""
         object.__setattr__(self, "temperatures", tuple(self.temperatures))  # a config has a list
-        for value in self.temperatures:
-            check_range("train", temperatures=(value, 1e-6, 1e6))
+        super().__post_init__()
         if len(set(self.temperatures)) < len(self.temperatures):
             raise InputError(f"train.temperatures holds a value twice: {list(self.temperatures)}")
-        check_range(
-            "train",
-            num_epochs=(self.num_epochs, 1, 10**6),
-            batch_size=(self.batch_size, 1, 10**7),
-            learning_rate=(self.learning_rate, 0.0, 10.0),
-            margin=(self.margin, 0.0, 1e6),
-            temperature=(self.temperature, 1e-6, 1e6),
-            prune_after=(self.prune_after, 0, 10**6),
-            negative_popularity=(self.negative_popularity, 0.0, 2.0),
-            num_negatives=(self.num_negatives, 1, 65536),
-            ema_decay=(self.ema_decay, 0.0, 0.999),
-            num_seeds=(self.num_seeds, 1, 1024),
-            patience=(self.patience, 0, 10**6),
-            checkpoint_every=(self.checkpoint_every, 1, 10**6),
-        )
-        pick(self.batch, BATCHES, "train.batch")
-        pick(self.objective, OBJECTIVES, "train.objective")
-        pick(self.optimizer, OPTIMIZERS, "train.optimizer")
-        if self.batch != NEGATIVES[pick(self.negatives, NEGATIVES, "train.negatives")]:
+        if self.batch != NEGATIVES[self.negatives]:
             fitting = " or ".join(kind for kind, batch in NEGATIVES.items() if batch == self.batch)
             raise InputError(
                 f"train.negatives={self.negatives} is not for train.batch={self.batch}; set negatives to {fitting}"
@@ -113,11 +102,6 @@ class TrainOptions:
                 f"train.negatives=all is for train.objective=sampled_softmax, not {self.objective}; "
                 "set the objective, or other negatives"
             )
-
-    @property
-    def drawn_negatives(self) -> Negatives:
-        """The negatives, as the draws take them."""
-        return Negatives(self.negatives, self.num_negatives, self.negative_popularity)
 
     def of_every_run(self) -> "TrainOptions":
         """Return these settings without what runs differ in, so that they are the same for all of them."""

@@ -6,7 +6,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from hlr_jax.errors import InputError
+from hlr_jax.errors import InputError, missing_extra
 from hlr_jax.training.history import Record
 
 
@@ -24,7 +24,7 @@ class TensorBoardLogger:
           InputError: the extra ``tb`` is not installed.
         """
         if importlib.util.find_spec("tensorboardX") is None:
-            raise InputError("event files need tensorboardX; install the extra: pip install 'hlr_jax[tb]'")
+            raise InputError(f"event files need tensorboardX; {missing_extra('tb')}")
         self._folder, self._several = Path(workdir) / "tensorboard", several
         self._writers: dict[str, Any] = {}
         weakref.finalize(self, _close, self._writers)

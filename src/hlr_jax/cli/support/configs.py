@@ -10,6 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from hlr_jax.configs import recipes
+from hlr_jax.configs.unread import check_read
 from hlr_jax.errors import InputError, unknown_key
 
 _HELP = "a recipe as NAME:DATA (hlr-jax list recipes), or FILE.py:ARGUMENT with a function get_config(ARGUMENT)"
@@ -31,6 +32,21 @@ def define_config() -> flags.FlagHolder[Any]:
         if match := _OVERRIDE.match(word):
             _check_key(config, match[1])
     return config_flags.DEFINE_config_dict("config", config, _HELP, sys_argv=words)
+
+
+def check_given() -> None:
+    """Check that something reads each key that the command line overrides; once flags are parsed.
+
+    Raises:
+      InputError: see ``unread.check_read``.
+    """
+    if "config" in flags.FLAGS and isinstance(flags.FLAGS["config"].value, ConfigDict):
+        check_read(flags.FLAGS["config"].value.to_dict(), overrides())
+
+
+def overrides() -> dict[str, Any]:
+    """Return the keys that the command line overrides, dotted, with their values."""
+    return dict(config_flags.get_override_values(flags.FLAGS["config"]))
 
 
 def given() -> str | None:

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from hlr_jax import InputError
 from hlr_jax.data.sources import named_dataset
 from hlr_jax.data.synthetic import SYNTHETIC_PREFIX
+from hlr_jax.errors import InputError
 
 
 def data_sets_of(entries: Sequence[str]) -> dict[str, str]:

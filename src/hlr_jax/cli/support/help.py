@@ -1,28 +1,72 @@
 """What ``hlr-jax COMMAND --help`` prints: the command and its flags; with ``--config``, every setting too."""
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
 
 from absl import flags
+from ml_collections import ConfigDict
+
+from hlr_jax.data.options import DataOptions
+from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.mesh import MeshOptions
+from hlr_jax.models.registry import options_of
+from hlr_jax.settings import describe
+from hlr_jax.training.options import TrainOptions
 
 _WIDTH = 26
+_LINE = 116
 
 
 def command_help(module: ModuleType) -> str:
-    """Return the help of a command: its docstring, and the flags that it and what it shares define."""
+    """Return the help of a command: its docstring, its flags and, where a config is given, its settings."""
     lines = [str(module.__doc__).strip(), "", "Flags:", *_flags()]
+    config = flags.FLAGS["config"].value if "config" in flags.FLAGS else None
+    if isinstance(config, ConfigDict):
+        lines += _settings(config.to_dict())
+    elif "config" in flags.FLAGS:
+        lines += ["", "With --config=NAME, --help shows the settings of that recipe too."]
     return "\n".join(lines)
 
 
 def _flags() -> Iterator[str]:
-    """Yield a line for each flag of this package; absl's own are not for people."""
+    """Yield the flags of this package; absl's own are not for people."""
     of_module = flags.FLAGS.flags_by_module_dict()
     found = {flag.name: flag for name, those in of_module.items() if str(name).startswith("hlr_jax") for flag in those}
     for name, flag in sorted(found.items()):
-        if name.startswith("config."):
-            continue
         default = "" if flag.default in (None, False, []) or name == "config" else f" ({flag.default_as_str})"
         choices = getattr(flag.parser, "enum_values", None)
         known = f": {', '.join(choices)}" if choices else ""
-        left = f"  --{name}" if flag.boolean else f"  --{name}=..."
-        yield f"{left:<{_WIDTH}} {flag.help}{known}{default}"
+        yield _entry(f"--{name}" if flag.boolean else f"--{name}=...", f"{flag.help}{known}{default}")
+
+
+def _settings(config: dict[str, Any]) -> Iterator[str]:
+    """Yield every key of a config with its value, what it may be, and what it means."""
+    name = config.get("model", {}).get("name")
+    parts: dict[str, Callable[..., Any]] = {
+        "dataset": DataOptions, "train": TrainOptions, "eval": EvalOptions, "mesh": MeshOptions,
+    }  # fmt: skip
+    if name:
+        parts["model"] = options_of(name)
+    for section, values in config.items():
+        if not isinstance(values, dict):
+            yield from ("", _entry(f"--config.{section}={values}", ""))
+            continue
+        known = {setting.name: setting for setting in describe(parts[section])} if section in parts else {}
+        yield from ("", f"Settings of {section}:")
+        for key in [*(name for name in known if name in values), *(key for key in values if key not in known)]:
+            setting, value = known.get(key), values[key]
+            allowed = f" ({setting.allowed})" if setting and setting.allowed else ""
+            yield _entry(
+                f"--config.{section}.{key}={value}", (setting.meaning if setting else "").replace("``", "") + allowed
+            )
+
+
+def _entry(left: str, right: str) -> str:
+    """Return a flag and its text, which stands beside it or, below a long one, on lines of its own."""
+    left, indent = f"  {left}", " " * (_WIDTH + 1)
+    lines = textwrap.wrap(right, _LINE - len(indent), break_on_hyphens=False) or [""]
+    if len(left) > _WIDTH:
+        return "\n".join([left, *(indent + line for line in lines if line)])
+    return "\n".join([f"{left:<{_WIDTH}} {lines[0]}".rstrip(), *(indent + line for line in lines[1:])])

@@ -1,7 +1,9 @@
 """What every command line shares: flags in, one line out when something is wrong."""
 
+import inspect
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -17,12 +19,27 @@ T = TypeVar("T")
 USAGE_STATUS = 2
 
 
-def launch(main: Callable[[], None]) -> None:
-    """Run ``main`` under absl. A mistake of the user ends in one line on stderr and exit status 2."""
+def launch(main: Callable[..., None]) -> None:
+    """Run ``main`` under absl, with the words that are no flags.
+
+    A mistake of the user ends in one line on stderr and exit status 2.
+    """
     # Libraries log what only their developers read; a run's own lines go to stdout.
     absl_logging.set_verbosity(absl_logging.ERROR)
     logging.getLogger("jax").setLevel(logging.ERROR)
-    guarded(lambda: app.run(lambda _: main(), argv=configs.without_config(sys.argv), flags_parser=_parse))
+    words = configs.without_config(sys.argv)
+    guarded(lambda: app.run(lambda rest: main(*_arguments(main, rest[1:])), argv=words, flags_parser=_parse))
+
+
+def _arguments(main: Callable[..., None], words: list[str]) -> list[str]:
+    """Return the words of a command line that are no flags, if ``main`` takes as many."""
+    taken = list(inspect.signature(main).parameters)
+    if len(words) > len(taken):
+        stray = words[len(taken)]
+        raise InputError(f'unexpected argument "{stray}"; settings are passed as --config.section.key=value')
+    if len(words) < len(taken):
+        raise InputError(f"{taken[len(words)].upper()} is missing; {sys.argv[0]} --help shows the usage")
+    return words
 
 
 def guarded(act: Callable[[], T]) -> T:
@@ -44,10 +61,14 @@ def guarded(act: Callable[[], T]) -> T:
 def _parse(arguments: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(arguments)
+        configs.check_given()
+    except InputError:
+        raise
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as problem:
-        fail(" ".join(str(problem.args[0] if problem.args else problem).split()))
-    if rest[1:]:
-        fail(f'unexpected argument "{rest[1]}"; settings are passed as --config.section.key=value')
+        message = " ".join(str(problem.args[0] if problem.args else problem).split())
+        if missing := re.findall(r"flag --(\w+)=None: Flag --\w+ must have a value", message):
+            message = f"--{' and --'.join(missing)} must be given; {sys.argv[0]} --help shows the flags"
+        fail(message)
     return rest
 
 

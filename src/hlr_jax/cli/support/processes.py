@@ -2,8 +2,6 @@
 
 from absl import flags
 
-from hlr_jax import distributed
-
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "run as one of several processes, found through SLURM, Open MPI, Kubernetes or these flags:"
 )
@@ -19,5 +17,7 @@ def connect_processes() -> None:
     Raises:
       InputError: see ``distributed.connect``.
     """
+    from hlr_jax import distributed
+
     if _DISTRIBUTED.value or _ADDRESS.value:
         distributed.connect(_ADDRESS.value, _COUNT.value, _ID.value, timeout=_TIMEOUT.value)

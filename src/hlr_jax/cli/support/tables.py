@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from hlr_jax import Metrics
+from hlr_jax.evaluation.results import Metrics
 
 _SHOWN = {
     "ndcg": "ndcg",

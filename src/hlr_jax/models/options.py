@@ -1,0 +1,169 @@
+"""The options of each model: the section ``model`` of a config, behind ``model.name``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+from hlr_jax.settings import Settings, number, word
+
+P = ParamSpec("P")
+Options = TypeVar("Options")
+Made = TypeVar("Made")
+
+SAMPLING = ("uniform", "inverse_popularity")
+VARIANTS = ("paper", "reference")
+KERNELS = ("xla", "pallas")
+SOLVERS = ("cholesky", "cg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Settings):
+    """What every model has.
+
+    Attributes:
+      embed_dim: D.
+    """
+
+    section: ClassVar[str] = "model"
+    solved: ClassVar[bool] = False
+    """Whether parameters are solved for; else they are trained by gradients."""
+
+    embed_dim: int = number(100, 1, 65536)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CMLOptions(ModelOptions):
+    """Of CML, which has no other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LRMLOptions(ModelOptions):
+    """Of LRML, and of all models with memories.
+
+    Attributes:
+      num_memories: N, the number of keys and of memories.
+      project_memories: whether the rows of keys and memories stay in the unit ball too.
+      memory_radius: of a ball of the memories' own, which bounds how far a relation moves a user; None: as above.
+      share_relation: whether training measures the negatives with the relation of the positive.
+    """
+
+    num_memories: int = number(20, 1, 65536)
+    project_memories: bool = False
+    memory_radius: float | None = number(None, 0.0, 1e6)
+    share_relation: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class HLROptions(LRMLOptions):
+    """Of HLR.
+
+    Attributes:
+      max_history: H, the most items of the user that the attention reads; more are sampled anew at each visit.
+      history_sampling: how they are drawn, in either case without replacement.
+      variant: paper: eq. 5-6 run over the user's items. reference: as in the released code; for HLR, p_u joins them as
+        one more neighbor, so that a user without items still has a relation.
+      kernel: what computes the attention of many candidates at once; pallas is a GPU kernel.
+    """
+
+    max_history: int = number(50, 1, 65536)
+    history_sampling: str = word("uniform", SAMPLING)
+    variant: str = word("paper", VARIANTS)
+    kernel: str = word("xla", KERNELS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HLRPPOptions(HLROptions):
+    """Of HLR++.
+
+    Attributes:
+      max_item_users: A, the most users of the item that the variant paper reads; more are sampled anew.
+      item_users_sampling: how they are drawn; inverse_popularity: users of few items first.
+    """
+
+    max_item_users: int = number(20, 1, 65536)
+    item_users_sampling: str = word("uniform", SAMPLING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaCMLOptions(ModelOptions):
+    """Of AdaCML.
+
+    Attributes:
+      max_history: H, the most items of the user that the attention reads; more are sampled anew at each visit.
+      history_sampling: how they are drawn, in either case without replacement.
+    """
+
+    max_history: int = number(50, 1, 65536)
+    history_sampling: str = word("uniform", SAMPLING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransCFOptions(ModelOptions):
+    """Of TransCF.
+
+    Attributes:
+      neighborhood_weight: of the regularizer that pulls a vector to the mean of its neighbors.
+      distance_weight: of the regularizer on the positive's squared distance.
+    """
+
+    neighborhood_weight: float = number(0.1, 0.0, 1e6)
+    distance_weight: float = number(0.1, 0.0, 1e6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MFALSOptions(ModelOptions):
+    """Of MF-ALS.
+
+    Attributes:
+      confidence: c, the weight of an observed pair.
+      regularization: lambda.
+      frequency_exponent: nu, by which lambda grows with the weight of a row.
+      solver: of the normal equations: cholesky, exact, or cg, conjugate gradients from the present factors.
+      cg_steps: of each row in an iteration, for cg.
+    """
+
+    solved: ClassVar[bool] = True
+
+    confidence: float = number(1.0, 1e-6, 1e6)
+    regularization: float = number(30.0, 1e-6, 1e9)
+    frequency_exponent: float = number(0.0, 0.0, 10.0)
+    solver: str = word("cholesky", SOLVERS)
+    cg_steps: int = number(3, 1, 10**4)
+
+
+MODEL_OPTIONS: dict[str, type[ModelOptions]] = {
+    "mf_als": MFALSOptions,
+    "cml": CMLOptions,
+    "lrml": LRMLOptions,
+    "transcf": TransCFOptions,
+    "adacml": AdaCMLOptions,
+    "hlr": HLROptions,
+    "hlrpp": HLRPPOptions,
+}
+
+
+def with_options(options: Callable[P, Options]) -> Callable[[Callable[[Options], Made]], Callable[P, Made]]:
+    """Let a factory that takes an object of options be called with their keywords.
+
+    Args:
+      options: a dataclass, such as a subclass of ``ModelOptions``, that checks its values.
+
+    Example:
+      >>> @with_options(CMLOptions)
+      ... def size(options):
+      ...     return options.embed_dim
+      >>> size(embed_dim=8)
+      8
+    """
+
+    def decorate(factory: Callable[[Options], Made]) -> Callable[P, Made]:
+        @wraps(factory)
+        def called(*positional: P.args, **keywords: P.kwargs) -> Made:
+            return factory(options(*positional, **keywords))
+
+        made: Any = called
+        made.__wrapped__ = options  # whose signature is the factory's
+        return called
+
+    return decorate
