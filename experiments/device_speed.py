@@ -1,6 +1,6 @@
 """What a device does: training and ranking beside its own bandwidth and matrix products, and a trace of an epoch.
 
-python experiments/device_speed.py --what=movielens --split_file=../shared/data/splits/movielens-1m.parquet
+python experiments/device_speed.py --what=movielens --split_file=$SPLITS/movielens-1m.parquet
 
 Parts: `movielens`: every model on that split, and HLR over batch sizes, precisions of matrix products and kernels;
 `paper`: CML and HLR on a synthetic world of the size of the paper's MovieLens; `trace`: an epoch of HLR under

@@ -219,6 +219,17 @@ def test_mistakes_of_recommend_are_one_line(workdir, arguments, message):
     assert message in refuse("recommend", f"--workdir={workdir}", *arguments)
 
 
+def test_a_list_is_explained(workdir, tmp_path):
+    reasons = tmp_path / "reasons.csv"
+    assert f"rows are in {reasons}" in succeed("explain", f"--workdir={workdir}", "--user=3", f"--output={reasons}")
+    recommended = succeed("recommend", f"--workdir={workdir}", "--users=3", "--k=5")
+    items = pl.read_csv(reasons)["item"].unique(maintain_order=True).to_list()
+    assert all(f" {item} " in recommended for item in items)
+    out = succeed("explain", f"--workdir={workdir}", "--user=3", f"--items={items[1]}", "--num_reasons=1")
+    assert len([line for line in out.splitlines() if line.split()[:1] == [str(items[1])]]) == 1
+    assert 'unknown, such as "99"' in refuse("explain", f"--workdir={workdir}", "--user=99")
+
+
 def test_strong_generalization_is_measured_beside_users_trained_in(solved):
     out = succeed("evaluate", f"--workdir={solved}", "--strong_generalization", "--held_out=0.2")
     assert "12 of 60 users are held out" in out

@@ -8,7 +8,7 @@ from hlr_jax.sweeps.points import Range, product, read_space, with_overrides
 CONFIG = {
     "dataset": {"name": "ml-100k"},
     "model": {"name": "hlr", "num_memories": 5, "variant": "paper"},
-    "train": {"learning_rate": 1e-3, "margin": 0.5, "num_seeds": 1},
+    "train": {"objective": "hinge_mean", "learning_rate": 1e-3, "margin": 0.5, "temperature": 0.2, "num_seeds": 1},
     "seed": 0,
 }
 
@@ -36,7 +36,7 @@ def test_the_papers_grid_has_4_x_4_x_4_points():
 
 def test_a_point_changes_its_keys_and_nothing_else():
     changed = with_overrides(CONFIG, {"train.margin": 2.0, "seed": 3})
-    assert changed["train"] == {"learning_rate": 1e-3, "margin": 2.0, "num_seeds": 1}
+    assert changed["train"] == CONFIG["train"] | {"margin": 2.0}
     assert (changed["seed"], changed["model"], CONFIG["train"]["margin"]) == (3, CONFIG["model"], 0.5)
 
 
@@ -51,6 +51,7 @@ MISTAKES = {
     "nothing": ([], "nothing to vary"),
     "no preset": (["papr"], 'unknown preset of --grid: "papr" (did you mean "paper"?)'),
     "no key": (["train.margn=1"], 'unknown key of --grid=train.margn=1: "train.margn" (did you mean "train.margin"?)'),
+    "a key that nothing reads": (["train.temperature=0.1,0.2"], "train.objective=hinge_mean does not read it"),
     "no value": (["train.margin="], "train.margin needs one value or more"),
     "twice": (["train.margin=1", "train.margin=2"], "train.margin is given twice"),
     "a value twice": (["train.margin=1,1.0"], "train.margin has a value twice"),

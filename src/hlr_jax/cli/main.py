@@ -21,6 +21,7 @@ COMMANDS = {
     },
     "Use": {
         "recommend": "write lists for users, known or new",
+        "explain": "show what moved a user toward an item",
         "similar": "show items and users that lie near each other",
         "keys": "look at the memory keys of HLR and HLR++",
         "export": "write a run as files that need no hlr_jax",

@@ -1,7 +1,7 @@
 """The settings of each system of Table 2 on the four fixed splits that stand in for the paper's data sets.
 
 hlr-jax table2 --workdir=runs/table2 --num_seeds=2 --spread=seeds \
-    --data=movielens-1m=../shared/data/splits/movielens-1m.parquet,lastfm=../shared/data/splits/lastfm.parquet,...
+    --data=movielens-1m=$SPLITS/movielens-1m.parquet,lastfm=$SPLITS/lastfm.parquet,...
 
 Expected time and metrics: docs/table2/table2.md. One budget for all: D = 50, H = 10 (5 on yelp), N = 5, 4 negatives of
 which the hardest counts, batches of 2,000, few epochs, the best by validation NDCG@10. Learning rates, and the strength

@@ -9,6 +9,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hlr_jax.configs.unread import check_read
 from hlr_jax.errors import InputError, missing_extra, pick
 from hlr_jax.workdir import flatten
 
@@ -34,6 +35,7 @@ PRESETS: dict[str, Space] = {
         "train.margin": [0.2, 0.5, 0.75, 1.0],
     }
 }
+_DECIDING = {"train.objective", "train.negatives", "train.temperatures", "model.solver"}  # what else is read
 _SHARED = ("dataset", "eval", "mesh", "seed")  # what all points of a leaderboard have in common
 
 
@@ -46,7 +48,8 @@ def read_space(entries: Sequence[str], path: str | None, config: dict[str, Any])
       config: the settings that are varied; a value becomes a float where theirs is one.
 
     Raises:
-      InputError: an unreadable file, an unknown or repeated key, no value, or a key that all points must share.
+      InputError: an unreadable file, an unknown or repeated key, no value, a key that nothing reads, or one that all
+        points must share.
     """
     given: list[tuple[str, str, Any]] = []
     for entry in entries:
@@ -62,6 +65,8 @@ def read_space(entries: Sequence[str], path: str | None, config: dict[str, Any])
         space[key] = _checked(key, values, config, source)
     if not space:
         raise InputError("nothing to vary: pass --grid=KEY=VALUE,VALUE, --grid=paper or --grid_file=FILE")
+    if not _DECIDING & set(space):
+        check_read(config, space)
     return space
 
 

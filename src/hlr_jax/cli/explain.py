@@ -1,0 +1,42 @@
+"""Explain items for a user: what of the history moved the user toward each, by the weights of the attention.
+
+hlr-jax explain --workdir=runs/hlr --user=7 --items=50,181      # these items
+hlr-jax explain --workdir=runs/hlr --user=7 --k=3               # the first three of the user's list
+
+It prints the --num_reasons items of the history with the largest weights, or writes all of them with
+--output=FILE.parquet, .csv or .jsonl.
+"""
+
+from pathlib import Path
+
+import polars as pl
+from absl import flags
+
+import hlr_jax
+from hlr_jax.cli.support.frames import check_suffix, print_frame, write_frame
+from hlr_jax.cli.support.seeds import load_chosen
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
+_USER = flags.DEFINE_string("user", None, "the id of a user", required=True)
+_ITEMS = flags.DEFINE_list("items", [], "ids of items; the user's list, if not given")
+_K = flags.DEFINE_integer("k", 5, "without --items: how many items of the list", lower_bound=1)
+_REASONS = flags.DEFINE_integer("num_reasons", 3, "items of the history that are printed for each", lower_bound=1)
+_OUTPUT = flags.DEFINE_string("output", None, "file to write instead of printing a table")
+_PRINTED = ("item", "title", "neighbor_title", "neighbor_weight", "memory", "memory_weight")
+
+
+def main() -> None:
+    """Run the command."""
+    if _OUTPUT.value:
+        check_suffix(Path(_OUTPUT.value))
+    run, place = load_chosen(_WORKDIR.value)
+    parts, seed = run.parts, run.seeds[place]
+    trained = parts.model, run.params[place], parts.dataset
+    items = _ITEMS.value or hlr_jax.recommend(*trained, [_USER.value], k=_K.value, seed=seed)["item"].to_list()
+    reasons = hlr_jax.explain(*trained, _USER.value, items, seed=seed)
+    if _OUTPUT.value:
+        write_frame(reasons, Path(_OUTPUT.value))
+        print(f"{reasons.height:,} rows are in {_OUTPUT.value}")
+        return
+    largest = reasons.filter(pl.int_range(pl.len()).over("item") < _REASONS.value)
+    print_frame(largest.select(_PRINTED))
