@@ -12,6 +12,9 @@ import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions
 from hlr_jax.kernels import memory_attention, pallas_attention
 
+# JAX 0.12 deprecates the backend that the kernel is compiled by.
+pytestmark = pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
+
 SIZES = {"hlr": {"num_memories": 5, "max_history": 12}, "hlrpp": {"num_memories": 5, "max_history": 12}}
 needs_gpu = pytest.mark.skipif(jax.default_backend() != "gpu", reason="the Pallas kernel is compiled for GPUs alone")
 

@@ -14,11 +14,14 @@ KiB (backward) of shared memory at H = 50, N = 20, D = 100, and spill no registe
 some; at N = 100, D = 256 it asks for 256 KiB, more than an H100 has.
 
 Matrix products follow ``jax_default_matmul_precision``, as XLA's do: by default TF32.
+
+JAX 0.12 deprecates its Triton backend of Pallas, and warns when the kernel is compiled. What XLA makes of
+``memory_attention`` needs no such backend.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +32,9 @@ _LEAST = 16  # of each side of a matrix product in Triton; sides are powers of t
 _MOST_HEADS = 64  # neighbors in registers together
 _TARGETS = 16  # that a program of the forward pass goes through
 _NO_VALUE = -1e30  # below every value, yet finite: the difference of two of them is 0 and not NaN
+
+# The axes of arrays: T targets, H neighbors, N memories, D dimensions, B blocks of neighbors.
+_INPUTS = ("TD", "HD", "N", "ND", "H")  # targets, neighbors, memory scores, keys, which neighbors are real
 
 
 def memory_mixture(
@@ -62,22 +68,22 @@ def _mixtures(inputs: tuple, interpret: bool) -> jax.Array:
 
 
 def _mixtures_forward(inputs: tuple, interpret: bool) -> tuple[jax.Array, tuple]:
-    targets, _, _, keys, _ = inputs
-    shapes = _float32(len(targets), len(keys)), _float32(len(targets))
-    result, normalizers = _call(_forward_kernel, pl.cdiv(len(targets), _TARGETS), (inputs,), shapes, interpret)
+    sizes = _Sizes.of(inputs)
+    result, normalizers = _call(
+        _forward_kernel, pl.cdiv(sizes.targets, _TARGETS), sizes, (inputs,), (_INPUTS,), ("TN", "T"), interpret
+    )
     return result, (inputs, result, normalizers)
 
 
 def _mixtures_backward(interpret: bool, saved: tuple, grad_mixtures: jax.Array) -> tuple:
     inputs, result, normalizers = saved
-    targets, neighbors, memory_scores, keys, _ = inputs
-    _, blocks, _, _ = _sizes(neighbors, keys)
-    # What each block of neighbors adds; of a history that fits into one, the sum is over one.
-    grad_block = [_float32(blocks, *array.shape) for array in (targets, memory_scores, keys)]
+    sizes = _Sizes.of(inputs)
     # sum_h alpha[h] dL/dalpha[h], which the softmax over neighbors subtracts, without the neighbors.
     shifts = jnp.sum(result * grad_mixtures, axis=-1)
-    given, shapes = (inputs, (normalizers, grad_mixtures, shifts)), (_float32(*neighbors.shape), *grad_block)
-    grad_neighbors, *sums = _call(_backward_kernel, blocks, given, shapes, interpret)
+    given, axes = (inputs, (normalizers, grad_mixtures, shifts)), (_INPUTS, ("T", "TN", "T"))
+    # Of the last three, what each block of neighbors adds; of a history that fits into one, the sum is over one.
+    grad_axes = ("HD", "BTD", "BN", "BND")
+    grad_neighbors, *sums = _call(_backward_kernel, sizes.blocks, sizes, given, axes, grad_axes, interpret)
     grad_targets, grad_gains, grad_keys = (array.sum(axis=0) for array in sums)
     grad_inputs = zip((grad_targets, grad_neighbors, grad_gains, grad_keys), inputs, strict=False)
     return ((*(gradient.astype(array.dtype) for gradient, array in grad_inputs), None),)
@@ -86,29 +92,67 @@ def _mixtures_backward(interpret: bool, saved: tuple, grad_mixtures: jax.Array) 
 _mixtures.defvjp(_mixtures_forward, _mixtures_backward)
 
 
-def _float32(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
+def _padded(size: int) -> int:
+    return max(_LEAST, pl.next_power_of_2(size))
 
 
-def _sizes(neighbors: Any, keys: Any) -> tuple[int, int, int, int]:
-    """Return the padded sizes of a program's arrays: neighbors in each of some blocks, memories, dimensions."""
-    most, memories, dim = (max(_LEAST, pl.next_power_of_2(size)) for size in (len(neighbors), *keys.shape))
-    context = min(most, _MOST_HEADS)
-    return context, pl.cdiv(neighbors.shape[0], context), memories, dim
+class _Sizes(NamedTuple):
+    """How long the axes of the arrays are in device memory, and how long a program sees them."""
+
+    targets: int
+    neighbors: int
+    memories: int
+    dim: int
+
+    @classmethod
+    def of(cls, inputs: tuple) -> "_Sizes":
+        targets, neighbors, _, keys, _ = inputs
+        return cls(len(targets), len(neighbors), *keys.shape)
+
+    @property
+    def context(self) -> int:
+        """Neighbors in a block."""
+        return min(_padded(self.neighbors), _MOST_HEADS)
+
+    @property
+    def blocks(self) -> int:
+        return pl.cdiv(self.neighbors, self.context)
+
+    @property
+    def real(self) -> dict[str, int]:
+        return {"T": self.targets, "H": self.neighbors, "N": self.memories, "D": self.dim, "B": self.blocks}
+
+    @property
+    def padded(self) -> dict[str, int]:
+        sides = {"H": self.blocks * self.context, "N": _padded(self.memories), "D": _padded(self.dim)}
+        return self.real | sides
 
 
 def _call(
-    kernel: Callable[..., None], programs: int, given: tuple, shapes: tuple, interpret: bool
+    kernel: Callable[..., None],
+    programs: int,
+    sizes: _Sizes,
+    given: tuple,
+    axes: tuple,
+    result_axes: tuple[str, ...],
+    interpret: bool,
 ) -> tuple[jax.Array, ...]:
-    _, neighbors, _, keys, _ = given[0]
-    context, _, memories, dim = _sizes(neighbors, keys)
+    """Run ``programs`` programs of a kernel on arrays of the given axes."""
+    real, padded = sizes.real, sizes.padded
+
+    def whole(letters: str) -> pl.BlockSpec:
+        # A program sees each array whole, and past its ends up to the padded sizes. Nothing is padded in device
+        # memory: the kernels mask what they load and store.
+        return pl.BlockSpec(tuple(padded[letter] for letter in letters), lambda _: (0,) * len(letters))
+
     # With 4 warps the backward pass runs out of registers at H = 50, N = 20, D = 100.
-    warps = 8 if (context + memories) * dim > 8192 else 4
-    # Refs are whole arrays, and the kernels mask what they load and store: nothing is padded in device memory.
+    warps = 8 if (sizes.context + padded["N"]) * padded["D"] > 8192 else 4
     call = pl.pallas_call(
-        kernel,
-        out_shape=shapes,
+        partial(kernel, sizes),
+        out_shape=[jax.ShapeDtypeStruct([real[letter] for letter in letters], jnp.float32) for letters in result_axes],
         grid=(programs,),
+        in_specs=jax.tree.map(whole, axes),
+        out_specs=[whole(letters) for letters in result_axes],
         interpret=interpret,
         compiler_params=triton.CompilerParams(num_warps=warps, num_stages=1),
     )
@@ -120,23 +164,27 @@ def _load(ref: Any, *where: Any, mask: jax.Array) -> jax.Array:
     return triton.load(ref.at[where], mask=mask, other=0).astype(jnp.float32)
 
 
-def _held(gains_ref: Any, keys_ref: Any, memories: int, dim: int) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+def _held(sizes: _Sizes, gains_ref: Any, keys_ref: Any) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Return what a program keeps: keys [N, D], memory scores [N]; which n [N] and which d [D] are no padding."""
-    real_n, real_d = jnp.arange(memories) < keys_ref.shape[0], jnp.arange(dim) < keys_ref.shape[1]
-    rows, columns = pl.ds(0, memories), pl.ds(0, dim)
-    keys = _load(keys_ref, rows, columns, mask=real_n[:, None] & real_d[None])
-    return keys, _load(gains_ref, rows, mask=real_n), real_n, real_d
+    memories, dim = keys_ref.shape
+    real_n, real_d = jnp.arange(memories) < sizes.memories, jnp.arange(dim) < sizes.dim
+    keys = _load(keys_ref, slice(None), slice(None), mask=real_n[:, None] & real_d[None])
+    return keys, _load(gains_ref, slice(None), mask=real_n), real_n, real_d
+
+
+def _rows(sizes: _Sizes, block: jax.Array | int) -> tuple[Any, jax.Array]:
+    """Return where a block of neighbors lies, and which of its rows [H] are in the array."""
+    start = block * sizes.context
+    return pl.ds(start, sizes.context), start + jnp.arange(sizes.context) < sizes.neighbors
 
 
 def _block(
-    block: jax.Array | int, neighbors_ref: Any, real_ref: Any, context: int, real_d: jax.Array
+    sizes: _Sizes, block: jax.Array | int, neighbors_ref: Any, real_ref: Any, real_d: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Return a block of neighbors [H, D] and which of them are real [H]."""
-    start = block * context
-    inside = start + jnp.arange(context) < real_ref.shape[0]
-    rows, columns = pl.ds(start, context), pl.ds(0, len(real_d))
+    rows, inside = _rows(sizes, block)
     real = triton.load(real_ref.at[rows], mask=inside, other=0) > 0
-    return _load(neighbors_ref, rows, columns, mask=real[:, None] & real_d[None]), real
+    return _load(neighbors_ref, rows, slice(None), mask=real[:, None] & real_d[None]), real
 
 
 def _attend(
@@ -150,17 +198,16 @@ def _attend(
     return addresses, weights, jnp.sum(weights * memory_scores[None], axis=1)
 
 
-def _forward_kernel(inputs: tuple, mixtures_ref: Any, normalizers_ref: Any) -> None:
+def _forward_kernel(sizes: _Sizes, inputs: tuple, mixtures_ref: Any, normalizers_ref: Any) -> None:
     """Write the mixtures [T, N] of a tile of targets and the normalizers [T] of their softmaxes over neighbors."""
     targets_ref, neighbors_ref, gains_ref, keys_ref, real_ref = inputs
-    context, blocks, memories, dim = _sizes(neighbors_ref, keys_ref)
-    keys, memory_scores, real_n, real_d = _held(gains_ref, keys_ref, memories, dim)
+    keys, memory_scores, real_n, real_d = _held(sizes, gains_ref, keys_ref)
     first = pl.program_id(0) * _TARGETS
-    load_block = partial(_block, neighbors_ref=neighbors_ref, real_ref=real_ref, context=context, real_d=real_d)
-    whole = load_block(0) if blocks == 1 else None
+    load_block = partial(_block, sizes, neighbors_ref=neighbors_ref, real_ref=real_ref, real_d=real_d)
+    whole = load_block(0) if sizes.blocks == 1 else None
 
     def add_target(index: jax.Array, _: None) -> None:
-        target = _load(targets_ref, index, pl.ds(0, dim), mask=real_d)
+        target = _load(targets_ref, index, slice(None), mask=real_d)
 
         def add(block: jax.Array | int, sums: tuple) -> tuple:
             highest, total, mixture = sums
@@ -171,31 +218,29 @@ def _forward_kernel(inputs: tuple, mixtures_ref: Any, normalizers_ref: Any) -> N
             mixture = shrink * mixture + jnp.sum(exponentials[:, None] * weights, axis=0)
             return new, shrink * total + jnp.sum(exponentials), mixture
 
-        nothing = jnp.float32(_NO_VALUE), jnp.float32(0), jnp.zeros(memories, jnp.float32)
-        highest, total, mixture = add(0, nothing) if whole else jax.lax.fori_loop(0, blocks, add, nothing)
+        nothing = jnp.float32(_NO_VALUE), jnp.float32(0), jnp.zeros(len(memory_scores), jnp.float32)
+        highest, total, mixture = add(0, nothing) if whole else jax.lax.fori_loop(0, sizes.blocks, add, nothing)
         total = jnp.where(total > 0, total, 1.0)
-        triton.store(mixtures_ref.at[index, pl.ds(0, memories)], mixture / total, mask=real_n)
+        triton.store(mixtures_ref.at[index], mixture / total, mask=real_n)
         normalizers_ref[index] = highest + jnp.log(total)
 
-    jax.lax.fori_loop(first, jnp.minimum(first + _TARGETS, targets_ref.shape[0]), add_target, None)
+    jax.lax.fori_loop(first, jnp.minimum(first + _TARGETS, sizes.targets), add_target, None)
 
 
-def _backward_kernel(inputs: tuple, saved: tuple, *grad_refs: Any) -> None:
+def _backward_kernel(sizes: _Sizes, inputs: tuple, saved: tuple, *grad_refs: Any) -> None:
     """Write a block's gradients by its neighbors [H, D], and its part of those by the rest."""
     targets_ref, neighbors_ref, gains_ref, keys_ref, real_ref = inputs
     normalizers_ref, grad_mixtures_ref, shifts_ref = saved
     grad_neighbors_ref, grad_targets_ref, grad_gains_ref, grad_keys_ref = grad_refs
-    context, _, memories, dim = _sizes(neighbors_ref, keys_ref)
-    keys, memory_scores, real_n, real_d = _held(gains_ref, keys_ref, memories, dim)
+    keys, memory_scores, real_n, real_d = _held(sizes, gains_ref, keys_ref)
     block = pl.program_id(0)
-    neighbors, real = _block(block, neighbors_ref, real_ref, context, real_d)
-    rows, columns = pl.ds(0, memories), pl.ds(0, dim)
+    neighbors, real = _block(sizes, block, neighbors_ref, real_ref, real_d)
 
     def add_target(index: jax.Array, sums: tuple) -> tuple:
-        target = _load(targets_ref, index, columns, mask=real_d)
+        target = _load(targets_ref, index, slice(None), mask=real_d)
         addresses, weights, values = _attend(target, neighbors, keys, memory_scores, real_n)
         alpha = jnp.where(real, jnp.exp(values - normalizers_ref[index]), 0.0)
-        grad_mixture = _load(grad_mixtures_ref, index, rows, mask=real_n)
+        grad_mixture = _load(grad_mixtures_ref, index, slice(None), mask=real_n)
         grad_alpha = jnp.sum(weights * grad_mixture[None], axis=1)
         grad_values = alpha * (grad_alpha - shifts_ref[index])
         # As in `memory_attention`: the softmax over memories needs no sum of its own.
@@ -205,7 +250,7 @@ def _backward_kernel(inputs: tuple, saved: tuple, *grad_refs: Any) -> None:
         )
         grad_addresses = jnp.dot(grad_logits.T, neighbors)
         grad_target = jnp.sum(grad_addresses * keys, axis=0)
-        triton.store(grad_targets_ref.at[block, index, columns], grad_target, mask=real_d)
+        triton.store(grad_targets_ref.at[block, index], grad_target, mask=real_d)
         grad_neighbors, grad_gains, grad_keys = sums
         return (
             grad_neighbors + jnp.dot(grad_logits, addresses),
@@ -214,10 +259,8 @@ def _backward_kernel(inputs: tuple, saved: tuple, *grad_refs: Any) -> None:
         )
 
     zeros = tuple(jnp.zeros(array.shape, jnp.float32) for array in (neighbors, memory_scores, keys))
-    grad_neighbors, grad_gains, grad_keys = jax.lax.fori_loop(0, targets_ref.shape[0], add_target, zeros)
-    start = block * context
-    inside = start + jnp.arange(context) < real_ref.shape[0]
-    at = grad_neighbors_ref.at[pl.ds(start, context), columns]
-    triton.store(at, grad_neighbors, mask=inside[:, None] & real_d[None])
-    triton.store(grad_gains_ref.at[block, rows], grad_gains, mask=real_n)
-    triton.store(grad_keys_ref.at[block, rows, columns], grad_keys, mask=real_n[:, None] & real_d[None])
+    grad_neighbors, grad_gains, grad_keys = jax.lax.fori_loop(0, sizes.targets, add_target, zeros)
+    rows, inside = _rows(sizes, block)
+    triton.store(grad_neighbors_ref.at[rows], grad_neighbors, mask=inside[:, None] & real_d[None])
+    triton.store(grad_gains_ref.at[block], grad_gains, mask=real_n)
+    triton.store(grad_keys_ref.at[block], grad_keys, mask=real_n[:, None] & real_d[None])
