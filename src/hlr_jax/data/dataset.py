@@ -99,7 +99,7 @@ def check_negatives_exist(met: Interactions, user_ids: pl.Series, num_items: int
     """
     degrees = met.degrees(1)
     if degrees.max() >= num_items:
-        user = user_ids[int(degrees.argmax())]
+        user = user_ids[int(np.argmax(degrees))]
         raise InputError(f"{where}: user {user} has met all {num_items} items, so no negative exists; leave it out")
 
 

@@ -36,7 +36,7 @@ class Exposure(NamedTuple):
     def head(self, share: float = 0.1) -> tuple[float, float]:
         """Return what the most popular items, that ``share`` of all, have of training interactions and of places."""
         top = np.argsort(-self.popularity, kind="stable")[: max(1, round(share * len(self.popularity)))]
-        popularity, shown = (float(v[top].sum() / max(1, v.sum())) for v in (self.popularity, self.shown))
+        popularity, shown = (float(v[top].sum()) / max(1.0, float(v.sum())) for v in (self.popularity, self.shown))
         return popularity, shown
 
 
@@ -85,7 +85,7 @@ def _scatter(label: str, place: int, exposure: Exposure, ids: Iterator[int]) -> 
     points = list(zip(np.maximum(popularity, 0.5).tolist(), np.maximum(shown, 0.5).tolist(), strict=True))
     x = drawing.spanning("training users (log scale)", [across for across, _ in points] + [1.0], log=True)
     y = Axis("lists that have it (log scale)", 0.4, max(2.0, 1.3 * float(shown.max())), log=True)
-    middle = float(shown.sum() / max(1, popularity.sum()))
+    middle = float(shown.sum()) / max(1.0, float(popularity.sum()))
     ends = [(v, v * middle) for v in np.geomspace(x.low, x.high, 60) if y.low <= v * middle <= y.high]
     description = (
         f"{len(shown):,} items; {exposure.never:,} are in no list; the most shown is in {shown.max():,} of "

@@ -157,7 +157,7 @@ def _read(
     degrees = met.degrees()
     if degrees.max() >= dataset.num_items:
         raise InputError(
-            f"histories: user {ids[int(degrees.argmax())]} has all {dataset.num_items} items; leave it out"
+            f"histories: user {ids[int(np.argmax(degrees))]} has all {dataset.num_items} items; leave it out"
         )
     return ids, met
 

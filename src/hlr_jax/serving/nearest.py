@@ -197,4 +197,4 @@ def _company(pairs: Interactions, item: int, dataset: Dataset) -> np.ndarray:
     met[pairs.user[pairs.item == item]] = True
     counts = np.bincount(pairs.item[met[pairs.user]], minlength=dataset.num_items)
     counts[item] = 0
-    return (counts / max(counts.sum(), 1)).astype(np.float32)
+    return (counts / max(int(counts.sum()), 1)).astype(np.float32)

@@ -50,7 +50,7 @@ def trained_population(model: Model, params: Params, dataset: Dataset) -> Popula
 
 def places_of(ids: pl.Series, wanted: pl.Series) -> np.ndarray:
     """Return the place in ``ids`` of every wanted id, compared as text; ``UNKNOWN`` where it is not there."""
-    places = np.arange(len(ids))
+    places = pl.int_range(len(ids), eager=True)
     return wanted.replace_strict(ids.cast(pl.String), places, default=UNKNOWN, return_dtype=pl.Int64).to_numpy()
 
 

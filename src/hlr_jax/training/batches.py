@@ -169,7 +169,7 @@ def padding_of(widths: tuple[int, ...], degrees: np.ndarray, negatives: int = 0)
     """Return how many targets are computed for each that is needed; the arguments are those of ``group_widths``."""
     counts = degrees[degrees > 0]
     computed = np.asarray(widths)[np.searchsorted(widths, counts)] + negatives
-    return float(computed.sum() / (counts + negatives).sum())
+    return float(computed.sum()) / float((counts + negatives).sum())
 
 
 def epoch_schedule(epoch: jax.Array | None, source: BatchSource, size: int) -> tuple[jax.Array, jax.Array]:
