@@ -12,7 +12,7 @@ import hlr_jax
 from hlr_jax import EvalOptions, TrainOptions
 from hlr_jax.kernels import memory_attention, pallas_attention
 
-# JAX 0.12 deprecates the backend that the kernel is compiled by.
+# JAX deprecates the backend that compiles the kernel, from 0.11 on.
 pytestmark = pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
 
 SIZES = {"hlr": {"num_memories": 5, "max_history": 12}, "hlrpp": {"num_memories": 5, "max_history": 12}}

@@ -13,7 +13,7 @@ import hlr_jax
 from hlr_jax.kernels import memory_attention, pallas_attention
 from hlr_jax.types import Neighbors, Padded
 
-# JAX 0.12 deprecates the backend that the kernel is compiled by.
+# JAX deprecates the backend that compiles the kernel, from 0.11 on.
 pytestmark = pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
 
 INPUTS = range(5)  # all arrays but the mask

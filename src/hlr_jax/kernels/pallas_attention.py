@@ -15,7 +15,7 @@ some; at N = 100, D = 256 it asks for 256 KiB, more than an H100 has.
 
 Matrix products follow ``jax_default_matmul_precision``, as XLA's do: by default TF32.
 
-JAX 0.12 deprecates its Triton backend of Pallas, and warns when the kernel is compiled. What XLA makes of
+JAX deprecates its Triton backend of Pallas from 0.11 on, and warns when the kernel is compiled. What XLA makes of
 ``memory_attention`` needs no such backend.
 """
 
