@@ -23,7 +23,7 @@ def _stored_dataset(folder: Path, log: Callable[[str], None]) -> Dataset | None:
     if not (folder / DATASET).exists():
         return None
     dataset = read_stored(folder / DATASET, check=is_process_zero())
-    log(dataset.summary())
+    dataset.announce(log)
     return dataset
 
 

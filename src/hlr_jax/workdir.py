@@ -88,11 +88,12 @@ def record_environment(folder: Path, dataset: Dataset) -> None:
 
     path = folder / "env.json"
     if path.exists():
-        there = json.loads(path.read_text())["data"]
-        if there != dataset.fingerprint:
+        there = json.loads(path.read_text())
+        if there["data"] != dataset.fingerprint:
             raise InputError(
-                f"{folder} holds a run on other data ({there[:16]} there, {dataset.fingerprint[:16]} here): the file "
-                "behind dataset.path has changed; pass another --workdir"
+                f"{folder} holds a run on other data: its source has changed, or what the settings make of it; pass "
+                f"another --workdir ({there['data'][:16]} there: {there['summary']}; {dataset.fingerprint[:16]} here: "
+                f"{dataset.summary()})"
             )
         return
     environment = {

@@ -31,7 +31,7 @@ FILES = {
 
 
 def read(path, name="auto", columns=None, roles=("user", "item", "rating"), threshold=None):
-    return read_interactions(path, resolve_format(path, name, columns), roles=roles, threshold=threshold)
+    return read_interactions(path, resolve_format(path, name, columns), roles=roles, threshold=threshold).rows
 
 
 @pytest.mark.parametrize("name", FILES)

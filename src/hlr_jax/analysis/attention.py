@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hlr_jax.data.dataset import SPLITS, Dataset
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.encoding import SPLITS
 from hlr_jax.data.neighbor_sampling import NeighborSources, draw_neighbors
 from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.models.base import Model

@@ -1,18 +1,24 @@
-"""Prepared interactions: who met what, as small whole numbers, and the steps that make them from raw rows."""
+"""Prepared interactions: who met what, as small whole numbers, and what was left out on the way there."""
 
+import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from hlr_jax.data.encoding import SPLITS
 from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.report import ReadingReport
+from hlr_jax.data.unknown_users import bring_back, leave_out
 from hlr_jax.errors import InputError, pick
-from hlr_jax.files import sha256_of
 from hlr_jax.protocols import Protocol
 
-SPLITS = ("train", "valid", "test")
 TRAIN_SPLITS = ("train", "train+valid", "train+valid+test")
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,9 @@ class Dataset:
       user_ids, item_ids: the original id of each user [U] and item [I], strings or whole numbers.
       titles: [I] frame of ``title`` and ``genres``, or None where the source has none.
       protocol: how figures on it are measured.
-      fingerprint: hash of the source's bytes and of every setting that shaped the splits.
+      reading: what became of the source's rows, up to the interactions of all users; see ``reading_report``.
+      left_out: None, or the interactions of valid and test whose users train lacks, where those were dropped: ``user``,
+        ``item``, ``split``, and with titles ``title`` and ``genres``. Training on all splits brings them back.
     """
 
     name: str
@@ -36,7 +44,128 @@ class Dataset:
     item_ids: pl.Series
     titles: pl.DataFrame | None
     protocol: Protocol
-    fingerprint: str
+    reading: ReadingReport
+    left_out: pl.DataFrame | None = None
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any = None, user: str = "user", item: str = "item", rating: str | None = None,
+        timestamp: str | None = None, *, split: str = "random", split_column: str | None = None,
+        threshold: float | None = None, k_core: int | None = None, train: Any = None, valid: Any = None,
+        test: Any = None, name: str = "frame", log: Log = print, **options: Any,
+    ) -> "Dataset":  # fmt: skip
+        """Make a data set of a frame, or of one for each split, as ``load_dataset`` does of a file with the same rows.
+
+        Args:
+          frame: of polars (lazy too), pandas, pyarrow or anything with ``__arrow_c_stream__``.
+          user: the column of the users' ids: whole numbers, texts or categories. Of pandas, a level of the index with
+            that name is a column too.
+          item: the column of the items' ids, likewise.
+          rating: the column that ``threshold`` is about; None: ``rating``.
+          timestamp: the column that ``split="time"`` and ``"leave-last-out"`` go by; None: ``timestamp``.
+          split: ``random``, ``per-user``, ``time``, ``leave-last-out`` or ``given``.
+          split_column: the column of a given split, ``train``, ``valid`` or ``test``; None: ``split``.
+          threshold: keep rows with at least this rating; None: all, and ratings are not read.
+          k_core: least interactions of users and items; None: 1.
+          train: a frame of training rows instead of ``frame``.
+          valid: with ``train``, a frame of validation rows; None: there are none.
+          test: with ``train``, a frame of test rows; None: there are none.
+          name: for people.
+          log: takes lines for people.
+          options: ``protocol``, ``unknown_users``, ``train_splits``, ``seed``: see ``DataOptions``.
+
+        Raises:
+          InputError: everything that can be wrong with the frame or a setting, in one line.
+
+        Example:
+          >>> frame = pl.DataFrame({"user": ["ann", "ann", "bob"], "item": [7, 8, 9]})
+          >>> Dataset.from_frame(frame, log=lambda line: None).num_items
+          3
+        """
+        from hlr_jax.data import constructors
+
+        options |= {
+            "user_column": user, "item_column": item, "rating_column": rating or "",
+            "timestamp_column": timestamp or "", "split_column": split_column or "", "split": split,
+            "threshold": threshold, "k_core": k_core,
+        }  # fmt: skip
+        return constructors.from_frame(frame, {"train": train, "valid": valid, "test": test}, name, log, **options)
+
+    @classmethod
+    def from_csr(
+        cls, matrix: Any, user_ids: Any = None, item_ids: Any = None, *, name: str = "matrix", log: Log = print,
+        **options: Any,
+    ) -> "Dataset":  # fmt: skip
+        """Make a data set of a SciPy sparse matrix or array [U, I] of any format.
+
+        Its entries that are not zero are the interactions; with a ``threshold``, those that reach it. Entries at one
+        place are added up, as SciPy does. Users and items without an interaction are not in the data set.
+
+        Args:
+          matrix: a row for each user and a column for each item.
+          user_ids: the id of each row [U]; None: its number.
+          item_ids: the id of each column [I]; None: its number.
+          name: for people.
+          log: takes lines for people.
+          options: ``threshold``, ``k_core``, ``split`` (``random`` or ``per-user``), ...: see ``DataOptions``.
+
+        Raises:
+          InputError: everything that can be wrong with the matrix, the ids or a setting, in one line.
+
+        Example:
+          >>> import scipy
+          >>> matrix = scipy.sparse.csr_array([[1, 1, 0], [0, 0, 1]])
+          >>> Dataset.from_csr(matrix, user_ids=["ann", "bob"], log=lambda line: None).user_ids.to_list()
+          ['ann', 'bob']
+        """
+        from hlr_jax.data import constructors
+
+        return constructors.from_csr(matrix, user_ids, item_ids, name, log, **options)
+
+    @classmethod
+    def from_arrays(
+        cls, users: Any, items: Any, ratings: Any = None, timestamps: Any = None, splits: Any = None, *,
+        name: str = "arrays", log: Log = print, **options: Any,
+    ) -> "Dataset":  # fmt: skip
+        """Make a data set of columns: lists, arrays of NumPy or JAX, series of polars or pandas, Arrow arrays.
+
+        Args:
+          users: the id of the user of each interaction [n].
+          items: the id of its item [n].
+          ratings: what ``threshold`` is about [n].
+          timestamps: what ``split="time"`` and ``"leave-last-out"`` go by [n]: numbers or dates.
+          splits: ``train``, ``valid`` or ``test`` for each interaction [n], for ``split="given"``.
+          name: for people.
+          log: takes lines for people.
+          options: ``threshold``, ``k_core``, ``split``, ...: see ``DataOptions``.
+
+        Raises:
+          InputError: everything that can be wrong with the columns or a setting, in one line.
+
+        Example:
+          >>> Dataset.from_arrays([1, 1, 2], [5, 6, 7], log=lambda line: None).num_users
+          2
+        """
+        from hlr_jax.data import constructors
+
+        columns = {"user": users, "item": items, "rating": ratings, "timestamp": timestamps, "split": splits}
+        return constructors.from_arrays(columns, name, log, **options)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the ids and of the interactions of each split: the same for the same data, wherever it came from."""
+        parts = self.splits.values()
+        sizes, ids = [len(part) for part in parts], [self.user_ids.to_list(), self.item_ids.to_list()]
+        digest = hashlib.sha256(json.dumps([sizes, *ids]).encode())
+        for part in parts:
+            for codes in (part.user, part.item):
+                digest.update(np.ascontiguousarray(codes, "<i4").data)
+        return digest.hexdigest()
+
+    @property
+    def splits(self) -> dict[str, Interactions]:
+        """The interactions by the name of their split."""
+        return {name: getattr(self, name) for name in SPLITS}
 
     @property
     def num_users(self) -> int:
@@ -51,7 +180,9 @@ class Dataset:
     def trained_on(self, splits: str) -> "Dataset":
         """Return the data set whose training interactions are those of ``splits``, one of ``TRAIN_SPLITS``.
 
-        The splits that went into them are empty then: nothing is left to choose or to measure by.
+        The splits that went into them are empty then: nothing is left to choose or to measure by. Users who were left
+        out because train lacks them are back in where the new training interactions have them; ids and codes may then
+        be more than before.
 
         Raises:
           InputError: other splits, one without interactions, or a user for whom no negative is left.
@@ -59,15 +190,26 @@ class Dataset:
         names = pick(splits, TRAIN_SPLITS, "dataset.train_splits").split("+")
         if names == ["train"]:
             return self
+        everyone = bring_back(self)
         for name in names:
-            if not len(getattr(self, name)):
+            if not len(getattr(everyone, name)):
                 raise InputError(f"data set {self.name} has no {name} interactions for dataset.train_splits={splits}")
-        train = sum((getattr(self, name) for name in names[1:]), self.train)
-        check_negatives_exist(train, self.user_ids, self.num_items, f"dataset.train_splits={splits}")
-        nothing = self.train.where(np.zeros(len(self.train), bool))
-        fingerprint = sha256_of({"of": self.fingerprint, "train_splits": splits})
-        test = nothing if "test" in names else self.test
-        return replace(self, train=train, valid=nothing, test=test, fingerprint=fingerprint)
+        train = sum((getattr(everyone, name) for name in names[1:]), everyone.train)
+        nothing = train.where(np.zeros(len(train), bool))
+        test = nothing if "test" in names else everyone.test
+        trained = replace(everyone, train=train, valid=nothing, test=test)
+        if self.left_out is not None:
+            trained = leave_out(trained)
+        check_negatives_exist(trained.train, trained.user_ids, trained.num_items, f"dataset.train_splits={splits}")
+        return trained
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return all interactions by their original ids: ``user``, ``item`` and ``split``."""
+        frames = []
+        for name, part in self.splits.items():
+            ids = {"user": self.user_ids.gather(part.user), "item": self.item_ids.gather(part.item)}
+            frames.append(pl.DataFrame(ids).with_columns(split=pl.lit(name)))
+        return pl.concat(frames)
 
     @cached_property
     def item_titles(self) -> pl.Series:
@@ -79,16 +221,37 @@ class Dataset:
         """Return the item's title, or its original id where it has none."""
         return self.item_titles[item]
 
+    def reading_report(self) -> ReadingReport:
+        """Return how many rows the source had and how many were left out, for which reason.
+
+        Example:
+          >>> from hlr_jax import load_dataset
+          >>> print(load_dataset("planted-60x50x900", log=lambda line: None).reading_report())
+          900 rows read, left out: none
+        """
+        unknown = int((self.train.degrees(self.num_users) == 0).sum())
+        if self.left_out is None:
+            return replace(self.reading, users_kept=unknown)
+        dropped = self.left_out["user"].n_unique()
+        return replace(self.reading, of_unknown_users=self.left_out.height, users_dropped=dropped, users_kept=unknown)
+
     def summary(self) -> str:
-        """Return a line like the paper's Table 1."""
+        """Return a line like the paper's Table 1, and the users without training interactions, if there are some."""
         everything = self.train + self.valid + self.test
         count, median = len(everything), float(np.median(everything.degrees(self.num_users)))
-        sizes = " / ".join(f"{len(getattr(self, split)):,}" for split in SPLITS)
+        sizes, report = " / ".join(f"{len(part):,}" for part in self.splits.values()), self.reading_report()
+        unknown = f"{report.users_kept:,} kept, {report.users_dropped:,} dropped"
         return (
             f"{self.name}: {self.num_users:,} users, {self.num_items:,} items, {count:,} interactions "
             f"({sizes} train/valid/test), density {count / self.num_users / self.num_items:.2%}, "
             f"median interactions/user {median:g}"
+            + (f"; users without training interactions: {unknown}" if report.users_kept or report.users_dropped else "")
         )
+
+    def announce(self, log: Log) -> None:
+        """Tell people what became of the source's rows, and what the data set is: two lines."""
+        log(f"{self.name}: {self.reading_report()}")
+        log(self.summary())
 
 
 def check_negatives_exist(met: Interactions, user_ids: pl.Series, num_items: int, where: str) -> None:
@@ -101,59 +264,3 @@ def check_negatives_exist(met: Interactions, user_ids: pl.Series, num_items: int
     if degrees.max() >= num_items:
         user = user_ids[int(np.argmax(degrees))]
         raise InputError(f"{where}: user {user} has met all {num_items} items, so no negative exists; leave it out")
-
-
-def encode(frame: pl.DataFrame, where: str) -> tuple[pl.DataFrame, pl.Series, pl.Series]:
-    """Replace ids by codes in the order of the ids, sort the rows by user and item, and drop duplicate pairs.
-
-    Of duplicates the earliest stays. The result does not depend on the order of the rows.
-
-    Returns:
-      Rows with int32 ``user`` and ``item``, and ``timestamp`` and ``split`` (0, 1, 2) where the frame has them; the ids
-      behind the codes of users, and of items.
-
-    Raises:
-      InputError: one pair stands in two splits, or a split has an unknown name.
-    """
-    user_ids, item_ids = (frame[role].unique().sort() for role in ("user", "item"))
-    order = [column for column in ("user", "item", "timestamp", "split") if column in frame.columns]
-    rows = frame.with_columns(pl.col("user", "item").rank("dense").cast(pl.Int32) - 1)
-    if "split" in order:
-        names = frame["split"].cast(pl.String)
-        unknown = names.filter(~names.is_in(list(SPLITS)))
-        if len(unknown):
-            raise InputError(f'{where}: column "split" holds "{unknown[0]}"; it must be one of {", ".join(SPLITS)}')
-        rows = rows.with_columns(names.replace_strict(list(SPLITS), [0, 1, 2], return_dtype=pl.Int8))
-    rows = rows.select(order).sort(order)
-    repeated = pl.all_horizontal(pl.col("user", "item").eq_missing(pl.col("user", "item").shift()))
-    if "split" in order:
-        clashes = rows.filter(repeated & (pl.col("split") != pl.col("split").shift()))
-        if len(clashes):
-            user, item = user_ids[clashes["user"][0]], item_ids[clashes["item"][0]]
-            raise InputError(f"{where}: user {user} and item {item} stand in two splits; keep one")
-    return rows.filter(~repeated), user_ids, item_ids
-
-
-def k_core(rows: pl.DataFrame, k: int, where: str) -> pl.DataFrame:
-    """Drop users and items with fewer than ``k`` interactions until none is left.
-
-    Raises:
-      InputError: nothing is left.
-    """
-    user, item = rows["user"].to_numpy(), rows["item"].to_numpy()
-    keep = np.arange(len(rows))
-    while k > 1:
-        enough = (np.bincount(user[keep]) >= k)[user[keep]] & (np.bincount(item[keep]) >= k)[item[keep]]
-        if enough.all():
-            break
-        keep = keep[enough]
-    if not len(keep):
-        raise InputError(
-            f"{where}: no interaction is left after the {k}-core; pass a smaller dataset.k_core or threshold"
-        )
-    return rows[keep]
-
-
-def divided(everything: Interactions, parts: np.ndarray) -> dict[str, Interactions]:
-    """Return the interactions of each split, given the part of each row: 0, 1 or 2."""
-    return {split: everything.where(parts == code) for code, split in enumerate(SPLITS)}

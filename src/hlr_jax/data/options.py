@@ -1,11 +1,14 @@
 """The settings of a data set, checked where they are made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hlr_jax.data.dataset import TRAIN_SPLITS
-from hlr_jax.data.splits import SPLIT_KINDS
-from hlr_jax.errors import check_range, check_seed, pick
+from hlr_jax.data.source_files import Paths, check_paths
+from hlr_jax.data.splits import BY_TIME, SPLIT_KINDS
+from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.protocols import Protocol, protocol_for
+
+UNKNOWN_USERS = ("auto", "error", "drop", "keep")
 
 
 @dataclass(frozen=True)
@@ -14,20 +17,23 @@ class DataOptions:
 
     Attributes:
       name: a data set of the registry, or ``planted-USERSxITEMSxINTERACTIONS``; with ``path``, any label.
-      path: a file of one's own; with a registry name, that data set's file of interactions, wherever it lies.
+      path: a file of one's own, a folder of part files (those in it, at any depth, whose names start with neither ``.``
+        nor ``_``) or a list of files; with a registry name, that data set's file of interactions, wherever it lies.
+      glob: whether ``path`` is a pattern such as ``logs/2024-*.csv``, with ``**`` for folders of any depth.
       format: a name of ``readers.FORMATS``; ``auto`` goes by the file's ending.
       user_column: its name, where that differs from the format's (``user`` in CSV, TSV, Parquet and NDJSON).
       item_column: likewise (``item``).
       rating_column: likewise (``rating``).
       timestamp_column: likewise (``timestamp``).
       split_column: likewise (``split``).
-      threshold: keep rows with at least this rating; None: the registry's, and for own files no threshold.
-      k_core: least interactions of users and items; None: the registry's, and for own files 1.
+      threshold: keep rows with at least this rating; None: the registry's, and for own data no threshold.
+      k_core: least interactions of users and items; None: the registry's, and for own data 1.
       protocol: how metrics are measured, ``paper`` or ``reference``: the sizes of the parts (80/10/10, 72/8/20) and
         all else in ``protocols.Protocol``.
       split: ``random``, ``per-user``, ``time``, ``leave-last-out`` or ``given`` (the file's split column).
       unknown_users: what to do with users of valid or test that train lacks: ``error``, ``drop``, ``keep`` (they are
-        ranked by an untrained vector). ``time`` splits always drop them.
+        ranked by an untrained vector). ``auto`` is ``drop`` for ``time``, where there nearly always are some, and else
+        ``error``.
       train_splits: ``train``, ``train+valid`` or ``train+valid+test``: the splits whose interactions are trained on. It
         is for settings that were chosen before; see ``runs.refit``.
       seed: of the draw of a split.
@@ -37,7 +43,8 @@ class DataOptions:
     """
 
     name: str = ""
-    path: str = ""
+    path: Paths = ""
+    glob: bool = False
     format: str = "auto"
     user_column: str = ""
     item_column: str = ""
@@ -48,27 +55,59 @@ class DataOptions:
     k_core: int | None = None
     protocol: str = "reference"
     split: str = "random"
-    unknown_users: str = "error"
+    unknown_users: str = "auto"
     train_splits: str = "train"
     seed: int = 2021
 
     def __post_init__(self) -> None:
         """Check every range."""
+        check_paths(self.path)
         pick(self.split, SPLIT_KINDS, "dataset.split")
         protocol_for(self.protocol, self.split)
-        pick(self.unknown_users, ("error", "drop", "keep"), "dataset.unknown_users")
+        pick(self.unknown_users, UNKNOWN_USERS, "dataset.unknown_users")
         pick(self.train_splits, TRAIN_SPLITS, "dataset.train_splits")
         check_seed("dataset.seed", self.seed)
+        if self.split_column and self.split != "given":
+            raise InputError(f"dataset.split_column is read only with dataset.split=given, and that is {self.split}")
         check_range(
             "dataset",
             k_core=(1 if self.k_core is None else self.k_core, 1, 10**9),
             threshold=(self.threshold or 0.0, -1e300, 1e300),
         )
 
+    def with_defaults(self, threshold: float | None = None, k_core: int = 1) -> "DataOptions":
+        """Return the settings with a threshold and a k-core where they have none.
+
+        Raises:
+          InputError: a rating column that would not be read, for want of a threshold.
+        """
+        filled = replace(
+            self,
+            threshold=threshold if self.threshold is None else self.threshold,
+            k_core=k_core if self.k_core is None else self.k_core,
+        )
+        if filled.rating_column and filled.threshold is None:
+            raise InputError("a rating column is read only with a threshold; pass dataset.threshold, or leave it out")
+        return filled
+
+    @property
+    def unknown_user_policy(self) -> str:
+        """What becomes of users of valid or test that train lacks: ``error``, ``drop`` or ``keep``."""
+        if self.unknown_users == "auto":
+            return "drop" if self.split == "time" else "error"
+        return self.unknown_users
+
     @property
     def measured_by(self) -> Protocol:
         """The protocol, for this kind of split."""
         return protocol_for(self.protocol, self.split)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles of the columns to read. One that is named is read in any case, so that a wrong name is noticed."""
+        wanted = {"user": True, "item": True, "rating": self.threshold is not None}
+        wanted |= {"timestamp": self.split in BY_TIME, "split": self.split == "given"}
+        return tuple(role for role, needed in wanted.items() if needed or self.columns[role])
 
     @property
     def columns(self) -> dict[str, str]:

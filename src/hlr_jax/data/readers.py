@@ -3,19 +3,19 @@
 import csv
 import glob
 import json
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from hlr_jax.errors import InputError, nearest, pick
+from hlr_jax.data.columns import BadRow, Reading, bad_value, find_columns, first_bad_row, read_columns
+from hlr_jax.errors import InputError, pick
 
 # Ids that survive the way to a number and back; "007" does not, and stays a string.
-_WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
+_WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,18})$"
+_NOTHING = ("nan", "null", "none", "na", "n/a", "<na>", "nat")  # what programs write for a missing id
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,11 @@ def scan_table(path: Path, layout: Format, texts: Iterable[str] | None = None) -
     )
 
 
-def read_interactions(
-    path: Path, layout: Format, *, roles: tuple[str, ...], threshold: float | None = None
-) -> pl.DataFrame:
+def read_interactions(path: Path, layout: Format, *, roles: tuple[str, ...], threshold: float | None = None) -> Reading:
     """Read the columns of ``roles``; with a ``threshold``, only the rows whose rating reaches it.
 
-    Ids are whole numbers where all are, and strings otherwise. Ratings and timestamps are float64 (dates become
-    seconds since 1970). Blank lines are passed over.
+    ``columns.read_columns`` says what becomes of types. Of a text file, a column of ids is Int64 where all are whole
+    numbers. Blank lines are passed over.
 
     Raises:
       InputError: a missing file or column, an empty file, an unreadable row, an empty id or rating, a rating or
@@ -132,24 +130,45 @@ def read_interactions(
             raise InputError(f'{path}: this format has no column for "{role}"')
     try:
         if layout.kind == "adjacency":
-            return _whole_numbers(_read_adjacency(path, layout))
+            pairs = _whole_numbers(_read_adjacency(path, layout), path, layout, {})
+            return Reading(pairs, pairs.height, 0)
         names = _column_names(path, layout, roles)
-        frame = _scan(path, layout, names, threshold)
+        # Declared as text, numbers and strings of NDJSON both read well.
+        table = scan_table(path, layout, texts=names.values())
+        if layout.kind != "parquet":
+            table = table.filter(~pl.all_horizontal(pl.col(list(names.values())).is_null()))
+        reading = read_columns(table, names, threshold, str(path))
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file in UTF-8; check dataset.format") from None
-    except pl.exceptions.PolarsError as problem:
-        raise InputError(_diagnose(path, layout, names) or f"{path}: {str(problem).splitlines()[0]}") from None
-    numbers = [role for role in ("rating", "timestamp") if role in roles]
-    if sum(frame.null_count().row(0)) or not all(frame[role].is_finite().all() for role in numbers):
-        raise InputError(_diagnose(path, layout, names) or f"{path}: a row has an empty field")
-    return _whole_numbers(frame)
+    except (pl.exceptions.PolarsError, BadRow) as problem:
+        reason = (str(problem).splitlines() or ["a row can't be read"])[0]
+        raise InputError(_diagnose(path, layout, names) or f"{path}: {reason}") from None
+    # A text of digits is a number where nothing says otherwise. Parquet says what its columns are.
+    return (
+        reading
+        if layout.kind == "parquet"
+        else reading._replace(rows=_whole_numbers(reading.rows, path, layout, names))
+    )
 
 
-def _whole_numbers(frame: pl.DataFrame) -> pl.DataFrame:
-    """Turn columns of ids that are all whole numbers, written in the one usual way, into Int64."""
-    texts = [role for role in ("user", "item") if frame.schema[role] == pl.String]
-    whole = [role for role in texts if frame[role].str.contains(_WHOLE_NUMBER).all()]
-    return frame.with_columns(pl.col(whole).cast(pl.Int64))
+def _whole_numbers(frame: pl.DataFrame, path: Path, layout: Format, names: dict[str, str]) -> pl.DataFrame:
+    """Turn columns of ids that are all whole numbers, written in the one usual way, into Int64.
+
+    Raises:
+      InputError: all are but some that say "nothing there"; names the first line with one.
+    """
+    made = []
+    for role in ("user", "item"):
+        number = frame[role].str.contains(_WHOLE_NUMBER)
+        others = frame[role].filter(~number)
+        if not len(others):
+            whole = frame[role].cast(pl.Int64, strict=False)
+            made += [] if whole.null_count() else [whole]
+        elif role in names and number.any() and others.str.to_lowercase().is_in(_NOTHING).all():
+            for place, row in _rows(path, layout):
+                if str(row.get(names[role])).lower() in _NOTHING:
+                    raise InputError(f'{path}: {place}: column "{names[role]}" {bad_value(role, None)}')
+    return frame.with_columns(made)
 
 
 def _column_names(path: Path, layout: Format, roles: tuple[str, ...]) -> dict[str, str]:
@@ -166,11 +185,7 @@ def _column_names(path: Path, layout: Format, roles: tuple[str, ...]) -> dict[st
         reason = (str(problem).splitlines() or ["it has no rows"])[0]
         raise InputError(f"{path}: not readable as {layout.kind}: {reason}") from None
     bare = {name.split(":")[0]: name for name in present}
-    for role in roles:
-        wanted = layout.columns[role]
-        if wanted not in bare:
-            raise InputError(f'{path}: no column "{wanted}"{nearest(wanted, bare)}; name it with dataset.{role}_column')
-    return {role: bare[layout.columns[role]] for role in roles}
+    return find_columns(bare, {role: layout.columns[role] for role in roles}, str(path))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -194,60 +209,25 @@ def _record(line: str) -> dict[str, object]:
     return record
 
 
-def _scan(path: Path, layout: Format, names: dict[str, str], threshold: float | None) -> pl.DataFrame:
-    """Read the named columns through a lazy scan, so that rows under the threshold never fill the memory."""
-    # Declared as text, numbers and strings of NDJSON both read well; numbers are made below.
-    columns = [pl.col(name).alias(role) for role, name in names.items()]
-    lazy = scan_table(path, layout, texts=names.values()).select(columns)
-    schema = lazy.collect_schema()
-    ids = [role for role in ("user", "item") if role in names and not schema[role].is_integer()]
-    lazy = lazy.with_columns(pl.col(ids).cast(pl.String))
-    if "timestamp" in names:
-        lazy = lazy.with_columns(_seconds(lazy, schema["timestamp"]))
-    if "rating" in names:
-        lazy = lazy.with_columns(pl.col("rating").cast(pl.Float64))
-        if threshold is not None:
-            # A missing rating and NaN stay: they are errors to report, not rows to drop or keep.
-            lazy = lazy.filter((pl.col("rating") >= threshold) | ~pl.col("rating").is_finite().fill_null(False))
-    if layout.kind != "parquet":
-        lazy = lazy.filter(~pl.all_horizontal(pl.all().is_null()))
-    return lazy.collect(engine="streaming")
-
-
-def _seconds(lazy: pl.LazyFrame, dtype: pl.DataType) -> pl.Expr:
-    """Return the expression that turns a timestamp column of any common type into seconds since 1970."""
-    column = pl.col("timestamp")
-    if dtype == pl.String:
-        first = lazy.select(column.drop_nulls().head(1)).collect()["timestamp"]
-        if not len(first) or _is_number(first[0]):
-            return column.cast(pl.Float64)
-        column = column.str.strip_suffix("Z").str.to_datetime(strict=True)
-    if dtype == pl.String or dtype.is_temporal():
-        return column.cast(pl.Datetime("us")).dt.timestamp("us") / 1e6
-    return column.cast(pl.Float64)
-
-
 def _diagnose(path: Path, layout: Format, names: dict[str, str]) -> str | None:
-    """Read a file that failed once more, slowly, as text, and name its first bad line; None if none is found."""
+    """Read a file that failed once more, slowly, and name its first bad line or row; None if none is found."""
     try:
-        for place, row in _rows(path, layout, names):
+        if layout.kind == "parquet":
+            found = first_bad_row(scan_table(path, layout), names, str(path))
+            return found and f"{path}: row {found[0] + 1}: {found[1]}"
+        for place, row in _rows(path, layout):
             for role, name in names.items():
-                if problem := _bad_value(role, row.get(name)):
+                if problem := bad_value(role, row.get(name)):
                     return f'{path}: {place}: column "{name}" {problem}'
+    except (pl.exceptions.PolarsError, OSError) as damage:
+        return f"{path}: damaged: {str(damage).splitlines()[0]}"
     except ValueError as problem:
         return f"{path}: {problem}"
     return None
 
 
-def _rows(path: Path, layout: Format, names: dict[str, str]) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yield where each row stands, and its values by column; raises ValueError for one that is none."""
-    if layout.kind == "parquet":
-        try:
-            frame = scan_table(path, layout).select(names.values()).collect()
-        except (pl.exceptions.PolarsError, OSError) as damage:
-            raise ValueError(f"damaged: {str(damage).splitlines()[0]}") from None
-        yield from ((f"row {number}", row) for number, row in enumerate(frame.iter_rows(named=True), start=1))
-        return
+def _rows(path: Path, layout: Format) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield where each row of a text file stands, and its values by column; raises ValueError for one that is none."""
     lines, columns = _lines(path), list(layout.columns.values())
     if layout.header and layout.kind == "delimited":
         columns = _fields(layout, next(lines)[1])
@@ -262,28 +242,6 @@ def _rows(path: Path, layout: Format, names: dict[str, str]) -> Iterator[tuple[s
             if len(fields) != len(columns):
                 raise ValueError(f"line {number} has {len(fields)} fields instead of {len(columns)}")
             yield f"line {number}", dict(zip(columns, (field or None for field in fields), strict=True))
-
-
-def _bad_value(role: str, value: object) -> str:
-    """Return what is wrong with a value, or nothing."""
-    if value is None:
-        return "is empty; fill or remove the row"
-    if role == "rating" and not _is_number(value):
-        return f"is no number: {str(value)!r}"
-    if role == "timestamp" and not _is_number(value) and not _parses(value, datetime.fromisoformat):
-        return f"is neither a number nor a date: {str(value)!r}"
-    return ""
-
-
-def _is_number(value: object) -> bool:
-    return _parses(value, lambda text: math.isfinite(float(text)))
-
-
-def _parses(value: object, parse: Callable[[str], object]) -> bool:
-    try:
-        return bool(parse(str(value)))
-    except ValueError:
-        return False
 
 
 def _read_adjacency(path: Path, layout: Format) -> pl.DataFrame:

@@ -77,21 +77,3 @@ def _by_rank(user: np.ndarray, order: np.ndarray, protocol: Protocol) -> np.ndar
     num_test = np.minimum(np.rint(degree * protocol.test_size), degree - 1)
     num_valid = np.minimum(np.rint((degree - num_test) * protocol.valid_size), degree - 1 - num_test)
     return np.where(rank < num_test, 2, np.where(rank < num_test + num_valid, 1, 0)).astype(np.int8)
-
-
-def settle_unknown_users(user: np.ndarray, ids: pl.Series, parts: np.ndarray, policy: str, where: str) -> np.ndarray:
-    """Return the mask of rows to keep, given that valid and test may name users that train does not.
-
-    Raises:
-      InputError: there are such users and the policy is ``error``; names the first.
-    """
-    known = np.bincount(user[parts == 0], minlength=len(ids)) > 0
-    unknown = ~known[user]
-    if policy == "error" and unknown.any():
-        row = int(np.flatnonzero(unknown)[0])
-        raise InputError(
-            f"{where}: user {ids[int(user[row])]} is in {('', 'valid', 'test')[parts[row]]} but not in train "
-            f"({len(np.unique(user[unknown]))} such users); pass dataset.unknown_users=drop to leave their rows out, "
-            "or keep"
-        )
-    return ~unknown if policy == "drop" else np.ones(len(parts), bool)

@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.dataset import Dataset, divided
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.encoding import divided
 from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.report import ReadingReport
 from hlr_jax.data.splits import assign_splits
 from hlr_jax.errors import InputError, check_range
-from hlr_jax.files import sha256_of
 from hlr_jax.protocols import Protocol
 
 SYNTHETIC_PREFIX = "planted-"
@@ -177,7 +178,7 @@ def synthetic_dataset(name: str, protocol: Protocol, seed: int) -> Dataset:
     item_ids = pl.Series("item", np.arange(len(world.item_cluster)))
     rows = pl.DataFrame({"user": world.pairs.user, "item": world.pairs.item})
     splits = divided(world.pairs, assign_splits(rows, "random", protocol, seed, name))
-    fingerprint = sha256_of([name, [protocol.test_size, protocol.valid_size], seed])
+    reading = ReadingReport(len(world.pairs))
     return Dataset(
-        name, **splits, user_ids=user_ids, item_ids=item_ids, titles=None, protocol=protocol, fingerprint=fingerprint
+        name, **splits, user_ids=user_ids, item_ids=item_ids, titles=None, protocol=protocol, reading=reading
     )

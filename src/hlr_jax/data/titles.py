@@ -58,6 +58,12 @@ def read_titles(path: Path, layout: str) -> pl.DataFrame:
         raise InputError(f"{path}: not a {layout} title file: {str(problem).splitlines()[0]}") from None
 
 
+def titles_of(item_ids: pl.Series, known: pl.DataFrame) -> pl.DataFrame:
+    """Return ``title`` and ``genres`` of each item [I], null where ``known`` (with a column ``item``) has none."""
+    items, first = pl.DataFrame({"item": item_ids}), known.unique("item", keep="first")
+    return items.join(first, on="item", how="left", maintain_order="left").select("title", "genres")
+
+
 def _lines(path: Path) -> list[str]:
     """Return the lines of a file in UTF-8 or, as MovieLens 100K and 1M are, Latin-1."""
     data = path.read_bytes()

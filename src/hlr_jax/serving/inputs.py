@@ -63,4 +63,4 @@ def read_histories(path: Path) -> pl.DataFrame:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    return read_interactions(path, resolve_format(path, "auto"), roles=("user", "item"))
+    return read_interactions(path, resolve_format(path, "auto"), roles=("user", "item")).rows

@@ -19,7 +19,6 @@ from hlr_jax.evaluation.baselines import popularity_ranker
 from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker, evaluate_seeds
 from hlr_jax.evaluation.results import Metrics, over_seeds
 from hlr_jax.experiment import RunParts
-from hlr_jax.files import sha256_of
 from hlr_jax.serving.fold_in import fold_in
 from hlr_jax.serving.lists import Lister
 from hlr_jax.serving.population import places_of
@@ -60,12 +59,8 @@ def hold_out_users(
     is_given = place < np.clip(np.rint(given * size), 1, size - 1)
     known, hidden = (theirs.where(mask) for mask in (is_given, ~is_given))
     stay = [part.where(~is_held[part.user]) for part in (dataset.train, dataset.valid)]
-    identity = [dataset.fingerprint, "strong generalization", held_out, given, seed]
-
-    def divided(train: Interactions, name: str) -> Dataset:
-        return replace(dataset, train=train, valid=stay[1], test=hidden, fingerprint=sha256_of([*identity, name]))
-
-    return divided(stay[0], "without"), divided(stay[0] + known, "trained in"), known
+    without = replace(dataset, train=stay[0], valid=stay[1], test=hidden)
+    return without, replace(without, train=stay[0] + known), known
 
 
 def compare_folded_in(
