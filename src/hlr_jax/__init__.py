@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hlr_jax.data.dataset import Dataset as Dataset
     from hlr_jax.data.prepare import load_dataset as load_dataset
+    from hlr_jax.data.report import ReadingReport as ReadingReport
     from hlr_jax.data.sources import register_dataset as register_dataset
     from hlr_jax.data.synthetic import SyntheticWorld as SyntheticWorld
     from hlr_jax.data.synthetic import synthetic_world as synthetic_world
@@ -60,6 +61,7 @@ _MODULE_OF = {
     "PairOutput": "hlr_jax.types",
     "Params": "hlr_jax.types",
     "Population": "hlr_jax.serving.population",
+    "ReadingReport": "hlr_jax.data.report",
     "RunResult": "hlr_jax.experiment",
     "SyntheticWorld": "hlr_jax.data.synthetic",
     "TrainOptions": "hlr_jax.training.options",

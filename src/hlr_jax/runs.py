@@ -129,12 +129,16 @@ def refit(
     Validation has said which of several temperatures and which epoch are best, so its interactions can be learned from
     too: the temperature that most seeds have kept, for as many epochs as they needed in the mean, from the start. With
     ``train+valid`` the result is measured on test, once; with ``train+valid+test`` it is a model to serve, and
-    not measured. The same call continues it. Data is the run's own copy.
+    not measured. The same call continues it.
+
+    Data is the run's own copy, so the source may be gone. It holds everyone whom the settings of the run let in: also
+    users who were left out because train lacks them, as a split by time does with those who come later. They are
+    trained on as soon as ``train_splits`` has interactions of theirs; with ``train+valid+test`` nobody is missing.
 
     Args:
       workdir: of a run that is done.
       output: workdir of the new run.
-      train_splits: the splits that are trained on, a name of ``interactions.TRAIN_SPLITS``.
+      train_splits: the splits that are trained on, the second or third of ``dataset.TRAIN_SPLITS``.
       mesh: the section ``mesh``, whatever the run was trained on; None: one device.
       quiet: show no progress.
       log: takes lines for people.
@@ -156,4 +160,6 @@ def refit(
         "train": config.get("train", {}) | chosen,
         "mesh": mesh or {},
     }
-    return run(config, output, dataset=loaded.parts.dataset.trained_on(train_splits), quiet=quiet, log=log)
+    dataset = loaded.parts.dataset.trained_on(train_splits)
+    dataset.announce(log_on_process_zero(log))
+    return run(config, output, dataset=dataset, quiet=quiet, log=log)

@@ -5,6 +5,7 @@ import json
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 
 import hlr_jax
@@ -95,6 +96,30 @@ def test_a_model_to_serve_is_trained_on_everything_and_not_measured(chosen, tmp_
     )
     known = {data.item_ids[int(item)] for item in everything.item[everything.user == everything.user[0]]}
     assert set(lists["item"]) == set(data.item_ids) - known
+
+
+def test_a_model_to_serve_knows_the_customers_of_the_test_period(tmp_path):
+    rows = [(f"u{n % 20:02}", (n % 20 + 2 * (n // 20)) % 30) for n in range(300)]
+    rows += [(f"new{n % 4}", 30 + n % 5) for n in range(20)]
+    frame = pl.DataFrame(rows, schema=["user", "item"], orient="row").with_row_index("timestamp")
+    frame.write_csv(tmp_path / "log.csv")
+    config = {
+        "dataset": {"path": str(tmp_path / "log.csv"), "split": "time"}, "model": {"name": "cml", **MODEL},
+        "train": TRAIN | {"num_epochs": 1}, "eval": EVAL,
+    }  # fmt: skip
+    done = hlr_jax.run(config, tmp_path / "run", quiet=True, log=silent)
+    assert not any(user.startswith("new") for user in done.parts.dataset.user_ids)
+    (tmp_path / "log.csv").unlink()
+    lines = []
+    served = hlr_jax.refit(
+        tmp_path / "run", tmp_path / "all", train_splits="train+valid+test", quiet=True, log=lines.append
+    )
+    data = served.parts.dataset
+    assert lines[:2] == ["log: 320 rows read, left out: none", data.summary()]
+    assert set(data.to_frame().rows()) == {(user, item, "train") for user, item in rows}
+    assert hlr_jax.load_run(tmp_path / "all", log=silent).parts.dataset.fingerprint == data.fingerprint
+    lists = hlr_jax.recommend(served.parts.model, served.fits[0].params, data, users=["new0"], k=3)
+    assert lists["user"].to_list() == ["new0"] * 3
 
 
 def test_data_may_be_trained_on_validation_from_the_start(chosen):

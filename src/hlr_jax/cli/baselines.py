@@ -100,7 +100,7 @@ def mf_als(dataset: Dataset, options: EvalOptions) -> Measured:
         best = train_model(final, model, replace(training, num_epochs=best.best_epoch), options, quiet=True)
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
-        inputs = ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items))
+        inputs = ranking_inputs(model, seen, near, (final.num_users, final.num_items))
         return rank(model, best.params, users, inputs, options.longest)
 
     return chosen, evaluate_ranker(ranker, final, "test", options).metrics, searched

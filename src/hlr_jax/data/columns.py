@@ -14,6 +14,7 @@ from hlr_jax.errors import InputError, nearest
 
 ROLES = ("user", "item", "rating", "timestamp", "split")
 _KINDS = dict(zip(ROLES, ("ids", "ids", "numbers", "times", "names of splits"), strict=True))
+_OFFSET = r"^(.*\d:\d\d(?:\.\d+)?) ?(?:Z|([+-])(\d\d):?(\d\d)?)$"  # of a time from UTC: Z, +02:00, +0200, +02
 _EXACT = 2**53  # up to here, a float64 is one whole number and no other
 
 
@@ -128,21 +129,34 @@ def _number(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
 
 
 def _seconds(rows: pl.LazyFrame, dtype: pl.DataType) -> pl.Expr | None:
-    """Return the expression that turns timestamps of any common type into seconds since 1970."""
+    """Return the expression that turns timestamps of any common type into seconds since 1970, in UTC."""
     column = pl.col("timestamp")
     if dtype == pl.String:
         first = rows.select(column.drop_nulls().head(1)).collect()["timestamp"]
         if not len(first) or is_number(first[0]):
             return _number(column, dtype)
-        try:
-            column = column.str.strip_suffix("Z").str.to_datetime(strict=False)
-            rows.select(column.head(1)).collect()
-        except pl.exceptions.PolarsError:
-            raise BadRow from None
-        dtype = pl.Datetime()
-    if isinstance(dtype, pl.Date | pl.Datetime):
-        return column.cast(pl.Datetime("us")).dt.timestamp("us") / 1e6
-    return _number(column, dtype)
+        return _seconds_of_text(rows, column)
+    return _seconds_of_date(column) if isinstance(dtype, pl.Date | pl.Datetime) else _number(column, dtype)
+
+
+def _seconds_of_date(column: pl.Expr) -> pl.Expr:
+    return column.cast(pl.Datetime("us")).dt.timestamp("us") / 1e6
+
+
+def _seconds_of_text(rows: pl.LazyFrame, column: pl.Expr) -> pl.Expr:
+    """Return the expression for dates in ISO's forms, some of which may say how far they are from UTC.
+
+    Raises:
+      BadRow: the first says nothing to polars.
+    """
+    local = pl.coalesce(column.str.extract(_OFFSET, 1), column).str.to_datetime(time_unit="us", strict=False)
+    hours, minutes = (column.str.extract(_OFFSET, group).cast(pl.Float64).fill_null(0) for group in (3, 4))
+    east = pl.when(column.str.extract(_OFFSET, 2) == "-").then(-1).otherwise(1)
+    try:
+        rows.select(local.head(1)).collect()
+    except pl.exceptions.PolarsError:
+        raise BadRow from None
+    return _seconds_of_date(local) - east * (hours * 3600 + minutes * 60)
 
 
 def _fitted(frame: pl.DataFrame) -> pl.DataFrame:

@@ -53,7 +53,7 @@ def _options(name: str, options: dict[str, Any]) -> DataOptions:
 
 def _columns(options: DataOptions) -> dict[str, str]:
     """Return role -> column, for what is read of a frame."""
-    return {role: options.columns[role] or role for role in options.roles}
+    return {role: role if options.columns[role] == "" else options.columns[role] for role in options.roles}
 
 
 def from_csr(matrix: Any, user_ids: Any, item_ids: Any, name: str, log: Log, **options: Any) -> Dataset:

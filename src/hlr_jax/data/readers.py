@@ -15,7 +15,7 @@ from hlr_jax.errors import InputError, pick
 
 # Ids that survive the way to a number and back; "007" does not, and stays a string.
 _WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,18})$"
-_NOTHING = ("nan", "null", "none", "na", "n/a", "<na>", "nat")  # what programs write for a missing id
+_NOTHING = ("nan", "NaN", "NaT", "NA", "<NA>", "N/A", "null", "NULL", "None", r"\N")  # how programs write a missing id
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def read_interactions(path: Path, layout: Format, *, roles: tuple[str, ...], thr
         names = _column_names(path, layout, roles)
         # Declared as text, numbers and strings of NDJSON both read well.
         table = scan_table(path, layout, texts=names.values())
-        if layout.kind != "parquet":
+        if layout.kind == "delimited":  # of blank lines; those of NDJSON are passed over already
             table = table.filter(~pl.all_horizontal(pl.col(list(names.values())).is_null()))
         reading = read_columns(table, names, threshold, str(path))
     except UnicodeDecodeError:
@@ -164,9 +164,9 @@ def _whole_numbers(frame: pl.DataFrame, path: Path, layout: Format, names: dict[
         if not len(others):
             whole = frame[role].cast(pl.Int64, strict=False)
             made += [] if whole.null_count() else [whole]
-        elif role in names and number.any() and others.str.to_lowercase().is_in(_NOTHING).all():
+        elif role in names and number.any() and others.is_in(_NOTHING).all():
             for place, row in _rows(path, layout):
-                if str(row.get(names[role])).lower() in _NOTHING:
+                if row.get(names[role]) in _NOTHING:
                     raise InputError(f'{path}: {place}: column "{names[role]}" {bad_value(role, None)}')
     return frame.with_columns(made)
 

@@ -38,7 +38,7 @@ class ReadingReport:
         """Return one line: the rows, and each reason that left some out."""
         reasons = {
             f"below the threshold of {self.threshold or 0:g}": self.below_threshold,
-            "duplicates": self.duplicates,
+            "repeated": self.duplicates,
             f"outside the {self.k_core}-core": self.outside_k_core,
             "of users without training interactions": self.of_unknown_users,
         }
