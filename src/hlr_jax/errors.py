@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+MAX_SEED = 2**32 - 1  # of the generators of both NumPy and JAX
+
 
 class InputError(ValueError):
     """A mistake in the input, told in one line: what is wrong, where, and what to do.
@@ -87,4 +89,4 @@ def check_seed(name: str, seed: int) -> None:
       InputError: names it and the range.
     """
     section, _, option = name.rpartition(".")
-    check_range(section or "config", **{option: (seed, 0, 2**32 - 1)})
+    check_range(section or "config", **{option: (seed, 0, MAX_SEED)})

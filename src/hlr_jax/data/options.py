@@ -1,18 +1,20 @@
 """The settings of a data set, checked where they are made."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from hlr_jax.data.dataset import TRAIN_SPLITS
 from hlr_jax.data.source_files import Paths, check_paths
 from hlr_jax.data.splits import BY_TIME, SPLIT_KINDS
-from hlr_jax.errors import InputError, check_range, check_seed, pick
-from hlr_jax.protocols import Protocol, protocol_for
+from hlr_jax.errors import MAX_SEED, InputError
+from hlr_jax.protocols import PROTOCOLS, Protocol, protocol_for
+from hlr_jax.settings import Settings, number, word
 
 UNKNOWN_USERS = ("auto", "error", "drop", "keep")
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(Settings):
     """Which interactions, and how they are prepared.
 
     Attributes:
@@ -21,26 +23,27 @@ class DataOptions:
         nor ``_``) or a list of files; with a registry name, that data set's file of interactions, wherever it lies.
       glob: whether ``path`` is a pattern such as ``logs/2024-*.csv``, with ``**`` for folders of any depth.
       format: a name of ``readers.FORMATS``; ``auto`` goes by the file's ending.
-      user_column: its name, where that differs from the format's (``user`` in CSV, TSV, Parquet and NDJSON).
-      item_column: likewise (``item``).
-      rating_column: likewise (``rating``).
-      timestamp_column: likewise (``timestamp``).
-      split_column: likewise (``split``).
+      user_column: the column of users; empty: the format's (``user`` in CSV, TSV, Parquet and NDJSON).
+      item_column: the column of items; empty: the format's (``item``).
+      rating_column: the column of ratings; empty: the format's (``rating``). Read with a threshold.
+      timestamp_column: the column of times; empty: the format's (``timestamp``). Read by splits that need it.
+      split_column: the column of splits; empty: the format's (``split``). Read with ``split=given``.
       threshold: keep rows with at least this rating; None: the registry's, and for own data no threshold.
       k_core: least interactions of users and items; None: the registry's, and for own data 1.
-      protocol: how metrics are measured, ``paper`` or ``reference``: the sizes of the parts (80/10/10, 72/8/20) and
-        all else in ``protocols.Protocol``.
-      split: ``random``, ``per-user``, ``time``, ``leave-last-out`` or ``given`` (the file's split column).
-      unknown_users: what to do with users of valid or test that train lacks: ``error``, ``drop``, ``keep`` (they are
-        ranked by an untrained vector). ``auto`` is ``drop`` for ``time``, where there nearly always are some, and else
-        ``error``.
-      train_splits: ``train``, ``train+valid`` or ``train+valid+test``: the splits whose interactions are trained on. It
-        is for settings that were chosen before; see ``runs.refit``.
+      protocol: how metrics are measured: the sizes of the parts (paper: 80/10/10, reference: 72/8/20) and all else in
+        ``protocols.Protocol``.
+      split: how interactions are divided; ``given``: by the file's split column.
+      unknown_users: what becomes of users of valid or test that train lacks; those kept are ranked by an untrained
+        vector. ``auto`` is ``drop`` for ``time``, where there nearly always are some, and else ``error``.
+      train_splits: the splits whose interactions are trained on, for settings that were chosen before; see
+        ``runs.refit``.
       seed: of the draw of a split.
 
     Raises:
       InputError: a value out of range, by name.
     """
+
+    section: ClassVar[str] = "dataset"
 
     name: str = ""
     path: Paths = ""
@@ -51,29 +54,21 @@ class DataOptions:
     rating_column: str = ""
     timestamp_column: str = ""
     split_column: str = ""
-    threshold: float | None = None
-    k_core: int | None = None
-    protocol: str = "reference"
-    split: str = "random"
-    unknown_users: str = "auto"
-    train_splits: str = "train"
-    seed: int = 2021
+    threshold: float | None = number(None, -1e300, 1e300)
+    k_core: int | None = number(None, 1, 10**9)
+    protocol: str = word("reference", PROTOCOLS)
+    split: str = word("random", SPLIT_KINDS)
+    unknown_users: str = word("auto", UNKNOWN_USERS)
+    train_splits: str = word("train", TRAIN_SPLITS)
+    seed: int = number(2021, 0, MAX_SEED)
 
     def __post_init__(self) -> None:
-        """Check every range."""
+        """Check every field, and those that exclude each other."""
         check_paths(self.path)
-        pick(self.split, SPLIT_KINDS, "dataset.split")
+        super().__post_init__()
         protocol_for(self.protocol, self.split)
-        pick(self.unknown_users, UNKNOWN_USERS, "dataset.unknown_users")
-        pick(self.train_splits, TRAIN_SPLITS, "dataset.train_splits")
-        check_seed("dataset.seed", self.seed)
         if self.split_column and self.split != "given":
             raise InputError(f"dataset.split_column is read only with dataset.split=given, and that is {self.split}")
-        check_range(
-            "dataset",
-            k_core=(1 if self.k_core is None else self.k_core, 1, 10**9),
-            threshold=(self.threshold or 0.0, -1e300, 1e300),
-        )
 
     def with_defaults(self, threshold: float | None = None, k_core: int = 1) -> "DataOptions":
         """Return the settings with a threshold and a k-core where they have none.

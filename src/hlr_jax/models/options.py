@@ -22,7 +22,7 @@ class ModelOptions(Settings):
     """What every model has.
 
     Attributes:
-      embed_dim: D.
+      embed_dim: D, the length of the vectors of users and items.
     """
 
     section: ClassVar[str] = "model"
