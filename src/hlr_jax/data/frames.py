@@ -50,9 +50,10 @@ def read_frame(frame: Any, columns: dict[str, str], threshold: float | None = No
         return read_columns(table, names, threshold, where)
     except BadRow:
         found = first_bad_row(table, names, where)
-        raise InputError(f"{where}: row {found[0]} (counted from 0): {found[1]}" if found else where) from None
-    except (pl.exceptions.PolarsError, OSError) as problem:
-        raise InputError(f"{where}: can't be read: {str(problem).splitlines()[0]}") from None
+        place, problem = found or (0, "can't be read")
+        raise InputError(f"{where}: row {place} (counted from 0): {problem}") from None
+    except (pl.exceptions.PolarsError, OSError) as damage:
+        raise InputError(f"{where}: can't be read: {str(damage).splitlines()[0]}") from None
 
 
 def _table(frame: Any, columns: dict[str, str], where: str) -> pl.LazyFrame:
