@@ -11,7 +11,8 @@ from fabricated import HASH, LEVELS, fabricate, metric_of
 from rich.console import Console
 
 from hlr_jax.cli.support import table2_render as render
-from hlr_jax.evaluation.comparison import SYSTEMS, compare, read_result
+from hlr_jax.evaluation.comparison import compare, read_result
+from hlr_jax.evaluation.names import SYSTEMS
 
 
 def table_of(tmp_path, levels, systems=SYSTEMS, data="ml_100k", spread="seeds", tested="NDCG", **more):

@@ -154,4 +154,17 @@ def test_runs_are_compared_by_a_paired_test(tmp_path):
     done = command_line.command("compare", f"--workdir={','.join(folders)}")
     assert done.returncode == 0, done.stderr
     assert "best is high." in done.stdout
-    assert float(done.stdout.rsplit("low: ")[-1]) < 0.001
+    shown = re.search(r"low +([\d.]+) +([\d.]+) to ([\d.]+) +([\d.e-]+)", done.stdout)
+    mean, low, high, p_value = map(float, shown.groups())
+    values = [
+        pl.read_parquet(f"{folder}/eval/per_user.parquet").group_by("user").agg(pl.col("ndcg").mean()).sort("user")
+        for folder in folders
+    ]
+    difference = (values[1]["ndcg"] - values[0]["ndcg"]).to_numpy()
+    reach = 2.0010 * difference.std(ddof=1) / 60**0.5  # the quantile of Student's t with 59 degrees of freedom
+    assert mean == pytest.approx(difference.mean(), abs=5e-5)
+    assert (low, high) == (
+        pytest.approx(difference.mean() - reach, abs=6e-5),
+        pytest.approx(difference.mean() + reach, abs=6e-5),
+    )
+    assert p_value < 0.001

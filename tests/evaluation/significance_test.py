@@ -4,7 +4,8 @@ from scipy import special
 
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation import significance
-from hlr_jax.evaluation.significance import best_against_rest, holm, paired_p_value
+from hlr_jax.evaluation.names import TESTS
+from hlr_jax.evaluation.significance import best_against_rest, difference_interval, holm, paired_p_value
 
 
 def test_holm_by_hand():
@@ -43,7 +44,7 @@ def test_bootstrap_in_chunks_gives_the_same(rng, monkeypatch):
     assert paired_p_value(a, b, "bootstrap") == at_once
 
 
-@pytest.mark.parametrize("method", significance.TESTS)
+@pytest.mark.parametrize("method", TESTS)
 def test_no_spread_of_the_differences_proves_nothing(method, rng):
     a = rng.normal(size=20)
     assert paired_p_value(a, a, method) == 1.0
@@ -60,11 +61,29 @@ def test_best_against_rest(rng):
     base = rng.uniform(size=200)
     noise = [rng.normal(0, 0.05, 200) for _ in range(3)]
     scores = {"cml": base + noise[0], "hlr": base + 0.1 + noise[1], "lrml": base - 0.1 + noise[2]}
-    best, adjusted = best_against_rest(scores)
+    best, differences = best_against_rest(scores)
+    adjusted = {system: difference.p_value for system, difference in differences.items()}
     raw = [paired_p_value(scores["hlr"], scores[other]) for other in ("cml", "lrml")]
     assert best == "hlr"
     assert adjusted == pytest.approx({"cml": max(raw[0], 2 * raw[1]), "lrml": 2 * raw[1]})
     assert best_against_rest({"cml": base}) == ("cml", {})
+
+
+def test_the_interval_of_a_difference_is_students():
+    # By hand: mean 0.25, s^2 = (2 * 0.15^2 + 2 * 0.05^2) / 3 = 1/60, and 3.18245 is the 97.5 % quantile of t(3).
+    difference = np.array([0.1, 0.2, 0.3, 0.4])
+    reach = 3.18245 * (1 / 60) ** 0.5 / 2
+    assert difference_interval(difference) == (pytest.approx(0.25 - reach, 1e-5), pytest.approx(0.25 + reach, 1e-5))
+    assert difference_interval(np.array([0.3])) == (0.3, 0.3)
+    _, found = best_against_rest({"worse": np.zeros(4), "better": difference})
+    assert found["worse"][:3] == (pytest.approx(0.25), *difference_interval(difference))
+
+
+def test_the_interval_of_the_bootstrap_is_near_students(rng):
+    difference = rng.normal(0.02, 0.1, 2000)
+    student, drawn = difference_interval(difference), difference_interval(difference, "bootstrap")
+    assert drawn == (pytest.approx(student[0], abs=5e-4), pytest.approx(student[1], abs=5e-4))
+    assert drawn != student
 
 
 def test_mistakes():

@@ -18,13 +18,13 @@ from hlr_jax import InputError, errors, model_names, run
 from hlr_jax.cli.support import configs, table2_render
 from hlr_jax.cli.support.data_sets import data_sets_of
 from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds
-from hlr_jax.evaluation import comparison, significance
+from hlr_jax.evaluation import comparison, names
 from hlr_jax.protocols import PROTOCOLS
 from hlr_jax.workdir import check_settings
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the runs", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the tables; the workdir, unless given")
-_SYSTEMS = flags.DEFINE_list("systems", list(comparison.SYSTEMS), "systems of the table")
+_SYSTEMS = flags.DEFINE_list("systems", list(names.SYSTEMS), "systems of the table")
 _DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE of user, item, split columns")
 _NUM_SEEDS = flags.DEFINE_integer("num_seeds", 3, "number of seeds of each run", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "the first of them", lower_bound=0)
@@ -32,9 +32,9 @@ _CONFIGS = flags.DEFINE_string(
     "configs", str(Path(__file__).parents[1] / "configs" / "table2.py"), 'file with get_config("SYSTEM,DATA")'
 )
 _PROTOCOL = flags.DEFINE_enum("protocol", None, list(PROTOCOLS), "protocol, if another than the configs'")
-_SPREAD = flags.DEFINE_enum("spread", None, comparison.SPREADS, "what ± is over; if not given, several seeds")
-_TEST = flags.DEFINE_enum("test", "t", significance.TESTS, "paired test over users")
-_METRIC = flags.DEFINE_enum("metric", "ndcg", list(comparison.TESTED), "row in which the best system is tested")
+_SPREAD = flags.DEFINE_enum("spread", None, names.SPREADS, "what ± is over; if not given, several seeds")
+_TEST = flags.DEFINE_enum("test", "t", list(names.TESTS), "paired test over users")
+_METRIC = flags.DEFINE_enum("metric", "ndcg", list(names.TESTED), "row in which the best system is tested")
 
 Place = tuple[str, str]
 """(data set, system)"""
@@ -66,7 +66,7 @@ def main() -> None:
 
 def _systems() -> list[str]:
     """Return the systems asked for, in the paper's order, and models of one's own behind them."""
-    known = dict.fromkeys((*comparison.SYSTEMS, *model_names()))
+    known = dict.fromkeys((*names.SYSTEMS, *model_names()))
     asked = {errors.pick(system, known, "system of --systems:") for system in _SYSTEMS.value}
     return [system for system in known if system in asked]
 
@@ -119,7 +119,7 @@ def block_of(data: str, done: dict[Place, comparison.Result]) -> comparison.Bloc
     """Return the block of a data set from what is done."""
     results = {system: result for (name, system), result in done.items() if name == data}
     return comparison.compare(
-        data, results, tested=comparison.TESTED[_METRIC.value], spread=spread_of(done), method=_TEST.value
+        data, results, tested=names.TESTED[_METRIC.value], spread=spread_of(done), method=_TEST.value
     )
 
 
@@ -132,9 +132,7 @@ def spread_of(done: dict[Place, comparison.Result]) -> str:
 
 def write_table(blocks: dict[str, comparison.Block], systems: list[str], spread: str) -> table2_render.Comparison:
     """Write the table of what is done, and return it."""
-    table = table2_render.Comparison(
-        list(blocks.values()), systems, comparison.TESTED[_METRIC.value], spread, _TEST.value
-    )
+    table = table2_render.Comparison(list(blocks.values()), systems, names.TESTED[_METRIC.value], spread, _TEST.value)
     table2_render.write(table, Path(_OUTPUT.value or _WORKDIR.value))
     return table
 

@@ -10,29 +10,12 @@ import polars as pl
 
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.metrics import cohort_statistics
+from hlr_jax.evaluation.names import POPULARITY, ROWS
 from hlr_jax.evaluation.results import Metrics, read_metrics
 from hlr_jax.evaluation.significance import best_against_rest
 from hlr_jax.models.registry import create_model, model_names
 from hlr_jax.workdir import read_config
 
-SYSTEMS = ("mf_als", "cml", "lrml", "transcf", "adacml", "hlr", "hlrpp")
-"""The systems of the paper's Table 2, in its order."""
-
-POPULARITY = "Popularity"
-ROWS = {
-    "MAP": "map",
-    "MRR": "mrr",
-    "NDCG": "ndcg",
-    "Precision": "precision",
-    "Recall": "recall",
-    POPULARITY: "median_popularity",
-}
-"""The rows of a block, and the metric of each; MAP, MRR and Popularity are what the protocol says."""
-
-TESTED = {row.lower(): row for row in ROWS if row != POPULARITY}
-"""The rows that systems can be tested in, by the word of a command line."""
-
-SPREADS = ("seeds", "cohorts")
 NUM_COHORTS = 5
 SIGNIFICANT = 0.05
 
@@ -202,7 +185,8 @@ def compare(
     best = ""
     p_values: dict[str, float] = {}
     if len(results) > 1:
-        best, p_values = best_against_rest(paired_values(results, tested, spread), method)
+        best, differences = best_against_rest(paired_values(results, tested, spread), method)
+        p_values = {system: difference.p_value for system, difference in differences.items()}
     significant = bool(p_values) and max(p_values.values()) < SIGNIFICANT
     cells: dict[str, dict[str, Cell]] = {}
     for row in ROWS:

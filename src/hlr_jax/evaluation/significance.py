@@ -1,13 +1,14 @@
 """Is one system better than another, and how sure is a mean? Tests over users, Holm's correction, intervals."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from hlr_jax.errors import InputError, check_range, pick
+from hlr_jax.evaluation.names import TESTS
 
-TESTS = ("t", "bootstrap")
 RESAMPLES = 10_000  # of a test
 INTERVAL_RESAMPLES = 2000
 LEVEL = 0.95  # of an interval
@@ -65,10 +66,58 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     return adjusted
 
 
+class Difference(NamedTuple):
+    """How much better one system is than another, over users.
+
+    Attributes:
+      mean: of the users' differences.
+      low, high: the interval of the mean at ``LEVEL``, of this difference alone.
+      p_value: of the hypothesis that the mean is 0; adjusted where there are several.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+
+
+def difference_interval(difference: np.ndarray, method: str = "t", seed: int = 0) -> tuple[float, float]:
+    """Return the interval of the mean of differences [users] at ``LEVEL``.
+
+    - ``t``: mean +- t s / sqrt(users), with the quantile t of Student's distribution.
+    - ``bootstrap``: see ``bootstrap_interval``.
+
+    One user has no spread: both bounds are then the difference itself.
+
+    Args:
+      difference: of a metric of each user by two systems.
+      method: a name of ``TESTS``.
+      seed: of the bootstrap's draws.
+
+    Raises:
+      InputError: an unknown method, or no users.
+
+    Example:
+      >>> low, high = difference_interval(np.array([0.0, 0.2]))
+      >>> round(high, 3)  # 0.1 + 12.706 * 0.1
+      1.371
+    """
+    if pick(method, TESTS, "test") == "bootstrap":
+        low, high = bootstrap_interval(difference[:, None], seed)
+        return float(low[0]), float(high[0])
+    users = len(difference)
+    check_range("interval", users=(users, 1, 2**31))
+    mean, reach = float(difference.mean()), 0.0
+    if users > 1:
+        error = float(difference.std(ddof=1)) / np.sqrt(users)
+        reach = float(stats.t.ppf((1 + LEVEL) / 2, users - 1)) * error
+    return mean - reach, mean + reach
+
+
 def best_against_rest(
     scores: Mapping[str, np.ndarray], method: str = "t", seed: int = 0
-) -> tuple[str, dict[str, float]]:
-    """Return the system with the highest mean, and the adjusted p-value of its difference from each other one.
+) -> tuple[str, dict[str, Difference]]:
+    """Return the system with the highest mean, and its difference from each other one, with adjusted p-values.
 
     Args:
       scores: a metric [users] by system; the same users in the same order.
@@ -83,7 +132,12 @@ def best_against_rest(
     best = max(scores, key=lambda system: scores[system].mean())
     others = [system for system in scores if system != best]
     adjusted = holm([paired_p_value(scores[best], scores[other], method, seed) for other in others])
-    return best, dict(zip(others, adjusted.tolist(), strict=True))
+    differences = {}
+    for other, p_value in zip(others, adjusted.tolist(), strict=True):
+        difference = np.asarray(scores[best], np.float64) - scores[other]
+        bounds = difference_interval(difference, method, seed)
+        differences[other] = Difference(float(difference.mean()), *bounds, p_value)
+    return best, differences
 
 
 def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

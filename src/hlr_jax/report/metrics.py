@@ -110,10 +110,15 @@ def _paired_test(runs: Sequence[TrainedRun]) -> Child:
     results = {run.label: run.result for run in runs if run.result is not None}
     if len(results) < 2:
         return None
-    best, p_values = best_against_rest(paired_values(results, _TESTED, "seeds"))
+    best, differences = best_against_rest(paired_values(results, _TESTED, "seeds"))
     metric = next(iter(results.values())).metric(_TESTED).upper()
-    others = "; ".join(f"{label}: {p:.2g}" for label, p in p_values.items())
-    end = f". Paired t-test over users, Holm-adjusted p of its difference from {others}."
+    others = "; ".join(
+        f"{label}: {d.mean:.4f} ({d.low:.4f} to {d.high:.4f}), p = {d.p_value:.2g}" for label, d in differences.items()
+    )
+    end = (
+        ". By how much, over users, with the interval of each difference at 95 % and the Holm-adjusted p of a paired "
+        f"t-test: {others}."
+    )
     return element("p", f"Best in {metric}@{runs[0].parts.eval.ks[0]}: ", element("strong", best), end)
 
 

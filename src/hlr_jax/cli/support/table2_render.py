@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hlr_jax import files
-from hlr_jax.evaluation import comparison
+from hlr_jax.evaluation import comparison, names
 
 NONE = "–"
 MARK = "†"
-_TESTS = {"t": "paired t-test", "bootstrap": "paired bootstrap"}
 _SCHEMA = {
     "dataset": pl.String, "metric": pl.String, "model": pl.String, "mean": pl.Float64, "std": pl.Float64,
     "best": pl.Boolean, "significant": pl.Boolean, "p_adjusted": pl.Float64, "k": pl.Int64, "spread": pl.String,
@@ -57,8 +56,8 @@ def caption(table: Comparison) -> list[str]:
     if not results:
         return ["No result yet."]
     some = results[0]
-    names = [f"{row} is {some.metric(row)}" for row in comparison.ROWS if row in some.metrics.names]
-    renamed = f" ({', '.join(names)})" if names else ""
+    called = [f"{row} is {some.metric(row)}" for row in names.ROWS if row in some.metrics.names]
+    renamed = f" ({', '.join(called)})" if called else ""
     sizes = "; ".join(_size(block) for block in table.blocks if block.results)
     seconds = sum(result.train_seconds for result in results)
     sentences = [
@@ -67,7 +66,7 @@ def caption(table: Comparison) -> list[str]:
         f"Protocol {some.metrics.protocol}, hash {some.metrics.protocol_hash}{renamed}.",
         f"{sizes}.",
         f"Bold: the best of a row. {MARK}: significantly better than every other system of its block "
-        f"({table.tested}, {_TESTS[table.method]} over users, Holm-adjusted p < {comparison.SIGNIFICANT}).",
+        f"({table.tested}, {names.TESTS[table.method]} over users, Holm-adjusted p < {comparison.SIGNIFICANT}).",
         f"Training took {seconds:,.0f} s in all.",
     ]
     if variants := _variants(table):
@@ -122,7 +121,7 @@ def markdown(table: Comparison) -> str:
     parts = ["# Table 2", *caption(table)]
     for block in table.blocks:
         rows = [["", *(comparison.system_label(system) for system in table.systems)]]
-        rows += [[row, *(_markdown_cell(block, row, system) for system in table.systems)] for row in comparison.ROWS]
+        rows += [[row, *(_markdown_cell(block, row, system) for system in table.systems)] for row in names.ROWS]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [" | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
         rule = " | ".join("-" * (width - 1) + ":" if n else "-" * width for n, width in enumerate(widths))
@@ -155,7 +154,7 @@ def latex(table: Comparison) -> str:
     body = []
     for block in table.blocks:
         body.append(r"\midrule")
-        for number, row in enumerate(comparison.ROWS):
+        for number, row in enumerate(names.ROWS):
             cells = [_latex_cell(block, row, system) for system in table.systems]
             body.append(" & ".join([latex_escape(block.data) if number == 0 else "", row, *cells]) + r" \\")
     head = ["", "", *(latex_escape(comparison.system_label(system)) for system in table.systems)]
@@ -220,7 +219,7 @@ def print_comparison(table: Comparison, console: Console | None = None) -> None:
         shown = Table(block.data, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for system in table.systems:
             shown.add_column(comparison.system_label(system), justify="right", no_wrap=True)
-        for row in comparison.ROWS:
+        for row in names.ROWS:
             shown.add_row(row, *(_terminal_cell(block, row, system) for system in table.systems))
         console.print(shown)
         if line := p_values_line(table, block):

@@ -1,12 +1,17 @@
 """Metrics as tables for people."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hlr_jax.evaluation.results import Metrics
+
+if TYPE_CHECKING:
+    from hlr_jax.evaluation.significance import Difference
 
 _SHOWN = {
     "ndcg": "ndcg",
@@ -45,3 +50,14 @@ def print_metrics(rows: Mapping[str, Metrics]) -> None:
 def _number(value: float | None) -> str:
     assert value is not None
     return f"{value:.0f}" if value > 1 else f"{value:.4f}"
+
+
+def print_differences(differences: Mapping[str, "Difference"]) -> None:
+    """Print how much better the best system is than each other one: a row for each, with interval and p-value."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("better than")
+    for title in ("by", "95 % interval", "adjusted p"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for system, (mean, low, high, p_value) in differences.items():
+        table.add_row(escape(system), f"{mean:.4f}", f"{low:.4f} to {high:.4f}", f"{p_value:.2g}")
+    Console().print(table)
