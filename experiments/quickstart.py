@@ -13,12 +13,10 @@ from absl import flags
 from rich.console import Console
 
 import hlr_jax
-from hlr_jax import Dataset, EvalOptions, RunResult
+from hlr_jax import Dataset, RunResult
 from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds, launch, runs_of
 from hlr_jax.cli.support.tables import print_metrics
 from hlr_jax.configs.recipes import get_config
-from hlr_jax.evaluation import baselines
-from hlr_jax.evaluation.evaluate import evaluate_ranker
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/ml-100k", "folder of the runs")
 _DATA = flags.DEFINE_string("data", "ml-100k", "a data set of the registry, or planted")
@@ -27,20 +25,17 @@ _DATA = flags.DEFINE_string("data", "ml-100k", "a data set of the registry, or p
 def main() -> None:
     """Run the command."""
     start, folder = time.perf_counter(), Path(_WORKDIR.value)
-    configs = {name: get_config(f"{name}:{_DATA.value}").to_dict() for name in ("cml", "hlr")}
+    configs = {name: get_config(f"{name}:{_DATA.value}").to_dict() for name in ("popularity", "ease", "cml", "hlr")}
     devices_for_seeds(runs_of(configs["hlr"]))
     print(f"devices: {describe_devices()}", flush=True)
     done = {name: hlr_jax.run(config, folder / name) for name, config in configs.items()}
-    dataset, options = done["hlr"].parts.dataset, done["hlr"].parts.eval
-    popularity = evaluate_ranker(baselines.popularity_ranker(dataset, options.longest), dataset, "test", options)
-    regularization, ease = baselines.evaluate_ease(dataset, EvalOptions(k=options.ks))
-    rows = {"Popularity": popularity.metrics, "EASE": ease.metrics}
-    rows |= {name.upper(): run.metrics["test"] for name, run in done.items()}
+    dataset, ease = done["hlr"].parts.dataset, done["ease"]
     print()
-    print_metrics(rows)
-    print(f"Test items of {ease.metrics.users} users, all {dataset.num_items} items ranked, seen ones left out;")
+    print_metrics({run.parts.model.title: run.metrics["test"] for run in done.values()})
+    users, ((_, (regularization,)),) = ease.metrics["test"].users, ease.parts.model.options
+    print(f"Test items of {users} users, all {dataset.num_items} items ranked, seen ones left out;")
     print(f"protocol {dataset.protocol.name}; chosen on validation: EASE's lambda {regularization:g},", end=" ")
-    print(f"{_chosen(done)}.\n")
+    print(f"{_chosen({name: done[name] for name in ('cml', 'hlr')})}.\n")
     show_recommendations(done["hlr"], dataset)
     print("\nGo on with:")
     for line in (

@@ -1,73 +1,159 @@
-"""The command that measures what trained models are read beside."""
+"""The command that fits what trained models are read beside, and all that takes its workdirs."""
 
 import json
+import subprocess
+import sys
+from unittest import mock
 
-import numpy as np
 import polars as pl
 import pytest
 from command_line import command
 from fabricated import metric_of
 
 import hlr_jax
-from hlr_jax.evaluation.baselines import gram_matrix
+from hlr_jax.evaluation.comparison import read_result
 
 OPTIONS = (
     "--systems=popularity,ease,mf_als", "--ease_regularization=30,3e6", "--als_dim=6", "--als_confidence=5",
     "--als_regularization=1,1e6", "--als_epochs=2", "--k=5",
 )  # fmt: skip
+SYSTEMS = {"popularity": "popularity", "ease": "ease (30)", "mf_als": "mf_als (5,1)"}
 
 
 def baselines(*arguments):
     return command("baselines", "--data=planted-60x50x900", *arguments)
 
 
+def succeed(*arguments):
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def ndcg(folder):
+    return metric_of(json.loads((folder / "eval" / "test.json").read_text()), "ndcg", 5)["value"]
+
+
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
-    """What the command prints and writes, with the systems fitted to train before test, or to train and valid."""
-    folder, results = tmp_path_factory.mktemp("baselines"), {}
+def fitted(tmp_path_factory):
+    """The folder of the runs, fitted to train and then to both splits, and what the command prints."""
+    folder, printed = tmp_path_factory.mktemp("baselines"), {}
     for splits in ("train", "train+valid"):
-        done = baselines(*OPTIONS, f"--train_splits={splits}", f"--output={folder / splits}")
+        done = baselines(*OPTIONS, f"--train_splits={splits}", f"--workdir={folder}")
         assert done.returncode == 0, done.stderr
-        results[splits] = done.stdout, json.loads((folder / splits).read_text())["planted-60x50x900"]
-    return results
+        printed[splits] = done.stdout
+    return folder / "planted-60x50x900", printed
 
 
-def test_each_system_is_measured_with_what_validation_chose(measured):
-    out, systems = measured["train"]
+def test_each_system_is_measured_with_what_validation_chose(fitted):
+    folder, printed = fitted
     # With a lambda of a million MF-ALS learns nothing, and neither does EASE.
-    assert list(systems) == ["Popularity", "EASE", "MF-ALS"]
-    assert {"EASE (30)", "MF-ALS (5,1)"} <= {line[:13].strip() for line in out.splitlines()}
-    assert (systems["MF-ALS"]["confidence"], systems["MF-ALS"]["lambda"]) == (5, 1)
-    assert systems["EASE"]["lambda"] == 30
-    for metrics in systems.values():
-        assert metrics["users"] == systems["Popularity"]["users"]
-        assert 0 < metric_of(metrics, "ndcg", 5)["value"] < 1
-        assert metrics["fit_seconds"] > 0
-    assert metric_of(systems["EASE"], "ndcg") != metric_of(systems["Popularity"], "ndcg")
+    assert set(SYSTEMS.values()) <= {line[:13].strip() for line in printed["train"].splitlines()}
+    assert set(SYSTEMS.values()) <= {line[:13].strip() for line in printed["train+valid"].splitlines()}
+    results = {system: read_result(folder / system) for system in SYSTEMS}
+    for system, result in results.items():
+        assert result.metrics.users == results["popularity"].metrics.users
+        assert 0 < result.metrics.value("ndcg") < 1
+        assert f"{result.metrics.value('ndcg'):.4f}" in printed["train"]
+        assert result.train_seconds > 0
+        assert f"everything is in {folder / system}\n" in printed["train"]
+    assert ndcg(folder / "popularity") < ndcg(folder / "ease")
 
 
-def test_what_validation_chose_is_fitted_anew_on_validation_too(measured, world):
-    both = world.trained_on("train+valid")
-    gram = np.zeros((50, 50))
-    for user in range(60):
-        items = both.train.item[both.train.user == user]
-        gram[np.ix_(items, items)] += 1
-    np.testing.assert_array_equal(gram_matrix(both), gram)
+def test_a_second_command_reads_what_the_first_has_done(fitted):
+    folder, printed = fitted
+    with (
+        mock.patch("hlr_jax.baselines.run", side_effect=AssertionError("it is fitted again")),
+        mock.patch("hlr_jax.sweeps.sweep.fit_runs", side_effect=AssertionError("it is searched again")),
+    ):
+        done = baselines(*OPTIONS, f"--workdir={folder.parent}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout[done.stdout.index(" at 5 ") :] == printed["train"][printed["train"].index(" at 5 ") :]
+    done = baselines("--systems=ease", "--k=5", f"--workdir={folder.parent}")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "model.regularization is [30.0, 3000000.0] there" in done.stderr
+
+
+def test_what_validation_chose_is_fitted_anew_on_validation_too(fitted, world):
     # MF-ALS by hand: the iteration that validation chose, and as many on both.
+    folder, _ = fitted
     model = hlr_jax.create_model("mf_als", embed_dim=6, confidence=5.0, regularization=1.0, frequency_exponent=1.0)
-    options = hlr_jax.EvalOptions(k=5, monitor="ndcg")
-    best = hlr_jax.train_model(
-        world, model, hlr_jax.TrainOptions(num_epochs=2, patience=4), options, quiet=True
-    ).best_epoch
-    again = hlr_jax.train_model(both, model, hlr_jax.TrainOptions(num_epochs=best), options, quiet=True)
+    options = hlr_jax.EvalOptions(k=5, monitor="ndcg", solver_mask="train+valid")
+    both, budget = world.trained_on("train+valid"), hlr_jax.TrainOptions(num_epochs=2, patience=4)
+    once = hlr_jax.train_model(world, model, budget, options, quiet=True)
+    assert ndcg(folder / "mf_als") == pytest.approx(
+        hlr_jax.evaluate(model, once.params, world, options=options).metrics.value("ndcg"), rel=1e-6
+    )
+    budget = hlr_jax.TrainOptions(num_epochs=once.best_epoch)
+    again = hlr_jax.train_model(both, model, budget, options, quiet=True)
     expected = hlr_jax.evaluate(model, again.params, both, options=options).metrics.value("ndcg")
-    (_, before), (_, after) = measured["train"], measured["train+valid"]
-    assert metric_of(after["MF-ALS"], "ndcg")["value"] == pytest.approx(expected, rel=1e-6)
-    for system in before:
-        assert (before[system]["train_splits"], after[system]["train_splits"]) == ("train", "train+valid")
-        assert metric_of(before[system], "ndcg") != metric_of(after[system], "ndcg")
-        assert before[system]["users"] == after[system]["users"]
-        assert before[system].get("lambda") == after[system].get("lambda")
+    assert ndcg(folder / "mf_als-refit") == pytest.approx(expected, rel=1e-6)
+    for system in SYSTEMS:
+        assert ndcg(folder / system) != ndcg(folder / f"{system}-refit")
+
+
+def test_lists_of_mf_als_leave_out_validation_items_where_it_is_asked_for(fitted):
+    # The protocol leaves them in the lists of MF-ALS: there they take places from items that can be found.
+    folder, _ = fitted
+    loaded = hlr_jax.load_run(folder / "mf_als", log=lambda _: None)
+    parts, params = loaded.parts, loaded.params[0]
+    assert parts.dataset.protocol.solver_mask == "train"
+    by_protocol = hlr_jax.evaluate(parts.model, params, parts.dataset, options=hlr_jax.EvalOptions(k=5))
+    assert by_protocol.metrics.value("ndcg") < ndcg(folder / "mf_als")
+
+
+def test_runs_of_baselines_are_taken_wherever_runs_are(fitted, tmp_path):
+    folder, _ = fitted
+    both = f"--workdir={folder / 'ease'},{folder / 'popularity'}"
+    out = succeed("compare", both, "--test=bootstrap")
+    assert "ndcg@5: best is ease." in out
+    out = succeed("evaluate", f"--workdir={folder / 'ease'}", "--k=3")
+    assert "ease, test" in out
+    out = succeed("recommend", f"--workdir={folder / 'ease'}", "--users=3", "--k=2", "--explain")
+    assert out.count("Because of ") == 2
+    (tmp_path / "new.csv").write_text("user,item\nann,1\nann,2\n")
+    out = succeed("recommend", f"--workdir={folder / 'popularity'}", f"--histories={tmp_path / 'new.csv'}", "--k=2")
+    assert "user ann" in out
+    page = tmp_path / "page.html"
+    succeed("report", both + f",{folder / 'mf_als'}", f"--output={page}")
+    text = page.read_text()
+    assert "Best in NDCG@5: <strong>" in text
+    assert "No memory keys that pairs of items address: EASE, Popularity, MF-ALS." in text
+    for command_line, what in (("export", "export"), ("similar", "similar"), ("keys", "keys")):
+        more = ["--items=1"] if what == "similar" else [f"--output={tmp_path / 'no'}"]
+        done = command(command_line, f"--workdir={folder / 'ease'}", *more)
+        assert (done.returncode, done.stderr) == (
+            2, f"error: EASE has no vectors, and {what} needs them: choose a run of a model\n"
+        )  # fmt: skip
+    assert not (tmp_path / "no").exists()
+
+
+def test_table_2_takes_scorers_beside_models(tmp_path):
+    configs = tmp_path / "configs.py"
+    configs.write_text(
+        "from hlr_jax.configs import recipes\n"
+        "def get_config(choice):\n"
+        "    config = recipes.get_config(choice.split(',')[0] + ':planted')\n"
+        "    if config.train:\n"
+        "        config.train.num_epochs, config.model.embed_dim = 1, 4\n"
+        "    return config\n"
+    )
+    asked = "table2", f"--workdir={tmp_path}", f"--configs={configs}", "--data=planted-60x50x900", "--num_seeds=2"
+    out = succeed(*asked, "--systems=ease,popularity,mf_als")
+    places = [f"planted-60x50x900/{system}" for system in ("popularity", "ease", "mf_als")]
+    trains = [json.loads((tmp_path / place / "config.json").read_text())["train"] for place in places]
+    assert [train.get("num_seeds") for train in trains] == [None, None, 2]
+    assert "Mean ± standard deviation over 2 seeds (0 to 1)." in " ".join(out.split())
+    frame = pl.read_csv(tmp_path / "table2.csv").filter(pl.col("metric") == "NDCG")
+    assert frame["model"].to_list() == ["Popularity", "EASE", "MF-ALS"]
+    assert frame["std"].is_null().to_list() == [True, True, False]
+    assert succeed(*asked, "--systems=ease,popularity,mf_als").count("was done") == 3
+
+
+def test_train_fits_a_scorer_by_its_recipe(tmp_path):
+    out = succeed("train", "--config=ease:planted", f"--workdir={tmp_path}", "--config.model.regularization=(7.0,)")
+    assert "ease, test" in out
+    assert "best regularization 7.0; everything is in" in out
 
 
 @pytest.mark.parametrize(
@@ -86,8 +172,24 @@ def test_a_wrong_flag_is_one_clear_line(flag, message):
     assert done.stderr.count("\n") == 1
 
 
-def test_data_without_validation_is_one_clear_line(tmp_path):
+@pytest.mark.parametrize(("system", "purpose"), [("mf_als", "to compare points by"), ("ease", "to evaluate on")])
+def test_data_without_validation_is_one_clear_line(tmp_path, system, purpose):
     rows = pl.DataFrame({"user": [1, 1, 2, 2, 3], "item": [1, 2, 2, 3, 1], "split": ["train", "test"] * 2 + ["train"]})
     rows.write_csv(tmp_path / "rows.csv")
-    done = baselines(f"--data=own={tmp_path / 'rows.csv'}", "--systems=mf_als")
-    assert (done.returncode, done.stderr) == (2, "error: data set rows has no valid interactions to evaluate on\n")
+    done = baselines(f"--data=own={tmp_path / 'rows.csv'}", f"--systems={system}", f"--workdir={tmp_path}")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "data set rows has no valid" in done.stderr
+    assert done.stderr.endswith(f"interactions {purpose}\n")
+
+
+def test_flags_are_checked_before_jax_is_there():
+    program = """
+import importlib, sys
+from absl import flags
+for name in ("baselines", "compare", "report", "table2"):
+    importlib.import_module(f"hlr_jax.cli.{name}")
+    for flag in list(flags.FLAGS):
+        delattr(flags.FLAGS, flag)
+sys.exit("jax" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -3,11 +3,12 @@
 import pytest
 
 import hlr_jax
-from hlr_jax.configs import authors, base, default, paper, recipes, table2, tuned
+from hlr_jax.configs import authors, base, baselines, default, paper, recipes, table2, tuned
 from hlr_jax.errors import InputError
 from hlr_jax.experiment import settings_of
 
 CHOICES = [
+    *baselines.MODELS,
     *(f"{model}{family}" for model in paper.MODELS for family in ("", "-paper")),
     *(f"{model}-tuned:{data}" for model in tuned.MODELS for data in tuned.DATA_SETS),
     *(f"{model}-authors:{data}" for model in authors.MODELS for data in authors.DATA_SETS),

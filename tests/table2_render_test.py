@@ -13,12 +13,13 @@ from rich.console import Console
 from hlr_jax.cli.support import table2_render as render
 from hlr_jax.evaluation.comparison import compare, read_result
 from hlr_jax.evaluation.names import SYSTEMS
+from hlr_jax.table2 import Comparison
 
 
 def table_of(tmp_path, levels, systems=SYSTEMS, data="ml_100k", spread="seeds", tested="NDCG", **more):
     results = {name: read_result(fabricate(tmp_path / data / name, level, **more)) for name, level in levels.items()}
     block = compare(data, results, tested=tested, spread=spread)
-    return render.Comparison([block], list(systems), tested, spread, "t")
+    return Comparison([block], list(systems), tested, spread, "t")
 
 
 def test_metrics_follow_the_protocols_names(tmp_path):
@@ -139,7 +140,7 @@ def test_latex_escape():
 
 
 def test_an_empty_table_is_a_table(tmp_path):
-    table = render.Comparison([compare("x", {})], ["cml", "hlr"], "NDCG", "seeds", "t")
+    table = Comparison([compare("x", {})], ["cml", "hlr"], "NDCG", "seeds", "t")
     render.write(table, tmp_path)
     assert "No result yet." in (tmp_path / "table2.md").read_text()
     assert pl.read_csv(tmp_path / "table2.csv").height == 0

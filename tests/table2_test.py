@@ -11,6 +11,7 @@ import pytest
 from absl import flags
 from fabricated import LEVELS, fabricate
 
+import hlr_jax
 from hlr_jax.errors import InputError
 
 
@@ -33,7 +34,10 @@ def command():
             table2 = importlib.import_module("hlr_jax.cli.table2")
 
             # Devices are divided before the first computation, which in this process other tests have long done.
-            with mock.patch.multiple(table2, run=fake_run, devices_for_seeds=lambda count: None):
+            with (
+                mock.patch.object(hlr_jax, "run", fake_run),
+                mock.patch("hlr_jax.cli.support.launch.devices_for_seeds"),
+            ):
                 flags.FLAGS(["table2", *map(str, arguments)])
                 table2.main()
         return trained

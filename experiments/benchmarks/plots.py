@@ -8,7 +8,7 @@ from typing import Any
 from hlr_jax import InputError, colors
 from hlr_jax.analysis.plots import STYLE
 from hlr_jax.errors import missing_extra
-from hlr_jax.evaluation import comparison
+from hlr_jax.systems import system_title
 
 Records = Sequence[dict[str, Any]]
 
@@ -68,7 +68,7 @@ def _growth(plt: Any, records: Records) -> Any:
                 chosen = [r for r in records if (r["model"], r["axis"]) == (model, letter) and field in r]
                 values, times = [r["value"] for r in chosen], [r[field] for r in chosen]
                 if chosen:
-                    axes.plot(values, times, "o-", color=color, ms=4, label=comparison.system_label(model))
+                    axes.plot(values, times, "o-", color=color, ms=4, label=system_title(model))
                 across |= set(values)
             axes.set(xscale="log", yscale="log", xlabel=_AXES[letter])
             axes.minorticks_off()
@@ -100,7 +100,7 @@ def _devices(plt: Any, records: Records) -> Any:
         ratios = {record["mesh"]: record["time_ratio_over_one"] for record in records if record["model"] == model}
         places = [place + (index - (len(models) - 1) / 2) * width for place in range(len(meshes))]
         heights = [ratios.get(mesh, 0.0) for mesh in meshes]
-        bars = axes.bar(places, heights, 0.9 * width, color=color, label=comparison.system_label(model))
+        bars = axes.bar(places, heights, 0.9 * width, color=color, label=system_title(model))
         axes.bar_label(bars, fmt="{:.2f}", fontsize=8, padding=2)
     axes.axhline(1, color=colors.RULE, lw=0.8)
     axes.set_xticks(range(len(meshes)), meshes)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from hlr_jax.runs import LoadedRun as LoadedRun
     from hlr_jax.runs import load_run as load_run
     from hlr_jax.runs import refit as refit
+    from hlr_jax.scorers.base import Scorer as Scorer
+    from hlr_jax.scorers.fit import fit_scorer as fit_scorer
     from hlr_jax.serving.explain import explain as explain
     from hlr_jax.serving.export import export_model as export_model
     from hlr_jax.serving.fold_in import FoldInOptions as FoldInOptions
@@ -63,6 +65,7 @@ _MODULE_OF = {
     "Population": "hlr_jax.serving.population",
     "ReadingReport": "hlr_jax.data.report",
     "RunResult": "hlr_jax.experiment",
+    "Scorer": "hlr_jax.scorers.base",
     "SyntheticWorld": "hlr_jax.data.synthetic",
     "TrainOptions": "hlr_jax.training.options",
     "create_model": "hlr_jax.models.registry",
@@ -71,6 +74,7 @@ _MODULE_OF = {
     "export_model": "hlr_jax.serving.export",
     "train_model": "hlr_jax.training.fit",
     "train_seeds": "hlr_jax.training.fit",
+    "fit_scorer": "hlr_jax.scorers.fit",
     "fold_in": "hlr_jax.serving.fold_in",
     "load_dataset": "hlr_jax.data.prepare",
     "load_run": "hlr_jax.runs",

@@ -17,8 +17,9 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import Metrics, over_seeds, write_metrics
 from hlr_jax.mesh import MeshOptions
 from hlr_jax.models.base import Model
-from hlr_jax.models.registry import create_model
+from hlr_jax.scorers.fit import RECORD, fit_scorer
 from hlr_jax.sharding import create_mesh
+from hlr_jax.systems import System, create_system
 from hlr_jax.training.fit import FitResult, train_seeds
 from hlr_jax.training.history import Logger
 from hlr_jax.training.options import TrainOptions
@@ -29,10 +30,10 @@ SECTIONS = ("dataset", "model", "train", "eval", "mesh")
 
 
 class RunParts(NamedTuple):
-    """The objects that settings stand for."""
+    """The objects that settings stand for. ``model`` may be a scorer, which reads nothing of ``train``."""
 
     dataset: Dataset
-    model: Model
+    model: System
     train: TrainOptions
     eval: EvalOptions
     mesh: Mesh | None
@@ -44,7 +45,7 @@ class RunResult(NamedTuple):
 
     Attributes:
       parts: what it was made of.
-      fits: the training of each seed.
+      fits: the training of each seed; of a scorer, its one fit.
       evaluations: of each split that isn't empty, each seed's.
       metrics: of each split that isn't empty, of all seeds: what ``eval/SPLIT.json`` holds.
     """
@@ -55,18 +56,18 @@ class RunResult(NamedTuple):
     metrics: dict[str, Metrics]
 
 
-def settings_of(config: dict[str, Any]) -> tuple[Model, TrainOptions, EvalOptions]:
+def settings_of(config: dict[str, Any]) -> tuple[System, TrainOptions, EvalOptions]:
     """Make the model and its options, which need neither data nor devices, and check the names of all settings.
 
     Raises:
-      InputError: an unknown section or key, or a value out of range.
+      InputError: an unknown section or key, a value out of range, or a setting that a scorer does not read.
     """
     for section in config:
         pick(section, (*SECTIONS, "seed"), "section of the config:")
     model_options = dict(config.get("model", {}))
     if "name" not in model_options:
         raise InputError("model.name is missing")
-    model = create_model(model_options.pop("name"), **model_options)
+    model = create_system(model_options.pop("name"), **model_options)
     check_seed("seed", config.get("seed", 0))
     makers: dict[str, Callable[..., Any]] = {
         "train": TrainOptions,
@@ -76,7 +77,17 @@ def settings_of(config: dict[str, Any]) -> tuple[Model, TrainOptions, EvalOption
     }
     for section, maker in makers.items():
         check_options(maker, config.get(section, {}), section)
+    if not isinstance(model, Model):
+        _check_unread(model.title, config)
     return model, TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {}))
+
+
+def _check_unread(title: str, config: dict[str, Any]) -> None:
+    """Check that the settings of a scorer have nothing that only models read."""
+    for name in config.get("train", {}):
+        raise InputError(f"train.{name} is set, and {title} reads no settings of training: leave it out")
+    if any(count != 1 for count in config.get("mesh", {}).values()):
+        raise InputError(f"{title} is fitted on the host: leave the settings of mesh out")
 
 
 def build(config: dict[str, Any], log: Callable[[str], None] = print, dataset: Dataset | None = None) -> RunParts:
@@ -117,17 +128,7 @@ def run(
     on_all_processes(lambda: _start(folder, config, build(config, log, dataset).dataset) if is_process_zero() else None)
     # All go on with the copy in the workdir, of which each reads its share.
     parts = on_all_processes(lambda: build(config, log, read_stored(folder / DATASET, check=is_process_zero())))
-    fits = train_seeds(
-        parts.dataset,
-        parts.model,
-        parts.train,
-        parts.eval,
-        seed=parts.seed,
-        workdir=folder,
-        mesh=parts.mesh,
-        loggers=loggers,
-        quiet=quiet,
-    )
+    parts, fits = _fit(parts, folder, loggers, quiet)
     for fit in fits:
         if fit.stopped:
             log(f"training stopped: {fit.stopped}" if len(fits) == 1 else f"seed {fit.seed} stopped: {fit.stopped}")
@@ -136,8 +137,19 @@ def run(
     return RunResult(parts, fits, evaluations, metrics)
 
 
+def _fit(parts: RunParts, folder: Path, loggers: Sequence[Logger], quiet: bool) -> tuple[RunParts, list[FitResult]]:
+    """Return what was trained, with the settings that a scorer has chosen, and the fit of each seed."""
+    dataset, model = parts.dataset, parts.model
+    if isinstance(model, Model):
+        others: dict[str, Any] = {"workdir": folder, "mesh": parts.mesh, "loggers": loggers, "quiet": quiet}
+        return parts, train_seeds(dataset, model, parts.train, parts.eval, seed=parts.seed, **others)
+    scorer, fit = fit_scorer(dataset, model, parts.eval, seed=parts.seed, workdir=folder, loggers=loggers)
+    return parts._replace(model=scorer), [fit]
+
+
 def _start(folder: Path, config: dict[str, Any], dataset: Dataset) -> None:
-    claim(folder, config)
+    is_model = isinstance(settings_of(config)[0], Model)
+    claim(folder, config, "checkpoints/[0-9]*" if is_model else RECORD)
     record_environment(folder, dataset)
     store_dataset(folder / DATASET, dataset)
 

@@ -1,6 +1,6 @@
 """Trained runs from their workdirs: to use, as ensembles, and to train once more on more interactions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, mode
@@ -12,6 +12,10 @@ from hlr_jax.distributed import is_process_zero, log_on_process_zero, on_all_pro
 from hlr_jax.ensembles import ensemble_of, ensemble_params
 from hlr_jax.errors import InputError, pick
 from hlr_jax.experiment import RunParts, RunResult, build, run
+from hlr_jax.models.base import Model
+from hlr_jax.scorers.fit import load_scorer, scorer_identity
+from hlr_jax.scorers.registry import SCORERS
+from hlr_jax.systems import require_model
 from hlr_jax.training.fit import load_result, run_identity
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.run_progress import RunProgress
@@ -28,7 +32,10 @@ def _stored_dataset(folder: Path, log: Callable[[str], None]) -> Dataset | None:
 
 
 class LoadedRun(NamedTuple):
-    """A trained run from its workdir: its parts, and for each seed the parameters and the run of its best epoch."""
+    """A trained run from its workdir: its parts, and for each seed the parameters and the run of its best epoch.
+
+    Of a scorer there is one seed; ``parts.model`` has the values that were chosen, and the parameters are its state.
+    """
 
     parts: RunParts
     params: list[Params]
@@ -91,12 +98,16 @@ def _read_run(
     # One device may read what many wrote, and the other way round, and a CPU what a GPU wrote.
     model = {name: value for name, value in config.get("model", {}).items() if name != "kernel"}
     config = config | {"mesh": mesh or {}, "model": model}
-    if not (folder / "checkpoints").is_dir():
+    name = str(model.get("name", ""))
+    if name not in SCORERS and not (folder / "checkpoints").is_dir():
         raise InputError(f"{folder} has no checkpoint; train first")
     parts = on_all_processes(lambda: build(config, log, _stored_dataset(folder, log)))
     on_all_processes(lambda: record_environment(folder, parts.dataset) if is_process_zero() else None)
-    identity = run_identity(parts.dataset, parts.model, parts.train, parts.seed)
-    return LoadedRun(parts, *load_result(folder, identity, parts.mesh))
+    if isinstance(parts.model, Model):
+        identity = run_identity(parts.dataset, parts.model, parts.train, parts.seed)
+        return LoadedRun(parts, *load_result(folder, identity, parts.mesh))
+    fitted = load_scorer(folder, scorer_identity(parts.dataset, parts.model))
+    return LoadedRun(parts._replace(model=fitted.scorer), [fitted.fit.params], [fitted.progress])
 
 
 def _as_ensembles(loaded: LoadedRun, count: int) -> LoadedRun:
@@ -105,14 +116,15 @@ def _as_ensembles(loaded: LoadedRun, count: int) -> LoadedRun:
         raise InputError(f"an ensemble of {count}: it must divide the run's seeds, of which there are {seeds}")
     if parts.mesh is not None:
         raise InputError("an ensemble runs on one device: load the run without a mesh")
+    model = require_model(parts.model, "an ensemble")
     params, progress = [], []
     for first in range(0, seeds, count):
         members = slice(first, first + count)
-        params.append(ensemble_params(parts.model, loaded.params[members]))
+        params.append(ensemble_params(model, loaded.params[members]))
         temperature = mean(state.run.temperature for state in loaded.progress[members])
         leader = loaded.progress[first]
         progress.append(replace(leader, run=leader.run._replace(temperature=temperature)))
-    return LoadedRun(parts._replace(model=ensemble_of(parts.model, count)), params, progress)
+    return LoadedRun(parts._replace(model=ensemble_of(model, count)), params, progress)
 
 
 def refit(
@@ -127,9 +139,11 @@ def refit(
     """Train the settings that a run has chosen once more, on more than its training interactions, in ``output``.
 
     Validation has said which of several temperatures and which epoch are best, so its interactions can be learned from
-    too: the temperature that most seeds have kept, for as many epochs as they needed in the mean, from the start. With
-    ``train+valid`` the result is measured on test, once; with ``train+valid+test`` it is a model to serve, and
-    not measured. The same call continues it.
+    too: the temperature that most seeds have kept, for as many epochs as they needed in the mean, from the start. A
+    scorer is fitted with the values that it has kept.
+
+    With ``train+valid`` the result is measured on test, once; with ``train+valid+test`` it is a model to serve, and not
+    measured. The same call continues it.
 
     Data is the run's own copy, so the source may be gone. It holds everyone whom the settings of the run let in: also
     users who were left out because train lacks them, as a split by time does with those who come later. They are
@@ -149,17 +163,21 @@ def refit(
     pick(train_splits, TRAIN_SPLITS[1:], "train_splits")
     config = read_config(Path(workdir))
     loaded = _read_run(Path(workdir), config, mesh, lambda _: None)
-    temperature = mode(state.run.temperature for state in loaded.progress)
-    needed = [state.best_epoch for state in loaded.progress if state.run.temperature == temperature]
-    chosen = {
-        "temperatures": [], "temperature": temperature, "prune_after": 0, "num_epochs": max(1, round(mean(needed))),
-        "patience": 0,
-    }  # fmt: skip
-    config |= {
-        "dataset": config.get("dataset", {}) | {"train_splits": train_splits},
-        "train": config.get("train", {}) | chosen,
-        "mesh": mesh or {},
-    }
+    config |= {"dataset": config.get("dataset", {}) | {"train_splits": train_splits}, "mesh": mesh or {}}
+    if isinstance(loaded.parts.model, Model):
+        config["train"] = config.get("train", {}) | _chosen(loaded.progress)
+    else:
+        config["model"] = config["model"] | dict(loaded.parts.model.options)
     dataset = loaded.parts.dataset.trained_on(train_splits)
     dataset.announce(log_on_process_zero(log))
     return run(config, output, dataset=dataset, quiet=quiet, log=log)
+
+
+def _chosen(progress: Sequence[RunProgress]) -> dict[str, Any]:
+    """Return the settings of training that stand for what the seeds of a run have chosen."""
+    temperature = mode(state.run.temperature for state in progress)
+    needed = [state.best_epoch for state in progress if state.run.temperature == temperature]
+    return {
+        "temperatures": [], "temperature": temperature, "prune_after": 0, "num_epochs": max(1, round(mean(needed))),
+        "patience": 0,
+    }  # fmt: skip

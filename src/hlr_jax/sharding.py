@@ -91,7 +91,7 @@ def _take_seed(params: Params, index: int, mesh: Mesh) -> Params:
 
 def mesh_of(params: Params) -> Mesh | None:
     """Return the mesh ``data`` x ``model`` that parameters lie on, or None."""
-    sharding = getattr(params["item"], "sharding", None)
+    sharding = getattr(params.get("item"), "sharding", None)
     if isinstance(sharding, NamedSharding) and sharding.mesh.axis_names == ("data", "model"):
         assert isinstance(sharding.mesh, Mesh)
         return sharding.mesh

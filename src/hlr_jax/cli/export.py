@@ -21,8 +21,10 @@ def main() -> None:
     """Run the command."""
     run, place = load_chosen(_WORKDIR.value)
     parts, seed = run.parts, run.seeds[place]
+    from hlr_jax.systems import require_model
+
     folder = hlr_jax.export_model(
-        parts.model, run.params[place], parts.dataset, _OUTPUT.value,
+        require_model(parts.model, "export"), run.params[place], parts.dataset, _OUTPUT.value,
         k=parts.eval.ks[0] if _K.value is None else _K.value, seed=seed, dtype=_DTYPE.value,
         about={"run": {"seed": seed, "ensemble": ENSEMBLE.value, "best_epoch": run.best_epochs[place]}},
     )  # fmt: skip

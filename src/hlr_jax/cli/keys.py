@@ -29,11 +29,12 @@ def main() -> None:
     from hlr_jax.analysis.attention import attend, check_keys
     from hlr_jax.analysis.categories import key_categories, read_categories
     from hlr_jax.analysis.relations import matching_probability
+    from hlr_jax.systems import require_model
 
     errors.check_range("keys", interactions=(_INTERACTIONS.value, 1, 10**7))
     given = None if _CATEGORIES.value is None else read_categories(_CATEGORIES.value)
     run = hlr_jax.load_run(_WORKDIR.value)
-    model, params, dataset = run.parts.model, run.params[0], run.parts.dataset
+    model, params, dataset = require_model(run.parts.model, "keys"), run.params[0], run.parts.dataset
     check_keys(model, params)
     count, seed = _INTERACTIONS.value, _SEED.value
     sample = attend(model, params, dataset, interactions=count, seed=seed)

@@ -26,13 +26,11 @@ def main(what: str) -> None:
 
 
 def _models() -> Iterator[Row]:
-    import hlr_jax
-    from hlr_jax.models.registry import options_of
     from hlr_jax.settings import describe
+    from hlr_jax.systems import options_of, system_names, system_title
 
-    for name in hlr_jax.model_names():
-        model = hlr_jax.create_model(name)
-        yield name, model.title, ", ".join(setting.name for setting in describe(options_of(name)))
+    for name in system_names():
+        yield name, system_title(name), ", ".join(setting.name for setting in describe(options_of(name)))
 
 
 def _objectives() -> Iterator[Row]:

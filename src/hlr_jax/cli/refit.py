@@ -45,4 +45,5 @@ def main() -> None:
     if done.metrics:
         print_metrics({f"{done.parts.model.name}, {split}": metrics for split, metrics in done.metrics.items()})
     at = f" at temperature {train.temperature:g}" if len(before.get("temperatures", ())) > 1 else ""
-    print(f"{train.num_epochs} epochs{at}; everything is in {_OUTPUT.value}")
+    length = f"{train.num_epochs} epochs{at}" if before else "fitted with what validation chose"
+    print(f"{length}; everything is in {_OUTPUT.value}")

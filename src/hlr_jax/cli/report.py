@@ -1,4 +1,4 @@
-"""One self-contained HTML page about trained runs: metrics, curves, exposure, sample users.
+"""One self-contained HTML page about runs of any kind: metrics, curves, exposure, sample users.
 
 hlr-jax report --workdir=runs/hlr,runs/cml --output=report.html
 

@@ -38,8 +38,11 @@ def main() -> None:
         raise InputError("--other and --user go with --keys")
     if _OUTPUT.value:
         check_suffix(Path(_OUTPUT.value))
+    from hlr_jax.systems import require_model
+
     loaded = hlr_jax.load_run(_WORKDIR.value)
-    run = loaded.parts.model, loaded.params[0], loaded.parts.dataset  # of several seeds the first
+    model = require_model(loaded.parts.model, "similar")
+    run = model, loaded.params[0], loaded.parts.dataset  # of several seeds the first
     items, users = _chosen(_ITEMS.value, run[2].item_ids), _chosen(_USERS.value, run[2].user_ids)
     if _KEYS.value:
         seed = loaded.parts.seed

@@ -44,6 +44,8 @@ def main() -> None:
     name = done.parts.model.name
     print_metrics({f"{name}, {split}": metrics for split, metrics in done.metrics.items()})
     chosen = [f"best epoch {', '.join(str(fit.best_epoch) for fit in done.fits)}"]
+    if "train" in config and not config["train"]:  # a scorer, whose epochs are the values of its settings
+        chosen = [f"best {name} {', '.join(map(str, values))}" for name, values in done.parts.model.options]
     if several:
         chosen.append(f"best temperature {', '.join(f'{fit.run.temperature:g}' for fit in done.fits)}")
     print(f"{', '.join(chosen)}; everything is in {_WORKDIR.value}")

@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hlr_jax.configs import baselines
 from hlr_jax.configs.base import base_config
 
 _ATTENTION = {"max_history": 10, "history_sampling": "uniform"}
@@ -36,14 +37,16 @@ _STRENGTHS = {
 _EPOCHS = {"movielens-1m": 16, "lastfm": 16, "yelp": 5, "amazon-book": 10}
 _RATES = {"movielens-1m": 4e-3, "lastfm": 8e-3, "yelp": 4e-3, "amazon-book": 4e-3}
 _OTHER_RATES = {("lastfm", "adacml"): 4e-3, ("lastfm", "transcf"): 4e-3}
-CHOICES = [f"{system},{data}" for data in _RATES for system in _MODELS]
+CHOICES = [f"{system},{data}" for data in _RATES for system in (*baselines.MODELS, *_MODELS)]
 
 
 def get_config(choice: str = "hlr,lastfm") -> ConfigDict:
     """Return the settings for ``SYSTEM,DATA``."""
     system, _, data = choice.partition(",")
+    if system in baselines.MODELS:
+        return baselines.get_config(system, "split")
     if system not in _MODELS:
-        raise ValueError(f'no config "{choice}"; SYSTEM,DATA with systems {list(_MODELS)}')
+        raise ValueError(f'no config "{choice}"; SYSTEM,DATA with systems {[*baselines.MODELS, *_MODELS]}')
     data = data if data in _RATES else "lastfm"
     config = base_config("split")
     options: dict[str, Any] = {"name": system, "embed_dim": 50} | _MODELS[system]

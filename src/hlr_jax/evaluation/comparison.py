@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,16 +13,10 @@ from hlr_jax.evaluation.metrics import cohort_statistics
 from hlr_jax.evaluation.names import POPULARITY, ROWS
 from hlr_jax.evaluation.results import Metrics, read_metrics
 from hlr_jax.evaluation.significance import best_against_rest
-from hlr_jax.models.registry import create_model, model_names
-from hlr_jax.workdir import read_config
+from hlr_jax.workdir import check_settings, read_config
 
 NUM_COHORTS = 5
 SIGNIFICANT = 0.05
-
-
-def system_label(system: str) -> str:
-    """Return the name of a system for people: that of a model of this name, if there is one."""
-    return create_model(system).title if system in model_names() else system
 
 
 class Result(NamedTuple):
@@ -96,6 +90,18 @@ def read_result(folder: Path) -> Result:
         raise InputError(f"{table}: unreadable ({reason}); delete {folder} and train again") from None
     variant = read_config(folder).get("model", {}).get("variant", "")
     return Result(path, metrics, per_user, _train_seconds(folder / "metrics.jsonl"), variant)
+
+
+def finished(folder: Path, config: dict[str, Any]) -> Result | None:
+    """Return the result of a run that is done, None for one that is not.
+
+    Raises:
+      InputError: it is one of other settings.
+    """
+    if not (folder / "eval" / "test.json").exists():
+        return None
+    check_settings(folder, config)
+    return read_result(folder)
 
 
 def _train_seconds(path: Path) -> float:

@@ -17,7 +17,10 @@ from hlr_jax.evaluation.results import At, Metrics
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import ranking_inputs
 from hlr_jax.ranking.rank import plan_ranking, rank
+from hlr_jax.scorers.base import Scorer, State, histories_of
+from hlr_jax.scorers.lists import rank_histories
 from hlr_jax.sharding import mesh_of
+from hlr_jax.systems import System
 from hlr_jax.types import Params, Ranking
 
 
@@ -110,8 +113,29 @@ def evaluate_ranker(
     return Evaluation(metrics, pl.concat(frames), ranking)
 
 
+def model_ranker(model: Model, params: Params, sizes: tuple[int, int], options: EvalOptions, seed: int) -> Ranker:
+    """Return the ranker of a model on a data set of U, I; ``seed`` draws the neighbors it reads."""
+
+    def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
+        inputs = ranking_inputs(model, seen, near, sizes, seed, mesh_of(params))
+        return rank(model, params, users, inputs, options.longest, options.memory_limit_mib)
+
+    return ranker
+
+
+def scorer_ranker(scorer: Scorer, state: State, sizes: tuple[int, int], options: EvalOptions) -> Ranker:
+    """Return the ranker of a scorer on a data set of U, I."""
+
+    def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
+        histories, masked = histories_of(near, *sizes), histories_of(seen, *sizes)
+        limit = options.memory_limit_mib
+        return rank_histories(scorer, state, users, histories, masked, options.longest, memory_limit_mib=limit)
+
+    return ranker
+
+
 def evaluate(
-    model: Model,
+    model: System,
     params: Params,
     dataset: Dataset,
     *,
@@ -120,21 +144,27 @@ def evaluate(
     seed: int = 0,
     users: np.ndarray | None = None,
 ) -> Evaluation:
-    """Evaluate a trained model on ``valid`` or ``test`` by full ranking, seen items masked.
+    """Evaluate a trained model, or a fitted scorer, on ``valid`` or ``test`` by full ranking, seen items masked.
 
-    ``users`` are those whose lists are made, each with an interaction in the split; None: all who have one.
+    Args:
+      model: makes the lists.
+      params: its parameters; the state of a scorer.
+      dataset: what to rank.
+      split: ``valid`` or ``test``.
+      options: of the measurement; None: the defaults.
+      seed: of the draw of neighbors, and of cohorts.
+      users: whose lists are made, each with an interaction in the split; None: all who have one.
 
     Raises:
       InputError: the split has no interactions.
     """
-    chosen = options or EvalOptions()
-
-    def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
-        inputs = ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, mesh_of(params))
-        return rank(model, params, users, inputs, chosen.longest, chosen.memory_limit_mib)
-
-    # Only MF-ALS is masked otherwise by the released code.
-    mask = "train+valid" if model.solver is None else dataset.protocol.solver_mask
+    chosen, sizes, mask = options or EvalOptions(), (dataset.num_users, dataset.num_items), "train+valid"
+    if not isinstance(model, Model):
+        ranker = scorer_ranker(model, params, sizes, chosen)
+    else:
+        ranker = model_ranker(model, params, sizes, chosen, seed)
+        if model.solver is not None:  # only MF-ALS is masked otherwise by the released code
+            mask = chosen.solver_mask or dataset.protocol.solver_mask
     return evaluate_ranker(ranker, dataset, split, chosen, seed, mask, users)
 
 
@@ -154,7 +184,7 @@ def validation_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | Non
 
 
 def evaluate_seeds(
-    model: Model,
+    model: System,
     params: list[Params],
     dataset: Dataset,
     split: str,
@@ -167,6 +197,8 @@ def evaluate_seeds(
     def evaluate_run(index: int) -> Evaluation:
         return evaluate(model, params[index], dataset, split=split, options=options, seed=seeds[index], users=users)
 
+    if not isinstance(model, Model):
+        return list(map(evaluate_run, range(len(params))))
     devices = {frozenset(next(iter(each.values())).devices()) for each in params}
     # Only programs of one device each may run side by side: those of a mesh would wait for each other.
     alone = all(len(group) == 1 for group in devices)

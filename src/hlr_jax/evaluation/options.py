@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.metrics import LOWER_IS_BETTER, METRICS
-from hlr_jax.settings import Settings, number
+from hlr_jax.settings import Settings, number, word
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class EvalOptions(Settings):
       num_valid_users: users whose validation lists are made, drawn once, where ranking all takes too long; 0: all.
       memory_limit_mib: MiB that one tile of users may take in ranking; the results do not depend on it.
       num_cohorts: disjoint random groups of users whose means give a mean and standard deviation; 1: none.
+      solver_mask: what is left out of the lists of MF-ALS at test, ``train`` or ``train+valid``; empty: what the
+        protocol says. All other lists leave out train+valid.
 
     Raises:
       InputError: a value out of range, by name.
@@ -32,6 +34,7 @@ class EvalOptions(Settings):
     num_valid_users: int = number(0, 0, 2**31)
     memory_limit_mib: int = number(512, 1, 2**24)
     num_cohorts: int = number(1, 1, 10**6)
+    solver_mask: str = word("", ("", "train", "train+valid"))
 
     def __post_init__(self) -> None:
         """Check every field, and that the monitor is one."""

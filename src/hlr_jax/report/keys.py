@@ -8,6 +8,7 @@ import polars as pl
 from hlr_jax.analysis.attention import attend, check_keys
 from hlr_jax.analysis.keys import SIGNIFICANT, key_table, significant_categories
 from hlr_jax.errors import InputError
+from hlr_jax.models.base import Model
 from hlr_jax.report.drawing import Child, Markup, element, folded, side_by_side, soft
 from hlr_jax.report.runs import TrainedRun
 
@@ -17,6 +18,8 @@ _OPEN = 6  # cards of a run that stand open: with more, a phone shows little els
 def keys_of(run: TrainedRun) -> pl.DataFrame | None:
     """Return ``analysis.keys.key_table`` of the run's first seed; None for a model without such keys."""
     model, params, dataset, seed = run.parts.model, run.loaded.params[0], run.parts.dataset, run.parts.seed
+    if not isinstance(model, Model):
+        return None
     try:
         check_keys(model, params)
     except InputError:

@@ -11,6 +11,7 @@ from hlr_jax.evaluation.evaluate import evaluate, validation_users
 from hlr_jax.report import drawing
 from hlr_jax.report.drawing import Axis, Child, Markup, element, folded, side_by_side, soft
 from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
+from hlr_jax.serving.explain import most_reasons
 from hlr_jax.serving.lists import recommend
 from hlr_jax.serving.population import known_interactions
 
@@ -126,7 +127,7 @@ def lists_for(run: TrainedRun, users: np.ndarray) -> pl.DataFrame:
     model, dataset, options = run.parts.model, run.parts.dataset, run.parts.eval
     return recommend(
         model, run.loaded.params[0], dataset, dataset.user_ids.gather(users).to_list(), k=min(_LENGTH, options.ks[0]),
-        num_reasons=model.history.size if len(users) else 0,
+        num_reasons=most_reasons(model, dataset) if len(users) else 0,
         memory_limit_mib=options.memory_limit_mib, seed=run.parts.seed,
     )  # fmt: skip
 
@@ -139,8 +140,8 @@ def sample_lists(runs: Sequence[TrainedRun], users: np.ndarray, lists: Sequence[
     )
     if any("reason_titles" in frame.columns for frame in lists):
         text += (
-            " The reasons are the attention's own weights: near an even share they say little. Models that read no "
-            "history give none."
+            " The reasons are the attention's own weights, and for EASE an item's share of what raises the score: near "
+            "an even share they say little. What reads no history gives none."
         )
     dataset, blocks = runs[0].parts.dataset, []
     known = known_interactions(dataset)

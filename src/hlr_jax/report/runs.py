@@ -13,6 +13,7 @@ from hlr_jax.errors import InputError
 from hlr_jax.evaluation.comparison import Result, read_result
 from hlr_jax.evaluation.results import Metrics, read_metrics
 from hlr_jax.experiment import RunParts
+from hlr_jax.models.base import Model
 from hlr_jax.report.drawing import Child, Markup, element, folded, side_by_side, table
 from hlr_jax.runs import LoadedRun, load_run
 from hlr_jax.workdir import flatten, read_config
@@ -116,9 +117,12 @@ def _read_epochs(path: Path, loaded: LoadedRun) -> pl.DataFrame:
         raise InputError(f"{path}: no such file; train first") from None
     except pl.exceptions.PolarsError as problem:
         raise InputError(f"{path}: unreadable ({str(problem).splitlines()[0]}); train again") from None
-    for name in ("epoch", "seed", "temperature", "train_loss", "seconds"):
+    is_model = isinstance(loaded.parts.model, Model)
+    for name in ("epoch", "seed", "seconds", *(("temperature", "train_loss") if is_model else ())):
         if name not in frame.columns:
             raise InputError(f'{path}: its lines have no "{name}"; train again')
+    if not is_model:
+        return frame  # of one seed, and of values that are all shown
     runs = [state.run for state in loaded.progress]
     kept = [(pl.col("seed") == run.seed) & (pl.col("temperature") == run.temperature) for run in runs]
     return frame.filter(pl.any_horizontal(kept))

@@ -16,6 +16,8 @@ from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import ranking_item_users, ranking_neighbors
 from hlr_jax.scoring import pair_params, with_derived
 from hlr_jax.serving.population import Population, codes_of, trained_population
+from hlr_jax.serving.scorer_reasons import scorer_reasons
+from hlr_jax.systems import System
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
 _BLOCK = 256  # users that are explained by one call of the compiled function
@@ -26,7 +28,7 @@ _REASON_COLUMNS = {
 
 
 def explain(
-    model: Model,
+    model: System,
     params: Params,
     dataset: Dataset,
     user: object,
@@ -37,9 +39,11 @@ def explain(
 ) -> pl.DataFrame:
     """Return what of the user's history moved them toward each item, by the attention's own weights.
 
+    Of a scorer it is what raised the item's score, by its share of all that did; it has no memories and no distances.
+
     Args:
-      model: one that attends over the history.
-      params: its parameters.
+      model: one that attends over the history, or a scorer that explains itself, such as EASE.
+      params: its parameters, or its state.
       dataset: the data set that the model was trained on.
       user: an original id.
       items: original ids.
@@ -50,28 +54,36 @@ def explain(
       A frame of ``item``, ``title``, ``neighbor`` (an item of the history), ``neighbor_title``, ``neighbor_weight``
       (alpha; its sum over an item's neighbors is 1, less what the user's own vector takes in HLR's variant
       ``reference``), ``memory`` (the key that this neighbor and the item address most) and ``memory_weight``, both
-      null for a model without memories; for each item the largest weight first. Then, the same for all neighbors of an
+      null for what has no memories; for each item the largest weight first. Then, the same for all neighbors of an
       item: ``key`` and ``key_weight``, the key with the largest weight in the relation; ``distance_before``
       |p_u - q_v|^2 and ``distance_after`` |p_u + r_uv - q_v|^2.
 
     Raises:
-      InputError: an unknown id, or a model without history.
+      InputError: an unknown id, or a model that gives no reasons.
     """
-    check_reasons(model)
+    check_reasons(model, dataset)
     population = trained_population(model, params, dataset) if among is None else among
     rows = population.rows[codes_of(population.ids, [user], "users")]
     targets = codes_of(dataset.item_ids, items, "items")
-    reasons = reasons_of(model, population, dataset, rows, targets[None], model.history.size, seed)
+    reasons = reasons_of(model, population, dataset, rows, targets[None], most_reasons(model, dataset), seed)
     reasons = reasons.drop_nulls("neighbor").explode(list(_REASON_COLUMNS))
     shown = targets[reasons["pair"].to_numpy()]
     names = {"item": dataset.item_ids.gather(shown), "title": dataset.item_titles.gather(shown)}
     return pl.DataFrame(names).hstack(reasons.drop("pair", "length"))
 
 
-def check_reasons(model: Model) -> None:
-    """Raise ``InputError`` if a model attends over no items of the user."""
-    if not model.history.size:
-        raise InputError(f"model {model.name} attends over no history, so it gives no reasons")
+def most_reasons(model: System, dataset: Dataset) -> int:
+    """Return how many items of a history a reason can name, at most; 0: the model gives no reasons."""
+    if isinstance(model, Model):
+        return model.history.size
+    return dataset.num_items if model.explains else 0
+
+
+def check_reasons(model: System, dataset: Dataset) -> None:
+    """Raise ``InputError`` if a model gives no reasons."""
+    if not most_reasons(model, dataset):
+        why = "attends over no history" if isinstance(model, Model) else "reads no history"
+        raise InputError(f"model {model.name} {why}, so it gives no reasons")
 
 
 def reason_columns(reasons: pl.DataFrame) -> pl.DataFrame:
@@ -92,14 +104,16 @@ def reason_columns(reasons: pl.DataFrame) -> pl.DataFrame:
         named = ", ".join(f"'{title}' ({weight:.0%})" for title, weight in zip(titles, weights, strict=True))
         more = f" and {length - len(titles)} more" if length > len(titles) else ""
         through = "" if key is None else f"; through key {key}"
-        moved = "closer" if after < before else "no closer"
-        sentences.append(f"Because of {named}{more}{through}; {moved}: {before:.2f} to {after:.2f}.")
+        moved = ""  # a scorer has no distances
+        if before is not None:
+            moved = f"; {'closer' if after < before else 'no closer'}: {before:.2f} to {after:.2f}"
+        sentences.append(f"Because of {named}{more}{through}{moved}.")
     frame = reasons.drop("pair", "length").rename(_REASON_COLUMNS)
     return frame.insert_column(0, pl.Series("reason", sentences, dtype=pl.String))
 
 
 def reasons_of(
-    model: Model, population: Population, dataset: Dataset, rows: np.ndarray, items: np.ndarray, most: int, seed: int
+    model: System, population: Population, dataset: Dataset, rows: np.ndarray, items: np.ndarray, most: int, seed: int
 ) -> pl.DataFrame:
     """Return why ``items`` [users, T] (codes) for the users in ``rows`` [users]: a row for each pair, in their order.
 
@@ -109,6 +123,8 @@ def reasons_of(
       ``pair``, from 0; the columns of ``explain``, those of neighbors as lists of at most ``most`` (null where there
       are none); and ``length``: how many items of the history were read.
     """
+    if not isinstance(model, Model):
+        return scorer_reasons(model, population, dataset, rows, items, most)
     program = _reasoner(model, min(most, model.history.size))
     blocks = []
     for start in range(0, len(rows), _BLOCK):

@@ -28,6 +28,7 @@ from hlr_jax.ranking.inputs import power_of_two
 from hlr_jax.ranking.plan import num_workers
 from hlr_jax.serving.population import ON_UNKNOWN, UNKNOWN, Population, known_interactions, places_of
 from hlr_jax.sharding import mesh_of
+from hlr_jax.systems import System
 from hlr_jax.training.als import Grouped, solve_side
 from hlr_jax.training.batches import BatchSource, Negatives, derive_rows
 from hlr_jax.training.examples import sample_triplets, triplet_loss
@@ -67,7 +68,7 @@ class FoldInOptions:
 
 
 def fold_in(
-    model: Model,
+    model: System,
     params: Params,
     dataset: Dataset,
     histories: Mapping[object, Sequence[object]] | pl.DataFrame,
@@ -81,10 +82,11 @@ def fold_in(
     """Return users who are given by items alone, ready for ``recommend`` and ``explain`` (``among=``).
 
     Items, keys, memories and the users of training stay as they are. The users of items are those of training. The
-    time of a call grows with its users; thousands share one compilation, with the next call of as many too.
+    time of a call grows with its users; thousands share one compilation, with the next call of as many too. A scorer
+    knows users by their items alone, so that nothing is computed for it.
 
     Args:
-      model: what was trained.
+      model: what was trained; a model or a scorer.
       params: its parameters, on one device.
       dataset: what it was trained on.
       histories: items by user, ``{"ann": ["i1", "i2"]}``, or a frame of ``user`` and ``item``; original item ids. A
@@ -104,6 +106,8 @@ def fold_in(
     if mesh_of(params) is not None:
         raise InputError("fold_in runs on one device: load the run without a mesh")
     ids, met = _read(histories, dataset, on_unknown, log)
+    if not isinstance(model, Model):
+        return Population(params, ids, np.arange(len(ids)), met, None)
     first, num_items = len(params["user"]), dataset.num_items
     people, met = first + np.arange(len(ids)), Interactions(met.user + np.int32(first), met.item)
     total = first + max(_BLOCK, power_of_two(len(ids)))  # calls of about as many users share what is compiled

@@ -7,6 +7,7 @@ from functools import cached_property
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
+from scipy.sparse import csr_array
 
 from hlr_jax.data.csr import csr_of
 from hlr_jax.data.dataset import Dataset
@@ -16,6 +17,8 @@ from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import RankingInputs, prepared_inputs
 from hlr_jax.ranking.lists import NO_ITEM
 from hlr_jax.ranking.rank import rank
+from hlr_jax.scorers.base import histories_of
+from hlr_jax.scorers.lists import rank_histories
 from hlr_jax.serving.explain import check_reasons, reason_columns, reasons_of
 from hlr_jax.serving.population import (
     UNKNOWN,
@@ -26,6 +29,7 @@ from hlr_jax.serving.population import (
     wanted_users,
 )
 from hlr_jax.sharding import mesh_of
+from hlr_jax.systems import System
 from hlr_jax.types import Params, Ranking
 
 
@@ -54,13 +58,13 @@ class Lister:
     """What makes lists, prepared once for any number of calls; options and errors are those of ``recommend``.
 
     Attributes:
-      model: scores the pairs.
+      model: scores the pairs; a model or a scorer.
       population: who can be given lists.
       dataset: gives the ids and titles of items.
       allowed: [I], which items may stand in a list; None: all.
     """
 
-    model: Model
+    model: System
     population: Population
     dataset: Dataset
     allowed: np.ndarray | None = None
@@ -74,18 +78,28 @@ class Lister:
         """Check ranges, and that the model has reasons if some are asked for."""
         check_range("recommend", k=(self.k, 1, 10**6), num_reasons=(self.num_reasons, 0, 65536))
         if self.num_reasons:
-            check_reasons(self.model)
+            check_reasons(self.model, self.dataset)
             if mesh_of(self.population.params) is not None:
                 raise InputError("reasons are given on one device: load the run without a mesh")
+
+    @property
+    def _masked(self) -> Interactions:
+        return Interactions(np.empty(0, np.int32), np.empty(0, np.int32)) if self.include_seen else self.population.met
 
     @cached_property
     def _inputs(self) -> RankingInputs:
         population = self.population
-        met = Interactions(np.empty(0, np.int32), np.empty(0, np.int32)) if self.include_seen else population.met
+        assert population.sources is not None
         return prepared_inputs(
-            csr_of(met, len(population.params["user"])), population.sources, self.dataset.num_items, self.seed,
+            csr_of(self._masked, len(population.params["user"])), population.sources, self.dataset.num_items, self.seed,
             None if self.allowed is None else jnp.asarray(self.allowed), mesh_of(population.params),
         )  # fmt: skip
+
+    @cached_property
+    def _histories(self) -> tuple[csr_array, csr_array]:
+        """What a scorer reads of users, and what it leaves out."""
+        sizes = len(self.population.rows), self.dataset.num_items
+        return histories_of(self.population.met, *sizes), histories_of(self._masked, *sizes)
 
     @cached_property
     def _popular(self) -> np.ndarray:
@@ -96,8 +110,10 @@ class Lister:
 
     def ranking(self, places: np.ndarray) -> Ranking:
         """Return the lists of users by their places in the population, as codes and scores."""
-        rows = self.population.rows[places]
-        return rank(self.model, self.population.params, rows, self._inputs, self.k, self.memory_limit_mib)
+        rows, params, limit = self.population.rows[places], self.population.params, self.memory_limit_mib
+        if isinstance(self.model, Model):
+            return rank(self.model, params, rows, self._inputs, self.k, limit)
+        return rank_histories(self.model, params, rows, *self._histories, self.k, self.allowed, limit)
 
     def lists(self, ids: pl.Series, places: np.ndarray, count: int | None = None) -> pl.DataFrame:
         """Return the lists of ``wanted_users``, or of the first ``count`` of them: the frame of ``recommend``."""
@@ -131,7 +147,7 @@ class Lister:
 
 
 def recommend(
-    model: Model,
+    model: System,
     params: Params,
     dataset: Dataset,
     users: Sequence[object] | None = None,
@@ -150,8 +166,8 @@ def recommend(
     """Return the best ``k`` items for each user; by default those that they have not met.
 
     Args:
-      model: scores the pairs.
-      params: its parameters.
+      model: scores the pairs; a model or a scorer.
+      params: its parameters, or its state.
       dataset: gives ids, titles and what the users have met (train and validation items).
       users: original ids, or one; None: all.
       k: K.
@@ -170,7 +186,7 @@ def recommend(
       A frame of ``user``, ``rank`` (from 1), ``item``, ``title``, ``score``; ids as in the source; then the reasons.
 
     Raises:
-      InputError: an unknown id, no item left to recommend, or reasons of a model without a history.
+      InputError: an unknown id, no item left to recommend, or reasons of a model that gives none.
     """
     population = trained_population(model, params, dataset) if among is None else among
     allowed = allowed_items(dataset, candidates, exclude, on_unknown, log)

@@ -12,6 +12,7 @@ from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError, pick
 from hlr_jax.models.base import Model
 from hlr_jax.scoring import neighbor_sources
+from hlr_jax.systems import System
 from hlr_jax.types import Params
 
 ON_UNKNOWN = ("error", "skip", "popular")
@@ -22,18 +23,18 @@ class Population(NamedTuple):
     """Users with what their lists are made from.
 
     Attributes:
-      params: the model's, with a row of ``user`` for each of them.
+      params: the model's, with a row of ``user`` for each of them; or the state of a scorer.
       ids: [users], as people call them.
-      rows: [users], their rows of ``params["user"]``.
+      rows: [users], their rows of ``params["user"]`` and of ``met``.
       met: what they have met, by row.
-      sources: what their histories, and the users of items, are drawn from.
+      sources: what a model's histories, and the users of items, are drawn from; None for a scorer, which reads ``met``.
     """
 
     params: Params
     ids: pl.Series
     rows: np.ndarray
     met: Interactions
-    sources: NeighborSources
+    sources: NeighborSources | None
 
 
 def known_interactions(dataset: Dataset) -> Interactions:
@@ -41,10 +42,11 @@ def known_interactions(dataset: Dataset) -> Interactions:
     return dataset.train + dataset.valid
 
 
-def trained_population(model: Model, params: Params, dataset: Dataset) -> Population:
-    """Return the users that a model was trained on."""
+def trained_population(model: System, params: Params, dataset: Dataset) -> Population:
+    """Return the users that a model was trained on, or a scorer fitted to."""
     met = known_interactions(dataset)
-    sources = neighbor_sources(model, met, (dataset.num_users, dataset.num_items))
+    sizes = dataset.num_users, dataset.num_items
+    sources = neighbor_sources(model, met, sizes) if isinstance(model, Model) else None
     return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sources)
 
 

@@ -15,13 +15,14 @@ import polars as pl
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError, check_range
-from hlr_jax.evaluation.baselines import popularity_ranker
-from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate_ranker, evaluate_seeds
+from hlr_jax.evaluation.evaluate import Evaluation, Ranker, evaluate, evaluate_ranker, evaluate_seeds
 from hlr_jax.evaluation.results import Metrics, over_seeds
 from hlr_jax.experiment import RunParts
+from hlr_jax.scorers.popularity import Popularity
 from hlr_jax.serving.fold_in import fold_in
 from hlr_jax.serving.lists import Lister
 from hlr_jax.serving.population import places_of
+from hlr_jax.systems import require_model
 from hlr_jax.training.fit import FitResult, train_seeds
 from hlr_jax.types import Ranking
 
@@ -80,7 +81,7 @@ def compare_folded_in(
     Returns:
       The metrics of ``folded in``, ``trained in`` and ``Popularity``.
     """
-    model, seed, options = parts.model, parts.seed, parts.eval
+    model, seed, options = require_model(parts.model, "--strong_generalization"), parts.seed, parts.eval
     without, trained_in, known = hold_out_users(parts.dataset, held_out, given, seed)
     log(
         f"{len(np.unique(known.user)):,} of {parts.dataset.num_users:,} users are held out; of their interactions "
@@ -94,13 +95,14 @@ def compare_folded_in(
     def measured(ranker: Ranker) -> Evaluation:
         return evaluate_ranker(ranker, trained_in, "test", options)
 
+    popularity, counts = next(Popularity().fits(without))
     seeds = [fit.seed for fit in members]
     folded = [measured(_folding_ranker(parts, without, known, fit)).metrics for fit in strangers]
     inside = evaluate_seeds(model, [fit.params for fit in members], trained_in, "test", options, seeds)
     return {
         "folded in": over_seeds(folded, [fit.best_epoch for fit in strangers]),
         "trained in": over_seeds([evaluation.metrics for evaluation in inside], [fit.best_epoch for fit in members]),
-        "Popularity": measured(popularity_ranker(without, options.longest)).metrics,
+        popularity.title: evaluate(popularity, counts, trained_in, options=options).metrics,
     }
 
 

@@ -12,7 +12,9 @@ import polars as pl
 from hlr_jax.errors import InputError, check_range, check_seed
 from hlr_jax.experiment import build, settings_of
 from hlr_jax.files import sha256_of, write_json
+from hlr_jax.models.base import Model
 from hlr_jax.sweeps.points import Overrides, with_overrides
+from hlr_jax.systems import System
 from hlr_jax.training.fit import check_monitor, fit_runs
 from hlr_jax.workdir import claim, flatten, record_environment
 
@@ -87,8 +89,9 @@ class Sweep:
         self._parts = parts = build(config, log)
         if not len(parts.dataset.valid):
             raise InputError(f"data set {parts.dataset.name} has no validation interactions to compare points by")
-        if parts.model.solver is not None and parts.eval.monitor == "loss":
-            raise InputError(f"model {parts.model.name} has no validation loss; set eval.monitor=ndcg")
+        model = _trained(parts.model)
+        if model.solver is not None and parts.eval.monitor == "loss":
+            raise InputError(f"model {model.name} has no validation loss; set eval.monitor=ndcg")
         check_monitor(parts.eval, parts.train)
         self.metric, self.higher_is_better = parts.eval.monitor_name, parts.eval.higher_is_better
         # How many seeds a point has may change: each is a training of its own.
@@ -134,7 +137,7 @@ class Sweep:
         model, train, evaluation = settings_of(next(iter(pack.values())))
         runs = [run for trial in pack.values() for run in settings_of(trial)[1].runs([trial["seed"]])]
         results = fit_runs(
-            self._parts.dataset, model, train, evaluation, runs=runs, workdir=folder, mesh=self._parts.mesh,
+            self._parts.dataset, _trained(model), train, evaluation, runs=runs, workdir=folder, mesh=self._parts.mesh,
             quiet=self._quiet,
         )  # fmt: skip
         for (key, trial), result in zip(pack.items(), results, strict=True):
@@ -145,6 +148,12 @@ class Sweep:
             }  # fmt: skip
             write_json(self._path(key), record)
         shutil.rmtree(folder)
+
+
+def _trained(system: System) -> Model:
+    if not isinstance(system, Model):
+        raise InputError(f"{system.title} chooses among the values of its settings itself: hlr-jax train fits it")
+    return system
 
 
 def trials_of(config: dict[str, Any], point: Overrides) -> Trials:

@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 from hlr_jax.data.options import DataOptions
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.mesh import MeshOptions
-from hlr_jax.models.registry import options_of
 from hlr_jax.settings import describe
+from hlr_jax.systems import options_of
 from hlr_jax.training.options import TrainOptions
 
 _WIDTH = 26
@@ -52,6 +52,8 @@ def _settings(config: dict[str, Any]) -> Iterator[str]:
     for section, values in config.items():
         if not isinstance(values, dict):
             yield from ("", _entry(f"--config.{section}={values}", ""))
+            continue
+        if not values:  # a scorer reads nothing of train
             continue
         known = {setting.name: setting for setting in describe(parts[section])} if section in parts else {}
         yield from ("", f"Settings of {section}:")

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
@@ -10,7 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hlr_jax import files
-from hlr_jax.evaluation import comparison, names
+from hlr_jax.evaluation.comparison import NUM_COHORTS, SIGNIFICANT, Block, Cell, Result
+from hlr_jax.evaluation.names import ROWS, TESTS
+from hlr_jax.systems import system_title
+from hlr_jax.table2 import Comparison
 
 NONE = "–"
 MARK = "†"
@@ -27,37 +29,14 @@ _LATEX = {
 }  # fmt: skip
 
 
-class Comparison(NamedTuple):
-    """What the table shows: a block per data set, the systems asked for, the row and method of the test."""
-
-    blocks: list[comparison.Block]
-    systems: list[str]
-    tested: str
-    spread: str
-    method: str
-
-    def results(self) -> list[comparison.Result]:
-        """Return all results there are."""
-        return [result for block in self.blocks for result in block.results.values()]
-
-    def missing(self) -> list[str]:
-        """Return what has no result yet, in words."""
-        return [
-            f"{comparison.system_label(system)} on {block.data}"
-            for block in self.blocks
-            for system in self.systems
-            if system not in block.results
-        ]
-
-
 def caption(table: Comparison) -> list[str]:
     """Return the sentences that say what the numbers are."""
     results = table.results()
     if not results:
         return ["No result yet."]
-    some = results[0]
-    called = [f"{row} is {some.metric(row)}" for row in names.ROWS if row in some.metrics.names]
-    renamed = f" ({', '.join(called)})" if called else ""
+    some = max(results, key=lambda result: len(result.metrics.seeds))  # Popularity and EASE have one seed
+    names = [f"{row} is {some.metric(row)}" for row in ROWS if row in some.metrics.names]
+    renamed = f" ({', '.join(names)})" if names else ""
     sizes = "; ".join(_size(block) for block in table.blocks if block.results)
     seconds = sum(result.train_seconds for result in results)
     sentences = [
@@ -66,7 +45,7 @@ def caption(table: Comparison) -> list[str]:
         f"Protocol {some.metrics.protocol}, hash {some.metrics.protocol_hash}{renamed}.",
         f"{sizes}.",
         f"Bold: the best of a row. {MARK}: significantly better than every other system of its block "
-        f"({table.tested}, {names.TESTS[table.method]} over users, Holm-adjusted p < {comparison.SIGNIFICANT}).",
+        f"({table.tested}, {TESTS[table.method]} over users, Holm-adjusted p < {SIGNIFICANT}).",
         f"Training took {seconds:,.0f} s in all.",
     ]
     if variants := _variants(table):
@@ -84,44 +63,40 @@ def _variants(table: Comparison) -> str:
             if result.variant:
                 variants.setdefault(system, set()).add(result.variant)
     return "; ".join(
-        f"{comparison.system_label(system)}: variant {' and '.join(sorted(names))}"
-        for system, names in variants.items()
+        f"{system_title(system)}: variant {' and '.join(sorted(names))}" for system, names in variants.items()
     )
 
 
-def _spread(table: Comparison, some: comparison.Result) -> str:
+def _spread(table: Comparison, some: Result) -> str:
     seeds = some.metrics.seeds
     if table.spread == "cohorts":
-        return (
-            f"Mean ± standard deviation over {comparison.NUM_COHORTS} disjoint random groups of users, seed {seeds[0]}."
-        )
+        return f"Mean ± standard deviation over {NUM_COHORTS} disjoint random groups of users, seed {seeds[0]}."
     if len(seeds) == 1:
         return f"One seed ({seeds[0]}), so no ±."
     return f"Mean ± standard deviation over {len(seeds)} seeds ({seeds[0]} to {seeds[-1]})."
 
 
-def _size(block: comparison.Block) -> str:
+def _size(block: Block) -> str:
     metrics = next(iter(block.results.values())).metrics
     return f"{block.data}: {metrics.users:,} test users, {metrics.items:,} items"
 
 
-def p_values_line(table: Comparison, block: comparison.Block) -> str:
+def p_values_line(table: Comparison, block: Block) -> str:
     """Return the adjusted p-values of the best system against each other one, or nothing where none was tested."""
     if not block.best:
         return ""
     values = ", ".join(
-        f"{comparison.system_label(system)} {'< 0.001' if p < 0.001 else f'{p:.3f}'}"
-        for system, p in block.p_values.items()
+        f"{system_title(system)} {'< 0.001' if p < 0.001 else f'{p:.3f}'}" for system, p in block.p_values.items()
     )
-    return f"Adjusted p, {table.tested}, {comparison.system_label(block.best)} against: {values}"
+    return f"Adjusted p, {table.tested}, {system_title(block.best)} against: {values}"
 
 
 def markdown(table: Comparison) -> str:
     """Return the table as Markdown: a heading and a table per data set, which takes at most 140 columns."""
     parts = ["# Table 2", *caption(table)]
     for block in table.blocks:
-        rows = [["", *(comparison.system_label(system) for system in table.systems)]]
-        rows += [[row, *(_markdown_cell(block, row, system) for system in table.systems)] for row in names.ROWS]
+        rows = [["", *(system_title(system) for system in table.systems)]]
+        rows += [[row, *(_markdown_cell(block, row, system) for system in table.systems)] for row in ROWS]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [" | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
         rule = " | ".join("-" * (width - 1) + ":" if n else "-" * width for n, width in enumerate(widths))
@@ -131,11 +106,11 @@ def markdown(table: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _cell(block: comparison.Block, row: str, system: str) -> comparison.Cell | None:
+def _cell(block: Block, row: str, system: str) -> Cell | None:
     return block.cells[row].get(system)
 
 
-def _markdown_cell(block: comparison.Block, row: str, system: str) -> str:
+def _markdown_cell(block: Block, row: str, system: str) -> str:
     cell = _cell(block, row, system)
     if cell is None:
         return NONE
@@ -154,10 +129,10 @@ def latex(table: Comparison) -> str:
     body = []
     for block in table.blocks:
         body.append(r"\midrule")
-        for number, row in enumerate(names.ROWS):
+        for number, row in enumerate(ROWS):
             cells = [_latex_cell(block, row, system) for system in table.systems]
             body.append(" & ".join([latex_escape(block.data) if number == 0 else "", row, *cells]) + r" \\")
-    head = ["", "", *(latex_escape(comparison.system_label(system)) for system in table.systems)]
+    head = ["", "", *(latex_escape(system_title(system)) for system in table.systems)]
     return "\n".join(
         [
             *(rf"\providecommand{{\{rule}}}{{\hline}}" for rule in ("toprule", "midrule", "bottomrule")),
@@ -176,7 +151,7 @@ def latex(table: Comparison) -> str:
     )
 
 
-def _latex_cell(block: comparison.Block, row: str, system: str) -> str:
+def _latex_cell(block: Block, row: str, system: str) -> str:
     cell = _cell(block, row, system)
     if cell is None:
         return latex_escape(NONE)
@@ -195,7 +170,7 @@ def frame(table: Comparison) -> pl.DataFrame:
                 metrics = result.metrics
                 rows.append(
                     {
-                        "dataset": block.data, "metric": row, "model": comparison.system_label(system),
+                        "dataset": block.data, "metric": row, "model": system_title(system),
                         "mean": cell.mean, "std": cell.std, "best": cell.best, "significant": cell.marked,
                         "p_adjusted": cell.p_value, "k": result.k, "spread": table.spread, "seeds": len(metrics.seeds),
                         "protocol": metrics.protocol, "protocol_hash": metrics.protocol_hash, "data": metrics.data,
@@ -218,8 +193,8 @@ def print_comparison(table: Comparison, console: Console | None = None) -> None:
     for block in table.blocks:
         shown = Table(block.data, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         for system in table.systems:
-            shown.add_column(comparison.system_label(system), justify="right", no_wrap=True)
-        for row in names.ROWS:
+            shown.add_column(system_title(system), justify="right", no_wrap=True)
+        for row in ROWS:
             shown.add_row(row, *(_terminal_cell(block, row, system) for system in table.systems))
         console.print(shown)
         if line := p_values_line(table, block):
@@ -228,7 +203,7 @@ def print_comparison(table: Comparison, console: Console | None = None) -> None:
         console.print(sentence)
 
 
-def _terminal_cell(block: comparison.Block, row: str, system: str) -> str:
+def _terminal_cell(block: Block, row: str, system: str) -> str:
     cell = _cell(block, row, system)
     if cell is None:
         return NONE

@@ -1,0 +1,126 @@
+"""EASE: a linear item-item model in closed form (Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from hlr_jax.errors import InputError
+from hlr_jax.scorers.base import Fit, Scorer, State, histories_of
+from hlr_jax.settings import Settings, number
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from hlr_jax.data.dataset import Dataset
+
+_MOST_ITEMS = 20_000  # two matrices of I^2 float32 numbers: 3.2 GB there
+_BLOCK = 512  # rows that are mirrored at once
+
+
+@dataclass(frozen=True)
+class Ease(Settings, Scorer):
+    """Scores an item by the sum of its weights with the items of the history; the state is ``weights`` [I, I].
+
+    B minimises |X - X B|^2 + lambda |B|^2 with a diagonal of 0, where X [U, I] is 1 for what a user has met.
+
+    Attributes:
+      regularization: lambda, or several values, of which validation chooses one.
+
+    Raises:
+      InputError: no value, one twice, or one that is not above 0.
+    """
+
+    section: ClassVar[str] = "model"
+
+    regularization: tuple[float, ...] = number((30.0, 100.0, 300.0, 1000.0, 3000.0), 1e-6, 1e9)
+
+    name: ClassVar[str] = "ease"
+    title: ClassVar[str] = "EASE"
+    explains: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        super().__post_init__()
+        given = self.regularization
+        values = tuple(given) if isinstance(given, tuple | list) else (given,)  # a config has a list
+        if not values or len(set(values)) < len(values):
+            raise InputError(f"model.regularization must be one value or several, each once, got {list(values)}")
+        object.__setattr__(self, "regularization", tuple(map(float, values)))
+
+    @property
+    def options(self) -> tuple[tuple[str, Any], ...]:
+        """Lambda."""
+        return (("regularization", self.regularization),)
+
+    def fits(self, dataset: "Dataset") -> Iterator[Fit]:
+        """Fit each lambda.
+
+        Raises:
+          InputError: the catalog is too large for a dense inverse, or a lambda is too small for float32.
+        """
+        gram = gram_matrix(dataset)
+        for strength in self.regularization:
+            yield Fit(Ease((strength,)), {"weights": ease_weights(gram, strength)})
+
+    def scores(self, state: State, histories: "csr_array") -> np.ndarray:
+        """Return the sums [n, I] of the weights of each history's items."""
+        return histories @ state["weights"]
+
+    def parts(self, state: State, history: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Return the weights of the items [h] of a history with items [T]: [h, T]."""
+        return state["weights"][np.ix_(history, items)]
+
+
+def gram_matrix(dataset: "Dataset") -> np.ndarray:
+    """Return X^T X [I, I], float32: how many training users two items share. Counts below 2^24 are exact.
+
+    Raises:
+      InputError: a catalog too large for EASE's dense inverse.
+    """
+    count = dataset.num_items
+    if count > _MOST_ITEMS:
+        raise InputError(f"EASE inverts a {count} x {count} matrix; it is offered up to {_MOST_ITEMS} items")
+    met = histories_of(dataset.train, dataset.num_users, count)
+    return (met.T @ met).toarray()
+
+
+def ease_weights(gram: np.ndarray, regularization: float) -> np.ndarray:
+    """Return EASE's weights B [I, I], float32, from the Gram matrix X^T X [I, I] (Steck 2019, eq. 8).
+
+    B = I - P diag(1 / diag P) with P = (X^T X + lambda I)^-1. P is symmetric and positive definite, so LAPACK inverts
+    it from its Cholesky factor, in place and in float32.
+
+    Raises:
+      InputError: lambda is too small for float32.
+
+    Example:
+      >>> ease_weights(np.array([[2.0, 1.0], [1.0, 2.0]], np.float32), 1.0).round(4)
+      array([[0.    , 0.3333],
+             [0.3333, 0.    ]], dtype=float32)
+    """
+    from scipy.linalg import lapack
+
+    inverse = np.array(gram, np.float32, order="F")
+    diagonal = np.einsum("ii->i", inverse)  # a view
+    diagonal += np.float32(regularization)
+    inverse, failed = lapack.spotrf(inverse, lower=1, clean=0, overwrite_a=1)
+    if not failed:
+        inverse, failed = lapack.spotri(inverse, lower=1, overwrite_c=1)
+    if failed:
+        raise InputError(f"model.regularization={regularization:g} is too small to invert EASE's matrix in float32")
+    _mirror(inverse)
+    weights = inverse.T  # the same numbers, and its rows are those of memory
+    weights /= -np.diag(weights).copy()
+    np.fill_diagonal(weights, 0.0)
+    return weights
+
+
+def _mirror(matrix: np.ndarray) -> None:
+    """Copy the lower triangle of a matrix to the upper one, in place."""
+    for start in range(0, len(matrix), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        square = matrix[rows, rows]
+        square[...] = np.tril(square) + np.tril(square, -1).T
+        matrix[rows, rows.stop :] = matrix[rows.stop :, rows].T

@@ -1,0 +1,174 @@
+"""Fitting a scorer: each value of its settings is an epoch, and the best on validation is kept, in ``result/``."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.distributed import is_process_zero
+from hlr_jax.errors import InputError
+from hlr_jax.evaluation.evaluate import evaluate, relevant_of, validation_users
+from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.files import atomic_file, sha256_of, write_json
+from hlr_jax.scorers.base import Fit, Scorer, State
+from hlr_jax.scorers.registry import create_scorer
+from hlr_jax.training.fit import RESULT, FitResult
+from hlr_jax.training.history import History, Logger, Record
+from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.run_progress import RunProgress
+
+RECORD = f"{RESULT}/scorer.json"
+_STATE = f"{RESULT}/state.safetensors"
+_ALL = 10**9  # epochs
+
+
+class FittedScorer(NamedTuple):
+    """A scorer that is fitted: it has the values that were chosen, and its ``fit`` the state as ``params``."""
+
+    scorer: Scorer
+    fit: FitResult
+
+    @property
+    def progress(self) -> RunProgress:
+        """The same as of a model's training."""
+        return RunProgress(self.fit.run, self.fit.best_epoch, self.fit.best_value)
+
+
+def fit_scorer(
+    dataset: Dataset,
+    scorer: Scorer,
+    evaluation: EvalOptions | None = None,
+    *,
+    seed: int = 0,
+    workdir: str | Path | None = None,
+    loggers: Sequence[Logger] = (),
+) -> FittedScorer:
+    """Fit a scorer to the training interactions, and choose among the values of its settings on validation.
+
+    Args:
+      dataset: prepared interactions.
+      scorer: with one value of each setting, or several to choose from.
+      evaluation: ``monitor`` chooses; where it is ``loss``, which a scorer has not, NDCG does.
+      seed: of the groups of users in its metrics; nothing is drawn to fit it.
+      workdir: where ``metrics.jsonl`` and the result go; a result found there is returned. None: nothing is written.
+      loggers: are called with a record for each value.
+
+    Raises:
+      InputError: no training interactions, or several values and no validation interactions; see ``Scorer.fits``.
+
+    Example:
+      >>> import hlr_jax
+      >>> from hlr_jax.scorers.ease import Ease
+      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
+      >>> fit_scorer(world, Ease((30.0, 3e6))).scorer
+      Ease(regularization=(30.0,))
+    """
+    folder, identity = None if workdir is None else Path(workdir), scorer_identity(dataset, scorer)
+    history = History(folder and folder / "metrics.jsonl", loggers)
+    if folder is not None and (folder / RECORD).exists():
+        history.resume(_ALL)
+        scorer, fit = load_scorer(folder, identity)
+        return FittedScorer(scorer, fit._replace(history=history.records))
+    if not len(dataset.train):
+        raise InputError(f"data set {dataset.name} has no training interactions")
+    evaluation = evaluation or EvalOptions()
+    if evaluation.monitor == "loss":
+        evaluation = replace(evaluation, monitor="ndcg")
+    if any(isinstance(value, tuple) and len(value) > 1 for _, value in scorer.options):
+        relevant_of(dataset, "valid")  # there is something to choose by
+    if folder is not None and is_process_zero():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.jsonl").unlink(missing_ok=True)
+    progress = RunProgress(TrainOptions().runs([seed])[0])
+    kept: Fit | None = None
+    start = time.perf_counter()
+    for epoch, candidate in enumerate(scorer.fits(dataset), 1):
+        value = _validate(candidate, dataset, evaluation)
+        progress = progress.after(epoch, (), value, evaluation)
+        kept = candidate if progress.best_epoch == epoch else kept
+        history.add([_record(candidate, seed, epoch, value, evaluation, progress, time.perf_counter() - start)])
+        start = time.perf_counter()
+    if kept is None:
+        raise InputError(f"{scorer.title} was never fitted: its metrics on validation are not finite")
+    result = FitResult(kept.state, progress.run, progress.best_epoch, progress.best_value, history.records)
+    fitted = FittedScorer(kept.scorer, result)
+    if folder is not None and is_process_zero():
+        _save(folder, fitted, identity)
+    return fitted
+
+
+def _validate(fit: Fit, dataset: Dataset, evaluation: EvalOptions) -> float | None:
+    """Return the monitored metric on validation; None without a validation split."""
+    if not len(dataset.valid):
+        return None
+    name, k = evaluation.monitored
+    users = validation_users(dataset, evaluation)
+    at_k = replace(evaluation, k=k)
+    return evaluate(fit.scorer, fit.state, dataset, split="valid", options=at_k, users=users).metrics.value(name)
+
+
+def _record(
+    fit: Fit, seed: int, epoch: int, value: float | None, evaluation: EvalOptions, progress: RunProgress, seconds: float
+) -> Record:
+    """Return the line of one value: those names that a model's lines have, and the settings."""
+    chosen = {name: values[0] if isinstance(values, tuple) else values for name, values in fit.scorer.options}
+    measured = {} if value is None else {evaluation.monitor_name: value}
+    return {"epoch": epoch, "seed": seed} | chosen | measured | {"best_epoch": progress.best_epoch, "seconds": seconds}
+
+
+def scorer_identity(dataset: Dataset, scorer: Scorer) -> str:
+    """Return a hash of all that the state of a scorer depends on."""
+    return sha256_of([dataset.fingerprint, scorer.name, scorer.options])
+
+
+def _save(folder: Path, fitted: FittedScorer, identity: str) -> None:
+    """Write the state, then the record that says it is whole."""
+    with atomic_file(folder / _STATE) as temporary:
+        save_file({name: np.ascontiguousarray(array) for name, array in fitted.fit.params.items()}, temporary)
+    record = {
+        "identity": identity, "name": fitted.scorer.name, "options": dict(fitted.scorer.options),
+        "progress": fitted.progress.to_json(),
+    }  # fmt: skip
+    write_json(folder / RECORD, record)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the record of a scorer in a workdir: among other things ``options``, the values that were chosen.
+
+    Raises:
+      InputError: there is none, or it is not JSON.
+    """
+    path = folder / RECORD
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{folder} has no {RECORD}: its scorer is not fitted; train first") from None
+    except ValueError:
+        raise InputError(f"{path}: not JSON; delete {path.parent} and train again") from None
+
+
+def load_scorer(folder: Path, identity: str) -> FittedScorer:
+    """Return the fitted scorer of a workdir, without its history.
+
+    Raises:
+      InputError: there is none, a file is damaged, or it is another scorer's or of other data.
+    """
+    record, path = read_record(folder), folder / _STATE
+    if record.get("identity") != identity:
+        raise InputError(f"{folder / RECORD} is of another scorer or other data; pass another workdir")
+    scorer = create_scorer(record["name"], **record["options"])
+    progress = RunProgress.from_json(record["progress"])
+    try:
+        state: State = dict(load_file(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; delete {path.parent} and train again") from None
+    except SafetensorError as problem:
+        raise InputError(f"{path}: damaged ({problem}); delete {path.parent} and train again") from None
+    return FittedScorer(scorer, FitResult(state, progress.run, progress.best_epoch, progress.best_value, []))

@@ -1,0 +1,35 @@
+"""Popularity: everyone is given the items with the most training users. What personal lists must be better than."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from hlr_jax.scorers.base import Fit, Scorer, State
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from hlr_jax.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Popularity(Scorer):
+    """Scores an item by its number of training users; the state is ``counts`` [I]."""
+
+    name: ClassVar[str] = "popularity"
+    title: ClassVar[str] = "Popularity"
+
+    @property
+    def options(self) -> tuple[tuple[str, Any], ...]:
+        """It has no settings."""
+        return ()
+
+    def fits(self, dataset: "Dataset") -> Iterator[Fit]:
+        """Count, once."""
+        yield Fit(self, {"counts": dataset.train.item_degrees(dataset.num_items).astype(np.float32)})
+
+    def scores(self, state: State, histories: "csr_array") -> np.ndarray:
+        """Return the counts for everyone [n, I]."""
+        return np.tile(state["counts"], (histories.shape[0], 1))

@@ -1,0 +1,61 @@
+"""What can make lists: a model with its parameters, or a scorer with its state. By name, without JAX."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+from hlr_jax.errors import InputError, pick
+from hlr_jax.models import registry
+from hlr_jax.models.registry import create_model, model_names
+from hlr_jax.scorers.base import Scorer
+from hlr_jax.scorers.registry import SCORERS, create_scorer
+
+if TYPE_CHECKING:
+    from hlr_jax.models.base import Model
+
+System: TypeAlias = Union["Model", Scorer]
+
+
+def system_names() -> tuple[str, ...]:
+    """Return the names of all scorers and models."""
+    return (*SCORERS, *model_names())
+
+
+def create_system(name: str, **options: Any) -> System:
+    """Make a model or a scorer by name; ``options`` are its own.
+
+    Raises:
+      InputError: an unknown name or option, or a value out of range.
+    """
+    pick(name, system_names(), "model")
+    return create_scorer(name, **options) if name in SCORERS else create_model(name, **options)
+
+
+def options_of(name: str) -> Callable[..., Any]:
+    """Return what takes the options of a model or scorer by keyword: for help and checks, without making a model.
+
+    Raises:
+      InputError: an unknown name.
+    """
+    return SCORERS[name] if name in SCORERS else registry.options_of(name)
+
+
+def system_title(name: str) -> str:
+    """Return the name of a system for people: that of a model or scorer of this name, if there is one."""
+    return create_system(name).title if name in system_names() else name
+
+
+def require_model(system: System, purpose: str) -> "Model":
+    """Return a system that is a model.
+
+    Args:
+      system: any.
+      purpose: what needs a model, such as ``export``.
+
+    Raises:
+      InputError: it is a scorer.
+    """
+    from hlr_jax.models.base import Model
+
+    if not isinstance(system, Model):
+        raise InputError(f"{system.title} has no vectors, and {purpose} needs them: choose a run of a model")
+    return system

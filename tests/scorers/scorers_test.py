@@ -1,0 +1,145 @@
+"""Popularity and EASE, and the lists that are made of a scorer's scores."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+import hlr_jax
+from hlr_jax import EvalOptions, InputError
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.evaluation.evaluate import evaluate, interactions_at
+from hlr_jax.ranking.lists import NO_ITEM
+from hlr_jax.scorers import ease, lists
+from hlr_jax.scorers.base import histories_of
+from hlr_jax.scorers.ease import Ease, ease_weights, gram_matrix
+from hlr_jax.scorers.fit import fit_scorer
+from hlr_jax.scorers.lists import best_items, rank_histories
+from hlr_jax.scorers.popularity import Popularity
+
+
+def test_ease_solves_its_constrained_ridge_regression():
+    # Steck 2019: each column b_j minimises |x_j - X b|^2 + lambda |b|^2 with b_jj = 0, solved here without item j.
+    x = (np.random.default_rng(0).random((30, 6)) < 0.4).astype(float)
+    weights = ease_weights((x.T @ x).astype(np.float32), 2.0)
+    for j in range(6):
+        others = [i for i in range(6) if i != j]
+        a = x[:, others]
+        expected = np.linalg.solve(a.T @ a + 2.0 * np.eye(5), a.T @ x[:, j])
+        np.testing.assert_allclose(weights[others, j], expected, rtol=1e-4)
+    np.testing.assert_array_equal(np.diag(weights), 0)
+    assert weights.dtype == np.float32
+
+
+def test_blocks_of_the_inverse_change_nothing(world, monkeypatch):
+    gram = gram_matrix(world)
+    whole = ease_weights(gram, 10.0)
+    monkeypatch.setattr(ease, "_BLOCK", 7)  # does not divide I = 50
+    np.testing.assert_array_equal(ease_weights(gram, 10.0), whole)
+    inverse = np.linalg.inv(gram.astype(np.float64) + 10.0 * np.eye(50))
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(whole, expected, atol=1e-5)
+
+
+def test_the_gram_matrix_counts_users_that_two_items_share(world):
+    x = np.zeros((60, 50))
+    x[world.train.user, world.train.item] = 1
+    np.testing.assert_array_equal(gram_matrix(world), x.T @ x)
+    # A score is the sum of what the items of the history add to it.
+    state = next(Ease((10.0,)).fits(world)).state
+    history = np.flatnonzero(x[3])
+    scores = Ease().scores(state, csr_array(x[3:4].astype(np.float32)))
+    np.testing.assert_allclose(Ease().parts(state, history, np.arange(50)).sum(axis=0), scores[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 4, 9])
+def test_the_best_items_are_those_of_a_stable_sort(k, rng):
+    values = rng.integers(0, 4, size=(200, 9)).astype(np.float32)  # many ties
+    values[rng.random(values.shape) < 0.3] = -np.inf
+    expected = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(best_items(values, k), expected)
+
+
+def test_lists_leave_out_what_is_seen_or_not_allowed_whatever_the_tile(world, monkeypatch):
+    met, allowed = interactions_at(world, "test"), np.arange(50) % 3 > 0
+    scorer, state = next(Ease((10.0,)).fits(world))
+    histories = histories_of(met, 60, 50)
+    users = np.array([5, 0, 59, 5])
+    made = rank_histories(scorer, state, users, histories, histories, 40, allowed)
+    for place, user in enumerate(users):
+        x = np.zeros(50)
+        x[met.item[met.user == user]] = 1
+        scores = np.where((x == 0) & allowed, x @ state["weights"].astype(np.float64), -np.inf)
+        count = int(np.isfinite(scores).sum())
+        assert count < 40
+        assert set(made.items[place, :count]) == set(np.flatnonzero(np.isfinite(scores)))
+        np.testing.assert_allclose(made.scores[place, :count], np.sort(scores)[::-1][:count], atol=1e-5)
+        assert (made.items[place, count:] == NO_ITEM).all()
+        assert np.isneginf(made.scores[place, count:]).all()
+    monkeypatch.setattr(lists, "_TILE", 3)
+    again = rank_histories(scorer, state, users, histories, histories, 40, allowed)
+    np.testing.assert_array_equal(again.items, made.items)
+
+
+def test_popularity_gives_the_most_popular_unseen_items(world):
+    scorer, state = next(Popularity().fits(world))
+    users = np.unique(world.test.user)
+    made = evaluate(scorer, state, world).ranking
+    seen, place = interactions_at(world, "test"), 7
+    counts = np.bincount(world.train.item, minlength=50).astype(float)
+    counts[seen.item[seen.user == users[place]]] = -1
+    assert sorted(counts[made.items[place]], reverse=True) == sorted(counts, reverse=True)[:10]
+
+
+class Newest:
+    """A scorer of one's own, which inherits nothing: the last items first."""
+
+    name, title, explains, options = "newest", "Newest", False, ()
+
+    def scores(self, state, histories):
+        return np.tile(state["age"], (histories.shape[0], 1)).astype(np.float32)
+
+
+def test_a_scorer_of_ones_own_is_evaluated_and_served(world):
+    state = {"age": np.arange(50)}
+    best = hlr_jax.recommend(Newest(), state, world, [3], k=2)
+    met = set((world.train + world.valid).item[(world.train + world.valid).user == 3])
+    assert best["item"].to_list() == [world.item_ids[i] for i in range(49, -1, -1) if i not in met][:2]
+    hits = evaluate(Newest(), state, world, options=EvalOptions(k=50)).metrics
+    assert hits.value("recall") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((), "must be one value or several, each once"),
+        ((1.0, 1.0), "must be one value or several, each once"),
+        ((0.0,), "model.regularization must be at least 1e-06, got 0.0"),
+        ("many", "model.regularization must be a number, got 'many'"),
+    ],
+)
+def test_a_lambda_that_is_none_is_told(given, message):
+    with pytest.raises(InputError, match=message):
+        Ease(given)
+
+
+def test_what_ease_cannot_take_is_told(world, monkeypatch):
+    monkeypatch.setattr(ease, "_MOST_ITEMS", 49)
+    with pytest.raises(InputError, match="EASE inverts a 50 x 50 matrix; it is offered up to 49 items"):
+        gram_matrix(world)
+    with pytest.raises(InputError, match="regularization=1e-06 is too small"):
+        ease_weights(np.full((3, 3), 1e6, np.float32), 1e-6)
+
+
+def test_histories_are_a_matrix():
+    met = Interactions(np.array([0, 2, 2], np.int32), np.array([1, 0, 3], np.int32))
+    np.testing.assert_array_equal(histories_of(met, 3, 4).toarray(), [[0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 1]])
+
+
+@pytest.mark.parametrize(("name", "popularity", "best"), [("ml-100k", 0.166, 0.319), ("lastfm-hetrec", 0.095, 0.286)])
+def test_yardsticks_on_the_fixed_splits(shared_data, name, popularity, best):
+    """Figures from ../shared/reference, which another implementation measured on the same splits."""
+    dataset = hlr_jax.load_dataset(path=str(shared_data / "splits" / f"{name}.parquet"), split="given", cache=False)
+    for scorer, expected in ((Popularity(), popularity), (Ease((100.0, 300.0)), best)):
+        chosen, fit = fit_scorer(dataset, scorer)
+        assert evaluate(chosen, fit.params, dataset).metrics.value("ndcg") == pytest.approx(expected, abs=0.0006)
