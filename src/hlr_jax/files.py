@@ -1,11 +1,15 @@
-"""Files that are either whole or absent: write to a temporary name in the same folder, then rename."""
+"""Files that are either whole or absent: write to a temporary name in the same folder, then rename.
+
+Whatever wrote them, they may be read by whom the umask allows: some libraries give files to their owner alone.
+"""
 
 import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,11 +28,18 @@ def sha256_of(value: Any) -> str:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that becomes ``path`` if the block ends well, and is removed if it does not."""
+    """Yield a temporary path that becomes ``path`` if the block ends well, and is removed if it does not.
+
+    The permissions are those that ``open`` gives under the process's umask, 0644 under the usual one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
+        temporary.unlink()
         yield temporary
+        temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -38,12 +49,17 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes ``path`` if the block ends well.
 
-    A folder that another process put there in the meantime is whole too, and stays.
+    A folder that another process put there in the meantime is whole too, and stays. The permissions of all that is in
+    the folder are those that the umask gives, 0755 for folders and 0644 for files under the usual one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = _temporary(path)
     try:
+        temporary.mkdir()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
+        for inside in temporary.rglob("*"):
+            inside.chmod(mode if inside.is_dir() else mode & 0o666)
         try:
             os.replace(temporary, path)
         except OSError:
@@ -51,6 +67,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """Return a name beside ``path`` that no other thread or process uses."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def write_json(path: Path, value: Any) -> None:
