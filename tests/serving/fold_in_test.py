@@ -6,8 +6,10 @@ import pytest
 
 import hlr_jax
 from hlr_jax import FoldInOptions, InputError, TrainOptions
+from hlr_jax.data.interactions import Interactions
 from hlr_jax.ranking.inputs import ranking_item_users, ranking_neighbors
 from hlr_jax.scoring import with_derived
+from hlr_jax.serving.fold_in import newcomer_sources
 from hlr_jax.serving.strong_generalization import hold_out_users
 
 OPTIONS = {
@@ -142,6 +144,15 @@ def test_means_of_item_users_are_those_of_training(world):
     assert len(history) == 6
     score, _ = oracles.transcf(oracles.float64(people.params), row, item, history, known[item].tolist())
     assert shown == pytest.approx(score, rel=1e-4)
+
+
+def test_histories_by_inverse_popularity_go_by_the_popularity_of_training(world):
+    """1 / (users of the item), whatever the people who are folded in have met."""
+    model = hlr_jax.create_model("adacml", history_sampling="inverse_popularity")
+    met = Interactions(np.array([60, 60, 61], np.int32), np.array([3, 4, 3], np.int32))
+    sources = newcomer_sources(model, met, world.train, 68, world.num_items)
+    counts = np.bincount(world.train.item, minlength=world.num_items)
+    np.testing.assert_allclose(sources.history.weights, 1 / np.maximum(counts, 1), rtol=1e-6)
 
 
 def test_item_users_that_an_attention_draws_are_those_of_training(world):

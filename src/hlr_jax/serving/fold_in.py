@@ -20,10 +20,10 @@ from hlr_jax.data.csr import csr_of, padded_row
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.neighbor_sampling import NeighborSources, neighbor_source
-from hlr_jax.data.sampling import below
+from hlr_jax.data.sampling import below, inverse_popularity
 from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.losses import OBJECTIVES, LossParams
-from hlr_jax.models.base import Model
+from hlr_jax.models.base import AlternatingLeastSquares, Model
 from hlr_jax.ranking.inputs import power_of_two
 from hlr_jax.ranking.plan import num_workers
 from hlr_jax.serving.population import ON_UNKNOWN, UNKNOWN, Population, known_interactions, places_of
@@ -37,7 +37,7 @@ from hlr_jax.training.optimizer import ADAM
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import CSR, Params
 
-_BLOCK = 8  # users that are solved for together: what they read stays in a CPU's cache (128: a third of the speed)
+BLOCK = 8  # users that are solved for together: what they read stays in a CPU's cache (128: a third of the speed)
 
 
 @dataclass(frozen=True)
@@ -110,17 +110,17 @@ def fold_in(
         return Population(params, ids, np.arange(len(ids)), met, None)
     first, num_items = len(params["user"]), dataset.num_items
     people, met = first + np.arange(len(ids)), Interactions(met.user + np.int32(first), met.item)
-    total = first + max(_BLOCK, power_of_two(len(ids)))  # calls of about as many users share what is compiled
+    total = first + max(BLOCK, power_of_two(len(ids)))  # calls of about as many users share what is compiled
     # Rows to come are in the tables from the start: what is compiled for them serves those too.
     params = params | {
         name: jnp.pad(array, [(0, total - first)] + [(0, 0)] * (array.ndim - 1))
         for name, array in model.on_axis(params, "user").items()
     }
     known = known_interactions(dataset)
-    sources, rows = _sources(model, met, known, total, num_items), _padded_rows(met, total)
+    sources, rows = newcomer_sources(model, met, known, total, num_items), _padded_rows(met, total)
     if model.solver is None:
         training, options = training or TrainOptions(), options or FoldInOptions()
-        popularity = _negatives(training, num_items).drawn_by(known, num_items)
+        popularity = negatives_of(training, num_items).drawn_by(known, num_items)
         user = jnp.asarray(np.pad(met.user, (0, len(rows.items) - len(met))))  # that of padding is never read
         source = BatchSource((user,), rows, sources, rows, popularity, None, len(rows.items), num_items)
         solved = _descend(model, params, source, people, training, options, seed)
@@ -166,14 +166,20 @@ def _read(
     return ids, met
 
 
-def _sources(model: Model, met: Interactions, known: Interactions, total: int, num_items: int) -> NeighborSources:
-    """Return what neighbors are drawn from: histories from what is given, the users of items from training."""
+def newcomer_sources(
+    model: Model, met: Interactions, known: Interactions, total: int, num_items: int
+) -> NeighborSources:
+    """Return what neighbors are drawn from: histories from what newcomers met, the users of items from training.
+
+    Histories by inverse popularity go by how popular an item was in training, too, whoever else is folded in. Owners
+    are the rows of ``met``, of ``total`` that the table of users has.
+    """
     derived = model.derived is not None
     by_item = known.transposed() if model.item_users.size or derived else known
-    return NeighborSources(
-        neighbor_source(met, total, num_items, model.history, derived),
-        neighbor_source(by_item, num_items, total, model.item_users, derived),
-    )
+    history = neighbor_source(met, total, num_items, model.history, derived)
+    if history.weights is not None:
+        history = replace(history, weights=inverse_popularity(known.item_degrees(num_items)))
+    return NeighborSources(history, neighbor_source(by_item, num_items, total, model.item_users, derived))
 
 
 def _padded_rows(met: Interactions, total: int) -> CSR:
@@ -183,8 +189,8 @@ def _padded_rows(met: Interactions, total: int) -> CSR:
     return replace(rows, items=items, longest=power_of_two(rows.longest))
 
 
-def _negatives(training: TrainOptions, num_items: int) -> Negatives:
-    """Return the negatives of training for one positive at a time."""
+def negatives_of(training: TrainOptions, num_items: int) -> Negatives:
+    """Return the negatives of training, for one positive at a time."""
     trained = Negatives.of(training)
     if trained.kind == "all":
         return Negatives("shared", num_items)
@@ -196,17 +202,30 @@ def _descend(
     options: FoldInOptions, seed: int,
 ) -> Params:  # fmt: skip
     """Return the rows of users [people, ...] by gradient steps, a block of users at a time."""
-    first, negatives = people[0], _negatives(training, source.num_items)
+    solve = block_solver(model, training, options, source.num_items, seed)
+    first = jnp.int32(people[0])
+
+    def block(start: int) -> Params:
+        return solve(params, source, start + jnp.arange(BLOCK), first)
+
+    with ThreadPoolExecutor(num_workers()) as pool:
+        blocks = list(pool.map(block, people[::BLOCK].tolist()))
+    return jax.tree.map(lambda *each: jnp.concatenate(each)[: len(people)], *blocks)
+
+
+def block_solver(
+    model: Model, training: TrainOptions, options: FoldInOptions, num_items: int, seed: int
+) -> Callable[[Params, BatchSource, jax.Array, jax.Array], Params]:
+    """Return the function that folds in a block of users [b] by gradient steps: their rows by name [b, ...].
+
+    It takes parameters with a row for each of them, what their examples are drawn from, their rows, and the row of
+    the first user who was not trained.
+    """
+    negatives = negatives_of(training, num_items)
     solve = _solver(model, training.objective, negatives, options.num_steps, options.positives)
     loss_params = LossParams(jnp.float32(training.margin), jnp.float32(training.temperature))
     settings = jax.random.key(seed), loss_params, jnp.float32(options.learning_rate)
-
-    def block(start: int) -> Params:
-        return solve(params, source, start + jnp.arange(_BLOCK), jnp.int32(first), *settings)
-
-    with ThreadPoolExecutor(num_workers()) as pool:
-        blocks = list(pool.map(block, people[::_BLOCK].tolist()))
-    return jax.tree.map(lambda *each: jnp.concatenate(each)[: len(people)], *blocks)
+    return lambda params, source, users, first: solve(params, source, users, first, *settings)
 
 
 @lru_cache(maxsize=32)
@@ -267,7 +286,7 @@ def _solver(
 
 
 def _solve_factors(model: Model, params: Params, rows: CSR, dataset: Dataset, people: np.ndarray) -> jax.Array:
-    """Return p_u [people, D] in closed form; their regularisation is scaled as that of the users of training is."""
+    """Return p_u [people, D] in closed form; each is solved for in a group of like length."""
     solver = model.solver
     assert solver is not None
     own = replace(rows, offsets=rows.offsets[people[0] :])
@@ -276,9 +295,20 @@ def _solve_factors(model: Model, params: Params, rows: CSR, dataset: Dataset, pe
     width_of = np.array([max(32, power_of_two(int(degree))) for degree in degrees])
     widths = tuple(np.unique(width_of).tolist())
     members = [np.flatnonzero(width_of == width) for width in widths]
-    members = [np.pad(group, (0, -len(group) % _BLOCK), mode="edge") for group in members]
+    members = [np.pad(group, (0, -len(group) % BLOCK), mode="edge") for group in members]
     side = Grouped(own, tuple(jnp.asarray(group, jnp.int32) for group in members), widths)
+    return factor_solver(solver, dataset)(side, params["item"])[: len(people)]
+
+
+def factor_solver(solver: AlternatingLeastSquares, dataset: Dataset) -> Callable[[Grouped, jax.Array], jax.Array]:
+    """Return the function that solves for newcomers: who met what, and the items [I, D] -> their factors [R, D].
+
+    Their regularization is scaled as that of the users of training is.
+    """
     mean_weight = dataset.num_items + (solver.confidence - 1) * len(dataset.train) / dataset.num_users
     exact = solver._replace(method="cholesky")
-    nothing = jnp.zeros((own.num_rows, params["item"].shape[1]))
-    return solve_side(exact, side, nothing, params["item"], jnp.float32(mean_weight))[: len(people)]
+
+    def solve(side: Grouped, items: jax.Array) -> jax.Array:
+        return solve_side(exact, side, jnp.zeros((side.rows.num_rows, items.shape[1])), items, jnp.float32(mean_weight))
+
+    return solve
