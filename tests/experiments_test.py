@@ -247,6 +247,9 @@ def test_an_export_answers_and_what_lies_near_is_written(workdir, tmp_path):
     assert answered.stdout.count(" ┆ ") == 4 * (1 + 3)  # five columns: a head and three items
     line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path}")
     assert "holds something that is no export" in line
+    assert (tmp_path / "out" / "newcomers.stablehlo").is_file()  # the run knows how it was trained
+    line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path / 'other'}", "--m=4")
+    assert line == "error: --m is of an index: pass --index=hnsw too\n"
     line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path / 'other'}", "--seed=1")
     assert line == "error: --seed is 1, but the run has 0\n"
     neighbors = tmp_path / "near.csv"

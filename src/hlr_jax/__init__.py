@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hlr_jax.serving.export import export_model as export_model
     from hlr_jax.serving.fold_in import FoldInOptions as FoldInOptions
     from hlr_jax.serving.fold_in import fold_in as fold_in
+    from hlr_jax.serving.index import IndexOptions as IndexOptions
     from hlr_jax.serving.lists import recommend as recommend
     from hlr_jax.serving.nearest import nearest_keys as nearest_keys
     from hlr_jax.serving.nearest import similar_items as similar_items
@@ -55,6 +56,7 @@ _MODULE_OF = {
     "Evaluation": "hlr_jax.evaluation.evaluate",
     "FitResult": "hlr_jax.training.fit",
     "FoldInOptions": "hlr_jax.serving.fold_in",
+    "IndexOptions": "hlr_jax.serving.index",
     "InputError": "hlr_jax.errors",
     "LoadedRun": "hlr_jax.runs",
     "Metrics": "hlr_jax.evaluation.results",

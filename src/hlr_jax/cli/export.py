@@ -1,24 +1,38 @@
-"""Export a trained run: a top-K function that jax runs without hlr_jax, and its vectors as safetensors and Parquet.
+"""Export a trained run: lists that jax makes without hlr_jax, and vectors as safetensors and Parquet.
 
-hlr-jax export --workdir=runs/hlr --output=exported/hlr [--k=20] [--seed=1] [--ensemble=3] \\
-    [--dtype=bfloat16]
+hlr-jax export --workdir=runs/hlr --output=exported/hlr [--k=20] [--seed=1] [--ensemble=3] [--dtype=bfloat16]
+hlr-jax export --workdir=runs/hlr --output=exported/hlr --index=hnsw [--candidates=500] [--m=16] [--ef=200]
 
-Needs the extra `export`. The folder's answer.py shows how to use it: python exported/hlr/answer.py USER.
+Needs the extra `export`, and for an index `ann`. The folder's answer.py shows how to use it: python
+exported/hlr/answer.py USER, or --history ITEM ITEM for somebody new. docs/export.md says what is in the folder.
 """
 
 from absl import flags
 
 import hlr_jax
 from hlr_jax.cli.support.seeds import ENSEMBLE, load_chosen
+from hlr_jax.errors import InputError
+from hlr_jax.serving.index import INDEXES, IndexOptions
+from hlr_jax.settings import describe
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder to write; an older export there is replaced", required=True)
 _K = flags.DEFINE_integer("k", None, "length of the lists; the run's, if not given")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ("float32", "bfloat16"), "what parameters are stored as")
+_INDEX = flags.DEFINE_enum("index", None, INDEXES, "what finds candidates, which the model then ranks")
+_OF_INDEX = {
+    name: flags.DEFINE_integer(name, None, f"of the index: {meaning} ({allowed}; {default}, if not given)")
+    for name, default, allowed, meaning in describe(IndexOptions)
+    if name != "kind"
+}
 
 
 def main() -> None:
     """Run the command."""
+    given = {name: flag.value for name, flag in _OF_INDEX.items() if flag.value is not None}
+    if given and _INDEX.value is None:
+        raise InputError(f"--{next(iter(given))} is of an index: pass --index=hnsw too")
+    index = None if _INDEX.value is None else IndexOptions(_INDEX.value, **given)
     run, place = load_chosen(_WORKDIR.value)
     parts, seed = run.parts, run.seeds[place]
     from hlr_jax.systems import require_model
@@ -26,6 +40,7 @@ def main() -> None:
     folder = hlr_jax.export_model(
         require_model(parts.model, "export"), run.params[place], parts.dataset, _OUTPUT.value,
         k=parts.eval.ks[0] if _K.value is None else _K.value, seed=seed, dtype=_DTYPE.value,
+        training=run.training_of(place), index=index,
         about={"run": {"seed": seed, "ensemble": ENSEMBLE.value, "best_epoch": run.best_epochs[place]}},
     )  # fmt: skip
     for path in sorted(folder.iterdir()):

@@ -1,14 +1,19 @@
 """Recommend from a folder that ``hlr_jax.export_model`` wrote, in a place where hlr_jax is not installed.
 
-pip install jax flatbuffers safetensors polars
-python answer.py USER [USER ...]
+pip install jax flatbuffers safetensors polars    # and usearch, where the folder has an index
+python answer.py USER [USER ...] [--exclude ITEM ...] [--candidates ITEM ...] [--exact]
+python answer.py --history ITEM [ITEM ...]        # somebody new, who has met these items
 
 A copy of this file lies in every such folder. Take from it what you need.
 """
 
+import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,51 +21,199 @@ import polars as pl
 from jax import export
 from safetensors.numpy import load_file
 
+_AT_ONCE = 256  # people whose lists are made together
+MASKED = 3  # somebody for whom more than so many times C items are met or excluded is given an exact list
+
 
 class TopK:
-    """The function of an exported folder, with ids of the source in and out."""
+    """The lists of an exported folder, with ids of the source in and out. Each program is compiled at its first call.
+
+    Somebody unknown, and an unknown item, raises ``ValueError`` in one line.
+    """
 
     def __init__(self, folder: Path):
         """Read the folder; arrays go to JAX's default device."""
-        program = export.deserialize(bytearray((folder / "topk.stablehlo").read_bytes()))
-        files = ("parameters.safetensors", "interactions.safetensors")
-        self._arrays = jax.device_put([load_file(folder / name) for name in files])
-        self._program = jax.jit(program.call)  # compiled once for each number of users
+        self._folder = folder
+        self.manifest = json.loads((folder / "manifest.json").read_text())
         self._users = pl.read_parquet(folder / "users.parquet", columns=["id"], glob=False)["id"]
         self._items = pl.read_parquet(folder / "items.parquet", columns=["id", "title"], glob=False)
+        self._arrays: dict[str, np.ndarray] = {}
+        for name in self.manifest["arrays"]:
+            self._arrays |= load_file(folder / name)
+        self._on_device: dict[str, jax.Array] = {}
+        self._programs: dict[str, Any] = {}
 
-    def __call__(self, users: Sequence[object]) -> pl.DataFrame:
+    def __call__(
+        self, users: Iterable[object], *, candidates: Iterable[object] | None = None,
+        exclude: Iterable[object] = (), exact: bool = False,
+    ) -> pl.DataFrame:  # fmt: skip
         """Return the best unseen items as rows of ``user``, ``rank``, ``item``, ``title``, ``score``.
 
-        Raises:
-          KeyError: an id that is no user's.
+        Args:
+          users: ids.
+          candidates: ids of the items that may be recommended; None: all.
+          exclude: ids of items that may not.
+          exact: look at every item, even if the folder has an index.
         """
-        codes = {str(user): code for code, user in enumerate(self._users)}
-        wanted = np.array([codes[str(user)] for user in users], np.int32)
-        items, scores = map(np.asarray, self._program(*self._arrays, wanted))
-        rows = self._items[np.maximum(items, 0).ravel()]
+        rows = _rows(self._codes_of_users, users, "user of users.parquet")
+        people = {name: self._arrays[name][rows] for name in self.manifest["programs"]["topk"]["inputs"][0]}
+        offsets, seen = self._arrays["seen_offsets"], self._arrays["seen_items"]
+        met = [seen[offsets[row] : offsets[row + 1]] for row in rows]
+        return self._lists(self._users.gather(rows), people, met, candidates, exclude, exact)
+
+    def newcomers(
+        self, histories: Mapping[Any, Iterable[object]], *, candidates: Iterable[object] | None = None,
+        exclude: Iterable[object] = (), exact: bool = False,
+    ) -> pl.DataFrame:  # fmt: skip
+        """Return the same for people whom nobody has trained, by the items that they have met: ``{"ann": ["i1"]}``."""
+        if "newcomers" not in self.manifest["programs"]:
+            raise ValueError("this export takes nobody new: export_model was not given the training options")
+        met = [np.unique(_rows(self._codes_of_items, items, "item of items.parquet")) for items in histories.values()]
+        width, most = self.manifest["programs"]["newcomers"]["inputs"][0]["shape"][1], len(self._items) - 1
+        for person, items in zip(histories, met, strict=True):
+            if not 1 <= len(items) <= min(width, most):
+                raise ValueError(f"{person} has met {len(items)} items; it must be from 1 to {min(width, most)}")
+        padded = np.full((len(met), width), -1, np.int32)
+        for row, items in zip(padded, met, strict=True):
+            row[: len(items)] = items
+        people = self._run("newcomers", padded) if met else {}
+        return self._lists(pl.Series(list(histories), strict=False), people, met, candidates, exclude, exact)
+
+    @property
+    def _width(self) -> int:
+        """K."""
+        return int(self.manifest["programs"]["topk"]["outputs"][0]["shape"][1])
+
+    @cached_property
+    def _codes_of_users(self) -> dict[str, int]:
+        return {str(user): code for code, user in enumerate(self._users)}
+
+    @cached_property
+    def _codes_of_items(self) -> dict[str, int]:
+        return {str(item): code for code, item in enumerate(self._items["id"])}
+
+    def _lists(
+        self, ids: pl.Series, people: dict[str, np.ndarray], met: Sequence[np.ndarray],
+        candidates: Iterable[object] | None, exclude: Iterable[object], exact: bool,
+    ) -> pl.DataFrame:  # fmt: skip
+        """Return the lists of people, some of them at a time."""
+        among = np.full(len(self._items), candidates is None)
+        if candidates is not None:
+            among[_rows(self._codes_of_items, candidates, "item of items.parquet")] = True
+        among[_rows(self._codes_of_items, exclude, "item of items.parquet")] = False
+        if not among.any():
+            raise ValueError("no item is left to recommend: check the candidates and the excluded items")
+        width = self._width
+        parts = [(np.empty((0, width), np.int32), np.empty((0, width), np.float32))]
+        for start in range(0, len(ids), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            allowed = np.tile(among, (len(met[some]), 1))
+            for row, items in zip(allowed, met[some], strict=True):
+                row[items] = False
+            parts.append(self._ranked({name: array[some] for name, array in people.items()}, allowed, exact))
+        items, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
+        shown = self._items[np.maximum(items, 0).ravel()]
         lists = pl.DataFrame(
             {
-                "user": self._users.gather(np.repeat(wanted, items.shape[1])),
-                "rank": np.tile(np.arange(1, items.shape[1] + 1), len(wanted)),
-                "item": rows["id"],
-                "title": rows["title"],
+                "user": ids.gather(np.repeat(np.arange(len(ids)), width)),
+                "rank": np.tile(np.arange(1, width + 1), len(ids)),
+                "item": shown["id"],
+                "title": shown["title"],
                 "score": scores.ravel(),
             }
         )
-        return lists.filter(pl.Series(items.ravel() >= 0))  # -1: nothing unseen is left
+        return lists.filter(pl.Series(items.ravel() >= 0))  # -1: nothing that may be recommended is left
+
+    def _ranked(self, people: dict[str, np.ndarray], allowed: np.ndarray, exact: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lists [b, K] of people, and their scores: by the index if there is one, else exactly."""
+        near, candidates = np.zeros(len(allowed), bool), np.empty((len(allowed), 0), np.int32)
+        if not exact and "among" in self.manifest["programs"]:
+            moved = "query" in self.manifest["programs"]
+            near, candidates = self._nearest(self._run("query", people) if moved else people["user"], allowed)
+        shape = len(allowed), self._width
+        items, scores = np.empty(shape, np.int32), np.empty(shape, np.float32)
+        for name, chosen, given in (("among", near, candidates), ("topk", ~near, allowed)):
+            if chosen.any():
+                some = {name: array[chosen] for name, array in people.items()}
+                items[chosen], scores[chosen] = self._run(name, some, given[chosen])
+        return items, scores
+
+    def _nearest(self, vectors: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return who can be ranked by the index [b], and C allowed items [b, C] near to each, -1 for none."""
+        facts, index = self._index
+        wanted, fewest = facts["candidates"], np.minimum(self._width, np.count_nonzero(allowed, axis=1))
+        masked = np.count_nonzero(~allowed, axis=1)
+        near, candidates = masked <= MASKED * wanted, np.full((len(vectors), wanted), -1, np.int32)
+        for row in np.flatnonzero(near):
+            count = min(facts["items"], wanted + int(masked[row]))
+            found = index.search(vectors[row].astype(np.float32), count).keys.astype(np.int64)
+            found = found[allowed[row, found]][:wanted]
+            candidates[row, : len(found)] = found
+            near[row] = len(found) >= fewest[row]
+        return near, candidates
+
+    @cached_property
+    def _index(self) -> tuple[dict[str, Any], Any]:
+        """What index.json says, and the index."""
+        try:
+            from usearch.index import Index
+        except ImportError:
+            raise ValueError("the index needs usearch: pip install usearch, or ask for exact lists") from None
+        facts = json.loads((self._folder / "index.json").read_text())
+        index = Index.restore(str(self._folder / facts["file"]))
+        index.expansion_search = facts["ef"]
+        return facts, index
+
+    def _run(self, name: str, *inputs: Any) -> Any:
+        """Return a program's result for b people; as many as the next power of two share what is compiled."""
+        if name not in self._programs:
+            program = export.deserialize(bytearray((self._folder / f"{name}.stablehlo").read_bytes()))
+            reads = self.manifest["programs"][name]["reads"]
+            for array in reads:
+                self._on_device.setdefault(array, jax.device_put(self._arrays[array]))
+            self._programs[name] = jax.jit(program.call), {array: self._on_device[array] for array in reads}
+        program, reads = self._programs[name]
+        count = len(jax.tree.leaves(inputs)[0])
+        more = (1 << (count - 1).bit_length()) - count
+
+        def filled(array: np.ndarray) -> np.ndarray:
+            array = np.pad(array, [(0, more)] + [(0, 0)] * (array.ndim - 1), mode="edge")
+            return array if array.dtype.kind in "bi" else array.astype(np.float32)
+
+        return jax.tree.map(lambda array: np.asarray(array)[:count], program(reads, *jax.tree.map(filled, inputs)))
+
+
+def _rows(codes: dict[str, int], ids: Iterable[object], what: str) -> np.ndarray:
+    """Return the rows of ids, which are compared as text; a single one may stand for itself."""
+    wanted = [str(value) for value in ([ids] if isinstance(ids, str | int) else ids)]
+    for value in wanted:
+        if value not in codes:
+            raise ValueError(f"{value} is no {what}")
+    return np.array([codes[value] for value in wanted], np.int64)
 
 
 def main() -> None:
     """Print the lists of the users on the command line."""
-    if not sys.argv[1:]:
-        sys.exit("usage: python answer.py USER [USER ...]")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("users", nargs="*", metavar="USER", help="ids of users.parquet")
+    parser.add_argument("--history", nargs="+", metavar="ITEM", help="what somebody new has met, ids of items.parquet")
+    parser.add_argument("--exclude", nargs="+", default=[], metavar="ITEM", help="items that are not recommended")
+    parser.add_argument("--candidates", nargs="+", metavar="ITEM", help="the only items that are recommended")
+    parser.add_argument("--exact", action="store_true", help="look at every item, even if there is an index")
+    given = parser.parse_args()
+    if not given.users and not given.history:
+        parser.error("pass USER ... or --history ITEM ...")
+    options = {"candidates": given.candidates, "exclude": given.exclude, "exact": given.exact}
     try:
-        lists = TopK(Path(__file__).resolve().parent)(sys.argv[1:])
-    except KeyError as problem:
-        sys.exit(f"error: {problem.args[0]} is no user of users.parquet")
+        answer = TopK(Path(__file__).resolve().parent)
+        lists = [answer(given.users, **options)] if given.users else []
+        if given.history:
+            lists.append(answer.newcomers({"somebody new": given.history}, **options))
+    except ValueError as problem:
+        sys.exit(f"error: {problem}")
     with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, fmt_str_lengths=60):
-        print(lists)
+        for frame in lists:
+            print(frame)
 
 
 if __name__ == "__main__":

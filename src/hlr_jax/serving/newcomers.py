@@ -1,0 +1,106 @@
+"""The program of an export that takes people whom nobody has trained: from what they met to what lists read of them."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.neighbor_sampling import NeighborSources
+from hlr_jax.data.sampling import ItemPopularity
+from hlr_jax.models.base import Model
+from hlr_jax.ranking.inputs import power_of_two, ranking_histories
+from hlr_jax.serving.fold_in import (
+    BLOCK,
+    FoldInOptions,
+    block_solver,
+    factor_solver,
+    negatives_of,
+    newcomer_sources,
+)
+from hlr_jax.serving.population import known_interactions
+from hlr_jax.serving.programs import HISTORY, Arrays, Program, exported, in_tiles, padded_ids, shapes
+from hlr_jax.training.als import Grouped
+from hlr_jax.training.batches import BatchSource
+from hlr_jax.training.options import TrainOptions
+from hlr_jax.types import CSR, Params
+
+_SHORTEST = 64
+
+
+def newcomers_program(
+    model: Model, parameters: Arrays, dataset: Dataset, training: TrainOptions, options: FoldInOptions, seed: int
+) -> tuple[Program, Arrays]:
+    """Return the exported ``fold_in``, and the arrays that it reads beside the parameters.
+
+    ``newcomers``: (arrays, histories [b, W] int32) -> the people that ``topk`` takes, for any b from 1 on. A history
+    is of distinct items, with -1 for padding; W is the least power of two, from 64 on, that holds the longest one of
+    training. Blocks of people are solved for by the same draws, so that a list does not depend on the place of a block.
+
+    Args:
+      model: what was trained.
+      parameters: its parameters, as they are stored.
+      dataset: what it was trained on.
+      training: its objective and negatives.
+      options: of the steps.
+      seed: of the draws.
+    """
+    known, first, num_items = known_interactions(dataset), dataset.num_users, dataset.num_items
+    nobody = Interactions(np.empty(0, np.int32), np.empty(0, np.int32))
+    sources = newcomer_sources(model, nobody, known, first + BLOCK, num_items)
+    popularity = negatives_of(training, num_items).drawn_by(known, num_items) if model.solver is None else None
+    read = {"item_users": sources.item_users, "weights": sources.history.weights, "popularity": popularity}
+    paths, tree = jax.tree.flatten_with_path(read)
+    arrays = {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in paths}
+    width = max(_SHORTEST, power_of_two(int(known.degrees(first).max(initial=0))))
+    people = first + jnp.arange(BLOCK)
+
+    def solve(
+        params: Params, rows: CSR, owner: jax.Array, near: NeighborSources, popularity: ItemPopularity | None
+    ) -> Params:
+        if model.solver is not None:
+            side = Grouped(replace(rows, offsets=rows.offsets[first:]), (jnp.arange(BLOCK),), (width,))
+            return {"user": factor_solver(model.solver, dataset)(side, params["item"])}
+        source = BatchSource((owner,), rows, near, rows, popularity, None, BLOCK * width, num_items)
+        return block_solver(model, training, options, num_items, seed)(params, source, people, jnp.int32(first))
+
+    def block(given: Params, histories: jax.Array) -> Params:
+        """Return what lists read of a block of people, given their histories [BLOCK, W]."""
+        by_training = jax.tree.unflatten(tree, [given[name] for name in arrays])
+        rows, owner = _rows(histories, first, num_items)
+        history = replace(sources.history, weights=by_training["weights"])
+        near = NeighborSources(
+            history if history.rows is None else replace(history, rows=rows), by_training["item_users"]
+        )
+        params = {name: given[name] for name in parameters}
+        params |= {
+            name: jnp.pad(array, [(0, BLOCK)] + [(0, 0)] * (array.ndim - 1))
+            for name, array in model.on_axis(params, "user").items()
+        }
+        solved = solve(params, rows, owner, near, by_training["popularity"])
+        if model.derived is not None:
+            params |= {name: params[name].at[people].set(array) for name, array in solved.items()}
+            solved |= model.on_axis(model.derived(params, *near.both_sides, people, jnp.zeros(1, jnp.int32)), "user")
+        return solved | {HISTORY: padded_ids(ranking_histories(jax.random.key(seed), near.history, people))}
+
+    def newcomers(given: Params, histories: jax.Array) -> Params:
+        return in_tiles(lambda tile: block(given, tile), histories, BLOCK, padding=-1)
+
+    (count,) = export.symbolic_shape("b")
+    reads = parameters | arrays
+    given = shapes(reads, tuple(reads)), jax.ShapeDtypeStruct((count, width), jnp.int32)
+    return Program(exported(newcomers, *given), tuple(reads)), arrays
+
+
+def _rows(histories: jax.Array, first: int, num_items: int) -> tuple[CSR, jax.Array]:
+    """Return histories [BLOCK, W] as the rows from ``first`` on, and the row of each of their places [BLOCK W]."""
+    real, (block, width) = histories >= 0, histories.shape
+    # One sort brings each person's items in order, and padding to the end.
+    keys = jnp.where(real, jnp.arange(block)[:, None] * num_items + histories, block * num_items)
+    keys = jnp.sort(keys.reshape(-1))
+    offsets = jnp.concatenate([jnp.zeros(first + 1, jnp.int32), jnp.cumsum(real.sum(axis=1)).astype(jnp.int32)])
+    items = jnp.append(keys % num_items, 0).astype(jnp.int32)
+    return CSR(offsets, items, longest=width), first + jnp.minimum(keys // num_items, block - 1)
