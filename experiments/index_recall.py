@@ -30,12 +30,27 @@ _WORKDIRS = flags.DEFINE_list("workdirs", None, "folders of runs", required=True
 _CANDIDATES = flags.DEFINE_list("candidates", ["100", "200", "500", "1000"], "numbers of candidates")
 _M = flags.DEFINE_integer("m", IndexOptions.m, "links of an item in the index")
 _EF = flags.DEFINE_integer("ef", IndexOptions.ef, "items held in view in a search")
+_EF_CONSTRUCTION = flags.DEFINE_integer(
+    "ef_construction", IndexOptions.ef_construction, "items held in view while one is linked"
+)
 _NEAR_P_U = flags.DEFINE_bool("near_p_u", False, "ask the index with p_u alone, without the mean relation")
 _USERS = flags.DEFINE_integer("users", 1000, "users whose lists are compared")
 _TIMED = flags.DEFINE_integer("timed", 100, "users whose lists are timed, one at a time")
 _OUTPUT = flags.DEFINE_string("output", None, "file to which a JSON line per measurement is appended")
 _KS = (10, 20, 100)
-_HEADINGS = ("run", "items", "C", *(f"recall@{k}" for k in _KS), "exact, ms", "index, ms", "share exact")
+_HEADINGS = (
+    "run",
+    "items",
+    "C",
+    "M",
+    "ef constr.",
+    "ef",
+    "p_u",
+    *(f"recall@{k}" for k in _KS),
+    "exact, ms",
+    "index, ms",
+    "share exact",
+)
 
 
 def main() -> None:
@@ -62,10 +77,10 @@ def main() -> None:
 def _measured(run: Any, count: int, folder: Path) -> dict[str, Any]:
     """Return recall and times with an index that gives ``count`` candidates."""
     parts = run.parts
+    index = IndexOptions(candidates=count, m=_M.value, ef_construction=_EF_CONSTRUCTION.value, ef=_EF.value)
     export_model(
-        parts.model, run.params[0], parts.dataset, folder, k=min(count, max(_KS)), seed=run.seeds[0],
-        index=IndexOptions(candidates=count, m=_M.value, ef=_EF.value),
-    )  # fmt: skip
+        parts.model, run.params[0], parts.dataset, folder, k=min(count, max(_KS)), seed=run.seeds[0], index=index
+    )
     answer = TopK(folder)
     if _NEAR_P_U.value:
         answer.manifest["programs"].pop("query", None)
@@ -75,6 +90,10 @@ def _measured(run: Any, count: int, folder: Path) -> dict[str, Any]:
     return {
         "items": parts.dataset.num_items,
         "candidates": count,
+        "m": index.m,
+        "ef_construction": index.ef_construction,
+        "ef": index.ef,
+        "near_p_u": _NEAR_P_U.value,
         **{f"recall_at_{k}": _recall(exact, found, k) if k <= count else None for k in _KS},
         "exact_ms": exact_ms,
         "index_ms": index_ms,
