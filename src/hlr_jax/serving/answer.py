@@ -160,7 +160,7 @@ class TopK:
         except ImportError:
             raise ValueError("the index needs usearch: pip install usearch, or ask for exact lists") from None
         facts = json.loads((self._folder / "index.json").read_text())
-        index = Index.restore(str(self._folder / facts["file"]))
+        index: Any = Index.restore(str(self._folder / facts["file"]))
         index.expansion_search = facts["ef"]
         return facts, index
 
