@@ -207,11 +207,12 @@ def test_recommend_to_users_and_to_new_people(workdir, tmp_path):
     ("arguments", "message"),
     [
         (["--users=3,99"], '1 of 2 users are unknown, such as "99"'),
-        ([], "--users=all|FILE|id,id or --histories=FILE, one of both"),
+        ([], "--users=all|id,id|@FILE or --histories=FILE, one of both"),
         (["--users=all", "--output=recs.xls"], "recs.xls: its ending tells no format"),
         (["--users=all"], "too many to show; pass --output=recs.parquet"),
-        (["--users=3", "--seed=1"], "--seed is 1, but the run has 0"),
-        (["--users=3", "--items=77"], '1 of 1 candidates are unknown, such as "77"'),
+        (["--users=3", "--seed=1"], "seed 1 is none of this run's seeds 0"),
+        (["--users=3", "--items=77"], '1 of 1 items are unknown, such as "77"; a file of ids is @FILE'),
+        (["--users=3", "--exclude_items=@no.txt"], "no.txt: no such file"),
         (["--histories=no.csv"], "no.csv: no such file"),
     ],
 )
@@ -251,7 +252,7 @@ def test_an_export_answers_and_what_lies_near_is_written(workdir, tmp_path):
     line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path / 'other'}", "--m=4")
     assert line == "error: --m is of an index: pass --index=hnsw too\n"
     line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path / 'other'}", "--seed=1")
-    assert line == "error: --seed is 1, but the run has 0\n"
+    assert line == "error: seed 1 is none of this run's seeds 0\n"
     neighbors = tmp_path / "near.csv"
     succeed("similar", f"--workdir={workdir}", "--items=all", "--k=2", f"--output={neighbors}")
     assert pl.read_csv(neighbors).height == 2 * pl.read_parquet(tmp_path / "out" / "items.parquet").height

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from hlr_jax.models.registry import create_model as create_model
     from hlr_jax.models.registry import model_names as model_names
     from hlr_jax.models.registry import register_model as register_model
+    from hlr_jax.recommender.fit import fit as fit
+    from hlr_jax.recommender.recommender import Recommender as Recommender
     from hlr_jax.runs import LoadedRun as LoadedRun
     from hlr_jax.runs import load_run as load_run
     from hlr_jax.runs import refit as refit
@@ -66,6 +68,7 @@ _MODULE_OF = {
     "Params": "hlr_jax.types",
     "Population": "hlr_jax.serving.population",
     "ReadingReport": "hlr_jax.data.report",
+    "Recommender": "hlr_jax.recommender.recommender",
     "RunResult": "hlr_jax.experiment",
     "Scorer": "hlr_jax.scorers.base",
     "SyntheticWorld": "hlr_jax.data.synthetic",
@@ -77,6 +80,7 @@ _MODULE_OF = {
     "train_model": "hlr_jax.training.fit",
     "train_seeds": "hlr_jax.training.fit",
     "fit_scorer": "hlr_jax.scorers.fit",
+    "fit": "hlr_jax.recommender.fit",
     "fold_in": "hlr_jax.serving.fold_in",
     "load_dataset": "hlr_jax.data.prepare",
     "load_run": "hlr_jax.runs",

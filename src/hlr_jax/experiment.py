@@ -56,18 +56,22 @@ class RunResult(NamedTuple):
     metrics: dict[str, Metrics]
 
 
-def settings_of(config: dict[str, Any]) -> tuple[System, TrainOptions, EvalOptions]:
+def settings_of(config: dict[str, Any], model: System | None = None) -> tuple[System, TrainOptions, EvalOptions]:
     """Make the model and its options, which need neither data nor devices, and check the names of all settings.
+
+    A ``model`` that is given stands for the section of that name.
 
     Raises:
       InputError: an unknown section or key, a value out of range, or a setting that a scorer does not read.
     """
     for section in config:
         pick(section, (*SECTIONS, "seed"), "section of the config:")
-    model_options = dict(config.get("model", {}))
-    if "name" not in model_options:
-        raise InputError("model.name is missing")
-    model = create_system(model_options.pop("name"), **model_options)
+    system = model
+    if system is None:
+        model_options = dict(config.get("model", {}))
+        if "name" not in model_options:
+            raise InputError("model.name is missing")
+        system = create_system(model_options.pop("name"), **model_options)
     check_seed("seed", config.get("seed", 0))
     makers: dict[str, Callable[..., Any]] = {
         "train": TrainOptions,
@@ -77,9 +81,9 @@ def settings_of(config: dict[str, Any]) -> tuple[System, TrainOptions, EvalOptio
     }
     for section, maker in makers.items():
         check_options(maker, config.get(section, {}), section)
-    if not isinstance(model, Model):
-        _check_unread(model.title, config)
-    return model, TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {}))
+    if not isinstance(system, Model):
+        _check_unread(system.title, config)
+    return system, TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {}))
 
 
 def _check_unread(title: str, config: dict[str, Any]) -> None:
@@ -90,44 +94,49 @@ def _check_unread(title: str, config: dict[str, Any]) -> None:
         raise InputError(f"{title} is fitted on the host: leave the settings of mesh out")
 
 
-def build(config: dict[str, Any], log: Callable[[str], None] = print, dataset: Dataset | None = None) -> RunParts:
+def build(
+    config: dict[str, Any], log: Callable[[str], None] = print, dataset: Dataset | None = None,
+    model: System | None = None,
+) -> RunParts:  # fmt: skip
     """Make the parts that five sections of keyword arguments and a ``seed`` describe; values are checked first.
 
-    A ``dataset`` that is given stands for the section of that name.
+    A ``dataset`` or ``model`` that is given stands for the section of that name.
 
     Raises:
       InputError: an unknown section, key or value, or anything wrong with the data.
     """
-    model, train, evaluation = settings_of(config)
+    system, train, evaluation = settings_of(config, model)
     mesh = create_mesh(**config.get("mesh", {}))
     if dataset is None:
         dataset = load_dataset(**config.get("dataset", {}), log=log)
-    return RunParts(dataset, model, train, evaluation, mesh, config.get("seed", 0))
+    return RunParts(dataset, system, train, evaluation, mesh, config.get("seed", 0))
 
 
 def run(
     config: dict[str, Any],
-    workdir: str | Path,
+    workdir: str | Path | None,
     *,
     dataset: Dataset | None = None,
+    model: System | None = None,
     loggers: Sequence[Logger] = (),
     quiet: bool = False,
     log: Callable[[str], None] = print,
 ) -> RunResult:
     """Train, or continue, the run that ``config`` describes in ``workdir``, and evaluate its best epoch.
 
-    A ``dataset`` that is given stands for the section of that name; ``loggers`` are called with each epoch's record.
+    Without a ``workdir`` nothing is written. A ``dataset`` or ``model`` that is given stands for the section of that
+    name; a run in a workdir is loaded by its section ``model``. ``loggers`` are called with each epoch's record.
 
     Raises:
       InputError: see ``build``; a workdir of another run.
     """
-    folder = Path(workdir)
+    folder = None if workdir is None else Path(workdir)
     log = log_on_process_zero(log)
     # They meet before one of them reads the source: that may take longer than processes wait when they first meet.
-    on_all_processes(lambda: settings_of(config))
-    on_all_processes(lambda: _start(folder, config, build(config, log, dataset).dataset) if is_process_zero() else None)
-    # All go on with the copy in the workdir, of which each reads its share.
-    parts = on_all_processes(lambda: build(config, log, read_stored(folder / DATASET, check=is_process_zero())))
+    on_all_processes(lambda: settings_of(config, model))
+    if folder is not None:
+        dataset = _kept(folder, config, lambda: build(config, log, dataset, model).dataset)
+    parts = on_all_processes(lambda: build(config, log, dataset, model))
     parts, fits = _fit(parts, folder, loggers, quiet)
     for fit in fits:
         if fit.stopped:
@@ -137,7 +146,9 @@ def run(
     return RunResult(parts, fits, evaluations, metrics)
 
 
-def _fit(parts: RunParts, folder: Path, loggers: Sequence[Logger], quiet: bool) -> tuple[RunParts, list[FitResult]]:
+def _fit(
+    parts: RunParts, folder: Path | None, loggers: Sequence[Logger], quiet: bool
+) -> tuple[RunParts, list[FitResult]]:
     """Return what was trained, with the settings that a scorer has chosen, and the fit of each seed."""
     dataset, model = parts.dataset, parts.model
     if isinstance(model, Model):
@@ -147,11 +158,19 @@ def _fit(parts: RunParts, folder: Path, loggers: Sequence[Logger], quiet: bool) 
     return parts._replace(model=scorer), [fit]
 
 
-def _start(folder: Path, config: dict[str, Any], dataset: Dataset) -> None:
-    is_model = isinstance(settings_of(config)[0], Model)
-    claim(folder, config, "checkpoints/[0-9]*" if is_model else RECORD)
-    record_environment(folder, dataset)
-    store_dataset(folder / DATASET, dataset)
+def _kept(folder: Path, config: dict[str, Any], read: Callable[[], Dataset]) -> Dataset:
+    """Return the data set as the workdir of a run keeps it, which the first process has begun."""
+
+    def begin() -> None:
+        dataset = read()
+        is_model = isinstance(settings_of(config)[0], Model)
+        claim(folder, config, "checkpoints/[0-9]*" if is_model else RECORD)
+        record_environment(folder, dataset)
+        store_dataset(folder / DATASET, dataset)
+
+    on_all_processes(lambda: begin() if is_process_zero() else None)
+    # All go on with the copy in the workdir, of which each reads its share.
+    return on_all_processes(lambda: read_stored(folder / DATASET, check=is_process_zero()))
 
 
 def evaluate_run(

@@ -94,20 +94,26 @@ def _read_run(
     folder: Path, config: dict[str, Any], mesh: dict[str, int] | None, log: Callable[[str], None]
 ) -> LoadedRun:
     """Return the run in a folder, whose training has ended."""
-    log = log_on_process_zero(log)
-    # One device may read what many wrote, and the other way round, and a CPU what a GPU wrote.
-    model = {name: value for name, value in config.get("model", {}).items() if name != "kernel"}
-    config = config | {"mesh": mesh or {}, "model": model}
-    name = str(model.get("name", ""))
-    if name not in SCORERS and not (folder / "checkpoints").is_dir():
+    log, config = log_on_process_zero(log), portable(config, mesh)
+    if config["model"].get("name") not in SCORERS and not (folder / "checkpoints").is_dir():
         raise InputError(f"{folder} has no checkpoint; train first")
     parts = on_all_processes(lambda: build(config, log, _stored_dataset(folder, log)))
     on_all_processes(lambda: record_environment(folder, parts.dataset) if is_process_zero() else None)
-    if isinstance(parts.model, Model):
-        identity = run_identity(parts.dataset, parts.model, parts.train, parts.seed)
-        return LoadedRun(parts, *load_result(folder, identity, parts.mesh))
-    fitted = load_scorer(folder, scorer_identity(parts.dataset, parts.model))
-    return LoadedRun(parts._replace(model=fitted.scorer), [fitted.fit.params], [fitted.progress])
+    if not isinstance(parts.model, Model):
+        fitted = load_scorer(folder, scorer_identity(parts.dataset, parts.model))
+        return LoadedRun(parts._replace(model=fitted.scorer), [fitted.fit.params], [fitted.progress])
+    identity = run_identity(parts.dataset, parts.model, parts.train, parts.seed)
+    params, progress = load_result(folder, identity, parts.mesh)
+    if parts.mesh is None:  # what was trained on a mesh may end in rows of padding
+        sizes = {"user": parts.dataset.num_users, "item": parts.dataset.num_items}
+        params = [each | {name: each[name][:size] for name, size in sizes.items()} for each in params]
+    return LoadedRun(parts, params, progress)
+
+
+def portable(config: dict[str, Any], mesh: dict[str, int] | None = None) -> dict[str, Any]:
+    """Return settings for the devices that are here: one may read what many wrote, and a CPU what a GPU wrote."""
+    model = {name: value for name, value in config.get("model", {}).items() if name != "kernel"}
+    return config | {"mesh": mesh or {}, "model": model}
 
 
 def _as_ensembles(loaded: LoadedRun, count: int) -> LoadedRun:

@@ -73,6 +73,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
+        if (folder / "checkpoints").is_dir() and not (folder / "env.json").exists():
+            raise InputError(
+                f"{folder} holds checkpoints of train_model or train_seeds, but neither settings nor data: continue it "
+                "by the same call; hlr_jax.fit(dataset, model, workdir=...) keeps a whole run"
+            ) from None
         raise InputError(f"{folder} is no workdir: it has no config.json; train first") from None
     except ValueError:
         raise InputError(f"{path}: not JSON; delete the workdir and train again") from None

@@ -50,7 +50,8 @@ def test_a_tile_keeps_within_its_budget_by_the_compilers_plan(trained, world, na
 
     def need(tile):
         program, arguments = prepare(plan)
-        return sum(planned(program, *arguments(np.zeros(tile, np.int32)))[1:])
+        nobody = np.zeros(tile, np.int32)
+        return sum(planned(program, *arguments(nobody, nobody))[1:])
 
     def fitting(limit):
         chosen = fitting_plan(plan, prepare, USERS, limit)

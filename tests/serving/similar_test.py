@@ -8,6 +8,7 @@ import pytest
 import hlr_jax
 from hlr_jax import InputError
 from hlr_jax.serving.export import interaction_arrays
+from hlr_jax.sharding import create_mesh, pad_rows, shardings
 
 
 def made(world, name, **options):
@@ -39,8 +40,10 @@ def cosine(a, b):
 @pytest.mark.parametrize(("name", "distance"), [("cml", euclidean), ("mf_als", cosine)])
 def test_neighbors_are_the_nearest_by_the_models_own_distance(world, name, distance):
     model, params = made(world, name)
-    # Padding rows, as a mesh leaves them, are no neighbors.
-    padded = params | {"item": jnp.concatenate([params["item"], params["item"][:3]])}
+    mesh = create_mesh(model=4)  # on which tables end in rows of padding, which are no neighbors
+    padded = pad_rows(params, mesh)
+    assert len(padded["item"]) == 52
+    padded = jax.device_put(padded, shardings(padded, mesh))
     items = hlr_jax.similar_items(model, padded, world, [world.item_ids[8], world.item_ids[0]], k=5)
     users = hlr_jax.similar_users(model, params, world, [world.user_ids[3]], k=5)
     table = oracles.float64(params)

@@ -12,6 +12,7 @@ from hlr_jax.data.encoding import SPLITS
 from hlr_jax.data.neighbor_sampling import NeighborSources, draw_neighbors
 from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.models.base import Model
+from hlr_jax.models.identity import check_params
 from hlr_jax.scoring import neighbor_sources, pair_params, with_derived
 from hlr_jax.types import Neighbors, Params
 
@@ -41,8 +42,9 @@ class Attended(NamedTuple):
 
 
 def attend(
-    model: Model, params: Params, dataset: Dataset, *, split: str = "train", interactions: int = 2000, seed: int = 0
-) -> Attended:
+    model: Model, params: Params, dataset: Dataset, *, split: str = "train", interactions: int = 2000, seed: int = 0,
+    sources: NeighborSources | None = None,
+) -> Attended:  # fmt: skip
     """Return the attentions and relations of interactions drawn without replacement from a split, or of all of it.
 
     Neighbors are drawn as in training, from the user's items in train and, outside train, in validation too.
@@ -54,9 +56,10 @@ def attend(
       split: ``train``, ``valid`` or ``test``.
       interactions: how many are drawn.
       seed: of the draw of interactions and of their neighbors.
+      sources: what ``attention_sources`` returns, to be made once for several calls; None: it is made.
 
     Raises:
-      InputError: a setting out of range, or an empty split.
+      InputError: a setting out of range, an empty split, or parameters of another model or data set.
     """
     check_range("analysis", interactions=(interactions, 1, 10**7))
     check_seed("analysis.seed", seed)
@@ -65,10 +68,16 @@ def attend(
         raise InputError(f"{dataset.name}: no {split} interactions to look at; name another split")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(pairs))[:interactions])
     user, item = pairs.user[chosen], pairs.item[chosen]
-    near = dataset.train if split == "train" else dataset.train + dataset.valid
-    sources = neighbor_sources(model, near, (dataset.num_users, dataset.num_items))
+    check_params(model, params, dataset.num_users, dataset.num_items)
+    sources = attention_sources(model, dataset, split) if sources is None else sources
     drawn = _attend(model, params, sources, jax.random.key(seed), jnp.asarray(user), jnp.asarray(item))
     return Attended(user, item, *jax.device_get(drawn))
+
+
+def attention_sources(model: Model, dataset: Dataset, split: str = "train") -> NeighborSources:
+    """Return what the neighbors of a split's interactions are drawn from."""
+    near = dataset.train if split == "train" else dataset.known
+    return neighbor_sources(model, near, (dataset.num_users, dataset.num_items))
 
 
 @partial(jax.jit, static_argnames="model")

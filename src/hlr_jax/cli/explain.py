@@ -12,13 +12,13 @@ from pathlib import Path
 import polars as pl
 from absl import flags
 
-import hlr_jax
 from hlr_jax.cli.support.frames import check_suffix, print_frame, write_frame
 from hlr_jax.cli.support.seeds import load_chosen
+from hlr_jax.serving.inputs import read_choice
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _USER = flags.DEFINE_string("user", None, "the id of a user", required=True)
-_ITEMS = flags.DEFINE_list("items", [], "ids of items; the user's list, if not given")
+_ITEMS = flags.DEFINE_string("items", None, "id,id,... or @FILE of ids; the user's list, if not given")
 _K = flags.DEFINE_integer("k", 5, "without --items: how many items of the list", lower_bound=1)
 _REASONS = flags.DEFINE_integer("num_reasons", 3, "items of the history that are printed for each", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", None, "file to write instead of printing a table")
@@ -29,11 +29,12 @@ def main() -> None:
     """Run the command."""
     if _OUTPUT.value:
         check_suffix(Path(_OUTPUT.value))
-    run, place = load_chosen(_WORKDIR.value)
-    parts, seed = run.parts, run.seeds[place]
-    trained = parts.model, run.params[place], parts.dataset
-    items = _ITEMS.value or hlr_jax.recommend(*trained, [_USER.value], k=_K.value, seed=seed)["item"].to_list()
-    reasons = hlr_jax.explain(*trained, _USER.value, items, seed=seed)
+    recommender = load_chosen(_WORKDIR.value)
+    if _ITEMS.value is None:
+        items = recommender.recommend(_USER.value, k=_K.value)["item"]
+    else:
+        items = read_choice(_ITEMS.value, "item", recommender.dataset.item_index)
+    reasons = recommender.explain(_USER.value, items)
     if _OUTPUT.value:
         write_frame(reasons, Path(_OUTPUT.value))
         print(f"{reasons.height:,} rows are in {_OUTPUT.value}")

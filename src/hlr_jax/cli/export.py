@@ -9,8 +9,7 @@ exported/hlr/answer.py USER, or --history ITEM ITEM for somebody new. docs/expor
 
 from absl import flags
 
-import hlr_jax
-from hlr_jax.cli.support.seeds import ENSEMBLE, load_chosen
+from hlr_jax.cli.support.seeds import load_chosen
 from hlr_jax.errors import InputError
 from hlr_jax.serving.index import INDEXES, IndexOptions
 from hlr_jax.settings import describe
@@ -33,16 +32,8 @@ def main() -> None:
     if given and _INDEX.value is None:
         raise InputError(f"--{next(iter(given))} is of an index: pass --index=hnsw too")
     index = None if _INDEX.value is None else IndexOptions(_INDEX.value, **given)
-    run, place = load_chosen(_WORKDIR.value)
-    parts, seed = run.parts, run.seeds[place]
-    from hlr_jax.systems import require_model
-
-    folder = hlr_jax.export_model(
-        require_model(parts.model, "export"), run.params[place], parts.dataset, _OUTPUT.value,
-        k=parts.eval.ks[0] if _K.value is None else _K.value, seed=seed, dtype=_DTYPE.value,
-        training=run.training_of(place), index=index,
-        about={"run": {"seed": seed, "ensemble": ENSEMBLE.value, "best_epoch": run.best_epochs[place]}},
-    )  # fmt: skip
+    recommender = load_chosen(_WORKDIR.value)
+    folder = recommender.export(_OUTPUT.value, k=_K.value, dtype=_DTYPE.value, index=index)
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size:>12,} bytes  {path}")
-    print(f"try it: python {folder / 'answer.py'} {parts.dataset.user_ids[0]}")
+    print(f"try it: python {folder / 'answer.py'} {recommender.dataset.user_ids[0]}")

@@ -3,16 +3,15 @@
 hlr-jax recommend --workdir=runs/hlr --users=7,42 --explain
 hlr-jax recommend --workdir=runs/hlr --users=all --k=20 --output=recs.parquet
 
---users takes ids, a file of ids, or all. --histories=FILE folds new users in: their items are in columns user and item.
---items and --exclude_items (ids, or files of them) say what may be recommended. Without --output the lists are shown.
-An interrupted command that writes goes on where it was when it is run again.
+--users takes ids, @FILE with ids, or all. --histories=FILE folds new users in: their items are in columns user and
+item. --items and --exclude_items (ids, or @FILE) say what may be recommended. Without --output the lists are shown. An
+interrupted command that writes goes on where it was when it is run again.
 """
 
 from pathlib import Path
 
 from absl import flags
 
-import hlr_jax
 from hlr_jax import files
 from hlr_jax.cli.support.lists import Progress, show_lists
 from hlr_jax.cli.support.seeds import load_chosen
@@ -20,12 +19,12 @@ from hlr_jax.errors import InputError
 from hlr_jax.serving import inputs
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
-_USERS = flags.DEFINE_string("users", None, "all, id,id,... or a file of ids")
+_USERS = flags.DEFINE_string("users", None, "all, id,id,... or @FILE of ids")
 _HISTORIES = flags.DEFINE_string("histories", None, "file of user and item: people to fold in")
 _K = flags.DEFINE_integer("k", 10, "items of a list")
 _OUTPUT = flags.DEFINE_string("output", None, "file to write: .parquet, .csv or .jsonl")
-_ITEMS = flags.DEFINE_string("items", None, "the items that may be recommended: id,id,... or a file of ids")
-_EXCLUDE = flags.DEFINE_string("exclude_items", None, "items that may not: id,id,... or a file of ids")
+_ITEMS = flags.DEFINE_string("items", None, "the items that may be recommended: id,id,... or @FILE of ids")
+_EXCLUDE = flags.DEFINE_string("exclude_items", None, "items that may not: id,id,... or @FILE of ids")
 _SEEN = flags.DEFINE_bool("include_seen", False, "recommend what a user has met already, too")
 _ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ("error", "skip", "popular"), "what becomes of unknown ids")
 _EXPLAIN = flags.DEFINE_bool("explain", False, "say why: the items of the history that moved the user, and how far")
@@ -37,44 +36,45 @@ _SHOWN = 20  # users whose lists fit on a screen
 def main() -> None:
     """Run the command."""
     from hlr_jax.serving import stream
-    from hlr_jax.serving.lists import Lister, allowed_items
-    from hlr_jax.serving.population import trained_population, wanted_users
+    from hlr_jax.serving.choice import item_choice
+    from hlr_jax.serving.lists import Lister
+    from hlr_jax.serving.population import wanted_users
 
     if (_USERS.value is None) == (_HISTORIES.value is None):
-        raise InputError("pass --users=all|FILE|id,id or --histories=FILE, one of both")
+        raise InputError("pass --users=all|id,id|@FILE or --histories=FILE, one of both")
     output = None if _OUTPUT.value is None else Path(_OUTPUT.value)
     if output is not None:
         stream.check_output(output)
-    run, place = load_chosen(_WORKDIR.value)
-    parts, params, seed = run.parts, run.params[place], run.seeds[place]
+    recommender, on_unknown = load_chosen(_WORKDIR.value), _ON_UNKNOWN.value
+    dataset, users = recommender.dataset, None
     if _USERS.value is not None:
-        population = trained_population(parts.model, params, parts.dataset)
-        users = None if _USERS.value == "all" else inputs.read_choice(_USERS.value, "user")
+        population = recommender.users
+        if _USERS.value != "all":
+            users = inputs.read_choice(_USERS.value, "user", dataset.user_index, on_unknown)
     else:
-        users, given = None, inputs.read_histories(Path(str(_HISTORIES.value)))
-        training = run.training_of(place)
-        population = hlr_jax.fold_in(
-            parts.model, params, parts.dataset, given, training=training, on_unknown=_ON_UNKNOWN.value, seed=seed
-        )
-        if _ON_UNKNOWN.value == "popular":
+        given = inputs.read_histories(Path(str(_HISTORIES.value)))
+        population = recommender.fold_in(given, on_unknown=on_unknown)
+        if on_unknown == "popular":
             users = given["user"].unique(maintain_order=True)
-    items = None if _ITEMS.value is None else inputs.read_choice(_ITEMS.value, "item")
-    excluded = None if _EXCLUDE.value is None else inputs.read_choice(_EXCLUDE.value, "item")
+    items, excluded = (
+        None if flag.value is None else inputs.read_choice(flag.value, "item", dataset.item_index, on_unknown)
+        for flag in (_ITEMS, _EXCLUDE)
+    )
     reasons = _REASONS.value if _EXPLAIN.value else 0
-    allowed = allowed_items(parts.dataset, items, () if excluded is None else excluded, _ON_UNKNOWN.value, print)
     lister = Lister(
-        parts.model, population, parts.dataset, allowed, k=_K.value, include_seen=_SEEN.value, num_reasons=reasons,
-        memory_limit_mib=_BUDGET.value, seed=seed,
+        recommender.model, population, dataset, item_choice(population, dataset, items, excluded, on_unknown, print),
+        k=_K.value, include_seen=_SEEN.value, num_reasons=reasons, memory_limit_mib=_BUDGET.value,
+        seed=recommender.seed,
     )  # fmt: skip
-    ids, places = wanted_users(population, users, _ON_UNKNOWN.value, print)
+    ids, places = wanted_users(population, users, on_unknown, print)
     if output is None:
         if len(places) > _SHOWN:
             raise InputError(f"lists of {len(places):,} users are too many to show; pass --output=recs.parquet")
         show_lists(lister.lists(ids, places))
         return
     request = {
-        "data": parts.dataset.fingerprint, "model": files.sha256_of(parts.model.options), "seed": seed,
-        "epoch": run.best_epochs[place], "result": _result(Path(_WORKDIR.value)),
+        "data": dataset.fingerprint, "model": files.sha256_of(recommender.model.options), "seed": recommender.seed,
+        "epoch": recommender.best_epoch, "result": _result(Path(_WORKDIR.value)),
         "users": files.sha256_of([ids.to_list(), places.tolist()]), "k": _K.value,
         "histories": _HISTORIES.value and files.sha256(Path(_HISTORIES.value)), "include_seen": _SEEN.value,
         "items": items is not None and files.sha256_of(items.to_list()),
@@ -85,8 +85,10 @@ def main() -> None:
     print(f"{rows:,} recommendations for {len(places):,} users are in {output}")
 
 
-def _result(workdir: Path) -> str:
-    """Return the name of what training has ended with: it may have gone on."""
+def _result(folder: Path) -> str:
+    """Return what tells the parameters in a folder from those that were there before: training may have gone on."""
+    from hlr_jax.recommender.artifact import MANIFEST
     from hlr_jax.training.fit import RESULT
 
-    return ",".join(sorted(path.name for path in (workdir / RESULT).glob("[0-9]*")))
+    saved = [files.sha256(path) for path in folder.glob(MANIFEST)]
+    return ",".join([*saved, *sorted(path.name for path in (folder / RESULT).glob("[0-9]*"))])

@@ -6,21 +6,22 @@ hlr-jax similar --workdir=runs/hlr --items=50 --keys           # the keys that a
 hlr-jax similar --workdir=runs/hlr --items=50 --keys --other=181     # ... its pair with another item
 hlr-jax similar --workdir=runs/hlr --items=50 --keys --user=1        # ... its pair with a user
 
-It prints a table, or writes a file with --output=FILE.parquet, .csv or .jsonl; --items=all and --users=all take all.
+It prints a table, or writes a file with --output=FILE.parquet, .csv or .jsonl. --items=all and --users=all take all,
+--items=@FILE and --users=@FILE the ids in a file.
 """
 
 from pathlib import Path
 
-import polars as pl
 from absl import flags
 
-import hlr_jax
 from hlr_jax.cli.support.frames import check_suffix, print_frame, write_frame
+from hlr_jax.cli.support.seeds import load_chosen
 from hlr_jax.errors import InputError
+from hlr_jax.serving.inputs import read_choice
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
-_ITEMS = flags.DEFINE_list("items", [], "ids of items, or all")
-_USERS = flags.DEFINE_list("users", [], "ids of users, or all")
+_ITEMS = flags.DEFINE_string("items", "", "ids of items: id,id,..., @FILE or all")
+_USERS = flags.DEFINE_string("users", "", "ids of users: id,id,..., @FILE or all")
 _KEYS = flags.DEFINE_bool("keys", False, "show the keys that each of --items addresses")
 _OTHER = flags.DEFINE_string("other", None, "with --keys: the id of another item, for pairs of items")
 _USER = flags.DEFINE_string("user", None, "with --keys: the id of a user, for pairs of user and item")
@@ -38,25 +39,19 @@ def main() -> None:
         raise InputError("--other and --user go with --keys")
     if _OUTPUT.value:
         check_suffix(Path(_OUTPUT.value))
-    from hlr_jax.systems import require_model
-
-    loaded = hlr_jax.load_run(_WORKDIR.value)
-    model = require_model(loaded.parts.model, "similar")
-    run = model, loaded.params[0], loaded.parts.dataset  # of several seeds the first
-    items, users = _chosen(_ITEMS.value, run[2].item_ids), _chosen(_USERS.value, run[2].user_ids)
-    if _KEYS.value:
-        seed = loaded.parts.seed
-        frame = hlr_jax.nearest_keys(*run, items, other=_OTHER.value, user=_USER.value, k=_K.value, seed=seed)
-    elif items:
-        frame = hlr_jax.similar_items(*run, items, k=_K.value)
+    recommender = load_chosen(_WORKDIR.value)
+    dataset = recommender.dataset
+    if _USERS.value:
+        users = dataset.user_ids if _USERS.value == "all" else read_choice(_USERS.value, "user", dataset.user_index)
+        frame = recommender.similar_users(users, k=_K.value)
     else:
-        frame = hlr_jax.similar_users(*run, users, k=_K.value)
+        items = dataset.item_ids if _ITEMS.value == "all" else read_choice(_ITEMS.value, "item", dataset.item_index)
+        if _KEYS.value:
+            frame = recommender.nearest_keys(items, other=_OTHER.value, user=_USER.value, k=_K.value)
+        else:
+            frame = recommender.similar_items(items, k=_K.value)
     if _OUTPUT.value:
         write_frame(frame, Path(_OUTPUT.value))
         print(f"{frame.height:,} rows are in {_OUTPUT.value}")
     else:
         print_frame(frame)
-
-
-def _chosen(given: list[str], ids: pl.Series) -> list[object]:
-    return ids.to_list() if given == ["all"] else list(given)

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.encoding import SPLITS
+from hlr_jax.data.ids import IdIndex
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.report import ReadingReport
 from hlr_jax.data.unknown_users import bring_back, leave_out
@@ -210,6 +211,26 @@ class Dataset:
             ids = {"user": self.user_ids.gather(part.user), "item": self.item_ids.gather(part.item)}
             frames.append(pl.DataFrame(ids).with_columns(split=pl.lit(name)))
         return pl.concat(frames)
+
+    @cached_property
+    def known(self) -> Interactions:
+        """What may be known when recommending: train and validation interactions."""
+        return self.train + self.valid
+
+    @cached_property
+    def user_index(self) -> IdIndex:
+        """Finds users by their original ids."""
+        return IdIndex(self.user_ids)
+
+    @cached_property
+    def item_index(self) -> IdIndex:
+        """Finds items by their original ids."""
+        return IdIndex(self.item_ids)
+
+    @cached_property
+    def popular_items(self) -> np.ndarray:
+        """All items [I], those with the most known interactions first."""
+        return np.argsort(-self.known.item_degrees(self.num_items), kind="stable")
 
     @cached_property
     def item_titles(self) -> pl.Series:

@@ -29,6 +29,14 @@ class Interactions:
         """Return those that a mask [n] keeps."""
         return Interactions(self.user[mask], self.item[mask])
 
+    def of_users(self, users: np.ndarray) -> "Interactions":
+        """Return those of some users [b], whose numbers are then their places in ``users``."""
+        starts, ends = (np.searchsorted(self.user, users, side=side) for side in ("left", "right"))
+        counts = ends - starts
+        place = np.repeat(np.arange(len(users), dtype=np.int32), counts)
+        inside = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return Interactions(place, self.item[np.repeat(starts, counts) + inside])
+
     def degrees(self, num_users: int = 0) -> np.ndarray:
         """Return how many interactions each user has [U], U the larger of ``num_users`` and all users here."""
         return np.bincount(self.user, minlength=num_users)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from jax.sharding import Mesh
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
@@ -15,7 +16,8 @@ from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, fin
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import At, Metrics
 from hlr_jax.models.base import Model
-from hlr_jax.ranking.inputs import ranking_inputs
+from hlr_jax.models.identity import check_params
+from hlr_jax.ranking.inputs import RankingInputs, ranking_inputs
 from hlr_jax.ranking.rank import plan_ranking, rank
 from hlr_jax.scorers.base import Scorer, State, histories_of
 from hlr_jax.scorers.lists import rank_histories
@@ -58,7 +60,7 @@ def relevant_of(dataset: Dataset, split: str) -> Interactions:
 
 def interactions_at(dataset: Dataset, split: str, at_test: str = "train+valid") -> Interactions:
     """Return what is known when a split is ranked: train at validation, and at test what ``at_test`` says."""
-    return dataset.train + dataset.valid if split == "test" and at_test == "train+valid" else dataset.train
+    return dataset.known if split == "test" and at_test == "train+valid" else dataset.train
 
 
 def evaluate_ranker(
@@ -85,8 +87,7 @@ def evaluate_ranker(
       InputError: the split has no interactions.
     """
     relevant, seen = relevant_of(dataset, split), interactions_at(dataset, split, mask)
-    at_test = dataset.protocol.test_neighbors
-    near = seen if at_test == mask else interactions_at(dataset, split, at_test)
+    near = interactions_at(dataset, split, dataset.protocol.test_neighbors)
     users = np.flatnonzero(relevant.degrees()) if users is None else users
     start = time.perf_counter()
     ranking = ranker(users, seen, near)
@@ -113,12 +114,18 @@ def evaluate_ranker(
     return Evaluation(metrics, pl.concat(frames), ranking)
 
 
-def model_ranker(model: Model, params: Params, sizes: tuple[int, int], options: EvalOptions, seed: int) -> Ranker:
-    """Return the ranker of a model on a data set of U, I; ``seed`` draws the neighbors it reads."""
+def model_ranker(
+    model: Model, params: Params, sizes: tuple[int, int], options: EvalOptions, seed: int,
+    inputs: RankingInputs | None = None,
+) -> Ranker:  # fmt: skip
+    """Return the ranker of a model on a data set of U, I; ``seed`` draws the neighbors it reads.
+
+    Of ``inputs`` that are given, it reads these instead of the interactions.
+    """
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
-        inputs = ranking_inputs(model, seen, near, sizes, seed, mesh_of(params))
-        return rank(model, params, users, inputs, options.longest, options.memory_limit_mib)
+        given = ranking_inputs(model, seen, near, sizes, seed, mesh_of(params)) if inputs is None else inputs
+        return rank(model, params, users, given, options.longest, options.memory_limit_mib)
 
     return ranker
 
@@ -143,6 +150,7 @@ def evaluate(
     options: EvalOptions | None = None,
     seed: int = 0,
     users: np.ndarray | None = None,
+    inputs: RankingInputs | None = None,
 ) -> Evaluation:
     """Evaluate a trained model, or a fitted scorer, on ``valid`` or ``test`` by full ranking, seen items masked.
 
@@ -154,18 +162,34 @@ def evaluate(
       options: of the measurement; None: the defaults.
       seed: of the draw of neighbors, and of cohorts.
       users: whose lists are made, each with an interaction in the split; None: all who have one.
+      inputs: of a model, what ``evaluation_inputs`` returns; None: they are made.
 
     Raises:
-      InputError: the split has no interactions.
+      InputError: the split has no interactions, or the parameters are of another model or data set.
     """
-    chosen, sizes, mask = options or EvalOptions(), (dataset.num_users, dataset.num_items), "train+valid"
-    if not isinstance(model, Model):
-        ranker = scorer_ranker(model, params, sizes, chosen)
+    chosen, sizes = options or EvalOptions(), (dataset.num_users, dataset.num_items)
+    check_params(model, params, *sizes)
+    if isinstance(model, Model):
+        ranker = model_ranker(model, params, sizes, chosen, seed, inputs)
     else:
-        ranker = model_ranker(model, params, sizes, chosen, seed)
-        if model.solver is not None:  # only MF-ALS is masked otherwise by the released code
-            mask = chosen.solver_mask or dataset.protocol.solver_mask
-    return evaluate_ranker(ranker, dataset, split, chosen, seed, mask, users)
+        ranker = scorer_ranker(model, params, sizes, chosen)
+    return evaluate_ranker(ranker, dataset, split, chosen, seed, _mask(model, dataset, chosen), users)
+
+
+def _mask(model: System, dataset: Dataset, options: EvalOptions) -> str:
+    """Return what is left out of lists at test: only MF-ALS is masked otherwise by the released code."""
+    if isinstance(model, Model) and model.solver is not None:
+        return options.solver_mask or dataset.protocol.solver_mask
+    return "train+valid"
+
+
+def evaluation_inputs(
+    model: Model, dataset: Dataset, split: str, options: EvalOptions, seed: int = 0, mesh: Mesh | None = None
+) -> RankingInputs:
+    """Return what ``evaluate`` ranks a split with, to be made once for several calls."""
+    seen = interactions_at(dataset, split, _mask(model, dataset, options))
+    near = interactions_at(dataset, split, dataset.protocol.test_neighbors)
+    return ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, mesh)
 
 
 def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: EvalOptions) -> int:

@@ -1,9 +1,11 @@
 """What a ranking reads beside the parameters: what is masked, what neighbors are drawn from, and the draws."""
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import jax
+import numpy as np
 from flax import struct
 from jax.sharding import Mesh
 
@@ -32,15 +34,19 @@ class RankingInputs:
       sources: what neighbors are drawn from.
       key: of the draws of neighbors where there are more than the model reads; each user's and each item's draw depends
         on nothing else.
-      allowed: [I] bool, the items that may stand in a list; None: all.
       num_items: I; tables may have more rows (padding), which are never ranked (static).
+      allowed: [I] bool, the items that may stand in a list; None: all.
+      excluded: items that may not stand in the list of a single user, by the user's place in the call; None: none.
+      candidates: the only items that may stand in the list of a single user, likewise; None: all.
     """
 
     seen: CSR
     sources: NeighborSources
     key: jax.Array
-    allowed: jax.Array | None
     num_items: int = struct.field(pytree_node=False)
+    allowed: jax.Array | None = None
+    excluded: CSR | None = None
+    candidates: CSR | None = None
 
 
 def ranking_inputs(
@@ -59,20 +65,30 @@ def ranking_inputs(
     """
     sources = neighbor_sources(model, near, sizes)
     rows = sources.history.rows if near is seen and sources.history.rows is not None else csr_of(seen, sizes[0])
-    return prepared_inputs(rows, sources, sizes[1], seed, mesh=mesh)
+    return RankingInputs(*placed_rows(rows, sources, mesh), draw_key(seed, mesh), sizes[1])
 
 
-def prepared_inputs(
-    seen: CSR, sources: NeighborSources, num_items: int, seed: int = 0, allowed: jax.Array | None = None,
-    mesh: Mesh | None = None,
-) -> RankingInputs:  # fmt: skip
-    """Return the same of rows that exist already."""
+def placed_rows(seen: CSR, sources: NeighborSources, mesh: Mesh | None = None) -> tuple[CSR, NeighborSources]:
+    """Return rows with lengths that are powers of two, on the devices of a mesh."""
 
     def rounded(leaf: Any) -> Any:
         return replace(leaf, longest=power_of_two(leaf.longest)) if isinstance(leaf, CSR) else leaf
 
-    seen, sources = jax.tree.map(rounded, (seen, sources), is_leaf=lambda leaf: isinstance(leaf, CSR))
-    return replicate(RankingInputs(seen, sources, jax.random.key(seed), allowed, num_items), mesh)
+    return replicate(jax.tree.map(rounded, (seen, sources), is_leaf=lambda leaf: isinstance(leaf, CSR)), mesh)
+
+
+def padded_rows(interactions: Interactions, num_users: int) -> CSR:
+    """Return compressed rows with sizes that are powers of two, so that calls share what is compiled."""
+    count = len(interactions)
+    padding = np.zeros(power_of_two(count + 1) - 1 - count, np.int32)
+    rows = csr_of(replace(interactions, item=np.append(interactions.item, padding)), num_users)
+    return replace(rows, longest=power_of_two(rows.longest))
+
+
+@lru_cache(maxsize=64)
+def draw_key(seed: int, mesh: Mesh | None = None) -> jax.Array:
+    """Return the key of the draws of neighbors."""
+    return replicate(jax.random.key(seed), mesh)
 
 
 def power_of_two(count: int) -> int:

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from hlr_jax.data.csr import padded_row
+from hlr_jax.ranking.inputs import RankingInputs
 from hlr_jax.types import Ranking
 
 NO_ITEM = -1
@@ -23,6 +25,27 @@ def best_unseen(scores: jax.Array, seen: jax.Array, is_seen: jax.Array, k: int, 
     scores = scores.at[jnp.where(here, seen - first, len(scores))].set(-jnp.inf, mode="drop")
     best, places = jax.lax.top_k(scores, k)
     return Ranking(jnp.where(jnp.isneginf(best), NO_ITEM, first + places), best)
+
+
+def best_allowed(
+    scores: jax.Array, inputs: RankingInputs, user: jax.Array, place: jax.Array, k: int, first: jax.Array | int = 0
+) -> Ranking:
+    """Return the best k of a user's scores without what is masked for the user; see ``best_unseen``.
+
+    ``place`` is that of the user in the call, which ``RankingInputs.excluded`` and ``candidates`` go by.
+    """
+    items, masked = padded_row(inputs.seen, user, inputs.seen.longest)
+    if inputs.excluded is not None:
+        more = padded_row(inputs.excluded, place, inputs.excluded.longest)
+        items, masked = (jnp.concatenate(pair) for pair in zip((items, masked), more, strict=True))
+    if inputs.candidates is not None:
+        wanted, real = padded_row(inputs.candidates, place, inputs.candidates.longest)
+        here = real & (first <= wanted) & (wanted < first + len(scores))
+        is_candidate = (
+            jnp.zeros(len(scores), bool).at[jnp.where(here, wanted - first, len(scores))].set(True, mode="drop")
+        )
+        scores = jnp.where(is_candidate, scores, -jnp.inf)
+    return best_unseen(scores, items, masked, k, first)
 
 
 def best_of(candidates: Ranking, k: int) -> Ranking:

@@ -38,8 +38,8 @@ class TilePlan:
     bytes: int = 0
 
 
-Prepared = tuple[Any, Callable[[np.ndarray], tuple]]
-"""The compiled function of a tile, and the function from users [tile] to its arguments."""
+Prepared = tuple[Any, Callable[[np.ndarray, np.ndarray], tuple]]
+"""The compiled function of a tile, and the function from users [tile] and their places in the call to its arguments."""
 
 Prepare = Callable[[TilePlan], Prepared]
 
@@ -68,9 +68,9 @@ def fitting_plan(plan: TilePlan, prepare: Prepare, num_users: int, limit: int, s
     most, before = _MOST_USERS, 0
     while True:
         tile = _tile(num_users, plan.workers, shares, most)
-        plan = replace(plan, users=tile)
+        plan, nobody = replace(plan, users=tile), np.zeros(tile, np.int32)
         program, arguments = prepare(plan)
-        _, temporary, results = planned(program, *arguments(np.zeros(tile, np.int32)))
+        _, temporary, results = planned(program, *arguments(nobody, nobody))
         need, share = plan.workers * (temporary + results), tile // shares
         if need <= limit or share == 1 or (before and need > 0.9 * before):
             return replace(plan, bytes=need)
@@ -124,8 +124,9 @@ def _pairs_pay(model: Model, params: Params, num_users: int, limit: int) -> bool
 
     They meet each item once as a neighbor, where scores by users meet every neighbor of every user.
     """
-    if model.item_pairs is None:
+    table = params["item"]
+    if model.item_pairs is None or num_users * model.history.size < len(table):
         return False
-    num_items, tile = len(params["item"]), min(CATALOGUE_TILE, len(params["item"]))
-    pairs = jax.eval_shape(model.item_pairs, params, params["item"], params["item"][:tile])
-    return num_users * model.history.size >= num_items and 3 * pairs.size * pairs.dtype.itemsize <= limit
+    tile = jax.ShapeDtypeStruct((min(CATALOGUE_TILE, len(table)), *table.shape[1:]), table.dtype)
+    pairs = jax.eval_shape(model.item_pairs, params, table, tile)
+    return 3 * pairs.size * pairs.dtype.itemsize <= limit

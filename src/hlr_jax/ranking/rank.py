@@ -42,13 +42,18 @@ def rank(
     program, arguments = _prepare(model, params, inputs, k)(plan)
 
     def rank_from(start: int) -> tuple[np.ndarray, np.ndarray]:
-        chunk = users[start : start + plan.users]
-        padded = np.pad(chunk, (0, plan.users - len(chunk)), mode="edge").astype(np.int32)
-        items, scores = program(*arguments(padded))
-        return np.asarray(items)[: len(chunk)], np.asarray(scores)[: len(chunk)]
+        # The last tile is filled up with the last user.
+        places = np.arange(start, start + plan.users, dtype=np.int32).clip(max=len(users) - 1)
+        items, scores = program(*arguments(users[places].astype(np.int32), places))
+        real = slice(len(users) - start)
+        return np.asarray(items)[real], np.asarray(scores)[real]
 
-    with ThreadPoolExecutor(plan.workers) as pool:
-        lists = list(pool.map(rank_from, range(0, len(users), plan.users)))
+    starts = range(0, len(users), plan.users)
+    if len(starts) == 1:
+        lists = [rank_from(0)]
+    else:
+        with ThreadPoolExecutor(plan.workers) as pool:
+            lists = list(pool.map(rank_from, starts))
     nothing = np.empty((0, k), np.int32), np.empty((0, k), np.float32)
     return Ranking(*(np.concatenate(parts) for parts in zip(nothing, *lists, strict=True)))
 

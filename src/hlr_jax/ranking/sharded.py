@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from hlr_jax.data.csr import padded_row
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import RankingInputs, ranking_histories, ranking_item_users
-from hlr_jax.ranking.lists import best_of, best_unseen
+from hlr_jax.ranking.lists import best_allowed, best_of
 from hlr_jax.ranking.plan import Prepared, TilePlan
 from hlr_jax.scoring import score_catalogue
 from hlr_jax.sharding import check_whole_tables, mesh_of, replicate, replicated, rows_by_id, specs
@@ -40,8 +39,8 @@ def mesh_program(model: Model, params: Params, inputs: RankingInputs, k: int, pl
         inputs = replace(inputs, allowed=replicate(padded, mesh))
     item_users = _item_users(mesh)(params, inputs)
 
-    def arguments(users: np.ndarray) -> tuple:
-        return params, replicate(users, mesh), inputs, item_users
+    def arguments(users: np.ndarray, places: np.ndarray) -> tuple:
+        return params, *replicate((users, places), mesh), inputs, item_users
 
     return _tile_program(model, mesh, k, plan.users_at_once), arguments
 
@@ -79,7 +78,9 @@ def _item_users(mesh: Mesh) -> Any:
 def _tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None) -> Any:
     """Return the compiled function that ranks a tile; one per model, mesh and shape, so that epochs share it."""
 
-    def rank_share(params: Params, users: jax.Array, inputs: RankingInputs, item_users: Padded) -> Ranking:
+    def rank_share(
+        params: Params, users: jax.Array, places: jax.Array, inputs: RankingInputs, item_users: Padded
+    ) -> Ranking:
         """Score this device's items for its share of the tile's users, then choose among the best of all shards."""
         sources, items_here = inputs.sources, params["item"].shape[0]
         first = jax.lax.axis_index("model") * items_here
@@ -97,19 +98,21 @@ def _tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None) -
         user_rows |= {"user": rows_by_id(params["user"], users)}
         item_rows |= {"item": params["item"]}
 
-        def rank_user(given: tuple[jax.Array, Params, Padded]) -> Ranking:
-            user, row, history = given
+        def rank_user(given: tuple[jax.Array, jax.Array, Params, Padded]) -> Ranking:
+            user, place, row, history = given
             scores = score_catalogue(model, params, row, item_rows, history, item_users)
-            seen, is_seen = padded_row(inputs.seen, user, inputs.seen.longest)
-            return best_unseen(jnp.where(real, scores, -jnp.inf), seen, is_seen, min(k, items_here), first)
+            scores = jnp.where(real, scores, -jnp.inf)
+            return best_allowed(scores, inputs, user, place, min(k, items_here), first)
 
-        candidates = jax.lax.map(rank_user, (users, user_rows, histories), batch_size=users_at_once)
+        candidates = jax.lax.map(rank_user, (users, places, user_rows, histories), batch_size=users_at_once)
         # Shards stand in the order of their items, so of equal scores the lowest item still comes first.
         return best_of(jax.lax.all_gather(candidates, "model", axis=1, tiled=True), k)
 
-    def rank_tile(params: Params, users: jax.Array, inputs: RankingInputs, item_users: Padded) -> Ranking:
-        specs_in = specs(params), _USERS, _ALL, _ITEMS
+    def rank_tile(
+        params: Params, users: jax.Array, places: jax.Array, inputs: RankingInputs, item_users: Padded
+    ) -> Ranking:
+        specs_in = specs(params), _USERS, _USERS, _ALL, _ITEMS
         share = jax.shard_map(rank_share, mesh=mesh, in_specs=specs_in, out_specs=_USERS, check_vma=False)
-        return share(params, users, inputs, item_users)
+        return share(params, users, places, inputs, item_users)
 
     return jax.jit(rank_tile, out_shardings=replicated(mesh))

@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hlr_jax.data.csr import padded_row
 from hlr_jax.data.neighbor_sampling import NeighborIds
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import RankingInputs, ranking_histories, ranking_item_users
-from hlr_jax.ranking.lists import NO_ITEM, best_of, best_unseen
+from hlr_jax.ranking.lists import NO_ITEM, best_allowed, best_of
 from hlr_jax.ranking.plan import Prepared, TilePlan
 from hlr_jax.scoring import score_catalogue, score_catalogue_of_many
 from hlr_jax.types import Params, Ranking
@@ -20,8 +19,8 @@ from hlr_jax.types import Params, Ranking
 def single_device_program(model: Model, params: Params, inputs: RankingInputs, k: int, plan: TilePlan) -> Prepared:
     """Return what ranks a tile with parameters that lie on one device, and what it takes for some users."""
 
-    def arguments(users: np.ndarray) -> tuple:
-        return params, users, inputs
+    def arguments(users: np.ndarray, places: np.ndarray) -> tuple:
+        return params, users, places, inputs
 
     return _tile_program(model, k, plan.items, plan.users_at_once, plan.by_pairs), arguments
 
@@ -35,7 +34,7 @@ def _tile_program(model: Model, k: int, part: int, users_at_once: int | None, by
     """
 
     @jax.jit
-    def rank_tile(params: Params, users: jax.Array, inputs: RankingInputs) -> Ranking:
+    def rank_tile(params: Params, users: jax.Array, places: jax.Array, inputs: RankingInputs) -> Ranking:
         sources, num_items = inputs.sources, inputs.num_items
         # Tables that a mesh padded end in rows that are no items.
         params = params | {"item": params["item"][:num_items]}
@@ -58,21 +57,22 @@ def _tile_program(model: Model, k: int, part: int, users_at_once: int | None, by
                 real &= inputs.allowed[ids]
             item_users = ranking_item_users(inputs.key, sources.item_users, ids).vectors(params["user"])
 
-            def add_scores(user: jax.Array, scores: jax.Array, best: Ranking) -> Ranking:
-                seen, is_seen = padded_row(inputs.seen, user, inputs.seen.longest)
-                added = best_unseen(jnp.where(real, scores, -jnp.inf), seen, is_seen, min(k, part), first)
+            def add_scores(user: jax.Array, place: jax.Array, scores: jax.Array, best: Ranking) -> Ranking:
+                scores = jnp.where(real, scores, -jnp.inf)
+                added = best_allowed(scores, inputs, user, place, min(k, part), first)
                 return best_of(jax.tree.map(lambda *each: jnp.concatenate(each), best, added), k)
 
-            def rank_user(given: tuple[jax.Array, Params, NeighborIds, Ranking]) -> Ranking:
-                user, row, near, best = given
+            def rank_user(given: tuple[jax.Array, jax.Array, Params, NeighborIds, Ranking]) -> Ranking:
+                user, place, row, near, best = given
                 scores = score_catalogue(model, params, row, items, near.vectors(params["item"]), item_users)
-                return add_scores(user, scores, best)
+                return add_scores(user, place, scores, best)
 
             if not by_pairs:
-                everyone = users, user_rows, histories, best
+                everyone = users, places, user_rows, histories, best
                 return jax.lax.map(rank_user, everyone, batch_size=users_at_once), None
             scores = score_catalogue_of_many(model, params, user_rows, items, histories, item_users, users_at_once)
-            return jax.lax.map(lambda given: add_scores(*given), (users, scores, best), batch_size=users_at_once), None
+            given = users, places, scores, best
+            return jax.lax.map(lambda given: add_scores(*given), given, batch_size=users_at_once), None
 
         nothing = Ranking(jnp.full((len(users), k), NO_ITEM), jnp.full((len(users), k), -jnp.inf))
         return jax.lax.scan(add_part, nothing, jnp.arange(0, num_items, part))[0]

@@ -25,7 +25,8 @@ State: TypeAlias = dict[str, Any]
 class Scorer(Protocol):
     """A recommender that scores all items for a user by the user's history alone.
 
-    An object holds settings. What is fitted is a ``State`` beside it, as parameters are beside a ``Model``.
+    An object holds settings. What is fitted is a ``State`` beside it, as parameters are beside a ``Model``. One that
+    also has ``shapes(num_items)``, the shape of each array of its state by name, is not handed the state of another.
 
     Attributes:
       name: as in a config's ``model.name``.

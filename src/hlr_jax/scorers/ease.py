@@ -64,6 +64,10 @@ class Ease(Settings, Scorer):
         for strength in self.regularization:
             yield Fit(Ease((strength,)), {"weights": ease_weights(gram, strength)})
 
+    def shapes(self, num_items: int) -> dict[str, tuple[int, ...]]:
+        """Return that of the weights."""
+        return {"weights": (num_items, num_items)}
+
     def scores(self, state: State, histories: "csr_array") -> np.ndarray:
         """Return the sums [n, I] of the weights of each history's items."""
         return histories @ state["weights"]

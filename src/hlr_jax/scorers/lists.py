@@ -16,10 +16,12 @@ def rank_histories(
     state: State,
     users: np.ndarray,
     histories: csr_array,
-    seen: csr_array,
+    seen: csr_array | None,
     k: int,
     allowed: np.ndarray | None = None,
     memory_limit_mib: int = 512,
+    excluded: csr_array | None = None,
+    candidates: csr_array | None = None,
 ) -> Ranking:
     """Rank all items for each of ``users`` and return their best ``k``, as ``ranking.rank.rank`` does for a model.
 
@@ -28,10 +30,12 @@ def rank_histories(
       state: what it has learned.
       users: [users], rows of ``histories`` and ``seen``.
       histories: [U, I], what a user is known by.
-      seen: [U, I], what may not stand in their lists.
+      seen: [U, I], what may not stand in their lists; None: everything may.
       k: K; lists are shorter than K only where I is.
       allowed: [I] bool, the items that may stand in a list; None: all.
       memory_limit_mib: that a tile of users may take.
+      excluded: [users, I], what may not stand in the list of a single one; None: nothing.
+      candidates: [users, I], what alone may; None: all items.
     """
     num_items = histories.shape[1]
     k = min(k, num_items)
@@ -40,10 +44,13 @@ def rank_histories(
     for start in range(0, len(users), tile):
         rows = slice(start, start + tile)
         values = scorer.scores(state, histories[users[rows]])
-        masked = seen[users[rows]]
-        values[np.repeat(np.arange(len(values)), np.diff(masked.indptr)), masked.indices] = -np.inf
+        for masked in (None if seen is None else seen[users[rows]], None if excluded is None else excluded[rows]):
+            if masked is not None:
+                values[masked.nonzero()] = -np.inf
         if allowed is not None:
             values[:, ~allowed] = -np.inf
+        if candidates is not None:
+            values[candidates[rows].toarray() == 0] = -np.inf
         best = best_items(values, k)
         scores[rows] = np.take_along_axis(values, best, axis=1)
         items[rows] = np.where(np.isneginf(scores[rows]), NO_ITEM, best)

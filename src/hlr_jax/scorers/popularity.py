@@ -30,6 +30,10 @@ class Popularity(Scorer):
         """Count, once."""
         yield Fit(self, {"counts": dataset.train.item_degrees(dataset.num_items).astype(np.float32)})
 
+    def shapes(self, num_items: int) -> dict[str, tuple[int, ...]]:
+        """Return that of the counts."""
+        return {"counts": (num_items,)}
+
     def scores(self, state: State, histories: "csr_array") -> np.ndarray:
         """Return the counts for everyone [n, I]."""
         return np.tile(state["counts"], (histories.shape[0], 1))

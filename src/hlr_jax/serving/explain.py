@@ -1,7 +1,8 @@
 """Why an item: what of a user's history moved them toward it, by the model's own weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +14,11 @@ from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources
 from hlr_jax.errors import InputError
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
-from hlr_jax.ranking.inputs import ranking_item_users, ranking_neighbors
+from hlr_jax.ranking.inputs import draw_key, power_of_two, ranking_item_users, ranking_neighbors
 from hlr_jax.scoring import pair_params, with_derived
-from hlr_jax.serving.population import Population, codes_of, trained_population
+from hlr_jax.serving.population import Population, codes_of, population_of
 from hlr_jax.serving.scorer_reasons import scorer_reasons
+from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
@@ -32,7 +34,7 @@ def explain(
     params: Params,
     dataset: Dataset,
     user: object,
-    items: Sequence[object],
+    items: Any,
     *,
     among: Population | None = None,
     seed: int = 0,
@@ -46,7 +48,7 @@ def explain(
       params: its parameters, or its state.
       dataset: the data set that the model was trained on.
       user: an original id.
-      items: original ids.
+      items: original ids, or one.
       among: from ``fold_in``: users who were not trained in; None: those of ``dataset``.
       seed: as given to ``recommend``: it draws the same history.
 
@@ -59,13 +61,16 @@ def explain(
       |p_u - q_v|^2 and ``distance_after`` |p_u + r_uv - q_v|^2.
 
     Raises:
-      InputError: an unknown id, or a model that gives no reasons.
+      InputError: an unknown id, a model that gives no reasons, or parameters of another model or data set.
     """
-    check_reasons(model, dataset)
-    population = trained_population(model, params, dataset) if among is None else among
-    rows = population.rows[codes_of(population.ids, [user], "users")]
-    targets = codes_of(dataset.item_ids, items, "items")
-    reasons = reasons_of(model, population, dataset, rows, targets[None], most_reasons(model, dataset), seed)
+    check_reasons(model, params, dataset)
+    population = population_of(model, params, dataset, among)
+    rows = population.rows[codes_of(population.index, [user], "users")]
+    targets = codes_of(dataset.item_index, items, "items")
+    # Few sizes are compiled: calls are filled up with item 0.
+    padded = np.pad(targets, (0, power_of_two(len(targets)) - len(targets)))
+    reasons = reasons_of(model, population, dataset, rows, padded[None], most_reasons(model, dataset), seed)
+    reasons = reasons.filter(pl.col("pair") < len(targets))
     reasons = reasons.drop_nulls("neighbor").explode(list(_REASON_COLUMNS))
     shown = targets[reasons["pair"].to_numpy()]
     names = {"item": dataset.item_ids.gather(shown), "title": dataset.item_titles.gather(shown)}
@@ -79,11 +84,13 @@ def most_reasons(model: System, dataset: Dataset) -> int:
     return dataset.num_items if model.explains else 0
 
 
-def check_reasons(model: System, dataset: Dataset) -> None:
-    """Raise ``InputError`` if a model gives no reasons."""
+def check_reasons(model: System, params: Params, dataset: Dataset) -> None:
+    """Raise ``InputError`` if a model gives no reasons, or its parameters lie on a mesh."""
     if not most_reasons(model, dataset):
         why = "attends over no history" if isinstance(model, Model) else "reads no history"
         raise InputError(f"model {model.name} {why}, so it gives no reasons")
+    if isinstance(model, Model) and mesh_of(params) is not None:
+        raise InputError("reasons are given on one device: load the run without a mesh")
 
 
 def reason_columns(reasons: pl.DataFrame) -> pl.DataFrame:
@@ -125,14 +132,14 @@ def reasons_of(
     """
     if not isinstance(model, Model):
         return scorer_reasons(model, population, dataset, rows, items, most)
-    program = _reasoner(model, min(most, model.history.size))
+    program, key = _reasoner(model, min(most, model.history.size)), draw_key(seed)
+    size, sources = min(_BLOCK, power_of_two(len(rows))), population.placed[1]
     blocks = []
-    for start in range(0, len(rows), _BLOCK):
-        users, targets = rows[start : start + _BLOCK], items[start : start + _BLOCK]
-        missing = (_BLOCK if len(rows) > _BLOCK else len(rows)) - len(users)
+    for start in range(0, len(rows), size):
+        users, targets = rows[start : start + size], items[start : start + size]
+        missing = size - len(users)
         padded = np.pad(users, (0, missing), mode="edge"), np.pad(targets, ((0, missing), (0, 0)), mode="edge")
-        key, given = jax.random.key(seed), (jnp.asarray(array, jnp.int32) for array in padded)
-        block = program(population.params, population.sources, key, *given)
+        block = program(population.params, sources, key, *(array.astype(np.int32) for array in padded))
         blocks.append([np.asarray(array)[: len(users)].reshape(-1, *array.shape[2:]) for array in block])
     ids, alpha, memory, memory_weight, *of_pairs = map(np.concatenate, zip(*blocks, strict=True))
     pair, place = np.nonzero(ids >= 0)

@@ -5,7 +5,6 @@
 
 import importlib.util
 import json
-import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -18,8 +17,9 @@ import polars as pl
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError, check_range, missing_extra, pick
-from hlr_jax.files import atomic_folder, sha256, write_json
+from hlr_jax.files import check_replaceable, replacing_folder, sha256, write_json
 from hlr_jax.models.base import Model
+from hlr_jax.models.identity import check_params
 from hlr_jax.serving.fold_in import FoldInOptions
 from hlr_jax.serving.index import IndexOptions, write_index
 from hlr_jax.serving.newcomers import newcomers_program
@@ -92,6 +92,7 @@ def export_model(
     """
     check_range("export", k=(k, 1, 10**6))
     pick(dtype, DTYPES, "export.dtype")
+    check_params(model, params, dataset.num_users, dataset.num_items)
     _require("export", "flatbuffers", "safetensors")
     k = min(k, dataset.num_items)
     if index is not None:
@@ -99,7 +100,7 @@ def export_model(
         if index.candidates < k:
             raise InputError(f"index.candidates is {index.candidates}, fewer than the {k} items of a list")
     folder = Path(folder)
-    _check_free(folder)
+    check_replaceable(folder, _is_export, "export")
     stored = _stored(model, params, dataset, dtype)
     computed = {name: array.astype(np.float32) for name, array in stored.items()}
     arrays = {"parameters": stored, "interactions": interaction_arrays(model, computed, dataset, seed)}
@@ -109,7 +110,7 @@ def export_model(
         training, fold_in = training or TrainOptions(), fold_in or FoldInOptions()
         made = newcomers_program(model, stored, dataset, training, fold_in, seed)
         programs["newcomers"], arrays["newcomers"] = made
-    with atomic_folder(folder) as temporary:
+    with replacing_folder(folder, _is_export, "export") as temporary:
         for name, program in programs.items():
             (temporary / f"{name}.stablehlo").write_bytes(program.exported.serialize())
         _write_arrays(temporary, arrays, dataset)
@@ -120,10 +121,6 @@ def export_model(
             write_index(temporary, computed["item"], space, index, query)
         shutil.copyfile(Path(__file__).with_name("answer.py"), temporary / "answer.py")
         _write_manifest(temporary, programs, arrays, model, dataset, seed, about or {})
-        old = temporary.with_name(temporary.name + ".old")
-        if folder.exists():
-            os.replace(folder, old)
-    shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
@@ -133,18 +130,11 @@ def _require(extra: str, *packages: str) -> None:
         raise InputError(f"export needs {' and '.join(packages)}; {missing_extra(extra)}")
 
 
-def _check_free(folder: Path) -> None:
-    """Check that the folder is absent, empty or an older export."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder} is a file; pass another folder for the export")
+def _is_export(folder: Path) -> bool:
     try:
-        ours = json.loads((folder / "manifest.json").read_text())["format"].startswith(FORMAT.partition(",")[0])
+        return json.loads((folder / "manifest.json").read_text())["format"].startswith(FORMAT.partition(",")[0])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        ours = not any(folder.iterdir())
-    if not ours:
-        raise InputError(f"{folder} holds something that is no export; pass another folder or delete it")
+        return False
 
 
 def _stored(model: Model, params: Params, dataset: Dataset, dtype: str) -> Arrays:

@@ -16,15 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.csr import csr_of, padded_row
+from hlr_jax.data.csr import padded_row
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.neighbor_sampling import NeighborSources, neighbor_source
+from hlr_jax.data.neighbor_sampling import NeighborSource, NeighborSources, neighbor_source
 from hlr_jax.data.sampling import below, inverse_popularity
 from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.losses import OBJECTIVES, LossParams
 from hlr_jax.models.base import AlternatingLeastSquares, Model
-from hlr_jax.ranking.inputs import power_of_two
+from hlr_jax.models.identity import check_params
+from hlr_jax.ranking.inputs import padded_rows, power_of_two
 from hlr_jax.ranking.plan import num_workers
 from hlr_jax.serving.population import ON_UNKNOWN, UNKNOWN, Population, known_interactions, places_of
 from hlr_jax.sharding import mesh_of
@@ -105,6 +106,7 @@ def fold_in(
     check_seed("fold_in.seed", seed)
     if mesh_of(params) is not None:
         raise InputError("fold_in runs on one device: load the run without a mesh")
+    check_params(model, params, dataset.num_users, dataset.num_items)
     ids, met = _read(histories, dataset, on_unknown, log)
     if not isinstance(model, Model):
         return Population(params, ids, np.arange(len(ids)), met, None)
@@ -117,7 +119,7 @@ def fold_in(
         for name, array in model.on_axis(params, "user").items()
     }
     known = known_interactions(dataset)
-    sources, rows = newcomer_sources(model, met, known, total, num_items), _padded_rows(met, total)
+    sources, rows = newcomer_sources(model, met, known, total, num_items), padded_rows(met, total)
     if model.solver is None:
         training, options = training or TrainOptions(), options or FoldInOptions()
         popularity = negatives_of(training, num_items).drawn_by(known, num_items)
@@ -176,17 +178,13 @@ def newcomer_sources(
     """
     derived = model.derived is not None
     by_item = known.transposed() if model.item_users.size or derived else known
-    history = neighbor_source(met, total, num_items, model.history, derived)
-    if history.weights is not None:
-        history = replace(history, weights=inverse_popularity(known.item_degrees(num_items)))
+    weighted = model.history.size and model.history.sampling == "inverse_popularity"
+    history = NeighborSource(
+        padded_rows(met, total) if model.history.size or derived else None,
+        inverse_popularity(known.item_degrees(num_items)) if weighted else None,
+        model.history,
+    )
     return NeighborSources(history, neighbor_source(by_item, num_items, total, model.item_users, derived))
-
-
-def _padded_rows(met: Interactions, total: int) -> CSR:
-    """Return compressed rows with lengths that are powers of two, so that calls share what is compiled."""
-    rows, padding = csr_of(met, total), power_of_two(len(met) + 1) - len(met)
-    items = jnp.asarray(np.pad(met.item, (0, padding)))
-    return replace(rows, items=items, longest=power_of_two(rows.longest))
 
 
 def negatives_of(training: TrainOptions, num_items: int) -> Negatives:

@@ -1,56 +1,32 @@
 """The best items of users, as frames with the ids and titles of the source."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from hlr_jax.data.csr import csr_of
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.errors import InputError, check_range
+from hlr_jax.errors import check_range
 from hlr_jax.models.base import Model
-from hlr_jax.ranking.inputs import RankingInputs, prepared_inputs
+from hlr_jax.ranking.inputs import RankingInputs, draw_key, padded_rows, power_of_two
 from hlr_jax.ranking.lists import NO_ITEM
 from hlr_jax.ranking.rank import rank
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.scorers.lists import rank_histories
+from hlr_jax.serving.choice import EVERYTHING, ItemChoice, item_choice
 from hlr_jax.serving.explain import check_reasons, reason_columns, reasons_of
-from hlr_jax.serving.population import (
-    UNKNOWN,
-    Population,
-    codes_of,
-    known_interactions,
-    trained_population,
-    wanted_users,
-)
-from hlr_jax.sharding import mesh_of
+from hlr_jax.serving.population import UNKNOWN, Population, population_of, wanted_users
+from hlr_jax.sharding import mesh_of, padded_size, replicate
 from hlr_jax.systems import System
-from hlr_jax.types import Params, Ranking
+from hlr_jax.types import CSR, Params, Ranking
 
-
-def allowed_items(
-    dataset: Dataset,
-    candidates: Sequence[object] | pl.Series | None,
-    exclude: Sequence[object] | pl.Series,
-    on_unknown: str,
-    log: Callable[[str], None],
-) -> np.ndarray | None:
-    """Return which items [I] may be recommended, None for all; arguments and errors are those of ``recommend``."""
-    if candidates is None and not len(exclude):
-        return None
-    allowed = np.full(dataset.num_items, candidates is None)
-    if candidates is not None:
-        allowed[codes_of(dataset.item_ids, candidates, "candidates", on_unknown, log)] = True
-    if len(exclude):
-        allowed[codes_of(dataset.item_ids, exclude, "excluded items", on_unknown, log)] = False
-    if not allowed.any():
-        raise InputError("no item is left to recommend: check the candidates and the excluded items")
-    return allowed
+_LARGE = 1024  # users of a call; calls of more are filled up to a multiple of it, calls of fewer to a power of two
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +37,13 @@ class Lister:
       model: scores the pairs; a model or a scorer.
       population: who can be given lists.
       dataset: gives the ids and titles of items.
-      allowed: [I], which items may stand in a list; None: all.
+      choice: which items may stand in a list.
     """
 
     model: System
     population: Population
     dataset: Dataset
-    allowed: np.ndarray | None = None
+    choice: ItemChoice = EVERYTHING
     k: int = 10
     include_seen: bool = False
     num_reasons: int = 0
@@ -78,42 +54,58 @@ class Lister:
         """Check ranges, and that the model has reasons if some are asked for."""
         check_range("recommend", k=(self.k, 1, 10**6), num_reasons=(self.num_reasons, 0, 65536))
         if self.num_reasons:
-            check_reasons(self.model, self.dataset)
-            if mesh_of(self.population.params) is not None:
-                raise InputError("reasons are given on one device: load the run without a mesh")
-
-    @property
-    def _masked(self) -> Interactions:
-        return Interactions(np.empty(0, np.int32), np.empty(0, np.int32)) if self.include_seen else self.population.met
+            check_reasons(self.model, self.population.params, self.dataset)
 
     @cached_property
     def _inputs(self) -> RankingInputs:
-        population = self.population
-        assert population.sources is not None
-        return prepared_inputs(
-            csr_of(self._masked, len(population.params["user"])), population.sources, self.dataset.num_items, self.seed,
-            None if self.allowed is None else jnp.asarray(self.allowed), mesh_of(population.params),
-        )  # fmt: skip
+        seen, sources = self.population.placed
+        if self.include_seen:
+            seen = CSR(jnp.zeros_like(seen.offsets), seen.items, 1)
+        mesh, chosen = mesh_of(self.population.params), self.choice.allowed
+        allowed = None if chosen is None else replicate(jnp.asarray(chosen), mesh)
+        return RankingInputs(seen, sources, draw_key(self.seed, mesh), self.dataset.num_items, allowed)
 
-    @cached_property
-    def _histories(self) -> tuple[csr_array, csr_array]:
-        """What a scorer reads of users, and what it leaves out."""
-        sizes = len(self.population.rows), self.dataset.num_items
-        return histories_of(self.population.met, *sizes), histories_of(self._masked, *sizes)
+    def _inputs_of(self, places: np.ndarray) -> RankingInputs:
+        """Return the inputs with what only some of these users may be given, or may not."""
+        mesh = mesh_of(self.population.params)
 
-    @cached_property
+        def rows(own: Interactions | None) -> CSR | None:
+            return None if own is None else replicate(padded_rows(own.of_users(places), len(places)), mesh)
+
+        return replace(self._inputs, excluded=rows(self.choice.excluded), candidates=rows(self.choice.candidates))
+
+    @property
     def _popular(self) -> np.ndarray:
-        """The allowed items, from the most popular on."""
-        counts = known_interactions(self.dataset).item_degrees(self.dataset.num_items)
-        popular = np.argsort(-counts, kind="stable")
-        return popular if self.allowed is None else popular[self.allowed[popular]]
+        """The allowed items, from the most popular on; none where single users have candidates."""
+        popular, allowed = self.dataset.popular_items, self.choice.allowed
+        if self.choice.candidates is not None:
+            return popular[:0]
+        return popular if allowed is None else popular[allowed[popular]]
 
     def ranking(self, places: np.ndarray) -> Ranking:
         """Return the lists of users by their places in the population, as codes and scores."""
-        rows, params, limit = self.population.rows[places], self.population.params, self.memory_limit_mib
         if isinstance(self.model, Model):
-            return rank(self.model, params, rows, self._inputs, self.k, limit)
-        return rank_histories(self.model, params, rows, *self._histories, self.k, self.allowed, limit)
+            return self._ranked(self.model, places)
+        num_items, choice = self.dataset.num_items, self.choice
+        histories = self.population.histories(num_items)
+
+        def rows(own: Interactions | None) -> csr_array | None:
+            return None if own is None else histories_of(own.of_users(places), len(places), num_items)
+
+        return rank_histories(
+            self.model, self.population.params, self.population.rows[places], histories,
+            None if self.include_seen else histories, self.k, choice.allowed, self.memory_limit_mib,
+            rows(choice.excluded), rows(choice.candidates),
+        )  # fmt: skip
+
+    def _ranked(self, model: Model, places: np.ndarray) -> Ranking:
+        count = len(places)
+        # Few sizes are compiled: calls are filled up with their last user.
+        padded = power_of_two(count) if count < _LARGE else padded_size(count, _LARGE)
+        filled = places[np.arange(padded).clip(max=count - 1)] if count else places
+        rows, inputs = self.population.rows[filled], self._inputs_of(filled)
+        best = rank(model, self.population.params, rows, inputs, self.k, self.memory_limit_mib)
+        return Ranking(best.items[:count], best.scores[:count])
 
     def lists(self, ids: pl.Series, places: np.ndarray, count: int | None = None) -> pl.DataFrame:
         """Return the lists of ``wanted_users``, or of the first ``count`` of them: the frame of ``recommend``."""
@@ -122,9 +114,11 @@ class Lister:
         places = np.where(is_known, places, 0)
         ranking, titles = self.ranking(places), self.dataset.item_titles
         items, scores = ranking.items.astype(np.int64), ranking.scores.astype(np.float32)
-        k, popular = items.shape[1], self._popular
-        items[~is_known] = np.pad(popular[:k], (0, max(0, k - len(popular))), constant_values=NO_ITEM)
-        scores[~is_known] = np.nan
+        k = items.shape[1]
+        if not is_known.all():
+            popular = self._popular[:k]
+            items[~is_known] = np.pad(popular, (0, k - len(popular)), constant_values=NO_ITEM)
+            scores[~is_known] = np.nan
         items[len(items) if count is None else count :] = NO_ITEM
         kept = items.ravel() != NO_ITEM
         flat = items.ravel()[kept]
@@ -150,11 +144,11 @@ def recommend(
     model: System,
     params: Params,
     dataset: Dataset,
-    users: Sequence[object] | None = None,
+    users: Any = None,
     *,
     k: int = 10,
-    candidates: Sequence[object] | pl.Series | None = None,
-    exclude: Sequence[object] | pl.Series = (),
+    candidates: Any = None,
+    exclude: Any = None,
     include_seen: bool = False,
     on_unknown: str = "error",
     num_reasons: int = 0,
@@ -171,8 +165,9 @@ def recommend(
       dataset: gives ids, titles and what the users have met (train and validation items).
       users: original ids, or one; None: all.
       k: K.
-      candidates: original ids of the items that may be recommended; None: all.
-      exclude: original ids of items that may not.
+      candidates: the items that may be recommended: original ids; or those of each user, as a frame of ``user`` and
+        ``item`` or as a dict of items by user, where a user without a row gets no list. None: all.
+      exclude: the items that may not, in the same forms.
       include_seen: whether items that a user has met may stand in their list.
       on_unknown: what becomes of ids that the data set lacks: ``error``, ``skip``, or ``popular``: unknown users are
         given the items with the most interactions, without a score, and unknown items are left out.
@@ -186,9 +181,18 @@ def recommend(
       A frame of ``user``, ``rank`` (from 1), ``item``, ``title``, ``score``; ids as in the source; then the reasons.
 
     Raises:
-      InputError: an unknown id, no item left to recommend, or reasons of a model that gives none.
+      InputError: an unknown id, no item left to recommend, reasons of a model that gives none, or parameters of
+        another model or data set.
+
+    Example:
+      >>> import hlr_jax
+      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda line: None)
+      >>> model = hlr_jax.create_model("cml", embed_dim=4)
+      >>> params = model.init(jax.random.key(0), world.num_users, world.num_items)
+      >>> recommend(model, params, world, users=7, k=2, exclude={7: [3, 9]}).columns
+      ['user', 'rank', 'item', 'title', 'score']
     """
-    population = trained_population(model, params, dataset) if among is None else among
-    allowed = allowed_items(dataset, candidates, exclude, on_unknown, log)
-    lister = Lister(model, population, dataset, allowed, k, include_seen, num_reasons, memory_limit_mib, seed)
+    population = population_of(model, params, dataset, among)
+    choice = item_choice(population, dataset, candidates, exclude, on_unknown, log)
+    lister = Lister(model, population, dataset, choice, k, include_seen, num_reasons, memory_limit_mib, seed)
     return lister.lists(*wanted_users(population, users, on_unknown, log))

@@ -1,6 +1,7 @@
 """What lies near what in the learned space: items, users, and the keys that items and pairs address."""
 
-from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,21 +9,19 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError, check_range
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
-from hlr_jax.ranking.inputs import ranking_inputs
+from hlr_jax.models.identity import check_params
+from hlr_jax.ranking.inputs import draw_key, power_of_two
 from hlr_jax.scoring import with_derived
 from hlr_jax.serving.explain import pair_outputs
-from hlr_jax.serving.population import codes_of, known_interactions
+from hlr_jax.serving.population import Population, codes_of, known_interactions, population_of
 from hlr_jax.types import Params
 
 
-def similar_items(
-    model: Model, params: Params, dataset: Dataset, items: Sequence[object], *, k: int = 10
-) -> pl.DataFrame:
+def similar_items(model: Model, params: Params, dataset: Dataset, items: Any, *, k: int = 10) -> pl.DataFrame:
     """Return the ``k`` items that lie nearest to each item, without the item itself.
 
     In a metric model the distance is |q_v - q_w|: what the same users like lies together (Hsieh et al. 2017).
@@ -33,7 +32,7 @@ def similar_items(
       model: tells how its space is measured.
       params: its parameters.
       dataset: gives ids and titles.
-      items: original ids.
+      items: original ids, or one.
       k: how many; all others where there are fewer.
 
     Returns:
@@ -41,78 +40,81 @@ def similar_items(
       items the one that stands first in the data set comes first. Memory beside it is one distance per item.
 
     Raises:
-      InputError: an unknown id, or ``k`` out of range.
+      InputError: an unknown id, ``k`` out of range, or parameters of another model or data set.
     """
-    return _similar(model, params["item"], dataset.item_ids, items, "item", k, dataset.item_titles)
+    check_params(model, params, dataset.num_users, dataset.num_items)
+    codes, titles = codes_of(dataset.item_index, items, "items"), dataset.item_titles
+    near, rank, distances = _nearest(model, params["item"], dataset.num_items, codes, k)
+    code = np.repeat(codes, near.shape[1])
+    return pl.DataFrame(
+        {
+            "item": dataset.item_ids.gather(code), "title": titles.gather(code), "rank": rank,
+            "similar": dataset.item_ids.gather(near.ravel()), "similar_title": titles.gather(near.ravel()),
+            "distance": distances.ravel(),
+        }
+    )  # fmt: skip
 
 
-def similar_users(
-    model: Model, params: Params, dataset: Dataset, users: Sequence[object], *, k: int = 10
-) -> pl.DataFrame:
+def similar_users(model: Model, params: Params, dataset: Dataset, users: Any, *, k: int = 10) -> pl.DataFrame:
     """Return the ``k`` users that lie nearest to each user, without the user; all else as in ``similar_items``.
 
     Returns:
       A frame of ``user``, ``rank`` (from 1), ``similar``, ``distance``.
 
     Raises:
-      InputError: an unknown id, or ``k`` out of range.
+      InputError: see ``similar_items``.
     """
-    return _similar(model, params["user"], dataset.user_ids, users, "user", k)
+    check_params(model, params, dataset.num_users, dataset.num_items)
+    codes = codes_of(dataset.user_index, users, "users")
+    near, rank, distances = _nearest(model, params["user"], dataset.num_users, codes, k)
+    user, similar = (dataset.user_ids.gather(code) for code in (np.repeat(codes, near.shape[1]), near.ravel()))
+    return pl.DataFrame({"user": user, "rank": rank, "similar": similar, "distance": distances.ravel()})
 
 
-def _similar(
-    model: Model,
-    table: jax.Array,
-    ids: pl.Series,
-    wanted: Sequence[object],
-    role: str,
-    k: int,
-    titles: pl.Series | None = None,
-) -> pl.DataFrame:
-    """Return the frame of the rows [R, D] of a table that lie nearest to those of the wanted ids.
+def _nearest(
+    model: Model, table: jax.Array, num_rows: int, codes: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows of a table that lie nearest to some of them: codes [Q, k], ranks [Q k], distances [Q, k]."""
+    check_range("similar", k=(k, 1, 10**6))
+    count = min(k, num_rows - 1)
+    # Few sizes are compiled: calls are filled up with row 0.
+    padded = np.pad(codes.astype(np.int32), (0, power_of_two(len(codes)) - len(codes)))
+    found = _nearest_rows(table, padded, num_rows, count, model.similarity == "cosine")
+    near, distances = (np.asarray(array)[: len(codes)] for array in found)
+    return near, np.tile(np.arange(1, count + 1), len(codes)), distances
 
-    One row after the other, so that no array of wanted ids by R is made; and by differences, not by
+
+@partial(jax.jit, static_argnames=("num_rows", "count", "cosine"))
+def _nearest_rows(
+    table: jax.Array, rows: jax.Array, num_rows: int, count: int, cosine: bool
+) -> tuple[jax.Array, jax.Array]:
+    """Return the rows of a table [R, D], without padding, that lie nearest to some of them, and their distances [Q, k].
+
+    One row after the other, so that no array of Q by R is made; and by differences, not by
     |a|^2 + |b|^2 - 2 a.b, which loses what tells near rows apart.
     """
-    codes = codes_of(ids, wanted, f"{role}s")
-    check_range("similar", k=(k, 1, 10**6))
-    count, cosine = min(k, len(ids) - 1), model.similarity == "cosine"
+    table = table[:num_rows]
+    if cosine:  # directions are compared: |a - b|^2 / 2 = 1 - cos on the sphere
+        table = table / jnp.maximum(jnp.linalg.norm(table, axis=1, keepdims=True), jnp.finfo(table.dtype).tiny)
 
-    @jax.jit
-    def nearest(table: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-        if cosine:  # directions are compared: |a - b|^2 / 2 = 1 - cos on the sphere
-            table = table / jnp.maximum(jnp.linalg.norm(table, axis=1, keepdims=True), jnp.finfo(table.dtype).tiny)
+    def nearest_to(row: jax.Array) -> tuple[jax.Array, jax.Array]:
+        squared = squared_distance(table, table[row]).at[row].set(jnp.inf)
+        best, near = jax.lax.top_k(-squared, count)
+        return near, -best / 2 if cosine else jnp.sqrt(-best)
 
-        def nearest_to(row: jax.Array) -> tuple[jax.Array, jax.Array]:
-            squared = squared_distance(table, table[row]).at[row].set(jnp.inf)
-            best, near = jax.lax.top_k(-squared, count)
-            return near, -best / 2 if cosine else jnp.sqrt(-best)
-
-        return jax.lax.map(nearest_to, rows)
-
-    near, distances = (np.asarray(array).ravel() for array in nearest(table[: len(ids)], jnp.asarray(codes)))
-    code, rank = _flat(codes, count)
-    frame = pl.DataFrame({role: ids.gather(code), "rank": rank, "similar": ids.gather(near), "distance": distances})
-    if titles is None:
-        return frame
-    frame = frame.insert_column(1, titles.gather(code).alias("title"))
-    return frame.insert_column(4, titles.gather(near).alias("similar_title"))
-
-
-def _flat(codes: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the code and the rank, from 1, of every entry of lists [Q, k] of codes [Q]."""
-    return np.repeat(codes, k), np.tile(np.arange(1, k + 1), len(codes))
+    return jax.lax.map(nearest_to, rows)
 
 
 def nearest_keys(
     model: Model,
     params: Params,
     dataset: Dataset,
-    items: Sequence[object],
+    items: Any,
     *,
     other: object = None,
     user: object = None,
     k: int = 3,
+    among: Population | None = None,
     seed: int = 0,
 ) -> pl.DataFrame:
     """Return the keys that each item addresses most, with the weights of their memories.
@@ -127,10 +129,11 @@ def nearest_keys(
       model: one with keys.
       params: its parameters.
       dataset: gives ids, titles, and who met what (train and validation items).
-      items: original ids.
+      items: original ids, or one.
       other: the original id of another item.
       user: the original id of a user.
       k: how many keys; all where there are fewer.
+      among: whose ids ``user`` is one of: from ``fold_in``; None: the users of ``dataset``.
       seed: as given to ``recommend``: it draws the same history.
 
     Returns:
@@ -138,62 +141,65 @@ def nearest_keys(
 
     Raises:
       InputError: an unknown id, both ``other`` and ``user``, ``k`` out of range, a model without keys, or without
-        ``user`` one whose keys are not addressed by pairs of items.
+        ``user`` one whose keys are not addressed by pairs of items, or parameters of another model or data set.
     """
     check_range("nearest_keys", k=(k, 1, 10**6))
+    check_params(model, params, dataset.num_users, dataset.num_items)
     if "keys" not in params:
         raise InputError(f"model {model.name} has no keys")
     if other is not None and user is not None:
         raise InputError("nearest_keys takes another item or a user, not both")
-    codes = codes_of(dataset.item_ids, items, "items")
+    codes = codes_of(dataset.item_index, items, "items")
     if user is not None:
-        weights = _of_relations(model, params, dataset, user, codes, seed)
+        weights = _of_relations(model, population_of(model, params, dataset, among), user, codes, seed)
     elif model.item_pairs is None:
         raise InputError(f"model {model.name} addresses its keys by pairs of user and item: give a user too")
     else:
         weights = _of_items(model, params, dataset, other, codes)
     best = np.argsort(-weights, axis=1, kind="stable")[:, :k]
-    code, rank = _flat(codes, best.shape[1])
+    code, rank = np.repeat(codes, best.shape[1]), np.tile(np.arange(1, best.shape[1] + 1), len(codes))
     shown = {"item": dataset.item_ids.gather(code), "title": dataset.item_titles.gather(code), "rank": rank}
     return pl.DataFrame(shown | {"key": best.ravel(), "weight": np.take_along_axis(weights, best, axis=1).ravel()})
 
 
-def _of_relations(
-    model: Model, params: Params, dataset: Dataset, user: object, items: np.ndarray, seed: int
-) -> np.ndarray:
+def _of_relations(model: Model, population: Population, user: object, items: np.ndarray, seed: int) -> np.ndarray:
     """Return w [items, N] of a user and each item."""
-    code = jnp.asarray(codes_of(dataset.user_ids, [user], "users")[0])
-    known = known_interactions(dataset)
-    inputs = ranking_inputs(model, known, known, (dataset.num_users, dataset.num_items), seed)
+    row = population.rows[codes_of(population.index, [user], "users")[0]]
+    padded = np.pad(items.astype(np.int32), (0, power_of_two(len(items)) - len(items)))
+    weights = _mixtures(model, population.params, population.placed[1], draw_key(seed), row, padded)
+    return np.asarray(weights)[: len(items)]
 
-    @jax.jit
-    def mixtures(params: Params, sources: NeighborSources, code: jax.Array, targets: jax.Array) -> jax.Array:
-        everything = with_derived(model, params, sources)
-        _, outputs = pair_outputs(model, everything, sources, inputs.key, code, targets)
-        return jax.vmap(jnp.matmul)(outputs.neighbor_weights, outputs.memory_weights)
 
-    return np.asarray(mixtures(params, inputs.sources, code, jnp.asarray(items)))
+@partial(jax.jit, static_argnames="model")
+def _mixtures(
+    model: Model, params: Params, sources: NeighborSources, key: jax.Array, user: jax.Array, items: jax.Array
+) -> jax.Array:
+    """Return the weights of the memories [T, N] in the relations of a user and some items [T]."""
+    _, outputs = pair_outputs(model, with_derived(model, params, sources), sources, key, user, items)
+    return jax.vmap(jnp.matmul)(outputs.neighbor_weights, outputs.memory_weights)
 
 
 def _of_items(model: Model, params: Params, dataset: Dataset, other: object, items: np.ndarray) -> np.ndarray:
     """Return the weights [items, N] of each item's pairs: with one other item, or with those met beside it."""
-    form, table, pairs = model.item_pairs, params["item"][: dataset.num_items], known_interactions(dataset)
-    assert form is not None
-
-    @jax.jit
-    def mean(item: jax.Array, shares: jax.Array) -> jax.Array:
-        return shares @ form(params, table, table[item][None])[..., 0]
-
+    share = np.zeros(dataset.num_items, np.float32)
     if other is not None:
-        share = np.zeros(dataset.num_items, np.float32)
-        share[codes_of(dataset.item_ids, [other], "items")] = 1
-    weights = [mean(item, _company(pairs, item, dataset) if other is None else share) for item in items]
+        share[codes_of(dataset.item_index, [other], "items")] = 1
+    shares = [_company(dataset, item) if other is None else share for item in items]
+    weights = [_mean_weights(model, params, item, share) for item, share in zip(items, shares, strict=True)]
     return np.asarray(weights).reshape(len(items), -1)
 
 
-def _company(pairs: Interactions, item: int, dataset: Dataset) -> np.ndarray:
+@partial(jax.jit, static_argnames="model")
+def _mean_weights(model: Model, params: Params, item: jax.Array, shares: jax.Array) -> jax.Array:
+    """Return the mean weights [N] of an item's pairs with all items, of which each has a share [I]."""
+    assert model.item_pairs is not None
+    table = params["item"][: len(shares)]
+    return shares @ model.item_pairs(params, table, table[item][None])[..., 0]
+
+
+def _company(dataset: Dataset, item: int) -> np.ndarray:
     """Return each item's share [I] of what the users of one item have met beside it."""
-    met = np.zeros(dataset.num_users, bool)
+    pairs, met = known_interactions(dataset), np.zeros(dataset.num_users, bool)
     met[pairs.user[pairs.item == item]] = True
     counts = np.bincount(pairs.item[met[pairs.user]], minlength=dataset.num_items)
     counts[item] = 0

@@ -1,33 +1,43 @@
 """Those who can be given lists: the users that a model was trained on, or people folded in."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.sparse import csr_array
 
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.ids import UNKNOWN as UNKNOWN
+from hlr_jax.data.ids import IdIndex, texts_of
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError, pick
 from hlr_jax.models.base import Model
+from hlr_jax.models.identity import check_params
+from hlr_jax.ranking.inputs import padded_rows, placed_rows
+from hlr_jax.scorers.base import histories_of
 from hlr_jax.scoring import neighbor_sources
+from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
-from hlr_jax.types import Params
+from hlr_jax.types import CSR, Params
 
 ON_UNKNOWN = ("error", "skip", "popular")
-UNKNOWN = -1
 
 
-class Population(NamedTuple):
-    """Users with what their lists are made from.
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Users with what their lists are made from. What is derived of it is made once, and lives as long as it does.
 
     Attributes:
       params: the model's, with a row of ``user`` for each of them; or the state of a scorer.
       ids: [users], as people call them.
       rows: [users], their rows of ``params["user"]`` and of ``met``.
       met: what they have met, by row.
-      sources: what a model's histories, and the users of items, are drawn from; None for a scorer, which reads ``met``.
+      sources: what a model's histories (of ``met``), and the users of items, are drawn from; None for a scorer, which
+        reads ``met``.
     """
 
     params: Params
@@ -35,45 +45,80 @@ class Population(NamedTuple):
     rows: np.ndarray
     met: Interactions
     sources: NeighborSources | None
+    _histories: Any = field(default=None, init=False, repr=False)
+
+    @cached_property
+    def index(self) -> IdIndex:
+        """Finds their places by their ids."""
+        return IdIndex(self.ids)
+
+    @cached_property
+    def placed(self) -> tuple[CSR, NeighborSources]:
+        """What they have met, and the sources, as rankings read them, where the parameters are."""
+        assert self.sources is not None
+        met = self.sources.history.rows
+        met = padded_rows(self.met, len(self.params["user"])) if met is None else met
+        return placed_rows(met, self.sources, mesh_of(self.params))
+
+    def histories(self, num_items: int) -> csr_array:
+        """Return what they have met as the 0/1 matrix [users, I] that a scorer reads."""
+        if self._histories is None or self._histories.shape[1] != num_items:
+            object.__setattr__(self, "_histories", histories_of(self.met, len(self.rows), num_items))
+        return self._histories
 
 
 def known_interactions(dataset: Dataset) -> Interactions:
     """Return what may be known when recommending: train and validation items."""
-    return dataset.train + dataset.valid
+    return dataset.known
 
 
 def trained_population(model: System, params: Params, dataset: Dataset) -> Population:
-    """Return the users that a model was trained on, or a scorer fitted to."""
+    """Return the users that a model was trained on, or a scorer fitted to.
+
+    Raises:
+      InputError: the parameters are of another model or data set.
+    """
+    check_params(model, params, dataset.num_users, dataset.num_items)
     met = known_interactions(dataset)
     sizes = dataset.num_users, dataset.num_items
     sources = neighbor_sources(model, met, sizes) if isinstance(model, Model) else None
     return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sources)
 
 
+def population_of(model: System, params: Params, dataset: Dataset, among: Population | None) -> Population:
+    """Return ``among``, or without one the users that the model was trained on.
+
+    Raises:
+      InputError: the parameters, or those of ``among``, are of another model or data set.
+    """
+    if among is None:
+        return trained_population(model, params, dataset)
+    num_users = len(among.params["user"]) if isinstance(model, Model) else len(among.ids)
+    check_params(model, among.params, num_users, dataset.num_items)
+    return among
+
+
 def places_of(ids: pl.Series, wanted: pl.Series) -> np.ndarray:
     """Return the place in ``ids`` of every wanted id, compared as text; ``UNKNOWN`` where it is not there."""
-    places = pl.int_range(len(ids), eager=True)
-    return wanted.replace_strict(ids.cast(pl.String), places, default=UNKNOWN, return_dtype=pl.Int64).to_numpy()
+    return IdIndex(ids).find(wanted)
 
 
 def codes_of(
-    ids: pl.Series,
-    wanted: Sequence[object] | pl.Series,
-    what: str,
-    on_unknown: str = "error",
-    log: Callable[[str], None] = print,
+    index: IdIndex, wanted: Any, what: str, on_unknown: str = "error", log: Callable[[str], None] = print
 ) -> np.ndarray:
     """Return the codes of the wanted ids that are known, in the order given; others are counted and named.
 
+    ``wanted`` is what ``texts_of`` takes.
+
     Raises:
-      InputError: some are unknown and ``on_unknown`` is ``error``.
+      InputError: some are unknown and ``on_unknown`` is ``error``, or one is no id.
     """
-    places = _resolved(ids, _texts(wanted), what, on_unknown, "left out", log)
+    places = resolved(index, texts_of(wanted, what), what, on_unknown, "left out", log)
     return places[places != UNKNOWN]
 
 
 def wanted_users(
-    population: Population, users: Sequence[object] | pl.Series | None, on_unknown: str, log: Callable[[str], None]
+    population: Population, users: Any, on_unknown: str, log: Callable[[str], None]
 ) -> tuple[pl.Series, np.ndarray]:
     """Return the users that are asked for, in the order given, each once; None: all.
 
@@ -81,14 +126,14 @@ def wanted_users(
       Their ids, and their places [users] in the population, ``UNKNOWN`` for some where ``on_unknown`` is ``popular``.
 
     Raises:
-      InputError: some are unknown and ``on_unknown`` is ``error``, or it is none of ``ON_UNKNOWN``.
+      InputError: some are unknown and ``on_unknown`` is ``error``, it is none of ``ON_UNKNOWN``, or one is no id.
     """
     pick(on_unknown, ON_UNKNOWN, "on_unknown")
     if users is None:
         return population.ids, np.arange(len(population.ids))
-    texts = _texts(users).unique(maintain_order=True)
+    texts = texts_of(users, "users").unique(maintain_order=True)
     fate = "given the most popular items" if on_unknown == "popular" else "left out"
-    places = _resolved(population.ids, texts, "users", on_unknown, fate, log)
+    places = resolved(population.index, texts, "users", on_unknown, fate, log)
     if on_unknown != "popular":
         places = places[places != UNKNOWN]
         return population.ids.gather(places), places
@@ -96,18 +141,15 @@ def wanted_users(
     return texts if as_known.null_count() else as_known, places
 
 
-def _texts(ids: Sequence[object] | pl.Series) -> pl.Series:
-    """Return ids as text; a single text is one id."""
-    if isinstance(ids, pl.Series):
-        return ids.cast(pl.String)
-    return pl.Series([str(value) for value in ([ids] if isinstance(ids, str) else ids)], dtype=pl.String)
-
-
-def _resolved(
-    ids: pl.Series, texts: pl.Series, what: str, on_unknown: str, fate: str, log: Callable[[str], None]
+def resolved(
+    index: IdIndex, texts: pl.Series, what: str, on_unknown: str, fate: str, log: Callable[[str], None]
 ) -> np.ndarray:
-    """Return ``places_of`` the texts, and say which are unknown and what becomes of them."""
-    places = places_of(ids, texts)
+    """Return the places of texts, and say which are unknown and what becomes of them.
+
+    Raises:
+      InputError: some are unknown and ``on_unknown`` is ``error``.
+    """
+    places = index.find(texts)
     unknown = texts.filter(pl.Series(places == UNKNOWN))
     if len(unknown):
         line = f'{len(unknown):,} of {len(texts):,} {what} are unknown, such as "{unknown[0]}"'

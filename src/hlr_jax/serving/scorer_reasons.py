@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.scorers.base import Scorer, histories_of
+from hlr_jax.scorers.base import Scorer
 from hlr_jax.serving.population import Population
 
 
@@ -25,7 +25,7 @@ def scorer_reasons(
       items: [users, T], codes.
       most: neighbors that are named, at most.
     """
-    histories = histories_of(population.met, len(population.rows), dataset.num_items)
+    histories = population.histories(dataset.num_items)
     pairs, neighbors, weights = [], [], []
     lengths = np.zeros(items.shape, np.int64)
     for place, (row, targets) in enumerate(zip(rows, items, strict=True)):

@@ -120,7 +120,8 @@ def train_seeds(
       evaluation: ``monitor`` chooses the best epoch.
       seed: the first one.
       workdir: where checkpoints, ``metrics.jsonl`` and the result go; a run found there is continued, and ends with the
-        same bits as one that was never stopped. None: nothing is written.
+        same bits as one that was never stopped. Settings and data are not kept: ``hlr_jax.fit`` does that. None:
+        nothing is written.
       mesh: from ``sharding.create_mesh``; None: one device.
       loggers: are called with each record of an epoch, with those of a continued run first.
       quiet: show no progress.
