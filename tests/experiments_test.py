@@ -231,14 +231,19 @@ def test_a_list_is_explained(workdir, tmp_path):
     assert 'unknown, such as "99"' in refuse("explain", f"--workdir={workdir}", "--user=99")
 
 
-def test_strong_generalization_is_measured_beside_users_trained_in(solved):
-    out = succeed("evaluate", f"--workdir={solved}", "--strong_generalization", "--held_out=0.2")
-    assert "12 of 60 users are held out" in out
-    metrics = json.loads((solved / "eval" / "strong_generalization.json").read_text())
-    assert set(metrics) == {"folded in", "trained in", "Popularity"}
-    assert {row["users"] for row in metrics.values()} == {12}
+@pytest.mark.parametrize(("what", "held", "name"), [
+    ("users", "12 of 60 users", "strong_generalization"), ("items", "10 of 50 items", "strong_generalization_items"),
+])  # fmt: skip
+def test_strong_generalization_is_measured_beside_what_was_trained_in(solved, what, held, name):
+    out = succeed("evaluate", f"--workdir={solved}", f"--strong_generalization={what}", "--held_out=0.2")
+    assert f"{held} are held out" in out
+    metrics = json.loads((solved / "eval" / f"{name}.json").read_text())
+    among = {f"{side}, among new items" for side in ("folded in", "trained in") if what == "items"}
+    assert set(metrics) == {"folded in", "trained in", "Popularity"} | among
+    if what == "users":
+        assert {row["users"] for row in metrics.values()} == {12}
     ratio = metric_of(metrics["folded in"], "ndcg")["value"] / metric_of(metrics["trained in"], "ndcg")["value"]
-    assert f"ndcg@10 of users folded in: {ratio:.1%} of the same users trained in" in out
+    assert f"ndcg@10 with {what} folded in: {ratio:.1%} of the same trained in" in out
 
 
 def test_an_export_answers_and_what_lies_near_is_written(workdir, tmp_path):

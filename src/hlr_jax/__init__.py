@@ -35,13 +35,15 @@ if TYPE_CHECKING:
     from hlr_jax.scorers.fit import fit_scorer as fit_scorer
     from hlr_jax.serving.explain import explain as explain
     from hlr_jax.serving.export import export_model as export_model
-    from hlr_jax.serving.fold_in import FoldInOptions as FoldInOptions
+    from hlr_jax.serving.fold_in import Catalogue as Catalogue
     from hlr_jax.serving.fold_in import fold_in as fold_in
+    from hlr_jax.serving.fold_in import fold_in_items as fold_in_items
     from hlr_jax.serving.index import IndexOptions as IndexOptions
     from hlr_jax.serving.lists import recommend as recommend
     from hlr_jax.serving.nearest import nearest_keys as nearest_keys
     from hlr_jax.serving.nearest import similar_items as similar_items
     from hlr_jax.serving.nearest import similar_users as similar_users
+    from hlr_jax.serving.new_rows import FoldInOptions as FoldInOptions
     from hlr_jax.serving.population import Population as Population
     from hlr_jax.training.fit import FitResult as FitResult
     from hlr_jax.training.fit import train_model as train_model
@@ -53,11 +55,12 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "ArraySpec": "hlr_jax.models.base",
+    "Catalogue": "hlr_jax.serving.fold_in",
     "Dataset": "hlr_jax.data.dataset",
     "EvalOptions": "hlr_jax.evaluation.options",
     "Evaluation": "hlr_jax.evaluation.evaluate",
     "FitResult": "hlr_jax.training.fit",
-    "FoldInOptions": "hlr_jax.serving.fold_in",
+    "FoldInOptions": "hlr_jax.serving.new_rows",
     "IndexOptions": "hlr_jax.serving.index",
     "InputError": "hlr_jax.errors",
     "LoadedRun": "hlr_jax.runs",
@@ -82,6 +85,7 @@ _MODULE_OF = {
     "fit_scorer": "hlr_jax.scorers.fit",
     "fit": "hlr_jax.recommender.fit",
     "fold_in": "hlr_jax.serving.fold_in",
+    "fold_in_items": "hlr_jax.serving.fold_in",
     "load_dataset": "hlr_jax.data.prepare",
     "load_run": "hlr_jax.runs",
     "model_names": "hlr_jax.models.registry",

@@ -9,8 +9,8 @@ from hlr_jax import FoldInOptions, InputError, TrainOptions
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.ranking.inputs import ranking_item_users, ranking_neighbors
 from hlr_jax.scoring import with_derived
-from hlr_jax.serving.fold_in import newcomer_sources
-from hlr_jax.serving.strong_generalization import hold_out_users
+from hlr_jax.serving.new_examples import sources_with
+from hlr_jax.serving.strong_generalization import hold_out_items, hold_out_users
 
 OPTIONS = {
     "hlr": {"num_memories": 3, "max_history": 4},
@@ -19,7 +19,8 @@ OPTIONS = {
     "lrml": {"num_memories": 3},
     "mf_als": {"regularization": 2.0, "confidence": 3.0, "frequency_exponent": 0.5},
 }
-QUICK = FoldInOptions(num_steps=10, positives=3)
+QUICK = FoldInOptions(num_steps=10, positives=3, others=16)
+HINGE = TrainOptions()
 
 
 def quiet(_):
@@ -41,7 +42,7 @@ def histories(world, users=("ann", "bob")):
 def test_everything_trained_stays_and_new_users_get_unseen_items(name, world):
     model, params = made(name, world)
     given = histories(world)
-    people = hlr_jax.fold_in(model, params, world, given, options=QUICK, log=quiet)
+    people = hlr_jax.fold_in(model, params, world, given, training=HINGE, options=QUICK, log=quiet)
     for table, before in params.items():
         np.testing.assert_array_equal(people.params[table][: len(before)], before)
     vectors = np.asarray(people.params["user"])[people.rows]
@@ -94,7 +95,7 @@ def test_a_model_trained_on_all_negatives_folds_in_by_the_same_softmax(world):
 def test_without_steps_p_u_is_the_mean_of_the_items(world):
     model, params = made("cml", world)
     given = histories(world)
-    people = hlr_jax.fold_in(model, params, world, given, options=FoldInOptions(num_steps=0, positives=4))
+    people = hlr_jax.fold_in(model, params, world, given, training=HINGE, options=FoldInOptions(num_steps=0))
     for row, items in zip(people.rows, given.values(), strict=True):
         codes = [world.item_ids.to_list().index(item) for item in items]
         mean = np.asarray(params["item"], np.float64)[codes].mean(axis=0)
@@ -105,7 +106,7 @@ def test_factors_solve_the_normal_equations(world):
     """Hu et al. 2008, eq. 4 in float64, regularised as the users of training are (Rendle et al. 2022)."""
     model, params = made("mf_als", world)
     given = histories(world)
-    people = hlr_jax.fold_in(model, params, world, given)
+    people = hlr_jax.fold_in(model, params, world, given, training=HINGE)
     solver, items = model.solver, np.asarray(params["item"], np.float64)
     degrees = np.bincount(world.train.user, minlength=world.num_users)
     weights = world.num_items + (solver.confidence - 1) * degrees
@@ -133,7 +134,7 @@ def best_of_ann(model, params, world, people):
 def test_means_of_item_users_are_those_of_training(world):
     """Lists of one new user do not depend on who else is folded in: means of an item's users leave them out."""
     model, params = made("transcf", world)
-    people = hlr_jax.fold_in(model, params, world, histories(world), options=QUICK)
+    people = hlr_jax.fold_in(model, params, world, histories(world), training=HINGE, options=QUICK)
     everything = jax.jit(with_derived, static_argnums=0)(model, people.params, people.sources)
     users, known = np.asarray(params["user"], np.float64), known_of(world)
     expected = [users[known[item]].mean(axis=0) for item in range(world.num_items)]
@@ -146,18 +147,21 @@ def test_means_of_item_users_are_those_of_training(world):
     assert shown == pytest.approx(score, rel=1e-4)
 
 
-def test_histories_by_inverse_popularity_go_by_the_popularity_of_training(world):
-    """1 / (users of the item), whatever the people who are folded in have met."""
-    model = hlr_jax.create_model("adacml", history_sampling="inverse_popularity")
+@pytest.mark.parametrize("axis", ["user", "item"])
+def test_neighbors_by_inverse_popularity_go_by_the_popularity_of_training(world, axis):
+    """1 / (interactions of the neighbor), whatever the newcomers have met."""
+    options = {"history_sampling": "inverse_popularity", "item_users_sampling": "inverse_popularity"}
+    model, known = hlr_jax.create_model("hlrpp", **options), world.train
     met = Interactions(np.array([60, 60, 61], np.int32), np.array([3, 4, 3], np.int32))
-    sources = newcomer_sources(model, met, world.train, 68, world.num_items)
-    counts = np.bincount(world.train.item, minlength=world.num_items)
-    np.testing.assert_allclose(sources.history.weights, 1 / np.maximum(counts, 1), rtol=1e-6)
+    sources = sources_with(model, axis, met, known, 68, (world.num_users, world.num_items))
+    near, part, count = (sources.history, known.item, 50) if axis == "user" else (sources.item_users, known.user, 60)
+    expected = 1 / np.maximum(np.bincount(part, minlength=count), 1)
+    np.testing.assert_allclose(near.weights, expected, rtol=1e-6)
 
 
 def test_item_users_that_an_attention_draws_are_those_of_training(world):
     model, params = made("hlrpp", world)
-    people = hlr_jax.fold_in(model, params, world, histories(world), options=QUICK)
+    people = hlr_jax.fold_in(model, params, world, histories(world), training=HINGE, options=QUICK)
     key, known = jax.random.key(0), known_of(world)
     drawn = jax.jit(ranking_item_users)(key, people.sources.item_users, np.arange(world.num_items))
     for item, (ids, mask) in enumerate(zip(np.asarray(drawn.ids), np.asarray(drawn.mask), strict=True)):
@@ -207,17 +211,18 @@ def test_unknown_items_are_named_and_counted(world):
     model, params = made("cml", world)
     frame = pl.DataFrame({"user": ["ann", "ann", "eve"], "item": [str(world.item_ids[3]), "x9", "x8"]})
     with pytest.raises(InputError, match=r'2 items \(2 rows\) are unknown, such as "x9"'):
-        hlr_jax.fold_in(model, params, world, frame)
+        hlr_jax.fold_in(model, params, world, frame, training=HINGE)
     said = []
-    people = hlr_jax.fold_in(model, params, world, frame, on_unknown="skip", options=QUICK, log=said.append)
+    settings = {"training": HINGE, "options": QUICK}
+    people = hlr_jax.fold_in(model, params, world, frame, **settings, on_unknown="skip", log=said.append)
     assert people.ids.to_list() == ["ann"]
     assert said == [
         'histories: 2 items (2 rows) are unknown, such as "x9": left out', "histories: 1 users have no known item"
     ]  # fmt: skip
     with pytest.raises(InputError, match="no user has an item"):
-        hlr_jax.fold_in(model, params, world, frame.filter(user="eve"), on_unknown="skip", log=quiet)
+        hlr_jax.fold_in(model, params, world, frame.filter(user="eve"), training=HINGE, on_unknown="skip", log=quiet)
     with pytest.raises(InputError, match="user ann has all 50 items"):
-        hlr_jax.fold_in(model, params, world, {"ann": world.item_ids.to_list()})
+        hlr_jax.fold_in(model, params, world, {"ann": world.item_ids.to_list()}, training=HINGE)
     with pytest.raises(InputError, match=r"fold_in\.positives must be at least 1"):
         FoldInOptions(positives=0)
 
@@ -240,3 +245,138 @@ def test_users_are_held_out_whole(world):
     assert len({without.fingerprint, trained_in.fingerprint, world.fingerprint}) == 3
     with pytest.raises(InputError, match=r"strong_generalization\.held_out must be at most"):
         hold_out_users(world, held_out=2.0)
+
+
+def users_of(world, items=("new", "newer"), count=8):
+    rng = np.random.default_rng(3)
+    chosen = {item: rng.choice(world.num_users, count, replace=False) for item in items}
+    return {item: [world.user_ids[int(user)] for user in users] for item, users in chosen.items()}
+
+
+@pytest.mark.parametrize("name", ["hlrpp", "transcf", "mf_als"])
+def test_new_items_join_the_catalogue_and_everything_trained_stays(name, world):
+    model, params = made(name, world)
+    given = users_of(world)
+    new = hlr_jax.fold_in_items(model, params, world, given, training=HINGE, options=QUICK, log=quiet)
+    for table, before in params.items():
+        np.testing.assert_array_equal(new.params[table][: len(before)], before)
+    vectors = np.asarray(new.params["item"])[world.num_items :]
+    assert vectors.shape == (2, 5)
+    assert (np.abs(vectors[0] - vectors[1]) > 1e-4).any()
+    if model.solver is None:
+        assert (np.linalg.norm(vectors, axis=1) <= 1 + 1e-5).all()
+        means = [np.mean([np.asarray(params["user"])[int(u)] for u in users], axis=0) for users in given.values()]
+        assert (np.abs(vectors - means).max(axis=1) > 1e-3).all()  # they have left where they began
+    # Ids become text, since the new ones are; places of the old ones stay.
+    assert new.dataset.item_ids.to_list() == [*map(str, world.item_ids), "new", "newer"]
+    assert new.dataset.fingerprint != world.fingerprint
+    lists = hlr_jax.recommend(model, *new, k=2, candidates=["new", "newer"])
+    shown = set(zip(lists["user"].to_list(), lists["item"].to_list(), strict=True))
+    met = {(user, item) for item, users in given.items() for user in users}
+    assert shown == {(user, item) for user in world.user_ids for item in given} - met
+
+
+def test_a_new_item_is_at_the_optimum_of_the_frozen_objective(world):
+    """In float64: its users' losses, and those of all other triplets of training, in which it is a negative."""
+    model, params = made("cml", world)
+    given = users_of(world, ["new"])
+    training = TrainOptions(batch="users", objective="sampled_softmax", negatives="all", temperature=0.5)
+    options = FoldInOptions(num_steps=150, positives=32, others=256, learning_rate=0.05)
+    new = hlr_jax.fold_in_items(model, params, world, given, training=training, options=options)
+    vector = np.asarray(new.params["item"], np.float64)[-1]
+    users, items = (np.asarray(params[name], np.float64) for name in ("user", "item"))
+    known = world.train + world.valid
+    unknown = np.ones((world.num_users, world.num_items), bool)
+    unknown[known.user, known.item] = False
+    logits = -np.sum((users[:, None] - items[None]) ** 2, axis=2) / 0.5
+    rest = (np.exp(logits) * unknown).sum(axis=1)  # of each user, over the items that are not met
+    mine = np.isin(world.user_ids.to_list(), given["new"])
+    others = known.where(~mine[known.user])
+
+    def loss(item):
+        own = -np.sum((users - item) ** 2, axis=1) / 0.5
+        as_positive = np.log(rest + np.exp(own)) - own
+        met = logits[others.user, others.item]
+        as_negative = np.log(np.exp(met) + rest[others.user] + np.exp(own[others.user])) - met
+        return (as_positive[mine].sum() + as_negative.sum()) / mine.sum()
+
+    around = [vector + 0.1 * step for step in np.random.default_rng(0).normal(size=(100, len(vector)))]
+    inside = [item for item in around if np.linalg.norm(item) <= 1]
+    assert len(inside) > 5
+    assert all(loss(item) > loss(vector) - 1e-3 for item in inside)
+    assert loss(users[mine].mean(axis=0)) > loss(vector) + 0.05  # where it began
+
+
+@pytest.mark.parametrize("kind", [
+    {"num_negatives": 20}, {"num_negatives": 20, "negative_popularity": 0.5},
+    {"negatives": "shared", "num_negatives": 20}, {"negatives": "in_batch"},
+])  # fmt: skip
+def test_however_negatives_are_drawn_the_softmax_places_a_new_item_alike(world, kind):
+    """Sampled negatives, corrected for their frequency, estimate the softmax over all items."""
+    model, params = made("cml", world)
+    given, options = users_of(world, ["new"]), FoldInOptions(num_steps=60, positives=16, others=64)
+    training = TrainOptions(batch="users", objective="sampled_softmax", negatives="all", temperature=0.5)
+
+    def placed(training):
+        new = hlr_jax.fold_in_items(model, params, world, given, training=training, options=options)
+        return np.asarray(new.params["item"])[-1]
+
+    exact, sampled = placed(training), placed(TrainOptions(objective="sampled_softmax", temperature=0.5, **kind))
+    start = np.mean([np.asarray(params["user"])[int(user)] for user in given["new"]], axis=0)
+    assert np.linalg.norm(sampled - exact) < 0.25 * np.linalg.norm(start - exact)
+
+
+def test_factors_of_items_solve_the_normal_equations(world):
+    """Hu et al. 2008, eq. 5 in float64, regularized as the items of training are."""
+    model, params = made("mf_als", world)
+    given = users_of(world)
+    new = hlr_jax.fold_in_items(model, params, world, given, training=HINGE)
+    solver, users = model.solver, np.asarray(params["user"], np.float64)
+    weights = world.num_users + (solver.confidence - 1) * np.bincount(world.train.item, minlength=world.num_items)
+    for row, met in enumerate(given.values(), world.num_items):
+        x = np.isin(world.user_ids.to_list(), met).astype(float)
+        own = world.num_users + (solver.confidence - 1) * x.sum()
+        strength = solver.regularization * (own / weights.mean()) ** solver.frequency_exponent
+        c = np.diag(np.where(x > 0, solver.confidence, 1.0))
+        expected = np.linalg.solve(users.T @ c @ users + strength * np.eye(5), users.T @ c @ x)
+        np.testing.assert_allclose(new.params["item"][row], expected, rtol=2e-3, atol=1e-5)
+
+
+def test_mistakes_of_new_items_are_one_line(world):
+    model, params = made("mf_als", world)
+    several = TrainOptions(objective="sampled_softmax", temperatures=(0.1, 0.2))
+    for message, given, training in (
+        ("item 7 is no new one", {7: [1, 2]}, HINGE),
+        (r'users_of_items: 1 users \(1 rows\) are unknown, such as "eve"; leave them out', {"new": [1, "eve"]}, HINGE),
+        ("training has several train.temperatures; pass training.at", {"new": [1]}, several),
+    ):
+        with pytest.raises(InputError, match=message):
+            hlr_jax.fold_in_items(model, params, world, given, training=training)
+    said = []
+    new = hlr_jax.fold_in_items(
+        model, params, world, {"new": ["eve"], "newer": [1]}, training=HINGE, on_unknown="skip", log=said.append
+    )
+    assert new.dataset.item_ids.to_list()[-1] == "newer"
+    assert len(said) == 2
+
+
+def test_items_are_held_out_whole(world):
+    without, trained_in, known = hold_out_items(world, held_out=0.2, given=0.5)
+    everything, kept = world.train + world.valid + world.test, without.num_items
+    assert (kept, trained_in.num_items) == (40, 50)
+    assert without.item_ids.to_list() == trained_in.item_ids.to_list()[:kept]
+    assert without.train.item.max() < kept
+
+    def pairs(dataset, part):
+        return {(int(u), dataset.item_ids[int(i)]) for u, i in zip(part.user, part.item, strict=True)}
+
+    new = set(trained_in.item_ids.to_list()[kept:])
+    before = pairs(world, everything)
+    given = pairs(trained_in, known)
+    assert given == pairs(trained_in, trained_in.train) - pairs(without, without.train)
+    assert given | pairs(trained_in, trained_in.test) >= {pair for pair in before if pair[1] in new}
+    assert not given & pairs(trained_in, trained_in.test)
+    assert pairs(without, without.test) == {pair for pair in pairs(world, world.test) if pair[1] not in new}
+    assert len({without.fingerprint, trained_in.fingerprint, world.fingerprint}) == 3
+    order = trained_in.train.user.astype(int) * 50 + trained_in.train.item
+    assert (np.diff(order) > 0).all()

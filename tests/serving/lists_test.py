@@ -103,4 +103,4 @@ def test_candidates_exclusions_and_seen_items_on_one_device_and_on_a_mesh(traine
     with pytest.raises(InputError, match="no item is left to recommend"):
         hlr_jax.recommend(*trained, ["u3"], candidates=["i5"], exclude=["i5"])
     with pytest.raises(InputError, match="fold_in runs on one device"):
-        hlr_jax.fold_in(model, divided, dataset, {"ann": ["i5"]})
+        hlr_jax.fold_in(model, divided, dataset, {"ann": ["i5"]}, training=hlr_jax.TrainOptions())

@@ -7,9 +7,10 @@ hlr-jax evaluate --workdir=runs/hlr --ensemble=3
 
 --ensemble=3 measures every three seeds as one model, the product of their spaces.
 
---strong_generalization trains two more models with the run's settings, in WORKDIR/strong_generalization: one without a
-tenth of the users, who are then folded in by 80 % of their items, and one with these items. Both are measured on the
-other items of these users.
+--strong_generalization=users trains two more models with the run's settings, in WORKDIR/strong_generalization: one
+without a tenth of the users, who are then folded in by 80 % of their items, and one with these items. Both are measured
+on the other items of these users. --strong_generalization=items does the same with a tenth of the items and half of the
+users of each.
 
 A run may be evaluated on other devices than it was trained on, and in several processes (--distributed).
 """
@@ -35,11 +36,14 @@ _BUDGET = flags.DEFINE_integer("memory_limit_mib", None, "MiB for a tile of user
 _DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the users")
 _MODEL = flags.DEFINE_integer("mesh_model", 1, "devices of a group, which divide the rows of the tables")
 _ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together")
-_STRONG = flags.DEFINE_bool(
-    "strong_generalization", False, "measure users who are folded in, beside the same trained in"
+_STRONG = flags.DEFINE_enum(
+    "strong_generalization",
+    None,
+    ["users", "items"],
+    "measure users, or items, that are folded in, beside the same trained in",
 )
-_HELD_OUT = flags.DEFINE_float("held_out", 0.1, "share of the users that is held out")
-_GIVEN = flags.DEFINE_float("given", 0.8, "share of their items that is given")
+_HELD_OUT = flags.DEFINE_float("held_out", 0.1, "share of the users, or items, that is held out")
+_GIVEN = flags.DEFINE_float("given", None, "share of their interactions that is given: 0.8 of users, 0.5 of items")
 
 
 def main() -> None:
@@ -54,7 +58,7 @@ def main() -> None:
     if _STRONG.value:
         if _ENSEMBLE.value != 1:
             raise InputError("--strong_generalization trains single models: leave --ensemble out")
-        _strong_generalization(run.parts)
+        _strong_generalization(run.parts, _STRONG.value)
         return
     folder = None if other or _ENSEMBLE.value != 1 else Path(_WORKDIR.value)
     _, metrics = experiment.evaluate_run(run.parts, run.params, run.best_epochs, run.seeds, folder)
@@ -73,15 +77,18 @@ def _lengths() -> tuple[int, ...] | None:
     return tuple(map(int, _K.value))
 
 
-def _strong_generalization(parts: "experiment.RunParts") -> None:
+def _strong_generalization(parts: "experiment.RunParts", what: str) -> None:
     from hlr_jax.serving.strong_generalization import compare_folded_in
 
     if parts.mesh is not None:
         raise InputError("--strong_generalization runs on one device: leave --mesh_data and --mesh_model out")
     folder = Path(_WORKDIR.value)
-    metrics = compare_folded_in(parts, folder / "strong_generalization", held_out=_HELD_OUT.value, given=_GIVEN.value)
+    metrics = compare_folded_in(
+        parts, folder / "strong_generalization", what=what, held_out=_HELD_OUT.value, given=_GIVEN.value
+    )
     record = {name: measured.to_json() for name, measured in metrics.items()}
-    files.write_json(folder / "eval" / "strong_generalization.json", record)
+    name = "strong_generalization" if what == "users" else "strong_generalization_items"
+    files.write_json(folder / "eval" / f"{name}.json", record)
     print_metrics(metrics)
     ratio = metrics["folded in"].value("ndcg") / metrics["trained in"].value("ndcg")
-    print(f"ndcg@{parts.eval.ks[0]} of users folded in: {ratio:.1%} of the same users trained in")
+    print(f"ndcg@{parts.eval.ks[0]} with {what} folded in: {ratio:.1%} of the same trained in")

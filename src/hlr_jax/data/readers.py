@@ -61,7 +61,7 @@ FORMATS: dict[str, Format] = {
     "adjacency": Format("adjacency", _columns("user", "item")),
     "adjacency-counted": Format("adjacency", _columns("user", "item"), counted=True),
 }
-_SUFFIXES = {
+SUFFIXES = {
     ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".ndjson": "ndjson", ".jsonl": "ndjson", ".inter": "recbole",
 }  # fmt: skip
 
@@ -75,9 +75,9 @@ def resolve_format(path: Path, name: str, columns: dict[str, str] | None = None)
     if path.suffix in (".gz", ".zip", ".bz2", ".xz", ".zst"):
         raise InputError(f"{path}: a compressed file; unpack it first")
     if name == "auto":
-        if path.suffix not in _SUFFIXES:
+        if path.suffix not in SUFFIXES:
             raise InputError(f"{path}: its ending tells no format; pass dataset.format, one of: {', '.join(FORMATS)}")
-        name = _SUFFIXES[path.suffix]
+        name = SUFFIXES[path.suffix]
     layout = FORMATS[pick(name, FORMATS, "dataset.format")]
     chosen = {role: column for role, column in (columns or {}).items() if column}
     if chosen and (not layout.header or layout.kind == "adjacency"):

@@ -22,10 +22,11 @@ from hlr_jax.recommender import artifact
 from hlr_jax.runs import LoadedRun, load_run
 from hlr_jax.serving.explain import explain
 from hlr_jax.serving.export import export_model
-from hlr_jax.serving.fold_in import FoldInOptions, fold_in
+from hlr_jax.serving.fold_in import fold_in
 from hlr_jax.serving.inputs import read_people
 from hlr_jax.serving.lists import recommend
 from hlr_jax.serving.nearest import nearest_keys, similar_items, similar_users
+from hlr_jax.serving.new_rows import FoldInOptions
 from hlr_jax.serving.population import Population, trained_population
 from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System, require_model

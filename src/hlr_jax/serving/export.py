@@ -20,8 +20,8 @@ from hlr_jax.errors import InputError, check_range, missing_extra, pick
 from hlr_jax.files import check_replaceable, replacing_folder, sha256, write_json
 from hlr_jax.models.base import Model
 from hlr_jax.models.identity import check_params
-from hlr_jax.serving.fold_in import FoldInOptions
 from hlr_jax.serving.index import IndexOptions, write_index
+from hlr_jax.serving.new_rows import FoldInOptions
 from hlr_jax.serving.newcomers import newcomers_program
 from hlr_jax.serving.programs import Arrays, Program, interaction_arrays, list_programs
 from hlr_jax.training.options import TrainOptions

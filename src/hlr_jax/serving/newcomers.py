@@ -13,14 +13,8 @@ from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.data.sampling import ItemPopularity
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import power_of_two, ranking_histories
-from hlr_jax.serving.fold_in import (
-    BLOCK,
-    FoldInOptions,
-    block_solver,
-    factor_solver,
-    negatives_of,
-    newcomer_sources,
-)
+from hlr_jax.serving.new_examples import examples_of_users, negatives_of, sources_with
+from hlr_jax.serving.new_rows import BLOCK, FoldInOptions, block_solver, factor_solver
 from hlr_jax.serving.population import known_interactions
 from hlr_jax.serving.programs import HISTORY, Arrays, Program, exported, in_tiles, padded_ids, shapes
 from hlr_jax.training.als import Grouped
@@ -50,7 +44,7 @@ def newcomers_program(
     """
     known, first, num_items = known_interactions(dataset), dataset.num_users, dataset.num_items
     nobody = Interactions(np.empty(0, np.int32), np.empty(0, np.int32))
-    sources = newcomer_sources(model, nobody, known, first + BLOCK, num_items)
+    sources = sources_with(model, "user", nobody, known, first + BLOCK, (first, num_items))
     popularity = negatives_of(training, num_items).drawn_by(known, num_items) if model.solver is None else None
     read = {"item_users": sources.item_users, "weights": sources.history.weights, "popularity": popularity}
     paths, tree = jax.tree.flatten_with_path(read)
@@ -63,9 +57,10 @@ def newcomers_program(
     ) -> Params:
         if model.solver is not None:
             side = Grouped(replace(rows, offsets=rows.offsets[first:]), (jnp.arange(BLOCK),), (width,))
-            return {"user": factor_solver(model.solver, dataset)(side, params["item"])}
+            return {"user": factor_solver(model.solver, "user", dataset)(side, params["item"])}
         source = BatchSource((owner,), rows, near, rows, popularity, None, BLOCK * width, num_items)
-        return block_solver(model, training, options, num_items, seed)(params, source, people, jnp.int32(first))
+        solve_block = block_solver(model, "user", training, options, num_items, seed)
+        return solve_block(params, examples_of_users(source), people, jnp.int32(first))
 
     def block(given: Params, histories: jax.Array) -> Params:
         """Return what lists read of a block of people, given their histories [BLOCK, W]."""

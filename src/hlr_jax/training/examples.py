@@ -23,15 +23,26 @@ from hlr_jax.types import CSR, Neighbors, Padded, Params
 
 
 def sample_triplets(
-    key: jax.Array, source: BatchSource, rows: jax.Array, weight: jax.Array, negatives: Negatives
-) -> Batch:
-    """Draw negatives and neighbors for the positives at ``rows`` [B] with ``weight`` [B]."""
+    key: jax.Array, source: BatchSource, rows: jax.Array, weight: jax.Array, negatives: Negatives,
+    first: tuple[jax.Array, jax.Array] | None = None,
+) -> Batch:  # fmt: skip
+    """Draw negatives and neighbors for the positives at ``rows`` [B] with ``weight`` [B].
+
+    ``first`` are items [B] and their log_expected [B]: each stands in the place of the first negative of a triplet.
+    """
     near, n = source.neighbors, negatives.own
+    own_size = n if first is None else max(n, 1)
     for_history, for_item_users = near.history.num_bits, near.item_users.num_bits
-    bits = jax.random.bits(key, (len(rows), n + for_history + (1 + n) * for_item_users))
+    bits = jax.random.bits(key, (len(rows), n + for_history + (1 + own_size) * for_item_users))
     negative_bits, history_bits, user_bits = jnp.split(bits, [n, n + for_history], axis=1)
     user, positive = source.groups[0][rows], source.positives.items[rows]
     own, known, log_expected = draw_own_negatives(negative_bits, source, user)
+    if first is not None:
+        item, log_count = first
+        own, known, log_expected = (
+            jnp.concatenate([mine[:, None], drawn[:, 1:]], axis=1)
+            for mine, drawn in ((item, own), (jnp.zeros(len(rows), bool), known), (log_count, log_expected))
+        )
     items = jnp.concatenate([positive[:, None], own], axis=1)
     history = jax.vmap(draw_neighbors, in_axes=(0, None, 0, 0))(history_bits, near.history, user, positive)
     item_users = draw_item_users(user_bits.reshape(*items.shape, for_item_users), near.item_users, items, user)

@@ -1,0 +1,270 @@
+"""Rows that join a trained model: vectors of new users or of new items, everything that was trained held fixed.
+
+The objective is training's. What it says of one row is a sum over triplets (user, positive, negatives):
+
+- of a user: over the user's items, each against n items that the user has not met;
+- of an item v: over its users, for whom it is the positive; and over all interactions of users who have not met it,
+  for whom it is a negative, as often as training would have drawn it. Without these nothing would push v away.
+
+Only the row moves: from the mean of what it has met, by Adam, in the model's ball. A factor model has a closed form
+instead, the same for both sides (Hu et al. 2008, eq. 4 and 5).
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hlr_jax.data.csr import padded_row
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.data.neighbor_sampling import NeighborSources
+from hlr_jax.errors import InputError, check_range
+from hlr_jax.losses import OBJECTIVES, LossParams
+from hlr_jax.models.base import AlternatingLeastSquares, Model
+from hlr_jax.ranking.inputs import padded_rows, power_of_two
+from hlr_jax.ranking.plan import num_workers
+from hlr_jax.serving.new_examples import (
+    Examples,
+    as_negative,
+    as_own,
+    examples_of,
+    negatives_of,
+    sources_with,
+)
+from hlr_jax.serving.population import known_interactions
+from hlr_jax.training.als import Grouped, solve_side
+from hlr_jax.training.batches import Batch, BatchSource, Negatives, derive_rows
+from hlr_jax.training.examples import triplet_loss
+from hlr_jax.training.gradients import Vectors, batch_vectors, shared_vectors, weighted_loss
+from hlr_jax.training.optimizer import ADAM
+from hlr_jax.training.options import TrainOptions
+from hlr_jax.types import CSR, Params
+
+OTHER_AXIS = {"user": "item", "item": "user"}
+BLOCK = 8  # rows that are solved for together: what they read stays in a CPU's cache (128: a third of the speed)
+
+
+@dataclass(frozen=True)
+class FoldInOptions:
+    """How a new row is found, for a model that is trained with triplets.
+
+    Attributes:
+      num_steps: steps of Adam.
+      positives: interactions of the row that each step draws, with replacement.
+      others: of a new item: interactions of other users that each step draws, in which the item is a negative.
+      learning_rate: of the first step; it falls to 0 along a cosine.
+
+    Raises:
+      InputError: a value out of range, by name.
+    """
+
+    num_steps: int = 30
+    positives: int = 8
+    others: int = 64
+    learning_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check every range."""
+        check_range(
+            "fold_in",
+            num_steps=(self.num_steps, 0, 10**6),
+            positives=(self.positives, 1, 65536),
+            others=(self.others, 1, 65536),
+            learning_rate=(self.learning_rate, 0.0, 10.0),
+        )
+
+
+class NewRows(NamedTuple):
+    """A model that new users, or new items, have joined.
+
+    Attributes:
+      params: the model's, with the new rows, and rows of padding behind them, in the tables of that axis.
+      rows: [new], their places in these tables.
+      met: what they have met, by place.
+      sources: what histories, and the users of items, are drawn from.
+    """
+
+    params: Params
+    rows: np.ndarray
+    met: Interactions
+    sources: NeighborSources
+
+
+def solve_rows(
+    model: Model, params: Params, dataset: Dataset, axis: str, met: Interactions, training: TrainOptions,
+    options: FoldInOptions, seed: int,
+) -> NewRows:  # fmt: skip
+    """Solve for new users or new items.
+
+    Args:
+      model: what was trained.
+      params: its parameters, on one device.
+      dataset: what it was trained on.
+      axis: ``user`` or ``item``: what is new.
+      met: what each new row, 0, 1, ... (``met.user``), has met of the other axis (``met.item``).
+      training: the settings of training, at the temperature that was kept.
+      options: of the steps.
+      seed: of the draws.
+
+    Raises:
+      InputError: ``training`` leaves open which of several temperatures was kept.
+    """
+    if training.temperatures:
+        raise InputError("training has several train.temperatures; pass training.at(the one that the run has kept)")
+    first, count = len(params[axis]), int(met.user[-1]) + 1
+    rows, met = first + np.arange(count), Interactions(met.user + np.int32(first), met.item)
+    total = first + max(BLOCK, power_of_two(count))  # calls of about as many rows share what is compiled
+    # Rows to come are in the tables from the start: what is compiled for them serves those too.
+    params = params | {
+        name: jnp.pad(array, [(0, total - first)] + [(0, 0)] * (array.ndim - 1))
+        for name, array in model.on_axis(params, axis).items()
+    }
+    known = known_interactions(dataset)
+    sources = sources_with(model, axis, met, known, total, (dataset.num_users, dataset.num_items))
+    owners = padded_rows(met, total)
+    if model.solver is None:
+        negatives = negatives_of(training, dataset.num_items)
+        examples = examples_of(axis, met, owners, known, sources, negatives, first, dataset)
+        solve = block_solver(model, axis, training, options, dataset.num_items, seed)
+        solved = _in_blocks(lambda block: solve(params, examples, block, jnp.int32(first)), rows)
+    else:
+        solved = {axis: _solve_factors(model, params, axis, owners, dataset, rows)}
+    params = params | {name: params[name].at[rows].set(array) for name, array in solved.items()}
+    return NewRows(params, rows, met, sources)
+
+
+def _in_blocks(solve: Callable[[jax.Array], Params], rows: np.ndarray) -> Params:
+    """Return what is solved for all rows [new, ...], a block of them at a time."""
+    with ThreadPoolExecutor(num_workers()) as pool:
+        blocks = list(pool.map(lambda start: solve(start + jnp.arange(BLOCK)), rows[::BLOCK].tolist()))
+    return jax.tree.map(lambda *each: jnp.concatenate(each)[: len(rows)], *blocks)
+
+
+def block_solver(
+    model: Model, axis: str, training: TrainOptions, options: FoldInOptions, num_items: int, seed: int
+) -> Callable[[Params, Examples, jax.Array, jax.Array], Params]:
+    """Return the function that solves for a block of rows [b] by gradient steps: their arrays by name [b, ...].
+
+    It takes parameters whose tables have these rows, their examples, the rows, and the first row that is not trained.
+    """
+    negatives = negatives_of(training, num_items)
+    solve = _solver(model, axis, training.objective, negatives, replace(options, learning_rate=0.0))
+    loss_params = LossParams(jnp.float32(training.margin), jnp.float32(training.temperature))
+    settings = jax.random.key(seed), loss_params, jnp.float32(options.learning_rate)
+    return lambda params, examples, rows, first: solve(params, examples, rows, first, *settings)
+
+
+@lru_cache(maxsize=32)
+def _solver(
+    model: Model, axis: str, objective: str, negatives: Negatives, options: FoldInOptions
+) -> Callable[..., Params]:
+    """Return the compiled function that solves for a block of rows [b]: their arrays by name [b, ...]."""
+
+    def mean_of_trained(array: jax.Array, first: jax.Array, count: int) -> jax.Array:
+        trained = (jnp.arange(len(array)) < first).reshape(-1, *[1] * (array.ndim - 1))
+        mean = jnp.sum(jnp.where(trained, array, 0), axis=0) / first
+        return jnp.broadcast_to(mean, (count, *mean.shape))
+
+    @jax.jit
+    def solve(
+        params: Params, examples: Examples, rows: jax.Array, first: jax.Array, key: jax.Array,
+        loss_params: LossParams, rate: jax.Array,
+    ) -> Params:  # fmt: skip
+        owners, block_key = examples.owners, jax.random.fold_in(key, rows[0])
+
+        def example_loss(*example: Any) -> jax.Array:
+            return triplet_loss(model, OBJECTIVES[objective], loss_params, *example)
+
+        def mean_of_met(row: jax.Array) -> jax.Array:
+            ids, mask = padded_row(owners, row, owners.longest)
+            met = jnp.where(mask[:, None], params[OTHER_AXIS[axis]][ids], 0)
+            return jnp.sum(met, axis=0) / jnp.maximum(owners.degree(row), 1)
+
+        def batch_loss(learned: Params, batch: Batch, source: BatchSource) -> jax.Array:
+            """Return the weighted loss of as many examples of each row, with its learned arrays in their place."""
+            batch = derive_rows(model, params, source.neighbors, batch)
+            owner = jnp.repeat(jnp.arange(len(rows)), len(batch.user) // len(rows))
+            vectors = _with_learned(batch_vectors(model, params, batch), batch, axis, rows, owner, learned)
+            shared = shared_vectors(model, params, batch, by_pairs=True)
+            return weighted_loss(example_loss, params, vectors, batch.examples(), shared)
+
+        def loss(learned: Params, step_key: jax.Array) -> jax.Array:
+            """Return the sum over rows of their mean loss over the step's positives, and what others add to it."""
+            positive_key, triplet_key = jax.random.split(step_key)
+            batch = as_own(positive_key, triplet_key, examples, rows, options.positives, negatives)
+            value = batch_loss(learned, batch, examples.source) / options.positives
+            if examples.others is None:
+                return value
+            batch = as_negative(jax.random.fold_in(step_key, 0), examples, rows, first, options.others, negatives)
+            return value + batch_loss(learned, batch, examples.others) / options.others
+
+        def step(carry: tuple, index: jax.Array) -> tuple[tuple, None]:
+            learned, state = carry
+            slope = jax.grad(loss)(learned, jax.random.fold_in(block_key, index))
+            updates, state = ADAM.update(slope, state, learned)
+            falling = rate * 0.5 * (1 + jnp.cos(jnp.pi * index / options.num_steps))
+            moved = model.project(params | jax.tree.map(lambda a, b: a - falling * b, learned, updates))
+            return ({name: moved[name] for name in learned}, state), None
+
+        start = {name: mean_of_trained(array, first, len(rows)) for name, array in model.on_axis(params, axis).items()}
+        start[axis] = jax.lax.map(mean_of_met, rows)
+        (learned, _), _ = jax.lax.scan(step, (start, ADAM.init(start)), jnp.arange(options.num_steps))
+        return learned
+
+    return solve
+
+
+def _with_learned(
+    vectors: Vectors, batch: Batch, axis: str, rows: jax.Array, owner: jax.Array, learned: Params
+) -> Vectors:
+    """Return the vectors of examples with the learned arrays of each one's owner [B] where that row stands."""
+    of_owner = {name: array[owner] for name, array in learned.items()}
+    if axis == "user":
+        return replace(vectors, user=of_owner)
+    is_owner = batch.items == rows[owner][:, None]
+
+    def put(present: jax.Array, own: jax.Array) -> jax.Array:
+        return jnp.where(is_owner.reshape(*is_owner.shape, *[1] * (own.ndim - 1)), own[:, None], present)
+
+    items = {name: put(vectors.items[name], own) for name, own in of_owner.items()}
+    return replace(vectors, items=vectors.items | items)
+
+
+def _solve_factors(
+    model: Model, params: Params, axis: str, owners: CSR, dataset: Dataset, rows: np.ndarray
+) -> jax.Array:
+    """Return vectors [new, D] in closed form; each is solved for in a group of like length."""
+    assert model.solver is not None
+    own = replace(owners, offsets=owners.offsets[rows[0] :])
+    degrees = np.diff(np.asarray(own.offsets))[: len(rows)]
+    # Every row is in the narrowest group that holds it; groups are filled up to whole blocks with their last row.
+    width_of = np.array([max(32, power_of_two(int(degree))) for degree in degrees])
+    widths = tuple(np.unique(width_of).tolist())
+    members = [np.flatnonzero(width_of == width) for width in widths]
+    members = [np.pad(group, (0, -len(group) % BLOCK), mode="edge") for group in members]
+    side = Grouped(own, tuple(jnp.asarray(group, jnp.int32) for group in members), widths)
+    return factor_solver(model.solver, axis, dataset)(side, params[OTHER_AXIS[axis]])[: len(rows)]
+
+
+def factor_solver(
+    solver: AlternatingLeastSquares, axis: str, dataset: Dataset
+) -> Callable[[Grouped, jax.Array], jax.Array]:
+    """Return the function that solves for new rows: who met what, and the vectors [C, D] of the other axis -> [R, D].
+
+    Their regularization is scaled as that of the trained rows is.
+    """
+    counts = {"user": dataset.num_users, "item": dataset.num_items}
+    mean_weight = counts[OTHER_AXIS[axis]] + (solver.confidence - 1) * len(dataset.train) / counts[axis]
+    exact = solver._replace(method="cholesky")
+
+    def solve(side: Grouped, other: jax.Array) -> jax.Array:
+        nothing = jnp.zeros((side.rows.num_rows, other.shape[1]))
+        return solve_side(exact, side, nothing, other, jnp.float32(mean_weight))
+
+    return solve
