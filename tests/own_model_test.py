@@ -12,8 +12,8 @@ from hlr_jax.ensembles import ensemble_of, ensemble_params
 from hlr_jax.models.identity import model_identity
 from hlr_jax.models.registry import create_model
 from hlr_jax.sharding import create_mesh
-from hlr_jax.training.fit import run_identity
 from hlr_jax.training.many_runs import create_learner
+from hlr_jax.training.result import run_identity
 from hlr_jax.types import NeighborSpec
 
 OPTIONS = {"batch_size": 100, "learning_rate": 0.02, "num_negatives": 2}

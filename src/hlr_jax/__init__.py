@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hlr_jax.runs import LoadedRun as LoadedRun
     from hlr_jax.runs import load_run as load_run
     from hlr_jax.runs import refit as refit
+    from hlr_jax.runs import update as update
     from hlr_jax.scorers.base import Scorer as Scorer
     from hlr_jax.scorers.fit import fit_scorer as fit_scorer
     from hlr_jax.serving.explain import explain as explain
@@ -48,7 +49,10 @@ if TYPE_CHECKING:
     from hlr_jax.training.fit import FitResult as FitResult
     from hlr_jax.training.fit import train_model as train_model
     from hlr_jax.training.fit import train_seeds as train_seeds
+    from hlr_jax.training.history import Logger as Logger
+    from hlr_jax.training.history import Record as Record
     from hlr_jax.training.options import TrainOptions as TrainOptions
+    from hlr_jax.training.tensorboard import TensorBoardLogger as TensorBoardLogger
     from hlr_jax.types import Neighbors as Neighbors
     from hlr_jax.types import PairOutput as PairOutput
     from hlr_jax.types import Params as Params
@@ -64,6 +68,7 @@ _MODULE_OF = {
     "IndexOptions": "hlr_jax.serving.index",
     "InputError": "hlr_jax.errors",
     "LoadedRun": "hlr_jax.runs",
+    "Logger": "hlr_jax.training.history",
     "Metrics": "hlr_jax.evaluation.results",
     "Model": "hlr_jax.models.base",
     "Neighbors": "hlr_jax.types",
@@ -72,9 +77,11 @@ _MODULE_OF = {
     "Population": "hlr_jax.serving.population",
     "ReadingReport": "hlr_jax.data.report",
     "Recommender": "hlr_jax.recommender.recommender",
+    "Record": "hlr_jax.training.history",
     "RunResult": "hlr_jax.experiment",
     "Scorer": "hlr_jax.scorers.base",
     "SyntheticWorld": "hlr_jax.data.synthetic",
+    "TensorBoardLogger": "hlr_jax.training.tensorboard",
     "TrainOptions": "hlr_jax.training.options",
     "create_model": "hlr_jax.models.registry",
     "evaluate": "hlr_jax.evaluation.evaluate",
@@ -97,6 +104,7 @@ _MODULE_OF = {
     "register_model": "hlr_jax.models.registry",
     "register_objective": "hlr_jax.losses",
     "run": "hlr_jax.experiment",
+    "update": "hlr_jax.runs",
     "similar_items": "hlr_jax.serving.nearest",
     "similar_users": "hlr_jax.serving.nearest",
     "synthetic_world": "hlr_jax.data.synthetic",

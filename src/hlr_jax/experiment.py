@@ -23,6 +23,7 @@ from hlr_jax.systems import System, create_system
 from hlr_jax.training.fit import FitResult, train_seeds
 from hlr_jax.training.history import Logger
 from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.start import check_start
 from hlr_jax.types import Params
 from hlr_jax.workdir import DATASET, claim, record_environment
 
@@ -133,7 +134,7 @@ def run(
     folder = None if workdir is None else Path(workdir)
     log = log_on_process_zero(log)
     # They meet before one of them reads the source: that may take longer than processes wait when they first meet.
-    on_all_processes(lambda: settings_of(config, model))
+    on_all_processes(lambda: _check_settings(config, model, folder))
     if folder is not None:
         dataset = _kept(folder, config, lambda: build(config, log, dataset, model).dataset)
     parts = on_all_processes(lambda: build(config, log, dataset, model))
@@ -144,6 +145,12 @@ def run(
     params, best_epochs, seeds = ([getattr(fit, name) for fit in fits] for name in ("params", "best_epoch", "seed"))
     evaluations, metrics = evaluate_run(parts, params, best_epochs, seeds, folder)
     return RunResult(parts, fits, evaluations, metrics)
+
+
+def _check_settings(config: dict[str, Any], given: System | None, folder: Path | None) -> None:
+    model, train, _ = settings_of(config, given)
+    if isinstance(model, Model):
+        check_start(train, model, folder)
 
 
 def _fit(

@@ -1,4 +1,4 @@
-"""Trained runs from their workdirs: to use, as ensembles, and to train once more on more interactions."""
+"""Trained runs from their workdirs: to use, as ensembles, and to train once more or further on more interactions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,6 +7,7 @@ from statistics import mean, mode
 from typing import Any, NamedTuple
 
 from hlr_jax.data.dataset import TRAIN_SPLITS, Dataset
+from hlr_jax.data.growth import read_rows, with_interactions
 from hlr_jax.data.serialization import read_stored
 from hlr_jax.distributed import is_process_zero, log_on_process_zero, on_all_processes
 from hlr_jax.ensembles import ensemble_of, ensemble_params
@@ -16,8 +17,9 @@ from hlr_jax.models.base import Model
 from hlr_jax.scorers.fit import load_scorer, scorer_identity
 from hlr_jax.scorers.registry import SCORERS
 from hlr_jax.systems import require_model
-from hlr_jax.training.fit import load_result, run_identity
-from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.history import Logger
+from hlr_jax.training.options import UPDATE_EPOCHS, TrainOptions
+from hlr_jax.training.result import load_result, run_identity
 from hlr_jax.training.run_progress import RunProgress
 from hlr_jax.types import Params
 from hlr_jax.workdir import DATASET, read_config, record_environment
@@ -169,21 +171,75 @@ def refit(
     pick(train_splits, TRAIN_SPLITS[1:], "train_splits")
     config = read_config(Path(workdir))
     loaded = _read_run(Path(workdir), config, mesh, lambda _: None)
-    config |= {"dataset": config.get("dataset", {}) | {"train_splits": train_splits}, "mesh": mesh or {}}
-    if isinstance(loaded.parts.model, Model):
-        config["train"] = config.get("train", {}) | _chosen(loaded.progress)
-    else:
-        config["model"] = config["model"] | dict(loaded.parts.model.options)
+    config = _as_chosen(config, loaded) | {"mesh": mesh or {}}
+    config["dataset"] = config.get("dataset", {}) | {"train_splits": train_splits}
     dataset = loaded.parts.dataset.trained_on(train_splits)
     dataset.announce(log_on_process_zero(log))
     return run(config, output, dataset=dataset, quiet=quiet, log=log)
 
 
-def _chosen(progress: Sequence[RunProgress]) -> dict[str, Any]:
-    """Return the settings of training that stand for what the seeds of a run have chosen."""
-    temperature = mode(state.run.temperature for state in progress)
-    needed = [state.best_epoch for state in progress if state.run.temperature == temperature]
-    return {
+def update(
+    workdir: str | Path,
+    data: Any,
+    output: str | Path,
+    *,
+    num_epochs: int = UPDATE_EPOCHS,
+    mesh: dict[str, int] | None = None,
+    loggers: Sequence[Logger] = (),
+    quiet: bool = False,
+    log: Callable[[str], None] = print,
+) -> RunResult:
+    """Train a run a little further, in ``output``, on its interactions and new ones: yesterday's run and today's rows.
+
+    The new run starts from the best epoch of the old one (``train.start``); users and items that came with the new rows
+    are folded in. It has the same settings, at the temperature that most seeds have kept. The new rows join the
+    training interactions; validation and test stay as they were, and a row that stands in them stays there. So metrics
+    of the two runs are of the same interactions, and the best epoch is chosen on validation as before; of a run that
+    was trained on everything (``refit``), the last epoch is the result. The same call continues it.
+
+    A scorer has nothing to start from: it is fitted anew, with the values that it has kept.
+
+    Args:
+      workdir: of a run that is done.
+      data: the new rows: a file, or a frame, with the columns that the run's section ``dataset`` names; its threshold
+        applies. Neither its k-core nor its split does.
+      output: workdir of the new run.
+      num_epochs: passes over all interactions; see docs/updating.md.
+      mesh: the section ``mesh``, whatever the run was trained on; None: one device.
+      loggers: are called with each epoch's record.
+      quiet: show no progress.
+      log: takes lines for people.
+
+    Raises:
+      InputError: no run there, or one that is not done; anything wrong with the rows, or no new one among them; another
+        run in ``output``.
+
+    Example:
+      >>> update("runs/monday", "tuesday.parquet", "runs/tuesday")  # doctest: +SKIP
+    """
+    config = read_config(Path(workdir))
+    loaded = _read_run(Path(workdir), config, None, lambda _: None)
+    before = loaded.parts.dataset
+    dataset = with_interactions(before, read_rows(data, config.get("dataset", {})))
+    added = len(dataset.train) - len(before.train)
+    if not added:
+        raise InputError(f"{workdir}: the run has every one of the new rows already; there is nothing to update with")
+    users, items = dataset.num_users - before.num_users, dataset.num_items - before.num_items
+    log(f"{added:,} new interactions, {users:,} new users, {items:,} new items")
+    config = _as_chosen(config, loaded) | {"mesh": mesh or {}}
+    if isinstance(loaded.parts.model, Model):
+        config["train"] |= {"num_epochs": num_epochs, "start": str(workdir)}
+    return run(config, output, dataset=dataset, loggers=loggers, quiet=quiet, log=log)
+
+
+def _as_chosen(config: dict[str, Any], loaded: LoadedRun) -> dict[str, Any]:
+    """Return the settings of a run that is done with what it has chosen, for its seeds or for a scorer."""
+    if not isinstance(loaded.parts.model, Model):
+        return config | {"model": config["model"] | dict(loaded.parts.model.options)}
+    temperature = mode(state.run.temperature for state in loaded.progress)
+    needed = [state.best_epoch for state in loaded.progress if state.run.temperature == temperature]
+    chosen = {
         "temperatures": [], "temperature": temperature, "prune_after": 0, "num_epochs": max(1, round(mean(needed))),
         "patience": 0,
     }  # fmt: skip
+    return config | {"train": config.get("train", {}) | chosen}

@@ -155,11 +155,11 @@ def placed_shapes(tree: Any, mesh: Mesh | None) -> Any:
     return jax.tree_util.tree_map_with_path(place_leaf, tree)
 
 
-def place(make: Callable[[], T], mesh: Mesh | None) -> T:
+def place(make: Callable[..., T], mesh: Mesh | None, *arguments: Any) -> T:
     """Run ``make`` compiled, with each leaf of its result made where it belongs."""
     if mesh is None:
-        return jax.jit(make)()
-    return jax.jit(make, out_shardings=shardings(jax.eval_shape(make), mesh))()
+        return jax.jit(make)(*arguments)
+    return jax.jit(make, out_shardings=shardings(jax.eval_shape(make, *arguments), mesh))(*arguments)
 
 
 def constrain_batch(batch: T, mesh: Mesh | None) -> T:

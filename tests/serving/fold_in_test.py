@@ -308,8 +308,7 @@ def test_a_new_item_is_at_the_optimum_of_the_frozen_objective(world):
 
 
 @pytest.mark.parametrize("kind", [
-    {"num_negatives": 20}, {"num_negatives": 20, "negative_popularity": 0.5},
-    {"negatives": "shared", "num_negatives": 20}, {"negatives": "in_batch"},
+    {"num_negatives": 20}, {"num_negatives": 20, "negative_popularity": 0.5}, {"negatives": "in_batch"},
 ])  # fmt: skip
 def test_however_negatives_are_drawn_the_softmax_places_a_new_item_alike(world, kind):
     """Sampled negatives, corrected for their frequency, estimate the softmax over all items."""
@@ -343,15 +342,19 @@ def test_factors_of_items_solve_the_normal_equations(world):
 
 
 def test_mistakes_of_new_items_are_one_line(world):
-    model, params = made("mf_als", world)
+    model, params = made("cml", world)
     several = TrainOptions(objective="sampled_softmax", temperatures=(0.1, 0.2))
     for message, given, training in (
         ("item 7 is no new one", {7: [1, 2]}, HINGE),
         (r'users_of_items: 1 users \(1 rows\) are unknown, such as "eve"; leave them out', {"new": [1, "eve"]}, HINGE),
         ("training has several train.temperatures; pass training.at", {"new": [1]}, several),
+        ("pass training=, the settings that CML was trained with", {"new": [1]}, None),
     ):
         with pytest.raises(InputError, match=message):
             hlr_jax.fold_in_items(model, params, world, given, training=training)
+    with pytest.raises(InputError, match="pass training="):
+        hlr_jax.fold_in(model, params, world, histories(world))
+    model, params = made("mf_als", world)
     said = []
     new = hlr_jax.fold_in_items(
         model, params, world, {"new": ["eve"], "newer": [1]}, training=HINGE, on_unknown="skip", log=said.append

@@ -9,8 +9,8 @@ from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.als import iterate, objective, sides, solve_side
-from hlr_jax.training.fit import run_identity
 from hlr_jax.training.many_runs import create_learner
+from hlr_jax.training.result import run_identity
 
 USERS, ITEMS, DIM = 40, 80, 5
 SETTINGS = {

@@ -17,9 +17,9 @@ from hlr_jax.sharding import create_mesh, placed_shapes
 from hlr_jax.training import fit as fitting
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.display import Display
-from hlr_jax.training.fit import load_result, run_identity
 from hlr_jax.training.many_runs import create_learner
 from hlr_jax.training.options import Run
+from hlr_jax.training.result import load_result, run_identity
 
 # Few programs are compiled: most trainings here share them.
 OPTIONS = {
@@ -178,6 +178,30 @@ def test_seeds_trained_together_are_those_trained_alone(world, tmp_path):
             np.testing.assert_allclose(single.params[name], other.params[name], atol=1e-4)
     with pytest.raises(InputError, match=r"train\.num_seeds is 2: call train_seeds"):
         hlr_jax.train_model(world, cml(), together)
+
+
+def test_runs_that_patience_ended_go_on_when_it_grows_and_end_as_if_it_had_been_so_from_the_start(world, tmp_path):
+    """Each run catches up with the others from its own last epoch, to the same bits."""
+    options = TrainOptions(**OPTIONS | {"num_epochs": 9, "learning_rate": 0.05, "num_seeds": 2})
+
+    def trained(patience, workdir=None):
+        chosen = dataclasses.replace(options, patience=patience)
+        return hlr_jax.train_seeds(world, cml(), chosen, NDCG, seed=3, workdir=workdir, quiet=True)
+
+    first = trained(1, tmp_path)
+    lengths = [len(result.history) for result in first]
+    assert len(set(lengths)) > 1
+    assert max(lengths) < 9
+    straight, grown = trained(8), trained(8, tmp_path)
+    for whole, continued in zip(straight, grown, strict=True):
+        assert_same_bits(whole, continued)
+        losses = [[(line["epoch"], line["train_loss"]) for line in result.history] for result in (whole, continued)]
+        assert losses[0] == losses[1]
+        assert len(losses[0]) == 9
+        assert (whole.best_epoch, whole.best_value) == (continued.best_epoch, continued.best_value)
+    loaded, _ = load_result(tmp_path, run_identity(world, cml(), options, 3))
+    np.testing.assert_array_equal(loaded[1]["item"], straight[1].params["item"])
+    assert trained(8, tmp_path)[0].history == grown[0].history  # nothing is left to do
 
 
 def test_runs_on_a_mesh_are_those_on_one_device_each(world):

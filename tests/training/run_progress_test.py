@@ -35,23 +35,31 @@ def test_a_loss_that_is_not_finite_ends_a_run_at_its_best_epoch(losses):
     good = at(best_epoch=2, best_value=0.3)
     run = good.after(3, losses, 0.9, NDCG)
     assert (run.best_epoch, run.best_value) == (2, 0.3)
-    assert run.failed == "the loss of epoch 3 is not finite; lower train.learning_rate" == run.ended(3, 0)
+    assert run.failed == "the loss of epoch 3 is not finite; lower train.learning_rate" == run.ended(0)
     assert good.after(3, [0.5], math.nan, NDCG).failed  # a metric too
     assert not at().after(1, [math.nan], None, LOSS).best_epoch
 
 
 def test_a_run_ends_when_its_patience_does():
-    run = at(best_epoch=4, best_value=0.2)
-    assert [bool(run.ended(epoch, 3)) for epoch in (4, 6, 7, 9)] == [False, False, True, True]
-    assert run.ended(7, 3) == "no better epoch than 4 in the last 3"
-    assert not run.ended(99, 0)
-    assert at(pruned="worse").ended(1, 0) == "worse"
-    assert at(failed="not finite", pruned="worse").ended(1, 5) == "not finite"
+    best = {"best_epoch": 4, "best_value": 0.2}
+    assert [bool(at(epoch=epoch, **best).ended(3)) for epoch in (4, 6, 7, 9)] == [False, False, True, True]
+    assert at(epoch=7, **best).ended(3) == "no better epoch than 4 in the last 3"
+    assert not at(epoch=99, **best).ended(0)
+    assert (
+        at(epoch=4, **best).after(5, [1.0], 0.1, NDCG).epoch
+        == 5
+        == at(epoch=4, **best).after(5, [1.0], 0.3, NDCG).epoch
+    )
+    assert at(pruned="worse").ended(0) == "worse"
+    assert at(failed="not finite", pruned="worse").ended(5) == "not finite"
 
 
 def test_a_record_comes_back_from_json():
-    for run in (at(), at(3, 0.25, best_epoch=2, best_value=0.5, pruned="worse"), at(failed="not finite")):
-        assert RunProgress.from_json(json.loads(json.dumps(run.to_json()))) == run
+    runs = [at(), at(3, 0.25, epoch=4, best_epoch=2, best_value=0.5, pruned="worse"), at(failed="not finite")]
+    record = json.loads(json.dumps({"epoch": 7, "runs": [run.to_json() for run in runs]}))
+    assert RunProgress.all_from_json(record) == runs
+    del record["runs"][1]["epoch"]  # as version 0.1 wrote it
+    assert RunProgress.all_from_json(record)[1].epoch == 7
 
 
 def test_each_seed_keeps_the_temperature_that_validates_best():
@@ -89,7 +97,7 @@ def test_temperatures_that_are_clearly_worse_end_and_those_within_noise_go_on(mo
     assert after[:2] == runs[:2]
     assert after[2].pruned == "temperature 0.5 is worse than 0.2 by 0.2250 +- 0.0479 at epoch 2"
     assert (after[2].best_epoch, after[2].best_value) == (1, 0.1)
-    assert after[2].ended(2, 0) == after[2].pruned
+    assert after[2].ended(0) == after[2].pruned
 
 
 def test_the_bound_is_two_standard_errors_of_paired_differences():
@@ -111,6 +119,6 @@ def test_each_seed_is_pruned_by_itself_and_runs_that_ended_have_no_part():
     per_user = [BEST - 0.3, WORSE - 0.3, WORSE, BEST, BEST + 1, WORSE]
     after = prune(runs, per_user, 3, NDCG)
     assert [bool(run.pruned) for run in after] == [False, True, True, False, False, False]
-    assert [run.ended(3, 0) for run in after][4:] == ["not finite", ""]
+    assert [run.ended(0) for run in after][4:] == ["not finite", ""]
     # One that is out of patience is not measured: the other is alone then.
     assert prune(runs[:2], [None, WORSE], 3, NDCG) == runs[:2]

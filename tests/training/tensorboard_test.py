@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+import hlr_jax
 from hlr_jax import InputError
 from hlr_jax.training.tensorboard import TensorBoardLogger
 
@@ -24,8 +25,8 @@ def points(folder):
 
 def record(epoch, seed=0, loss=0.5, temperature=0.25):
     return {
-        "epoch": epoch, "seed": seed, "temperature": temperature, "train_loss": loss, "valid_ndcg@10": 0.25,
-        "best_epoch": 1, "seconds": 2.0, "positives_per_s": 8.0,
+        "epoch": epoch, "run": f"seed-{seed}", "seed": seed, "temperature": temperature, "train_loss": loss,
+        "valid_ndcg@10": 0.25, "best_epoch": 1, "seconds": 2.0, "positives_per_s": 8.0,
     }  # fmt: skip
 
 
@@ -42,12 +43,24 @@ def test_each_epoch_stands_in_the_files_of_its_seed_as_soon_as_it_ends(tmp_path)
     assert points(tmp_path / "tensorboard" / "seed-7") == sorted([*first, *second])
 
 
-def test_of_several_temperatures_each_has_a_folder(tmp_path):
-    logger = TensorBoardLogger(tmp_path, several=True)
-    logger(record(1, temperature=0.2))
-    logger(record(1, temperature=1.0))
-    folders = [path.name for path in sorted((tmp_path / "tensorboard").iterdir())]
-    assert folders == ["seed-0-temperature-0.2", "seed-0-temperature-1"]
+def test_of_several_temperatures_each_has_a_folder(tmp_path, world):
+    options = hlr_jax.TrainOptions(num_epochs=1, batch_size=300, temperatures=(0.2, 1.0), objective="bpr", num_seeds=2)
+    evaluation, model = hlr_jax.EvalOptions(monitor="ndcg"), hlr_jax.create_model("cml", embed_dim=3)
+    records = []
+    loggers = [TensorBoardLogger(tmp_path), records.append]
+    hlr_jax.train_seeds(world, model, options, evaluation, loggers=loggers, quiet=True)
+    names = [f"seed-{seed}-temperature-{temperature}" for seed in (0, 1) for temperature in ("0.2", "1")]
+    assert [path.name for path in sorted((tmp_path / "tensorboard").iterdir())] == names
+    assert [record["run"] for record in records] == names
+    shown = dict((tag, value) for tag, _, value in points(tmp_path / "tensorboard" / names[3]))
+    assert shown["train_loss"] == pytest.approx(records[3]["train_loss"])
+    assert [(record["seed"], record["temperature"]) for record in records] == [(0, 0.2), (0, 1), (1, 0.2), (1, 1)]
+    assert len({record["train_loss"] for record in records}) == 4
+    expected = {
+        "epoch", "run", "seed", "learning_rate", "margin", "temperature", "train_loss", "valid_loss", "valid_ndcg@10",
+        "best_epoch", "seconds", "positives_per_s",
+    }  # fmt: skip
+    assert all(set(record) == expected for record in records)
 
 
 def test_a_continued_training_has_no_epoch_twice(tmp_path):

@@ -11,6 +11,7 @@ COMMANDS = {
         "train": "train a model, and evaluate its best epoch",
         "sweep": "train a grid of settings, and rank them by validation",
         "refit": "train the chosen settings once more, on validation too",
+        "update": "train a run further, on yesterday's rows and today's",
     },
     "Measure": {
         "evaluate": "measure a run again, at other lengths of lists",

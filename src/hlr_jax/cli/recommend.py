@@ -88,7 +88,7 @@ def main() -> None:
 def _result(folder: Path) -> str:
     """Return what tells the parameters in a folder from those that were there before: training may have gone on."""
     from hlr_jax.recommender.artifact import MANIFEST
-    from hlr_jax.training.fit import RESULT
+    from hlr_jax.training.result import RESULT
 
     saved = [files.sha256(path) for path in folder.glob(MANIFEST)]
     return ",".join([*saved, *sorted(path.name for path in (folder / RESULT).glob("[0-9]*"))])

@@ -37,7 +37,7 @@ def main() -> None:
     if distributed.is_process_zero():
         print(f"devices: {describe_devices()}", flush=True)
     several = len(config.get("train", {}).get("temperatures", ())) > 1
-    loggers = [TensorBoardLogger(_WORKDIR.value, several)] if _TENSORBOARD.value else []
+    loggers = [TensorBoardLogger(_WORKDIR.value)] if _TENSORBOARD.value else []
     done = hlr_jax.run(config, _WORKDIR.value, loggers=loggers, quiet=_QUIET.value)
     if not distributed.is_process_zero():
         return

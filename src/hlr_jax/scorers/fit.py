@@ -19,14 +19,14 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import atomic_file, sha256_of, write_json
 from hlr_jax.scorers.base import Fit, Scorer, State
 from hlr_jax.scorers.registry import create_scorer
-from hlr_jax.training.fit import RESULT, FitResult
+from hlr_jax.training.fit import FitResult
 from hlr_jax.training.history import History, Logger, Record
 from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.result import RESULT
 from hlr_jax.training.run_progress import RunProgress
 
 RECORD = f"{RESULT}/scorer.json"
 _STATE = f"{RESULT}/state.safetensors"
-_ALL = 10**9  # epochs
 
 
 class FittedScorer(NamedTuple):
@@ -73,7 +73,7 @@ def fit_scorer(
     folder, identity = None if workdir is None else Path(workdir), scorer_identity(dataset, scorer)
     history = History(folder and folder / "metrics.jsonl", loggers)
     if folder is not None and (folder / RECORD).exists():
-        history.resume(_ALL)
+        history.resume()
         scorer, fit = load_scorer(folder, identity)
         return FittedScorer(scorer, fit._replace(history=history.records))
     if not len(dataset.train):
@@ -120,7 +120,8 @@ def _record(
     """Return the line of one value: those names that a model's lines have, and the settings."""
     chosen = {name: values[0] if isinstance(values, tuple) else values for name, values in fit.scorer.options}
     measured = {} if value is None else {evaluation.monitor_name: value}
-    return {"epoch": epoch, "seed": seed} | chosen | measured | {"best_epoch": progress.best_epoch, "seconds": seconds}
+    named = {"epoch": epoch, "run": f"seed-{seed}", "seed": seed}
+    return named | chosen | measured | {"best_epoch": progress.best_epoch, "seconds": seconds}
 
 
 def scorer_identity(dataset: Dataset, scorer: Scorer) -> str:

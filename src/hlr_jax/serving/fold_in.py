@@ -39,7 +39,7 @@ def fold_in(
     dataset: Dataset,
     histories: Given,
     *,
-    training: TrainOptions,
+    training: TrainOptions | None = None,
     options: FoldInOptions | None = None,
     on_unknown: str = "error",
     seed: int = 0,
@@ -59,8 +59,7 @@ def fold_in(
         user whose id is known to ``dataset`` too is another user here.
       training: the settings that the model was trained with (objective, its scales, negatives), at the temperature
         that was kept: ``LoadedRun.training_of(0)``, or ``options.at(result.run.temperature)``. They say what a good
-        vector is, so there is no default. A scorer, or a model that is solved for, reads none of
-        them.
+        vector is, so no others stand for them. None: the model is solved for, or a scorer, which read none.
       options: of the steps; None: the defaults.
       on_unknown: what becomes of items that the data set lacks: ``error``, or ``skip`` (``popular`` too: a user who has
         no item left then has no place in the result, and ``recommend`` treats them as unknown).
@@ -68,8 +67,8 @@ def fold_in(
       log: takes lines for people.
 
     Raises:
-      InputError: an unknown item, no user with a known item, a user with all items, parameters on a mesh, or several
-        temperatures in ``training``.
+      InputError: an unknown item, no user with a known item, a user with all items, parameters on a mesh, or no
+        ``training`` or several temperatures in it.
 
     Example:
       >>> import hlr_jax
@@ -98,7 +97,7 @@ def fold_in_items(
     dataset: Dataset,
     users_of_items: Given,
     *,
-    training: TrainOptions,
+    training: TrainOptions | None = None,
     options: FoldInOptions | None = None,
     on_unknown: str = "error",
     seed: int = 0,
@@ -129,7 +128,7 @@ def fold_in_items(
 
     Raises:
       InputError: an unknown user, an item that the data set has already, no item with a known user, parameters on a
-        mesh, or several temperatures in ``training``.
+        mesh, or no ``training`` or several temperatures in it.
 
     Example:
       >>> import hlr_jax

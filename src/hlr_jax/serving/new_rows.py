@@ -97,7 +97,7 @@ class NewRows(NamedTuple):
 
 
 def solve_rows(
-    model: Model, params: Params, dataset: Dataset, axis: str, met: Interactions, training: TrainOptions,
+    model: Model, params: Params, dataset: Dataset, axis: str, met: Interactions, training: TrainOptions | None,
     options: FoldInOptions, seed: int,
 ) -> NewRows:  # fmt: skip
     """Solve for new users or new items.
@@ -108,15 +108,13 @@ def solve_rows(
       dataset: what it was trained on.
       axis: ``user`` or ``item``: what is new.
       met: what each new row, 0, 1, ... (``met.user``), has met of the other axis (``met.item``).
-      training: the settings of training, at the temperature that was kept.
+      training: the settings of training, at the temperature that was kept; None for a model that is solved for.
       options: of the steps.
       seed: of the draws.
 
     Raises:
-      InputError: ``training`` leaves open which of several temperatures was kept.
+      InputError: there is no ``training``, or it leaves open which of several temperatures was kept.
     """
-    if training.temperatures:
-        raise InputError("training has several train.temperatures; pass training.at(the one that the run has kept)")
     first, count = len(params[axis]), int(met.user[-1]) + 1
     rows, met = first + np.arange(count), Interactions(met.user + np.int32(first), met.item)
     total = first + max(BLOCK, power_of_two(count))  # calls of about as many rows share what is compiled
@@ -129,6 +127,10 @@ def solve_rows(
     sources = sources_with(model, axis, met, known, total, (dataset.num_users, dataset.num_items))
     owners = padded_rows(met, total)
     if model.solver is None:
+        if training is None:
+            raise InputError(f"pass training=, the settings that {model.title} was trained with: its objective counts")
+        if training.temperatures:
+            raise InputError("training has several train.temperatures; pass training.at(the one that the run has kept)")
         negatives = negatives_of(training, dataset.num_items)
         examples = examples_of(axis, met, owners, known, sources, negatives, first, dataset)
         solve = block_solver(model, axis, training, options, dataset.num_items, seed)

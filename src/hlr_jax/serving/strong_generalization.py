@@ -30,6 +30,7 @@ from hlr_jax.serving.lists import Lister
 from hlr_jax.serving.population import places_of, trained_population
 from hlr_jax.systems import require_model
 from hlr_jax.training.fit import FitResult, train_seeds
+from hlr_jax.training.options import RANDOM
 from hlr_jax.types import Params, Ranking
 
 GIVEN = {"users": 0.8, "items": 0.5}
@@ -146,8 +147,10 @@ def compare_folded_in(
     log(f"{len(np.unique(owners)):,} of {total:,} {what} are held out, with {len(known):,} interactions that are given")
     folder = folder if of_users else folder / "items"
 
+    options = replace(parts.train, start=RANDOM)  # another run may know what is held out
+
     def trained(dataset: Dataset, name: str) -> list[FitResult]:
-        return train_seeds(dataset, model, parts.train, parts.eval, seed=parts.seed, workdir=folder / name)
+        return train_seeds(dataset, model, options, parts.eval, seed=parts.seed, workdir=folder / name)
 
     log("training without them:")
     strangers = trained(without, "without")

@@ -7,6 +7,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from hlr_jax.errors import InputError
+from hlr_jax.training.options import RANDOM
 
 
 class Checkpoints:
@@ -16,7 +17,10 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]):
-        """Open or create ``folder`` for the training with this ``identity``; another's checkpoint is not read."""
+        """Open or create ``folder`` for the training with this ``identity``; another's checkpoint is not read.
+
+        What an identity does not name is not compared, and stays as it is there.
+        """
         self._folder, self._identity = folder, identity
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
         # Named, so that the shapes of a checkpoint can be read before any of it has been written or read here.
@@ -72,12 +76,19 @@ class Checkpoints:
             raise InputError(f"{place}: unreadable checkpoint ({reason}); delete the workdir") from None
 
     def _check_identity(self, there: dict[str, Any]) -> None:
-        here = self._identity
-        if there == here:
+        here, there = self._identity, {"start": RANDOM} | there  # of an earlier version, which knew no other start
+        differing = [name for name in here if there.get(name) != here[name]]
+        self._identity = there | here
+        if not differing:
             return
         if there.get("jax") and here.get("jax") and there["jax"] != here["jax"]:
             raise InputError(
                 f"{self._folder} holds a model without options that JAX {there['jax']} trained, and this is JAX "
                 f"{here['jax']}: whether it is the same model can't be told; pass another workdir"
+            )
+        if differing == ["start"]:
+            raise InputError(
+                f"{self._folder} holds a run that started from other parameters: the run of train.start has been "
+                "trained on since, or is another one; pass another workdir"
             )
         raise InputError(f"{self._folder} holds a run of another model, seed, data or training; pass another workdir")

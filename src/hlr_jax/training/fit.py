@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,18 +18,17 @@ from hlr_jax.evaluation.evaluate import evaluate_seeds, memory_to_rank, validati
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import sha256_of
 from hlr_jax.models.base import Model
-from hlr_jax.models.identity import model_identity
-from hlr_jax.sharding import placed_shapes, split_seeds
+from hlr_jax.sharding import split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.display import Display
 from hlr_jax.training.history import History, Logger, Record
 from hlr_jax.training.loop import Loop, Validate, Validation
 from hlr_jax.training.many_runs import Learner, create_learner
-from hlr_jax.training.options import LENGTH, Run, TrainOptions
-from hlr_jax.training.run_progress import RunProgress, chosen_runs
+from hlr_jax.training.options import Run, TrainOptions
+from hlr_jax.training.result import RESULT, run_identity
+from hlr_jax.training.run_progress import chosen_runs
+from hlr_jax.training.start import Origin, origin_of, starting_params
 from hlr_jax.types import Params
-
-RESULT = "result"  # the folder of a workdir with what training has ended with
 
 
 class FitResult(NamedTuple):
@@ -133,12 +132,13 @@ def train_seeds(
     check_seed("seed", seed)
     check_seed("seed", seed + options.num_seeds - 1)
     check_monitor(evaluation, options)
-    identity = run_identity(dataset, model, options, seed)
+    origin, start = origin_of(options, model, workdir)
+    identity = run_identity(dataset, model, options, seed) | start
     several = (options.num_seeds, "seeds"), (len(options.temperatures), "temperatures")
     shown = [f" {count} {what}," for count, what in several if count > 1]
     label = "" if quiet else f"{model.name}{',' * bool(shown)}{''.join(shown)}"
     runs = options.runs(range(seed, seed + options.num_seeds))
-    loop = _train((dataset, model, options, evaluation), runs, identity, label, workdir, mesh, loggers)
+    loop = _train((dataset, model, options, evaluation), runs, identity, label, origin, workdir, mesh, loggers)
     chosen = chosen_runs(loop.progress, evaluation)
     results = _results(loop, chosen, options.patience)
     for result in results:
@@ -146,9 +146,9 @@ def train_seeds(
             raise InputError(result.stopped if len(results) == 1 else f"seed {result.seed}: {result.stopped}")
     if workdir is not None:
         params = jax.tree.map(lambda array: array[np.asarray(chosen)], loop.best_params)
-        record = {"epoch": loop.epoch, "runs": [loop.progress[index].to_json() for index in chosen]}
+        record = {"epoch": loop.step, "runs": [loop.progress[index].to_json() for index in chosen]}
         with Checkpoints(Path(workdir) / RESULT, identity) as ended:
-            ended.save(loop.epoch, {"params": params}, record)
+            ended.save(loop.step, {"params": params}, record)
     return results
 
 
@@ -177,16 +177,17 @@ def fit_runs(
         check_seed("seed", run.seed)
         replace(options, **{name: value for name, value in run._asdict().items() if name != "seed"})  # checks them
     shared = options.of_every_run()
-    identity = run_identity(dataset, model, shared, 0)
+    origin, start = origin_of(options, model, others.get("workdir"))
+    identity = run_identity(dataset, model, shared, 0) | start
     identity["run"] = sha256_of([identity["run"], [run._asdict() for run in runs]])
     label = "" if quiet else f"{model.name}, {len(runs)} run{'s' * (len(runs) > 1)},"
-    loop = _train((dataset, model, shared, evaluation), runs, identity, label, **others)
+    loop = _train((dataset, model, shared, evaluation), runs, identity, label, origin, **others)
     return _results(loop, range(len(runs)), shared.patience)
 
 
 def _train(
     parts: tuple[Dataset, Model, TrainOptions, EvalOptions], runs: Sequence[Run], identity: dict[str, Any], label: str,
-    workdir: str | Path | None = None, mesh: Mesh | None = None, loggers: Sequence[Logger] = (),
+    origin: Origin | None, workdir: str | Path | None = None, mesh: Mesh | None = None, loggers: Sequence[Logger] = (),
 ) -> Loop:  # fmt: skip
     """Train from the checkpoint in the workdir, or from the start, to the end; without a label nothing is shown."""
     dataset, model, options, evaluation = parts
@@ -199,11 +200,14 @@ def _train(
     history = History(folder and folder / "metrics.jsonl", loggers)
     with nullcontext() if folder is None else Checkpoints(folder / "checkpoints", identity) as checkpoints:
         loop = Loop(learner, validate, options, evaluation, display, history, checkpoints)
-        loop.start(runs)
+        loop.start(runs, origin and (lambda: starting_params(origin, model, dataset, runs, display.say)))
         if loop.goes_on():
             if label:
                 ranking = memory_to_rank(model, split_seeds(loop.state.params)[0], dataset, evaluation)
-                display.begin(loop.epoch, _needs(ranking, learner.memory and learner.memory(loop.state)))
+                display.begin(
+                    max(run.epoch for run in loop.progress),
+                    _needs(ranking, learner.memory and learner.memory(loop.state)),
+                )
             if folder is not None and is_process_zero():
                 shutil.rmtree(folder / RESULT, ignore_errors=True)  # it has ended, and goes on
         loop.run()
@@ -224,7 +228,7 @@ def _results(loop: Loop, chosen: Sequence[int], patience: int) -> list[FitResult
     params, results = split_seeds(loop.best_params), []
     for index in chosen:
         progress = loop.progress[index]
-        run, best, why = progress.run, progress.best_epoch, progress.ended(loop.epoch, patience)
+        run, best, why = progress.run, progress.best_epoch, progress.ended(patience)
         why = f"{why} (the result is epoch {best})" if why and best else why
         history, failed = loop.history.of_run(run), bool(progress.failed)
         results.append(FitResult(params[index], run, best, progress.best_value, history, why, failed))
@@ -265,32 +269,3 @@ def validation_of(
         return results
 
     return validate
-
-
-def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: int) -> dict[str, Any]:
-    """Return what a run's epochs depend on: a hash, and the version of JAX where that tells two models apart.
-
-    How many epochs there are, or are kept, is not part of it.
-    """
-    training = {name: value for name, value in asdict(options).items() if name not in LENGTH}
-    model_id = model_identity(model)
-    version = model_id.pop("jax") if isinstance(model_id, dict) else None
-    return {"run": sha256_of([dataset.fingerprint, model_id, training, seed]), "jax": version}
-
-
-def load_result(
-    folder: Path, identity: dict[str, Any], mesh: Mesh | None = None
-) -> tuple[list[Params], list[RunProgress]]:
-    """Return each seed's parameters, onto one device or a mesh, and its run, of a training that has ended.
-
-    Raises:
-      InputError: it has not, or another training wrote it.
-    """
-    with Checkpoints(folder / RESULT, identity) as result:
-        if result.latest() is None:
-            raise InputError(
-                f"{folder}: its training has not ended; continue it by the command that started it, or end it there: "
-                "the same command with a smaller --config.train.num_epochs"
-            )
-        arrays, record = result.restore(placed_shapes(result.shapes(), mesh))
-    return split_seeds(arrays["params"]), [RunProgress.from_json(fields) for fields in record["runs"]]

@@ -10,10 +10,30 @@ from hlr_jax.files import atomic_file
 from hlr_jax.training.options import Run
 
 Record = dict[str, Any]
-"""An epoch of a run: ``epoch``, the run's settings, its losses and metrics, ``best_epoch``, times."""
+"""An epoch of a run, a line of ``metrics.jsonl``.
+
+| key | meaning |
+| --- | --- |
+| ``epoch`` | from 1 |
+| ``run`` | the run's name among those trained at once: ``seed-0``, or ``seed-0-temperature-0.2`` |
+| ``seed``, ``learning_rate``, ``margin``, ``temperature`` | its settings; all else the runs share |
+| ``train_loss`` | mean over the training interactions |
+| ``valid_loss`` | mean over the validation interactions; only where there are some, and the model has a loss |
+| ``valid_ndcg@10``, say | what ``eval.monitor`` names; only where it is a metric |
+| ``best_epoch`` | the best one so far |
+| ``seconds`` | of the epoch with its validation, all runs together |
+| ``positives_per_s`` | training interactions a second, of all runs together, without validation |
+
+Of a scorer an epoch is one value of its settings, which stand in the place of a run's; it has no losses.
+"""
 
 Logger = Callable[[Record], object]
-"""Is called with each record as it comes: TensorBoard, a tracker of experiments, a list."""
+"""Is called with the record of each epoch of each run, as soon as the epoch ends; what it returns is ignored.
+
+A training that goes on calls it with the records of the epochs before first. Of several processes the first one calls
+it. What it raises ends the training; the checkpoint of the epoch before stays. ``list.append`` is one;
+``TensorBoardLogger`` is another; docs/logging.md has one for MLflow.
+"""
 
 
 class History:
@@ -25,8 +45,8 @@ class History:
         self._path = path if is_process_zero() else None
         self._loggers = loggers if is_process_zero() else ()
 
-    def resume(self, epoch: int) -> None:
-        """Read the records up to ``epoch``, and drop from the file what a killed run wrote after its checkpoint."""
+    def resume(self, stands: Callable[[Record], bool] = lambda record: True) -> None:
+        """Read the records, and drop those from the file that do not stand: written after the last checkpoint."""
         if self._path is None or not self._path.exists():
             return
         for line in self._path.read_text().splitlines():
@@ -34,7 +54,7 @@ class History:
                 record = json.loads(line)
             except ValueError:
                 break  # a line cut off by a kill is the last one
-            if record["epoch"] <= epoch:
+            if stands(record):
                 self.records.append(record)
         with atomic_file(self._path) as temporary:
             temporary.write_text(_lines(self.records))

@@ -81,7 +81,11 @@ class GradientLearner:
 
     def init(self, run: Run) -> TrainState:
         """Return the state before the first epoch."""
-        params = pad_rows(self.model.init(key_of(run, 0), *self.sizes), self.mesh)
+        return self.state_of(self.model.init(key_of(run, 0), *self.sizes))
+
+    def state_of(self, params: Params) -> TrainState:
+        """Return the state before the first epoch with these parameters."""
+        params = pad_rows(params, self.mesh)
         return TrainState(params, ADAM.init(params), params if self.options.ema_decay else None)
 
     def run_epoch(

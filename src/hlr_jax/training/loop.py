@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.display import Display
 from hlr_jax.training.history import History, Record
 from hlr_jax.training.many_runs import Learner
-from hlr_jax.training.options import Run, TrainOptions
+from hlr_jax.training.options import Run, TrainOptions, run_names
 from hlr_jax.training.run_progress import RunProgress, prune
 from hlr_jax.types import Params
 
@@ -30,8 +31,10 @@ class Loop:
       state: parameters and the optimizer's state [S, ...] after ``epoch``.
       best_params: the parameters [S, ...] of each run's best epoch, the result so far.
       progress: of each run.
-      epoch: epochs done.
-      history: their records.
+      step: how often an epoch of some runs was trained: the number of the checkpoint. Where all runs have gone on from
+        the first epoch to the last one it is the epoch. A run that was out of patience, and goes on since patience has
+        grown, catches up at first.
+      history: the records of all epochs.
     """
 
     def __init__(
@@ -42,22 +45,24 @@ class Loop:
         self._learner, self._validate, self._options, self._evaluation = learner, validate, options, evaluation
         self._display, self.history, self._checkpoints = display, history, checkpoints
 
-    def start(self, runs: Sequence[Run]) -> None:
-        """Begin where the checkpoint ends, or before the first epoch."""
-        self.state = self._learner.init()
+    def start(self, runs: Sequence[Run], params: Callable[[], Params] | None = None) -> None:
+        """Begin where the checkpoint ends, or before the first epoch: with ``params()`` [S, ...], or at random."""
+        is_new = self._checkpoints is None or self._checkpoints.latest() is None
+        self.state = self._learner.init(params() if is_new and params is not None else None)
         # A copy: an epoch reuses the memory of the parameters that it is given.
         self.best_params: Params = jax.tree.map(jnp.copy, self.state.result)
-        self.progress, self.epoch = [RunProgress(run) for run in runs], 0
-        if self._checkpoints is not None and self._checkpoints.latest() is not None:
+        self.progress, self.step, self._names = [RunProgress(run) for run in runs], 0, run_names(runs)
+        if self._checkpoints is not None and not is_new:
             like = {"state": self.state, "best_params": self.state.result}
             arrays, record = self._checkpoints.restore(like)
             self.state, self.best_params = arrays["state"], arrays["best_params"]
-            self.progress, self.epoch = [RunProgress.from_json(run) for run in record["runs"]], record["epoch"]
-        self.history.resume(self.epoch)
+            self.progress, self.step = RunProgress.all_from_json(record), record["epoch"]
+        epochs: dict[Any, int] = {tuple(run.run): run.epoch for run in self.progress}
+        self.history.resume(lambda record: record["epoch"] <= epochs.get(tuple(map(record.get, Run._fields)), 0))
 
     def goes_on(self) -> bool:
         """Return whether an epoch is left, and a run that wants it."""
-        return self.epoch < self._options.num_epochs and any(self._active())
+        return any(self._active())
 
     def run(self) -> None:
         """Train to the last epochs of all runs.
@@ -67,16 +72,17 @@ class Loop:
         """
         with self._display as display:
             while self.goes_on():
-                before, epoch, patience = self.progress, self.epoch + 1, self._options.patience
-                records = self._run_epoch(epoch)
+                before, patience = self.progress, self._options.patience
+                epoch, records = self._run_epoch()
                 for old, new in zip(before, self.progress, strict=True):
-                    reason = new.ended(epoch, patience)
-                    if reason and not old.ended(epoch - 1, patience) and len(before) > 1:
+                    reason = new.ended(patience)
+                    if reason and not old.ended(patience) and len(before) > 1:
                         display.say(f"{_name(new, before)} ends: {reason}")
-                if not records:  # no run is sound; the arrays are gone, and the best epochs have their checkpoint
+                if all(run.failed for run in self.progress):  # the arrays are gone; best epochs have their checkpoint
                     return
-                self.history.add(records)
-                display.epoch(max(records, key=self._merit))
+                if records:
+                    self.history.add(records)
+                    display.epoch(max(records, key=self._merit))
                 improved = any(run.best_epoch == epoch for run in self.progress)
                 if improved or epoch % self._options.checkpoint_every == 0 or epoch == self._options.num_epochs:
                     self._save()
@@ -86,12 +92,19 @@ class Loop:
         return self._evaluation.merit(record.get(self._evaluation.monitor_name))
 
     def _active(self) -> list[bool]:
-        """Return which runs go on."""
-        return [not run.ended(self.epoch, self._options.patience) for run in self.progress]
+        """Return which runs are trained next: of those that go on, the ones with the fewest epochs."""
+        limit, patience = self._options.num_epochs, self._options.patience
+        goes_on = [run.epoch < limit and not run.ended(patience) for run in self.progress]
+        least = min((run.epoch for run, on in zip(self.progress, goes_on, strict=True) if on), default=0)
+        return [on and run.epoch == least for run, on in zip(self.progress, goes_on, strict=True)]
 
-    def _run_epoch(self, epoch: int) -> list[Record]:
-        """Train one more epoch and return the records of the runs that ended it well; without any, nothing is kept."""
+    def _run_epoch(self) -> tuple[int, list[Record]]:
+        """Train one more epoch; return its number, and the records of the runs that ended it well.
+
+        Where no run is sound any more nothing is kept.
+        """
         active, start = self._active(), time.perf_counter()
+        epoch = self.progress[active.index(True)].epoch + 1
         state, losses = self._learner.run_epoch(self.state, epoch, active)
         train_losses = np.asarray(losses).tolist()
         trained = time.perf_counter() - start
@@ -104,27 +117,27 @@ class Loop:
             progress[index] = progress[index].after(epoch, measured, value, self._evaluation)
         good = [on and not run.failed for on, run in zip(active, progress, strict=True)]
         self.progress = progress
-        if not any(good):
-            return []
+        if all(run.failed for run in progress):
+            return epoch, []
         if epoch == self._options.prune_after:
             per_user = [values if ok else None for (_, values), ok in zip(results, good, strict=True)]
             self.progress = prune(progress, per_user, epoch, self._evaluation)
         better = [ok and run.best_epoch == epoch for ok, run in zip(good, self.progress, strict=True)]
         if any(better):
             self.best_params = _choose(jnp.asarray(better), state.result, self.best_params)
-        self.state, self.epoch = state, epoch
+        self.state, self.step = state, self.step + 1
         seconds = time.perf_counter() - start
         speed = {"seconds": seconds, "positives_per_s": sum(active) * self._learner.positives_per_epoch / trained}
-        return [
-            {"epoch": epoch, **run.run._asdict(), "train_loss": train_losses[index], **results[index][0],
-             "best_epoch": run.best_epoch, **speed}
+        return epoch, [
+            {"epoch": epoch, "run": self._names[run.run], **run.run._asdict(), "train_loss": train_losses[index],
+             **results[index][0], "best_epoch": run.best_epoch, **speed}
             for index, run in enumerate(self.progress) if good[index]
         ]  # fmt: skip
 
     def _save(self) -> None:
         if self._checkpoints is not None:
-            record = {"epoch": self.epoch, "runs": [run.to_json() for run in self.progress]}
-            self._checkpoints.save(self.epoch, {"state": self.state, "best_params": self.best_params}, record)
+            record = {"epoch": self.step, "runs": [run.to_json() for run in self.progress]}
+            self._checkpoints.save(self.step, {"state": self.state, "best_params": self.best_params}, record)
 
 
 def _name(run: RunProgress, others: Sequence[RunProgress]) -> str:

@@ -18,7 +18,7 @@ from hlr_jax.sharding import check_whole_tables, place, replicate, seed_mesh, sp
 from hlr_jax.training.als import iterate, objective, sides
 from hlr_jax.training.batches import BatchSource
 from hlr_jax.training.learner import GradientLearner, TrainState, key_of
-from hlr_jax.training.options import LENGTH, Run, TrainOptions
+from hlr_jax.training.options import LENGTH, RANDOM, Run, TrainOptions
 from hlr_jax.types import Params
 
 T = TypeVar("T")
@@ -29,15 +29,15 @@ class Learner:
 
     Attributes:
       positives_per_epoch: of one run, for the speed that is shown.
-      init: () -> the states before the first epoch, from the seeds.
+      init: the states before the first epoch, from the seeds, or from parameters [S, ...] that are given.
       run_epoch: (state, epoch, active [S]) -> (state, mean training losses [S]); may reuse the memory of its argument.
-        What becomes of a run that is not active is not defined; without ``active`` all are.
+        A run that is not active stays as it is, and its loss means nothing; without ``active`` all are.
       valid_loss: params [S, ...] -> mean validation losses [S], or None where there is no such loss.
       memory: state -> what an epoch needs (``planned``), or None where an epoch is no single program.
     """
 
     positives_per_epoch: int
-    init: Callable[[], TrainState]
+    init: Callable[..., TrainState]
     run_epoch: Callable[..., tuple[TrainState, jax.Array]]
     valid_loss: Callable[[Params], jax.Array] | None = None
     memory: Callable[[TrainState], tuple[int, int, int]] | None = None
@@ -127,9 +127,9 @@ class _GradientRuns(Learner):
     def __init__(self, dataset: Dataset, model: Model, options: TrainOptions, runs: Sequence[Run], mesh: Mesh | None):
         if model.derived is not None:
             check_whole_tables(model.name, mesh)
-        # Trainings that differ in their runs or their length alone share what is compiled.
+        # Trainings that differ in their runs, their length or their start alone share what is compiled.
         any_length: dict[str, Any] = dict.fromkeys(LENGTH, 1)
-        shared = replace(options.of_every_run(), **any_length)
+        shared = replace(options.of_every_run(), **any_length, start=RANDOM)
         learner = GradientLearner(model, shared, (dataset.num_users, dataset.num_items), mesh)
         train, valid = dataset.train, dataset.valid
         self._learner, self._mesh, self._count = learner, mesh, len(runs)
@@ -144,8 +144,10 @@ class _GradientRuns(Learner):
         everyone = jnp.ones(self._count, bool)
         self.memory = lambda state: planned(self._epoch, state, self._train, jnp.int32(1), self._runs, everyone)
 
-    def init(self) -> TrainState:
-        return place(lambda: map_runs(self._learner.init, self._count, self._mesh)(self._runs), self._mesh)
+    def init(self, params: Params | None = None) -> TrainState:
+        if params is None:
+            return place(lambda: map_runs(self._learner.init, self._count, self._mesh)(self._runs), self._mesh)
+        return place(jax.vmap(self._learner.state_of), self._mesh, replicate(params, self._mesh))
 
     def run_epoch(
         self, state: TrainState, epoch: int, active: Sequence[bool] | None = None
@@ -170,18 +172,23 @@ class _SolverRuns(Learner):
     def __init__(self, dataset: Dataset, model: Model, runs: Sequence[Run]):
         self._model, self._runs, self._sizes = model, _stacked(runs), (dataset.num_users, dataset.num_items)
         self._users, self._items = sides(dataset.train, *self._sizes)
+        self._count = len(runs)
         self.positives_per_epoch = len(dataset.train)
 
-    def init(self) -> TrainState:
+    def init(self, params: Params | None = None) -> TrainState:
+        if params is not None:
+            return TrainState(jax.tree.map(jnp.asarray, params), ())
         return TrainState(jax.vmap(lambda run: self._model.init(key_of(run, 0), *self._sizes))(self._runs), ())
 
     def run_epoch(
         self, state: TrainState, epoch: int, active: Sequence[bool] | None = None
     ) -> tuple[TrainState, jax.Array]:
-        del epoch, active
+        del epoch
+        going = [True] * self._count if active is None else active
         solver, both = self._model.solver, (self._users, self._items)
         assert solver is not None
         # Run after run: an iteration is short, and on a CPU LAPACK takes one matrix at a time (see ``als``).
-        params = [iterate(solver, *both, single) for single in split_seeds(state.params)]
+        before = zip(split_seeds(state.params), going, strict=True)
+        params = [iterate(solver, *both, single) if on else single for single, on in before]
         losses = [objective(solver, *both, single) / self.positives_per_epoch for single in params]
         return TrainState(jax.tree.map(lambda *each: jnp.stack(each), *params), ()), jnp.stack(losses)

@@ -1,6 +1,6 @@
 """The settings of training, checked where they are made."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,6 +18,10 @@ OPTIMIZERS = ("adam", "lazy_adam")
 LENGTH = ("num_epochs", "patience", "checkpoint_every")
 """How long a training goes on, and what it keeps on the way: no epoch depends on these settings."""
 
+UPDATE_EPOCHS = 4  # of ``runs.update``; docs/updating.md has what they are worth
+
+RANDOM = "random"  # where a training starts that does not start from another one
+
 
 class Run(NamedTuple):
     """What may differ between the models that one program trains at once; all else they share.
@@ -33,6 +37,19 @@ class Run(NamedTuple):
     learning_rate: float
     margin: float
     temperature: float
+
+
+def run_names(runs: Sequence[Run]) -> dict[Run, str]:
+    """Return a name for each of the runs that are trained at once: its seed, and what else they differ in.
+
+    Example:
+      >>> list(run_names([Run(0, 0.1, 0.5, 0.2), Run(0, 0.1, 0.5, 1.0)]).values())
+      ['seed-0-temperature-0.2', 'seed-0-temperature-1']
+    """
+    differing = [name for name in Run._fields[1:] if len({getattr(run, name) for run in runs}) > 1]
+    others = ((name.replace("_", "-"), name) for name in differing)
+    pieces = [("seed", "seed"), *others]
+    return {run: "-".join(f"{shown}-{getattr(run, name):g}" for shown, name in pieces) for run in runs}
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,8 @@ class TrainOptions(Settings):
       patience: stop after so many epochs without a better one; 0: never.
       num_seeds: models that are trained at once, with the run's seed and those after it.
       checkpoint_every: epochs between checkpoints; a best epoch and the last one always make one.
+      start: ``random``, or the folder of a run of the same model: training starts from that run's best epoch; see
+        ``start``.
 
     Raises:
       InputError: a value out of range, or two that exclude each other, by name.
@@ -85,11 +104,14 @@ class TrainOptions(Settings):
     patience: int = number(0, 0, 10**6)
     num_seeds: int = number(1, 1, 1024)
     checkpoint_every: int = number(1, 1, 10**6)
+    start: str = RANDOM
 
     def __post_init__(self) -> None:
         """Check every field, and those that exclude each other."""
         object.__setattr__(self, "temperatures", tuple(self.temperatures))  # a config has a list
         super().__post_init__()
+        if not isinstance(self.start, str) or not self.start:
+            raise InputError(f"train.start must be {RANDOM} or the folder of a run, got {self.start!r}")
         if len(set(self.temperatures)) < len(self.temperatures):
             raise InputError(f"train.temperatures holds a value twice: {list(self.temperatures)}")
         if self.batch != NEGATIVES[self.negatives]:

@@ -15,7 +15,7 @@ _SIGNIFICANT = 2.0  # standard errors by which a temperature must be worse to en
 
 @dataclass(frozen=True)
 class RunProgress:
-    """A run after some epoch.
+    """How far a run is.
 
     Attributes:
       run: what it is trained with.
@@ -23,6 +23,7 @@ class RunProgress:
       best_value: the validation metric of the best epoch; None without one.
       failed: why it ended with a loss that is not finite; empty if it did not.
       pruned: why it ended for the sake of a better temperature; empty if it did not.
+      epoch: epochs that it was trained for, and ended well.
     """
 
     run: Run
@@ -30,12 +31,13 @@ class RunProgress:
     best_value: float | None = None
     failed: str = ""
     pruned: str = ""
+    epoch: int = 0
 
-    def ended(self, epoch: int, patience: int) -> str:
-        """Return why the run goes no further after ``epoch``; empty if it does."""
+    def ended(self, patience: int) -> str:
+        """Return why the run goes no further; empty if it does."""
         if self.failed or self.pruned:
             return self.failed or self.pruned
-        if patience and epoch - self.best_epoch >= patience:
+        if patience and self.epoch - self.best_epoch >= patience:
             return f"no better epoch than {self.best_epoch} in the last {patience}"
         return ""
 
@@ -44,17 +46,22 @@ class RunProgress:
         if not all(map(math.isfinite, [*losses, *([] if value is None else [value])])):
             return replace(self, failed=f"the loss of epoch {epoch} is not finite; lower train.learning_rate")
         if self.best_epoch and value is not None and evaluation.merit(value) <= evaluation.merit(self.best_value):
-            return self  # without a value, the later epoch is better
-        return replace(self, best_epoch=epoch, best_value=value)
+            return replace(self, epoch=epoch)  # without a value, the later epoch is better
+        return replace(self, epoch=epoch, best_epoch=epoch, best_value=value)
 
     def to_json(self) -> dict[str, Any]:
         """Return the progress as a JSON-like dict."""
         return {**vars(self), "run": self.run._asdict()}
 
     @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> "RunProgress":
-        """Return the progress that ``to_json`` wrote."""
-        return cls(**{**fields, "run": Run(**fields["run"])})
+    def from_json(cls, fields: dict[str, Any], epoch: int = 0) -> "RunProgress":
+        """Return the progress that ``to_json`` wrote; ``epoch`` is that of version 0.1, which did not write it."""
+        return cls(**{"epoch": epoch, **fields, "run": Run(**fields["run"])})
+
+    @classmethod
+    def all_from_json(cls, record: dict[str, Any]) -> "list[RunProgress]":
+        """Return the progress of the runs of a checkpoint."""
+        return [cls.from_json(fields, record["epoch"]) for fields in record["runs"]]
 
 
 def by_seed(progress: Sequence[RunProgress]) -> list[list[int]]:
@@ -87,7 +94,8 @@ def prune(
 
     Args:
       progress: of all runs.
-      per_user: of each run that goes on, the monitored metric of each validation user in this epoch; None of others.
+      per_user: of each run that was trained in this epoch, the monitored metric of each validation user in it; None of
+        others.
       epoch: that has ended.
       evaluation: says what the metric is.
     """

@@ -11,21 +11,24 @@ from hlr_jax.training.history import Record
 
 
 class TensorBoardLogger:
-    """Writes the records of a training into ``WORKDIR/tensorboard``, a folder for each run.
+    """Writes the records of a training into ``WORKDIR/tensorboard``, a folder for each run, by its name.
 
-    Of a seed with several temperatures each has its own, ``seed-0-temperature-0.2``. The first record begins the files
-    anew: a training that goes on repeats its earlier records to its loggers. Records are in the files after a second.
+    The first record begins the files anew: a training that goes on repeats its earlier records to its loggers. Records
+    are in the files after a second.
+
+    Example:
+      >>> train_model(dataset, model, loggers=[TensorBoardLogger("runs/mine")])  # doctest: +SKIP
     """
 
-    def __init__(self, workdir: str | Path, several: bool = False):
-        """Write below a workdir; ``several``: whether there are several temperatures.
+    def __init__(self, workdir: str | Path):
+        """Write below a workdir.
 
         Raises:
           InputError: the extra ``tb`` is not installed.
         """
         if importlib.util.find_spec("tensorboardX") is None:
             raise InputError(f"event files need tensorboardX; {missing_extra('tb')}")
-        self._folder, self._several = Path(workdir) / "tensorboard", several
+        self._folder = Path(workdir) / "tensorboard"
         self._writers: dict[str, Any] = {}
         weakref.finalize(self, _close, self._writers)
 
@@ -39,7 +42,7 @@ class TensorBoardLogger:
         if not self._writers:
             for old in self._folder.glob("seed-*/events.out.tfevents.*"):
                 old.unlink()
-        name = f"seed-{record['seed']}" + f"-temperature-{record['temperature']:g}" * self._several
+        name = record.get("run", f"seed-{record['seed']}")  # version 0.1 wrote no names
         if name not in self._writers:
             (self._folder / name).mkdir(parents=True, exist_ok=True)
             self._writers[name] = EventsWriter(str(self._folder / name / "events"))

@@ -1,0 +1,47 @@
+"""Train a run a little further on its interactions and new ones: yesterday's run and today's rows.
+
+hlr-jax update --workdir=runs/monday --data=tuesday.parquet --output=runs/tuesday [--num_epochs=4]
+
+The new run starts from the old one's parameters; users and items that came with the new rows are folded in. The new
+rows join the training interactions; validation and test stay as they were. --data takes a file, a folder of part files,
+or several files with commas between them, with the columns that the run was trained with.
+
+The same command continues it.
+
+--mesh_data=4 --mesh_model=2 uses eight devices of this process.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+import hlr_jax
+from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds
+from hlr_jax.cli.support.tables import print_metrics
+from hlr_jax.training.options import UPDATE_EPOCHS
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
+_ROWS = flags.DEFINE_list("data", None, "file of the new rows, or several", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "folder of the new run", required=True)
+_EPOCHS = flags.DEFINE_integer("num_epochs", UPDATE_EPOCHS, "passes over all interactions")
+_DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the batches")
+_MODEL = flags.DEFINE_integer("mesh_model", 1, "devices of a group, which divide the rows of the tables")
+_QUIET = flags.DEFINE_bool("quiet", False, "show no progress")
+
+
+def main() -> None:
+    """Run the command."""
+    from hlr_jax.workdir import read_config
+
+    before = read_config(Path(_WORKDIR.value)).get("train", {})
+    mesh = {"data": _DATA.value, "model": _MODEL.value}
+    if mesh == {"data": 1, "model": 1}:
+        devices_for_seeds(int(before.get("num_seeds", 1)))
+    print(f"devices: {describe_devices()}", flush=True)
+    done = hlr_jax.update(
+        _WORKDIR.value, _ROWS.value, _OUTPUT.value, num_epochs=_EPOCHS.value, mesh=mesh, quiet=_QUIET.value
+    )
+    name = done.parts.model.name
+    if done.metrics:
+        print_metrics({f"{name}, {split}": metrics for split, metrics in done.metrics.items()})
+    print(f"best epoch {', '.join(str(fit.best_epoch) for fit in done.fits)}; everything is in {_OUTPUT.value}")

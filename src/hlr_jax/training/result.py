@@ -1,0 +1,59 @@
+"""What tells two trainings apart, and what is read of one that has ended."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.errors import InputError
+from hlr_jax.files import sha256_of
+from hlr_jax.models.base import Model
+from hlr_jax.models.identity import model_identity
+from hlr_jax.sharding import placed_shapes, split_seeds
+from hlr_jax.training.checkpoints import Checkpoints
+from hlr_jax.training.options import LENGTH, TrainOptions
+from hlr_jax.training.run_progress import RunProgress
+from hlr_jax.types import Params
+
+RESULT = "result"  # the folder of a workdir with what training has ended with
+
+
+def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: int) -> dict[str, Any]:
+    """Return what a run's epochs depend on: a hash, and the version of JAX where that tells two models apart.
+
+    How many epochs there are, or are kept, is not part of it. What the training starts from is: ``start.Origin`` adds
+    its hash, since the parameters behind a path may change.
+    """
+    training = {name: value for name, value in asdict(options).items() if name not in (*LENGTH, "start")}
+    model_id = model_identity(model)
+    version = model_id.pop("jax") if isinstance(model_id, dict) else None
+    return {"run": sha256_of([dataset.fingerprint, model_id, training, seed]), "jax": version}
+
+
+def check_ended(folder: Path) -> None:
+    """Check that the training in a workdir has ended.
+
+    Raises:
+      InputError: it has not.
+    """
+    if not any(path.name.isdecimal() for path in (folder / RESULT).glob("*")):
+        raise InputError(
+            f"{folder}: its training has not ended; continue it by the command that started it, or end it there: "
+            "the same command with a smaller --config.train.num_epochs"
+        )
+
+
+def load_result(
+    folder: Path, identity: dict[str, Any], mesh: Mesh | None = None
+) -> tuple[list[Params], list[RunProgress]]:
+    """Return each seed's parameters, onto one device or a mesh, and its run, of a training that has ended.
+
+    Raises:
+      InputError: it has not, or another training wrote it.
+    """
+    check_ended(folder)
+    with Checkpoints(folder / RESULT, identity) as result:
+        arrays, record = result.restore(placed_shapes(result.shapes(), mesh))
+    return split_seeds(arrays["params"]), RunProgress.all_from_json(record)
