@@ -28,10 +28,10 @@ from hlr_jax.configs.recipes import get_config
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.experiment import RunResult
+from hlr_jax.fitting.start import origin_of, starting_params
 from hlr_jax.serving.population import places_of
 from hlr_jax.systems import require_model
 from hlr_jax.training.options import UPDATE_EPOCHS
-from hlr_jax.training.start import origin_of, starting_params
 from hlr_jax.types import Params
 
 _PATH = flags.DEFINE_string("path", None, "file of MovieLens-100K, with a header", required=True)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from hlr_jax.evaluation.results import Metrics as Metrics
     from hlr_jax.experiment import RunResult as RunResult
     from hlr_jax.experiment import run as run
+    from hlr_jax.fitting.fit import FitResult as FitResult
+    from hlr_jax.fitting.fit import train_model as train_model
+    from hlr_jax.fitting.fit import train_seeds as train_seeds
+    from hlr_jax.fitting.scorers import fit_scorer as fit_scorer
     from hlr_jax.losses import register_objective as register_objective
     from hlr_jax.models.base import ArraySpec as ArraySpec
     from hlr_jax.models.base import Model as Model
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
     from hlr_jax.runs import refit as refit
     from hlr_jax.runs import update as update
     from hlr_jax.scorers.base import Scorer as Scorer
-    from hlr_jax.scorers.fit import fit_scorer as fit_scorer
     from hlr_jax.serving.explain import explain as explain
     from hlr_jax.serving.export import export_model as export_model
     from hlr_jax.serving.fold_in import Catalogue as Catalogue
@@ -46,9 +49,6 @@ if TYPE_CHECKING:
     from hlr_jax.serving.nearest import similar_users as similar_users
     from hlr_jax.serving.new_rows import FoldInOptions as FoldInOptions
     from hlr_jax.serving.population import Population as Population
-    from hlr_jax.training.fit import FitResult as FitResult
-    from hlr_jax.training.fit import train_model as train_model
-    from hlr_jax.training.fit import train_seeds as train_seeds
     from hlr_jax.training.history import Logger as Logger
     from hlr_jax.training.history import Record as Record
     from hlr_jax.training.options import TrainOptions as TrainOptions
@@ -63,7 +63,7 @@ _MODULE_OF = {
     "Dataset": "hlr_jax.data.dataset",
     "EvalOptions": "hlr_jax.evaluation.options",
     "Evaluation": "hlr_jax.evaluation.evaluate",
-    "FitResult": "hlr_jax.training.fit",
+    "FitResult": "hlr_jax.fitting.fit",
     "FoldInOptions": "hlr_jax.serving.new_rows",
     "IndexOptions": "hlr_jax.serving.index",
     "InputError": "hlr_jax.errors",
@@ -87,9 +87,9 @@ _MODULE_OF = {
     "evaluate": "hlr_jax.evaluation.evaluate",
     "explain": "hlr_jax.serving.explain",
     "export_model": "hlr_jax.serving.export",
-    "train_model": "hlr_jax.training.fit",
-    "train_seeds": "hlr_jax.training.fit",
-    "fit_scorer": "hlr_jax.scorers.fit",
+    "train_model": "hlr_jax.fitting.fit",
+    "train_seeds": "hlr_jax.fitting.fit",
+    "fit_scorer": "hlr_jax.fitting.scorers",
     "fit": "hlr_jax.recommender.fit",
     "fold_in": "hlr_jax.serving.fold_in",
     "fold_in_items": "hlr_jax.serving.fold_in",

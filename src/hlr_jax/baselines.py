@@ -8,8 +8,8 @@ from hlr_jax.configs.recipes import get_config
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.comparison import Result, finished, read_result
 from hlr_jax.experiment import run
+from hlr_jax.fitting.scorers import read_record
 from hlr_jax.runs import refit
-from hlr_jax.scorers.fit import read_record
 from hlr_jax.scorers.registry import SCORERS
 from hlr_jax.sweeps.points import Space, product, with_overrides
 from hlr_jax.sweeps.sweep import Sweep, leaderboard

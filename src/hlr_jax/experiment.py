@@ -15,15 +15,15 @@ from hlr_jax.errors import InputError, check_options, check_seed, pick
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, validation_users
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import Metrics, over_seeds, write_metrics
+from hlr_jax.fitting.fit import FitResult, train_seeds
+from hlr_jax.fitting.scorers import RECORD, fit_scorer
+from hlr_jax.fitting.start import check_start
 from hlr_jax.mesh import MeshOptions
 from hlr_jax.models.base import Model
-from hlr_jax.scorers.fit import RECORD, fit_scorer
 from hlr_jax.sharding import create_mesh
 from hlr_jax.systems import System, create_system
-from hlr_jax.training.fit import FitResult, train_seeds
 from hlr_jax.training.history import Logger
 from hlr_jax.training.options import TrainOptions
-from hlr_jax.training.start import check_start
 from hlr_jax.types import Params
 from hlr_jax.workdir import DATASET, claim, record_environment
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.errors import InputError
-from hlr_jax.training.objectives import READS
+from hlr_jax.objectives import READS
 
 
 class LossParams(NamedTuple):

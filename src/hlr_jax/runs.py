@@ -13,8 +13,8 @@ from hlr_jax.distributed import is_process_zero, log_on_process_zero, on_all_pro
 from hlr_jax.ensembles import ensemble_of, ensemble_params
 from hlr_jax.errors import InputError, pick
 from hlr_jax.experiment import RunParts, RunResult, build, run
+from hlr_jax.fitting.scorers import load_scorer, scorer_identity
 from hlr_jax.models.base import Model
-from hlr_jax.scorers.fit import load_scorer, scorer_identity
 from hlr_jax.scorers.registry import SCORERS
 from hlr_jax.systems import require_model
 from hlr_jax.training.history import Logger

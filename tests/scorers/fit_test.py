@@ -11,8 +11,8 @@ import hlr_jax
 from hlr_jax import EvalOptions, InputError
 from hlr_jax.evaluation.comparison import read_result
 from hlr_jax.evaluation.evaluate import evaluate
+from hlr_jax.fitting.scorers import fit_scorer
 from hlr_jax.scorers.ease import Ease
-from hlr_jax.scorers.fit import fit_scorer
 
 GRID = (3e6, 30.0, 1.0)
 OPTIONS = {"quiet": True, "log": lambda _: None}

@@ -8,11 +8,11 @@ import hlr_jax
 from hlr_jax import EvalOptions, InputError
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.evaluation.evaluate import evaluate, interactions_at
+from hlr_jax.fitting.scorers import fit_scorer
 from hlr_jax.ranking.lists import NO_ITEM
 from hlr_jax.scorers import ease, lists
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.scorers.ease import Ease, ease_weights, gram_matrix
-from hlr_jax.scorers.fit import fit_scorer
 from hlr_jax.scorers.lists import best_items, rank_histories
 from hlr_jax.scorers.popularity import Popularity
 

@@ -10,7 +10,7 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.ranking.inputs import ranking_item_users, ranking_neighbors
 from hlr_jax.scoring import with_derived
 from hlr_jax.serving.new_examples import sources_with
-from hlr_jax.serving.strong_generalization import hold_out_items, hold_out_users
+from hlr_jax.strong_generalization import hold_out_items, hold_out_users
 
 OPTIONS = {
     "hlr": {"num_memories": 3, "max_history": 4},

@@ -6,10 +6,10 @@ import pytest
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.experiment import settings_of
+from hlr_jax.fitting import fit as fitting
 from hlr_jax.sweeps import sweep as sweeps
 from hlr_jax.sweeps.points import product, with_overrides
 from hlr_jax.sweeps.sweep import Sweep, histories, leaderboard, packs_of, trials_of
-from hlr_jax.training import fit as fitting
 from hlr_jax.training.options import Run
 
 CONFIG = {

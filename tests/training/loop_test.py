@@ -13,8 +13,8 @@ from rich.console import Console
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.data.interactions import Interactions
+from hlr_jax.fitting import fit as fitting
 from hlr_jax.sharding import create_mesh, placed_shapes
-from hlr_jax.training import fit as fitting
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.display import Display
 from hlr_jax.training.many_runs import create_learner

@@ -2,8 +2,8 @@ import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
+from hlr_jax.fitting.fit import check_monitor
 from hlr_jax.training.batches import Negatives
-from hlr_jax.training.fit import check_monitor
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.data.growth import with_interactions
+from hlr_jax.fitting.start import origin_of, starting_params
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.learner import key_of
-from hlr_jax.training.start import origin_of, starting_params
 
 TRAIN = {"num_epochs": 2, "batch_size": 200, "learning_rate": 0.05, "objective": "sampled_softmax", "temperature": 0.5}
 CML = {"name": "cml", "embed_dim": 6}

@@ -9,7 +9,7 @@ from command_line import command
 
 import hlr_jax
 from hlr_jax import InputError
-from hlr_jax.training.start import origin_of, starting_params
+from hlr_jax.fitting.start import origin_of, starting_params
 
 OPTIONS = {"quiet": True, "log": lambda line: None}
 ROWS = [("u3", "i100", 5), ("u5", "i100", 4), ("u60", "i1", 5), ("u60", "i2", 5), ("u60", "i100", 5), ("u8", "i9", 1)]

@@ -12,7 +12,7 @@ from hlr_jax.data.encoding import SPLITS
 from hlr_jax.data.neighbor_sampling import NeighborSources, draw_neighbors
 from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.models.base import Model
-from hlr_jax.models.identity import check_params
+from hlr_jax.parameters import check_params
 from hlr_jax.scoring import neighbor_sources, pair_params, with_derived
 from hlr_jax.types import Neighbors, Params
 

@@ -78,7 +78,7 @@ def _lengths() -> tuple[int, ...] | None:
 
 
 def _strong_generalization(parts: "experiment.RunParts", what: str) -> None:
-    from hlr_jax.serving.strong_generalization import compare_folded_in
+    from hlr_jax.strong_generalization import compare_folded_in
 
     if parts.mesh is not None:
         raise InputError("--strong_generalization runs on one device: leave --mesh_data and --mesh_model out")

@@ -35,7 +35,7 @@ def _models() -> Iterator[Row]:
 
 def _objectives() -> Iterator[Row]:
     from hlr_jax.losses import OBJECTIVES
-    from hlr_jax.training.objectives import READS
+    from hlr_jax.objectives import READS
 
     for name, objective in OBJECTIVES.items():
         yield name, ", ".join(READS[name]), str(objective.__doc__).partition("\n")[0].removeprefix("Return ")

@@ -5,7 +5,7 @@ from typing import Any
 
 from hlr_jax.errors import InputError
 from hlr_jax.models.options import MODEL_OPTIONS
-from hlr_jax.training.objectives import READS
+from hlr_jax.objectives import READS
 
 _OF_SOLVED = ("num_epochs", "patience", "num_seeds", "checkpoint_every", "start")
 _OF_OBJECTIVES = ("margin", "temperature", "temperatures")

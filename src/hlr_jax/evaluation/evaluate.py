@@ -16,7 +16,7 @@ from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, fin
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import At, Metrics
 from hlr_jax.models.base import Model
-from hlr_jax.models.identity import check_params
+from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import RankingInputs, ranking_inputs
 from hlr_jax.ranking.rank import plan_ranking, rank
 from hlr_jax.scorers.base import Scorer, State, histories_of

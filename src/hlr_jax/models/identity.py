@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import jax
@@ -10,11 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from hlr_jax.errors import InputError
 from hlr_jax.files import sha256_of
 from hlr_jax.models.base import Model
-from hlr_jax.sharding import grid_of, padded_size
-from hlr_jax.systems import System
 from hlr_jax.types import CSR, Neighbors, Padded, Params
 
 _USERS, _ITEMS = 3, 5
@@ -98,41 +94,3 @@ def _hash_of(constant: Any) -> str:
         constant = jax.random.key_data(constant)
     array = np.asarray(constant)
     return sha256_of([str(array.dtype), array.tobytes().hex()])
-
-
-def check_params(model: System, params: Params, num_users: int, num_items: int) -> None:
-    """Check that parameters are a model's, or a state a scorer's, for U users and I items.
-
-    Whatever computes with parameters that somebody hands in calls it: arrays that are not read, or that have other
-    rows, would else give lists of nothing that was trained.
-
-    Raises:
-      InputError: arrays that the model has not or lacks, or other shapes.
-    """
-    if isinstance(model, Model):
-        expected, shards = _shapes(model, num_users, num_items), grid_of(params)[1] if "item" in params else 1
-    else:
-        shapes = getattr(model, "shapes", None)
-        if shapes is None:  # a scorer need not say what its state is
-            return
-        expected, shards = shapes(num_items), 1
-    again = "pass a model, parameters and a data set of one run"
-    for few, many, verb in ((expected, params, "has no"), (params, expected, "has")):
-        if names := sorted(set(many) - set(few)):
-            where = "" if verb == "has no" else ", and the parameters do not"
-            raise InputError(f"parameters of another model: {model.name} {verb} {', '.join(names)}{where}; {again}")
-    for name, shape in expected.items():
-        # On a mesh, tables end in rows of padding.
-        padded = (padded_size(shape[0], shards), *shape[1:]) if name in ("user", "item") else shape
-        if (there := tuple(params[name].shape)) != padded:
-            raise InputError(
-                f"parameters of another model or data set: {name} is {list(there)}, but {list(shape)} for model "
-                f"{model.name}, {num_users:,} users and {num_items:,} items; {again}"
-            )
-
-
-@lru_cache(maxsize=64)
-def _shapes(model: Model, num_users: int, num_items: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each parameter."""
-    params = jax.eval_shape(lambda: model.init(jax.random.key(0), num_users, num_items))
-    return {name: array.shape for name, array in params.items()}

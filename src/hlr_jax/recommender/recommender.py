@@ -16,7 +16,7 @@ from hlr_jax.errors import InputError
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate, evaluation_inputs, relevant_of
 from hlr_jax.evaluation.results import Metrics, read_metrics
 from hlr_jax.models.base import Model
-from hlr_jax.models.identity import check_params
+from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import RankingInputs
 from hlr_jax.recommender import artifact
 from hlr_jax.runs import LoadedRun, load_run

@@ -19,7 +19,7 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError, check_range, missing_extra, pick
 from hlr_jax.files import check_replaceable, replacing_folder, sha256, write_json
 from hlr_jax.models.base import Model
-from hlr_jax.models.identity import check_params
+from hlr_jax.parameters import check_params
 from hlr_jax.serving.index import IndexOptions, write_index
 from hlr_jax.serving.new_rows import FoldInOptions
 from hlr_jax.serving.newcomers import newcomers_program

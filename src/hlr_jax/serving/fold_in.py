@@ -11,7 +11,7 @@ from hlr_jax.data.growth import with_interactions
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError, check_seed, pick
 from hlr_jax.models.base import Model
-from hlr_jax.models.identity import check_params
+from hlr_jax.parameters import check_params
 from hlr_jax.serving.new_rows import OTHER_AXIS, FoldInOptions, solve_rows
 from hlr_jax.serving.population import ON_UNKNOWN, UNKNOWN, Population, places_of
 from hlr_jax.sharding import mesh_of

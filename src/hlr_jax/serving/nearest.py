@@ -13,7 +13,7 @@ from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError, check_range
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
-from hlr_jax.models.identity import check_params
+from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import draw_key, power_of_two
 from hlr_jax.scoring import with_derived
 from hlr_jax.serving.explain import pair_outputs

@@ -16,7 +16,7 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError, pick
 from hlr_jax.models.base import Model
-from hlr_jax.models.identity import check_params
+from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import padded_rows, placed_rows
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.scoring import neighbor_sources

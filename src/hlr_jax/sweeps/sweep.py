@@ -12,10 +12,10 @@ import polars as pl
 from hlr_jax.errors import InputError, check_range, check_seed
 from hlr_jax.experiment import build, settings_of
 from hlr_jax.files import sha256_of, write_json
+from hlr_jax.fitting.fit import check_monitor, fit_runs
 from hlr_jax.models.base import Model
 from hlr_jax.sweeps.points import Overrides, with_overrides
 from hlr_jax.systems import System
-from hlr_jax.training.fit import check_monitor, fit_runs
 from hlr_jax.workdir import claim, flatten, record_environment
 
 OF_THE_RUN = {"seed": 0, "train.learning_rate": 0.0, "train.margin": 0.0, "train.temperature": 0.0}

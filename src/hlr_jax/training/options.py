@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
+from hlr_jax import objectives
 from hlr_jax.errors import InputError
 from hlr_jax.settings import Settings, number, word
-from hlr_jax.training import objectives
 
 BATCHES = ("triplets", "users")
 NEGATIVES = {

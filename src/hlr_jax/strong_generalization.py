@@ -23,13 +23,13 @@ from hlr_jax.evaluation.evaluate import Ranker, evaluate, evaluate_ranker, evalu
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import Metrics, over_seeds
 from hlr_jax.experiment import RunParts
+from hlr_jax.fitting.fit import FitResult, train_seeds
 from hlr_jax.scorers.popularity import Popularity
 from hlr_jax.serving.choice import ItemChoice
 from hlr_jax.serving.fold_in import fold_in, fold_in_items
 from hlr_jax.serving.lists import Lister
 from hlr_jax.serving.population import places_of, trained_population
 from hlr_jax.systems import require_model
-from hlr_jax.training.fit import FitResult, train_seeds
 from hlr_jax.training.options import RANDOM
 from hlr_jax.types import Params, Ranking
 

@@ -17,9 +17,9 @@ from hlr_jax.errors import InputError
 from hlr_jax.evaluation.evaluate import evaluate, relevant_of, validation_users
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import atomic_file, sha256_of, write_json
+from hlr_jax.fitting.fit import FitResult
 from hlr_jax.scorers.base import Fit, Scorer, State
 from hlr_jax.scorers.registry import create_scorer
-from hlr_jax.training.fit import FitResult
 from hlr_jax.training.history import History, Logger, Record
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.result import RESULT

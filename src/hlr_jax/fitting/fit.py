@@ -17,6 +17,7 @@ from hlr_jax.errors import InputError, check_seed
 from hlr_jax.evaluation.evaluate import evaluate_seeds, memory_to_rank, validation_users
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import sha256_of
+from hlr_jax.fitting.start import Origin, origin_of, starting_params
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
@@ -27,7 +28,6 @@ from hlr_jax.training.many_runs import Learner, create_learner
 from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.training.result import RESULT, run_identity
 from hlr_jax.training.run_progress import chosen_runs
-from hlr_jax.training.start import Origin, origin_of, starting_params
 from hlr_jax.types import Params
 
 
