@@ -245,3 +245,15 @@ def test_the_lower_level_says_where_a_whole_run_is_kept(world, tmp_path):
     hlr_jax.train_model(world, hlr_jax.create_model("cml", embed_dim=4), options, workdir=tmp_path, quiet=True)
     for load in (hlr_jax.load_run, Recommender.load):
         refused("holds checkpoints of train_model .* hlr_jax.fit.* keeps a whole run", load, tmp_path)
+
+
+def test_a_recommender_on_a_mesh_gives_the_same_lists_and_is_saved_without_padding(world, tmp_path):
+    options = {"model": {"embed_dim": 4}, "train": {"num_epochs": 1}, "quiet": True, "workdir": tmp_path / "run"}
+    single = hlr_jax.fit(world, "cml-paper", **options)
+    divided = Recommender.load(tmp_path / "run", mesh={"data": 2, "model": 4})
+    assert len(divided.params["item"]) == 52
+    few = {"users": [3, 4], "k": 4, "exclude": {3: [5, 6]}}
+    assert divided.recommend(**few)["item"].to_list() == single.recommend(**few)["item"].to_list()
+    again = Recommender.load(divided.save(tmp_path / "saved"))
+    np.testing.assert_array_equal(again.params["item"], single.params["item"])
+    refused("fold_in runs on one device", divided.recommend, histories=[3])

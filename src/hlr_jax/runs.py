@@ -106,10 +106,13 @@ def _read_run(
         return LoadedRun(parts._replace(model=fitted.scorer), [fitted.fit.params], [fitted.progress])
     identity = run_identity(parts.dataset, parts.model, parts.train, parts.seed)
     params, progress = load_result(folder, identity, parts.mesh)
-    if parts.mesh is None:  # what was trained on a mesh may end in rows of padding
-        sizes = {"user": parts.dataset.num_users, "item": parts.dataset.num_items}
-        params = [each | {name: each[name][:size] for name, size in sizes.items()} for each in params]
-    return LoadedRun(parts, params, progress)
+    return LoadedRun(parts, params if parts.mesh else [unpadded(each, parts.dataset) for each in params], progress)
+
+
+def unpadded(params: Params, dataset: Dataset) -> Params:
+    """Return parameters without the rows that a mesh pads tables with."""
+    sizes = {"user": dataset.num_users, "item": dataset.num_items}
+    return params | {name: params[name][:size] for name, size in sizes.items() if name in params}
 
 
 def portable(config: dict[str, Any], mesh: dict[str, int] | None = None) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class IdIndex:
         if not len(self._sorted):
             return np.full(len(wanted), UNKNOWN)
         places = self._sorted.search_sorted(wanted).to_numpy().clip(max=len(self._sorted) - 1)
-        found = self._sorted.gather(places).eq_missing(wanted).to_numpy()
+        found = (self._sorted[places] == wanted).to_numpy()
         return np.where(found, self._order[places], UNKNOWN)
 
 

@@ -22,7 +22,7 @@ from hlr_jax.evaluation.results import Metrics
 from hlr_jax.experiment import RunParts, settings_of
 from hlr_jax.files import replacing_folder, sha256
 from hlr_jax.models.base import Model
-from hlr_jax.runs import LoadedRun, portable
+from hlr_jax.runs import LoadedRun, portable, unpadded
 from hlr_jax.systems import require_model
 from hlr_jax.training.run_progress import RunProgress
 from hlr_jax.workdir import DATASET
@@ -74,7 +74,8 @@ def write(folder: Path, saved: Saved) -> Path:
     with replacing_folder(folder, lambda path: (path / MANIFEST).is_file(), "saved recommender") as temporary:
         (temporary / "parameters").mkdir()
         for seed, params in zip(saved.run.seeds, saved.run.params, strict=True):
-            arrays = {name: np.ascontiguousarray(array) for name, array in params.items()}
+            held = unpadded(params, saved.run.parts.dataset) if isinstance(model, Model) else params
+            arrays = {name: np.ascontiguousarray(array) for name, array in held.items()}
             save_file(arrays, temporary / "parameters" / f"{seed}.safetensors")
         store_dataset(temporary / DATASET, saved.run.parts.dataset)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())

@@ -124,11 +124,11 @@ class Lister:
         flat = items.ravel()[kept]
         frame = pl.DataFrame(
             {
-                "user": ids.gather(np.repeat(np.arange(len(places)), k)[kept]),
+                "user": ids[np.repeat(np.arange(len(places)), k)[kept]],
                 "rank": np.tile(np.arange(1, k + 1), len(places))[kept],
-                "item": self.dataset.item_ids.gather(flat),
-                "title": titles.gather(flat),
-                "score": pl.Series(scores.ravel()[kept]).fill_nan(None),
+                "item": self.dataset.item_ids[flat],
+                "title": titles[flat],
+                "score": pl.Series(scores.ravel()[kept], nan_to_null=True),
             }
         )
         if not self.num_reasons:
@@ -185,7 +185,7 @@ def recommend(
         another model or data set.
 
     Example:
-      >>> import hlr_jax
+      >>> import hlr_jax, jax
       >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda line: None)
       >>> model = hlr_jax.create_model("cml", embed_dim=4)
       >>> params = model.init(jax.random.key(0), world.num_users, world.num_items)

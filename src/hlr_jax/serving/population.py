@@ -136,7 +136,7 @@ def wanted_users(
     places = resolved(population.index, texts, "users", on_unknown, fate, log)
     if on_unknown != "popular":
         places = places[places != UNKNOWN]
-        return population.ids.gather(places), places
+        return population.ids[places], places
     as_known = texts.cast(population.ids.dtype, strict=False)
     return texts if as_known.null_count() else as_known, places
 
