@@ -1,6 +1,6 @@
 """What an update is worth beside a training anew: ml-100k, whose last tenth by time arrives as tomorrow's rows.
 
-python experiments/updating.py --path=../shared/data/ml-100k/ml-100k.inter --model=cml --seeds=1,2,3
+python experiments/updating.py --path=ml-100k.inter --model=cml --seeds=1,2,3
 
 Interactions are ratings of at least 4, 10-core. --test=random holds a random fifth of all interactions out, and the
 last tenth of the others by time is tomorrow's; --test=later holds the last tenth by time out, and the tenth before it

@@ -150,6 +150,15 @@ def test_table_2_takes_scorers_beside_models(tmp_path):
     assert succeed(*asked, "--systems=ease,popularity,mf_als").count("was done") == 3
 
 
+def test_rows_of_ones_own_are_divided_as_asked(tmp_path):
+    rows = "".join(f"u{n % 9},i{n * 7 % 10},{n}\n" for n in range(80))
+    (tmp_path / "own.csv").write_text(f"user,item,timestamp\n{rows}")
+    given = "baselines", f"--data=own={tmp_path}/own.csv", f"--workdir={tmp_path}/runs", "--systems=popularity"
+    assert 'no column "split"' in command(*given).stderr
+    done = command(*given, "--split=time")
+    assert (done.returncode, (tmp_path / "runs" / "own" / "popularity" / "eval" / "test.json").is_file()) == (0, True)
+
+
 def test_train_fits_a_scorer_by_its_recipe(tmp_path):
     out = succeed("train", "--config=ease:planted", f"--workdir={tmp_path}", "--config.model.regularization=(7.0,)")
     assert "ease, test" in out

@@ -33,8 +33,8 @@ class Baseline(NamedTuple):
 
 
 def baseline(
-    system: str, name: str, path: str = "", *, k: int = 10, options: Mapping[str, Any] | None = None,
-    num_epochs: int = 16, space: Space | None = None,
+    system: str, name: str, path: str = "", *, split: str = "given", k: int = 10,
+    options: Mapping[str, Any] | None = None, num_epochs: int = 16, space: Space | None = None,
 ) -> Baseline:  # fmt: skip
     """Return the settings of a baseline.
 
@@ -45,14 +45,15 @@ def baseline(
     Args:
       system: a name of ``SYSTEMS``.
       name: of the data set.
-      path: a file of fixed splits; empty: the registry's data set.
+      path: a file; empty: the registry's data set.
+      split: how the file is divided; ``given``: by its column.
       k: the length of lists.
       options: of the model or scorer, where they differ from the recipe's.
       num_epochs: of MF-ALS, the most; four without a better one end it.
       space: of MF-ALS, what is searched.
     """
     config = get_config(f"{system}:{name if not path else 'split'}").to_dict()
-    config["dataset"] = dataset_settings(config["dataset"], name, path)
+    config["dataset"] = dataset_settings(config["dataset"], name, path, split)
     config["model"] |= dict(options or {})
     config["eval"] |= {"k": (k,)}
     if system in SCORERS:

@@ -49,16 +49,17 @@ def ordered_systems(asked: Sequence[str]) -> list[str]:
     return [system for system in known if system in chosen]
 
 
-def dataset_settings(dataset: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
-    """Return the section ``dataset`` for a data set of the registry, or for a file of fixed splits if there is a path.
+def dataset_settings(dataset: Mapping[str, Any], name: str, path: str, split: str = "given") -> dict[str, Any]:
+    """Return the section ``dataset`` for a data set of the registry, or for a file if there is a path.
 
     Args:
       dataset: the section as a config has it.
       name: of the data set.
       path: of the file; empty: the registry's.
+      split: how the file is divided; ``given``: by its column.
     """
     if path:
-        return dict(dataset) | {"name": "", "path": path, "split": "given"}
+        return dict(dataset) | {"name": "", "path": path, "split": split}
     split = dataset.get("split", "random")
     return dict(dataset) | {"name": name, "path": "", "split": "random" if split == "given" else split}
 

@@ -1,6 +1,7 @@
 """Fit Popularity, EASE and MF-ALS to data sets, in workdirs: what any trained model should be read beside.
 
-hlr-jax baselines --data=ml-100k,lastfm=../shared/data/splits/lastfm.parquet --workdir=runs/baselines
+hlr-jax baselines --data=ml-100k,lastfm=$SPLITS/lastfm.parquet --workdir=runs/baselines
+hlr-jax baselines --data=own=log.csv --split=time
 hlr-jax baselines --systems=mf_als --als_confidence=3,10,30 --als_regularization=10,30,100,300
 hlr-jax baselines --train_splits=train+valid
 
@@ -23,13 +24,15 @@ from absl import flags
 
 from hlr_jax.cli.support.data_sets import data_sets_of
 from hlr_jax.data.dataset import TRAIN_SPLITS
+from hlr_jax.data.splits import SPLIT_KINDS
 from hlr_jax.errors import InputError, pick
 from hlr_jax.scorers.ease import Ease
 from hlr_jax.scorers.registry import SCORERS
 
 _SYSTEM_NAMES = (*SCORERS, "mf_als")
 
-_DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE of user, item, split columns")
+_DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE")
+_SPLIT = flags.DEFINE_enum("split", "given", SPLIT_KINDS, "how a FILE is divided; given: by its column split")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/baselines", "folder of the runs")
 _SYSTEMS = flags.DEFINE_list("systems", list(SCORERS), f"which of {', '.join(_SYSTEM_NAMES)}")
 _EASE_GRID = flags.DEFINE_list(
@@ -58,8 +61,9 @@ def main() -> None:
         shown = {}
         for system in systems:
             asked = baseline(
-                system, name, path, k=_K.value, options=options[system], num_epochs=_EPOCHS.value, space=space
-            )
+                system, name, path, split=_SPLIT.value, k=_K.value, options=options[system], num_epochs=_EPOCHS.value,
+                space=space,
+            )  # fmt: skip
             place = folder / name / system
             place, result = fit_baseline(asked, place, train_splits=_TRAIN_ON.value)
             chosen = ",".join(f"{value:g}" for value in chosen_settings(place, asked.space))

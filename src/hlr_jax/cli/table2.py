@@ -1,7 +1,7 @@
 """Train the systems of the paper's Table 2 on data sets with several seeds, and write the table.
 
 hlr-jax table2 --workdir=runs/table2 --num_seeds=3 \
-    --data=ml-100k=../shared/data/splits/ml-100k.parquet,ml-1m
+    --data=ml-100k=$SPLITS/ml-100k.parquet,ml-1m
 hlr-jax table2 --workdir=runs/table2 --systems=popularity,ease,cml,hlr
 
 It writes table2.md, table2.csv and table2.tex, anew after every run. Each system on each data set has its own workdir,
