@@ -64,10 +64,11 @@ def _overview() -> str:
     lines = ["hlr-jax: relational collaborative metric learning in JAX", "", "hlr-jax COMMAND --flag=value ...", ""]
     for title, commands in COMMANDS.items():
         lines += [f"{title}:", *(f"  {name:<10} {meaning}" for name, meaning in commands.items()), ""]
-    lines += [
-        "hlr-jax COMMAND --help      what it does, and its flags",
-        "hlr-jax train --config=hlr --help   every setting of a recipe",
-        "hlr-jax list recipes        what --config takes",
-        "hlr-jax --version",
-    ]
+    for line, meaning in (
+        ("hlr-jax COMMAND --help", "what it does, and its flags"),
+        ("hlr-jax train --config=hlr --help", "every setting of a recipe"),
+        ("hlr-jax list recipes", "what --config takes"),
+        ("hlr-jax --version", "the version"),
+    ):
+        lines.append(f"{line:<34} {meaning}")
     return "\n".join(lines)
