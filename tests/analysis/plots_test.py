@@ -1,5 +1,6 @@
 """Plots hold what their frames hold."""
 
+import re
 import sys
 
 import numpy as np
@@ -17,9 +18,8 @@ def usage():
 def test_a_missing_matplotlib_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(
-        InputError, match=r"plots need matplotlib; install the extra: pip install 'hlr_jax\[notebooks\]'"
-    ):
+    install = f"install the extra: {sys.executable} -m pip install 'hlr_jax[plots]'"
+    with pytest.raises(InputError, match=re.escape(f"plots need matplotlib; {install}")):
         plots.key_usage(usage())
 
 
