@@ -31,8 +31,8 @@ class Interactions:
 
     def of_users(self, users: np.ndarray) -> "Interactions":
         """Return those of some users [b], whose numbers are then their places in ``users``."""
-        starts, ends = (np.searchsorted(self.user, users, side=side) for side in ("left", "right"))
-        counts = ends - starts
+        starts = np.searchsorted(self.user, users)
+        counts = np.searchsorted(self.user, users, side="right") - starts
         place = np.repeat(np.arange(len(users), dtype=np.int32), counts)
         inside = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
         return Interactions(place, self.item[np.repeat(starts, counts) + inside])
