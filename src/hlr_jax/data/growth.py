@@ -89,7 +89,9 @@ def _coded(known: pl.Series, wanted: pl.Series) -> tuple[np.ndarray, pl.Series]:
     new = texts.unique(maintain_order=True)
     new = new.filter(~new.is_in(names.implode()))
     everything = pl.concat([names, new.alias(names.name)])
-    places = texts.replace_strict(everything, pl.int_range(len(everything), eager=True), return_dtype=pl.Int64).to_numpy()
+    places = texts.replace_strict(
+        everything, pl.int_range(len(everything), eager=True), return_dtype=pl.Int64
+    ).to_numpy()
     as_known = new.cast(known.dtype, strict=False)
     if not as_known.null_count() and as_known.cast(pl.String).equals(new):  # "007" is no number
         return places, pl.concat([known, as_known.alias(known.name)])
