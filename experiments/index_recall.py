@@ -24,7 +24,6 @@ from hlr_jax import InputError, export_model, load_run
 from hlr_jax.cli.support.launch import launch
 from hlr_jax.serving.answer import MASKED, TopK
 from hlr_jax.serving.index import IndexOptions
-from hlr_jax.serving.population import known_interactions
 
 _WORKDIRS = flags.DEFINE_list("workdirs", None, "folders of runs", required=True)
 _CANDIDATES = flags.DEFINE_list("candidates", ["100", "200", "500", "1000"], "numbers of candidates")
@@ -97,7 +96,7 @@ def _measured(run: Any, count: int, folder: Path) -> dict[str, Any]:
         **{f"recall_at_{k}": _recall(exact, found, k) if k <= count else None for k in _KS},
         "exact_ms": exact_ms,
         "index_ms": index_ms,
-        "share_exact": float(np.mean(known_interactions(parts.dataset).degrees() > MASKED * count)),
+        "share_exact": float(np.mean(parts.dataset.known.degrees() > MASKED * count)),
     }
 
 

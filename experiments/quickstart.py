@@ -14,7 +14,7 @@ from rich.console import Console
 
 import hlr_jax
 from hlr_jax import Dataset, RunResult
-from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds, launch, runs_of
+from hlr_jax.cli.support.launch import launch, runs_of, show_devices
 from hlr_jax.cli.support.tables import print_metrics
 from hlr_jax.configs.recipes import get_config
 
@@ -26,8 +26,7 @@ def main() -> None:
     """Run the command."""
     start, folder = time.perf_counter(), Path(_WORKDIR.value)
     configs = {name: get_config(f"{name}:{_DATA.value}").to_dict() for name in ("popularity", "ease", "cml", "hlr")}
-    devices_for_seeds(runs_of(configs["hlr"]))
-    print(f"devices: {describe_devices()}", flush=True)
+    show_devices(runs_of(configs["hlr"]))
     done = {name: hlr_jax.run(config, folder / name) for name, config in configs.items()}
     dataset, ease = done["hlr"].parts.dataset, done["ease"]
     print()

@@ -29,7 +29,6 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.experiment import RunResult
 from hlr_jax.fitting.start import origin_of, starting_params
-from hlr_jax.serving.population import places_of
 from hlr_jax.systems import require_model
 from hlr_jax.training.options import UPDATE_EPOCHS
 from hlr_jax.types import Params
@@ -129,8 +128,8 @@ def _quality(
 ) -> dict[str, Any]:
     """Return NDCG@10 over the held-out rows of users and items that the data set knows, and of which users."""
     user, item = (
-        places_of(ids, held_out[side].cast(pl.String))
-        for side, ids in (("user", dataset.user_ids), ("item", dataset.item_ids))
+        index.find(held_out[side].cast(pl.String))
+        for side, index in (("user", dataset.user_index), ("item", dataset.item_index))
     )
     known = (user >= 0) & (item >= 0)
     known &= dataset.train.degrees(dataset.num_users)[user] > 0

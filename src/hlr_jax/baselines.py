@@ -17,8 +17,6 @@ from hlr_jax.systems import system_title
 from hlr_jax.table2 import dataset_settings
 from hlr_jax.workdir import read_config
 
-SYSTEMS = (*SCORERS, "mf_als")
-
 
 class Baseline(NamedTuple):
     """A baseline on a data set.
@@ -43,7 +41,7 @@ def baseline(
     validation items in them.
 
     Args:
-      system: a name of ``SYSTEMS``.
+      system: a name of ``configs.baselines.SYSTEMS``.
       name: of the data set.
       path: a file; empty: the registry's data set.
       split: how the file is divided; ``given``: by its column.

@@ -16,6 +16,7 @@ from hlr_jax.experiment import RunParts, RunResult, build, run
 from hlr_jax.fitting.scorers import load_scorer, scorer_identity
 from hlr_jax.models.base import Model
 from hlr_jax.scorers.registry import SCORERS
+from hlr_jax.sharding import unpadded
 from hlr_jax.systems import require_model
 from hlr_jax.training.history import Logger
 from hlr_jax.training.options import UPDATE_EPOCHS, TrainOptions
@@ -106,13 +107,9 @@ def _read_run(
         return LoadedRun(parts._replace(model=fitted.scorer), [fitted.fit.params], [fitted.progress])
     identity = run_identity(parts.dataset, parts.model, parts.train, parts.seed)
     params, progress = load_result(folder, identity, parts.mesh)
-    return LoadedRun(parts, params if parts.mesh else [unpadded(each, parts.dataset) for each in params], progress)
-
-
-def unpadded(params: Params, dataset: Dataset) -> Params:
-    """Return parameters without the rows that a mesh pads tables with."""
-    sizes = {"user": dataset.num_users, "item": dataset.num_items}
-    return params | {name: params[name][:size] for name, size in sizes.items() if name in params}
+    if parts.mesh is None:
+        params = [unpadded(each, parts.dataset.num_users, parts.dataset.num_items) for each in params]
+    return LoadedRun(parts, params, progress)
 
 
 def portable(config: dict[str, Any], mesh: dict[str, int] | None = None) -> dict[str, Any]:

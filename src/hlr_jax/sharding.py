@@ -123,6 +123,12 @@ def pad_rows(params: Params, mesh: Mesh | None) -> Params:
     return {name: pad(name, table) for name, table in params.items()}
 
 
+def unpadded(params: Params, num_users: int, num_items: int) -> Params:
+    """Return parameters of U users and I items without the rows that ``pad_rows`` adds."""
+    rows = {"user": num_users, "item": num_items}
+    return {name: table[: rows[name]] if name in rows else table for name, table in params.items()}
+
+
 def _spec(path: tuple, leaf: Any) -> PartitionSpec:
     """Return how a leaf [..., rows, D] is cut, by the name of the parameter that it is, or is a moment of."""
     names = [entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey)]

@@ -28,7 +28,7 @@ from hlr_jax.scorers.popularity import Popularity
 from hlr_jax.serving.choice import ItemChoice
 from hlr_jax.serving.fold_in import fold_in, fold_in_items
 from hlr_jax.serving.lists import Lister
-from hlr_jax.serving.population import places_of, trained_population
+from hlr_jax.serving.population import trained_population
 from hlr_jax.systems import require_model
 from hlr_jax.training.options import RANDOM
 from hlr_jax.types import Params, Ranking
@@ -219,7 +219,7 @@ def _folding_ranker(parts: RunParts, dataset: Dataset, given: Interactions, fit:
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
         del seen, near  # what is given, and what folding in knows already
-        return lister.ranking(places_of(people.ids, dataset.user_ids.gather(users).cast(pl.String)))
+        return lister.ranking(people.index.find(dataset.user_ids.gather(users).cast(pl.String)))
 
     return ranker
 

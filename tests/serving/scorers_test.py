@@ -8,7 +8,6 @@ import hlr_jax
 from hlr_jax import InputError
 from hlr_jax.scorers.ease import Ease
 from hlr_jax.scorers.popularity import Popularity
-from hlr_jax.serving.population import known_interactions
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +16,7 @@ def fitted(world):
 
 
 def known(world, user):
-    met = known_interactions(world)
+    met = world.known
     return met.item[met.user == user]
 
 

@@ -23,18 +23,17 @@ from typing import Any
 from absl import flags
 
 from hlr_jax.cli.support.data_sets import data_sets_of
+from hlr_jax.configs.baselines import SYSTEMS
 from hlr_jax.data.dataset import TRAIN_SPLITS
 from hlr_jax.data.splits import SPLIT_KINDS
 from hlr_jax.errors import InputError, pick
 from hlr_jax.scorers.ease import Ease
 from hlr_jax.scorers.registry import SCORERS
 
-_SYSTEM_NAMES = (*SCORERS, "mf_als")
-
 _DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE")
 _SPLIT = flags.DEFINE_enum("split", "given", SPLIT_KINDS, "how a FILE is divided; given: by its column split")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/baselines", "folder of the runs")
-_SYSTEMS = flags.DEFINE_list("systems", list(SCORERS), f"which of {', '.join(_SYSTEM_NAMES)}")
+_SYSTEMS = flags.DEFINE_list("systems", list(SCORERS), f"which of {', '.join(SYSTEMS)}")
 _EASE_GRID = flags.DEFINE_list(
     "ease_regularization", [f"{value:g}" for value in Ease().regularization], "EASE: values of lambda"
 )
@@ -52,7 +51,7 @@ def main() -> None:
     space: dict[str, Any] = {f"model.{name}": _numbers(flag) for name, flag in searched}
     options: dict[str, dict[str, Any]] = {"ease": {"regularization": _numbers(_EASE_GRID)}}
     options |= {"popularity": {}, "mf_als": {"embed_dim": _DIM.value}}
-    systems = [pick(name, _SYSTEM_NAMES, "system of --systems:") for name in _SYSTEMS.value]
+    systems = [pick(name, SYSTEMS, "system of --systems:") for name in _SYSTEMS.value]
     data_sets, folder = data_sets_of(_DATA.value), Path(_WORKDIR.value)
     from hlr_jax.baselines import baseline, chosen_settings, fit_baseline
     from hlr_jax.cli.support.tables import print_metrics

@@ -22,6 +22,7 @@ from absl import flags
 
 import hlr_jax
 from hlr_jax import files
+from hlr_jax.cli.support.meshes import mesh_options
 from hlr_jax.cli.support.processes import connect_processes
 from hlr_jax.cli.support.tables import print_metrics
 from hlr_jax.errors import InputError
@@ -33,8 +34,6 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=Tr
 _K = flags.DEFINE_list("k", None, "lengths of the lists, if others than the run's; the first is the main one")
 _COHORTS = flags.DEFINE_integer("num_cohorts", None, "disjoint random groups of users, for a standard deviation")
 _BUDGET = flags.DEFINE_integer("memory_limit_mib", None, "MiB for a tile of users")
-_DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the users")
-_MODEL = flags.DEFINE_integer("mesh_model", 1, "devices of a group, which divide the rows of the tables")
 _ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together")
 _STRONG = flags.DEFINE_enum(
     "strong_generalization",
@@ -53,8 +52,7 @@ def main() -> None:
     chosen = {"k": _lengths(), "num_cohorts": _COHORTS.value, "memory_limit_mib": _BUDGET.value}
     other = {name: value for name, value in chosen.items() if value is not None}
     connect_processes()
-    mesh = {"data": _DATA.value, "model": _MODEL.value}
-    run = hlr_jax.load_run(_WORKDIR.value, eval_options=other, mesh=mesh, ensemble=_ENSEMBLE.value)
+    run = hlr_jax.load_run(_WORKDIR.value, eval_options=other, mesh=mesh_options(), ensemble=_ENSEMBLE.value)
     if _STRONG.value:
         if _ENSEMBLE.value != 1:
             raise InputError("--strong_generalization trains single models: leave --ensemble out")

@@ -13,7 +13,8 @@ from pathlib import Path
 from absl import flags
 
 import hlr_jax
-from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds
+from hlr_jax.cli.support.launch import show_devices
+from hlr_jax.cli.support.meshes import mesh_options
 from hlr_jax.cli.support.processes import connect_processes
 from hlr_jax.cli.support.tables import print_metrics
 from hlr_jax.data.dataset import TRAIN_SPLITS
@@ -21,8 +22,6 @@ from hlr_jax.data.dataset import TRAIN_SPLITS
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the new run", required=True)
 _TRAIN_ON = flags.DEFINE_enum("train_splits", TRAIN_SPLITS[1], TRAIN_SPLITS[1:], "splits that are trained on")
-_DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the batches")
-_MODEL = flags.DEFINE_integer("mesh_model", 1, "devices of a group, which divide the rows of the tables")
 _QUIET = flags.DEFINE_bool("quiet", False, "show no progress")
 
 
@@ -33,12 +32,10 @@ def main() -> None:
 
     connect_processes()
     before = read_config(Path(_WORKDIR.value)).get("train", {})
-    mesh = {"data": _DATA.value, "model": _MODEL.value}
-    if mesh == {"data": 1, "model": 1}:
-        devices_for_seeds(int(before.get("num_seeds", 1)))
-    if distributed.is_process_zero():
-        print(f"devices: {describe_devices()}", flush=True)
-    done = hlr_jax.refit(_WORKDIR.value, _OUTPUT.value, train_splits=_TRAIN_ON.value, mesh=mesh, quiet=_QUIET.value)
+    show_devices(int(before.get("num_seeds", 1)), mesh_options())
+    done = hlr_jax.refit(
+        _WORKDIR.value, _OUTPUT.value, train_splits=_TRAIN_ON.value, mesh=mesh_options(), quiet=_QUIET.value
+    )
     if not distributed.is_process_zero():
         return
     train = done.parts.train

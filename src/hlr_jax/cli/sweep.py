@@ -24,7 +24,7 @@ from absl import flags
 
 from hlr_jax import files
 from hlr_jax.cli.support import configs, sweep_render
-from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds
+from hlr_jax.cli.support.launch import show_devices
 from hlr_jax.errors import InputError, missing_extra
 from hlr_jax.sweeps.points import Overrides, Space, product, read_space, search
 
@@ -56,8 +56,7 @@ def main() -> None:
             config[section][name] = changed[f"{section}.{name}"] = value
     space = read_space(_GRID.value, _GRID_FILE.value, config)
     points = [] if _SAMPLER.value == "optuna" else product(space)
-    devices_for_seeds(sharding.available_cores())
-    print(f"devices: {describe_devices()}", flush=True)
+    show_devices(sharding.available_cores())
     sweep = Sweep(config, _WORKDIR.value, parallel=_PARALLEL.value, quiet=_QUIET.value, log=_say)
     start = time.perf_counter()
     if _SAMPLER.value == "optuna":

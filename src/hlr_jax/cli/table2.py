@@ -37,11 +37,10 @@ def main() -> None:
     data_sets = data_sets_of(_DATA.value)
     import hlr_jax
     from hlr_jax.cli.support import configs, table2_render
-    from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds
+    from hlr_jax.cli.support.launch import show_devices
     from hlr_jax.table2 import TableRuns, ordered_systems, plan
 
-    devices_for_seeds(_NUM_SEEDS.value)
-    print(f"devices: {describe_devices()}", flush=True)
+    show_devices(_NUM_SEEDS.value)
     systems, get_config = ordered_systems(_SYSTEMS.value), configs.get_config_of(_CONFIGS.value)
     planned = plan(
         lambda choice: configs.call(get_config, _CONFIGS.value, choice).to_dict(), data_sets, systems,

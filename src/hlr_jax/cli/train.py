@@ -15,7 +15,7 @@ from absl import flags
 
 import hlr_jax
 from hlr_jax.cli.support import configs
-from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds, runs_of
+from hlr_jax.cli.support.launch import runs_of, show_devices
 from hlr_jax.cli.support.processes import connect_processes
 from hlr_jax.cli.support.tables import print_metrics
 
@@ -32,10 +32,7 @@ def main() -> None:
 
     config = _CONFIG.value.to_dict()
     connect_processes()
-    if config.get("mesh", {}) in ({}, {"data": 1, "model": 1}):
-        devices_for_seeds(runs_of(config))
-    if distributed.is_process_zero():
-        print(f"devices: {describe_devices()}", flush=True)
+    show_devices(runs_of(config), config.get("mesh"))
     several = len(config.get("train", {}).get("temperatures", ())) > 1
     loggers = [TensorBoardLogger(_WORKDIR.value)] if _TENSORBOARD.value else []
     done = hlr_jax.run(config, _WORKDIR.value, loggers=loggers, quiet=_QUIET.value)

@@ -16,7 +16,8 @@ from pathlib import Path
 from absl import flags
 
 import hlr_jax
-from hlr_jax.cli.support.launch import describe_devices, devices_for_seeds
+from hlr_jax.cli.support.launch import show_devices
+from hlr_jax.cli.support.meshes import mesh_options
 from hlr_jax.cli.support.tables import print_metrics
 from hlr_jax.training.options import UPDATE_EPOCHS
 
@@ -24,8 +25,6 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=Tr
 _ROWS = flags.DEFINE_list("data", None, "file of the new rows, or several", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the new run", required=True)
 _EPOCHS = flags.DEFINE_integer("num_epochs", UPDATE_EPOCHS, "passes over all interactions")
-_DATA = flags.DEFINE_integer("mesh_data", 1, "groups of devices that divide the batches")
-_MODEL = flags.DEFINE_integer("mesh_model", 1, "devices of a group, which divide the rows of the tables")
 _QUIET = flags.DEFINE_bool("quiet", False, "show no progress")
 
 
@@ -34,12 +33,9 @@ def main() -> None:
     from hlr_jax.workdir import read_config
 
     before = read_config(Path(_WORKDIR.value)).get("train", {})
-    mesh = {"data": _DATA.value, "model": _MODEL.value}
-    if mesh == {"data": 1, "model": 1}:
-        devices_for_seeds(int(before.get("num_seeds", 1)))
-    print(f"devices: {describe_devices()}", flush=True)
+    show_devices(int(before.get("num_seeds", 1)), mesh_options())
     done = hlr_jax.update(
-        _WORKDIR.value, _ROWS.value, _OUTPUT.value, num_epochs=_EPOCHS.value, mesh=mesh, quiet=_QUIET.value
+        _WORKDIR.value, _ROWS.value, _OUTPUT.value, num_epochs=_EPOCHS.value, mesh=mesh_options(), quiet=_QUIET.value
     )
     name = done.parts.model.name
     if done.metrics:

@@ -13,6 +13,8 @@ from hlr_jax.configs.base import base_config, defaults
 from hlr_jax.scorers.registry import SCORERS
 
 MODELS = tuple(SCORERS)
+SYSTEMS = (*SCORERS, "mf_als")
+"""What any model should be read beside; MF-ALS is a model, with a recipe of its own."""
 
 
 def get_config(model: str, data: str = "ml-100k") -> ConfigDict:

@@ -27,13 +27,13 @@ def from_frame(frame: Any, parts: dict[str, Any], name: str, log: Log, **options
     if given:
         reading = joined([_part(split, part, chosen) for split, part in given.items()])
     else:
-        reading = read_frame(frame, _columns(chosen), chosen.threshold, name)
+        reading = read_frame(frame, chosen.frame_columns, chosen.threshold, name)
     return finish(prepare(reading, chosen, where=name, name=name), chosen, log)
 
 
 def _part(split: str, frame: Any, options: DataOptions) -> Reading:
     """Read the frame of one split."""
-    columns = {role: column for role, column in _columns(options).items() if role != "split"}
+    columns = {role: column for role, column in options.frame_columns.items() if role != "split"}
     reading = read_frame(frame, columns, options.threshold, split)
     return reading._replace(rows=reading.rows.with_columns(split=pl.lit(split)))
 
@@ -49,11 +49,6 @@ def _options(name: str, options: dict[str, Any]) -> DataOptions:
         if setting in options:
             raise InputError(f"{setting} is for files; data in memory takes none")
     return DataOptions(name=name, **options).with_defaults()
-
-
-def _columns(options: DataOptions) -> dict[str, str]:
-    """Return role -> column, for what is read of a frame."""
-    return {role: role if options.columns[role] == "" else options.columns[role] for role in options.roles}
 
 
 def from_csr(matrix: Any, user_ids: Any, item_ids: Any, name: str, log: Log, **options: Any) -> Dataset:
@@ -108,5 +103,5 @@ def from_arrays(columns: dict[str, Any], name: str, log: Log, **options: Any) ->
         if role not in given:
             needing = "threshold" if role == "rating" else f"split={chosen.split}"
             raise InputError(f"{name}: {needing} needs {role}s, and none were given")
-    reading = read_frame(pl.DataFrame(list(given.values())), _columns(chosen), chosen.threshold, name)
+    reading = read_frame(pl.DataFrame(list(given.values())), chosen.frame_columns, chosen.threshold, name)
     return finish(prepare(reading, chosen, where=name, name=name), chosen, log)

@@ -32,8 +32,7 @@ def read_rows(source: Any, settings: dict[str, Any]) -> pl.DataFrame:
     given = {name: value for name, value in settings.items() if name not in ("path", "split", "split_column")}
     options = DataOptions(**given).with_defaults(registered[0].threshold if registered else None)
     if is_frame(source):
-        columns = {role: options.columns[role] or role for role in options.roles}
-        return read_frame(source, columns, options.threshold, "new rows").rows.select("user", "item")
+        return read_frame(source, options.frame_columns, options.threshold, "new rows").rows.select("user", "item")
     files = find_files(source)
     parts = [_read_file(path, options, registered[0].layout if registered else options.format) for path in files]
     return joined(parts).rows.select("user", "item")

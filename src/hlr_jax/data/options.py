@@ -108,3 +108,8 @@ class DataOptions(Settings):
     def columns(self) -> dict[str, str]:
         """The columns that are named, by role; empty for the format's own."""
         return {role: getattr(self, f"{role}_column") for role in ("user", "item", "rating", "timestamp", "split")}
+
+    @property
+    def frame_columns(self) -> dict[str, str]:
+        """The column of each of ``roles`` in a frame, which is called as the role unless another one is named."""
+        return {role: role if self.columns[role] == "" else self.columns[role] for role in self.roles}

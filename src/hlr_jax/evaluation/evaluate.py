@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from jax.sharding import Mesh
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
@@ -184,12 +183,12 @@ def _mask(model: System, dataset: Dataset, options: EvalOptions) -> str:
 
 
 def evaluation_inputs(
-    model: Model, dataset: Dataset, split: str, options: EvalOptions, seed: int = 0, mesh: Mesh | None = None
+    model: Model, params: Params, dataset: Dataset, split: str, options: EvalOptions, seed: int = 0
 ) -> RankingInputs:
-    """Return what ``evaluate`` ranks a split with, to be made once for several calls."""
+    """Return what ``evaluate`` ranks a split with, to be made once for several calls; it lies where parameters do."""
     seen = interactions_at(dataset, split, _mask(model, dataset, options))
     near = interactions_at(dataset, split, dataset.protocol.test_neighbors)
-    return ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, mesh)
+    return ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, mesh_of(params))
 
 
 def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: EvalOptions) -> int:

@@ -15,13 +15,14 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.ids import UNKNOWN, IdIndex
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.serialization import read_stored
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
 from hlr_jax.models.registry import create_model
 from hlr_jax.serving.fold_in import fold_in, fold_in_items
-from hlr_jax.serving.population import UNKNOWN, places_of
+from hlr_jax.sharding import unpadded
 from hlr_jax.training.learner import key_of
 from hlr_jax.training.options import RANDOM, Run, TrainOptions
 from hlr_jax.training.result import check_ended, load_result
@@ -80,9 +81,7 @@ def origin_of(options: TrainOptions, model: Model, workdir: str | Path | None) -
         return None, {"start": RANDOM} if options.start == RANDOM else {}
     dataset = read_stored(folder / DATASET)
     members, progress = load_result(folder, {})
-    counts = {"user": dataset.num_users, "item": dataset.num_items}
-    # Tables may end in rows of padding.
-    members = [{name: array[: counts.get(model.axis_of(name))] for name, array in params.items()} for params in members]
+    members = [unpadded(params, dataset.num_users, dataset.num_items) for params in members]
     digest = hashlib.sha256()
     for params in members:
         for name, array in sorted(params.items()):
@@ -144,7 +143,7 @@ def starting_params(
 
 def _known(there: pl.Series, here: pl.Series) -> np.ndarray:
     """Return which of the ids here are there too."""
-    return places_of(there, here.cast(pl.String)) != UNKNOWN
+    return IdIndex(there).find(here.cast(pl.String)) != UNKNOWN
 
 
 def _extended(
@@ -182,8 +181,8 @@ def _placed(
     """Return parameters with the rows of the data set's users and items, at random where there are none."""
     fresh = model.init(key_of(run, 0), dataset.num_users, dataset.num_items)
     rows = {
-        "user": places_of(user_ids, dataset.user_ids.cast(pl.String)),
-        "item": places_of(item_ids, dataset.item_ids.cast(pl.String)),
+        "user": IdIndex(user_ids).find(dataset.user_ids.cast(pl.String)),
+        "item": IdIndex(item_ids).find(dataset.item_ids.cast(pl.String)),
     }
     result: dict[str, Any] = {}
     for name, array in fresh.items():

@@ -96,6 +96,11 @@ def power_of_two(count: int) -> int:
     return 1 << max(count - 1, 0).bit_length()
 
 
+def filled_up(codes: np.ndarray) -> np.ndarray:
+    """Return codes [n] with 0 behind them up to a power of two, so that few sizes are compiled."""
+    return np.pad(codes.astype(np.int32), (0, power_of_two(len(codes)) - len(codes)))
+
+
 def ranking_neighbors(key: jax.Array, source: NeighborSource, owner: jax.Array) -> NeighborIds:
     """Return the neighbors that a user (or an item) is ranked with: a draw that depends on key and owner alone."""
     bits = jax.random.bits(jax.random.fold_in(key, owner), (source.num_bits,))

@@ -22,7 +22,8 @@ from hlr_jax.evaluation.results import Metrics
 from hlr_jax.experiment import RunParts, settings_of
 from hlr_jax.files import replacing_folder, sha256
 from hlr_jax.models.base import Model
-from hlr_jax.runs import LoadedRun, portable, unpadded
+from hlr_jax.runs import LoadedRun, portable
+from hlr_jax.sharding import unpadded
 from hlr_jax.systems import require_model
 from hlr_jax.training.run_progress import RunProgress
 from hlr_jax.workdir import DATASET
@@ -68,16 +69,16 @@ def write(folder: Path, saved: Saved) -> Path:
       InputError: something else is there, or the model was made by hand.
     """
     check_named(saved.settings)
-    model = saved.run.parts.model
+    model, dataset = saved.run.parts.model, saved.run.parts.dataset
     # A scorer has chosen among the values of its settings.
     chosen = {} if isinstance(model, Model) else {"model": {"name": model.name, **dict(model.options)}}
     with replacing_folder(folder, lambda path: (path / MANIFEST).is_file(), "saved recommender") as temporary:
         (temporary / "parameters").mkdir()
         for seed, params in zip(saved.run.seeds, saved.run.params, strict=True):
-            held = unpadded(params, saved.run.parts.dataset) if isinstance(model, Model) else params
+            held = unpadded(params, dataset.num_users, dataset.num_items) if isinstance(model, Model) else params
             arrays = {name: np.ascontiguousarray(array) for name, array in held.items()}
             save_file(arrays, temporary / "parameters" / f"{seed}.safetensors")
-        store_dataset(temporary / DATASET, saved.run.parts.dataset)
+        store_dataset(temporary / DATASET, dataset)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
         manifest = {
             "kind": _KIND, "format": _FORMAT, "hlr_jax": version("hlr_jax"), "settings": saved.settings | chosen,

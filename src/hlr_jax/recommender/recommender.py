@@ -28,7 +28,6 @@ from hlr_jax.serving.lists import recommend
 from hlr_jax.serving.nearest import nearest_keys, similar_items, similar_users
 from hlr_jax.serving.new_rows import FoldInOptions
 from hlr_jax.serving.population import Population, trained_population
-from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System, require_model
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
@@ -278,8 +277,8 @@ class Recommender:
         options = replace(self._run.parts.eval, k=k, monitor="loss")  # nothing is chosen any more
         relevant_of(self.dataset, split)
         if isinstance(self.model, Model) and split not in self._inputs:
-            mesh = mesh_of(self.params)
-            self._inputs[split] = evaluation_inputs(self.model, self.dataset, split, options, self.seed, mesh)
+            given = self.model, self.params, self.dataset, split, options, self.seed
+            self._inputs[split] = evaluation_inputs(*given)
         return evaluate(
             self.model, self.params, self.dataset, split=split, options=options, seed=self.seed,
             inputs=self._inputs.get(split),

@@ -13,7 +13,6 @@ from hlr_jax.report.drawing import Axis, Child, Markup, element, folded, side_by
 from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
 from hlr_jax.serving.explain import most_reasons
 from hlr_jax.serving.lists import recommend
-from hlr_jax.serving.population import known_interactions
 
 _CURVE_POINTS = 120
 _QUANTILES = (0.1, 0.5, 0.9)
@@ -114,7 +113,7 @@ def _gini(run: TrainedRun) -> float:
 
 def sample_users(dataset: Dataset) -> np.ndarray:
     """Return the codes of users with few, the median number of, and many known items, those with test items if any."""
-    known, test = known_interactions(dataset), dataset.test
+    known, test = dataset.known, dataset.test
     degrees = known.degrees(dataset.num_users)
     eligible = np.flatnonzero((degrees > 0) & ((test.degrees(dataset.num_users) > 0) | (len(test) == 0)))
     ordered = eligible[np.argsort(degrees[eligible], kind="stable")]
@@ -144,7 +143,7 @@ def sample_lists(runs: Sequence[TrainedRun], users: np.ndarray, lists: Sequence[
             "an even share they say little. What reads no history gives none."
         )
     dataset, blocks = runs[0].parts.dataset, []
-    known = known_interactions(dataset)
+    known = dataset.known
     popularity = known.item_degrees(dataset.num_items)
     for code in users:
         user = dataset.user_ids[int(code)]

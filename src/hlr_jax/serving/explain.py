@@ -14,7 +14,7 @@ from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources
 from hlr_jax.errors import InputError
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
-from hlr_jax.ranking.inputs import draw_key, power_of_two, ranking_item_users, ranking_neighbors
+from hlr_jax.ranking.inputs import draw_key, filled_up, power_of_two, ranking_item_users, ranking_neighbors
 from hlr_jax.scoring import pair_params, with_derived
 from hlr_jax.serving.population import Population, codes_of, population_of
 from hlr_jax.serving.scorer_reasons import scorer_reasons
@@ -67,9 +67,7 @@ def explain(
     population = population_of(model, params, dataset, among)
     rows = population.rows[codes_of(population.index, [user], "users")]
     targets = codes_of(dataset.item_index, items, "items")
-    # Few sizes are compiled: calls are filled up with item 0.
-    padded = np.pad(targets, (0, power_of_two(len(targets)) - len(targets)))
-    reasons = reasons_of(model, population, dataset, rows, padded[None], most_reasons(model, dataset), seed)
+    reasons = reasons_of(model, population, dataset, rows, filled_up(targets)[None], most_reasons(model, dataset), seed)
     reasons = reasons.filter(pl.col("pair") < len(targets))
     reasons = reasons.drop_nulls("neighbor").explode(list(_REASON_COLUMNS))
     shown = targets[reasons["pair"].to_numpy()]

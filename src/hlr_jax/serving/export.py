@@ -24,6 +24,7 @@ from hlr_jax.serving.index import IndexOptions, write_index
 from hlr_jax.serving.new_rows import FoldInOptions
 from hlr_jax.serving.newcomers import newcomers_program
 from hlr_jax.serving.programs import Arrays, Program, interaction_arrays, list_programs
+from hlr_jax.sharding import unpadded
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
 
@@ -101,7 +102,7 @@ def export_model(
             raise InputError(f"index.candidates is {index.candidates}, fewer than the {k} items of a list")
     folder = Path(folder)
     check_replaceable(folder, _is_export, "export")
-    stored = _stored(model, params, dataset, dtype)
+    stored = _stored(params, dataset, dtype)
     computed = {name: array.astype(np.float32) for name, array in stored.items()}
     arrays = {"parameters": stored, "interactions": interaction_arrays(model, computed, dataset, seed)}
     candidates = None if index is None else min(index.candidates, dataset.num_items)
@@ -137,13 +138,10 @@ def _is_export(folder: Path) -> bool:
         return False
 
 
-def _stored(model: Model, params: Params, dataset: Dataset, dtype: str) -> Arrays:
-    """Return the parameters without the rows that a mesh pads tables with."""
-    rows = {"user": dataset.num_users, "item": dataset.num_items}
-    return {
-        name: np.asarray(array[: rows[axis]] if (axis := model.axis_of(name)) in rows else array, jnp.dtype(dtype))
-        for name, array in params.items()
-    }
+def _stored(params: Params, dataset: Dataset, dtype: str) -> Arrays:
+    """Return the parameters as they are stored."""
+    held = unpadded(params, dataset.num_users, dataset.num_items)
+    return {name: np.asarray(array, jnp.dtype(dtype)) for name, array in held.items()}
 
 
 def _write_arrays(folder: Path, arrays: dict[str, Arrays], dataset: Dataset) -> None:

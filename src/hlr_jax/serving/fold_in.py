@@ -8,12 +8,14 @@ import polars as pl
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.growth import with_interactions
+from hlr_jax.data.ids import UNKNOWN
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError, check_seed, pick
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
+from hlr_jax.serving.inputs import ON_UNKNOWN
 from hlr_jax.serving.new_rows import OTHER_AXIS, FoldInOptions, solve_rows
-from hlr_jax.serving.population import ON_UNKNOWN, UNKNOWN, Population, places_of
+from hlr_jax.serving.population import Population
 from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
 from hlr_jax.training.options import TrainOptions
@@ -140,7 +142,7 @@ def fold_in_items(
       (51, 1)
     """
     ids, met = _read(model, params, dataset, users_of_items, "item", on_unknown, seed, log)
-    known = ids.filter(pl.Series(places_of(dataset.item_ids, ids.cast(pl.String)) != UNKNOWN))
+    known = ids.filter(pl.Series(dataset.item_index.find(ids.cast(pl.String)) != UNKNOWN))
     if len(known):
         raise InputError(f"users_of_items: item {known[0]} is no new one; leave it out")
     pairs = pl.DataFrame({"user": dataset.user_ids.gather(met.item), "item": ids.gather(met.user)})
@@ -164,12 +166,12 @@ def _read(
         raise InputError("fold_in runs on one device: load the run without a mesh")
     check_params(model, params, dataset.num_users, dataset.num_items)
     other = OTHER_AXIS[axis]
-    name, known_ids = ("histories", dataset.item_ids) if axis == "user" else ("users_of_items", dataset.user_ids)
+    name, index = ("histories", dataset.item_index) if axis == "user" else ("users_of_items", dataset.user_index)
     if not isinstance(given, pl.DataFrame):
         rows = [(str(new), str(met)) for new, ids in given.items() for met in ids]
         given = pl.DataFrame(rows, schema={axis: pl.String, other: pl.String}, orient="row")
     texts = given[other].cast(pl.String)
-    codes = pl.Series(places_of(known_ids, texts), dtype=pl.Int32)
+    codes = pl.Series(index.find(texts), dtype=pl.Int32)
     unknown = texts.filter(codes == UNKNOWN)
     if len(unknown):
         line = f'{name}: {unknown.n_unique():,} {other}s ({len(unknown):,} rows) are unknown, such as "{unknown[0]}"'

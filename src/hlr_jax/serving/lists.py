@@ -11,6 +11,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.ids import UNKNOWN
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import check_range
 from hlr_jax.models.base import Model
@@ -21,7 +22,7 @@ from hlr_jax.scorers.base import histories_of
 from hlr_jax.scorers.lists import rank_histories
 from hlr_jax.serving.choice import EVERYTHING, ItemChoice, item_choice
 from hlr_jax.serving.explain import check_reasons, reason_columns, reasons_of
-from hlr_jax.serving.population import UNKNOWN, Population, population_of, wanted_users
+from hlr_jax.serving.population import Population, population_of, wanted_users
 from hlr_jax.sharding import mesh_of, padded_size, replicate
 from hlr_jax.systems import System
 from hlr_jax.types import CSR, Params, Ranking

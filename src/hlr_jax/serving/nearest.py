@@ -14,10 +14,10 @@ from hlr_jax.errors import InputError, check_range
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
-from hlr_jax.ranking.inputs import draw_key, power_of_two
+from hlr_jax.ranking.inputs import draw_key, filled_up
 from hlr_jax.scoring import with_derived
 from hlr_jax.serving.explain import pair_outputs
-from hlr_jax.serving.population import Population, codes_of, known_interactions, population_of
+from hlr_jax.serving.population import Population, codes_of, population_of
 from hlr_jax.types import Params
 
 
@@ -77,9 +77,7 @@ def _nearest(
     """Return the rows of a table that lie nearest to some of them: codes [Q, k], ranks [Q k], distances [Q, k]."""
     check_range("similar", k=(k, 1, 10**6))
     count = min(k, num_rows - 1)
-    # Few sizes are compiled: calls are filled up with row 0.
-    padded = np.pad(codes.astype(np.int32), (0, power_of_two(len(codes)) - len(codes)))
-    found = _nearest_rows(table, padded, num_rows, count, model.similarity == "cosine")
+    found = _nearest_rows(table, filled_up(codes), num_rows, count, model.similarity == "cosine")
     near, distances = (np.asarray(array)[: len(codes)] for array in found)
     return near, np.tile(np.arange(1, count + 1), len(codes)), distances
 
@@ -165,7 +163,7 @@ def nearest_keys(
 def _of_relations(model: Model, population: Population, user: object, items: np.ndarray, seed: int) -> np.ndarray:
     """Return w [items, N] of a user and each item."""
     row = population.rows[codes_of(population.index, [user], "users")[0]]
-    padded = np.pad(items.astype(np.int32), (0, power_of_two(len(items)) - len(items)))
+    padded = filled_up(items)
     weights = _mixtures(model, population.params, population.placed[1], draw_key(seed), row, padded)
     return np.asarray(weights)[: len(items)]
 
@@ -199,7 +197,7 @@ def _mean_weights(model: Model, params: Params, item: jax.Array, shares: jax.Arr
 
 def _company(dataset: Dataset, item: int) -> np.ndarray:
     """Return each item's share [I] of what the users of one item have met beside it."""
-    pairs, met = known_interactions(dataset), np.zeros(dataset.num_users, bool)
+    pairs, met = dataset.known, np.zeros(dataset.num_users, bool)
     met[pairs.user[pairs.item == item]] = True
     counts = np.bincount(pairs.item[met[pairs.user]], minlength=dataset.num_items)
     counts[item] = 0

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from hlr_jax.data.csr import padded_row
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.neighbor_sampling import NeighborSources
-from hlr_jax.errors import InputError, check_range
+from hlr_jax.errors import InputError
 from hlr_jax.losses import OBJECTIVES, LossParams
 from hlr_jax.models.base import AlternatingLeastSquares, Model
 from hlr_jax.ranking.inputs import padded_rows, power_of_two
@@ -37,7 +37,7 @@ from hlr_jax.serving.new_examples import (
     negatives_of,
     sources_with,
 )
-from hlr_jax.serving.population import known_interactions
+from hlr_jax.settings import Settings, number
 from hlr_jax.training.als import Grouped, solve_side
 from hlr_jax.training.batches import Batch, BatchSource, Negatives, derive_rows
 from hlr_jax.training.examples import triplet_loss
@@ -51,7 +51,7 @@ BLOCK = 8  # rows that are solved for together: what they read stays in a CPU's 
 
 
 @dataclass(frozen=True)
-class FoldInOptions:
+class FoldInOptions(Settings):
     """How a new row is found, for a model that is trained with triplets.
 
     Attributes:
@@ -64,20 +64,12 @@ class FoldInOptions:
       InputError: a value out of range, by name.
     """
 
-    num_steps: int = 30
-    positives: int = 8
-    others: int = 64
-    learning_rate: float = 0.1
+    section: ClassVar[str] = "fold_in"
 
-    def __post_init__(self) -> None:
-        """Check every range."""
-        check_range(
-            "fold_in",
-            num_steps=(self.num_steps, 0, 10**6),
-            positives=(self.positives, 1, 65536),
-            others=(self.others, 1, 65536),
-            learning_rate=(self.learning_rate, 0.0, 10.0),
-        )
+    num_steps: int = number(30, 0, 10**6)
+    positives: int = number(8, 1, 65536)
+    others: int = number(64, 1, 65536)
+    learning_rate: float = number(0.1, 0.0, 10.0)
 
 
 class NewRows(NamedTuple):
@@ -119,11 +111,8 @@ def solve_rows(
     rows, met = first + np.arange(count), Interactions(met.user + np.int32(first), met.item)
     total = first + max(BLOCK, power_of_two(count))  # calls of about as many rows share what is compiled
     # Rows to come are in the tables from the start: what is compiled for them serves those too.
-    params = params | {
-        name: jnp.pad(array, [(0, total - first)] + [(0, 0)] * (array.ndim - 1))
-        for name, array in model.on_axis(params, axis).items()
-    }
-    known = known_interactions(dataset)
+    params = with_room(model, params, axis, total - first)
+    known = dataset.known
     sources = sources_with(model, axis, met, known, total, (dataset.num_users, dataset.num_items))
     owners = padded_rows(met, total)
     if model.solver is None:
@@ -139,6 +128,15 @@ def solve_rows(
         solved = {axis: _solve_factors(model, params, axis, owners, dataset, rows)}
     params = params | {name: params[name].at[rows].set(array) for name, array in solved.items()}
     return NewRows(params, rows, met, sources)
+
+
+def with_room(model: Model, params: Params, axis: str, count: int) -> Params:
+    """Return parameters with ``count`` rows of zeros behind those of an axis."""
+
+    def padded(array: jax.Array) -> jax.Array:
+        return jnp.pad(array, [(0, count)] + [(0, 0)] * (array.ndim - 1))
+
+    return params | {name: padded(array) for name, array in model.on_axis(params, axis).items()}
 
 
 def _in_blocks(solve: Callable[[jax.Array], Params], rows: np.ndarray) -> Params:

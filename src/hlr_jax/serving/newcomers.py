@@ -14,8 +14,7 @@ from hlr_jax.data.sampling import ItemPopularity
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import power_of_two, ranking_histories
 from hlr_jax.serving.new_examples import examples_of_users, negatives_of, sources_with
-from hlr_jax.serving.new_rows import BLOCK, FoldInOptions, block_solver, factor_solver
-from hlr_jax.serving.population import known_interactions
+from hlr_jax.serving.new_rows import BLOCK, FoldInOptions, block_solver, factor_solver, with_room
 from hlr_jax.serving.programs import HISTORY, Arrays, Program, exported, in_tiles, padded_ids, shapes
 from hlr_jax.training.als import Grouped
 from hlr_jax.training.batches import BatchSource
@@ -42,7 +41,7 @@ def newcomers_program(
       options: of the steps.
       seed: of the draws.
     """
-    known, first, num_items = known_interactions(dataset), dataset.num_users, dataset.num_items
+    known, first, num_items = dataset.known, dataset.num_users, dataset.num_items
     nobody = Interactions(np.empty(0, np.int32), np.empty(0, np.int32))
     sources = sources_with(model, "user", nobody, known, first + BLOCK, (first, num_items))
     popularity = negatives_of(training, num_items).drawn_by(known, num_items) if model.solver is None else None
@@ -70,11 +69,7 @@ def newcomers_program(
         near = NeighborSources(
             history if history.rows is None else replace(history, rows=rows), by_training["item_users"]
         )
-        params = {name: given[name] for name in parameters}
-        params |= {
-            name: jnp.pad(array, [(0, BLOCK)] + [(0, 0)] * (array.ndim - 1))
-            for name, array in model.on_axis(params, "user").items()
-        }
+        params = with_room(model, {name: given[name] for name in parameters}, "user", BLOCK)
         solved = solve(params, rows, owner, near, by_training["popularity"])
         if model.derived is not None:
             params |= {name: params[name].at[people].set(array) for name, array in solved.items()}

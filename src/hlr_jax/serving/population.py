@@ -10,8 +10,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.data.ids import UNKNOWN as UNKNOWN
-from hlr_jax.data.ids import IdIndex, texts_of
+from hlr_jax.data.ids import UNKNOWN, IdIndex, texts_of
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError, pick
@@ -20,11 +19,10 @@ from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import padded_rows, placed_rows
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.scoring import neighbor_sources
+from hlr_jax.serving.inputs import ON_UNKNOWN
 from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
 from hlr_jax.types import CSR, Params
-
-ON_UNKNOWN = ("error", "skip", "popular")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +65,6 @@ class Population:
         return self._histories
 
 
-def known_interactions(dataset: Dataset) -> Interactions:
-    """Return what may be known when recommending: train and validation items."""
-    return dataset.known
-
-
 def trained_population(model: System, params: Params, dataset: Dataset) -> Population:
     """Return the users that a model was trained on, or a scorer fitted to.
 
@@ -79,8 +72,7 @@ def trained_population(model: System, params: Params, dataset: Dataset) -> Popul
       InputError: the parameters are of another model or data set.
     """
     check_params(model, params, dataset.num_users, dataset.num_items)
-    met = known_interactions(dataset)
-    sizes = dataset.num_users, dataset.num_items
+    met, sizes = dataset.known, (dataset.num_users, dataset.num_items)
     sources = neighbor_sources(model, met, sizes) if isinstance(model, Model) else None
     return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sources)
 
@@ -96,11 +88,6 @@ def population_of(model: System, params: Params, dataset: Dataset, among: Popula
     num_users = len(among.params["user"]) if isinstance(model, Model) else len(among.ids)
     check_params(model, among.params, num_users, dataset.num_items)
     return among
-
-
-def places_of(ids: pl.Series, wanted: pl.Series) -> np.ndarray:
-    """Return the place in ``ids`` of every wanted id, compared as text; ``UNKNOWN`` where it is not there."""
-    return IdIndex(ids).find(wanted)
 
 
 def codes_of(

@@ -18,7 +18,6 @@ from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import ranking_histories, ranking_inputs, ranking_item_users
 from hlr_jax.ranking.lists import NO_ITEM
 from hlr_jax.scoring import CATALOGUE_TILE, pair_params, score_catalogue, with_derived
-from hlr_jax.serving.population import known_interactions
 from hlr_jax.types import Neighbors, Padded, Params
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -51,7 +50,7 @@ def interaction_arrays(model: Model, parameters: Arrays, dataset: Dataset, seed:
       ``history`` [U, H] and ``item_users`` [I, A], int32, -1 for none; ``seen_offsets`` [U + 1] and ``seen_items``
       int32; and what the model derives for all users and items.
     """
-    known = known_interactions(dataset)
+    known = dataset.known
     inputs = ranking_inputs(model, known, known, (dataset.num_users, dataset.num_items), seed)
 
     @jax.jit

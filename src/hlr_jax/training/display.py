@@ -3,10 +3,12 @@
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+
+from hlr_jax.live_bar import LiveBar
 
 
-class Display:
+class Display(LiveBar):
     """Shows epochs as they end: a context manager.
 
     ``quiet`` shows nothing; otherwise a bar where the console is a terminal, and a line per epoch where it is not.
@@ -14,27 +16,14 @@ class Display:
 
     def __init__(self, label: str, total: int, *, quiet: bool = False, console: Console | None = None):
         """Show ``total`` epochs under a label."""
-        self._console = console or Console(soft_wrap=True, highlight=False)
+        # Short enough for 80 columns; the lines of other outputs are not.
+        super().__init__(
+            console or Console(soft_wrap=True, highlight=False),
+            TextColumn("{task.description} {task.completed}/{task.total}"), BarColumn(bar_width=8),
+            TextColumn("{task.fields[metrics]}"), TimeRemainingColumn(), TextColumn("left"),
+            shown=not quiet, description=label, total=total, metrics="compiling",
+        )  # fmt: skip
         self._label, self._total, self._quiet, self._shown = label, total, quiet, 0
-        self._bar: Progress | None = None
-        if self._console.is_terminal and not quiet:
-            # Short enough for 80 columns; the lines of other outputs are not.
-            self._bar = Progress(
-                TextColumn("{task.description} {task.completed}/{task.total}"), BarColumn(bar_width=8),
-                TextColumn("{task.fields[metrics]}"), TimeRemainingColumn(), TextColumn("left"), console=self._console,
-            )  # fmt: skip
-            self._task = self._bar.add_task(label, total=total, metrics="compiling")
-
-    def __enter__(self) -> "Display":
-        """Start the bar."""
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Stop the bar; what it showed last stays."""
-        if self._bar:
-            self._bar.stop()
 
     def begin(self, done: int, line: str) -> None:
         """Show a line, and a bar that stands at ``done`` epochs."""

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from absl import app, flags
@@ -99,9 +99,14 @@ def devices_for_seeds(count: int) -> None:
         jax.config.update("jax_num_cpu_devices", min(count, cores))
 
 
-def describe_devices() -> str:
-    """Return the devices in words."""
+def show_devices(count: int, mesh: Mapping[str, int] | None = None) -> None:
+    """Say which devices train ``count`` models; without a mesh, all cores of a CPU; see ``devices_for_seeds``."""
     import jax
 
-    devices = jax.devices()
-    return f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})"
+    from hlr_jax import distributed
+
+    if set((mesh or {}).values()) <= {1}:
+        devices_for_seeds(count)
+    if distributed.is_process_zero():
+        devices = jax.devices()
+        print(f"devices: {len(devices)} x {devices[0].device_kind} ({devices[0].platform})", flush=True)

@@ -7,35 +7,21 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
+
+from hlr_jax.live_bar import LiveBar
 
 _EVERY = 30.0  # seconds between two lines, where there is no bar
 
 
-class Progress:
+class Progress(LiveBar):
     """Shows users as their lists are made: a bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self) -> None:
         """Show nothing yet."""
-        self._console = Console(soft_wrap=True, highlight=False)
+        columns = TextColumn("users"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("left")
+        super().__init__(Console(soft_wrap=True, highlight=False), *columns, description="", total=None)
         self._last, self._start, self._first = 0.0, time.monotonic(), -1
-        self._bar: Bar | None = None
-        if self._console.is_terminal:
-            columns = TextColumn("users"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("left")
-            self._bar = Bar(*columns, console=self._console)
-            self._task = self._bar.add_task("", total=None)
-
-    def __enter__(self) -> "Progress":
-        """Start the bar."""
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Stop the bar; what it showed last stays."""
-        if self._bar:
-            self._bar.stop()
 
     def show(self, done: int, total: int) -> None:
         """Show that the lists of ``done`` of ``total`` users are made."""
