@@ -31,7 +31,7 @@ def main() -> None:
     dataset, ease = done["hlr"].parts.dataset, done["ease"]
     print()
     print_metrics({run.parts.model.title: run.metrics["test"] for run in done.values()})
-    users, ((_, (regularization,)),) = ease.metrics["test"].users, ease.parts.model.options
+    users, regularization = ease.metrics["test"].users, dict(ease.parts.model.options)["regularization"][0]
     print(f"Test items of {users} users, all {dataset.num_items} items ranked, seen ones left out;")
     print(f"protocol {dataset.protocol.name}; chosen on validation: EASE's lambda {regularization:g},", end=" ")
     print(f"{_chosen({name: done[name] for name in ('cml', 'hlr')})}.\n")

@@ -162,7 +162,7 @@ def test_rows_of_ones_own_are_divided_as_asked(tmp_path):
 def test_train_fits_a_scorer_by_its_recipe(tmp_path):
     out = succeed("train", "--config=ease:planted", f"--workdir={tmp_path}", "--config.model.regularization=(7.0,)")
     assert "ease, test" in out
-    assert "best regularization 7.0; everything is in" in out
+    assert "best regularization 7.0, best dropout 0.0, best user_exponent 0.0; everything is in" in out
 
 
 @pytest.mark.parametrize(

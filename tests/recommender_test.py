@@ -193,7 +193,7 @@ def test_a_scorer_is_a_recommender_too(world, tmp_path):
         assert again.model == ease.model
         assert again.recommend(k=3, num_reasons=1).equals(ease.recommend(k=3, num_reasons=1))
     by_hand = hlr_jax.fit(world, Ease((30.0,)), quiet=True)
-    assert by_hand.settings["model"] == {"name": "ease", "regularization": (30.0,)}
+    assert by_hand.settings["model"] == {"name": "ease", **dict(by_hand.model.options)}
     refused("EASE has no vectors, and similar needs them", ease.similar_items, 3)
     refused("EASE reads no settings of training", hlr_jax.fit, world, "ease", num_seeds=2)
     popularity = hlr_jax.fit(world, "popularity", quiet=True)

@@ -10,7 +10,7 @@ from hlr_jax.evaluation.comparison import Result, finished, read_result
 from hlr_jax.experiment import run
 from hlr_jax.fitting.scorers import read_record
 from hlr_jax.runs import refit
-from hlr_jax.scorers.registry import SCORERS
+from hlr_jax.scorers.registry import SCORERS, create_scorer
 from hlr_jax.sweeps.points import Space, product, with_overrides
 from hlr_jax.sweeps.sweep import Sweep, leaderboard
 from hlr_jax.systems import system_title
@@ -110,8 +110,9 @@ def _searched(
 
 
 def chosen_settings(folder: Path, space: Space) -> list[float]:
-    """Return what validation chose in the run of a baseline: EASE's lambda, or what was searched."""
+    """Return what validation chose for a baseline: settings of EASE that are not the defaults, or of a search."""
     config = read_config(folder)
-    if config["model"]["name"] in SCORERS:
-        return [value for values in read_record(folder)["options"].values() for value in values]
+    if (scorer := config["model"]["name"]) in SCORERS:
+        usual, kept = dict(create_scorer(scorer).options), read_record(folder)["options"]
+        return [value for name, values in kept.items() if tuple(values) != usual[name] for value in values]
     return [config["model"][key.removeprefix("model.")] for key in space]

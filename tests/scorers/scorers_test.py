@@ -30,6 +30,27 @@ def test_ease_solves_its_constrained_ridge_regression():
     assert weights.dtype == np.float32
 
 
+def test_ease_with_dropout_and_weights_of_users_solves_its_regression(world):
+    # Dropout with probability p: the expected loss of x / (1 - p) with items left out adds p / (1 - p) g_i B_ij^2.
+    x = np.zeros((60, 50))
+    x[world.train.user, world.train.item] = 1
+    degrees = x.sum(axis=1)
+    w = (degrees / degrees.mean()) ** -0.5
+    fitted = next(Ease((3.0,), (0.25,), (0.5,)).fits(world))
+    assert dict(fitted.scorer.options) == {"regularization": (3.0,), "dropout": (0.25,), "user_exponent": (0.5,)}
+    penalty = 3.0 + 0.25 / 0.75 * (w @ x)
+    for j in (0, 17):
+        others = np.arange(50) != j
+        a = x[:, others]
+        expected = np.linalg.solve((a.T * w) @ a + np.diag(penalty[others]), (a.T * w) @ x[:, j])
+        np.testing.assert_allclose(fitted.state["weights"][others, j], expected, rtol=2e-3, atol=1e-5)
+
+
+def test_ease_tries_all_combinations_of_its_values(world):
+    tried = [fit.scorer.options for fit in Ease((3.0, 30.0), (0.0, 0.5), (0.0, 1.0)).fits(world)]
+    assert len(set(tried)) == 8
+
+
 def test_blocks_of_the_inverse_change_nothing(world, monkeypatch):
     gram = gram_matrix(world)
     whole = ease_weights(gram, 10.0)

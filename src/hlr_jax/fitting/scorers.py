@@ -67,8 +67,8 @@ def fit_scorer(
       >>> import hlr_jax
       >>> from hlr_jax.scorers.ease import Ease
       >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
-      >>> fit_scorer(world, Ease((30.0, 3e6))).scorer
-      Ease(regularization=(30.0,))
+      >>> fit_scorer(world, Ease((30.0, 3e6))).scorer.regularization
+      (30.0,)
     """
     folder, identity = None if workdir is None else Path(workdir), scorer_identity(dataset, scorer)
     history = History(folder and folder / "metrics.jsonl", loggers)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,18 +24,26 @@ _BLOCK = 512  # rows that are mirrored at once
 class Ease(Settings, Scorer):
     """Scores an item by the sum of its weights with the items of the history; the state is ``weights`` [I, I].
 
-    B minimises |X - X B|^2 + lambda |B|^2 with a diagonal of 0, where X [U, I] is 1 for what a user has met.
+    B minimises sum_u w_u |x_u - x_u B|^2 + sum_ij (lambda + g_i p / (1 - p)) B_ij^2 with a diagonal of 0. Here x_u [I]
+    is 1 for what user u has met, g_i = sum_u w_u x_ui, and w_u = (n_u / mean n)^-a for n_u items. With the defaults of
+    p and a, 0, that is EASE as published. Each setting may be several values: validation chooses one of all
+    combinations.
 
     Attributes:
-      regularization: lambda, or several values, of which validation chooses one.
+      regularization: lambda.
+      dropout: p: the penalty is that of histories whose items are each left out with probability p (Steck 2020,
+        Autoencoders that don't overfit towards the Identity).
+      user_exponent: a: with more, users of many items count for less.
 
     Raises:
-      InputError: no value, one twice, or one that is not above 0.
+      InputError: no value, one twice, or one out of range.
     """
 
     section: ClassVar[str] = "model"
 
     regularization: tuple[float, ...] = number((30.0, 100.0, 300.0, 1000.0, 3000.0), 1e-6, 1e9)
+    dropout: tuple[float, ...] = number((0.0,), 0.0, 0.99)
+    user_exponent: tuple[float, ...] = number((0.0,), 0.0, 2.0)
 
     name: ClassVar[str] = "ease"
     title: ClassVar[str] = "EASE"
@@ -43,26 +52,28 @@ class Ease(Settings, Scorer):
     def __post_init__(self) -> None:
         """Check every value."""
         super().__post_init__()
-        given = self.regularization
-        values = tuple(given) if isinstance(given, tuple | list) else (given,)  # a config has a list
-        if not values or len(set(values)) < len(values):
-            raise InputError(f"model.regularization must be one value or several, each once, got {list(values)}")
-        object.__setattr__(self, "regularization", tuple(map(float, values)))
+        for name, given in self.options:
+            values = tuple(given) if isinstance(given, tuple | list) else (given,)  # a config has a list
+            if not values or len(set(values)) < len(values):
+                raise InputError(f"model.{name} must be one value or several, each once, got {list(values)}")
+            object.__setattr__(self, name, tuple(map(float, values)))
 
     @property
     def options(self) -> tuple[tuple[str, Any], ...]:
-        """Lambda."""
-        return (("regularization", self.regularization),)
+        """Every setting."""
+        return tuple((name, getattr(self, name)) for name in ("regularization", "dropout", "user_exponent"))
 
     def fits(self, dataset: "Dataset") -> Iterator[Fit]:
-        """Fit each lambda.
+        """Fit each combination of values.
 
         Raises:
           InputError: the catalog is too large for a dense inverse, or a lambda is too small for float32.
         """
-        gram = gram_matrix(dataset)
-        for strength in self.regularization:
-            yield Fit(Ease((strength,)), {"weights": ease_weights(gram, strength)})
+        for exponent in self.user_exponent:
+            gram = gram_matrix(dataset, exponent)
+            for strength, dropout in product(self.regularization, self.dropout):
+                chosen = Ease((strength,), (dropout,), (exponent,))
+                yield Fit(chosen, {"weights": ease_weights(gram, strength, dropout)})
 
     def shapes(self, num_items: int) -> dict[str, tuple[int, ...]]:
         """Return that of the weights."""
@@ -77,8 +88,10 @@ class Ease(Settings, Scorer):
         return state["weights"][np.ix_(history, items)]
 
 
-def gram_matrix(dataset: "Dataset") -> np.ndarray:
-    """Return X^T X [I, I], float32: how many training users two items share. Counts below 2^24 are exact.
+def gram_matrix(dataset: "Dataset", user_exponent: float = 0.0) -> np.ndarray:
+    """Return X^T W X [I, I], float32, with w_u = (n_u / mean n)^-a on the diagonal of W.
+
+    For a = 0 it counts the training users that two items share. Counts below 2^24 are exact.
 
     Raises:
       InputError: a catalog too large for EASE's dense inverse.
@@ -87,14 +100,23 @@ def gram_matrix(dataset: "Dataset") -> np.ndarray:
     if count > _MOST_ITEMS:
         raise InputError(f"EASE inverts a {count} x {count} matrix; it is offered up to {_MOST_ITEMS} items")
     met = histories_of(dataset.train, dataset.num_users, count)
-    return (met.T @ met).toarray()
+    weighted = met
+    if user_exponent:
+        degrees = np.maximum(dataset.train.degrees(dataset.num_users), 1).astype(np.float32)
+        weighted = met.multiply(((degrees / degrees.mean()) ** -user_exponent)[:, None]).tocsr()
+    return (met.T @ weighted).toarray()
 
 
-def ease_weights(gram: np.ndarray, regularization: float) -> np.ndarray:
-    """Return EASE's weights B [I, I], float32, from the Gram matrix X^T X [I, I] (Steck 2019, eq. 8).
+def ease_weights(gram: np.ndarray, regularization: float, dropout: float = 0.0) -> np.ndarray:
+    """Return EASE's weights B [I, I], float32, from the Gram matrix G = X^T W X [I, I] (Steck 2019, eq. 8; 2020).
 
-    B = I - P diag(1 / diag P) with P = (X^T X + lambda I)^-1. P is symmetric and positive definite, so LAPACK inverts
-    it from its Cholesky factor, in place and in float32.
+    B = I - P diag(1 / diag P) with P = (G + lambda I + p / (1 - p) diag G)^-1. P is symmetric and positive definite, so
+    LAPACK inverts it from its Cholesky factor, in place and in float32.
+
+    Args:
+      gram: G.
+      regularization: lambda.
+      dropout: p.
 
     Raises:
       InputError: lambda is too small for float32.
@@ -108,6 +130,7 @@ def ease_weights(gram: np.ndarray, regularization: float) -> np.ndarray:
 
     inverse = np.array(gram, np.float32, order="F")
     diagonal = np.einsum("ii->i", inverse)  # a view
+    diagonal *= np.float32(1 / (1 - dropout))
     diagonal += np.float32(regularization)
     inverse, failed = lapack.spotrf(inverse, lower=1, clean=0, overwrite_a=1)
     if not failed:

@@ -18,7 +18,7 @@ def create_scorer(name: str, **options: Any) -> Scorer:
 
     Example:
       >>> create_scorer("ease", regularization=(100.0,)).options
-      (('regularization', (100.0,)),)
+      (('regularization', (100.0,)), ('dropout', (0.0,)), ('user_exponent', (0.0,)))
     """
     scorer = SCORERS[pick(name, SCORERS, "scorer")]
     check_options(scorer, options, "model")
