@@ -144,7 +144,7 @@ def test_a_config_of_ones_own(tmp_path, argument, override, message):
         ("hlr-paper", {"train.prune_after": 3}, "there is one temperature, so none to prune"),
         ("hlr", {"train.temperature": 0.5}, r"stands in its place; set train.temperatures=\(0.5,\)"),
         ("mf_als", {"train.learning_rate": 0.5}, "mf_als is solved for"),
-        ("mf_als", {"model.cg_steps": 5}, "only model.solver=cg reads it"),
+        ("mf_als", {"model.solver": "cholesky", "model.cg_steps": 5}, "only model.solver=cg reads it"),
         ("hlr", {"train.negatives": "in_batch", "train.num_negatives": 5}, "train.negatives=in_batch draws none"),
         ("hlr", {"train.objective": "hinge_mean", "train.margin": 0.5}, ""),
         ("hlr", {"train.temperatures": (), "train.temperature": 0.5}, ""),

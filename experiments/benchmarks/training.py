@@ -13,7 +13,6 @@ from benchmarks.settings import Settings, create_model, embed_dim, shortened, tr
 
 from hlr_jax import Dataset, TrainOptions
 from hlr_jax.training import many_runs
-from hlr_jax.training.als import sides
 from hlr_jax.training.batches import Batch, BatchSource, padding_of
 from hlr_jax.training.learner import GradientLearner
 
@@ -103,7 +102,7 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
         if source.widths is not None:
             record["padding"] = padding_of(source.widths, used.train.degrees(), options.num_negatives)
     else:
-        flops = iteration_flops(model, *sides(used.train, used.num_users, used.num_items))
+        flops = iteration_flops(model, used.num_users, used.num_items, len(used.train))
         record |= {"iteration_s": epoch.steady_s, "flops_per_iteration": flops}
     record |= epoch.fields() | speed_fields(flops, epoch, product, timings["gemm"])
     if beside:

@@ -184,14 +184,20 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def replicate(tree: T, mesh: Mesh | None) -> T:
     """Put arrays that every process has, all the same, on every device of the mesh."""
-    if mesh is None:
-        return tree
+    return tree if mesh is None else _put(tree, replicated(mesh))
 
+
+def cut(tree: T, mesh: Mesh | None) -> T:
+    """Put arrays that every process has, all the same, on the mesh, their first axis cut over ``data``."""
+    return tree if mesh is None else _put(tree, NamedSharding(mesh, PartitionSpec(LOGICAL_AXES["batch"])))
+
+
+def _put(tree: T, sharding: NamedSharding) -> T:
     def put(array: Any) -> jax.Array:
         if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(put(jax.random.key_data(array)))
         held = np.asarray(array)
-        return jax.make_array_from_callback(held.shape, replicated(mesh), lambda index: held[index])
+        return jax.make_array_from_callback(held.shape, sharding, lambda index: held[index])
 
     leaves, structure = jax.tree.flatten(tree)
     distinct = {id(leaf): leaf for leaf in leaves}  # an array that stands twice in the tree is put there once

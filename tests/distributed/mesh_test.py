@@ -96,6 +96,32 @@ def test_a_mesh_trains_ranks_and_measures_as_one_device_and_never_holds_a_whole_
     assert {name for name, text in ours if largest_float_array(text) >= primes.num_items * DIM} == set()
 
 
+@pytest.mark.parametrize("shape", [(2, 4), (8, 1)])
+def test_factors_of_a_mesh_are_those_of_one_device(shape, primes, programs, monkeypatch):
+    model = hlr_jax.create_model("mf_als", embed_dim=DIM, confidence=3.0, regularization=1.0, frequency_exponent=0.5)
+    options = TrainOptions(num_epochs=2)
+
+    def fit(mesh):
+        fitted = hlr_jax.train_model(primes, model, options, EVALUATION, seed=3, mesh=mesh, quiet=True)
+        return fitted, hlr_jax.evaluate(model, fitted.params, primes, split="valid", options=EVALUATION)
+
+    # Small blocks and tiles, so that a whole table is the largest array that a program could hold.
+    monkeypatch.setattr("hlr_jax.training.row_blocks._SHAPES", ((4, 4), (2, 8), (1, 16)))
+    monkeypatch.setattr("hlr_jax.ranking.plan._MOST_USERS", 8)
+    on_mesh, there = fit(create_mesh(*shape))
+    ours = dict(programs)
+    alone, here = fit(None)
+    assert "jit__iterate" in ours
+    if shape == (2, 4):
+        assert on_mesh.params["item"].sharding.spec[0] == on_mesh.params["user"].sharding.spec[0] == "model"
+        assert {name for name, text in ours.items() if largest_float_array(text) >= primes.num_items * DIM} == set()
+    for name, count in (("user", primes.num_users), ("item", primes.num_items)):
+        np.testing.assert_allclose(on_mesh.params[name][:count], alone.params[name], rtol=1e-3, atol=1e-5)
+    losses = ([record["train_loss"] for record in fitted.history] for fitted in (on_mesh, alone))
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    np.testing.assert_array_equal(there.ranking.items, here.ranking.items)
+
+
 def test_users_with_all_items_train_on_a_mesh_as_on_one_device():
     world = hlr_jax.load_dataset("planted-61x101x310", log=lambda _: None)  # all users have one width
     model = hlr_jax.create_model("hlr", embed_dim=4, num_memories=2, max_history=3)

@@ -1,22 +1,25 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from compilations import compilations
 
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.sharding import create_mesh
-from hlr_jax.training.als import iterate, objective, sides, solve_side
-from hlr_jax.training.many_runs import create_learner
+from hlr_jax.training.als import factorize, iterate
 from hlr_jax.training.result import run_identity
+from hlr_jax.training.row_blocks import side_of, sides
 
-USERS, ITEMS, DIM = 40, 80, 5
+USERS, ITEMS, DIM = 90, 80, 5
+PLAIN = {"confidence": 5.0, "regularization": 3.0}
 SETTINGS = {
-    "one matrix for all": {"confidence": 1.0, "regularization": 2.0},
-    "observed pairs weigh more": {"confidence": 5.0, "regularization": 3.0},
-    "scaled by frequency": {"confidence": 5.0, "regularization": 3.0, "frequency_exponent": 1.0},
+    "all pairs weigh the same": {"confidence": 1.0, "regularization": 2.0},
+    "observed pairs weigh more": PLAIN,
+    "scaled by frequency": {**PLAIN, "frequency_exponent": 1.0},
 }
 
 
@@ -26,21 +29,19 @@ def make(embed_dim=DIM, **options):
 
 @pytest.fixture
 def matrix(rng):
-    """CSR of several padded lengths; user 3 and item 7 met nobody."""
+    """Rows of 0 to 50 interactions; user 3 and item 7 met nobody."""
     matrix = rng.random((USERS, ITEMS)) < np.linspace(0.02, 0.7, USERS)[:, None]
     matrix[3], matrix[:, 7] = False, False
     return matrix.astype(np.float64)
 
 
-@pytest.fixture
-def small(matrix):
-    """CSR of one padded length, quicker to compile."""
-    return matrix[:, :30]
+def pairs_of(matrix):
+    user, item = np.nonzero(matrix)
+    return Interactions(user.astype(np.int32), item.astype(np.int32))
 
 
 def sides_of(matrix):
-    user, item = np.nonzero(matrix)
-    return sides(Interactions(user.astype(np.int32), item.astype(np.int32)), *matrix.shape)
+    return sides(pairs_of(matrix), *matrix.shape)
 
 
 def start_of(model, matrix):
@@ -51,68 +52,135 @@ def arguments(options):
     return options["confidence"], options["regularization"], options.get("frequency_exponent", 0.0)
 
 
+def exact_iteration(matrix, start, numbers):
+    user = oracles.als_side(matrix, start["item"], *numbers)
+    return {"user": user, "item": oracles.als_side(matrix.T, user, *numbers)}
+
+
+def stepped_iteration(matrix, start, numbers, steps):
+    """The steps of textbook conjugate gradients (Hestenes and Stiefel 1952) on every row's full system, in float64."""
+
+    def side(matrix, present, other):
+        strength, rows = oracles.als_regularization(matrix, *numbers), []
+        for x, p, row_strength in zip(matrix, present, strength, strict=True):
+            weights = np.where(x > 0, numbers[0], 1.0)
+            system = (other.T * weights) @ other + row_strength * np.eye(other.shape[1])
+            residual = other.T @ (weights * x) - system @ p
+            direction = residual
+            for _ in range(steps if x.any() else 0):
+                length = residual @ residual / (direction @ system @ direction)
+                p, before = p + length * direction, residual @ residual
+                residual = residual - length * (system @ direction)
+                direction = residual + residual @ residual / before * direction
+            rows.append(p if x.any() else np.zeros_like(p))
+        return np.array(rows)
+
+    user = side(matrix, start["user"], start["item"])
+    return {"user": user, "item": side(matrix.T, start["item"], user)}
+
+
 @pytest.mark.parametrize("case", SETTINGS)
-def test_a_sweep_and_the_objective_match_the_oracle(matrix, case):
-    model, numbers = make(**SETTINGS[case]), arguments(SETTINGS[case])
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_an_iteration_and_its_objective_match_the_equations(matrix, case, solver):
+    model, numbers = make(**SETTINGS[case], solver=solver), arguments(SETTINGS[case])
     start = start_of(model, matrix)
-    solved = iterate(model.solver, *sides_of(matrix), start)
-    user = oracles.als_side(matrix, np.asarray(start["item"], np.float64), *numbers)
-    item = oracles.als_side(matrix.T, user, *numbers)
-    np.testing.assert_allclose(solved["user"], user, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(solved["item"], item, rtol=1e-4, atol=1e-5)
+    solved, value = iterate(model.solver, *sides_of(matrix), start)
+    wide = oracles.float64(start)
+    expected = exact_iteration(matrix, wide, numbers)
+    if solver == "cg":
+        stepped = stepped_iteration(matrix, wide, numbers, steps=3)
+        assert np.abs(stepped["item"] - expected["item"]).max() > 1e-3  # three steps are not the solution
+        expected = stepped
+    for name in ("user", "item"):
+        np.testing.assert_allclose(solved[name], expected[name], rtol=1e-3, atol=2e-5)
     assert not np.any(solved["user"][3])
     assert not np.any(solved["item"][7])
-    for params in (start, solved):
-        expected = oracles.als_objective(
-            matrix, *(oracles.float64(params)[name] for name in ("user", "item")), *numbers
-        )
-        np.testing.assert_allclose(objective(model.solver, *sides_of(matrix), params), expected, rtol=1e-5)
+    factors = oracles.float64(solved)
+    np.testing.assert_allclose(
+        value, oracles.als_objective(matrix, factors["user"], factors["item"], *numbers), rtol=1e-5
+    )
 
 
-def test_many_steps_of_conjugate_gradients_equal_cholesky(small):
-    case = "scaled by frequency"
-    exact, gradients = make(**SETTINGS[case]), make(**SETTINGS[case], solver="cg", cg_steps=30)
-    start = start_of(exact, small)
-    solved, stepped = (iterate(model.solver, *sides_of(small), start) for model in (exact, gradients))
-    for name in ("user", "item"):
-        np.testing.assert_allclose(solved[name], stepped[name], rtol=1e-3, atol=1e-5)
+def test_settings_of_a_search_share_one_program(matrix):
+    both, start = sides_of(matrix), start_of(make(), matrix)
+    iterate(make().solver, *both, start)
+    with compilations() as made:
+        for confidence, regularization, exponent in ((2.0, 1.0, 0.0), (7.0, 3.0, 1.0)):
+            solver = make(confidence=confidence, regularization=regularization, frequency_exponent=exponent).solver
+            iterate(solver, *both, start)
+    assert not made
 
 
-@pytest.mark.parametrize("options", [{}, {"solver": "cg"}])
-def test_the_objective_falls_with_every_iteration(small, options):
-    model, world = make(**options, **SETTINGS["observed pairs weigh more"]), sides_of(small)
-    params = start_of(model, small)
-    values = [objective(model.solver, *world, params)]
+@pytest.mark.parametrize("options", [{"solver": "cholesky"}, {}])
+def test_the_objective_falls_with_every_iteration(matrix, options):
+    model, world = make(**options, **PLAIN), sides_of(matrix)
+    params, values = start_of(model, matrix), []
     for _ in range(5):
-        params = iterate(model.solver, *world, params)
-        values.append(objective(model.solver, *world, params))
+        params, value = iterate(model.solver, *world, params)
+        values.append(value)
     assert (np.diff(values) < 0).all()
 
 
-def test_a_batch_of_starts_gives_what_each_gives(small):
-    model, (users, _) = make(**SETTINGS["observed pairs weigh more"]), sides_of(small)
-    user, item = (jnp.stack([table, -2 * table]) for table in start_of(model, small).values())
-    together = jax.vmap(lambda *tables: solve_side(model.solver, users, *tables))(user, item)
-    for i in range(2):
-        alone = solve_side(model.solver, users, user[i], item[i])
-        np.testing.assert_allclose(together[i], alone, rtol=1e-4, atol=1e-5)
+def test_factors_of_a_function_call_are_those_of_training(world):
+    options = {"confidence": 3.0, "regularization": 1.0, "frequency_exponent": 0.5}
+    trained = hlr_jax.train_model(
+        world, make(**options), TrainOptions(num_epochs=2), EvalOptions(monitor="loss"), seed=4, quiet=True
+    )
+    params = factorize(world.train, world.num_users, world.num_items, DIM, **options, num_iterations=2, seed=4)
+    assert trained.best_epoch == 2
+    for name in ("user", "item"):
+        np.testing.assert_allclose(params[name], trained.params[name], rtol=1e-5, atol=1e-6)
+
+
+def decoded(side, device):
+    """Return the pairs that one device's blocks hold, and how many cells they take."""
+    pairs, cells, (num_rows,) = [], 0, side.degrees.shape
+    for blocks in side.blocks:
+        rows, start, met = (np.asarray(array[device]) for array in (blocks.rows, blocks.start, blocks.met))
+        assert (met[start[-1] :] == side.num_others).all()
+        for block, (first, last) in enumerate(itertools.pairwise(start)):
+            cells += met[first:last].size
+            pairs += [
+                (row, other)
+                for place, row in enumerate(rows[block])
+                for other in met[first:last, place].reshape(-1).tolist()
+                if other < side.num_others
+            ]
+    assert all(row < num_rows for row, _ in pairs)
+    return pairs, cells
+
+
+@pytest.mark.parametrize("devices", [1, 3])
+def test_blocks_hold_every_pair_once_with_little_padding(rng, devices):
+    """Popularity by Zipf's law: the longest row has 3,000, most have one."""
+    degrees = np.maximum(3000 // np.arange(1, 2001), 1)
+    met = [np.sort(rng.choice(4000, degree, replace=False)) for degree in degrees]
+    row = np.repeat(np.arange(2000), degrees)
+    pairs = Interactions(row.astype(np.int32), np.concatenate(met).astype(np.int32))
+    side = side_of(pairs, 2003, 4000, devices)
+    parts = [decoded(side, device) for device in range(devices)]
+    found = [pair for part, _ in parts for pair in part]
+    assert sorted(found) == list(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True))
+    # The rows of one interaction take a chunk of eight.
+    assert sum(cells for _, cells in parts) < 1.2 * np.sum(-(-degrees // 8) * 8)
+    assert len(side.blocks) <= 3
 
 
 @pytest.mark.filterwarnings("ignore")  # of its imports and of OpenBLAS's threads
-@pytest.mark.parametrize("case", ["one matrix for all", "observed pairs weigh more"])
-def test_predictions_agree_with_the_package_implicit(small, case):
+@pytest.mark.parametrize("case", ["all pairs weigh the same", "observed pairs weigh more"])
+def test_predictions_agree_with_the_package_implicit(matrix, case):
     als = pytest.importorskip("implicit.cpu.als")
     sparse = pytest.importorskip("scipy.sparse")
     confidence, regularization, _ = arguments(SETTINGS[case])
-    model = make(**SETTINGS[case])
-    params = start_of(model, small)
+    model = make(**SETTINGS[case], solver="cholesky")
+    params = start_of(model, matrix)
     other = als.AlternatingLeastSquares(
         factors=DIM, regularization=regularization, alpha=1.0, use_cg=False, num_threads=1, iterations=3
     )
     other.user_factors, other.item_factors = (np.array(params[name]) for name in ("user", "item"))
-    other.fit(sparse.csr_matrix((confidence * small).astype(np.float32)), show_progress=False)
+    other.fit(sparse.csr_matrix((confidence * matrix).astype(np.float32)), show_progress=False)
     for _ in range(3):
-        params = iterate(model.solver, *sides_of(small), params)
+        params, _ = iterate(model.solver, *sides_of(matrix), params)
     ours, theirs = np.asarray(params["user"] @ params["item"].T), other.user_factors @ other.item_factors.T
     assert np.abs(ours - theirs).max() < 1e-3 * np.abs(theirs).max()
     assert np.linalg.norm(ours - theirs) < 1e-3 * np.linalg.norm(theirs)
@@ -137,7 +205,7 @@ def test_training_selects_by_ndcg_and_resumes_with_the_same_bits(world, tmp_path
 
 
 def test_the_settings_of_the_solver_are_part_of_the_run(world):
-    changes = ({}, {"confidence": 2.0}, {"regularization": 2.0}, {"solver": "cg"}, {"solver": "cg", "cg_steps": 9})
+    changes = ({}, {"confidence": 2.0}, {"regularization": 2.0}, {"solver": "cholesky"}, {"cg_steps": 9})
     identities = [run_identity(world, make(**change), TrainOptions(), 0)["run"] for change in changes]
     assert len(set(identities)) == len(changes)
 
@@ -147,12 +215,10 @@ def test_mistakes_are_told(world):
         make(regularization=0.0)
     with pytest.raises(InputError, match=r'unknown model\.solver "choleski" \(did you mean "cholesky"'):
         make(solver="choleski")
-    with pytest.raises(InputError, match="mf_als runs on one device"):
-        create_learner(world, make(), TrainOptions(), TrainOptions().runs([0]), create_mesh(data=2))
 
 
 def test_one_user_and_one_item():
-    model = make(embed_dim=1, confidence=3.0, regularization=1.0)
+    model = make(embed_dim=1, confidence=3.0, regularization=1.0, solver="cholesky")
     both = sides(Interactions(np.zeros(1, np.int32), np.zeros(1, np.int32)), 1, 1)
-    solved = iterate(model.solver, *both, {"user": jnp.zeros((1, 1)), "item": jnp.ones((1, 1))})
+    solved, _ = iterate(model.solver, *both, {"user": jnp.zeros((1, 1)), "item": jnp.ones((1, 1))})
     np.testing.assert_allclose(solved["user"], 3 / 4)  # (1 + 2 + 1) p = 3

@@ -29,7 +29,7 @@ _HINGE = {"learning_rate": 1e-3, "margin": 1.0, "num_negatives": 5}
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "mf_als": (
         {
-            "embed_dim": 32, "confidence": 5.0, "regularization": 30.0, "frequency_exponent": 0.0, "solver": "cholesky",
+            "embed_dim": 32, "confidence": 5.0, "regularization": 30.0, "frequency_exponent": 0.0, "solver": "cg",
             "cg_steps": 3,
         },
         {"num_epochs": 20, "patience": 4},

@@ -14,7 +14,7 @@ Made = TypeVar("Made")
 SAMPLING = ("uniform", "inverse_popularity")
 VARIANTS = ("paper", "reference")
 KERNELS = ("xla", "pallas")
-SOLVERS = ("cholesky", "cg")
+SOLVERS = ("cg", "cholesky")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class MFALSOptions(ModelOptions):
       confidence: c, the weight of an observed pair.
       regularization: lambda.
       frequency_exponent: nu, by which lambda grows with the weight of a row.
-      solver: of the normal equations: cholesky, exact, or cg, conjugate gradients from the present factors.
+      solver: of the normal equations: cg, conjugate gradients from the factors at present, or cholesky, exact and slow.
       cg_steps: of each row in an iteration, for cg.
     """
 
@@ -128,7 +128,7 @@ class MFALSOptions(ModelOptions):
     confidence: float = number(1.0, 1e-6, 1e6)
     regularization: float = number(30.0, 1e-6, 1e9)
     frequency_exponent: float = number(0.0, 0.0, 10.0)
-    solver: str = word("cholesky", SOLVERS)
+    solver: str = word("cg", SOLVERS)
     cg_steps: int = number(3, 1, 10**4)
 
 

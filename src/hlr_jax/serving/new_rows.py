@@ -38,13 +38,14 @@ from hlr_jax.serving.new_examples import (
     sources_with,
 )
 from hlr_jax.settings import Settings, number
-from hlr_jax.training.als import Grouped, solve_side
+from hlr_jax.training.als import solve_new_rows
 from hlr_jax.training.batches import Batch, BatchSource, Negatives, derive_rows
 from hlr_jax.training.examples import triplet_loss
 from hlr_jax.training.gradients import Vectors, batch_vectors, shared_vectors, weighted_loss
 from hlr_jax.training.optimizer import ADAM
 from hlr_jax.training.options import TrainOptions
-from hlr_jax.types import CSR, Params
+from hlr_jax.training.row_blocks import Side, new_side
+from hlr_jax.types import Params
 
 OTHER_AXIS = {"user": "item", "item": "user"}
 BLOCK = 8  # rows that are solved for together: what they read stays in a CPU's cache (128: a third of the speed)
@@ -125,7 +126,7 @@ def solve_rows(
         solve = block_solver(model, axis, training, options, dataset.num_items, seed)
         solved = _in_blocks(lambda block: solve(params, examples, block, jnp.int32(first)), rows)
     else:
-        solved = {axis: _solve_factors(model, params, axis, owners, dataset, rows)}
+        solved = {axis: _solve_factors(model, params, axis, met, dataset)}
     params = params | {name: params[name].at[rows].set(array) for name, array in solved.items()}
     return NewRows(params, rows, met, sources)
 
@@ -236,35 +237,22 @@ def _with_learned(
     return replace(vectors, items=vectors.items | items)
 
 
-def _solve_factors(
-    model: Model, params: Params, axis: str, owners: CSR, dataset: Dataset, rows: np.ndarray
-) -> jax.Array:
-    """Return vectors [new, D] in closed form; each is solved for in a group of like length."""
+def _solve_factors(model: Model, params: Params, axis: str, met: Interactions, dataset: Dataset) -> jax.Array:
+    """Return vectors [new, D] in closed form, of rows that have met what ``met`` says, by their place in the tables."""
     assert model.solver is not None
-    own = replace(owners, offsets=owners.offsets[rows[0] :])
-    degrees = np.diff(np.asarray(own.offsets))[: len(rows)]
-    # Every row is in the narrowest group that holds it; groups are filled up to whole blocks with their last row.
-    width_of = np.array([max(32, power_of_two(int(degree))) for degree in degrees])
-    widths = tuple(np.unique(width_of).tolist())
-    members = [np.flatnonzero(width_of == width) for width in widths]
-    members = [np.pad(group, (0, -len(group) % BLOCK), mode="edge") for group in members]
-    side = Grouped(own, tuple(jnp.asarray(group, jnp.int32) for group in members), widths)
-    return factor_solver(model.solver, axis, dataset)(side, params[OTHER_AXIS[axis]])[: len(rows)]
+    first, num_others = int(met.user[0]), len(params[OTHER_AXIS[axis]])
+    own = Interactions(met.user - np.int32(first), met.item)
+    solved = factor_solver(model.solver, axis, dataset)(new_side(own, num_others), params[OTHER_AXIS[axis]])
+    return solved[: int(own.user[-1]) + 1]
 
 
 def factor_solver(
     solver: AlternatingLeastSquares, axis: str, dataset: Dataset
-) -> Callable[[Grouped, jax.Array], jax.Array]:
+) -> Callable[[Side, jax.Array], jax.Array]:
     """Return the function that solves for new rows: who met what, and the vectors [C, D] of the other axis -> [R, D].
 
     Their regularization is scaled as that of the trained rows is.
     """
     counts = {"user": dataset.num_users, "item": dataset.num_items}
     mean_weight = counts[OTHER_AXIS[axis]] + (solver.confidence - 1) * len(dataset.train) / counts[axis]
-    exact = solver._replace(method="cholesky")
-
-    def solve(side: Grouped, other: jax.Array) -> jax.Array:
-        nothing = jnp.zeros((side.rows.num_rows, other.shape[1]))
-        return solve_side(exact, side, nothing, other, jnp.float32(mean_weight))
-
-    return solve
+    return lambda side, other: solve_new_rows(solver, side, other, jnp.float32(mean_weight))

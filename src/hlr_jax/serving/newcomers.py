@@ -16,9 +16,9 @@ from hlr_jax.ranking.inputs import power_of_two, ranking_histories
 from hlr_jax.serving.new_examples import examples_of_users, negatives_of, sources_with
 from hlr_jax.serving.new_rows import BLOCK, FoldInOptions, block_solver, factor_solver, with_room
 from hlr_jax.serving.programs import HISTORY, Arrays, Program, exported, in_tiles, padded_ids, shapes
-from hlr_jax.training.als import Grouped
 from hlr_jax.training.batches import BatchSource
 from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.row_blocks import side_of_histories
 from hlr_jax.types import CSR, Params
 
 _SHORTEST = 64
@@ -52,10 +52,11 @@ def newcomers_program(
     people = first + jnp.arange(BLOCK)
 
     def solve(
-        params: Params, rows: CSR, owner: jax.Array, near: NeighborSources, popularity: ItemPopularity | None
-    ) -> Params:
+        params: Params, histories: jax.Array, rows: CSR, owner: jax.Array, near: NeighborSources,
+        popularity: ItemPopularity | None,
+    ) -> Params:  # fmt: skip
         if model.solver is not None:
-            side = Grouped(replace(rows, offsets=rows.offsets[first:]), (jnp.arange(BLOCK),), (width,))
+            side = side_of_histories(histories, num_items)
             return {"user": factor_solver(model.solver, "user", dataset)(side, params["item"])}
         source = BatchSource((owner,), rows, near, rows, popularity, None, BLOCK * width, num_items)
         solve_block = block_solver(model, "user", training, options, num_items, seed)
@@ -70,7 +71,7 @@ def newcomers_program(
             history if history.rows is None else replace(history, rows=rows), by_training["item_users"]
         )
         params = with_room(model, {name: given[name] for name in parameters}, "user", BLOCK)
-        solved = solve(params, rows, owner, near, by_training["popularity"])
+        solved = solve(params, histories, rows, owner, near, by_training["popularity"])
         if model.derived is not None:
             params |= {name: params[name].at[people].set(array) for name, array in solved.items()}
             solved |= model.on_axis(model.derived(params, *near.both_sides, people, jnp.zeros(1, jnp.int32)), "user")

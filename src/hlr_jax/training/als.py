@@ -1,150 +1,272 @@
 """Alternating least squares for implicit feedback (Hu, Koren, Volinsky 2008): each side's factors from the other's.
 
 Nothing here takes the memory of a [U, I] matrix: the Gram matrix of the fixed side stands for all pairs, and a row adds
-only what its observed pairs differ by.
+only what its observed pairs differ by. A row is solved for by a few steps of conjugate gradients (Takacs, Pilaszy and
+Tikk 2011), or exactly. On a mesh (Mehta et al. 2021, ALX) the tables are cut over ``model`` and the rows that are
+solved for over ``data``.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import struct
 from jax.custom_batching import sequential_vmap
+from jax.sharding import Mesh, PartitionSpec
 
-from hlr_jax.data.csr import csr_of, groups_by_width, padded_row
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.models.base import AlternatingLeastSquares
-from hlr_jax.types import CSR, Params
+from hlr_jax.models.mf_als import mf_als
+from hlr_jax.sharding import cut, pad_rows, place, rows_by_id, unpadded
+from hlr_jax.training.row_blocks import Blocks, Side, sides
+from hlr_jax.types import Params
 
-_SHORTEST = 32  # the least padded length: shorter groups save less time than their loops take to compile
-_ACCELERATOR_FLOATS = 2**26  # that the rows solved together may take on an accelerator: 256 MiB
+Gather = Callable[[jax.Array], jax.Array]
+"""ids [...] -> rows [..., D] of a table; zeros for an id that has none."""
+
+_TABLE, _ROWS, _ALL = PartitionSpec("model"), PartitionSpec("data"), PartitionSpec()
 
 
-@struct.dataclass
-class Grouped:
-    """The interactions of all users, or of all items, and the rows in groups of like length.
+class Weights(NamedTuple):
+    """The numbers of a solver; arguments of what is compiled, so that a search compiles once.
 
     Attributes:
-      rows: who met what.
-      groups: the ids [rows] in each group, which together hold every row that has interactions.
-      widths: powers of two that the rows of each group are padded to (static).
+      confidence: c [].
+      regularization: lambda_r of every row, and one more for what fills up a block [R + 1].
     """
 
-    rows: CSR
-    groups: tuple[jax.Array, ...]
-    widths: tuple[int, ...] = struct.field(pytree_node=False)
+    confidence: jax.Array
+    regularization: jax.Array
 
 
-def sides(pairs: Interactions, num_users: int, num_items: int) -> tuple[Grouped, Grouped]:
-    """Return the interactions by user and by item."""
-    return _side(pairs, num_users), _side(pairs.transposed(), num_items)
+class Solved(NamedTuple):
+    """One side after it was solved for.
+
+    Attributes:
+      table: its factors [R, D].
+      gain: [], what the objective changes by from factors of zero, of this side's rows and their penalty.
+      penalty: sum lambda_r |p_r|^2 [].
+    """
+
+    table: jax.Array
+    gain: jax.Array
+    penalty: jax.Array
 
 
-def _side(pairs: Interactions, count: int) -> Grouped:
-    degrees = pairs.degrees(count)
-    padded = np.maximum(_SHORTEST, 2 ** np.ceil(np.log2(np.maximum(degrees, 1))).astype(int))
-    widths = tuple(np.unique(padded[degrees > 0]).tolist())
-    return Grouped(csr_of(pairs, count), groups_by_width(degrees, widths), widths)
+def factorize(
+    pairs: Interactions, num_users: int, num_items: int, embed_dim: int, *, confidence: float,
+    regularization: float, frequency_exponent: float = 0.0, num_iterations: int = 10, seed: int = 0,
+    mesh: Mesh | None = None,
+) -> Params:  # fmt: skip
+    """Return the factors of the interactions: ``user`` [U, D] and ``item`` [I, D].
+
+    Args:
+      pairs: who met what.
+      num_users: U.
+      num_items: I.
+      embed_dim: D.
+      confidence: c, the weight of an observed pair.
+      regularization: lambda.
+      frequency_exponent: nu; see ``mf_als``.
+      num_iterations: each solves for all users, then for all items.
+      seed: of the factors at the start.
+      mesh: where they are solved for; the tables lie on it, with rows of zeros where it does not divide them.
+
+    Example:
+      >>> pairs = Interactions(np.array([0, 1], np.int32), np.array([0, 1], np.int32))
+      >>> params = factorize(pairs, 2, 2, 4, confidence=10.0, regularization=0.1)
+      >>> (params["user"] @ params["item"].T).round(1).tolist()
+      [[1.0, 0.0], [0.0, 1.0]]
+    """
+    model = mf_als(
+        embed_dim=embed_dim, confidence=confidence, regularization=regularization,
+        frequency_exponent=frequency_exponent,
+    )  # fmt: skip
+    key = jax.random.fold_in(jax.random.key(seed), 0)
+    params = place(lambda: pad_rows(model.init(key, num_users, num_items), mesh), mesh)
+    both = sides_on(pairs, num_users, num_items, mesh)
+    assert model.solver is not None
+    for _ in range(num_iterations):
+        params, _ = iterate(model.solver, *both, params, mesh)
+    return params if mesh is not None else unpadded(params, num_users, num_items)
 
 
-def iterate(solver: AlternatingLeastSquares, users: Grouped, items: Grouped, params: Params) -> Params:
-    """Solve for all users, then for all items; a row without interactions becomes the zero vector."""
-    user = solve_side(solver, users, params["user"], params["item"])
-    return {"user": user, "item": solve_side(solver, items, params["item"], user)}
+def sides_on(pairs: Interactions, num_users: int, num_items: int, mesh: Mesh | None) -> tuple[Side, Side]:
+    """Return the interactions by user and by item, with the blocks cut over ``data`` of a mesh."""
+    users, items = sides(pairs, num_users, num_items, 1 if mesh is None else mesh.shape["data"])
+    return replace(users, blocks=cut(users.blocks, mesh)), replace(items, blocks=cut(items.blocks, mesh))
+
+
+def iterate(
+    solver: AlternatingLeastSquares, users: Side, items: Side, params: Params, mesh: Mesh | None = None
+) -> tuple[Params, jax.Array]:
+    """Solve for all users, then for all items; a row without interactions becomes the zero vector.
+
+    Returns:
+      The factors, and the objective [] over all pairs: sum c_uv (x_uv - p_u . q_v)^2 and the regularization.
+    """
+    numbers = jnp.array([solver.confidence, solver.regularization, solver.frequency_exponent], jnp.float32)
+    return _iterate(solver.method, solver.cg_steps, mesh, numbers, users, items, params)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _iterate(
+    method: str, steps: int, mesh: Mesh | None, numbers: jax.Array, users: Side, items: Side, params: Params
+) -> tuple[Params, jax.Array]:
+    solve = partial(_solve_side, method, steps, mesh)
+    user = solve(_weights(numbers, users), users, params["user"], params["item"])
+    item = solve(_weights(numbers, items), items, params["item"], user.table)
+    value = numbers[0] * users.degrees.sum() + item.gain + user.penalty
+    return {"user": user.table, "item": item.table}, value
 
 
 @partial(jax.jit, static_argnums=0)
-def solve_side(
-    solver: AlternatingLeastSquares, side: Grouped, present: jax.Array, other: jax.Array,
-    mean_weight: jax.Array | None = None,
-) -> jax.Array:  # fmt: skip
-    """Return the factors [R, D] of one side that fit the fixed factors of the other.
+def solve_new_rows(solver: AlternatingLeastSquares, side: Side, other: jax.Array, mean_weight: jax.Array) -> jax.Array:
+    """Return the exact factors [R, D] of rows that come to a trained side, on one device.
+
+    Args:
+      solver: its settings.
+      side: who met what.
+      other: the trained factors of the other side [C, D].
+      mean_weight: [], of the trained rows: their regularization is scaled by it.
+    """
+    numbers = jnp.array([solver.confidence, solver.regularization, solver.frequency_exponent], jnp.float32)
+    nothing = jnp.zeros((side.degrees.shape[0], other.shape[1]), other.dtype)
+    return _solve_side("cholesky", 0, None, _weights(numbers, side, mean_weight), side, nothing, other).table
+
+
+def _weights(numbers: jax.Array, side: Side, mean_weight: jax.Array | None = None) -> Weights:
+    """Return the weights of a side; see ``mf_als`` for their form."""
+    confidence, regularization, exponent = numbers
+    weight = side.num_others + (confidence - 1) * side.degrees
+    mean = weight.mean() if mean_weight is None else mean_weight
+    return Weights(confidence, jnp.append(regularization * (weight / mean) ** exponent, regularization))
+
+
+def _solve_side(
+    method: str, steps: int, mesh: Mesh | None, weights: Weights, side: Side, present: jax.Array, other: jax.Array
+) -> Solved:
+    """Solve for the rows of one side, the factors of the other fixed.
 
     Row r solves (Y^T Y + (c - 1) sum y y^T + lambda_r I) p = c sum y, with sums over the rows y of Y that r has met.
 
     Args:
-      solver: its settings.
-      side: the side to solve for, R rows.
+      method: ``cholesky`` or ``cg``.
+      steps: of conjugate gradients.
+      mesh: where the tables lie.
+      weights: of this side.
+      side: R rows.
       present: [R, D], where conjugate gradients start.
       other: Y [C, D].
-      mean_weight: [], see ``row_regularization``.
     """
     with jax.default_matmul_precision("highest"):
-        dim, excess = other.shape[1], solver.confidence - 1
-        strength = row_regularization(solver, side, other.shape[0], mean_weight)
-        gram, identity = other.T @ other, jnp.eye(dim)
+        if mesh is None:
+            # Ids that fill up a block find a row of zeros, so that nothing needs a mask.
+            with_zeros = [jnp.pad(table, ((0, 1), (0, 0))) for table in (present, other)]
+            start_of, other_of = (partial(jnp.take, table, axis=0, mode="clip") for table in with_zeros)
+            return _solve_share(method, steps, weights, side.blocks, present, other.T @ other, start_of, other_of)
 
-        def exact(row: jax.Array, y: jax.Array) -> jax.Array:
-            matrix = gram + excess * (y.T @ y) + strength[row] * identity
-            return _solve(matrix, solver.confidence * y.sum(0)[:, None])[:, 0]
+        def share(weights: Weights, blocks: tuple[Blocks, ...], present: jax.Array, other: jax.Array) -> Solved:
+            start_of, other_of = partial(rows_by_id, present), partial(rows_by_id, other)
+            gram = jax.lax.psum(other.T @ other, "model")
+            first = jax.lax.axis_index("model") * len(present)
+            solved = _solve_share(method, steps, weights, blocks, present, gram, start_of, other_of, first)
+            return jax.lax.psum(solved, "data")
 
-        def gradients(row: jax.Array, y: jax.Array) -> jax.Array:
-            def product(v: jax.Array) -> jax.Array:
-                return gram @ v + excess * ((y @ v) @ y) + strength[row] * v
-
-            return _conjugate_gradients(product, solver.confidence * y.sum(0), present[row], solver.cg_steps)
-
-        if solver.method == "cg":
-            return _map_rows(side, gradients, other)
-        if solver.confidence == 1:  # every row has the same matrix
-            sums = _map_rows(side, lambda row, y: y.sum(0), other)
-            return _solve(gram + solver.regularization * identity, sums.T).T
-        return _map_rows(side, exact, other)
+        specs: Any = _TABLE, _ALL, _ALL
+        shared = jax.shard_map(
+            share, mesh=mesh, in_specs=(_ALL, _ROWS, _TABLE, _TABLE), out_specs=Solved(*specs), check_vma=False
+        )
+        return shared(weights, side.blocks, present, other)
 
 
-@partial(jax.jit, static_argnums=0)
-def objective(solver: AlternatingLeastSquares, users: Grouped, items: Grouped, params: Params) -> jax.Array:
-    """Return the objective [] over all pairs: sum c_uv (x_uv - p_u . q_v)^2 and the regularisation."""
-    with jax.default_matmul_precision("highest"):
-        user, item = params["user"], params["item"]
+def _solve_share(
+    method: str, steps: int, weights: Weights, blocks: tuple[Blocks, ...], present: jax.Array, gram: jax.Array,
+    start_of: Gather, other_of: Gather, first: jax.Array | int = 0,
+) -> Solved:  # fmt: skip
+    """Solve for the rows of one device's blocks; rows of other blocks are zeros.
 
-        def observed(row: jax.Array, y: jax.Array) -> jax.Array:
-            score = y @ user[row]  # 0 where a row is padded, so that it adds nothing to the sums below
-            return (solver.confidence - 1) * score @ score - 2 * solver.confidence * score.sum()
-
-        total = jnp.sum((user.T @ user) * (item.T @ item)) + solver.confidence * users.rows.offsets[-1]
-        total += _map_rows(users, observed, item).sum()
-        for side, table, others in ((users, user, len(item)), (items, item, len(user))):
-            total += row_regularization(solver, side, others) @ jnp.sum(table**2, axis=1)
-        return total
-
-
-def row_regularization(
-    solver: AlternatingLeastSquares, side: Grouped, others: int, mean_weight: jax.Array | None = None
-) -> jax.Array:
-    """Return lambda_r [R] of a side whose rows could meet ``others`` of the other; see ``mf_als`` for the form.
-
-    ``mean_weight`` [] stands for the mean weight of the rows, for rows that come to a trained side; None: theirs.
-    """
-    weight = others + (solver.confidence - 1) * jnp.diff(side.rows.offsets)
-    mean = weight.mean() if mean_weight is None else mean_weight
-    return solver.regularization * (weight / mean) ** solver.frequency_exponent
-
-
-def _map_rows(side: Grouped, solve_row: Callable[[jax.Array, jax.Array], jax.Array], other: jax.Array) -> jax.Array:
-    """Return what ``solve_row`` makes of every row's number and the factors [width, D] of what it met: [R, ...].
-
-    Behind those there are zeros; so is the result of rows without interactions.
+    The table that is returned has the rows of ``present``, of which ``first`` is the first one's id.
     """
 
-    def padded(width: int, row: jax.Array) -> jax.Array:
-        met, mask = padded_row(side.rows, row, width)
-        return solve_row(row, jnp.where(mask[:, None], other[met], 0))
+    def solve_block(_: None, block: tuple[jax.Array, jax.Array, jax.Array], met: jax.Array) -> tuple[None, tuple]:
+        rows, start, end = block
+        strength = weights.regularization[rows]
 
-    def batch(width: int) -> int | None:
-        if jax.default_backend() == "cpu":
-            return None  # one row after the other, each in cache: no slower than 64, and see `_solve`
-        dim = other.shape[1]
-        return max(1, _ACCELERATOR_FLOATS // (dim * (width + 3 * dim)))
+        def add_chunks(add: Callable, sums: tuple) -> tuple:
+            """Return sums with those of ``add(the factors of a chunk [b, w, D])`` of all chunks of the block."""
 
-    solutions = [
-        jax.lax.map(partial(padded, width), ids, batch_size=batch(width))
-        for ids, width in zip(side.groups, side.widths, strict=True)
-    ]
-    result = jnp.zeros((side.rows.num_rows, *solutions[0].shape[1:]), other.dtype)
-    return result.at[jnp.concatenate(side.groups)].set(jnp.concatenate(solutions))
+            def add_chunk(chunk: jax.Array, sums: tuple) -> tuple:
+                return jax.tree.map(jnp.add, sums, add(other_of(met[chunk])))
+
+            return jax.lax.fori_loop(start, end, add_chunk, sums)
+
+        system = weights.confidence, strength, gram, add_chunks
+        x, gain = _exact(*system) if method == "cholesky" else _conjugate_gradients(*system, start_of(rows), steps)
+        return None, (x, gain.sum(), strength @ jnp.sum(x**2, axis=1))
+
+    table, totals = jnp.zeros_like(present), jnp.zeros(2)
+    for group in blocks:
+        rows, start, met = (array[0] for array in (group.rows, group.start, group.met))
+        _, (x, gain, penalty) = jax.lax.scan(partial(solve_block, met=met), None, (rows, start[:-1], start[1:]))
+        ids = rows.reshape(-1) - first
+        ids = jnp.where(ids < 0, len(table), ids)  # a negative one would count from the end
+        table = table.at[ids].set(x.reshape(-1, x.shape[-1]), mode="drop")
+        totals += jnp.stack([gain.sum(), penalty.sum()])
+    return Solved(table, *totals)
+
+
+def _exact(
+    confidence: jax.Array, strength: jax.Array, gram: jax.Array, add_chunks: Callable
+) -> tuple[jax.Array, jax.Array]:
+    """Return the exact factors [b, D] of a block's rows, and what each changes the objective by [b]."""
+    count, dim = len(strength), len(gram)
+    nothing = jnp.zeros((count, dim, dim)), jnp.zeros((count, dim))
+    squares, total = add_chunks(lambda y: (jnp.einsum("bwd,bwe->bde", y, y), y.sum(axis=1)), nothing)
+    matrix = gram + (confidence - 1) * squares + strength[:, None, None] * jnp.eye(dim)
+    right = confidence * total
+    x = _solve(matrix, right[..., None])[..., 0]
+    return x, -jnp.sum(x * right, axis=1)
+
+
+def _conjugate_gradients(
+    confidence: jax.Array, strength: jax.Array, gram: jax.Array, add_chunks: Callable, present: jax.Array, steps: int
+) -> tuple[jax.Array, jax.Array]:
+    """Return a block's factors [b, D] after some steps from those at present, and each row's part of the objective.
+
+    One product for each step is all that reads what the rows have met, so it stands once in the program: step 0 takes
+    the factors at present for its direction, and full length. It gives the first residual.
+    """
+
+    def step(number: jax.Array, state: tuple) -> tuple:
+        x, residual, direction, squared, gain = state
+        is_first = number == 0
+        constant = jnp.where(is_first, -confidence, 0.0)
+
+        def image_of(y: jax.Array) -> tuple[jax.Array, jax.Array]:
+            score = jnp.einsum("bwd,bd->bw", y, direction)
+            return jnp.einsum("bw,bwd->bd", constant + (confidence - 1) * score, y), score.sum(axis=1)
+
+        nothing = direction @ gram + strength[:, None] * direction, jnp.zeros_like(gain)
+        image, score = add_chunks(image_of, nothing)  # of step 0: A p - b
+        curvature = jnp.sum(direction * image, axis=1)
+        length = jnp.where(is_first, 1.0, _ratio(squared, curvature))
+        # b . p = c sum of scores; from there on each step lowers the objective by its length times |r|^2.
+        gain += jnp.where(is_first, curvature - confidence * score, -length * squared)
+        x, residual = x + length[:, None] * direction, residual - length[:, None] * image
+        now = jnp.sum(residual**2, axis=1)
+        turn = jnp.where(is_first, 0.0, _ratio(now, squared))
+        return x, residual, residual + turn[:, None] * direction, now, gain
+
+    zeros, none = jnp.zeros_like(present), jnp.zeros_like(strength)
+    x, *_, gain = jax.lax.fori_loop(0, steps + 1, step, (zeros, zeros, present, none, none))
+    return x, gain
+
+
+def _ratio(above: jax.Array, below: jax.Array) -> jax.Array:
+    return jnp.where(below > 0, above / jnp.where(below > 0, below, 1), 0)  # the residual may become exactly 0
 
 
 def _cholesky_solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
@@ -155,29 +277,9 @@ def _cholesky_solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
 
 
 def _solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
+    """Solve with positive definite matrices: [b, D, D], [b, D, n] -> [b, D, n]."""
     # On a CPU LAPACK must get one matrix at a time. For a batch jaxlib's kernel (0.10) shares the work out to XLA's
-    # thread pool and blocks a thread of that pool until it is done: two such loops in one program, as the groups of
-    # `_map_rows` are, wait for each other for ever. One at a time is no slower, and `sequential_vmap` keeps it so.
-    if jax.default_backend() == "cpu":
-        return sequential_vmap(_cholesky_solve)(matrix, right)
-    return _cholesky_solve(matrix, right)
-
-
-def _conjugate_gradients(
-    product: Callable[[jax.Array], jax.Array], right: jax.Array, start: jax.Array, steps: int
-) -> jax.Array:
-    """Take ``steps`` from ``start`` towards the solution of product(x) = right, all [D]."""
-
-    def ratio(above: jax.Array, below: jax.Array) -> jax.Array:
-        return jnp.where(below > 0, above / jnp.where(below > 0, below, 1), 0)  # the residual may become exactly 0
-
-    def step(_: int, state: tuple) -> tuple:
-        x, residual, direction, squared = state
-        image = product(direction)
-        length = ratio(squared, direction @ image)
-        x, residual = x + length * direction, residual - length * image
-        now = residual @ residual
-        return x, residual, residual + ratio(now, squared) * direction, now
-
-    residual = right - product(start)
-    return jax.lax.fori_loop(0, steps, step, (start, residual, residual, residual @ residual))[0]
+    # thread pool and blocks a thread of that pool until it is done: two such loops in one program, as the shapes of
+    # blocks are, wait for each other for ever. One at a time is no slower, and `sequential_vmap` keeps it so.
+    one = sequential_vmap(_cholesky_solve) if jax.default_backend() == "cpu" else _cholesky_solve
+    return jax.vmap(one)(matrix, right)

@@ -12,10 +12,9 @@ from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.compile_memory import planned
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
-from hlr_jax.sharding import check_whole_tables, place, replicate, seed_mesh, split_seeds
-from hlr_jax.training.als import iterate, objective, sides
+from hlr_jax.sharding import check_whole_tables, pad_rows, place, replicate, seed_mesh, split_seeds
+from hlr_jax.training.als import iterate, sides_on
 from hlr_jax.training.batches import BatchSource
 from hlr_jax.training.learner import GradientLearner, TrainState, key_of
 from hlr_jax.training.options import LENGTH, RANDOM, Run, TrainOptions
@@ -53,9 +52,7 @@ def create_learner(
     """
     if model.solver is None:
         return _GradientRuns(dataset, model, options, runs, mesh)
-    if mesh is not None:
-        raise InputError(f"model {model.name} runs on one device; set mesh.data and mesh.model to 1")
-    return _SolverRuns(dataset, model, runs)
+    return _SolverRuns(dataset, model, runs, mesh)
 
 
 def _stacked(runs: Sequence[Run]) -> Run:
@@ -169,26 +166,32 @@ class _SolverRuns(Learner):
     The seed draws the factors at the start and nothing else. The loss is the objective per training interaction.
     """
 
-    def __init__(self, dataset: Dataset, model: Model, runs: Sequence[Run]):
-        self._model, self._runs, self._sizes = model, _stacked(runs), (dataset.num_users, dataset.num_items)
-        self._users, self._items = sides(dataset.train, *self._sizes)
+    def __init__(self, dataset: Dataset, model: Model, runs: Sequence[Run], mesh: Mesh | None):
+        self._model, self._runs, self._mesh = model, replicate(_stacked(runs), mesh), mesh
+        self._sizes = dataset.num_users, dataset.num_items
+        self._sides = sides_on(dataset.train, *self._sizes, mesh)
         self._count = len(runs)
         self.positives_per_epoch = len(dataset.train)
 
     def init(self, params: Params | None = None) -> TrainState:
+        def state_of(params: Params) -> TrainState:
+            return TrainState(pad_rows(params, self._mesh), ())
+
         if params is not None:
-            return TrainState(jax.tree.map(jnp.asarray, params), ())
-        return TrainState(jax.vmap(lambda run: self._model.init(key_of(run, 0), *self._sizes))(self._runs), ())
+            return place(jax.vmap(state_of), self._mesh, replicate(params, self._mesh))
+        at_random = jax.vmap(lambda run: state_of(self._model.init(key_of(run, 0), *self._sizes)))
+        return place(at_random, self._mesh, self._runs)
 
     def run_epoch(
         self, state: TrainState, epoch: int, active: Sequence[bool] | None = None
     ) -> tuple[TrainState, jax.Array]:
         del epoch
         going = [True] * self._count if active is None else active
-        solver, both = self._model.solver, (self._users, self._items)
-        assert solver is not None
-        # Run after run: an iteration is short, and on a CPU LAPACK takes one matrix at a time (see ``als``).
+        assert self._model.solver is not None
+        step = partial(iterate, self._model.solver, *self._sides, mesh=self._mesh)
+        # Run after run: an iteration is short, and fills the device.
         before = zip(split_seeds(state.params), going, strict=True)
-        params = [iterate(solver, *both, single) if on else single for single, on in before]
-        losses = [objective(solver, *both, single) / self.positives_per_epoch for single in params]
-        return TrainState(jax.tree.map(lambda *each: jnp.stack(each), *params), ()), jnp.stack(losses)
+        after = [step(single) if on else (single, jnp.zeros(())) for single, on in before]
+        params, values = zip(*after, strict=True)
+        stacked = jax.tree.map(lambda *each: jnp.stack(each), *params)
+        return TrainState(stacked, ()), jnp.stack(values) / self.positives_per_epoch

@@ -1,0 +1,150 @@
+"""The rows of a side of the interactions in blocks of like length, for a solver that takes a block at a time.
+
+What a block's rows have met is cut into chunks of a few columns, and a block has as many chunks as its longest row
+needs. So a row of any length takes no more memory than a short one, padding stays small, and few shapes are compiled.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.ranking.inputs import power_of_two
+
+_SHAPES = (64, 8), (8, 64), (1, 512)  # rows and columns of a chunk, for short rows first: a CPU's cache holds the rows
+_ACCELERATOR_SHAPES = (512, 64), (64, 512), (8, 4096)  # each chunk costs some launches of kernels there
+_COMPILING = 0.05  # a further shape is compiled where it saves this share of the entries
+
+
+@struct.dataclass
+class Blocks:
+    """Rows, b at a time, and what they have met in chunks of w columns. The leading axis is of devices.
+
+    Attributes:
+      rows: the ids of each block's rows [d, n, b]; R where there is none.
+      start: the first chunk of each block [d, n + 1]: block t has the chunks from ``start[t]`` up to ``start[t + 1]``.
+      met: the ids of what the rows have met [d, chunks, b, w]; C where there is none.
+    """
+
+    rows: jax.Array
+    start: jax.Array
+    met: jax.Array
+
+
+@struct.dataclass
+class Side:
+    """The interactions of all users, or of all items.
+
+    Attributes:
+      blocks: hold every row that has interactions, once; one entry for each shape.
+      degrees: the interactions of each row [R].
+      num_others: C, how many rows the other side has (static).
+    """
+
+    blocks: tuple[Blocks, ...]
+    degrees: jax.Array
+    num_others: int = struct.field(pytree_node=False)
+
+
+def sides(pairs: Interactions, num_users: int, num_items: int, devices: int = 1) -> tuple[Side, Side]:
+    """Return the interactions by user and by item, for as many devices that share the blocks.
+
+    Example:
+      >>> pairs = Interactions(np.array([0, 0, 1], np.int32), np.array([0, 2, 2], np.int32))
+      >>> users, items = sides(pairs, 2, 3)
+      >>> users.degrees.tolist(), items.degrees.tolist()
+      ([2, 1], [1, 0, 2])
+    """
+    return (
+        side_of(pairs, num_users, num_items, devices),
+        side_of(pairs.transposed(), num_items, num_users, devices),
+    )
+
+
+def side_of(pairs: Interactions, num_rows: int, num_others: int, devices: int = 1) -> Side:
+    """Return the interactions by their first id, of R = ``num_rows`` rows; the second is of C = ``num_others``."""
+    degrees = pairs.degrees(num_rows)
+    order = _by_length(degrees)
+    shapes = _SHAPES if jax.default_backend() == "cpu" else _ACCELERATOR_SHAPES
+    blocks = tuple(
+        _blocks(pairs, degrees, order[first:end], shape, num_others, devices)
+        for shape, first, end in _shares(degrees[order], shapes)
+    )
+    return Side(blocks, jnp.asarray(degrees, jnp.int32), num_others)
+
+
+def new_side(pairs: Interactions, num_others: int) -> Side:
+    """Return rows 0, 1, ... that come to a trained side; calls of about as many rows share what is compiled."""
+    degrees = pairs.degrees(power_of_two(int(pairs.user[-1]) + 1))
+    blocks = _blocks(pairs, degrees, _by_length(degrees), _SHAPES[1], num_others, 1, rounded=True)
+    return Side((blocks,), jnp.asarray(degrees, jnp.int32), num_others)
+
+
+def side_of_histories(histories: jax.Array, num_others: int) -> Side:
+    """Return the rows of histories [b, W] of distinct ids, with negative ones for padding; W is static."""
+    real = histories >= 0
+    rows, start = jnp.arange(len(histories), dtype=jnp.int32), jnp.arange(2, dtype=jnp.int32)
+    met = jnp.where(real, histories, num_others)
+    blocks = Blocks(rows[None, None], start[None], met[None, None])
+    return Side((blocks,), real.sum(axis=1, dtype=jnp.int32), num_others)
+
+
+def _by_length(degrees: np.ndarray) -> np.ndarray:
+    """Return the rows that have interactions, the longest first."""
+    return np.argsort(-degrees, kind="stable")[: np.count_nonzero(degrees)]
+
+
+def _shares(degrees: np.ndarray, shapes: tuple[tuple[int, int], ...]) -> list[tuple[tuple[int, int], int, int]]:
+    """Return which rows, the longest first, take which shape: (shape, first, end), with the fewest cells.
+
+    Each shape's rows are as many as it has in a block times a power of two; the first shape has the rest.
+    """
+
+    def cells(share: tuple[tuple[int, int], int, int]) -> float:
+        (rows, columns), first, end = share
+        chunks = -(-degrees[first:end:rows] // columns)
+        return float(chunks.sum()) * rows * columns + _COMPILING * float(degrees.sum())
+
+    def choices(shapes: tuple[tuple[int, int], ...], end: int) -> list[list[tuple[tuple[int, int], int, int]]]:
+        """Return the ways to give the rows up to ``end`` to the shapes."""
+        whole = [[(shapes[0], 0, end)]]
+        if len(shapes) == 1:
+            return whole
+        size = shapes[0][0]
+        cuts = [size << power for power in range(end.bit_length()) if size << power < end]
+        return whole + [[*longer, (shapes[0], cut, end)] for cut in cuts for longer in choices(shapes[1:], cut)]
+
+    return min(choices(shapes, len(degrees)), key=lambda shares: sum(map(cells, shares)))
+
+
+def _blocks(
+    pairs: Interactions, degrees: np.ndarray, ids: np.ndarray, shape: tuple[int, int], num_others: int, devices: int,
+    *, rounded: bool = False,
+) -> Blocks:  # fmt: skip
+    """Return some rows, the longest first, in blocks of one shape that devices take in turn.
+
+    ``rounded``: sizes are powers of two; nothing is computed for what that adds.
+    """
+    (size, width), num_rows = shape, len(degrees)
+
+    def room(count: int) -> int:
+        return power_of_two(count) if rounded else max(1, count)
+
+    per_device = room(-(-len(ids) // (size * devices)))
+    filled = np.full(per_device * devices * size, num_rows, np.int32)
+    filled[: len(ids)] = ids
+    rows = filled.reshape(per_device, devices, size).swapaxes(0, 1)
+    start = np.zeros((devices, per_device + 1), np.int32)
+    longest = np.append(degrees, 0)[rows].max(axis=2)
+    np.cumsum(-(-longest // width), axis=1, out=start[:, 1:])
+    met = np.full((devices, room(int(start[:, -1].max())), size, width), num_others, np.int32)
+    place = np.full(num_rows + 1, -1)  # of each row among these
+    place[rows.reshape(-1)] = np.arange(rows.size)
+    place[num_rows] = -1
+    taken = np.flatnonzero(place[pairs.user] >= 0)
+    owner = pairs.user[taken]
+    column = taken - (np.cumsum(degrees) - degrees)[owner]
+    device, block, row = np.unravel_index(place[owner], rows.shape)
+    met[device, start[device, block] + column // width, row, column % width] = pairs.item[taken]
+    return Blocks(jnp.asarray(rows), jnp.asarray(start), jnp.asarray(met))
