@@ -31,6 +31,7 @@ CASES = {
     "transcf": ({}, oracles.transcf),
     "lrml": ({"num_memories": 3}, oracles.lrml),
     "cml": ({}, oracles.cml),
+    "cml-history": ({"user": "history"}, oracles.cml_history),
     "mf_als": ({}, oracles.mf_als),
     "hlr": ({"num_memories": 3, "max_history": HEADS}, oracles.hlr),
     "hlr-reference": (
@@ -54,7 +55,8 @@ def together(oracle):
 
 
 ENSEMBLES = {
-    f"{case}-together": (CASES[case][0], together(CASES[case][1])) for case in ("hlr", "hlrpp-paper", "transcf")
+    f"{case}-together": (CASES[case][0], together(CASES[case][1]))
+    for case in ("hlr", "hlrpp-paper", "transcf", "cml-history")
 }
 CASES |= ENSEMBLES
 
@@ -65,7 +67,11 @@ def make(case):
 
 
 # What holds of metric models that are trained with triplets.
-TRAINED = [case for case in CASES if make(case).solver is None and case not in ENSEMBLES]
+TRAINED = [
+    case
+    for case in CASES
+    if (model := make(case)).solver is None and model.history_users is None and case not in ENSEMBLES
+]
 
 
 def parameters(model, scale=1.5):

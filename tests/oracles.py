@@ -13,6 +13,13 @@ def cml(params, user, item, history, item_users):
     return -np.sum((p - q) ** 2), np.zeros_like(p)
 
 
+def cml_history(params, user, item, history, item_users):
+    """FISM's users (Kabbur et al. 2013) as points: the mean of the source vectors of their items."""
+    rows = [params["source"][j] for j in history]
+    p = np.mean(rows, axis=0) if rows else np.zeros_like(params["item"][item])
+    return -np.sum((p - params["item"][item]) ** 2), np.zeros_like(p)
+
+
 def hlr(params, user, item, history, item_users, *, own_vector=False):
     """Eq. 2-7; ``own_vector``: the user joins the neighbors, as in the released code."""
     p, q = params["user"][user], params["item"][item]

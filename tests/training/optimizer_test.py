@@ -15,7 +15,7 @@ from hlr_jax.training.examples import sample_triplets, sample_users, triplet_los
 from hlr_jax.training.gradients import batch_gradient
 from hlr_jax.training.optimizer import ADAM, adam_step
 
-STEPS, RATE, SIZE = 3, 0.05, 4
+STEPS, RATE, DECAY, SIZE = 3, 0.05, 0.3, 4
 HLRPP = partial(hlr_jax.create_model, "hlrpp", num_memories=2, max_history=2, max_item_users=2)
 CASES = {
     "cml": (partial(hlr_jax.create_model, "cml"), Negatives()),
@@ -27,13 +27,17 @@ CASES = {
 
 
 def numpy_adam(table, slopes, touched, radius):
-    """Adam (Kingma and Ba 2015, algorithm 1) in the rows that ``touched`` names at each step, then the ball."""
+    """Adam (Kingma and Ba 2015, algorithm 1) in the rows that ``touched`` names at each step, then the ball.
+
+    The decay of weights is that of Loshchilov and Hutter 2019, algorithm 2.
+    """
     table = np.array(table, np.float64)
     m, v = np.zeros_like(table), np.zeros_like(table)
     for step, (slope, rows) in enumerate(zip(slopes, touched, strict=True), 1):
         m[rows] = 0.9 * m[rows] + 0.1 * slope[rows]
         v[rows] = 0.999 * v[rows] + 0.001 * slope[rows] ** 2
-        moved = table[rows] - RATE * (m[rows] / (1 - 0.9**step)) / (np.sqrt(v[rows] / (1 - 0.999**step)) + 1e-8)
+        adam = (m[rows] / (1 - 0.9**step)) / (np.sqrt(v[rows] / (1 - 0.999**step)) + 1e-8)
+        moved = table[rows] - RATE * (adam + DECAY * table[rows])
         if np.isfinite(radius):
             moved = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True) / radius, 1)
         table[rows] = moved
@@ -66,7 +70,8 @@ def test_steps_are_those_of_adam_in_the_rows_that_move(world, case, lazy):
     @jax.jit
     def step(params, state, index):
         batch = draw(jax.random.fold_in(jax.random.key(1), index))
-        after = adam_step(model, params, state, batch, gradient, jnp.float32(RATE), lazy=lazy)
+        rate = jnp.float32(RATE)
+        after = adam_step(model, params, state, batch, gradient, rate, lazy=lazy, weight_decay=DECAY)
         return after, gradient(params, batch), batch
 
     state, start = ADAM.init(params), params

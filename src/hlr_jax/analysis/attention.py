@@ -94,7 +94,7 @@ def _attend(
         bits = jax.random.bits(jax.random.fold_in(key, number), (words + sources.item_users.num_bits,))
         history = draw_neighbors(bits[:words], sources.history, u, v)
         item_users = draw_neighbors(bits[words:], sources.item_users, v, u)
-        neighbors = Neighbors(history.vectors(params["item"]), item_users.vectors(params["user"]))
+        neighbors = Neighbors(history.vectors(params["item"]), item_users.vectors(model.neighbor_table(params)))
         user, candidate = model.rows(everything, "user", u), model.rows(everything, "item", v)
         given = pair_params(model, params, user, candidate)
         output = model.pair(given, user["user"], candidate["item"], neighbors)

@@ -17,8 +17,9 @@ _HLR = {
     "num_memories": 4, "max_history": 10, "history_sampling": "uniform", "variant": "paper", "project_memories": False,
     "memory_radius": 0.1, "share_relation": False, "kernel": "xla",
 }  # fmt: skip
+CML = {"user": "table", "tied": False, "count_exponent": 1.0}
 MODELS: dict[str, dict[str, Any]] = {
-    "cml": {},
+    "cml": CML,
     "hlr": _HLR,
     "hlrpp": _HLR | {"max_item_users": 10, "item_users_sampling": "uniform"},
 }

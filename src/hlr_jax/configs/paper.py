@@ -17,6 +17,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from hlr_jax.configs import default
 from hlr_jax.configs.base import base_config
 
 _HISTORY = {"max_history": 20, "history_sampling": "uniform"}
@@ -34,7 +35,7 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {"num_epochs": 20, "patience": 4},
     ),
-    "cml": ({}, _HINGE | {"num_epochs": 100, "patience": 15}),
+    "cml": (default.CML, _HINGE | {"num_epochs": 100, "patience": 15}),
     "lrml": (
         {"num_memories": 5, "project_memories": True, "share_relation": False},
         _HINGE | {"num_epochs": 80, "patience": 8},

@@ -1,4 +1,4 @@
-"""The mean of the vectors of all that a user (or an item) has interacted with, for many of them at once."""
+"""The sum, or mean, of the vectors of all that a user (or an item) has interacted with, for many of them at once."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,13 @@ _BLOCK = 256  # pieces that are summed in one step
 
 
 def row_means(table: jax.Array, rows: CSR, owners: jax.Array) -> jax.Array:
-    """Return the mean over each owner's row of the table's vectors; zero for an owner whose row is empty: [O, D].
+    """Return the mean over each owner's row of the table's vectors; arguments as of ``row_sums``: [O, D]."""
+    totals, degrees = row_sums(table, rows, owners), rows.degree(owners)
+    return totals / jnp.maximum(degrees, 1)[:, None].astype(totals.dtype)
+
+
+def row_sums(table: jax.Array, rows: CSR, owners: jax.Array) -> jax.Array:
+    """Return the sum over each owner's row of the table's vectors; zero for an owner whose row is empty: [O, D].
 
     Sixteen gathers fuse into one sum per piece, and only pieces are added by owner: twenty times faster on a CPU than
     one sum over all interactions, and three times faster than a dense product at 3 % density. As many blocks of pieces
@@ -36,5 +42,4 @@ def row_means(table: jax.Array, rows: CSR, owners: jax.Array) -> jax.Array:
         return totals.at[owner].add(sums, indices_are_sorted=True, mode="drop")
 
     blocks = (ends[-1] + _BLOCK - 1) // _BLOCK
-    totals = jax.lax.fori_loop(0, blocks, block, jnp.zeros((len(owners), table.shape[1]), table.dtype))
-    return totals / jnp.maximum(degrees, 1)[:, None].astype(totals.dtype)
+    return jax.lax.fori_loop(0, blocks, block, jnp.zeros((len(owners), table.shape[1]), table.dtype))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from hlr_jax.errors import InputError
 from hlr_jax.kernels import memory_attention
 from hlr_jax.kernels.distance import project_to_ball
+from hlr_jax.kernels.row_means import row_sums
 from hlr_jax.types import CSR, Neighbors, NeighborSpec, Padded, PairOutput, Params
 
 PairFunction = Callable[[Params, jax.Array, jax.Array, Neighbors], PairOutput]
@@ -39,6 +40,34 @@ DerivedFunction = Callable[[Params, CSR, CSR, jax.Array, jax.Array], Params]
 
 They are [O, ...] for the axis ``user`` and [O', ...] for ``item``, and have no gradient.
 """
+
+
+class HistoryUsers(NamedTuple):
+    """Users who are made from their items alone: a model with them has no table of users.
+
+    Attributes:
+      source: the array of the items' rows x_j [I, D] that users are made from: ``item``, or one of ``Model.arrays``.
+      pool: (the sum of the rows of some items [..., D], how many they are [...]) -> p_u [..., D]; 0 of nothing, and
+        linear in the sum. With the sum and number of all items but one it leaves that one out.
+    """
+
+    source: str
+    pool: Callable[[jax.Array, jax.Array], jax.Array]
+
+    def derived(self, params: Params, user_items: CSR, item_users: CSR, users: jax.Array, items: jax.Array) -> Params:
+        """Return p_u of some users, as ``Model.derived`` does."""
+        del item_users, items
+        rows = jax.lax.stop_gradient(params[self.source])
+        return {"user": self.pool(row_sums(rows, user_items, users), user_items.degree(users))}
+
+    def leaving_out(self, rows: jax.Array, counts: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return p_u [D] of the rows [W, D] that ``counts`` [W] is true for, and p_u without each row [W, D].
+
+        Without a row that does not count it is p_u itself.
+        """
+        counted = jnp.where(counts[:, None], rows, 0)
+        total, number = counted.sum(axis=0), counts.sum()
+        return self.pool(total, number), self.pool(total - counted, number - counts)
 
 
 class AlternatingLeastSquares(NamedTuple):
@@ -70,7 +99,8 @@ class Model(NamedTuple):
 
     Attributes:
       name: as in the registry.
-      init: (key, num_users, num_items) -> params: ``user`` [U, D], ``item`` [I, D] and whatever ``arrays`` names.
+      init: (key, num_users, num_items) -> params: ``user`` [U, D] (but with ``history_users``), ``item`` [I, D] and
+        whatever ``arrays`` names.
       pair: the model's maths, for one pair.
       project: params -> params, after every step; the unit ball, or the identity.
       catalogue: optional: a faster form of ``pair``'s scores over many items; tested against it.
@@ -79,6 +109,8 @@ class Model(NamedTuple):
       share_relation: in training, whether the negatives are measured with the relation of the positive.
       penalty: optional: a term beside the objective, for one triplet.
       derived: optional: row-wise arrays that are computed, not learned; ``arrays`` names them too.
+      history_users: optional: users are made from their items, and ``HistoryUsers.derived`` is ``derived``; None:
+        users have a table.
       item_pairs: optional: what ``catalogue`` can take instead of making it, once for many users; tested against it.
       solver: how the parameters are solved for; None: they are trained by gradients.
       options: every option of the factory with its value, as ``create_model`` sets them: what tells two models apart.
@@ -98,6 +130,7 @@ class Model(NamedTuple):
     share_relation: bool = False
     penalty: PenaltyFunction | None = None
     derived: DerivedFunction | None = None
+    history_users: HistoryUsers | None = None
     item_pairs: ItemPairFunction | None = None
     solver: AlternatingLeastSquares | None = None
     options: tuple[tuple[str, Any], ...] = ()
@@ -124,6 +157,19 @@ class Model(NamedTuple):
     def rows(self, params: Params, axis: str, ids: jax.Array) -> Params:
         """Return the rows [..., *] of some users or items in each array of the axis."""
         return {name: array[ids] for name, array in self.on_axis(params, axis).items()}
+
+    def num_rows(self, params: Params, axis: str) -> int:
+        """Return how many rows the arrays of an axis have; 0 where there is none."""
+        return max((len(array) for array in self.on_axis(params, axis).values()), default=0)
+
+    def scored(self, params: Params) -> Params:
+        """Return the arrays that scores are made from: all but rows of items that only users are made from."""
+        unread = None if self.history_users is None else self.history_users.source
+        return {name: array for name, array in params.items() if name == "item" or name != unread}
+
+    def neighbor_table(self, params: Params) -> jax.Array:
+        """Return the table that neighbors of items are rows of: of a model that reads none, any table."""
+        return params["user" if self.item_users.size else "item"]
 
 
 def user_attention(kernel: str) -> Callable[[Params, jax.Array, jax.Array, Padded, jax.Array | None], jax.Array]:
@@ -183,13 +229,18 @@ def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Arr
     return init
 
 
-def ball_projection(project_memories: bool = False, memory_radius: float | None = None) -> Callable[[Params], Params]:
+def ball_projection(
+    project_memories: bool = False, memory_radius: float | None = None, users: bool = True
+) -> Callable[[Params], Params]:
     """Return the ``project`` that keeps users and items in the unit ball, and keys and memories too if asked.
+
+    Without ``users`` there is no table of them.
 
     Memories may have a ball of their own: a relation is a mean of memories, so ``memory_radius`` bounds how far it can
     move a user. With 0 nobody moves.
     """
-    radii = dict.fromkeys(("user", "item", "keys", "memories") if project_memories else ("user", "item"), 1.0)
+    sides = ("user", "item") if users else ("item",)
+    radii = dict.fromkeys((*sides, "keys", "memories") if project_memories else sides, 1.0)
     if memory_radius is not None:
         radii["memories"] = memory_radius
     return lambda params: params | {name: project_to_ball(params[name], radius) for name, radius in radii.items()}

@@ -4,14 +4,19 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.kernels.distance import squared_distance, squared_distances
-from hlr_jax.models.base import Model, ball_projection, tables
+from hlr_jax.models.base import ArraySpec, HistoryUsers, Model, ball_projection, tables
 from hlr_jax.models.options import CMLOptions, with_options
 from hlr_jax.types import Neighbors, PairOutput, Params
 
 
 @with_options(CMLOptions)
 def cml(options: CMLOptions) -> Model:
-    """Score a pair by -|p_u - q_v|^2: users and items are points, and nothing stands between them."""
+    """Score a pair by -|p_u - q_v|^2: users and items are points, and nothing stands between them.
+
+    With ``user="history"`` p_u = sum x_j / n^a over the user's n items, as in FISM (Kabbur et al. 2013, eq. 5), whose
+    items have two vectors too. In training a positive is left out of its own p_u. Source vectors x_j start as q_j, and
+    no ball bounds them.
+    """
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         del params, neighbors
@@ -24,4 +29,27 @@ def cml(options: CMLOptions) -> Model:
 
     # A pair: 3D; in a catalogue q_v . q_v and p_u . q_v: 4D.
     flops = 3 * options.embed_dim, 4 * options.embed_dim
-    return Model("cml", tables(options.embed_dim), pair, ball_projection(), catalogue, label="CML", flops=flops)
+    init = tables(options.embed_dim)
+    model = Model("cml", init, pair, ball_projection(), catalogue, label="CML", flops=flops)
+    return model if options.user == "table" else _with_history_users(model, options)
+
+
+def _with_history_users(model: Model, options: CMLOptions) -> Model:
+    """Return the model with users who are made from their items."""
+
+    def pool(total: jax.Array, count: jax.Array) -> jax.Array:
+        return total / jnp.maximum(count, 1)[..., None].astype(total.dtype) ** options.count_exponent
+
+    def init(key: jax.Array, num_users: int, num_items: int) -> Params:
+        item = model.init(key, num_users, num_items)["item"]
+        return {"item": item} if options.tied else {"item": item, "source": item}
+
+    users = HistoryUsers("item" if options.tied else "source", pool)
+    source = ArraySpec("source", "item", "x_j, which p_u is made from, row by row as in items.parquet")
+    return model._replace(
+        init=init,
+        project=ball_projection(users=False),
+        history_users=users,
+        derived=users.derived,
+        arrays=() if options.tied else (source,),
+    )

@@ -50,6 +50,8 @@ def _traces(model: Model) -> list[Any]:
     traces.append(_trace(model.project, params))
     if model.derived is not None:
         traces.append(_trace(model.derived, params, *_derived_inputs()))
+    if model.history_users is not None:
+        traces.append([model.history_users.source, _trace(model.history_users.pool, vector, shape((), jnp.int32))])
     if model.penalty is not None:
         of_items = {name: shape((2, *own[name].shape), own[name].dtype) for name in model.on_axis(everything, "item")}
         near = Neighbors(padded(model.history.size), padded(2, model.item_users.size))

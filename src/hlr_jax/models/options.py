@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
+from hlr_jax.errors import InputError
 from hlr_jax.settings import Settings, number, word
 
 P = ParamSpec("P")
@@ -14,6 +15,7 @@ Made = TypeVar("Made")
 SAMPLING = ("uniform", "inverse_popularity")
 VARIANTS = ("paper", "reference")
 KERNELS = ("xla", "pallas")
+USERS = ("table", "history")
 SOLVERS = ("cg", "cholesky")
 
 
@@ -34,7 +36,29 @@ class ModelOptions(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class CMLOptions(ModelOptions):
-    """Of CML, which has no other."""
+    """Of CML.
+
+    Attributes:
+      user: table: each user has a vector of its own. history: p_u is made from source vectors x_j of the user's items,
+        so that new users need no training; trained with ``train.batch=users`` alone.
+      tied: of history: the items' own vectors are the source vectors; else these have a table of their own.
+      count_exponent: a, of history: p_u = sum x_j / n^a over the user's n items; 1 is the mean.
+
+    Raises:
+      InputError: also if ``tied`` or ``count_exponent`` is set and users have a table.
+    """
+
+    user: str = word("table", USERS)
+    tied: bool = False
+    count_exponent: float = number(1.0, 0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        """Check every field, and that what is set is read."""
+        super().__post_init__()
+        if self.user == "table":
+            for name in ("tied", "count_exponent"):
+                if getattr(self, name) != getattr(CMLOptions, name):
+                    raise InputError(f"model.{name} is for model.user=history: set that too, or leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

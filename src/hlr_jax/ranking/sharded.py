@@ -37,7 +37,7 @@ def mesh_program(model: Model, params: Params, inputs: RankingInputs, k: int, pl
     if inputs.allowed is not None:
         padded = jnp.pad(inputs.allowed, (0, len(params["item"]) - inputs.num_items))
         inputs = replace(inputs, allowed=replicate(padded, mesh))
-    item_users = _item_users(mesh)(params, inputs)
+    item_users = _item_users(model, mesh)(params, inputs)
 
     def arguments(users: np.ndarray, places: np.ndarray) -> tuple:
         return params, *replicate((users, places), mesh), inputs, item_users
@@ -46,7 +46,7 @@ def mesh_program(model: Model, params: Params, inputs: RankingInputs, k: int, pl
 
 
 @lru_cache(maxsize=32)
-def _item_users(mesh: Mesh) -> Any:
+def _item_users(model: Model, mesh: Mesh) -> Any:
     """Return the compiled function to the users that each item is ranked with: [I, A, D], cut over ``model``."""
     shards = mesh.shape["model"]
 
@@ -69,7 +69,7 @@ def _item_users(mesh: Mesh) -> Any:
             return jax.lax.fori_loop(0, shards, add, nothing)
 
         share = jax.shard_map(of_device, mesh=mesh, in_specs=(_ITEMS, _ALL), out_specs=_ITEMS, check_vma=False)
-        return share(params["user"], inputs)
+        return share(model.neighbor_table(params), inputs)
 
     return item_users
 
@@ -95,7 +95,8 @@ def _tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None) -
         else:
             user_rows = model.rows(others, "user", users)
             item_rows = model.rows(others, "item", jnp.minimum(ids, inputs.num_items - 1))
-        user_rows |= {"user": rows_by_id(params["user"], users)}
+        if model.history_users is None:
+            user_rows |= {"user": rows_by_id(params["user"], users)}
         item_rows |= {"item": params["item"]}
 
         def rank_user(given: tuple[jax.Array, jax.Array, Params, Padded]) -> Ranking:

@@ -43,7 +43,8 @@ def _tile_program(model: Model, k: int, part: int, users_at_once: int | None, by
         if model.derived is not None:
             derived = model.derived(params, *sources.both_sides, users, jnp.arange(num_items))
         user_rows = model.rows(params, "user", users) | model.on_axis(derived, "user")
-        item_rows, padding = model.on_axis(params, "item") | model.on_axis(derived, "item"), -num_items % part
+        item_rows = model.on_axis(model.scored(params), "item") | model.on_axis(derived, "item")
+        padding = -num_items % part
         catalogue = {
             name: jnp.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1)) for name, rows in item_rows.items()
         }
@@ -55,7 +56,7 @@ def _tile_program(model: Model, k: int, part: int, users_at_once: int | None, by
             real, ids = ids < num_items, jnp.minimum(ids, num_items - 1)
             if inputs.allowed is not None:
                 real &= inputs.allowed[ids]
-            item_users = ranking_item_users(inputs.key, sources.item_users, ids).vectors(params["user"])
+            item_users = ranking_item_users(inputs.key, sources.item_users, ids).vectors(model.neighbor_table(params))
 
             def add_scores(user: jax.Array, place: jax.Array, scores: jax.Array, best: Ranking) -> Ranking:
                 scores = jnp.where(real, scores, -jnp.inf)

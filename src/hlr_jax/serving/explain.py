@@ -215,5 +215,5 @@ def pair_outputs(
         given = pair_params(model, everything, row, item)
         return model.pair(given, row["user"], item["item"], Neighbors(history, users))
 
-    item_users = ranking_item_users(key, sources.item_users, items).vectors(everything["user"])
+    item_users = ranking_item_users(key, sources.item_users, items).vectors(model.neighbor_table(everything))
     return drawn, jax.vmap(pair)(model.rows(everything, "item", items), item_users)

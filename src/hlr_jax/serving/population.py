@@ -30,9 +30,9 @@ class Population:
     """Users with what their lists are made from. What is derived of it is made once, and lives as long as it does.
 
     Attributes:
-      params: the model's, with a row of ``user`` for each of them; or the state of a scorer.
+      params: the model's, with a row of ``user`` for each of them where it has such a table; or the state of a scorer.
       ids: [users], as people call them.
-      rows: [users], their rows of ``params["user"]`` and of ``met``.
+      rows: [users], their rows of the tables of users and of ``met``.
       met: what they have met, by row.
       sources: what a model's histories (of ``met``), and the users of items, are drawn from; None for a scorer, which
         reads ``met``.
@@ -55,7 +55,7 @@ class Population:
         """What they have met, and the sources, as rankings read them, where the parameters are."""
         assert self.sources is not None
         met = self.sources.history.rows
-        met = padded_rows(self.met, len(self.params["user"])) if met is None else met
+        met = padded_rows(self.met, len(self.params["user"])) if met is None else met  # it has a table, if not these
         return placed_rows(met, self.sources, mesh_of(self.params))
 
     def histories(self, num_items: int) -> csr_array:
@@ -85,7 +85,7 @@ def population_of(model: System, params: Params, dataset: Dataset, among: Popula
     """
     if among is None:
         return trained_population(model, params, dataset)
-    num_users = len(among.params["user"]) if isinstance(model, Model) else len(among.ids)
+    num_users = model.num_rows(among.params, "user") if isinstance(model, Model) else len(among.ids)
     check_params(model, among.params, num_users, dataset.num_items)
     return among
 

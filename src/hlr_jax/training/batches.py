@@ -132,6 +132,24 @@ def check_batches_of_users(model: Model) -> None:
         raise InputError(f"train.batch=users has no triplets, but model {model.name} has {reason}; set triplets")
 
 
+def check_batches(model: Model, options: TrainOptions) -> None:
+    """Check that a model whose users are made from their items is trained by batches of users, and only it by dropout.
+
+    Raises:
+      InputError: it is not, or a model without such users has ``train.history_dropout``, or one with them reads users.
+    """
+    if model.history_users is None:
+        if options.history_dropout:
+            raise InputError(f"train.history_dropout: model {model.name} makes no users from their items; set it to 0")
+    elif options.batch != "users":
+        raise InputError(
+            f"model {model.name} makes users from their items, which train.batch={options.batch} lacks; set "
+            "train.batch=users, and train.negatives to per_user or all"
+        )
+    elif model.item_users.size:
+        raise InputError(f"model {model.name} makes users from their items, so that items can't read users")
+
+
 def group_widths(degrees: np.ndarray, negatives: int = 0) -> tuple[int, ...]:
     """Return the fewest widths that keep padding small, and of as many those with the least: increasing.
 
@@ -241,6 +259,8 @@ class Batch:
       weight: [B], 0 for what fills up the last batch.
       shared: the shared negatives, where there are some.
       user_derived, items_derived: rows of what the model derives, [B, ...] and [B, T, ...].
+      kept: [B, W], true for the positives that their user is made from, and left out of for themselves
+        (``Model.history_users``); None: users have a row, or a derived one.
     """
 
     user: jax.Array
@@ -254,10 +274,18 @@ class Batch:
     shared: SharedNegatives | None = None
     user_derived: Params = struct.field(default_factory=dict)
     items_derived: Params = struct.field(default_factory=dict)
+    kept: jax.Array | None = None
 
     def examples(self) -> "Batch":
         """Return the same without what all examples share: every leaf has the leading axis [B]."""
         return replace(self, shared=None)
+
+
+def user_items(key: jax.Array, batch: Batch, dropout: float) -> Batch:
+    """Return the batch with the positives that users are made from: all but a share ``dropout``, drawn at random."""
+    if not dropout:
+        return replace(batch, kept=batch.is_positive)
+    return replace(batch, kept=batch.is_positive & jax.random.bernoulli(key, 1 - dropout, batch.is_positive.shape))
 
 
 def derive_rows(model: Model, params: Params, sources: NeighborSources, batch: Batch) -> Batch:

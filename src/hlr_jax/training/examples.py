@@ -181,7 +181,28 @@ def user_loss(
     # A negative is no item of the user, so that this leaves out each positive for itself and nothing else.
     mask = example.history.mask & (example.history.ids != example.items[:, None])
     near = Neighbors(Padded(vectors.history, mask), Padded(vectors.item_users, example.item_users.mask))
-    distances = -score_items(model, params, user, items, near)
+    if example.kept is None:
+        distances = -score_items(model, params, user, items, near)
+    else:
+        assert model.history_users is not None
+        rows = items[model.history_users.source][:width]
+        whole, without = model.history_users.leaving_out(rows, example.kept)
+        user = user | {"user": whole}
+        people = jnp.concatenate([without, jnp.broadcast_to(whole, (len(mask) - width, len(whole)))])
+        distances = _distances_of_each(model, params, user, people, items, near)
     negatives, log_expected = measured_negatives(model, params, user, history, example, shared, distances[width:])
     losses = positive_losses(objective, distances[:width], negatives, log_expected, loss_params)
     return jnp.sum(jnp.where(example.is_positive, losses, 0))
+
+
+def _distances_of_each(
+    model: Model, params: Params, user: Params, people: jax.Array, items: Params, near: Neighbors
+) -> jax.Array:
+    """Return the distances [T] of items, each from a vector of the user of its own [T, D]."""
+
+    def distance(person: jax.Array, item: Params, mask: jax.Array, users: Padded) -> jax.Array:
+        alone, its_users = jax.tree.map(lambda array: array[None], (item, users))
+        neighbors = Neighbors(Padded(near.items.vectors, mask), its_users)
+        return -score_items(model, params, user | {"user": person}, alone, neighbors)[0]
+
+    return jax.vmap(distance)(people, items, near.items.mask, near.users)

@@ -73,7 +73,8 @@ def _shared_distances(
 def batch_vectors(model: Model, params: Params, batch: Batch) -> Vectors:
     """Return the vectors of a batch."""
     user, items = model.rows(params, "user", batch.user), model.rows(params, "item", batch.items)
-    return Vectors(user, items, params["item"][batch.history.ids], params["user"][batch.item_users.ids])
+    neighbors = model.neighbor_table(params)[batch.item_users.ids]
+    return Vectors(user, items, params["item"][batch.history.ids], neighbors)
 
 
 def shared_vectors(model: Model, params: Params, batch: Batch, by_pairs: bool) -> SharedNegatives | None:
@@ -84,12 +85,12 @@ def shared_vectors(model: Model, params: Params, batch: Batch, by_pairs: bool) -
     if batch.shared is None:
         return None
     table, form = params["item"], model.item_pairs
-    items, weights = model.rows(params, "item", batch.shared.items), None
+    items, weights = model.rows(model.scored(params), "item", batch.shared.items), None
     if form is not None and not model.share_relation and by_pairs and 2 * len(table) <= batch.history.ids.size:
         make = partial(form, model.on_axis(params, "shared"))
         if 4 * jax.eval_shape(make, table, items["item"]).size <= _PAIR_BYTES:
             weights = make(table, items["item"])
-    return replace(batch.shared, learned=(items, params["user"][batch.shared.item_users.ids], weights))
+    return replace(batch.shared, learned=(items, model.neighbor_table(params)[batch.shared.item_users.ids], weights))
 
 
 def _pieces(batch: Batch, microbatch: int | None) -> Batch:

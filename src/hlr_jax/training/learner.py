@@ -22,6 +22,7 @@ from hlr_jax.training.batches import (
     derive_rows,
     epoch_schedule,
     examples_of_step,
+    user_items,
 )
 from hlr_jax.training.examples import sample_triplets, sample_users, triplet_loss, user_loss
 from hlr_jax.training.gradients import ExampleLoss, batch_gradient, batch_loss, microbatch_size
@@ -105,8 +106,11 @@ class GradientLearner:
 
         def step(carry: tuple[Params, Any, jax.Array], batch: Batch) -> tuple[Params, Any, jax.Array]:
             params, optimizer, total = carry
-            batch = derive_rows(self.model, params, source.neighbors, batch)
-            params, optimizer, added = adam_step(self.model, params, optimizer, batch, gradient, rate, lazy)
+            if self.model.history_users is None:
+                batch = derive_rows(self.model, params, source.neighbors, batch)
+            params, optimizer, added = adam_step(
+                self.model, params, optimizer, batch, gradient, rate, lazy, self.options.weight_decay
+            )
             return params, optimizer, total + added
 
         start = state.params, state.optimizer, jnp.zeros(())
@@ -155,7 +159,11 @@ class GradientLearner:
             rows, weight = constrain_batch(chosen, self.mesh)
             if source.widths is None:
                 return sample_triplets(key, source, rows, weight, negatives)
-            return sample_users(key, source, rows, weight, source.widths[group], negatives)
+            batch = sample_users(key, source, rows, weight, source.widths[group], negatives)
+            # Order is drawn for training alone: what is measured is no part of its user's history.
+            if self.model.history_users is None or order_key is None:
+                return batch
+            return user_items(jax.random.fold_in(key, 0), batch, self.options.history_dropout)
 
         return [partial(draw, group) for group in range(len(source.groups))]
 

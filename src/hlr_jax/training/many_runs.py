@@ -15,7 +15,7 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import check_whole_tables, pad_rows, place, replicate, seed_mesh, split_seeds
 from hlr_jax.training.als import iterate, sides_on
-from hlr_jax.training.batches import BatchSource
+from hlr_jax.training.batches import BatchSource, check_batches
 from hlr_jax.training.learner import GradientLearner, TrainState, key_of
 from hlr_jax.training.options import LENGTH, RANDOM, Run, TrainOptions
 from hlr_jax.types import Params
@@ -122,6 +122,7 @@ class _GradientRuns(Learner):
     """``GradientLearner`` for several runs, compiled, with their data on the devices."""
 
     def __init__(self, dataset: Dataset, model: Model, options: TrainOptions, runs: Sequence[Run], mesh: Mesh | None):
+        check_batches(model, options)
         if model.derived is not None:
             check_whole_tables(model.name, mesh)
         # Trainings that differ in their runs, their length or their start alone share what is compiled.

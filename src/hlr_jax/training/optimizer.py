@@ -23,7 +23,7 @@ Gradient = Callable[[Params, Batch], tuple[jax.Array, Params]]
 
 def adam_step(
     model: Model, params: Params, state: optax.ScaleByAdamState, batch: Batch, gradient: Gradient, rate: jax.Array,
-    lazy: bool = False,
+    lazy: bool = False, weight_decay: float = 0.0,
 ) -> tuple[Params, optax.ScaleByAdamState, jax.Array]:  # fmt: skip
     """Take one step of Adam (Kingma and Ba 2015) and keep every row in the model's ball.
 
@@ -40,28 +40,29 @@ def adam_step(
       gradient: takes it.
       rate: [], the learning rate.
       lazy: whether Adam is lazy.
+      weight_decay: w; what the step moves shrinks by rate w beside it (AdamW, Loshchilov and Hutter 2019).
 
     Returns:
       parameters, state, loss [].
     """
-    rows = _touched(params, batch) if lazy else {}
+    rows = _touched(model, params, batch) if lazy else {}
     small = _gather(model, params, rows)
     moments = state._replace(mu=_gather(model, state.mu, rows), nu=_gather(model, state.nu, rows))
     loss, slope = gradient(small, _renumber(batch, rows))
     updates, moments = ADAM.update(slope, moments, small)
-    small = model.project(jax.tree.map(lambda p, u: p - rate * u, small, updates))
+    small = model.project(jax.tree.map(lambda p, u: p - rate * (u + weight_decay * p), small, updates))
     mu, nu = (_put_back(model, whole, part, rows) for whole, part in ((state.mu, moments.mu), (state.nu, moments.nu)))
     return _put_back(model, params, small, rows), moments._replace(mu=mu, nu=nu), loss
 
 
-def _touched(params: Params, batch: Batch) -> TouchedRows:
+def _touched(model: Model, params: Params, batch: Batch) -> TouchedRows:
     users, items = [batch.user, batch.item_users.ids], [batch.items, batch.history.ids]
     if batch.shared is not None:
         users.append(batch.shared.item_users.ids)
         items.append(batch.shared.items)
     rows = {}
     for axis, ids in {"user": users, "item": items}.items():
-        count, most = params[axis].shape[0], sum(part.size for part in ids)
+        count, most = model.num_rows(params, axis), sum(part.size for part in ids)
         if 2 * most < count:
             flat = jnp.concatenate([part.reshape(-1) for part in ids])
             rows[axis] = jnp.unique(flat, size=most, fill_value=count)

@@ -73,6 +73,10 @@ class TrainOptions(Settings):
       negatives: what a positive is measured against; see ``batches.Negatives``.
       num_negatives: n, negatives drawn for each triplet or user, or shared by each batch.
       negative_popularity: b; negatives are drawn by popularity to the power of b.
+      history_dropout: of a model whose users are made from their items: the share of them that is left out, drawn anew
+        at each visit of the user; what is left out is a positive all the same.
+      weight_decay: w; beside its step of Adam every array that the step moves shrinks by the rate times w (decoupled:
+        Loshchilov and Hutter 2019). It is no part of the loss.
       ema_decay: d; what is measured and kept is the average of the parameters after each epoch, those of e epochs ago
         with weight d^e. 0: the parameters themselves.
       patience: stop after so many epochs without a better one; 0: never.
@@ -100,6 +104,8 @@ class TrainOptions(Settings):
     negatives: str = word("per_triplet", NEGATIVES)
     num_negatives: int = number(1, 1, 65536)
     negative_popularity: float = number(0.0, 0.0, 2.0)
+    history_dropout: float = number(0.0, 0.0, 0.99)
+    weight_decay: float = number(0.0, 0.0, 1e3)
     ema_decay: float = number(0.0, 0.0, 0.999)
     patience: int = number(0, 0, 10**6)
     num_seeds: int = number(1, 1, 1024)
