@@ -1,6 +1,7 @@
 """Scores of many items for one user, and of many items for many users: derived from a model's one function."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,12 @@ def with_derived(model: Model, params: Params, sources: NeighborSources) -> Para
         return params
     users, items = (jnp.arange(rows.num_rows) for rows in sources.both_sides)
     return params | model.derived(params, *sources.both_sides, users, items)
+
+
+@partial(jax.jit, static_argnums=0)
+def user_vectors(model: Model, params: Params, sources: NeighborSources) -> jax.Array:
+    """Return p_u of all users that the sources have histories of: [U, D]."""
+    return with_derived(model, params, sources)["user"]
 
 
 def pair_params(model: Model, shared: Params, user: Params, items: Params) -> Params:

@@ -158,6 +158,11 @@ class Model(NamedTuple):
         """Return the rows [..., *] of some users or items in each array of the axis."""
         return {name: array[ids] for name, array in self.on_axis(params, axis).items()}
 
+    @property
+    def solves_users(self) -> bool:
+        """Whether new users need no gradient steps: they are made from their items, or solved for."""
+        return self.solver is not None or self.history_users is not None
+
     def num_rows(self, params: Params, axis: str) -> int:
         """Return how many rows the arrays of an axis have; 0 where there is none."""
         return max((len(array) for array in self.on_axis(params, axis).values()), default=0)

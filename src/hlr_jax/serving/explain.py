@@ -16,6 +16,7 @@ from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import draw_key, filled_up, power_of_two, ranking_item_users, ranking_neighbors
 from hlr_jax.scoring import pair_params, with_derived
+from hlr_jax.serving.history_reasons import history_reasoner
 from hlr_jax.serving.population import Population, codes_of, population_of
 from hlr_jax.serving.scorer_reasons import scorer_reasons
 from hlr_jax.sharding import mesh_of
@@ -42,9 +43,11 @@ def explain(
     """Return what of the user's history moved them toward each item, by the attention's own weights.
 
     Of a scorer it is what raised the item's score, by its share of all that did; it has no memories and no distances.
+    Of a model whose users are made from their items it is what brought p_u closer to the item, by its share of all that
+    did; ``distance_before`` is then that of an item as long in the mean direction (``history_reasons``).
 
     Args:
-      model: one that attends over the history, or a scorer that explains itself, such as EASE.
+      model: one that attends over the history or makes users from it, or a scorer that explains itself, such as EASE.
       params: its parameters, or its state.
       dataset: the data set that the model was trained on.
       user: an original id.
@@ -77,9 +80,9 @@ def explain(
 
 def most_reasons(model: System, dataset: Dataset) -> int:
     """Return how many items of a history a reason can name, at most; 0: the model gives no reasons."""
-    if isinstance(model, Model):
+    if isinstance(model, Model) and model.history_users is None:
         return model.history.size
-    return dataset.num_items if model.explains else 0
+    return dataset.num_items if isinstance(model, Model) or model.explains else 0
 
 
 def check_reasons(model: System, params: Params, dataset: Dataset) -> None:
@@ -130,7 +133,8 @@ def reasons_of(
     """
     if not isinstance(model, Model):
         return scorer_reasons(model, population, dataset, rows, items, most)
-    program, key = _reasoner(model, min(most, model.history.size)), draw_key(seed)
+    reasoner = _reasoner if model.history_users is None else history_reasoner
+    program, key = reasoner(model, min(most, most_reasons(model, dataset))), draw_key(seed)
     size, sources = min(_BLOCK, power_of_two(len(rows))), population.placed[1]
     blocks = []
     for start in range(0, len(rows), size):

@@ -75,7 +75,8 @@ def export_model(
       seed: of the draw of neighbors, as in ``recommend``, and of ``fold_in``.
       dtype: what the parameters are stored as, ``float32`` or ``bfloat16`` (half the bytes); the programs compute in
         float32 either way, with the rounded values.
-      training: what ``params`` were trained with. None: the folder takes nobody new, unless the model is solved for.
+      training: what ``params`` were trained with. None: the folder takes nobody new, unless the model is solved for or
+        makes users from their items.
       fold_in: how p_u of somebody new is found; None: the defaults.
       index: what finds candidates, which the model then ranks; None: lists look at every item.
       about: further entries of the manifest.
@@ -107,7 +108,7 @@ def export_model(
     arrays = {"parameters": stored, "interactions": interaction_arrays(model, computed, dataset, seed)}
     candidates = None if index is None else min(index.candidates, dataset.num_items)
     programs = list_programs(model, stored | arrays["interactions"], k, candidates)
-    if training is not None or model.solver is not None:
+    if training is not None or model.solves_users:
         training, fold_in = training or TrainOptions(), fold_in or FoldInOptions()
         made = newcomers_program(model, stored, dataset, training, fold_in, seed)
         programs["newcomers"], arrays["newcomers"] = made
@@ -151,7 +152,8 @@ def _write_arrays(folder: Path, arrays: dict[str, Arrays], dataset: Dataset) -> 
     parameters = arrays["parameters"]
 
     def vectors(name: str) -> pl.Series:
-        return pl.Series(parameters[name].astype(np.float32), dtype=pl.Array(pl.Float32, parameters[name].shape[1]))
+        table = (arrays["interactions"] | parameters)[name]  # users may be made from their items
+        return pl.Series(table.astype(np.float32), dtype=pl.Array(pl.Float32, table.shape[1]))
 
     for name, held in arrays.items():
         save_file(held, folder / f"{name}.safetensors")

@@ -50,8 +50,8 @@ def fold_in(
     """Return users who are given by items alone, ready for ``recommend`` and ``explain`` (``among=``).
 
     Items, keys, memories and the users of training stay as they are. The users of items are those of training. The
-    time of a call grows with its users; thousands share one compilation, with the next call of as many too. A scorer
-    knows users by their items alone, so that nothing is computed for it.
+    time of a call grows with its users; thousands share one compilation, with the next call of as many too. A scorer,
+    and a model that makes users from their items, knows users by these alone, so that nothing is solved for.
 
     Args:
       model: what was trained; a model or a scorer.
@@ -61,7 +61,8 @@ def fold_in(
         user whose id is known to ``dataset`` too is another user here.
       training: the settings that the model was trained with (objective, its scales, negatives), at the temperature
         that was kept: ``LoadedRun.training_of(0)``, or ``options.at(result.run.temperature)``. They say what a good
-        vector is, so no others stand for them. None: the model is solved for, or a scorer, which read none.
+        vector is, so no others stand for them. None: the model is solved for, makes users from their items, or is a
+        scorer, which read none.
       options: of the steps; None: the defaults.
       on_unknown: what becomes of items that the data set lacks: ``error``, or ``skip`` (``popular`` too: a user who has
         no item left then has no place in the result, and ``recommend`` treats them as unknown).

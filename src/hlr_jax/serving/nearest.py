@@ -17,7 +17,7 @@ from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import draw_key, filled_up
 from hlr_jax.scoring import with_derived
 from hlr_jax.serving.explain import pair_outputs
-from hlr_jax.serving.population import Population, codes_of, population_of
+from hlr_jax.serving.population import Population, codes_of, population_of, user_table
 from hlr_jax.types import Params
 
 
@@ -66,7 +66,7 @@ def similar_users(model: Model, params: Params, dataset: Dataset, users: Any, *,
     """
     check_params(model, params, dataset.num_users, dataset.num_items)
     codes = codes_of(dataset.user_index, users, "users")
-    near, rank, distances = _nearest(model, params["user"], dataset.num_users, codes, k)
+    near, rank, distances = _nearest(model, user_table(model, params, dataset), dataset.num_users, codes, k)
     user, similar = (dataset.user_ids.gather(code) for code in (np.repeat(codes, near.shape[1]), near.ravel()))
     return pl.DataFrame({"user": user, "rank": rank, "similar": similar, "distance": distances.ravel()})
 

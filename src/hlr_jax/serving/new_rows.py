@@ -7,7 +7,8 @@ The objective is training's. What it says of one row is a sum over triplets (use
   for whom it is a negative, as often as training would have drawn it. Without these nothing would push v away.
 
 Only the row moves: from the mean of what it has met, by Adam, in the model's ball. A factor model has a closed form
-instead, the same for both sides (Hu et al. 2008, eq. 4 and 5).
+instead, the same for both sides (Hu et al. 2008, eq. 4 and 5). A model that makes users from their items has no rows of
+them to solve for. The source vector x_v of a new item comes from q_v by the best linear map of the trained items.
 """
 
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from hlr_jax.serving.new_examples import (
     negatives_of,
     sources_with,
 )
+from hlr_jax.serving.population import user_table
 from hlr_jax.settings import Settings, number
 from hlr_jax.training.als import solve_new_rows
 from hlr_jax.training.batches import Batch, BatchSource, Negatives, derive_rows
@@ -108,14 +110,17 @@ def solve_rows(
     Raises:
       InputError: there is no ``training``, or it leaves open which of several temperatures was kept.
     """
-    first, count = len(params[axis]), int(met.user[-1]) + 1
+    first, count = dataset.num_users if axis == "user" else dataset.num_items, int(met.user[-1]) + 1
     rows, met = first + np.arange(count), Interactions(met.user + np.int32(first), met.item)
     total = first + max(BLOCK, power_of_two(count))  # calls of about as many rows share what is compiled
+    trained = params
     # Rows to come are in the tables from the start: what is compiled for them serves those too.
     params = with_room(model, params, axis, total - first)
     known = dataset.known
     sources = sources_with(model, axis, met, known, total, (dataset.num_users, dataset.num_items))
     owners = padded_rows(met, total)
+    if axis == "user" and model.history_users is not None:
+        return NewRows(params, rows, met, sources)
     if model.solver is None:
         if training is None:
             raise InputError(f"pass training=, the settings that {model.title} was trained with: its objective counts")
@@ -124,7 +129,9 @@ def solve_rows(
         negatives = negatives_of(training, dataset.num_items)
         examples = examples_of(axis, met, owners, known, sources, negatives, first, dataset)
         solve = block_solver(model, axis, training, options, dataset.num_items, seed)
-        solved = _in_blocks(lambda block: solve(params, examples, block, jnp.int32(first)), rows)
+        given = params if axis == "user" else params | {"user": user_table(model, trained, dataset)}
+        solved = _in_blocks(lambda block: solve(given, examples, block, jnp.int32(first)), rows)
+        solved |= _source_rows(model, trained, solved)
     else:
         solved = {axis: _solve_factors(model, params, axis, met, dataset)}
     params = params | {name: params[name].at[rows].set(array) for name, array in solved.items()}
@@ -219,6 +226,19 @@ def _solver(
         return learned
 
     return solve
+
+
+def _source_rows(model: Model, trained: Params, solved: Params) -> Params:
+    """Return the source vectors x_v of new items, if these have a table of their own: W q_v, W from all trained items.
+
+    W is the least-squares fit of x_j by W q_j, a little regularized. At a start where x_j is linear in q_j it is exact.
+    """
+    if model.history_users is None or (name := model.history_users.source) == "item":
+        return {}
+    items, source = (np.asarray(trained[table], np.float64) for table in ("item", name))
+    gram = items.T @ items
+    weights = np.linalg.solve(gram + 1e-6 * np.trace(gram) * np.eye(len(gram)), items.T @ source)
+    return {name: jnp.asarray(np.asarray(solved["item"], np.float64) @ weights, jnp.float32)}
 
 
 def _with_learned(

@@ -44,7 +44,7 @@ def newcomers_program(
     known, first, num_items = dataset.known, dataset.num_users, dataset.num_items
     nobody = Interactions(np.empty(0, np.int32), np.empty(0, np.int32))
     sources = sources_with(model, "user", nobody, known, first + BLOCK, (first, num_items))
-    popularity = negatives_of(training, num_items).drawn_by(known, num_items) if model.solver is None else None
+    popularity = negatives_of(training, num_items).drawn_by(known, num_items) if not model.solves_users else None
     read = {"item_users": sources.item_users, "weights": sources.history.weights, "popularity": popularity}
     paths, tree = jax.tree.flatten_with_path(read)
     arrays = {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in paths}
@@ -55,6 +55,8 @@ def newcomers_program(
         params: Params, histories: jax.Array, rows: CSR, owner: jax.Array, near: NeighborSources,
         popularity: ItemPopularity | None,
     ) -> Params:  # fmt: skip
+        if model.history_users is not None:
+            return {}
         if model.solver is not None:
             side = side_of_histories(histories, num_items)
             return {"user": factor_solver(model.solver, "user", dataset)(side, params["item"])}

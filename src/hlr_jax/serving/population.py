@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
@@ -18,7 +19,7 @@ from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import padded_rows, placed_rows
 from hlr_jax.scorers.base import histories_of
-from hlr_jax.scoring import neighbor_sources
+from hlr_jax.scoring import neighbor_sources, user_vectors
 from hlr_jax.serving.inputs import ON_UNKNOWN
 from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
@@ -75,6 +76,13 @@ def trained_population(model: System, params: Params, dataset: Dataset) -> Popul
     met, sizes = dataset.known, (dataset.num_users, dataset.num_items)
     sources = neighbor_sources(model, met, sizes) if isinstance(model, Model) else None
     return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sources)
+
+
+def user_table(model: Model, params: Params, dataset: Dataset) -> jax.Array:
+    """Return p_u of the users that a model was trained on [U, D]: its table, or made from all that they have met."""
+    if model.history_users is None:
+        return params["user"]
+    return user_vectors(model, params, trained_population(model, params, dataset).placed[1])
 
 
 def population_of(model: System, params: Params, dataset: Dataset, among: Population | None) -> Population:

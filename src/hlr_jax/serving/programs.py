@@ -103,7 +103,7 @@ def list_programs(model: Model, arrays: Arrays, k: int, num_candidates: int | No
     """
     lists = _Lists(model, k)
     people = (HISTORY, *model.on_axis(arrays, "user"))
-    others = [name for name in arrays if name not in (*people, ITEM_USERS, "seen_offsets", "seen_items")]
+    others = [name for name in model.scored(arrays) if name not in (*people, ITEM_USERS, "seen_offsets", "seen_items")]
     reads = (*others, ITEM_USERS, "user") if model.item_users.size else tuple(others)
     (count,) = export.symbolic_shape("b")
     given = (
