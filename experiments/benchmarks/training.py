@@ -99,7 +99,7 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
             "draws_per_s": count / draws_s, "draws_s": draws_s, "draws_share": draws_s / epoch.steady_s,
             "flops_per_positive": flops / count,
         }  # fmt: skip
-        if source.widths is not None:
+        if source.widths:
             record["padding"] = padding_of(source.widths, used.train.degrees(), options.num_negatives)
     else:
         flops = iteration_flops(model, used.num_users, used.num_items, len(used.train))

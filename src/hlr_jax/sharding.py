@@ -205,6 +205,14 @@ def _put(tree: T, sharding: NamedSharding) -> T:
     return jax.tree.unflatten(structure, [placed[id(leaf)] for leaf in leaves])
 
 
+def whole_tables(params: Params) -> Params:
+    """Return parameters with the whole of each table of which a device of ``model`` holds rows, for ``shard_map``."""
+    return {
+        name: jax.lax.all_gather(array, "model", tiled=True) if name in _TABLES else array
+        for name, array in params.items()
+    }
+
+
 def rows_by_id(table: jax.Array, ids: jax.Array) -> jax.Array:
     """Return rows [..., D] of a table of which each device of ``model`` holds some rows, for use in ``shard_map``.
 

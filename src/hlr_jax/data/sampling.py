@@ -44,19 +44,23 @@ def shuffled(key: jax.Array, positions: jax.Array, count: int) -> jax.Array:
     """
     base = max(1, math.isqrt(count - 1) + 1)
     rest = -(-count // base)
-    words = jax.random.bits(key, (2 * _ROUNDS,))
+    words = jax.random.bits(key, (2 * _ROUNDS,)).reshape(_ROUNDS, 2)
 
-    def once(position: jax.Array) -> jax.Array:
-        high, low = position // rest, position % rest
-        for round_key in words.reshape(_ROUNDS, 2):
-            high = (high + below(_mixed(low, round_key[0]), base)) % base
-            low = (low + below(_mixed(high, round_key[1]), rest)) % rest
-        return high * rest + low
+    def mix(number: jax.Array, halves: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        high, low = halves
+        high = (high + below(_mixed(low, words[number, 0]), base)) % base
+        return high, (low + below(_mixed(high, words[number, 1]), rest)) % rest
 
-    def walk(position: jax.Array) -> jax.Array:
-        return jnp.where(position < count, position, once(position))
+    def walk(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        place, moves = state
+        # A loop compiles in a fraction of the time; on an accelerator each of its steps launches kernels of its own.
+        unroll = jax.default_backend() != "cpu"
+        high, low = jax.lax.fori_loop(0, _ROUNDS, mix, (place // rest, place % rest), unroll=unroll)
+        place = jnp.where(moves, high * rest + low, place)
+        return place, place >= count
 
-    return jax.lax.while_loop(lambda places: jnp.any(places >= count), walk, once(positions))
+    everyone = positions, jnp.ones(jnp.shape(positions), bool)
+    return jax.lax.while_loop(lambda state: jnp.any(state[1]), walk, everyone)[0]
 
 
 def _mixed(number: jax.Array, key: jax.Array) -> jax.Array:
@@ -65,6 +69,14 @@ def _mixed(number: jax.Array, key: jax.Array) -> jax.Array:
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         bits = (bits ^ (bits >> shift)) * jnp.uint32(factor)
     return bits ^ (bits >> 16)
+
+
+def pair_bits(words: jax.Array, users: jax.Array, items: jax.Array) -> jax.Array:
+    """Return 32 random bits for each pair of a user and an item: [...], [...] -> [...], the same wherever it stands.
+
+    ``words`` [2] are the random bits that they are made from.
+    """
+    return _mixed(_mixed(users, words[0]) ^ items.astype(jnp.uint32), words[1])
 
 
 def draw_negatives(bits: jax.Array, known: CSR, user: jax.Array, num_items: int) -> jax.Array:

@@ -60,15 +60,6 @@ class HistoryUsers(NamedTuple):
         rows = jax.lax.stop_gradient(params[self.source])
         return {"user": self.pool(row_sums(rows, user_items, users), user_items.degree(users))}
 
-    def leaving_out(self, rows: jax.Array, counts: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return p_u [D] of the rows [W, D] that ``counts`` [W] is true for, and p_u without each row [W, D].
-
-        Without a row that does not count it is p_u itself.
-        """
-        counted = jnp.where(counts[:, None], rows, 0)
-        total, number = counted.sum(axis=0), counts.sum()
-        return self.pool(total, number), self.pool(total - counted, number - counts)
-
 
 class AlternatingLeastSquares(NamedTuple):
     """The settings of a model that is solved for, not trained by gradients; ``mf_als`` explains and checks them."""
@@ -116,6 +107,8 @@ class Model(NamedTuple):
       options: every option of the factory with its value, as ``create_model`` sets them: what tells two models apart.
       label: the name for people; empty: ``name``.
       arrays: what the arrays beside ``user`` and ``item`` are; one that is not named is shared.
+      plain: whether a score is -|p_u - q_v|^2 and nothing else, which lets training over all items multiply matrices;
+        ``history_users`` need it.
       similarity: how vectors of items are compared: ``euclidean``, or ``cosine``.
       flops: float operations of scoring a pair, and of a pair within a catalogue; 0 where nobody has counted them.
     """
@@ -136,6 +129,7 @@ class Model(NamedTuple):
     options: tuple[tuple[str, Any], ...] = ()
     label: str = ""
     arrays: tuple[ArraySpec, ...] = ()
+    plain: bool = False
     similarity: str = "euclidean"
     flops: tuple[int, int] = (0, 0)
 

@@ -46,7 +46,10 @@ def _traces(model: Model) -> list[Any]:
         for name, array in everything.items()
     }
     near = Neighbors(padded(model.history.size), padded(model.item_users.size))
-    traces = [_trace(lambda key: model.init(key, _USERS, _ITEMS), key), _trace(model.pair, own, vector, vector, near)]
+    traces: list[Any] = [
+        _trace(lambda key: model.init(key, _USERS, _ITEMS), key),
+        _trace(model.pair, own, vector, vector, near),
+    ]
     traces.append(_trace(model.project, params))
     if model.derived is not None:
         traces.append(_trace(model.derived, params, *_derived_inputs()))

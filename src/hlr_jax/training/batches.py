@@ -69,7 +69,8 @@ class BatchSource:
       neighbors: what neighbors are drawn from.
       known: what negatives must avoid.
       popularity: what popular negatives are drawn by; None where they are uniform.
-      widths: the most positives of a user in each group; None for triplets (static).
+      widths: the most positives of a user in each group; none where batches are of users alone; None for triplets
+        (static).
       num_positives: of all users (static).
       num_items: I (static).
     """
@@ -86,7 +87,7 @@ class BatchSource:
 
 def batch_source(
     positives: Interactions, near: Interactions, known: Interactions, sizes: tuple[int, int], model: Model,
-    negatives: Negatives,
+    negatives: Negatives, as_cells: bool = False,
 ) -> BatchSource:  # fmt: skip
     """Return the source of some positives, in the kind of batches that the negatives are for.
 
@@ -97,6 +98,7 @@ def batch_source(
       sizes: U, I.
       model: says which neighbors it reads.
       negatives: how they are drawn.
+      as_cells: whether batches are of users alone, for ``all_items``: all in one group, without widths.
 
     Raises:
       InputError: batches of users, and a model that is defined on triplets.
@@ -104,12 +106,15 @@ def batch_source(
     num_users, num_items = sizes
     neighbors = neighbor_sources(model, near, sizes)
     groups: tuple[jax.Array, ...] = (jnp.asarray(positives.user, jnp.int32),)
-    widths = None
+    widths: tuple[int, ...] | None = None
     if NEGATIVES[negatives.kind] == "users":
         check_batches_of_users(model)
         degrees = positives.degrees(num_users)
-        widths = group_widths(degrees, num_items if negatives.kind == "all" else negatives.number)
-        groups = groups_by_width(degrees, widths)
+        if as_cells:
+            widths, groups = (), (jnp.asarray(np.flatnonzero(degrees), jnp.int32),)
+        else:
+            widths = group_widths(degrees, num_items if negatives.kind == "all" else negatives.number)
+            groups = groups_by_width(degrees, widths)
 
     @cache
     def rows_of(part: Interactions) -> CSR:
@@ -130,24 +135,6 @@ def check_batches_of_users(model: Model) -> None:
     if model.share_relation or model.penalty is not None:
         reason = "model.share_relation" if model.share_relation else "a penalty on each triplet"
         raise InputError(f"train.batch=users has no triplets, but model {model.name} has {reason}; set triplets")
-
-
-def check_batches(model: Model, options: TrainOptions) -> None:
-    """Check that a model whose users are made from their items is trained by batches of users, and only it by dropout.
-
-    Raises:
-      InputError: it is not, or a model without such users has ``train.history_dropout``, or one with them reads users.
-    """
-    if model.history_users is None:
-        if options.history_dropout:
-            raise InputError(f"train.history_dropout: model {model.name} makes no users from their items; set it to 0")
-    elif options.batch != "users":
-        raise InputError(
-            f"model {model.name} makes users from their items, which train.batch={options.batch} lacks; set "
-            "train.batch=users, and train.negatives to per_user or all"
-        )
-    elif model.item_users.size:
-        raise InputError(f"model {model.name} makes users from their items, so that items can't read users")
 
 
 def group_widths(degrees: np.ndarray, negatives: int = 0) -> tuple[int, ...]:
@@ -199,7 +186,7 @@ def epoch_schedule(epoch: jax.Array | None, source: BatchSource, size: int) -> t
     counts = [-(-len(users) // size) for users in source.groups]
     group = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
     within = np.concatenate([np.arange(count) for count in counts]).astype(np.int32)
-    if epoch is None or source.widths is None:
+    if epoch is None or len(counts) == 1:  # within a group examples come in another order already
         return jnp.asarray(group), jnp.asarray(within)
     order = jax.random.permutation(jax.random.fold_in(jax.random.key(0), epoch), len(group))
     return jnp.asarray(group)[order], jnp.asarray(within)[order]
@@ -259,8 +246,7 @@ class Batch:
       weight: [B], 0 for what fills up the last batch.
       shared: the shared negatives, where there are some.
       user_derived, items_derived: rows of what the model derives, [B, ...] and [B, T, ...].
-      kept: [B, W], true for the positives that their user is made from, and left out of for themselves
-        (``Model.history_users``); None: users have a row, or a derived one.
+      words: [2], random, of what is drawn while users are measured: the dropout of histories (``all_items``).
     """
 
     user: jax.Array
@@ -274,18 +260,11 @@ class Batch:
     shared: SharedNegatives | None = None
     user_derived: Params = struct.field(default_factory=dict)
     items_derived: Params = struct.field(default_factory=dict)
-    kept: jax.Array | None = None
+    words: jax.Array | None = None
 
     def examples(self) -> "Batch":
         """Return the same without what all examples share: every leaf has the leading axis [B]."""
         return replace(self, shared=None)
-
-
-def user_items(key: jax.Array, batch: Batch, dropout: float) -> Batch:
-    """Return the batch with the positives that users are made from: all but a share ``dropout``, drawn at random."""
-    if not dropout:
-        return replace(batch, kept=batch.is_positive)
-    return replace(batch, kept=batch.is_positive & jax.random.bernoulli(key, 1 - dropout, batch.is_positive.shape))
 
 
 def derive_rows(model: Model, params: Params, sources: NeighborSources, batch: Batch) -> Batch:

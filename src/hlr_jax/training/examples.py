@@ -9,6 +9,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from hlr_jax.data.csr import contains, padded_row
 from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSource, draw_neighbors
@@ -100,6 +101,22 @@ def sample_users(
     return Batch(users, items, is_positive, known, log_expected, history, item_users, weight, shared)
 
 
+def users_alone(key: jax.Array, source: BatchSource, users: jax.Array, weight: jax.Array) -> Batch:
+    """Return a batch of users [B] without their positives, and all items as shared negatives; for ``all_items``."""
+
+    def nothing(kind: DTypeLike = jnp.int32) -> jax.Array:
+        return jnp.zeros((len(users), 0), kind)
+
+    def nobody(*owners: int) -> NeighborIds:
+        return NeighborIds(jnp.zeros((*owners, 0), jnp.int32), jnp.zeros((*owners, 0), bool))
+
+    items = SharedNegatives(jnp.arange(source.num_items), nobody(0), jnp.zeros(0))
+    return Batch(
+        users, nothing(), nothing(bool), nothing(bool), nothing(jnp.float32), nobody(len(users)), nobody(len(users), 0),
+        weight, items, words=jax.random.bits(key, (2,)),
+    )  # fmt: skip
+
+
 def draw_own_negatives(bits: jax.Array, source: BatchSource, user: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the negatives that examples draw for themselves, which are known, and their log_expected: each [B, n]."""
     n, known, popularity = bits.shape[1], source.known, source.popularity
@@ -181,28 +198,7 @@ def user_loss(
     # A negative is no item of the user, so that this leaves out each positive for itself and nothing else.
     mask = example.history.mask & (example.history.ids != example.items[:, None])
     near = Neighbors(Padded(vectors.history, mask), Padded(vectors.item_users, example.item_users.mask))
-    if example.kept is None:
-        distances = -score_items(model, params, user, items, near)
-    else:
-        assert model.history_users is not None
-        rows = items[model.history_users.source][:width]
-        whole, without = model.history_users.leaving_out(rows, example.kept)
-        user = user | {"user": whole}
-        people = jnp.concatenate([without, jnp.broadcast_to(whole, (len(mask) - width, len(whole)))])
-        distances = _distances_of_each(model, params, user, people, items, near)
+    distances = -score_items(model, params, user, items, near)
     negatives, log_expected = measured_negatives(model, params, user, history, example, shared, distances[width:])
     losses = positive_losses(objective, distances[:width], negatives, log_expected, loss_params)
     return jnp.sum(jnp.where(example.is_positive, losses, 0))
-
-
-def _distances_of_each(
-    model: Model, params: Params, user: Params, people: jax.Array, items: Params, near: Neighbors
-) -> jax.Array:
-    """Return the distances [T] of items, each from a vector of the user of its own [T, D]."""
-
-    def distance(person: jax.Array, item: Params, mask: jax.Array, users: Padded) -> jax.Array:
-        alone, its_users = jax.tree.map(lambda array: array[None], (item, users))
-        neighbors = Neighbors(Padded(near.items.vectors, mask), its_users)
-        return -score_items(model, params, user | {"user": person}, alone, neighbors)[0]
-
-    return jax.vmap(distance)(people, items, near.items.mask, near.users)

@@ -14,6 +14,7 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.losses import OBJECTIVES, LossParams
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import constrain_batch, pad_rows
+from hlr_jax.training.all_items import History, Users, loss_and_gradient
 from hlr_jax.training.batches import (
     Batch,
     BatchSource,
@@ -22,9 +23,8 @@ from hlr_jax.training.batches import (
     derive_rows,
     epoch_schedule,
     examples_of_step,
-    user_items,
 )
-from hlr_jax.training.examples import sample_triplets, sample_users, triplet_loss, user_loss
+from hlr_jax.training.examples import sample_triplets, sample_users, triplet_loss, user_loss, users_alone
 from hlr_jax.training.gradients import ExampleLoss, batch_gradient, batch_loss, microbatch_size
 from hlr_jax.training.optimizer import ADAM, adam_step
 from hlr_jax.training.options import Run, TrainOptions
@@ -78,7 +78,13 @@ class GradientLearner:
 
     def source(self, positives: Interactions, near: Interactions, known: Interactions) -> BatchSource:
         """Return where batches come from; see ``batch_source``."""
-        return batch_source(positives, near, known, self.sizes, self.model, Negatives.of(self.options))
+        negatives = Negatives.of(self.options)
+        return batch_source(positives, near, known, self.sizes, self.model, negatives, self._as_cells)
+
+    @property
+    def _as_cells(self) -> bool:
+        """Whether losses are those of ``all_items``."""
+        return self.model.plain and self.options.negatives == "all"
 
     def init(self, run: Run) -> TrainState:
         """Return the state before the first epoch."""
@@ -104,12 +110,22 @@ class GradientLearner:
             value, slope = batch_gradient(self.model, loss, params, batch, self._microbatch(params, batch))
             return value, jax.tree.map(lambda g: g / per_step, slope)
 
+        def by_cells(owner: jax.Array, params: Params, batch: Batch) -> tuple[jax.Array, Params]:
+            users = Users(batch.user, owner, batch.weight)
+            history = None
+            if self.model.history_users is not None:
+                assert batch.words is not None
+                history = History(batch.words, self.options.history_dropout)
+            value, slope = self._over_all_items(run, params, source, users, history)
+            return value, jax.tree.map(lambda g: g / per_step, slope)
+
         def step(carry: tuple[Params, Any, jax.Array], batch: Batch) -> tuple[Params, Any, jax.Array]:
             params, optimizer, total = carry
-            if self.model.history_users is None:
+            take = partial(by_cells, batch.user) if self._as_cells else gradient
+            if not self._as_cells:
                 batch = derive_rows(self.model, params, source.neighbors, batch)
             params, optimizer, added = adam_step(
-                self.model, params, optimizer, batch, gradient, rate, lazy, self.options.weight_decay
+                self.model, params, optimizer, batch, take, rate, lazy, self.options.weight_decay
             )
             return params, optimizer, total + added
 
@@ -126,6 +142,9 @@ class GradientLearner:
         loss = self._example_loss(run)
 
         def add(total: jax.Array, batch: Batch) -> jax.Array:
+            if self._as_cells:
+                users = Users(batch.user, batch.user, batch.weight)
+                return total + self._over_all_items(run, params, source, users, None)[0]
             batch = derive_rows(self.model, params, source.neighbors, batch)
             return total + batch_loss(self.model, loss, params, batch, self._microbatch(params, batch))
 
@@ -157,13 +176,11 @@ class GradientLearner:
             negatives = Negatives.of(self.options)
             chosen = examples_of_step(order_key, source, group, index, self.options.batch_size)
             rows, weight = constrain_batch(chosen, self.mesh)
+            if self._as_cells:
+                return users_alone(key, source, rows, weight)
             if source.widths is None:
                 return sample_triplets(key, source, rows, weight, negatives)
-            batch = sample_users(key, source, rows, weight, source.widths[group], negatives)
-            # Order is drawn for training alone: what is measured is no part of its user's history.
-            if self.model.history_users is None or order_key is None:
-                return batch
-            return user_items(jax.random.fold_in(key, 0), batch, self.options.history_dropout)
+            return sample_users(key, source, rows, weight, source.widths[group], negatives)
 
         return [partial(draw, group) for group in range(len(source.groups))]
 
@@ -177,3 +194,9 @@ class GradientLearner:
         loss = triplet_loss if self.options.batch == "triplets" else user_loss
         loss_params = LossParams(jnp.asarray(run.margin), jnp.asarray(run.temperature))
         return partial(loss, self.model, OBJECTIVES[self.options.objective], loss_params)
+
+    def _over_all_items(
+        self, run: Run, params: Params, source: BatchSource, users: Users, history: History | None
+    ) -> tuple[jax.Array, Params]:
+        temperature = jnp.asarray(run.temperature)
+        return loss_and_gradient(self.model, temperature, params, source, users, history, self.mesh)

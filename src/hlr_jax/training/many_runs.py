@@ -12,10 +12,11 @@ from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.compile_memory import planned
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import check_whole_tables, pad_rows, place, replicate, seed_mesh, split_seeds
 from hlr_jax.training.als import iterate, sides_on
-from hlr_jax.training.batches import BatchSource, check_batches
+from hlr_jax.training.batches import BatchSource
 from hlr_jax.training.learner import GradientLearner, TrainState, key_of
 from hlr_jax.training.options import LENGTH, RANDOM, Run, TrainOptions
 from hlr_jax.types import Params
@@ -53,6 +54,26 @@ def create_learner(
     if model.solver is None:
         return _GradientRuns(dataset, model, options, runs, mesh)
     return _SolverRuns(dataset, model, runs, mesh)
+
+
+def _check_batches(model: Model, options: TrainOptions) -> None:
+    """Check that a model whose users are made from their items is trained over all items, and no other by dropout.
+
+    Raises:
+      InputError: it is not, or its scores are more than a distance; or another model has ``train.history_dropout``.
+    """
+    if model.history_users is None:
+        if options.history_dropout:
+            raise InputError(f"train.history_dropout: model {model.name} makes no users from their items; set it to 0")
+    elif options.negatives != "all":
+        raise InputError(
+            f"model {model.name} makes users from their items, all of which a batch must hold; set train.batch=users "
+            "and train.negatives=all"
+        )
+    elif not model.plain:
+        raise InputError(
+            f"model {model.name} makes users from their items; then scores must be distances (Model.plain)"
+        )
 
 
 def _stacked(runs: Sequence[Run]) -> Run:
@@ -122,7 +143,7 @@ class _GradientRuns(Learner):
     """``GradientLearner`` for several runs, compiled, with their data on the devices."""
 
     def __init__(self, dataset: Dataset, model: Model, options: TrainOptions, runs: Sequence[Run], mesh: Mesh | None):
-        check_batches(model, options)
+        _check_batches(model, options)
         if model.derived is not None:
             check_whole_tables(model.name, mesh)
         # Trainings that differ in their runs, their length or their start alone share what is compiled.
