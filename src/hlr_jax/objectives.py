@@ -9,5 +9,6 @@ READS: dict[str, tuple[str, ...]] = {
     "sampled_softmax": ("temperature",),
     "decoupled_contrastive": ("temperature",),
     "none": (),
+    "square": ("confidence",),
 }
-"""``margin`` and ``temperature``, as far as an objective reads them."""
+"""``margin``, ``temperature`` and ``confidence``, as far as an objective reads them."""

@@ -18,6 +18,7 @@ from hlr_jax.sharding import create_mesh
 from hlr_jax.training import all_items
 from hlr_jax.training.all_items import History, Users, loss_and_gradient
 from hlr_jax.training.batches import Negatives, batch_source
+from hlr_jax.training.item_losses import Softmax, Square
 from hlr_jax.training.learner import GradientLearner
 from hlr_jax.training.many_runs import create_learner
 from hlr_jax.training.options import Run
@@ -27,12 +28,14 @@ HISTORY = partial(CML, user="history")
 RUN = Run(seed=3, learning_rate=0.0, margin=0.5, temperature=TEMPERATURE)
 ALL = {"batch": "users", "negatives": "all", "objective": "sampled_softmax", "batch_size": 8}
 WORDS = jnp.array([0x8BADF00D, 0x1234567], jnp.uint32)
+SOFTMAX, CONFIDENCE = Softmax(jnp.float32(TEMPERATURE)), 5.0
 SETTINGS = {
-    # case: options of the model, history_dropout
-    "table": ({"user": "table"}, 0.0),
-    "mean": ({}, 0.0),
-    "tied, root of the count": ({"tied": True, "count_exponent": 0.5}, 0.0),
-    "dropout": ({"count_exponent": 0.5}, 0.6),
+    # case: options of the model, history_dropout, loss
+    "table": ({"user": "table"}, 0.0, SOFTMAX),
+    "mean": ({}, 0.0, SOFTMAX),
+    "tied, root of the count": ({"tied": True, "count_exponent": 0.5}, 0.0, SOFTMAX),
+    "dropout": ({"count_exponent": 0.5}, 0.6, SOFTMAX),
+    "square": ({}, 0.3, Square(CONFIDENCE)),
 }
 
 
@@ -50,6 +53,16 @@ def loss_of_user(items, whole, without, positives, unknown):
     rest = np.exp(-distances(whole, items[unknown])).sum()
     near = [distances(person, items[item]) for person, item in zip(without, positives, strict=True)]
     return sum(distance + np.log(np.exp(-distance) + rest) for distance in near)
+
+
+def square_of_user(items, whole, without, positives, unknown):
+    """The squares of the scores of all other items, and c (1 - score)^2 of each positive from a p_u of its own."""
+
+    def scores(person, items):
+        return (1 + person @ person - np.sum((person - items) ** 2, axis=-1)) / 2
+
+    near = [scores(person, items[item]) for person, item in zip(without, positives, strict=True)]
+    return np.sum(scores(whole, items[unknown]) ** 2) + CONFIDENCE * sum((1 - score) ** 2 for score in near)
 
 
 def slopes_of(function, params, step=1e-5):
@@ -70,7 +83,8 @@ def test_loss_and_gradient_are_those_of_the_equations(world, case, monkeypatch):
     monkeypatch.setattr(all_items, "_BLOCK", 16)  # more cells than one block holds
     monkeypatch.setattr(all_items, "_FEWEST_USERS", 4)
     monkeypatch.setattr(all_items, "_DENSE_BYTES", 0)  # two pieces
-    options, dropout = SETTINGS[case]
+    options, dropout, loss = SETTINGS[case]
+    of_user = square_of_user if isinstance(loss, Square) else loss_of_user
     model, sizes, weight = HISTORY(**options), (world.num_users, world.num_items), jnp.array([1.0] * 6 + [0, 0])
     params = model.init(jax.random.key(1), *sizes)
     if "source" in params:
@@ -79,9 +93,7 @@ def test_loss_and_gradient_are_those_of_the_equations(world, case, monkeypatch):
     people, made = np.arange(8) * 7, model.history_users
     users = Users(jnp.asarray(people), jnp.asarray(people), weight)
     history = None if made is None else History(WORDS, dropout)
-    value, gradient = jax.jit(partial(loss_and_gradient, model))(
-        jnp.float32(TEMPERATURE), params, source, users, history
-    )
+    value, gradient = jax.jit(partial(loss_and_gradient, model, loss))(params, source, users, history)
     exponent, dropped = options.get("count_exponent", 1.0), 0
 
     def kept_of(user, items):
@@ -105,7 +117,7 @@ def test_loss_and_gradient_are_those_of_the_equations(world, case, monkeypatch):
                 rows = params[made.source]
                 whole = user_of(rows[items], exponent)
                 without = [user_of(rows[items[items != item]], exponent) for item in positives]
-            result += loss_of_user(params["item"], whole, without, positives, unknown)
+            result += of_user(params["item"], whole, without, positives, unknown)
         return result
 
     exact = oracles.float64(params)
@@ -132,7 +144,7 @@ def test_training_and_service_make_the_same_users(world, exponent):
     source = batch_source(world.train, world.train, world.train, sizes, model, Negatives("all"), as_cells=True)
     served = jax.jit(partial(with_derived, model))(params, source.neighbors)["user"]
     everyone = jnp.arange(world.num_users)
-    piece = all_items._Piece(model, jnp.float32(1.0), params, source, None)
+    piece = all_items._Piece(model, SOFTMAX, params, source, None)
     trained = model.history_users.pool(*jax.jit(piece._sums_of)(Users(everyone, everyone, jnp.ones(world.num_users))))
     rows = np.asarray(params["source"], np.float64)
     expected = [user_of(rows[world.train.item[world.train.user == user]], exponent) for user in everyone.tolist()]
@@ -146,7 +158,7 @@ def test_a_user_without_its_only_item_stands_at_the_origin():
     source = batch_source(only, only, only, (1, 3), model, Negatives("all"), as_cells=True)
     params = {name: jax.random.normal(jax.random.key(seed), (3, 3)) for seed, name in enumerate(("item", "source"))}
     users = Users(jnp.zeros(1, jnp.int32), jnp.zeros(1, jnp.int32), jnp.ones(1))
-    value, slope = loss_and_gradient(model, jnp.float32(1.0), params, source, users, History(WORDS, 0.0))
+    value, slope = loss_and_gradient(model, Softmax(jnp.float32(1.0)), params, source, users, History(WORDS, 0.0))
     items, x = np.asarray(params["item"], np.float64), np.asarray(params["source"][0], np.float64)
     others = np.exp(items[0] @ items[0] - np.sum((x - items[1:]) ** 2, axis=1))
     np.testing.assert_allclose(value, np.log(1 + others.sum()), rtol=1e-5)
@@ -199,6 +211,10 @@ def test_no_array_depends_on_the_mesh(world, options, shape):
             {"user": "history"}, {"batch": "users", "negatives": "per_user"},
             "model cml makes users from their items, all of which a batch must hold; set train.batch=users and "
             "train.negatives=all",
+        ),
+        (
+            {}, ALL | {"objective": "square"},
+            "train.objective=square: model cml makes no users from their items; set another",
         ),
         ({}, {"history_dropout": 0.5}, "train.history_dropout: model cml makes no users from their items; set it to 0"),
     ],

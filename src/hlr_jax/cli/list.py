@@ -36,8 +36,9 @@ def _models() -> Iterator[Row]:
 def _objectives() -> Iterator[Row]:
     from hlr_jax.losses import OBJECTIVES
     from hlr_jax.objectives import READS
+    from hlr_jax.training.item_losses import Square
 
-    for name, objective in OBJECTIVES.items():
+    for name, objective in (*OBJECTIVES.items(), ("square", Square)):
         yield name, ", ".join(READS[name]), str(objective.__doc__).partition("\n")[0].removeprefix("Return ")
 
 

@@ -8,7 +8,7 @@ from hlr_jax.models.options import MODEL_OPTIONS
 from hlr_jax.objectives import READS
 
 _OF_SOLVED = ("num_epochs", "patience", "num_seeds", "checkpoint_every", "start")
-_OF_OBJECTIVES = ("margin", "temperature", "temperatures")
+_OF_OBJECTIVES = ("margin", "temperature", "temperatures", "confidence")
 
 
 def check_read(config: dict[str, Any], given: Iterable[str]) -> None:
@@ -38,7 +38,7 @@ def _unread(config: dict[str, Any], key: str) -> str:
         return "" if key in _OF_SOLVED else f"{model} is solved for, and of train reads only {read}"
     objective, negatives = train.get("objective"), train.get("negatives")
     if key in _OF_OBJECTIVES and key.removesuffix("s") not in READS.get(objective, (key.removesuffix("s"),)):
-        return f"train.objective={objective} does not read it; it reads {' and '.join(READS[objective]) or 'neither'}"
+        return f"train.objective={objective} does not read it; it reads {' and '.join(READS[objective]) or 'none'}"
     if key == "temperature" and train.get("temperatures"):
         instead = f"set train.temperatures=({train['temperature']},)"
         return f"train.temperatures={tuple(train['temperatures'])} stands in its place; {instead}"

@@ -124,6 +124,10 @@ def solve_rows(
     if model.solver is None:
         if training is None:
             raise InputError(f"pass training=, the settings that {model.title} was trained with: its objective counts")
+        if training.objective not in OBJECTIVES:
+            raise InputError(
+                f"train.objective={training.objective} places no new items; train anew with them, or leave them out"
+            )
         if training.temperatures:
             raise InputError("training has several train.temperatures; pass training.at(the one that the run has kept)")
         negatives = negatives_of(training, dataset.num_items)

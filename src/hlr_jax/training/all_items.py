@@ -14,10 +14,10 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.data.sampling import pair_bits
-from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import rows_by_id, specs, whole_tables
 from hlr_jax.training.batches import BatchSource
+from hlr_jax.training.item_losses import ItemLoss, Square, Term
 from hlr_jax.types import CSR, Params
 
 T = TypeVar("T")
@@ -104,23 +104,15 @@ def known_items(rows: CSR, users: Users, num_items: int) -> jax.Array:
     return over_cells(rows, users, mark, jnp.zeros(count, bool)).reshape(-1, num_items)
 
 
-def log_rest(people: jax.Array, items: jax.Array, known: jax.Array, temperature: jax.Array) -> jax.Array:
-    """Return log sum exp(-|p_u - q_v|^2 / t) over the items that users do not know: [b]."""
-    distances = jnp.sum(people**2, axis=1)[:, None] + jnp.sum(items**2, axis=1) - 2 * people @ items.T
-    some = ~known.all(axis=1)  # without any, a sum of nothing has no gradient
-    logits = jnp.where(known & some[:, None], -jnp.inf, -distances / temperature)
-    return jnp.where(some, jax.nn.logsumexp(logits, axis=1), -jnp.inf)
-
-
 def loss_and_gradient(
-    model: Model, temperature: jax.Array, params: Params, source: BatchSource, users: Users, history: History | None,
+    model: Model, loss: ItemLoss, params: Params, source: BatchSource, users: Users, history: History | None,
     mesh: Mesh | None = None,
 ) -> tuple[jax.Array, Params]:  # fmt: skip
     """Return the sum of the losses of some users' positives [], each over all items, and its gradient.
 
     Args:
       model: a ``Model.plain`` one.
-      temperature: of the softmax.
+      loss: what is measured.
       params: the parameters.
       source: of positives and known items; where users are made from their items, ``neighbors`` has these.
       users: whose positives are measured.
@@ -132,13 +124,13 @@ def loss_and_gradient(
 
     def of_share(params: Params, source: BatchSource, users: Users, history: History | None) -> tuple[Any, ...]:
         people = params["user"][users.row] if has_table else None
-        value, of_items, of_people = _in_pieces(model, temperature, params, people, source, users, history)
+        value, of_items, of_people = _in_pieces(model, loss, params, people, source, users, history)
         return value, of_items, of_people
 
     def of_device(params: Params, source: BatchSource, users: Users, history: History | None) -> tuple[Any, ...]:
         people = rows_by_id(params["user"], users.row) if has_table else None
         whole = whole_tables({name: array for name, array in params.items() if name != "user"})
-        value, of_items, of_people = _in_pieces(model, temperature, whole, people, source, users, history)
+        value, of_items, of_people = _in_pieces(model, loss, whole, people, source, users, history)
         value, of_items = jax.lax.psum((value, of_items), "data")
         return value, of_items, of_people
 
@@ -157,17 +149,18 @@ def loss_and_gradient(
 
 
 def _in_pieces(
-    model: Model, temperature: jax.Array, params: Params, people: jax.Array | None, source: BatchSource, users: Users,
+    model: Model, loss: ItemLoss, params: Params, people: jax.Array | None, source: BatchSource, users: Users,
     history: History | None,
 ) -> tuple[jax.Array, Params, jax.Array | None]:  # fmt: skip
     """Return the loss, and its gradients by arrays of items and by ``people`` [b, D]; few users are taken at a time."""
-    count, most = len(users.row), max(_FEWEST_USERS, _DENSE_BYTES // (4 * source.num_items))
+    count = len(users.row)
+    most = max(_FEWEST_USERS, _DENSE_BYTES // (4 * source.num_items)) if loss.meets_all else count
     size = max(size for size in range(1, count + 1) if count % size == 0 and size <= most)
     pieces = jax.tree.map(lambda array: array.reshape(count // size, size, *array.shape[1:]), (users, people))
     items = {name: array for name, array in params.items() if name != "user"}
 
     def add(total: tuple[jax.Array, Params], piece: tuple[Users, jax.Array | None]) -> tuple[Any, Any]:
-        value, sums, of_people = _Piece(model, temperature, items, source, history).add(total, *piece)
+        value, sums, of_people = _Piece(model, loss, items, source, history).add(total, *piece)
         return (value, sums), of_people
 
     nothing = jnp.zeros(()), jax.tree.map(jnp.zeros_like, items)
@@ -180,7 +173,7 @@ class _Piece:
     """What the losses of a few users are computed from; ``params`` are the arrays of items, whole."""
 
     model: Model = struct.field(pytree_node=False)
-    temperature: jax.Array
+    loss: ItemLoss
     params: Params
     source: BatchSource
     history: History | None
@@ -194,23 +187,31 @@ class _Piece:
         self, total: tuple[jax.Array, Params], users: Users, people: jax.Array | None
     ) -> tuple[jax.Array, Params, jax.Array | None]:
         """Return a loss and its gradient by items with those of some users added, and the gradient by ``people``."""
-        known = known_items(self.source.known, users, self.source.num_items)
         base, number = self._sums_of(users) if people is None else (people, jnp.zeros(len(people), jnp.int32))
+        known = known_items(self.source.known, users, self.source.num_items) if self.loss.meets_all else None
 
         def rest_of(base: jax.Array, items: jax.Array) -> jax.Array:
             items = items[: self.source.num_items]  # on a mesh, tables end in rows of padding
-            return log_rest(self.people(base, number), items, known, self.temperature)
+            return self.loss.rest(self.people(base, number), items, known)
 
         rest, pull_back = jax.vjp(rest_of, base, self.params["item"])
+        value, d_rest = jax.value_and_grad(lambda rest: self.loss.whole(rest) @ users.weight)(rest)
 
-        def add(total: tuple, cells: Cells) -> tuple:
-            value, sums, d_base, d_rest = total
-            here, (g_base, g_rest, gradient) = self._of_cells(cells, base, number, rest)
-            sums = sums | {name: sums[name].at[cells.item].add(rows) for name, rows in gradient.items()}
-            return value + here, sums, d_base.at[cells.place].add(g_base), d_rest.at[cells.place].add(g_rest)
+        def adding(term: Term, leaves_out: bool) -> Callable[[tuple, Cells], tuple]:
+            def add(total: tuple, cells: Cells) -> tuple:
+                value, sums, d_base, d_rest = total
+                here, slopes = self._of_cells(term, leaves_out, cells, base, number, rest)
+                g_base, g_rest, gradient = slopes
+                sums = sums | {name: sums[name].at[cells.item].add(rows) for name, rows in gradient.items()}
+                return value + here, sums, d_base.at[cells.place].add(g_base), d_rest.at[cells.place].add(g_rest)
 
-        nothing = jnp.zeros_like(base), jnp.zeros_like(rest)
-        value, sums, d_base, d_rest = over_cells(self.source.positives, users, add, (*total, *nothing))
+            return add
+
+        added = total[0] + value, total[1], jnp.zeros_like(base), d_rest
+        added = over_cells(self.source.positives, users, adding(self.loss.positive, self.history is not None), added)
+        if isinstance(self.loss, Square):
+            added = over_cells(self.source.known, users, adding(self.loss.known, False), added)
+        value, sums, d_base, d_rest = added
         through_rest, d_items = pull_back(d_rest)
         sums, d_base = sums | {"item": sums["item"] + d_items}, d_base + through_rest
         if people is None:
@@ -218,21 +219,23 @@ class _Piece:
         return value, sums, d_base
 
     def _of_cells(
-        self, cells: Cells, base: jax.Array, number: jax.Array, rest: jax.Array
+        self, term: Term, leaves_out: bool, cells: Cells, base: jax.Array, number: jax.Array, rest: jax.Array
     ) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Params]]:
-        """Return the loss of positives [], and its gradients by their rows [C, ...] of ``base``, ``rest`` and items."""
-        made = None if self.history is None else self.model.history_users  # whose positives are left out
+        """Return a term of pairs [], and its gradients by their rows [C, ...] of ``base``, ``rest`` and items.
+
+        With ``leaves_out`` each item is left out of its user's history.
+        """
+        made = self.model.history_users if leaves_out else None
         rows = {name: self.params[name][cells.item] for name in {"item"} | ({made.source} if made else set())}
 
-        def loss(base: jax.Array, rest: jax.Array, rows: Params) -> jax.Array:
+        def total(base: jax.Array, rest: jax.Array, rows: Params) -> jax.Array:
             count = number[cells.place]
             if made is not None:
                 kept = self._kept(cells)
                 base, count = base - jnp.where(kept[:, None], rows[made.source], 0), count - kept
-            near = -squared_distance(self.people(base, count), rows["item"]) / self.temperature
-            return jnp.sum(jnp.where(cells.real, jnp.logaddexp(near, rest) - near, 0))
+            return jnp.sum(jnp.where(cells.real, term(self.people(base, count), rows["item"], rest), 0))
 
-        return jax.value_and_grad(loss, argnums=(0, 1, 2))(base[cells.place], rest[cells.place], rows)
+        return jax.value_and_grad(total, argnums=(0, 1, 2))(base[cells.place], rest[cells.place], rows)
 
     def _kept(self, cells: Cells) -> jax.Array:
         """Return which cells of histories count."""

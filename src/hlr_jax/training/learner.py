@@ -26,6 +26,7 @@ from hlr_jax.training.batches import (
 )
 from hlr_jax.training.examples import sample_triplets, sample_users, triplet_loss, user_loss, users_alone
 from hlr_jax.training.gradients import ExampleLoss, batch_gradient, batch_loss, microbatch_size
+from hlr_jax.training.item_losses import Softmax, Square
 from hlr_jax.training.optimizer import ADAM, adam_step
 from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.types import Params
@@ -100,14 +101,11 @@ class GradientLearner:
     ) -> tuple[TrainState, jax.Array]:
         """Return the state after an epoch and its mean training loss []."""
         per_step = self.options.batch_size * (source.num_positives / sum(len(users) for users in source.groups))
-        loss, rate, lazy = (
-            self._example_loss(run),
-            jnp.asarray(run.learning_rate),
-            self.options.optimizer == "lazy_adam",
-        )
+        rate, lazy = jnp.asarray(run.learning_rate), self.options.optimizer == "lazy_adam"
 
         def gradient(params: Params, batch: Batch) -> tuple[jax.Array, Params]:
-            value, slope = batch_gradient(self.model, loss, params, batch, self._microbatch(params, batch))
+            microbatch = self._microbatch(params, batch)
+            value, slope = batch_gradient(self.model, self._example_loss(run), params, batch, microbatch)
             return value, jax.tree.map(lambda g: g / per_step, slope)
 
         def by_cells(owner: jax.Array, params: Params, batch: Batch) -> tuple[jax.Array, Params]:
@@ -139,14 +137,14 @@ class GradientLearner:
 
     def valid_loss(self, params: Params, source: BatchSource, run: Run) -> jax.Array:
         """Return the mean loss [] of the validation positives, on the same draws at every epoch."""
-        loss = self._example_loss(run)
 
         def add(total: jax.Array, batch: Batch) -> jax.Array:
             if self._as_cells:
                 users = Users(batch.user, batch.user, batch.weight)
                 return total + self._over_all_items(run, params, source, users, None)[0]
             batch = derive_rows(self.model, params, source.neighbors, batch)
-            return total + batch_loss(self.model, loss, params, batch, self._microbatch(params, batch))
+            microbatch = self._microbatch(params, batch)
+            return total + batch_loss(self.model, self._example_loss(run), params, batch, microbatch)
 
         return self.scan_batches(source, None, key_of(run, 2), add, jnp.zeros(())) / source.num_positives
 
@@ -198,5 +196,6 @@ class GradientLearner:
     def _over_all_items(
         self, run: Run, params: Params, source: BatchSource, users: Users, history: History | None
     ) -> tuple[jax.Array, Params]:
-        temperature = jnp.asarray(run.temperature)
-        return loss_and_gradient(self.model, temperature, params, source, users, history, self.mesh)
+        square = self.options.objective == "square"
+        loss = Square(self.options.confidence) if square else Softmax(jnp.asarray(run.temperature))
+        return loss_and_gradient(self.model, loss, params, source, users, history, self.mesh)

@@ -65,6 +65,8 @@ def _check_batches(model: Model, options: TrainOptions) -> None:
     if model.history_users is None:
         if options.history_dropout:
             raise InputError(f"train.history_dropout: model {model.name} makes no users from their items; set it to 0")
+        if options.objective == "square":
+            raise InputError(f"train.objective=square: model {model.name} makes no users from their items; set another")
     elif options.negatives != "all":
         raise InputError(
             f"model {model.name} makes users from their items, all of which a batch must hold; set train.batch=users "

@@ -69,7 +69,9 @@ class TrainOptions(Settings):
         does, so a recipe for data that nobody has seen yet tries a few.
       prune_after: epochs after which a seed goes on with its best temperature alone, and with those that are not
         significantly worse; 0: never. See ``run_progress.prune``.
-      objective: what is minimized; see ``losses``.
+      objective: what is minimized; see ``losses``. ``square``, over all items, is for users who are made from their
+        items; see ``item_losses``.
+      confidence: c of ``square``, the weight of a positive; other items have the weight 1.
       negatives: what a positive is measured against; see ``batches.Negatives``.
       num_negatives: n, negatives drawn for each triplet or user, or shared by each batch.
       negative_popularity: b; negatives are drawn by popularity to the power of b.
@@ -101,6 +103,7 @@ class TrainOptions(Settings):
     temperatures: tuple[float, ...] = number((), 1e-6, 1e6)
     prune_after: int = number(0, 0, 10**6)
     objective: str = word("hinge_hardest", objectives.READS)
+    confidence: float = number(10.0, 1e-6, 1e6)
     negatives: str = word("per_triplet", NEGATIVES)
     num_negatives: int = number(1, 1, 65536)
     negative_popularity: float = number(0.0, 0.0, 2.0)
@@ -125,11 +128,13 @@ class TrainOptions(Settings):
             raise InputError(
                 f"train.negatives={self.negatives} is not for train.batch={self.batch}; set negatives to {fitting}"
             )
-        if self.negatives == "all" and self.objective != "sampled_softmax":
+        if self.negatives == "all" and self.objective not in ("sampled_softmax", "square"):
             raise InputError(
-                f"train.negatives=all is for train.objective=sampled_softmax, not {self.objective}; "
+                f"train.negatives=all is for train.objective=sampled_softmax or square, not {self.objective}; "
                 "set the objective, or other negatives"
             )
+        if self.objective == "square" and self.negatives != "all":
+            raise InputError("train.objective=square is over all items: set train.batch=users and train.negatives=all")
 
     def of_every_run(self) -> "TrainOptions":
         """Return these settings without what runs differ in, so that they are the same for all of them."""
