@@ -28,7 +28,7 @@ from hlr_jax.configs.recipes import get_config
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.experiment import RunResult
-from hlr_jax.fitting.start import origin_of, starting_params
+from hlr_jax.fitting.start import start_of
 from hlr_jax.systems import require_model
 from hlr_jax.training.options import UPDATE_EPOCHS
 from hlr_jax.types import Params
@@ -70,10 +70,10 @@ def _measured(folder: Path, seed: int) -> Iterator[dict[str, Any]]:
         grown = done.parts.dataset
         if epochs == int(_EPOCHS.value[0]):
             model = require_model(done.parts.model, "a warm start")
-            origin, _ = origin_of(done.parts.train, model, None)
-            assert origin is not None
-            start = starting_params(origin, model, grown, done.parts.train.runs([seed]), lambda line: None)
-            params = {name: jnp.asarray(array[0]) for name, array in start.items()}
+            start, _ = start_of(done.parts.train, model, None)
+            assert start is not None
+            params_of_all = start(grown, done.parts.train.runs([seed]), lambda line: None)
+            params = {name: jnp.asarray(array[0]) for name, array in params_of_all.items()}
             yield {"way": "newcomers folded in", **measured(params, grown)}
         yield {"way": f"update, {epochs} epochs", **_cost(done, seconds), **measured(done.fits[0].params, grown)}
     chosen = before.fits[0].run.temperature

@@ -181,7 +181,7 @@ def _kept(folder: Path, config: dict[str, Any], read: Callable[[], Dataset]) -> 
 
 
 def evaluate_run(
-    parts: RunParts, params: list[Params], best_epochs: list[int], seeds: list[int], folder: Path | None
+    parts: RunParts, params: list[Params], best_epochs: list[int | None], seeds: list[int], folder: Path | None
 ) -> tuple[dict[str, list[Evaluation]], dict[str, Metrics]]:
     """Evaluate each seed's parameters on the splits that have interactions, and write ``eval/`` in ``folder`` if given.
 

@@ -50,8 +50,8 @@ class LoadedRun(NamedTuple):
         return [progress.run.seed for progress in self.progress]
 
     @property
-    def best_epochs(self) -> list[int]:
-        """The epoch that each set of parameters is from."""
+    def best_epochs(self) -> list[int | None]:
+        """The epoch that each set of parameters is from; 0: what training started from."""
         return [progress.best_epoch for progress in self.progress]
 
     def training_of(self, index: int) -> TrainOptions:
@@ -237,9 +237,10 @@ def _as_chosen(config: dict[str, Any], loaded: LoadedRun) -> dict[str, Any]:
     if not isinstance(loaded.parts.model, Model):
         return config | {"model": config["model"] | dict(loaded.parts.model.options)}
     temperature = mode(state.run.temperature for state in loaded.progress)
-    needed = [state.best_epoch for state in loaded.progress if state.run.temperature == temperature]
+    needed = [state.best_epoch or 0 for state in loaded.progress if state.run.temperature == temperature]
+    # A start that no epoch has made better is the whole training; at random there is always one that has.
     chosen = {
-        "temperatures": [], "temperature": temperature, "prune_after": 0, "num_epochs": max(1, round(mean(needed))),
+        "temperatures": [], "temperature": temperature, "prune_after": 0, "num_epochs": round(mean(needed)),
         "patience": 0,
     }  # fmt: skip
     return config | {"train": config.get("train", {}) | chosen}

@@ -13,7 +13,9 @@ from hlr_jax.losses import OBJECTIVES, LossParams
 from hlr_jax.training.batches import Negatives, batch_source
 from hlr_jax.training.examples import sample_triplets, sample_users, triplet_loss, user_loss
 from hlr_jax.training.gradients import batch_gradient
+from hlr_jax.training.many_runs import create_learner
 from hlr_jax.training.optimizer import ADAM, adam_step
+from hlr_jax.training.options import Run
 
 STEPS, RATE, DECAY, SIZE = 3, 0.05, 0.3, 4
 HLRPP = partial(hlr_jax.create_model, "hlrpp", num_memories=2, max_history=2, max_item_users=2)
@@ -113,3 +115,20 @@ def test_a_small_table_takes_the_whole_step(world):
         return adam_step(model, params, ADAM.init(params), draw(key), gradient, jnp.float32(RATE), lazy=True)
 
     jax.eval_shape(step, jax.random.key(1))
+
+
+def test_the_learning_rate_grows_to_the_end_of_the_warm_up(world):
+    """From the same state, a step of the warm-up is a step with that share of the rate; an epoch is one step here."""
+    model = hlr_jax.create_model("cml", embed_dim=2)
+
+    def learner_of(warmup):
+        options = hlr_jax.TrainOptions(batch_size=len(world.train), warmup=warmup)
+        return lambda rate: create_learner(world, model, options, [Run(0, rate, 0.5, 0.5)])
+
+    warm, constant = learner_of(4.0), learner_of(0.0)
+    state = warm(0.1).init()
+    for epoch, share in enumerate((0.25, 0.5, 0.75, 1.0, 1.0), 1):
+        copy = jax.tree.map(jnp.copy, state)  # an epoch reuses the memory of what it is given
+        expected, _ = constant(0.1 * share).run_epoch(copy, epoch)
+        state, _ = warm(0.1).run_epoch(state, epoch)
+        np.testing.assert_allclose(state.params["user"], expected.params["user"], rtol=1e-5, atol=1e-7)

@@ -9,7 +9,9 @@ from hlr_jax.training.batches import Negatives
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_epochs": 0}, "train.num_epochs must be at least 1, got 0"),
+        ({"num_epochs": -1}, "train.num_epochs must be at least 0, got -1"),
+        ({"num_epochs": 0}, "train.num_epochs=0 trains nothing: set 1 or more, or train.start"),
+        ({"warmup": -0.5}, "train.warmup must be at least 0"),
         ({"learning_rate": -1.0}, "train.learning_rate must be at least 0"),
         ({"margin": "0.5"}, "train.margin must be a number"),
         ({"learning_rate": float("nan")}, "train.learning_rate must be at least 0"),

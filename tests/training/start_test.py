@@ -11,7 +11,7 @@ import pytest
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.data.growth import with_interactions
-from hlr_jax.fitting.start import origin_of, starting_params
+from hlr_jax.fitting.start import start_of
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.learner import key_of
 
@@ -52,9 +52,9 @@ def options_from(folder, **train):
 def test_rows_are_matched_by_id_and_new_ones_folded_in_or_random(before, grown):
     done, folder = before
     options = options_from(folder)
-    origin, _ = origin_of(options, model(), None)
+    start, _ = start_of(options, model(), None)
     said = []
-    params = starting_params(origin, model(), grown, options.runs([9]), said.append)
+    params = start(grown, options.runs([9]), said.append)
     assert said == [f"starts from {folder}: 60 of 63 users, and 2 folded in; 50 of 52 items, and 1 folded in"]
     for axis, count in (("user", 60), ("item", 50)):
         np.testing.assert_array_equal(params[axis][0, :count], done.fits[0].params[axis])
@@ -79,8 +79,8 @@ def test_ids_and_not_places_say_whose_row_it_is(before, world):
     train = dataclasses.replace(world.train, user=user[by_user], item=item[by_user])
     mirrored = dataclasses.replace(world, user_ids=world.user_ids.gather(order), train=train)
     options = options_from(folder)
-    origin, _ = origin_of(options, model(), None)
-    params = starting_params(origin, model(), mirrored, options.runs([3]), lambda line: None)
+    start, _ = start_of(options, model(), None)
+    params = start(mirrored, options.runs([3]), lambda line: None)
     np.testing.assert_array_equal(params["user"][0], np.asarray(done.fits[0].params["user"])[::-1])
 
 
@@ -88,8 +88,8 @@ def test_ids_and_not_places_say_whose_row_it_is(before, world):
 def test_each_seed_starts_from_its_own_where_there_are_as_many(before, world, num_seeds, members):
     done, folder = before
     options = options_from(folder, num_seeds=num_seeds, temperatures=(0.2, 0.5))
-    origin, _ = origin_of(options, model(), None)
-    params = starting_params(origin, model(), world, options.runs(range(num_seeds)), lambda line: None)
+    start, _ = start_of(options, model(), None)
+    params = start(world, options.runs(range(num_seeds)), lambda line: None)
     for place, member in enumerate(members):
         np.testing.assert_array_equal(params["item"][place], done.fits[member].params["item"])
 
@@ -134,7 +134,7 @@ def test_the_parameters_that_a_run_started_from_are_part_of_what_it_is(before, w
     shutil.rmtree(other)
     train(3)  # its start is gone, and is not needed any more
     hlr_jax.run(config(num_seeds=2, learning_rate=0.02), other, **OPTIONS)
-    with pytest.raises(InputError, match=r"holds a run that started from other parameters: the run of train\.start"):
+    with pytest.raises(InputError, match=r"holds a run that started from other parameters: train\.start"):
         train(4)
     shutil.rmtree(other)
     shutil.rmtree(workdir)
@@ -152,7 +152,7 @@ def test_a_start_of_another_model_is_refused_by_the_option_that_differs(before, 
         with pytest.raises(InputError, match=message) as caught:
             hlr_jax.train_model(world, wrong, options_from(folder), quiet=True)
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match=r"train\.start must be random or the folder of a run"):
+    with pytest.raises(InputError, match=r"train\.start must be random, als or the folder of a run"):
         TrainOptions(start="")
 
 

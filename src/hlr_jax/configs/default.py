@@ -17,6 +17,7 @@ _HLR = {
     "num_memories": 4, "max_history": 10, "history_sampling": "uniform", "variant": "paper", "project_memories": False,
     "memory_radius": 0.1, "share_relation": False, "kernel": "xla",
 }  # fmt: skip
+BALLS = {"radius": 1.0, "user_radius": 1.0}
 CML = {"user": "table", "tied": False, "count_exponent": 1.0}
 MODELS: dict[str, dict[str, Any]] = {
     "cml": CML,
@@ -28,7 +29,7 @@ MODELS: dict[str, dict[str, Any]] = {
 def get_config(model: str, data: str = "ml-100k") -> ConfigDict:
     """Return the settings for a model, and for data as ``base.base_config`` takes it."""
     config = base_config(data)
-    config.model = ConfigDict({"name": model, "embed_dim": 128} | MODELS[model])
+    config.model = ConfigDict({"name": model, "embed_dim": 128} | BALLS | MODELS[model])
     config.train.update(
         objective="sampled_softmax",
         negatives="per_triplet",

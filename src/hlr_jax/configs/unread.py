@@ -6,6 +6,7 @@ from typing import Any
 from hlr_jax.errors import InputError
 from hlr_jax.models.options import MODEL_OPTIONS
 from hlr_jax.objectives import READS
+from hlr_jax.training.options import ALS, START
 
 _OF_SOLVED = ("num_epochs", "patience", "num_seeds", "checkpoint_every", "start")
 _OF_OBJECTIVES = ("margin", "temperature", "temperatures", "confidence")
@@ -36,6 +37,8 @@ def _unread(config: dict[str, Any], key: str) -> str:
     if model in MODEL_OPTIONS and MODEL_OPTIONS[model].solved:
         read = ", ".join(_OF_SOLVED)
         return "" if key in _OF_SOLVED else f"{model} is solved for, and of train reads only {read}"
+    if key in START[1:] and train.get("start") != ALS:
+        return f"only train.start={ALS} reads it"
     objective, negatives = train.get("objective"), train.get("negatives")
     if key in _OF_OBJECTIVES and key.removesuffix("s") not in READS.get(objective, (key.removesuffix("s"),)):
         return f"train.objective={objective} does not read it; it reads {' and '.join(READS[objective]) or 'none'}"

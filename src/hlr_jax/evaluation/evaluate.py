@@ -108,7 +108,7 @@ def evaluate_ranker(
     protocol = dataset.protocol
     metrics = Metrics(
         split, len(users), dataset.num_items, dataset.fingerprint[:16], protocol.name, protocol.hash,
-        protocol.metric_names(), seconds, options.ks, (seed,), (0,), values, cohorts,
+        protocol.metric_names(), seconds, options.ks, (seed,), (None,), values, cohorts,
     )  # fmt: skip
     return Evaluation(metrics, pl.concat(frames), ranking)
 

@@ -33,7 +33,7 @@ class Metrics:
       seconds: to make the lists of all seeds.
       k: the lengths of lists, the main one first.
       seeds: of each trained model.
-      best_epochs: that each one's parameters are from; 0: not known.
+      best_epochs: that each one's parameters are from; 0: of the start; None: not known.
       values: of each metric at each K, for each seed.
       cohorts: of each metric at each K, for each seed: mean and standard deviation over random groups of users; empty
         where ``eval.num_cohorts`` asks for none.
@@ -55,7 +55,7 @@ class Metrics:
     seconds: float
     k: tuple[int, ...]
     seeds: tuple[int, ...]
-    best_epochs: tuple[int, ...]
+    best_epochs: tuple[int | None, ...]
     values: Mapping[At, tuple[float, ...]]
     cohorts: Mapping[At, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
@@ -113,7 +113,7 @@ class Metrics:
         )  # fmt: skip
 
 
-def over_seeds(each: Sequence[Metrics], best_epochs: Sequence[int]) -> Metrics:
+def over_seeds(each: Sequence[Metrics], best_epochs: Sequence[int | None]) -> Metrics:
     """Return the metrics of one model trained with several seeds from those of each of them."""
     first = each[0]
     return replace(

@@ -17,7 +17,7 @@ from hlr_jax.errors import InputError, check_seed
 from hlr_jax.evaluation.evaluate import evaluate_seeds, memory_to_rank, validation_users
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import sha256_of
-from hlr_jax.fitting.start import Origin, origin_of, starting_params
+from hlr_jax.fitting.start import Start, start_of
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
@@ -37,7 +37,8 @@ class FitResult(NamedTuple):
     Attributes:
       params: of the best epoch.
       run: what it was trained with; of several temperatures, the chosen one.
-      best_epoch: the epoch they are from; 0, of ``fit_runs`` alone: the loss of the first epoch was not finite.
+      best_epoch: the epoch they are from; 0: what training started from (``train.start``), and no epoch was better.
+        None, of ``fit_runs`` alone: there is no result, since the loss of the first epoch was not finite.
       best_value: the validation metric of the best epoch; None without one.
       history: one record per epoch: this run's lines of ``metrics.jsonl``. Of several processes the first has them
         all; the others lack the epochs before they started.
@@ -47,7 +48,7 @@ class FitResult(NamedTuple):
 
     params: Params
     run: Run
-    best_epoch: int
+    best_epoch: int | None
     best_value: float | None
     history: list[Record]
     stopped: str = ""
@@ -132,17 +133,17 @@ def train_seeds(
     check_seed("seed", seed)
     check_seed("seed", seed + options.num_seeds - 1)
     check_monitor(evaluation, options)
-    origin, start = origin_of(options, model, workdir)
-    identity = run_identity(dataset, model, options, seed) | start
+    start, started_from = start_of(options, model, workdir)
+    identity = run_identity(dataset, model, options, seed) | started_from
     several = (options.num_seeds, "seeds"), (len(options.temperatures), "temperatures")
     shown = [f" {count} {what}," for count, what in several if count > 1]
     label = "" if quiet else f"{model.name}{',' * bool(shown)}{''.join(shown)}"
     runs = options.runs(range(seed, seed + options.num_seeds))
-    loop = _train((dataset, model, options, evaluation), runs, identity, label, origin, workdir, mesh, loggers)
+    loop = _train((dataset, model, options, evaluation), runs, identity, label, start, workdir, mesh, loggers)
     chosen = chosen_runs(loop.progress, evaluation)
     results = _results(loop, chosen, options.patience)
     for result in results:
-        if not result.best_epoch:
+        if result.best_epoch is None:
             raise InputError(result.stopped if len(results) == 1 else f"seed {result.seed}: {result.stopped}")
     if workdir is not None:
         params = jax.tree.map(lambda array: array[np.asarray(chosen)], loop.best_params)
@@ -177,17 +178,17 @@ def fit_runs(
         check_seed("seed", run.seed)
         replace(options, **{name: value for name, value in run._asdict().items() if name != "seed"})  # checks them
     shared = options.of_every_run()
-    origin, start = origin_of(options, model, others.get("workdir"))
-    identity = run_identity(dataset, model, shared, 0) | start
+    start, started_from = start_of(options, model, others.get("workdir"))
+    identity = run_identity(dataset, model, shared, 0) | started_from
     identity["run"] = sha256_of([identity["run"], [run._asdict() for run in runs]])
     label = "" if quiet else f"{model.name}, {len(runs)} run{'s' * (len(runs) > 1)},"
-    loop = _train((dataset, model, shared, evaluation), runs, identity, label, origin, **others)
+    loop = _train((dataset, model, shared, evaluation), runs, identity, label, start, **others)
     return _results(loop, range(len(runs)), shared.patience)
 
 
 def _train(
     parts: tuple[Dataset, Model, TrainOptions, EvalOptions], runs: Sequence[Run], identity: dict[str, Any], label: str,
-    origin: Origin | None, workdir: str | Path | None = None, mesh: Mesh | None = None, loggers: Sequence[Logger] = (),
+    start: Start | None, workdir: str | Path | None = None, mesh: Mesh | None = None, loggers: Sequence[Logger] = (),
 ) -> Loop:  # fmt: skip
     """Train from the checkpoint in the workdir, or from the start, to the end; without a label nothing is shown."""
     dataset, model, options, evaluation = parts
@@ -200,7 +201,7 @@ def _train(
     history = History(folder and folder / "metrics.jsonl", loggers)
     with nullcontext() if folder is None else Checkpoints(folder / "checkpoints", identity) as checkpoints:
         loop = Loop(learner, validate, options, evaluation, display, history, checkpoints)
-        loop.start(runs, origin and (lambda: starting_params(origin, model, dataset, runs, display.say)))
+        loop.start(runs, start and (lambda: start(dataset, runs, display.say)))
         if loop.goes_on():
             if label:
                 ranking = memory_to_rank(model, split_seeds(loop.state.params)[0], dataset, evaluation)
@@ -229,7 +230,8 @@ def _results(loop: Loop, chosen: Sequence[int], patience: int) -> list[FitResult
     for index in chosen:
         progress = loop.progress[index]
         run, best, why = progress.run, progress.best_epoch, progress.ended(patience)
-        why = f"{why} (the result is epoch {best})" if why and best else why
+        if why and best is not None:
+            why = f"{why} (the result is {f'epoch {best}' if best else 'what training started from'})"
         history, failed = loop.history.of_run(run), bool(progress.failed)
         results.append(FitResult(params[index], run, best, progress.best_value, history, why, failed))
     return results

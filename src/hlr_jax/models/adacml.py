@@ -34,6 +34,6 @@ def adacml(options: AdaCMLOptions) -> Model:
     # Logits: 2HD; softmax: 4H; relation: 2HD; distance: 4D.
     pair_flops = 4 * (options.max_history * options.embed_dim + options.max_history + options.embed_dim)
     return Model(
-        "adacml", tables(options.embed_dim), pair, ball_projection(), catalogue, history,
+        "adacml", tables(options.embed_dim), pair, ball_projection(options), catalogue, history,
         label="AdaCML", flops=(pair_flops, pair_flops),
     )  # fmt: skip

@@ -14,6 +14,7 @@ from hlr_jax.errors import InputError
 from hlr_jax.kernels import memory_attention
 from hlr_jax.kernels.distance import project_to_ball
 from hlr_jax.kernels.row_means import row_sums
+from hlr_jax.models.options import LRMLOptions, MetricOptions
 from hlr_jax.types import CSR, Neighbors, NeighborSpec, Padded, PairOutput, Params
 
 PairFunction = Callable[[Params, jax.Array, jax.Array, Neighbors], PairOutput]
@@ -228,18 +229,19 @@ def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Arr
     return init
 
 
-def ball_projection(
-    project_memories: bool = False, memory_radius: float | None = None, users: bool = True
-) -> Callable[[Params], Params]:
-    """Return the ``project`` that keeps users and items in the unit ball, and keys and memories too if asked.
+def ball_projection(options: MetricOptions) -> Callable[[Params], Params]:
+    """Return the ``project`` that keeps users and items in their balls, and keys and memories in one too if asked.
 
-    Without ``users`` there is no table of them.
-
-    Memories may have a ball of their own: a relation is a mean of memories, so ``memory_radius`` bounds how far it can
-    move a user. With 0 nobody moves.
+    A radius of 0 is no ball of users or of items, and there may be no table of users. Memories may have a ball of their own: a relation is a mean of
+    memories, so ``memory_radius`` bounds how far it can move a user. With 0 nobody moves.
     """
-    sides = ("user", "item") if users else ("item",)
-    radii = dict.fromkeys((*sides, "keys", "memories") if project_memories else sides, 1.0)
-    if memory_radius is not None:
-        radii["memories"] = memory_radius
-    return lambda params: params | {name: project_to_ball(params[name], radius) for name, radius in radii.items()}
+    radii = {name: radius for name, radius in (("user", options.user_radius), ("item", options.radius)) if radius}
+    if isinstance(options, LRMLOptions):
+        radii |= dict.fromkeys(("keys", "memories"), 1.0) if options.project_memories else {}
+        radii |= {} if options.memory_radius is None else {"memories": options.memory_radius}
+
+    def project(params: Params) -> Params:
+        kept = {name: project_to_ball(params[name], radius) for name, radius in radii.items() if name in params}
+        return params | kept
+
+    return project

@@ -30,7 +30,7 @@ def cml(options: CMLOptions) -> Model:
     # A pair: 3D; in a catalogue q_v . q_v and p_u . q_v: 4D.
     flops = 3 * options.embed_dim, 4 * options.embed_dim
     init = tables(options.embed_dim)
-    model = Model("cml", init, pair, ball_projection(), catalogue, label="CML", plain=True, flops=flops)
+    model = Model("cml", init, pair, ball_projection(options), catalogue, label="CML", plain=True, flops=flops)
     return model if options.user == "table" else _with_history_users(model, options)
 
 
@@ -48,7 +48,6 @@ def _with_history_users(model: Model, options: CMLOptions) -> Model:
     source = ArraySpec("source", "item", "x_j, which p_u is made from, row by row as in items.parquet")
     return model._replace(
         init=init,
-        project=ball_projection(users=False),
         history_users=users,
         derived=users.derived,
         arrays=() if options.tied else (source,),

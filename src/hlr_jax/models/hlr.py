@@ -45,7 +45,7 @@ def hlr(options: HLROptions) -> Model:
         "hlr",
         tables(options.embed_dim, options.num_memories),
         pair,
-        ball_projection(options.project_memories, options.memory_radius),
+        ball_projection(options),
         scores,
         NeighborSpec(options.max_history, options.history_sampling),
         share_relation=options.share_relation,

@@ -49,7 +49,7 @@ def hlrpp(options: HLRPPOptions) -> Model:
         "hlrpp",
         tables(options.embed_dim, options.num_memories),
         partial(_pair, over_users),
-        ball_projection(options.project_memories, options.memory_radius),
+        ball_projection(options),
         scores,
         NeighborSpec(options.max_history, options.history_sampling),
         item_users,

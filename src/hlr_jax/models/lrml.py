@@ -38,7 +38,7 @@ def lrml(options: LRMLOptions) -> Model:
         "lrml",
         tables(options.embed_dim, options.num_memories),
         pair,
-        ball_projection(options.project_memories, options.memory_radius),
+        ball_projection(options),
         catalogue,
         share_relation=options.share_relation,
         label="LRML",

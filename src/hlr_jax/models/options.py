@@ -35,7 +35,20 @@ class ModelOptions(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CMLOptions(ModelOptions):
+class MetricOptions(ModelOptions):
+    """What every model of distances has.
+
+    Attributes:
+      radius: of the ball that items stay in; 0: none.
+      user_radius: of the ball that users stay in; 0: none, as users need who start from factors (``train.start=als``).
+    """
+
+    radius: float = number(1.0, 0.0, 1e6)
+    user_radius: float = number(1.0, 0.0, 1e6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CMLOptions(MetricOptions):
     """Of CML.
 
     Attributes:
@@ -45,7 +58,8 @@ class CMLOptions(ModelOptions):
       count_exponent: a, of history: p_u = sum x_j / n^a over the user's n items; 1 is the mean.
 
     Raises:
-      InputError: also if ``tied`` or ``count_exponent`` is set and users have a table.
+      InputError: also if ``tied`` or ``count_exponent`` is set and users have a table, or ``user_radius`` and they have
+        none.
     """
 
     user: str = word("table", USERS)
@@ -55,14 +69,14 @@ class CMLOptions(ModelOptions):
     def __post_init__(self) -> None:
         """Check every field, and that what is set is read."""
         super().__post_init__()
-        if self.user == "table":
-            for name in ("tied", "count_exponent"):
-                if getattr(self, name) != getattr(CMLOptions, name):
-                    raise InputError(f"model.{name} is for model.user=history: set that too, or leave it out")
+        other, unread = ("history", ("tied", "count_exponent")) if self.user == "table" else ("table", ("user_radius",))
+        for name in unread:
+            if getattr(self, name) != getattr(CMLOptions, name):
+                raise InputError(f"model.{name} is for model.user={other}: set that too, or leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LRMLOptions(ModelOptions):
+class LRMLOptions(MetricOptions):
     """Of LRML, and of all models with memories.
 
     Attributes:
@@ -110,7 +124,7 @@ class HLRPPOptions(HLROptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaCMLOptions(ModelOptions):
+class AdaCMLOptions(MetricOptions):
     """Of AdaCML.
 
     Attributes:
@@ -123,7 +137,7 @@ class AdaCMLOptions(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransCFOptions(ModelOptions):
+class TransCFOptions(MetricOptions):
     """Of TransCF.
 
     Attributes:

@@ -51,6 +51,6 @@ def transcf(options: TransCFOptions) -> Model:
     # a_u * b_v: D; a distance with relation: 4D.
     flops = 5 * options.embed_dim, 5 * options.embed_dim
     return Model(
-        "transcf", tables(options.embed_dim), pair, ball_projection(), catalogue,
+        "transcf", tables(options.embed_dim), pair, ball_projection(options), catalogue,
         penalty=penalty, derived=derived, label="TransCF", arrays=arrays, flops=flops,
     )  # fmt: skip

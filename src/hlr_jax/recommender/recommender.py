@@ -121,8 +121,8 @@ class Recommender:
         return self._run.seeds
 
     @property
-    def best_epoch(self) -> int:
-        """The epoch that the parameters are from."""
+    def best_epoch(self) -> int | None:
+        """The epoch that the parameters are from; 0: what training started from."""
         return self._run.best_epochs[self._place]
 
     def of_seed(self, seed: int) -> "Recommender":

@@ -118,7 +118,7 @@ def _read_epochs(path: Path, loaded: LoadedRun) -> pl.DataFrame:
     except pl.exceptions.PolarsError as problem:
         raise InputError(f"{path}: unreadable ({str(problem).splitlines()[0]}); train again") from None
     is_model = isinstance(loaded.parts.model, Model)
-    for name in ("epoch", "seed", "seconds", *(("temperature", "train_loss") if is_model else ())):
+    for name in ("epoch", "seed", "seconds", *(("temperature",) if is_model else ())):
         if name not in frame.columns:
             raise InputError(f'{path}: its lines have no "{name}"; train again')
     if not is_model:

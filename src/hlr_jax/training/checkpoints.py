@@ -88,7 +88,7 @@ class Checkpoints:
             )
         if differing == ["start"]:
             raise InputError(
-                f"{self._folder} holds a run that started from other parameters: the run of train.start has been "
-                "trained on since, or is another one; pass another workdir"
+                f"{self._folder} holds a run that started from other parameters: train.start is another one, or "
+                "that run has been trained on since; pass another workdir"
             )
         raise InputError(f"{self._folder} holds a run of another model, seed, data or training; pass another workdir")

@@ -38,23 +38,24 @@ class Display(LiveBar):
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Show one line of ``metrics.jsonl``."""
+        epoch = record["epoch"]
         if self._bar:
-            self._bar.update(self._task, completed=record["epoch"], metrics=describe(record, short=True))
+            self._bar.update(self._task, completed=epoch, metrics=describe(record, short=True))
         elif not self._quiet:
             # The first epoch's time is mostly compilation and tells nothing of the others.
-            left = f"{record['seconds'] * (self._total - record['epoch']):.0f} s left" if self._shown else "compiled"
-            line = f"{self._label} {record['epoch']}/{self._total} {describe(record)} {left}"
-            self._console.print(line, markup=False)
-        self._shown += 1
+            left = f"{record['seconds'] * (self._total - epoch):.0f} s left" if self._shown else "compiled"
+            left = left if epoch else f"in {record['seconds']:.0f} s"
+            self._console.print(f"{self._label} {epoch}/{self._total} {describe(record)} {left}", markup=False)
+        self._shown += epoch > 0
 
 
 def describe(record: dict[str, Any], *, short: bool = False) -> str:
     """Return an epoch's metrics as a person reads them."""
-    validation = [name for name in record if name.startswith("valid_")]
-    speed = record["positives_per_s"]
-    if short:
-        metrics = [f"{name.removeprefix('valid_').split('@')[0]} {record[name]:.3f}" for name in validation]
-        metrics = [metric.replace("loss", "valid") for metric in metrics]
-        return " ".join([f"loss {record['train_loss']:.3f}", *metrics, f"{speed / 1e3:,.0f}k/s"])
-    metrics = [f"{name.replace('valid_', '').replace('loss', 'valid')} {record[name]:.4f}" for name in validation]
-    return " ".join([f"loss {record['train_loss']:.4f}", *metrics, f"{speed / 1e3:,.0f}k/s"])
+    digits = 3 if short else 4
+    shown = {"loss": record["train_loss"]} if "train_loss" in record else {}
+    for name in record:
+        if name.startswith("valid_"):
+            kind = name.removeprefix("valid_")
+            shown["valid" if kind == "loss" else kind.split("@")[0] if short else kind] = record[name]
+    metrics = [f"{name} {value:.{digits}f}" for name, value in shown.items()]
+    return " ".join(metrics + ([f"{record['positives_per_s'] / 1e3:,.0f}k/s"] if "positives_per_s" in record else []))

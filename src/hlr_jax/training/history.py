@@ -14,15 +14,15 @@ Record = dict[str, Any]
 
 | key | meaning |
 | --- | --- |
-| ``epoch`` | from 1 |
+| ``epoch`` | from 1; 0 is what training starts from, where that is no random draw |
 | ``run`` | the run's name among those trained at once: ``seed-0``, or ``seed-0-temperature-0.2`` |
 | ``seed``, ``learning_rate``, ``margin``, ``temperature`` | its settings; all else the runs share |
-| ``train_loss`` | mean over the training interactions |
+| ``train_loss`` | mean over the training interactions; not of epoch 0 |
 | ``valid_loss`` | mean over the validation interactions; only where there are some, and the model has a loss |
 | ``valid_ndcg@10``, say | what ``eval.monitor`` names; only where it is a metric |
 | ``best_epoch`` | the best one so far |
-| ``seconds`` | of the epoch with its validation, all runs together |
-| ``positives_per_s`` | training interactions a second, of all runs together, without validation |
+| ``seconds`` | of the epoch with its validation, all runs together; of epoch 0: of making the start and measuring it |
+| ``positives_per_s`` | training interactions a second, of all runs together, without validation; not of epoch 0 |
 
 Of a scorer an epoch is one value of its settings, which stand in the place of a run's; it has no losses.
 """

@@ -62,8 +62,10 @@ class GradientLearner:
 
     Every draw is a function of (seed, epoch, step) alone. Each epoch visits every training interaction once, in a new
     random order; the last batch is filled up with examples of weight 0. The loss of a batch is the sum over its
-    positives divided by their expected number. With ``options.ema_decay`` the parameters are averaged after each epoch:
-    over all of them at first, then with exponentially falling weights (Polyak and Juditsky 1992).
+    positives divided by their expected number. The learning rate grows linearly from the first step on, for
+    ``options.warmup`` epochs: Adam's first steps are as long as the rate, whatever the gradient. With
+    ``options.ema_decay`` the parameters are averaged after each epoch: over all of them at first, then with
+    exponentially falling weights (Polyak and Juditsky 1992).
 
     Attributes:
       model: what is trained.
@@ -101,7 +103,8 @@ class GradientLearner:
     ) -> tuple[TrainState, jax.Array]:
         """Return the state after an epoch and its mean training loss []."""
         per_step = self.options.batch_size * (source.num_positives / sum(len(users) for users in source.groups))
-        rate, lazy = jnp.asarray(run.learning_rate), self.options.optimizer == "lazy_adam"
+        lazy = self.options.optimizer == "lazy_adam"
+        warm_steps = self.options.warmup * len(epoch_schedule(epoch, source, self.options.batch_size)[0])
 
         def gradient(params: Params, batch: Batch) -> tuple[jax.Array, Params]:
             microbatch = self._microbatch(params, batch)
@@ -122,6 +125,7 @@ class GradientLearner:
             take = partial(by_cells, batch.user) if self._as_cells else gradient
             if not self._as_cells:
                 batch = derive_rows(self.model, params, source.neighbors, batch)
+            rate = run.learning_rate * jnp.minimum(1, (optimizer.count + 1) / max(warm_steps, 1))
             params, optimizer, added = adam_step(
                 self.model, params, optimizer, batch, take, rate, lazy, self.options.weight_decay
             )

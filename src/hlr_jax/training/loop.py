@@ -46,9 +46,14 @@ class Loop:
         self._display, self.history, self._checkpoints = display, history, checkpoints
 
     def start(self, runs: Sequence[Run], params: Callable[[], Params] | None = None) -> None:
-        """Begin where the checkpoint ends, or before the first epoch: with ``params()`` [S, ...], or at random."""
+        """Begin where the checkpoint ends, or before the first epoch: with ``params()`` [S, ...], or at random.
+
+        What is given is the first candidate: it is measured as epoch 0, and the result until an epoch is better.
+        """
+        began = time.perf_counter()
         is_new = self._checkpoints is None or self._checkpoints.latest() is None
-        self.state = self._learner.init(params() if is_new and params is not None else None)
+        given = params() if is_new and params is not None else None
+        self.state = self._learner.init(given)
         # A copy: an epoch reuses the memory of the parameters that it is given.
         self.best_params: Params = jax.tree.map(jnp.copy, self.state.result)
         self.progress, self.step, self._names = [RunProgress(run) for run in runs], 0, run_names(runs)
@@ -57,8 +62,10 @@ class Loop:
             arrays, record = self._checkpoints.restore(like)
             self.state, self.best_params = arrays["state"], arrays["best_params"]
             self.progress, self.step = RunProgress.all_from_json(record), record["epoch"]
-        epochs: dict[Any, int] = {tuple(run.run): run.epoch for run in self.progress}
-        self.history.resume(lambda record: record["epoch"] <= epochs.get(tuple(map(record.get, Run._fields)), 0))
+        epochs: dict[Any, int] = {} if is_new else {tuple(run.run): run.epoch for run in self.progress}
+        self.history.resume(lambda record: record["epoch"] <= epochs.get(tuple(map(record.get, Run._fields)), -1))
+        if given is not None:
+            self._measure_start(began)
 
     def goes_on(self) -> bool:
         """Return whether an epoch is left, and a run that wants it."""
@@ -81,12 +88,24 @@ class Loop:
                 if all(run.failed for run in self.progress):  # the arrays are gone; best epochs have their checkpoint
                     return
                 if records:
-                    self.history.add(records)
-                    display.epoch(max(records, key=self._merit))
+                    self._keep(records)
                 improved = any(run.best_epoch == epoch for run in self.progress)
                 if improved or epoch % self._options.checkpoint_every == 0 or epoch == self._options.num_epochs:
                     self._save()
             self._save()
+
+    def _measure_start(self, began: float) -> None:
+        """Measure what training starts from as epoch 0 of all runs; ``began`` is when its making did."""
+        everyone = [True] * len(self.progress)
+        results = self._validate(self.state.result, everyone)
+        self.progress = self._after(0, everyone, [[]] * len(everyone), results)
+        self._keep(self._records(0, everyone, results, [{}] * len(everyone), {"seconds": time.perf_counter() - began}))
+        self._save()
+
+    def _keep(self, records: list[Record]) -> None:
+        """Add the records of an epoch to the history, and show the best."""
+        self.history.add(records)
+        self._display.epoch(max(records, key=self._merit))
 
     def _merit(self, record: Record) -> float:
         return self._evaluation.merit(record.get(self._evaluation.monitor_name))
@@ -110,11 +129,7 @@ class Loop:
         trained = time.perf_counter() - start
         finite = [on and bool(np.isfinite(loss)) for on, loss in zip(active, train_losses, strict=True)]
         results = self._validate(state.result, finite)
-        progress = list(self.progress)
-        for index in np.flatnonzero(active):
-            metrics, _ = results[index]
-            measured, value = [train_losses[index], *metrics.values()], metrics.get(self._evaluation.monitor_name)
-            progress[index] = progress[index].after(epoch, measured, value, self._evaluation)
+        progress = self._after(epoch, active, [[loss] for loss in train_losses], results)
         good = [on and not run.failed for on, run in zip(active, progress, strict=True)]
         self.progress = progress
         if all(run.failed for run in progress):
@@ -128,9 +143,27 @@ class Loop:
         self.state, self.step = state, self.step + 1
         seconds = time.perf_counter() - start
         speed = {"seconds": seconds, "positives_per_s": sum(active) * self._learner.positives_per_epoch / trained}
-        return epoch, [
-            {"epoch": epoch, "run": self._names[run.run], **run.run._asdict(), "train_loss": train_losses[index],
-             **results[index][0], "best_epoch": run.best_epoch, **speed}
+        return epoch, self._records(epoch, good, results, [{"train_loss": loss} for loss in train_losses], speed)
+
+    def _after(
+        self, epoch: int, active: Sequence[bool], losses: Sequence[list[float]], results: Sequence[Validation]
+    ) -> list[RunProgress]:
+        """Return the progress of all runs [S], of which the active ones have had an epoch with these losses."""
+        name, progress = self._evaluation.monitor_name, list(self.progress)
+        for index in np.flatnonzero(active).tolist():
+            metrics, _ = results[index]
+            measured = [*losses[index], *metrics.values()]
+            progress[index] = progress[index].after(epoch, measured, metrics.get(name), self._evaluation)
+        return progress
+
+    def _records(
+        self, epoch: int, good: Sequence[bool], results: Sequence[Validation], losses: Sequence[dict[str, float]],
+        speed: dict[str, float],
+    ) -> list[Record]:  # fmt: skip
+        """Return the records of an epoch, of the runs [S] that ended it well."""
+        return [
+            {"epoch": epoch, "run": self._names[run.run], **run.run._asdict(), **losses[index], **results[index][0],
+             "best_epoch": run.best_epoch, **speed}
             for index, run in enumerate(self.progress) if good[index]
         ]  # fmt: skip
 

@@ -18,7 +18,7 @@ from hlr_jax.sharding import check_whole_tables, pad_rows, place, replicate, see
 from hlr_jax.training.als import iterate, sides_on
 from hlr_jax.training.batches import BatchSource
 from hlr_jax.training.learner import GradientLearner, TrainState, key_of
-from hlr_jax.training.options import LENGTH, RANDOM, Run, TrainOptions
+from hlr_jax.training.options import LENGTH, START, Run, TrainOptions
 from hlr_jax.types import Params
 
 T = TypeVar("T")
@@ -149,8 +149,8 @@ class _GradientRuns(Learner):
         if model.derived is not None:
             check_whole_tables(model.name, mesh)
         # Trainings that differ in their runs, their length or their start alone share what is compiled.
-        any_length: dict[str, Any] = dict.fromkeys(LENGTH, 1)
-        shared = replace(options.of_every_run(), **any_length, start=RANDOM)
+        unset = {name: getattr(TrainOptions, name) for name in (*LENGTH, *START)}
+        shared = replace(options.of_every_run(), **unset)
         learner = GradientLearner(model, shared, (dataset.num_users, dataset.num_items), mesh)
         train, valid = dataset.train, dataset.valid
         self._learner, self._mesh, self._count = learner, mesh, len(runs)

@@ -15,12 +15,16 @@ NEGATIVES = {
 """Kinds of negatives, and the kind of batches that has them."""
 OPTIMIZERS = ("adam", "lazy_adam")
 
+START = ("start", "start_confidence", "start_regularization", "start_frequency_exponent", "start_iterations")
+"""What training starts from: no epoch's program depends on these settings."""
+
 LENGTH = ("num_epochs", "patience", "checkpoint_every")
 """How long a training goes on, and what it keeps on the way: no epoch depends on these settings."""
 
 UPDATE_EPOCHS = 4  # of ``runs.update``; docs/updating.md has what they are worth
 
-RANDOM = "random"  # where a training starts that does not start from another one
+RANDOM, ALS = "random", "als"
+"""Where a training starts that does not start from another one."""
 
 
 class Run(NamedTuple):
@@ -57,11 +61,11 @@ class TrainOptions(Settings):
     """How to train.
 
     Attributes:
-      num_epochs: passes over the training interactions, at most.
+      num_epochs: passes over the training interactions, at most; 0: what training starts from is the result.
       batch: triplets, as in the paper, or users, each with all its items at once; see ``examples``.
       batch_size: B, triplets or users per step.
       optimizer: ``lazy_adam`` moves only what a batch touches; see ``optimizer.adam_step``.
-      learning_rate: of Adam, constant.
+      learning_rate: of Adam, constant after the warm-up.
       margin: m of the hinges (eq. 8).
       temperature: t of the objectives that are no hinge.
       temperatures: several of them to choose from, instead of ``temperature``: each is trained, all at once, and each
@@ -84,8 +88,14 @@ class TrainOptions(Settings):
       patience: stop after so many epochs without a better one; 0: never.
       num_seeds: models that are trained at once, with the run's seed and those after it.
       checkpoint_every: epochs between checkpoints; a best epoch and the last one always make one.
-      start: ``random``, or the folder of a run of the same model: training starts from that run's best epoch; see
-        ``start``.
+      start: ``random``; ``als``: from factors that MF-ALS solves for, see ``als_start``; or the folder of a run of the
+        same model: from that run's best epoch, see ``warm_start``. A start that is not random is measured as epoch 0
+        and kept where no epoch is better.
+      start_confidence: c of the MF-ALS that training starts from, the weight of an observed pair.
+      start_regularization: its lambda.
+      start_frequency_exponent: its nu, by which lambda grows with the weight of a row.
+      start_iterations: how often it solves for all users and all items.
+      warmup: epochs in which the learning rate grows from 0 to what it is; see ``learner``.
 
     Raises:
       InputError: a value out of range, or two that exclude each other, by name.
@@ -93,7 +103,7 @@ class TrainOptions(Settings):
 
     section: ClassVar[str] = "train"
 
-    num_epochs: int = number(50, 1, 10**6)
+    num_epochs: int = number(50, 0, 10**6)
     batch: str = word("triplets", BATCHES)
     batch_size: int = number(1000, 1, 10**7)
     optimizer: str = word("adam", OPTIMIZERS)
@@ -114,13 +124,20 @@ class TrainOptions(Settings):
     num_seeds: int = number(1, 1, 1024)
     checkpoint_every: int = number(1, 1, 10**6)
     start: str = RANDOM
+    start_confidence: float = number(20.0, 1e-6, 1e6)
+    start_regularization: float = number(20.0, 1e-6, 1e9)
+    start_frequency_exponent: float = number(0.0, 0.0, 10.0)
+    start_iterations: int = number(15, 1, 10**4)
+    warmup: float = number(0.0, 0.0, 1e3)
 
     def __post_init__(self) -> None:
         """Check every field, and those that exclude each other."""
         object.__setattr__(self, "temperatures", tuple(self.temperatures))  # a config has a list
         super().__post_init__()
         if not isinstance(self.start, str) or not self.start:
-            raise InputError(f"train.start must be {RANDOM} or the folder of a run, got {self.start!r}")
+            raise InputError(f"train.start must be {RANDOM}, {ALS} or the folder of a run, got {self.start!r}")
+        if not self.num_epochs and self.start == RANDOM:
+            raise InputError("train.num_epochs=0 trains nothing: set 1 or more, or train.start")
         if len(set(self.temperatures)) < len(self.temperatures):
             raise InputError(f"train.temperatures holds a value twice: {list(self.temperatures)}")
         if self.batch != NEGATIVES[self.negatives]:

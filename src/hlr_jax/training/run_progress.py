@@ -19,7 +19,8 @@ class RunProgress:
 
     Attributes:
       run: what it is trained with.
-      best_epoch: 0 before the first.
+      best_epoch: the epoch that is the result so far; 0: what training starts from, where that is no random draw; None:
+        there is none yet.
       best_value: the validation metric of the best epoch; None without one.
       failed: why it ended with a loss that is not finite; empty if it did not.
       pruned: why it ended for the sake of a better temperature; empty if it did not.
@@ -27,7 +28,7 @@ class RunProgress:
     """
 
     run: Run
-    best_epoch: int = 0
+    best_epoch: int | None = None
     best_value: float | None = None
     failed: str = ""
     pruned: str = ""
@@ -37,15 +38,16 @@ class RunProgress:
         """Return why the run goes no further; empty if it does."""
         if self.failed or self.pruned:
             return self.failed or self.pruned
-        if patience and self.epoch - self.best_epoch >= patience:
+        if patience and self.best_epoch is not None and self.epoch - self.best_epoch >= patience:
             return f"no better epoch than {self.best_epoch} in the last {patience}"
         return ""
 
     def after(self, epoch: int, losses: Sequence[float], value: float | None, evaluation: EvalOptions) -> "RunProgress":
-        """Return the progress after an epoch with these losses and this validation metric."""
+        """Return the progress after an epoch with these losses and this validation metric; epoch 0 is the start."""
         if not all(map(math.isfinite, [*losses, *([] if value is None else [value])])):
             return replace(self, failed=f"the loss of epoch {epoch} is not finite; lower train.learning_rate")
-        if self.best_epoch and value is not None and evaluation.merit(value) <= evaluation.merit(self.best_value):
+        has_result = self.best_epoch is not None
+        if has_result and value is not None and evaluation.merit(value) <= evaluation.merit(self.best_value):
             return replace(self, epoch=epoch)  # without a value, the later epoch is better
         return replace(self, epoch=epoch, best_epoch=epoch, best_value=value)
 
@@ -75,11 +77,11 @@ def by_seed(progress: Sequence[RunProgress]) -> list[list[int]]:
 def chosen_runs(progress: Sequence[RunProgress], evaluation: EvalOptions) -> list[int]:
     """Return for each seed the index of the run that validates best: its temperature.
 
-    The first of equals; a run without an epoch that ended well only where its seed has no other.
+    The first of equals; a run that has no result only where its seed has no other.
     """
 
     def merit(index: int) -> tuple[bool, float]:
-        return progress[index].best_epoch > 0, evaluation.merit(progress[index].best_value)
+        return progress[index].best_epoch is not None, evaluation.merit(progress[index].best_value)
 
     return [max(indices, key=merit) for indices in by_seed(progress)]
 

@@ -28,7 +28,10 @@ def print_leaderboard(board: pl.DataFrame, metric: str, most: int) -> None:
             "failed" if row["rank"] is None else str(row["rank"]),
             *(_short(row[key]) for key in keys),
             *("-" if value is None else f"{value:.4f}" for value in values),
-            ", ".join(f"{best or '-'}/{epochs}" for best, epochs in zip(row["best_epoch"], row["epochs"], strict=True)),
+            ", ".join(
+                f"{'-' if best is None else best}/{epochs}"
+                for best, epochs in zip(row["best_epoch"], row["epochs"], strict=True)
+            ),
         )
     console = Console()
     console.print(table)

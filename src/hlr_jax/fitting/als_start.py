@@ -1,0 +1,196 @@
+"""A start that is solved for: the factors of MF-ALS as points, whose distances rank as the products of factors do.
+
+Item factors y become q = (y / R, sqrt(1 - |y|^2 / R^2)) with R = max |y|, so that every |q| is 1. User factors x become
+p = (s x, 0). Then |p - q|^2 = s^2 |x|^2 + 1 - (2 s / R) x . y, which falls as x . y grows, whatever s is.
+
+s says how sure the lists are. A softmax of distances at temperature t is one of b x . y with b = 2 s / (R t), and b is
+taken where validation is likeliest.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.interactions import Interactions
+from hlr_jax.errors import InputError
+from hlr_jax.models.base import Model
+from hlr_jax.models.registry import create_model
+from hlr_jax.objectives import READS
+from hlr_jax.training.als import iterate, sides
+from hlr_jax.training.learner import key_of
+from hlr_jax.training.options import Run, TrainOptions
+from hlr_jax.types import Params
+
+_PAIRS = 2**24  # of users and items, whose scores say how likely validation is: 64 MiB
+_SPAN = 100.0  # the likeliest b is looked for up to this factor around one over the deviation of the scores
+_NOTHING = 1e-6  # factors that are all shorter say nothing
+
+
+class Factors(NamedTuple):
+    """What MF-ALS has solved for: users x [U, d] and items y [I, d], float64."""
+
+    user: np.ndarray
+    item: np.ndarray
+
+    @property
+    def radius(self) -> float:
+        """R, the length of the longest item."""
+        return float(np.linalg.norm(self.item, axis=1).max())
+
+
+def check_als(model: Model) -> None:
+    """Check that a model can start from factors.
+
+    Raises:
+      InputError: it is solved for itself, or its vectors have one dimension alone.
+    """
+    if model.solver is not None:
+        raise InputError(f"train.start=als is what {model.title} solves for: leave it out")
+    if _num_factors(model) < 1:
+        raise InputError(
+            "train.start=als keeps one dimension for the lengths of items: set model.embed_dim to 2 or more"
+        )
+
+
+def als_params(
+    model: Model, dataset: Dataset, options: TrainOptions, runs: Sequence[Run], log: Callable[[str], None] = print
+) -> Params:
+    """Return the parameters [S, ...] of runs that start from MF-ALS with D - 1 factors.
+
+    Each seed is solved for once, whatever its temperatures. Memories are zero, so that no relation moves a user: the
+    lists of CML, LRML, HLR and HLR++ are those of MF-ALS. AdaCML and TransCF have relations without memories, and so
+    lists of their own.
+
+    Args:
+      model: what is trained.
+      dataset: what it is trained on.
+      options: ``start_*`` are the settings of the solver.
+      runs: S of them.
+      log: takes a line for people.
+
+    Raises:
+      InputError: the regularization has left nothing of the factors.
+    """
+    solved = {}
+    for seed in dict.fromkeys(run.seed for run in runs):
+        factors = solve(dataset, dataset.train, options, _num_factors(model), seed)
+        solved[seed] = factors, _sharpness(dataset, options, factors, seed)
+    log(f"starts from {options.start_iterations} iterations of MF-ALS with {_num_factors(model)} factors")
+    rows = [_start(model, dataset, options, run, *solved[run.seed], log) for run in runs]
+    stacked: dict[str, Any] = {name: np.stack([params[name] for params in rows]) for name in rows[0]}
+    return stacked
+
+
+def solve(dataset: Dataset, train: Interactions, options: TrainOptions, num_factors: int, seed: int) -> Factors:
+    """Return the factors of MF-ALS with the settings ``start_*``, as a training of it with this seed begins and goes.
+
+    Raises:
+      InputError: the regularization has left nothing of them.
+    """
+    model = create_model(
+        "mf_als", embed_dim=num_factors, confidence=options.start_confidence, solver="cg",
+        regularization=options.start_regularization, frequency_exponent=options.start_frequency_exponent,
+    )  # fmt: skip
+    assert model.solver is not None
+    sizes = dataset.num_users, dataset.num_items
+    params, both = model.init(key_of(options.runs([seed])[0], 0), *sizes), sides(train, *sizes)
+    for _ in range(options.start_iterations):
+        params = iterate(model.solver, *both, params)
+    factors = Factors(np.asarray(params["user"], np.float64), np.asarray(params["item"], np.float64))
+    if factors.radius < _NOTHING:
+        raise InputError(
+            f"train.start_regularization={options.start_regularization:g} leaves nothing of the factors: lower it, or "
+            "raise train.start_confidence"
+        )
+    return factors
+
+
+def embedded(factors: Factors) -> tuple[np.ndarray, np.ndarray]:
+    """Return users (x, 0) [U, d + 1] and items (y / R, sqrt(1 - |y|^2 / R^2)) [I, d + 1] of length 1.
+
+    Example:
+      >>> users, items = embedded(Factors(np.array([[3.0]]), np.array([[4.0], [2.4]])))
+      >>> users.tolist(), items.tolist()
+      ([[3.0, 0.0]], [[1.0, 0.0], [0.6, 0.8]])
+    """
+    inside = factors.item / factors.radius
+    rest = np.sqrt(np.maximum(1 - np.sum(inside**2, axis=1, keepdims=True), 0))
+    return np.pad(factors.user, ((0, 0), (0, 1))), np.concatenate([inside, rest], axis=1)
+
+
+def _start(
+    model: Model, dataset: Dataset, options: TrainOptions, run: Run, factors: Factors, sharpness: float,
+    log: Callable[[str], None],
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Return the parameters that a run starts from: keys, say, are random as ever."""
+    fresh = model.init(key_of(run, 0), dataset.num_users, dataset.num_items)
+    params = {name: np.asarray(array) for name, array in fresh.items()}
+    unit = run.margin if READS.get(options.objective) == ("margin",) else run.temperature
+    users, items = embedded(factors)
+    users *= sharpness * unit * factors.radius / 2
+    longest = float(np.linalg.norm(users, axis=1).max())
+    radius = dict(model.options).get("user_radius") or math.inf
+    if longest > radius:
+        log(f"model.user_radius={radius:g} makes all users shorter, whose likeliest lengths go up to {longest:.2g}")
+        users *= radius / longest
+    params |= {"user": users.astype(np.float32), "item": items.astype(np.float32)}
+    if "memories" in params:
+        params["memories"] = np.zeros_like(params["memories"])
+    return params
+
+
+def _sharpness(dataset: Dataset, options: TrainOptions, factors: Factors, seed: int) -> float:
+    """Return b, the factor of the scores x . y at which what training lacks is likeliest.
+
+    Without validation a tenth of the training interactions stands for it, and factors that are solved without it.
+    """
+    train, held = dataset.train, dataset.valid
+    if not len(held):
+        is_held = np.random.default_rng(0).random(len(train)) < 0.1
+        train, held = train.where(~is_held), train.where(is_held)
+        factors = solve(dataset, train, options, factors.item.shape[1], seed)
+    everyone = np.random.default_rng(0).permutation(np.flatnonzero(held.degrees()))
+    some = np.sort(everyone[: max(1, _PAIRS // dataset.num_items)])
+    return likeliest_factor(factors.user[some] @ factors.item.T, train.of_users(some), held.of_users(some))
+
+
+def likeliest_factor(scores: np.ndarray, met: Interactions, held: Interactions) -> float:
+    """Return the b at which ``held`` is likeliest by softmaxes of b times the scores [n, I].
+
+    Each held item competes with the items that its user has neither met nor held. The mean of the negative logarithms
+    is convex in b, so that its slope has one zero; where that lies far from one over the deviation of the scores, or
+    nowhere, the nearest b looked at is returned.
+    """
+    from scipy.optimize import brentq
+
+    middle = 1 / (float(scores.std()) or 1.0)
+    row, of_held = held.user, scores[held.user, held.item]
+    others = scores.astype(np.float32)
+    for pairs in (met, held):
+        others[pairs.user, pairs.item] = -np.inf
+    has_others = np.isfinite(others.max(axis=1))[row]
+    row, of_held = row[has_others], of_held[has_others]
+    finite = np.where(np.isfinite(others), others, 0)
+
+    def slope(log_factor: float) -> float:
+        factor = math.exp(log_factor)
+        highest = np.maximum(others.max(axis=1), -np.finfo(np.float32).max)
+        weights = np.exp(np.float32(factor) * (others - highest[:, None]))
+        total = np.maximum(weights.sum(axis=1, dtype=np.float64), np.finfo(np.float64).tiny)
+        mean = np.einsum("ui,ui->u", weights, finite) / total
+        odds = np.exp(np.clip(factor * (of_held - highest[row]), -700, 700)) / total[row]
+        return float(np.mean((mean[row] - of_held) / (1 + odds)))
+
+    low, high = math.log(middle / _SPAN), math.log(middle * _SPAN)
+    if not len(row) or slope(low) >= 0:
+        return math.exp(low)
+    return math.exp(high if slope(high) <= 0 else brentq(slope, low, high, xtol=1e-4))
+
+
+def _num_factors(model: Model) -> int:
+    """Return D - 1."""
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), 1, 1))["item"].shape[1] - 1
