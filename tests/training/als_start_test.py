@@ -11,7 +11,7 @@ import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.configs.unread import check_read
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.fitting.als_start import Factors, als_params, embedded, likeliest_factor
+from hlr_jax.fitting.als_start import Factors, als_params, check_als, embedded, likeliest_factor, solve
 from hlr_jax.training.many_runs import create_learner
 
 DIM = 6
@@ -113,6 +113,38 @@ def test_models_without_memories_have_the_vectors(world, name):
     of_seeds = als_params(make(), world, options, options.runs([3, 4]), silent)["item"]
     np.testing.assert_array_equal(of_seeds[0], same["item"][0])
     assert np.abs(of_seeds[0] - of_seeds[1]).max() > 1e-3  # a seed draws the factors that solving starts from
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0])
+def test_users_who_are_their_items_start_from_the_equation_of_mf_als(world, exponent):
+    """Against the sums in loops, in float64; the scale is the likeliest for what training measures."""
+    options = TrainOptions(**TRAIN | ALL_ITEMS)
+    model = hlr_jax.create_model("cml", embed_dim=DIM, user="history", count_exponent=exponent)
+    start = als_params(model, world, options, options.runs([3]), silent)
+    factors = solve(world, world.train, options, DIM - 1, 3)
+    matrix = sum(np.outer(y, y) for y in factors.item) + 4.0 * np.eye(DIM - 1)
+    inverse = np.linalg.inv(matrix)
+    source = start["source"][0].astype(np.float64)
+    direction = np.array([5.0 * inverse @ y for y in factors.item])
+    scale = np.sum(source[:, :-1] * direction) / np.sum(direction**2)
+    np.testing.assert_allclose(source[:, :-1], scale * direction, rtol=1e-4, atol=1e-6)
+    assert not source[:, -1].any()
+    assert set(start) == {"item", "source"}
+    # The list of each user is that of the equation.
+    ranked = lists(model, {name: array[0] for name, array in start.items()}, world)
+    expected = []
+    for user in range(world.num_users):
+        met = world.known.item[world.known.user == user]
+        scores = factors.item @ inverse @ factors.item[met].sum(axis=0) if len(met) else np.zeros(world.num_items)
+        held = set(met.tolist())
+        expected += [item for item in np.argsort(-scores, kind="stable").tolist() if item not in held]
+    same = [a == b for a, b in zip(ranked, expected, strict=True)]
+    assert np.mean(same) > 0.99  # ties aside
+    learner = create_learner(world, model, options, options.runs([3]))
+    here, less, more = (
+        learner.valid_loss(start | {"source": scale * start["source"]}).item() for scale in (1.0, 0.97, 1.03)
+    )
+    assert here < min(less, more)
 
 
 def test_learning_leaves_memories_of_zero(world):
@@ -225,6 +257,9 @@ def test_mistakes_are_one_line(world):
     mistakes = {
         "train.start=als is what MF-ALS solves for: leave it out": lambda: hlr_jax.train_model(
             world, hlr_jax.create_model("mf_als", embed_dim=4), TrainOptions(start="als"), quiet=True
+        ),
+        "source vectors that are not the items' own: set model.tied=false": lambda: check_als(
+            hlr_jax.create_model("cml", embed_dim=4, user="history", tied=True)
         ),
         "keeps one dimension for the lengths of items: set model.embed_dim to 2 or more": lambda: hlr_jax.train_model(
             world, make(embed_dim=1), TrainOptions(**TRAIN), quiet=True

@@ -54,7 +54,9 @@ def get_config(model: str, data: str = "ml-100k") -> ConfigDict:
     """Return the settings for a model, and for data as ``base.base_config`` takes it."""
     options, train = MODELS[model]
     config = base_config(data)
-    config.model = ConfigDict({"name": model, "embed_dim": 100} | ({} if model == "mf_als" else default.BALLS) | options)
+    config.model = ConfigDict(
+        {"name": model, "embed_dim": 100} | ({} if model == "mf_als" else default.BALLS) | options
+    )
     config.train.update(train)
     config.eval.monitor = "ndcg"
     return config

@@ -3,6 +3,9 @@
 Item factors y become q = (y / R, sqrt(1 - |y|^2 / R^2)) with R = max |y|, so that every |q| is 1. User factors x become
 p = (s x, 0). Then |p - q|^2 = s^2 |x|^2 + 1 - (2 s / R) x . y, which falls as x . y grows, whatever s is.
 
+Users who are made from their items have no x. The equation of theirs, (Y^T Y + lambda I) x = c sum_j y_j for a
+confidence c that its left side leaves out, is linear in the items: source vectors are s c (Y^T Y + lambda I)^-1 y_j.
+
 s says how sure the lists are. A softmax of distances at temperature t is one of b x . y with b = 2 s / (R t), and b is
 taken where validation is likeliest.
 """
@@ -12,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from hlr_jax.data.dataset import Dataset
@@ -46,10 +50,12 @@ def check_als(model: Model) -> None:
     """Check that a model can start from factors.
 
     Raises:
-      InputError: it is solved for itself, or its vectors have one dimension alone.
+      InputError: it is solved for itself, its items are their own source vectors, or they have one dimension alone.
     """
     if model.solver is not None:
         raise InputError(f"train.start=als is what {model.title} solves for: leave it out")
+    if model.history_users is not None and model.history_users.source == "item":
+        raise InputError("train.start=als has source vectors that are not the items' own: set model.tied=false")
     if _num_factors(model) < 1:
         raise InputError(
             "train.start=als keeps one dimension for the lengths of items: set model.embed_dim to 2 or more"
@@ -63,7 +69,7 @@ def als_params(
 
     Each seed is solved for once, whatever its temperatures. Memories are zero, so that no relation moves a user: the
     lists of CML, LRML, HLR and HLR++ are those of MF-ALS. AdaCML and TransCF have relations without memories, and so
-    lists of their own.
+    lists of their own, as CML has with users who are made from their items.
 
     Args:
       model: what is trained.
@@ -78,7 +84,7 @@ def als_params(
     solved = {}
     for seed in dict.fromkeys(run.seed for run in runs):
         factors = solve(dataset, dataset.train, options, _num_factors(model), seed)
-        solved[seed] = factors, _sharpness(dataset, options, factors, seed)
+        solved[seed] = factors, _sharpness(model, dataset, options, factors, seed)
     log(f"starts from {options.start_iterations} iterations of MF-ALS with {_num_factors(model)} factors")
     rows = [_start(model, dataset, options, run, *solved[run.seed], log) for run in runs]
     stacked: dict[str, Any] = {name: np.stack([params[name] for params in rows]) for name in rows[0]}
@@ -130,20 +136,38 @@ def _start(
     fresh = model.init(key_of(run, 0), dataset.num_users, dataset.num_items)
     params = {name: np.asarray(array) for name, array in fresh.items()}
     unit = run.margin if READS.get(options.objective) == ("margin",) else run.temperature
-    users, items = embedded(factors)
-    users *= sharpness * unit * factors.radius / 2
-    longest = float(np.linalg.norm(users, axis=1).max())
-    radius = dict(model.options).get("user_radius") or math.inf
-    if longest > radius:
+    moved, items = embedded(_moved(model, options, factors))
+    moved *= sharpness * unit * factors.radius / 2
+    longest = float(np.linalg.norm(moved, axis=1).max())
+    radius = dict(model.options).get("user_radius") if model.history_users is None else None
+    if radius and longest > radius:
         log(f"model.user_radius={radius:g} makes all users shorter, whose likeliest lengths go up to {longest:.2g}")
-        users *= radius / longest
-    params |= {"user": users.astype(np.float32), "item": items.astype(np.float32)}
+        moved *= radius / longest
+    name = "user" if model.history_users is None else model.history_users.source
+    params |= {name: moved.astype(np.float32), "item": items.astype(np.float32)}
     if "memories" in params:
         params["memories"] = np.zeros_like(params["memories"])
     return params
 
 
-def _sharpness(dataset: Dataset, options: TrainOptions, factors: Factors, seed: int) -> float:
+def _moved(model: Model, options: TrainOptions, factors: Factors) -> Factors:
+    """Return the factors with what s moves in the place of users: themselves, or the source vectors [I, d]."""
+    if model.history_users is None:
+        return factors
+    gram = factors.item.T @ factors.item + options.start_regularization * np.eye(factors.item.shape[1])
+    return factors._replace(user=options.start_confidence * np.linalg.solve(gram, factors.item.T).T)
+
+
+def _users(model: Model, moved: np.ndarray, some: np.ndarray, met: Interactions) -> np.ndarray:
+    """Return x of some users [n], who have ``met`` these items: rows of what s moves, or made of them."""
+    if model.history_users is None:
+        return moved[some]
+    sums = np.zeros((len(some), moved.shape[1]))
+    np.add.at(sums, met.user, moved[met.item])
+    return np.asarray(model.history_users.pool(jnp.asarray(sums), jnp.asarray(met.degrees(len(some)))), np.float64)
+
+
+def _sharpness(model: Model, dataset: Dataset, options: TrainOptions, factors: Factors, seed: int) -> float:
     """Return b, the factor of the scores x . y at which what training lacks is likeliest.
 
     Without validation a tenth of the training interactions stands for it, and factors that are solved without it.
@@ -155,7 +179,9 @@ def _sharpness(dataset: Dataset, options: TrainOptions, factors: Factors, seed: 
         factors = solve(dataset, train, options, factors.item.shape[1], seed)
     everyone = np.random.default_rng(0).permutation(np.flatnonzero(held.degrees()))
     some = np.sort(everyone[: max(1, _PAIRS // dataset.num_items)])
-    return likeliest_factor(factors.user[some] @ factors.item.T, train.of_users(some), held.of_users(some))
+    met = train.of_users(some)
+    users = _users(model, _moved(model, options, factors).user, some, met)
+    return likeliest_factor(users @ factors.item.T, met, held.of_users(some))
 
 
 def likeliest_factor(scores: np.ndarray, met: Interactions, held: Interactions) -> float:

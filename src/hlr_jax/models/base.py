@@ -232,8 +232,8 @@ def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Arr
 def ball_projection(options: MetricOptions) -> Callable[[Params], Params]:
     """Return the ``project`` that keeps users and items in their balls, and keys and memories in one too if asked.
 
-    A radius of 0 is no ball of users or of items, and there may be no table of users. Memories may have a ball of their own: a relation is a mean of
-    memories, so ``memory_radius`` bounds how far it can move a user. With 0 nobody moves.
+    A radius of 0 is no ball of users or of items, and there may be no table of users. Memories may have a ball of their
+    own: a relation is a mean of memories, so ``memory_radius`` bounds how far it can move a user. With 0 nobody moves.
     """
     radii = {name: radius for name, radius in (("user", options.user_radius), ("item", options.radius)) if radius}
     if isinstance(options, LRMLOptions):
