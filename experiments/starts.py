@@ -38,10 +38,11 @@ _CONFIDENCE_AND_REGULARIZATION = {
     "ml-100k": (10.0, 50.0), "lastfm-hetrec": (20.0, 50.0), "movielens-1m": (10.0, 100.0), "lastfm": (50.0, 5.0),
     "amazon-book": (20.0, 5.0), "citeulike-a": (50.0, 5.0),
 }  # fmt: skip
-_TRAIN = {"batch": "users", "batch_size": 64, "negatives": "all", "objective": "sampled_softmax"}
+_TRIPLETS = {"batch_size": 1000, "num_negatives": 63}
+_USERS = {"batch": "users", "batch_size": 64, "negatives": "all"}  # for users who are made from their items
 _OF_START: dict[str, dict[str, Any]] = {
     "random": {"learning_rate": 5e-3, "ema_decay": 0.9, "num_epochs": 60, "patience": 5},
-    "als": {"learning_rate": 3e-4, "warmup": 1.0, "num_epochs": 20, "patience": 5},
+    "als": {"learning_rate": 3e-4, "warmup": 1.0, "ema_decay": 0.5, "num_epochs": 20, "patience": 3},
 }
 
 
@@ -58,7 +59,8 @@ def main() -> None:
 
 def _measured(dataset: Dataset, split: str, model: str, start: str) -> dict[str, Any]:
     options = {"name": model, "embed_dim": _DIM.value} | _MODEL_OPTIONS.get(model, {})
-    train = _TRAIN | _OF_START[start] | {"start": start, "temperature": DATA_SETS[split]["temperature"]}
+    train = (_USERS if model == "history" else _TRIPLETS) | _OF_START[start]
+    train |= {"start": start, "objective": "sampled_softmax", "temperature": DATA_SETS[split]["temperature"]}
     if start == "als":
         options |= {} if model == "history" else {"user_radius": 0.0}
         confidence, regularization = _CONFIDENCE_AND_REGULARIZATION[split]

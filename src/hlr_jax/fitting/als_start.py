@@ -22,9 +22,8 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
-from hlr_jax.models.registry import create_model
 from hlr_jax.objectives import READS
-from hlr_jax.training.als import iterate, sides
+from hlr_jax.training.als import factorize
 from hlr_jax.training.learner import key_of
 from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.types import Params
@@ -97,15 +96,11 @@ def solve(dataset: Dataset, train: Interactions, options: TrainOptions, num_fact
     Raises:
       InputError: the regularization has left nothing of them.
     """
-    model = create_model(
-        "mf_als", embed_dim=num_factors, confidence=options.start_confidence, solver="cg",
-        regularization=options.start_regularization, frequency_exponent=options.start_frequency_exponent,
-    )  # fmt: skip
-    assert model.solver is not None
     sizes = dataset.num_users, dataset.num_items
-    params, both = model.init(key_of(options.runs([seed])[0], 0), *sizes), sides(train, *sizes)
-    for _ in range(options.start_iterations):
-        params = iterate(model.solver, *both, params)
+    params = factorize(
+        train, *sizes, num_factors, confidence=options.start_confidence, regularization=options.start_regularization,
+        frequency_exponent=options.start_frequency_exponent, num_iterations=options.start_iterations, seed=seed,
+    )  # fmt: skip
     factors = Factors(np.asarray(params["user"], np.float64), np.asarray(params["item"], np.float64))
     if factors.radius < _NOTHING:
         raise InputError(
