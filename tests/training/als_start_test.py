@@ -72,12 +72,14 @@ def test_the_factor_ends_at_a_bound_where_nothing_is_likeliest():
     nothing = Interactions(*np.zeros((2, 0), np.int32))
 
     def factor(*items, met=nothing):
-        return likeliest_factor(scores, met, Interactions(np.zeros(len(items), int), np.array(items)))
+        return likeliest_factor(scores, met, Interactions(np.zeros(len(items), int), np.array(items, int)))
 
     middle = 1 / scores.std()
     assert factor(0) == pytest.approx(100 * middle)  # the surer the better
     assert factor(3) == pytest.approx(middle / 100)  # the other way round
-    assert factor(0, 1, 2, 3) == pytest.approx(middle / 100)  # against nobody
+    assert factor(0, 1, 2, 3) == pytest.approx(middle)  # against nobody
+    assert factor() == pytest.approx(middle)
+    assert likeliest_factor(np.zeros((0, 4)), nothing, nothing) == 1
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +94,10 @@ def lists(model, params, world):
     return hlr_jax.recommend(model, params, world, k=world.num_items)["item"].to_list()
 
 
-@pytest.mark.parametrize("name", ["cml", "lrml", "hlr", "hlrpp"])
-def test_lists_are_those_of_mf_als_to_the_last_rank(world, solved, name):
+@pytest.mark.parametrize(("name", "radius"), [("cml", 1.0), ("cml", 0.5), ("lrml", 0.0), ("hlr", 1.0), ("hlrpp", 1.0)])
+def test_lists_are_those_of_mf_als_to_the_last_rank(world, solved, name, radius):
     done, factorization = solved
-    model = make(name, **{} if name == "cml" else MEMORIES)
+    model = make(name, radius=radius, **{} if name == "cml" else MEMORIES)
     options = TrainOptions(**TRAIN)
     start = als_params(model, world, options, options.runs([3]), silent)
     params = {name: array[0] for name, array in start.items()}

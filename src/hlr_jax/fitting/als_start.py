@@ -132,7 +132,9 @@ def _start(
     params = {name: np.asarray(array) for name, array in fresh.items()}
     unit = run.margin if READS.get(options.objective) == ("margin",) else run.temperature
     moved, items = embedded(_moved(model, options, factors))
-    moved *= sharpness * unit * factors.radius / 2
+    length = min(dict(model.options).get("radius") or 1.0, 1.0)  # a smaller ball of items
+    items *= length
+    moved *= sharpness * unit * factors.radius / (2 * length)
     longest = float(np.linalg.norm(moved, axis=1).max())
     radius = dict(model.options).get("user_radius") if model.history_users is None else None
     if radius and longest > radius:
@@ -184,11 +186,11 @@ def likeliest_factor(scores: np.ndarray, met: Interactions, held: Interactions) 
 
     Each held item competes with the items that its user has neither met nor held. The mean of the negative logarithms
     is convex in b, so that its slope has one zero; where that lies far from one over the deviation of the scores, or
-    nowhere, the nearest b looked at is returned.
+    nowhere, the nearest b looked at is returned. Where no held item has a competitor it is one over the deviation.
     """
     from scipy.optimize import brentq
 
-    middle = 1 / (float(scores.std()) or 1.0)
+    middle = 1 / ((float(scores.std()) if scores.size else 1.0) or 1.0)
     row, of_held = held.user, scores[held.user, held.item]
     others = scores.astype(np.float32)
     for pairs in (met, held):
@@ -207,7 +209,9 @@ def likeliest_factor(scores: np.ndarray, met: Interactions, held: Interactions) 
         return float(np.mean((mean[row] - of_held) / (1 + odds)))
 
     low, high = math.log(middle / _SPAN), math.log(middle * _SPAN)
-    if not len(row) or slope(low) >= 0:
+    if not len(row):
+        return middle
+    if slope(low) >= 0:
         return math.exp(low)
     return math.exp(high if slope(high) <= 0 else brentq(slope, low, high, xtol=1e-4))
 
