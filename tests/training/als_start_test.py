@@ -82,6 +82,18 @@ def test_the_factor_ends_at_a_bound_where_nothing_is_likeliest():
     assert likeliest_factor(np.zeros((0, 4)), nothing, nothing) == 1
 
 
+def test_the_square_loss_takes_the_factor_of_least_squares(world):
+    """By the loss of validation that training itself measures."""
+    square = {"batch": "users", "batch_size": 20, "negatives": "all", "objective": "square", "confidence": 4.0}
+    options, model = TrainOptions(**TRAIN | square), hlr_jax.create_model("cml", embed_dim=DIM, user="history")
+    runs = options.runs([3])
+    start, learner = als_params(model, world, options, runs, silent), create_learner(world, model, options, runs)
+    here, less, more = (
+        learner.valid_loss(start | {"source": scale * start["source"]}).item() for scale in (1.0, 0.95, 1.05)
+    )
+    assert here < min(less, more)
+
+
 @pytest.fixture(scope="module")
 def solved(world):
     """MF-ALS with the settings of the start, trained by itself."""

@@ -7,7 +7,8 @@ Users who are made from their items have no x. The equation of theirs, (Y^T Y + 
 confidence c that its left side leaves out, is linear in the items: source vectors are s c (Y^T Y + lambda I)^-1 y_j.
 
 s says how sure the lists are. A softmax of distances at temperature t is one of b x . y with b = 2 s / (R t), and b is
-taken where validation is likeliest.
+taken where validation is likeliest. The square loss has the product p . q itself for its score, b = s / R, and takes
+the b of least squares.
 """
 
 import math
@@ -130,7 +131,9 @@ def _start(
     """Return the parameters that a run starts from: keys, say, are random as ever."""
     fresh = model.init(key_of(run, 0), dataset.num_users, dataset.num_items)
     params = {name: np.asarray(array) for name, array in fresh.items()}
-    unit = run.margin if READS.get(options.objective) == ("margin",) else run.temperature
+    # What b is in units of: a square's score is the product, half of what the distance falls by.
+    units: dict[tuple[str, ...], float] = {("margin",): run.margin, ("confidence",): 2.0}
+    unit = units.get(READS.get(options.objective, ()), run.temperature)
     moved, items = embedded(_moved(model, options, factors))
     length = min(dict(model.options).get("radius") or 1.0, 1.0)  # a smaller ball of items
     items *= length
@@ -178,7 +181,10 @@ def _sharpness(model: Model, dataset: Dataset, options: TrainOptions, factors: F
     some = np.sort(everyone[: max(1, _PAIRS // dataset.num_items)])
     met = train.of_users(some)
     users = _users(model, _moved(model, options, factors).user, some, met)
-    return likeliest_factor(users @ factors.item.T, met, held.of_users(some))
+    scores, held = users @ factors.item.T, held.of_users(some)
+    if options.objective == "square":
+        return least_squares_factor(scores, met, held, options.confidence)
+    return likeliest_factor(scores, met, held)
 
 
 def likeliest_factor(scores: np.ndarray, met: Interactions, held: Interactions) -> float:
@@ -214,6 +220,21 @@ def likeliest_factor(scores: np.ndarray, met: Interactions, held: Interactions) 
     if slope(low) >= 0:
         return math.exp(low)
     return math.exp(high if slope(high) <= 0 else brentq(slope, low, high, xtol=1e-4))
+
+
+def least_squares_factor(scores: np.ndarray, met: Interactions, held: Interactions, confidence: float) -> float:
+    """Return the b with the least sum of c (1 - b x)^2 over the scores x of ``held``, and (b x)^2 over all not met.
+
+    Example:
+      >>> nothing = Interactions(np.zeros(0, int), np.zeros(0, int))
+      >>> least_squares_factor(np.array([[2.0, 1.0]]), nothing, Interactions(np.array([0]), np.array([0])), 3.0)
+      0.46153846153846156
+    """
+    others, of_held = scores.copy(), scores[held.user, held.item]
+    for pairs in (met, held):
+        others[pairs.user, pairs.item] = 0
+    squares = np.sum(others**2) + confidence * np.sum(of_held**2)
+    return float(max(confidence * of_held.sum() / squares, 1 / _SPAN)) if squares else 1.0
 
 
 def _num_factors(model: Model) -> int:
