@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
+from hlr_jax.blends.blend import Blend
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.options import DataOptions
 from hlr_jax.data.prepare import load_dataset
@@ -82,6 +83,8 @@ def settings_of(config: dict[str, Any], model: System | None = None) -> tuple[Sy
     }
     for section, maker in makers.items():
         check_options(maker, config.get(section, {}), section)
+    if isinstance(system, Blend):
+        raise InputError("a blend is not trained: train its parts, and call hlr_jax.blend")
     if not isinstance(system, Model):
         _check_unread(system.title, config)
     return system, TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {}))
@@ -161,6 +164,7 @@ def _fit(
     if isinstance(model, Model):
         others: dict[str, Any] = {"workdir": folder, "mesh": parts.mesh, "loggers": loggers, "quiet": quiet}
         return parts, train_seeds(dataset, model, parts.train, parts.eval, seed=parts.seed, **others)
+    assert not isinstance(model, Blend)  # settings_of has said so
     scorer, fit = fit_scorer(dataset, model, parts.eval, seed=parts.seed, workdir=folder, loggers=loggers)
     return parts._replace(model=scorer), [fit]
 

@@ -1,9 +1,11 @@
 """Whether parameters belong to a model and a data set: what everything checks that is handed them."""
 
 from functools import lru_cache
+from typing import Any
 
 import jax
 
+from hlr_jax.blends.blend import Blend
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import grid_of, padded_size
@@ -12,7 +14,7 @@ from hlr_jax.types import Params
 
 
 def check_params(model: System, params: Params, num_users: int, num_items: int) -> None:
-    """Check that parameters are a model's, or a state a scorer's, for U users and I items.
+    """Check that parameters are a model's, or a state a scorer's, for U users and I items; of a blend each part's.
 
     Whatever computes with parameters that somebody hands in calls it: arrays that are not read, or that have other
     rows, would else give lists of nothing that was trained.
@@ -20,6 +22,14 @@ def check_params(model: System, params: Params, num_users: int, num_items: int) 
     Raises:
       InputError: arrays that the model has not or lacks, or other shapes.
     """
+    again = "pass a model, parameters and a data set of one run"
+    if isinstance(model, Blend):
+        if set(params) != set(model.parts):
+            raise InputError(f"parameters of another blend: its parts are {', '.join(model.parts)}; {again}")
+        own: Any = params
+        for label, part in model.parts.items():
+            check_params(part.system, own[label], num_users, num_items)
+        return
     if isinstance(model, Model):
         expected, shards = _shapes(model, num_users, num_items), grid_of(params)[1] if "item" in params else 1
     else:
@@ -27,7 +37,6 @@ def check_params(model: System, params: Params, num_users: int, num_items: int) 
         if shapes is None:  # a scorer need not say what its state is
             return
         expected, shards = shapes(num_items), 1
-    again = "pass a model, parameters and a data set of one run"
     for few, many, verb in ((expected, params, "has no"), (params, expected, "has")):
         if names := sorted(set(many) - set(few)):
             where = "" if verb == "has no" else ", and the parameters do not"

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import mean, mode
 from typing import Any, NamedTuple
 
+from hlr_jax.blends.blend import Blend
 from hlr_jax.data.dataset import TRAIN_SPLITS, Dataset
 from hlr_jax.data.growth import read_rows, with_interactions
 from hlr_jax.data.serialization import read_stored
@@ -102,6 +103,7 @@ def _read_run(
         raise InputError(f"{folder} has no checkpoint; train first")
     parts = on_all_processes(lambda: build(config, log, _stored_dataset(folder, log)))
     on_all_processes(lambda: record_environment(folder, parts.dataset) if is_process_zero() else None)
+    assert not isinstance(parts.model, Blend)  # build makes none
     if not isinstance(parts.model, Model):
         fitted = load_scorer(folder, scorer_identity(parts.dataset, parts.model))
         return LoadedRun(parts._replace(model=fitted.scorer), [fitted.fit.params], [fitted.progress])

@@ -1,8 +1,9 @@
-"""What can make lists: a model with its parameters, or a scorer with its state. By name, without JAX."""
+"""What can make lists: a model with its parameters, a scorer with its state, or a blend of them. Without JAX."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
+from hlr_jax.blends.blend import Blend
 from hlr_jax.errors import InputError, pick
 from hlr_jax.models import registry
 from hlr_jax.models.registry import create_model, model_names
@@ -12,7 +13,7 @@ from hlr_jax.scorers.registry import SCORERS, create_scorer
 if TYPE_CHECKING:
     from hlr_jax.models.base import Model
 
-System: TypeAlias = Union["Model", Scorer]
+System: TypeAlias = Union["Model", Scorer, Blend]
 
 
 def system_names() -> tuple[str, ...]:
@@ -52,10 +53,12 @@ def require_model(system: System, purpose: str) -> "Model":
       purpose: what needs a model, such as ``export``.
 
     Raises:
-      InputError: it is a scorer.
+      InputError: it is a scorer or a blend.
     """
     from hlr_jax.models.base import Model
 
+    if isinstance(system, Blend):
+        raise InputError(f"a blend has no vectors of its own, and {purpose} needs them: choose one of its parts")
     if not isinstance(system, Model):
         raise InputError(f"{system.title} has no vectors, and {purpose} needs them: choose a run of a model")
     return system

@@ -10,11 +10,13 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.evaluation.evaluate import evaluate, interactions_at
 from hlr_jax.fitting.scorers import fit_scorer
 from hlr_jax.ranking.lists import NO_ITEM
-from hlr_jax.scorers import ease, lists
+from hlr_jax.scorers import ease
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.scorers.ease import Ease, ease_weights, gram_matrix
-from hlr_jax.scorers.lists import best_items, rank_histories
 from hlr_jax.scorers.popularity import Popularity
+from hlr_jax.serving import scores
+from hlr_jax.serving.population import trained_population
+from hlr_jax.serving.scores import best_items, ranked
 
 
 def test_ease_solves_its_constrained_ridge_regression():
@@ -84,21 +86,21 @@ def test_the_best_items_are_those_of_a_stable_sort(k, rng):
 def test_lists_leave_out_what_is_seen_or_not_allowed_whatever_the_tile(world, monkeypatch):
     met, allowed = interactions_at(world, "test"), np.arange(50) % 3 > 0
     scorer, state = next(Ease((10.0,)).fits(world))
-    histories = histories_of(met, 60, 50)
+    histories, people = histories_of(met, 60, 50), trained_population(scorer, state, world)
     users = np.array([5, 0, 59, 5])
-    made = rank_histories(scorer, state, users, histories, histories, 40, allowed)
+    made = ranked(scorer, people, users, 50, 40, seen=histories, allowed=allowed)
     for place, user in enumerate(users):
         x = np.zeros(50)
         x[met.item[met.user == user]] = 1
-        scores = np.where((x == 0) & allowed, x @ state["weights"].astype(np.float64), -np.inf)
-        count = int(np.isfinite(scores).sum())
+        expected = np.where((x == 0) & allowed, x @ state["weights"].astype(np.float64), -np.inf)
+        count = int(np.isfinite(expected).sum())
         assert count < 40
-        assert set(made.items[place, :count]) == set(np.flatnonzero(np.isfinite(scores)))
-        np.testing.assert_allclose(made.scores[place, :count], np.sort(scores)[::-1][:count], atol=1e-5)
+        assert set(made.items[place, :count]) == set(np.flatnonzero(np.isfinite(expected)))
+        np.testing.assert_allclose(made.scores[place, :count], np.sort(expected)[::-1][:count], atol=1e-5)
         assert (made.items[place, count:] == NO_ITEM).all()
         assert np.isneginf(made.scores[place, count:]).all()
-    monkeypatch.setattr(lists, "_TILE", 3)
-    again = rank_histories(scorer, state, users, histories, histories, 40, allowed)
+    monkeypatch.setattr(scores, "_TILE", 3)
+    again = ranked(scorer, people, users, 50, 40, seen=histories, allowed=allowed)
     np.testing.assert_array_equal(again.items, made.items)
 
 

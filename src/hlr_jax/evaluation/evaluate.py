@@ -18,8 +18,9 @@ from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import RankingInputs, ranking_inputs
 from hlr_jax.ranking.rank import plan_ranking, rank
-from hlr_jax.scorers.base import Scorer, State, histories_of
-from hlr_jax.scorers.lists import rank_histories
+from hlr_jax.scorers.base import histories_of
+from hlr_jax.serving.population import trained_population
+from hlr_jax.serving.scores import ranked
 from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
 from hlr_jax.types import Params, Ranking
@@ -129,13 +130,16 @@ def model_ranker(
     return ranker
 
 
-def scorer_ranker(scorer: Scorer, state: State, sizes: tuple[int, int], options: EvalOptions) -> Ranker:
-    """Return the ranker of a scorer on a data set of U, I."""
+def host_ranker(system: System, params: Params, dataset: Dataset, options: EvalOptions, seed: int) -> Ranker:
+    """Return the ranker of a scorer or a blend."""
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
-        histories, masked = histories_of(near, *sizes), histories_of(seen, *sizes)
-        limit = options.memory_limit_mib
-        return rank_histories(scorer, state, users, histories, masked, options.longest, memory_limit_mib=limit)
+        population = trained_population(system, params, dataset, near)
+        return ranked(
+            system, population, users, dataset.num_items, options.longest,
+            seen=histories_of(seen, dataset.num_users, dataset.num_items), seed=seed,
+            memory_limit_mib=options.memory_limit_mib,
+        )  # fmt: skip
 
     return ranker
 
@@ -151,11 +155,11 @@ def evaluate(
     users: np.ndarray | None = None,
     inputs: RankingInputs | None = None,
 ) -> Evaluation:
-    """Evaluate a trained model, or a fitted scorer, on ``valid`` or ``test`` by full ranking, seen items masked.
+    """Evaluate a trained model, a fitted scorer or a blend on ``valid`` or ``test`` by full ranking, seen items masked.
 
     Args:
       model: makes the lists.
-      params: its parameters; the state of a scorer.
+      params: its parameters; the state of a scorer; of a blend, those of its parts by label.
       dataset: what to rank.
       split: ``valid`` or ``test``.
       options: of the measurement; None: the defaults.
@@ -171,7 +175,7 @@ def evaluate(
     if isinstance(model, Model):
         ranker = model_ranker(model, params, sizes, chosen, seed, inputs)
     else:
-        ranker = scorer_ranker(model, params, sizes, chosen)
+        ranker = host_ranker(model, params, dataset, chosen, seed)
     return evaluate_ranker(ranker, dataset, split, chosen, seed, _mask(model, dataset, chosen), users)
 
 

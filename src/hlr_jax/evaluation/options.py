@@ -1,7 +1,7 @@
 """The settings of evaluation, checked where they are made."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from hlr_jax.errors import InputError
@@ -56,6 +56,11 @@ class EvalOptions(Settings):
     def longest(self) -> int:
         """The longest K: that of the lists that are made."""
         return max(self.ks)
+
+    @property
+    def of_lists(self) -> "EvalOptions":
+        """The same with NDCG in the place of a monitored loss, for what has lists but no loss."""
+        return replace(self, monitor="ndcg") if self.monitor == "loss" else self
 
     @property
     def monitored(self) -> tuple[str, int]:

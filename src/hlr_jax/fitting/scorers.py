@@ -78,9 +78,7 @@ def fit_scorer(
         return FittedScorer(scorer, fit._replace(history=history.records))
     if not len(dataset.train):
         raise InputError(f"data set {dataset.name} has no training interactions")
-    evaluation = evaluation or EvalOptions()
-    if evaluation.monitor == "loss":
-        evaluation = replace(evaluation, monitor="ndcg")
+    evaluation = (evaluation or EvalOptions()).of_lists
     if any(isinstance(value, tuple) and len(value) > 1 for _, value in scorer.options):
         relevant_of(dataset, "valid")  # there is something to choose by
     if folder is not None and is_process_zero():

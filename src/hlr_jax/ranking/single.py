@@ -1,7 +1,7 @@
 """Ranking a tile of users on one device, which has the whole tables."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from hlr_jax.ranking.inputs import RankingInputs, ranking_histories, ranking_ite
 from hlr_jax.ranking.lists import NO_ITEM, best_allowed, best_of
 from hlr_jax.ranking.plan import Prepared, TilePlan
 from hlr_jax.scoring import score_catalogue, score_catalogue_of_many
-from hlr_jax.types import Params, Ranking
+from hlr_jax.types import Padded, Params, Ranking
 
 
 def single_device_program(model: Model, params: Params, inputs: RankingInputs, k: int, plan: TilePlan) -> Prepared:
@@ -25,16 +25,30 @@ def single_device_program(model: Model, params: Params, inputs: RankingInputs, k
     return _tile_program(model, k, plan.items, plan.users_at_once, plan.by_pairs), arguments
 
 
-@lru_cache(maxsize=32)
-def _tile_program(model: Model, k: int, part: int, users_at_once: int | None, by_pairs: bool) -> Any:
-    """Return the compiled function that ranks a tile; one per model and shape, so that epochs share it.
+class Tile(NamedTuple):
+    """A tile of users, ready to be scored with parts of the catalogue.
 
-    A tile of users meets the catalogue ``part`` items at a time and keeps the best K so far, so that neither scores nor
-    neighbors of all items ever exist at once.
+    Attributes:
+      model: scores the pairs.
+      params: its parameters; what it derives is in the rows.
+      users: the users' rows [U', ...].
+      histories: the neighbors that they are ranked with [U', H].
+      catalogue: the items' rows, padded to whole parts.
+      inputs: of the ranking.
+      part: items of a part.
     """
 
-    @jax.jit
-    def rank_tile(params: Params, users: jax.Array, places: jax.Array, inputs: RankingInputs) -> Ranking:
+    model: Model
+    params: Params
+    users: Params
+    histories: NeighborIds
+    catalogue: Params
+    inputs: RankingInputs
+    part: int
+
+    @classmethod
+    def of(cls, model: Model, params: Params, users: jax.Array, inputs: RankingInputs, part: int) -> "Tile":
+        """Return the tile of users [U'], which meets ``part`` items at a time."""
         sources, num_items = inputs.sources, inputs.num_items
         # Tables that a mesh padded end in rows that are no items.
         params = params | {"item": params["item"][:num_items]}
@@ -48,15 +62,43 @@ def _tile_program(model: Model, k: int, part: int, users_at_once: int | None, by
         catalogue = {
             name: jnp.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1)) for name, rows in item_rows.items()
         }
+        return cls(model, params, user_rows, histories, catalogue, inputs, part)
+
+    def items_from(self, first: jax.Array) -> tuple[jax.Array, Params, Padded]:
+        """Return the ids [T] of the part from ``first`` on (past the end the last item), its rows and neighbors."""
+        items = jax.tree.map(lambda rows: jax.lax.dynamic_slice_in_dim(rows, first, self.part), self.catalogue)
+        ids = jnp.minimum(first + jnp.arange(self.part), self.inputs.num_items - 1)
+        near = ranking_item_users(self.inputs.key, self.inputs.sources.item_users, ids)
+        return ids, items, near.vectors(self.model.neighbor_table(self.params))
+
+    def score(self, user: Params, near: NeighborIds, items: Params, item_users: Padded) -> jax.Array:
+        """Return the scores [T] of a part's rows for one user's rows and history."""
+        return score_catalogue(self.model, self.params, user, items, near.vectors(self.params["item"]), item_users)
+
+    def score_by_pairs(self, items: Params, item_users: Padded, users_at_once: int | None) -> jax.Array:
+        """Return the scores [U', T] of a part's rows for all users, through the model's ``item_pairs``."""
+        given = self.model, self.params, self.users, items, self.histories, item_users
+        return score_catalogue_of_many(*given, users_at_once)
+
+
+@lru_cache(maxsize=32)
+def _tile_program(model: Model, k: int, part: int, users_at_once: int | None, by_pairs: bool) -> Any:
+    """Return the compiled function that ranks a tile; one per model and shape, so that epochs share it.
+
+    A tile of users meets the catalogue ``part`` items at a time and keeps the best K so far, so that neither scores nor
+    neighbors of all items ever exist at once.
+    """
+
+    @jax.jit
+    def rank_tile(params: Params, users: jax.Array, places: jax.Array, inputs: RankingInputs) -> Ranking:
+        tile = Tile.of(model, params, users, inputs, part)
 
         def add_part(best: Ranking, first: jax.Array) -> tuple[Ranking, None]:
             """Return the best lists once the items from ``first`` on have been scored."""
-            items = jax.tree.map(lambda rows: jax.lax.dynamic_slice_in_dim(rows, first, part), catalogue)
-            ids = first + jnp.arange(part)
-            real, ids = ids < num_items, jnp.minimum(ids, num_items - 1)
+            ids, items, item_users = tile.items_from(first)
+            real = first + jnp.arange(part) < inputs.num_items
             if inputs.allowed is not None:
                 real &= inputs.allowed[ids]
-            item_users = ranking_item_users(inputs.key, sources.item_users, ids).vectors(model.neighbor_table(params))
 
             def add_scores(user: jax.Array, place: jax.Array, scores: jax.Array, best: Ranking) -> Ranking:
                 scores = jnp.where(real, scores, -jnp.inf)
@@ -65,17 +107,15 @@ def _tile_program(model: Model, k: int, part: int, users_at_once: int | None, by
 
             def rank_user(given: tuple[jax.Array, jax.Array, Params, NeighborIds, Ranking]) -> Ranking:
                 user, place, row, near, best = given
-                scores = score_catalogue(model, params, row, items, near.vectors(params["item"]), item_users)
-                return add_scores(user, place, scores, best)
+                return add_scores(user, place, tile.score(row, near, items, item_users), best)
 
             if not by_pairs:
-                everyone = users, places, user_rows, histories, best
+                everyone = users, places, tile.users, tile.histories, best
                 return jax.lax.map(rank_user, everyone, batch_size=users_at_once), None
-            scores = score_catalogue_of_many(model, params, user_rows, items, histories, item_users, users_at_once)
-            given = users, places, scores, best
+            given = users, places, tile.score_by_pairs(items, item_users, users_at_once), best
             return jax.lax.map(lambda given: add_scores(*given), given, batch_size=users_at_once), None
 
         nothing = Ranking(jnp.full((len(users), k), NO_ITEM), jnp.full((len(users), k), -jnp.inf))
-        return jax.lax.scan(add_part, nothing, jnp.arange(0, num_items, part))[0]
+        return jax.lax.scan(add_part, nothing, jnp.arange(0, inputs.num_items, part))[0]
 
     return rank_tile

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
+from hlr_jax.blends.blend import Blend
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources
 from hlr_jax.errors import InputError
@@ -16,6 +17,7 @@ from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import draw_key, filled_up, power_of_two, ranking_item_users, ranking_neighbors
 from hlr_jax.scoring import pair_params, with_derived
+from hlr_jax.serving.blend_reasons import blended_reasons, part_shares
 from hlr_jax.serving.history_reasons import history_reasoner
 from hlr_jax.serving.population import Population, codes_of, population_of
 from hlr_jax.serving.scorer_reasons import scorer_reasons
@@ -45,10 +47,12 @@ def explain(
     Of a scorer it is what raised the item's score, by its share of all that did; it has no memories and no distances.
     Of a model whose users are made from their items it is what brought p_u closer to the item, by its share of all that
     did; ``distance_before`` is then that of an item as long in the mean direction (``history_reasons``).
+    Of a blend it is all of these, by each part's share of the item's score.
 
     Args:
-      model: one that attends over the history or makes users from it, or a scorer that explains itself, such as EASE.
-      params: its parameters, or its state.
+      model: one that attends over the history or makes users from it, a scorer that explains itself, such as EASE, or
+        a blend.
+      params: its parameters, or its state; of a blend, those of its parts by label.
       dataset: the data set that the model was trained on.
       user: an original id.
       items: original ids, or one.
@@ -61,7 +65,9 @@ def explain(
       ``reference``), ``memory`` (the key that this neighbor and the item address most) and ``memory_weight``, both
       null for what has no memories; for each item the largest weight first. Then, the same for all neighbors of an
       item: ``key`` and ``key_weight``, the key with the largest weight in the relation; ``distance_before``
-      |p_u - q_v|^2 and ``distance_after`` |p_u + r_uv - q_v|^2.
+      |p_u - q_v|^2 and ``distance_after`` |p_u + r_uv - q_v|^2. Of a blend also ``parts`` and ``part_shares``: the
+      labels of the parts that raise the item's score, and what each has of that; an item that no history speaks for has
+      a row without a neighbor.
 
     Raises:
       InputError: an unknown id, a model that gives no reasons, or parameters of another model or data set.
@@ -72,7 +78,9 @@ def explain(
     targets = codes_of(dataset.item_index, items, "items")
     reasons = reasons_of(model, population, dataset, rows, filled_up(targets)[None], most_reasons(model, dataset), seed)
     reasons = reasons.filter(pl.col("pair") < len(targets))
-    reasons = reasons.drop_nulls("neighbor").explode(list(_REASON_COLUMNS))
+    if not isinstance(model, Blend):
+        reasons = reasons.drop_nulls("neighbor")
+    reasons = reasons.explode(list(_REASON_COLUMNS))
     shown = targets[reasons["pair"].to_numpy()]
     names = {"item": dataset.item_ids.gather(shown), "title": dataset.item_titles.gather(shown)}
     return pl.DataFrame(names).hstack(reasons.drop("pair", "length"))
@@ -82,6 +90,8 @@ def most_reasons(model: System, dataset: Dataset) -> int:
     """Return how many items of a history a reason can name, at most; 0: the model gives no reasons."""
     if isinstance(model, Model) and model.history_users is None:
         return model.history.size
+    if isinstance(model, Blend):  # its parts have shares, whether or not they read histories
+        return max(1, *(most_reasons(part.system, dataset) for part in model.parts.values()))
     return dataset.num_items if isinstance(model, Model) or model.explains else 0
 
 
@@ -101,13 +111,17 @@ def reason_columns(reasons: pl.DataFrame) -> pl.DataFrame:
       ``reason``: a sentence; lists of equal length, largest weight first: ``reason_items`` (ids), ``reason_titles``,
       ``reason_weights`` (alpha), ``reason_keys`` and ``reason_key_weights`` (the key that this item and the recommended
       one address most, and how much); ``key``, ``key_weight`` (the key with the largest weight in the relation);
-      ``distance_before`` |p_u - q_v|^2 and ``distance_after`` |p_u + r_uv - q_v|^2.
+      ``distance_before`` |p_u - q_v|^2 and ``distance_after`` |p_u + r_uv - q_v|^2; of a blend ``parts`` and
+      ``part_shares``.
     """
     sentences = []
-    columns = ("neighbor_title", "neighbor_weight", "length", "key", "distance_before", "distance_after")
-    for titles, weights, length, key, before, after in reasons.select(columns).iter_rows():
+    columns = ["neighbor_title", "neighbor_weight", "length", "key", "distance_before", "distance_after"]
+    columns += [name for name in ("parts", "part_shares") if name in reasons.columns]
+    for titles, weights, length, key, before, after, *of_parts in reasons.select(columns).iter_rows():
+        by = ", ".join(f"{label} ({share:.0%})" for label, share in zip(*of_parts, strict=True)) if of_parts else ""
+        by = f"; by {by}" if by else ""
         if titles is None:
-            sentences.append("No item of a history speaks for it.")
+            sentences.append(f"No item of a history speaks for it{by}.")
             continue
         named = ", ".join(f"'{title}' ({weight:.0%})" for title, weight in zip(titles, weights, strict=True))
         more = f" and {length - len(titles)} more" if length > len(titles) else ""
@@ -115,7 +129,7 @@ def reason_columns(reasons: pl.DataFrame) -> pl.DataFrame:
         moved = ""  # a scorer has no distances
         if before is not None:
             moved = f"; {'closer' if after < before else 'no closer'}: {before:.2f} to {after:.2f}"
-        sentences.append(f"Because of {named}{more}{through}{moved}.")
+        sentences.append(f"Because of {named}{more}{through}{moved}{by}.")
     frame = reasons.drop("pair", "length").rename(_REASON_COLUMNS)
     return frame.insert_column(0, pl.Series("reason", sentences, dtype=pl.String))
 
@@ -131,6 +145,14 @@ def reasons_of(
       ``pair``, from 0; the columns of ``explain``, those of neighbors as lists of at most ``most`` (null where there
       are none); and ``length``: how many items of the history were read.
     """
+    if isinstance(model, Blend):
+        shares = part_shares(model, population, rows, items, dataset.num_items)
+        each = {}
+        for label, part in model.parts.items():
+            if whole := most_reasons(part.system, dataset):
+                people = population.parts[label]
+                each[label] = reasons_of(part.system, people, dataset, people.rows[rows], items, whole, part.seed)
+        return blended_reasons(shares, each, dataset, most)
     if not isinstance(model, Model):
         return scorer_reasons(model, population, dataset, rows, items, most)
     reasoner = _reasoner if model.history_users is None else history_reasoner

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from hlr_jax.blends.blend import Blend
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.growth import with_interactions
 from hlr_jax.data.ids import UNKNOWN
@@ -15,7 +16,7 @@ from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
 from hlr_jax.serving.inputs import ON_UNKNOWN
 from hlr_jax.serving.new_rows import OTHER_AXIS, FoldInOptions, solve_rows
-from hlr_jax.serving.population import Population
+from hlr_jax.serving.population import Population, parts_of
 from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
 from hlr_jax.training.options import TrainOptions
@@ -51,10 +52,11 @@ def fold_in(
 
     Items, keys, memories and the users of training stay as they are. The users of items are those of training. The
     time of a call grows with its users; thousands share one compilation, with the next call of as many too. A scorer,
-    and a model that makes users from their items, knows users by these alone, so that nothing is solved for.
+    and a model that makes users from their items, knows users by these alone, so that nothing is solved for. Of a blend
+    they join each part.
 
     Args:
-      model: what was trained; a model or a scorer.
+      model: what was trained; a model, a scorer or a blend.
       params: its parameters, on one device.
       dataset: what it was trained on.
       histories: items by user, ``{"ann": ["i1", "i2"]}``, or a frame of ``user`` and ``item``; original item ids. A
@@ -62,7 +64,7 @@ def fold_in(
       training: the settings that the model was trained with (objective, its scales, negatives), at the temperature
         that was kept: ``LoadedRun.training_of(0)``, or ``options.at(result.run.temperature)``. They say what a good
         vector is, so no others stand for them. None: the model is solved for, makes users from their items, or is a
-        scorer, which read none.
+        scorer, which read none, or a blend, whose parts have their own.
       options: of the steps; None: the defaults.
       on_unknown: what becomes of items that the data set lacks: ``error``, or ``skip`` (``popular`` too: a user who has
         no item left then has no place in the result, and ``recommend`` treats them as unknown).
@@ -88,10 +90,23 @@ def fold_in(
         raise InputError(
             f"histories: user {ids[int(np.argmax(degrees))]} has all {dataset.num_items} items; leave it out"
         )
-    if not isinstance(model, Model):
-        return Population(params, ids, np.arange(len(ids)), met, None)
-    new = solve_rows(model, params, dataset, "user", met, training, options or FoldInOptions(), seed)
-    return Population(new.params, ids, new.rows, new.met, new.sources)
+    return _people(model, params, dataset, ids, met, training, options or FoldInOptions(), seed)
+
+
+def _people(
+    model: System, params: Params, dataset: Dataset, ids: pl.Series, met: Interactions, training: TrainOptions | None,
+    options: FoldInOptions, seed: int,
+) -> Population:  # fmt: skip
+    """Return people with what they have met; those of a blend join each part, by the part's training and seed."""
+    if isinstance(model, Model):
+        new = solve_rows(model, params, dataset, "user", met, training, options, seed)
+        return Population(new.params, ids, new.rows, new.met, new.sources)
+    parts = {}
+    if isinstance(model, Blend):
+        for label, (system, own) in parts_of(model, params).items():
+            part = model.parts[label]
+            parts[label] = _people(system, own, dataset, ids, met, part.training, options, part.seed)
+    return Population(params, ids, np.arange(len(ids)), met, None, parts)
 
 
 def fold_in_items(
@@ -163,7 +178,7 @@ def _read(
     """
     pick(on_unknown, ON_UNKNOWN, "on_unknown")
     check_seed("fold_in.seed", seed)
-    if mesh_of(params) is not None:
+    if isinstance(model, Model) and mesh_of(params) is not None:
         raise InputError("fold_in runs on one device: load the run without a mesh")
     check_params(model, params, dataset.num_users, dataset.num_items)
     other = OTHER_AXIS[axis]

@@ -19,10 +19,10 @@ from hlr_jax.ranking.inputs import RankingInputs, draw_key, padded_rows, power_o
 from hlr_jax.ranking.lists import NO_ITEM
 from hlr_jax.ranking.rank import rank
 from hlr_jax.scorers.base import histories_of
-from hlr_jax.scorers.lists import rank_histories
 from hlr_jax.serving.choice import EVERYTHING, ItemChoice, item_choice
 from hlr_jax.serving.explain import check_reasons, reason_columns, reasons_of
 from hlr_jax.serving.population import Population, population_of, wanted_users
+from hlr_jax.serving.scores import ranked
 from hlr_jax.sharding import mesh_of, padded_size, replicate
 from hlr_jax.systems import System
 from hlr_jax.types import CSR, Params, Ranking
@@ -35,7 +35,7 @@ class Lister:
     """What makes lists, prepared once for any number of calls; options and errors are those of ``recommend``.
 
     Attributes:
-      model: scores the pairs; a model or a scorer.
+      model: scores the pairs; a model, a scorer or a blend.
       population: who can be given lists.
       dataset: gives the ids and titles of items.
       choice: which items may stand in a list.
@@ -93,10 +93,10 @@ class Lister:
         def rows(own: Interactions | None) -> csr_array | None:
             return None if own is None else histories_of(own.of_users(places), len(places), num_items)
 
-        return rank_histories(
-            self.model, self.population.params, self.population.rows[places], histories,
-            None if self.include_seen else histories, self.k, choice.allowed, self.memory_limit_mib,
-            rows(choice.excluded), rows(choice.candidates),
+        return ranked(
+            self.model, self.population, places, num_items, self.k, seen=None if self.include_seen else histories,
+            allowed=choice.allowed, excluded=rows(choice.excluded), candidates=rows(choice.candidates), seed=self.seed,
+            memory_limit_mib=self.memory_limit_mib,
         )  # fmt: skip
 
     def _ranked(self, model: Model, places: np.ndarray) -> Ranking:
@@ -161,8 +161,8 @@ def recommend(
     """Return the best ``k`` items for each user; by default those that they have not met.
 
     Args:
-      model: scores the pairs; a model or a scorer.
-      params: its parameters, or its state.
+      model: scores the pairs; a model, a scorer or a blend.
+      params: its parameters, or its state; of a blend, those of its parts by label.
       dataset: gives ids, titles and what the users have met (train and validation items).
       users: original ids, or one; None: all.
       k: K.

@@ -1,6 +1,6 @@
 """Those who can be given lists: the users that a model was trained on, or people folded in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
+from hlr_jax.blends.blend import Blend
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.ids import UNKNOWN, IdIndex, texts_of
 from hlr_jax.data.interactions import Interactions
@@ -31,12 +32,14 @@ class Population:
     """Users with what their lists are made from. What is derived of it is made once, and lives as long as it does.
 
     Attributes:
-      params: the model's, with a row of ``user`` for each of them where it has such a table; or the state of a scorer.
+      params: the model's, with a row of ``user`` for each of them where it has such a table; the state of a scorer; of
+        a blend, those by label.
       ids: [users], as people call them.
       rows: [users], their rows of the tables of users and of ``met``.
       met: what they have met, by row.
       sources: what a model's histories (of ``met``), and the users of items, are drawn from; None for a scorer, which
-        reads ``met``.
+        reads ``met``, and for a blend.
+      parts: of a blend, the same users as each part's population, by label.
     """
 
     params: Params
@@ -44,6 +47,7 @@ class Population:
     rows: np.ndarray
     met: Interactions
     sources: NeighborSources | None
+    parts: Mapping[str, "Population"] = field(default_factory=dict)
     _histories: Any = field(default=None, init=False, repr=False)
 
     @cached_property
@@ -66,16 +70,33 @@ class Population:
         return self._histories
 
 
-def trained_population(model: System, params: Params, dataset: Dataset) -> Population:
-    """Return the users that a model was trained on, or a scorer fitted to.
+def trained_population(model: System, params: Params, dataset: Dataset, met: Interactions | None = None) -> Population:
+    """Return the users that a model was trained on, a scorer fitted to, or all parts of a blend.
+
+    ``met`` is what their lists are made from; None: all training and validation interactions.
 
     Raises:
-      InputError: the parameters are of another model or data set.
+      InputError: the parameters are of another model or data set, or of a blend and on a mesh.
     """
     check_params(model, params, dataset.num_users, dataset.num_items)
-    met, sizes = dataset.known, (dataset.num_users, dataset.num_items)
+    met, sizes = dataset.known if met is None else met, (dataset.num_users, dataset.num_items)
+    parts = {label: trained_population(*own, dataset, met) for label, own in parts_of(model, params).items()}
     sources = neighbor_sources(model, met, sizes) if isinstance(model, Model) else None
-    return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sources)
+    return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sources, parts)
+
+
+def parts_of(model: System, params: Params) -> dict[str, tuple[System, Params]]:
+    """Return the systems of a blend with their parameters, by label; none of a model or scorer.
+
+    Raises:
+      InputError: a part lies on a mesh.
+    """
+    if not isinstance(model, Blend):
+        return {}
+    given: dict[str, Any] = dict(params)
+    if any(isinstance(part.system, Model) and mesh_of(given[label]) for label, part in model.parts.items()):
+        raise InputError("a blend is ranked on the host: load its parts without a mesh")
+    return {label: (part.system, given[label]) for label, part in model.parts.items()}
 
 
 def user_table(model: Model, params: Params, dataset: Dataset) -> jax.Array:
@@ -93,9 +114,19 @@ def population_of(model: System, params: Params, dataset: Dataset, among: Popula
     """
     if among is None:
         return trained_population(model, params, dataset)
-    num_users = model.num_rows(among.params, "user") if isinstance(model, Model) else len(among.ids)
-    check_params(model, among.params, num_users, dataset.num_items)
+    _check_population(model, among, dataset)
     return among
+
+
+def _check_population(model: System, people: Population, dataset: Dataset) -> None:
+    if isinstance(model, Blend):
+        if set(people.parts) != set(model.parts):
+            raise InputError("among: people of another blend, or of a single system; call fold_in with this one")
+        for label, part in model.parts.items():
+            _check_population(part.system, people.parts[label], dataset)
+        return
+    num_users = model.num_rows(people.params, "user") if isinstance(model, Model) else len(people.ids)
+    check_params(model, people.params, num_users, dataset.num_items)
 
 
 def codes_of(

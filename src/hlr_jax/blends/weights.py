@@ -1,0 +1,202 @@
+"""The weights of a blend, chosen on validation: few values, no more parts than pay, and what choosing them costs."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations_with_replacement, permutations
+from typing import Any
+
+import numpy as np
+
+from hlr_jax.blends.blend import Blend
+from hlr_jax.blends.candidates import Candidates
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.evaluation.evaluate import interactions_at, relevant_of, validation_users
+from hlr_jax.evaluation.metrics import METRICS, Hits, find_hits
+from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.scorers.base import histories_of
+from hlr_jax.serving.population import trained_population
+from hlr_jax.types import Params
+
+_UNITS = 10  # that weights are whole numbers of: steps of 0.1
+_STEPS = 2, 1  # in units, by which weight moves between more parts than _FEW
+_FEW = 3
+_BEST = 100  # items of each part that are candidates, beside K
+
+Point = tuple[int, ...]
+"""The weight of each part in units."""
+
+
+@dataclass(frozen=True)
+class BlendWeights:
+    """Weights that validation has chosen, and how much they can be trusted.
+
+    Attributes:
+      weights: by label; 0 for a part that is left out.
+      metric: what they were chosen by, such as ``valid_ndcg@10``.
+      users: whose lists it is the mean of.
+      value: of the blend.
+      alone: of each part alone, by label.
+      best_part: the label of the best part alone.
+      lead: how much better the blend is than the best part: the mean difference over users.
+      lead_error: the standard error of ``lead``, paired over users.
+      held_out: the value on users that the weights were not chosen on: each half of the users is measured with the
+        weights that the same search chooses on the other half.
+      weights_of_halves: those two choices, by label.
+      tried: blends that were measured.
+    """
+
+    weights: dict[str, float]
+    metric: str
+    users: int
+    value: float
+    alone: dict[str, float]
+    best_part: str
+    lead: float
+    lead_error: float
+    held_out: float
+    weights_of_halves: tuple[dict[str, float], dict[str, float]]
+    tried: int
+
+    @property
+    def leads(self) -> bool:
+        """Whether the blend is ahead of its best part by more than two standard errors."""
+        return self.lead > 2 * self.lead_error
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it, JSON-like."""
+        return vars(self) | {"leads": self.leads}
+
+
+def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: EvalOptions | None = None) -> BlendWeights:
+    """Choose the weights of a blend's parts on validation.
+
+    Up to three parts: all weights that are multiples of 0.1. More parts: from the best part alone on, weight moves
+    from one part to another by 0.2 as long as that helps, then by 0.1. Of all weights that were measured, those with
+    the fewest parts are chosen that are within one standard error of the best (paired over users): a part enters only
+    where it adds more than noise.
+
+    Args:
+      blend: the parts; their weights are not read.
+      params: their parameters, by label.
+      dataset: whose validation interactions choose.
+      evaluation: ``monitor`` chooses; where it is ``loss``, which a blend has not, NDCG does.
+
+    Raises:
+      InputError: no validation interactions, or see ``scores``.
+
+    Example:
+      >>> import hlr_jax
+      >>> from hlr_jax.blends import Part
+      >>> from hlr_jax.scorers.ease import Ease
+      >>> from hlr_jax.scorers.popularity import Popularity
+      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
+      >>> fits = {each.scorer.name: each for own in (Ease((30.0,)), Popularity()) for each in own.fits(world)}
+      >>> blend = Blend.equal({label: Part(each.scorer, 1.0) for label, each in fits.items()})
+      >>> chosen = fit_weights(blend, {label: each.state for label, each in fits.items()}, world)
+      >>> chosen.metric, sum(chosen.weights.values())
+      ('valid_ndcg@10', 1.0)
+    """
+    evaluation = (evaluation or EvalOptions()).of_lists
+    measured = _Measured(Blend.equal(blend.parts), params, dataset, evaluation)
+    labels, everyone = list(blend.parts), np.ones(measured.users, bool)
+    vertices = {label: _vertex(row, len(labels)) for row, label in enumerate(labels)}
+    best_part = max(labels, key=lambda label: measured(vertices[label]).mean())
+    point = _search(measured, len(labels), everyone)
+    half = np.random.default_rng(0).permutation(measured.users) % 2 == 0
+    # A single user has no other half.
+    first, second = (_search(measured, len(labels), some if some.any() else everyone) for some in (half, ~half))
+    lead = measured(point) - measured(vertices[best_part])
+    sign = 1 if evaluation.higher_is_better else -1
+    return BlendWeights(
+        weights=measured.weights(point),
+        metric=evaluation.monitor_name,
+        users=measured.users,
+        value=sign * float(measured(point).mean()),
+        alone={label: sign * float(measured(vertex).mean()) for label, vertex in vertices.items()},
+        best_part=best_part,
+        lead=float(lead.mean()),
+        lead_error=standard_error(lead),
+        held_out=sign * float(np.where(half, measured(second), measured(first)).mean()),
+        weights_of_halves=(measured.weights(first), measured.weights(second)),
+        tried=len(measured.values),
+    )
+
+
+def standard_error(differences: np.ndarray) -> float:
+    """Return the standard error of the mean of differences [n]; 0 of a single one."""
+    count = len(differences)
+    return float(differences.std(ddof=1) / math.sqrt(count)) if count > 1 else 0.0
+
+
+class _Measured:
+    """The monitored metric of each user by blends of the same parts, so that higher is better; each is made once."""
+
+    def __init__(self, blend: Blend, params: Params, dataset: Dataset, evaluation: EvalOptions):
+        relevant, known = relevant_of(dataset, "valid"), interactions_at(dataset, "valid")
+        chosen = validation_users(dataset, evaluation)
+        self._places = np.flatnonzero(relevant.degrees()) if chosen is None else chosen
+        self._relevant, self._num_items, self._evaluation = relevant, dataset.num_items, evaluation
+        population = trained_population(blend, params, dataset, known)
+        seen = histories_of(known, dataset.num_users, dataset.num_items)
+        best, limit = _BEST + evaluation.monitored[1], evaluation.memory_limit_mib
+        self._candidates = Candidates.of(blend, population, self._places, seen, best, limit)
+        self.users = len(self._places)
+        self.values: dict[Point, np.ndarray] = {}
+
+    def weights(self, point: Point) -> dict[str, float]:
+        """Return weights by label."""
+        labels = self._candidates.blend.parts
+        return {label: units / _UNITS for label, units in zip(labels, point, strict=True)}
+
+    def __call__(self, point: Point) -> np.ndarray:
+        """Return the metric of each user [n]."""
+        if point not in self.values:
+            name, k = self._evaluation.monitored
+            items = self._candidates.lists(self.weights(point), k)
+            hits, counts = find_hits(items, self._places, self._relevant, self._num_items)
+            value = METRICS[name](Hits(hits.astype(np.float64), counts, k))
+            self.values[point] = value if self._evaluation.higher_is_better else -value
+        return self.values[point]
+
+
+def _search(measured: _Measured, count: int, some: np.ndarray) -> Point:
+    """Return the weights of ``count`` parts that some of the users [n] (bool) choose."""
+    tried: dict[Point, np.ndarray] = {}
+
+    def merit(point: Point) -> float:
+        tried[point] = measured(point)[some]
+        return float(tried[point].mean())
+
+    if count <= _FEW:
+        best = max(_simplex(count), key=merit)
+    else:
+        best = max((_vertex(row, count) for row in range(count)), key=merit)
+        for step in _STEPS:
+            while (better := max(_moves(best, step), key=merit)) and merit(better) > merit(best):
+                best = better
+    # The one-standard-error rule (Breiman et al. 1984).
+    behind = {point: tried[best] - values for point, values in tried.items()}
+    equal = [point for point, each in behind.items() if each.mean() <= standard_error(each)]
+    return min(equal, key=lambda point: (np.count_nonzero(point), behind[point].mean()))
+
+
+def _vertex(row: int, count: int) -> Point:
+    return tuple(_UNITS if place == row else 0 for place in range(count))
+
+
+def _simplex(count: int) -> Iterator[Point]:
+    """Yield every point of ``count`` weights."""
+    for drawn in combinations_with_replacement(range(count), _UNITS):
+        yield tuple(drawn.count(row) for row in range(count))
+
+
+def _moves(point: Point, step: int) -> Iterator[Point]:
+    """Yield the points that differ by so many units of one part that another one has."""
+    for giver, taker in permutations(range(len(point)), 2):
+        moved = min(step, point[giver])
+        if moved:
+            weights = list(point)
+            weights[giver] -= moved
+            weights[taker] += moved
+            yield tuple(weights)

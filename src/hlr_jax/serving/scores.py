@@ -1,0 +1,175 @@
+"""Scores of users on the host: all of them, of a model, a scorer or a blend; and the best K of these."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from hlr_jax.blends.blend import Blend
+from hlr_jax.errors import InputError
+from hlr_jax.models.base import Model
+from hlr_jax.ranking.lists import NO_ITEM
+from hlr_jax.ranking.plan import num_workers
+from hlr_jax.ranking.whole import score_everything
+from hlr_jax.serving.population import Population
+from hlr_jax.systems import System
+from hlr_jax.types import Ranking
+
+_TILE = 512  # users
+_COPIES = 6  # arrays as large as the scores of a tile that are alive at once, about
+
+
+def scores(
+    system: System, population: Population, places: np.ndarray, num_items: int, *, seed: int = 0,
+    memory_limit_mib: int = 512,
+) -> np.ndarray:  # fmt: skip
+    """Return the scores [n, I] of all items for some users, as a new array, float32; higher is better.
+
+    Nothing is masked, and nothing is cut into tiles: n x I numbers are made. ``ranked`` cuts.
+
+    Args:
+      system: a model, a scorer or a blend.
+      population: whose users they are, with the parameters.
+      places: [n], of the users in the population.
+      num_items: I.
+      seed: of the draws of neighbors that a model reads; the parts of a blend have seeds of their own.
+      memory_limit_mib: that a model's program may take beside the scores.
+
+    Raises:
+      InputError: of a blend, a score is not finite; or a model's parameters lie on a mesh.
+    """
+    if isinstance(system, Blend):
+        return _blended(system, population, places, num_items, memory_limit_mib)
+    rows = population.rows[places]
+    if isinstance(system, Model):
+        sources = population.placed[1]
+        return score_everything(system, population.params, rows, sources, num_items, seed, memory_limit_mib)
+    return system.scores(population.params, population.histories(num_items)[rows])
+
+
+def part_scores(
+    blend: Blend, label: str, population: Population, places: np.ndarray, num_items: int, memory_limit_mib: int = 512
+) -> np.ndarray:
+    """Return the standardized scores z [n, I] of one part of a blend; arguments and errors are those of ``scores``."""
+    part, people = blend.parts[label], population.parts[label]
+    limit = {"seed": part.seed, "memory_limit_mib": memory_limit_mib}
+    try:
+        return standardized(np.asarray(scores(part.system, people, places, num_items, **limit), np.float32))
+    except FloatingPointError:
+        raise InputError(
+            f"part {label} of the blend has scores that are not finite, or too large for float32: train it again, or "
+            "blend the others"
+        ) from None
+
+
+def _blended(
+    blend: Blend, population: Population, places: np.ndarray, num_items: int, memory_limit_mib: int
+) -> np.ndarray:
+    total: np.ndarray | None = None
+    for label, part in blend.parts.items():
+        if part.weight:
+            values = part_scores(blend, label, population, places, num_items, memory_limit_mib)
+            values *= np.float32(part.weight)
+            total = values if total is None else np.add(total, values, out=total)
+    assert total is not None
+    return total
+
+
+def standardized(values: np.ndarray) -> np.ndarray:
+    """Standardize each row of scores [n, I], in place, to a mean of 0 and a standard deviation of 1; return them.
+
+    A row of equal scores becomes 0.
+
+    Raises:
+      FloatingPointError: a score is not finite, or the square of one isn't.
+
+    Example:
+      >>> standardized(np.array([[1.0, 3.0], [5.0, 5.0]], np.float32))
+      array([[-1.,  1.],
+             [ 0.,  0.]], dtype=float32)
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        values -= values[:, :1].copy()  # equal scores are 0 from here on, exactly
+        values -= values.mean(axis=1, keepdims=True)
+        spread = np.sqrt(np.einsum("ui,ui->u", values, values) / np.float32(values.shape[1]))
+    if not np.isfinite(spread).all():
+        raise FloatingPointError("scores that are not finite")
+    values /= np.where(spread > 0, spread, np.float32(1))[:, None]
+    return values
+
+
+def ranked(
+    system: System,
+    population: Population,
+    places: np.ndarray,
+    num_items: int,
+    k: int,
+    *,
+    seen: csr_array | None,
+    allowed: np.ndarray | None = None,
+    excluded: csr_array | None = None,
+    candidates: csr_array | None = None,
+    seed: int = 0,
+    memory_limit_mib: int = 512,
+) -> Ranking:
+    """Rank all items for some users by their ``scores`` and return the best ``k``, as ``ranking.rank`` does on devices.
+
+    Args:
+      system: a scorer or a blend; a model too, whose lists ``ranking.rank.rank`` makes in less memory.
+      population: whose users they are.
+      places: [n], of the users in the population.
+      num_items: I.
+      k: K; lists are shorter than K only where I is.
+      seen: [users of the population, I], what may not stand in their lists; None: everything may.
+      allowed: [I] bool, the items that may stand in a list; None: all.
+      excluded: [n, I], what may not stand in the list of a single one; None: nothing.
+      candidates: [n, I], what alone may; None: all items.
+      seed: see ``scores``.
+      memory_limit_mib: that the tiles of users at work may take.
+
+    Raises:
+      InputError: see ``scores``.
+    """
+    k, workers = min(k, num_items), num_workers()
+    items, best_scores = np.empty((len(places), k), np.int32), np.empty((len(places), k), np.float32)
+    tile = int(np.clip((memory_limit_mib << 20) // (4 * workers * _COPIES * num_items), 1, _TILE))
+    options: dict[str, Any] = {"seed": seed, "memory_limit_mib": memory_limit_mib // workers}
+
+    def rank_from(start: int) -> None:
+        rows = slice(start, start + tile)
+        some = places[rows]
+        values = scores(system, population, some, num_items, **options)
+        for masked in (None if seen is None else seen[some], None if excluded is None else excluded[rows]):
+            if masked is not None:
+                values[masked.nonzero()] = -np.inf
+        if allowed is not None:
+            values[:, ~allowed] = -np.inf
+        if candidates is not None:
+            values[candidates[rows].toarray() == 0] = -np.inf
+        best = best_items(values, k)
+        best_scores[rows] = np.take_along_axis(values, best, axis=1)
+        items[rows] = np.where(np.isneginf(best_scores[rows]), NO_ITEM, best)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(rank_from, range(0, len(places), tile)))
+    return Ranking(items, best_scores)
+
+
+def best_items(values: np.ndarray, k: int) -> np.ndarray:
+    """Return the places [n, K] of the K largest values [n, I], the largest first; of equal ones the lower place.
+
+    That is what ``jax.lax.top_k`` returns, without sorting all values.
+
+    Example:
+      >>> best_items(np.array([[1.0, 3.0, 1.0, 2.0]]), 3)
+      array([[1, 3, 0]])
+    """
+    least = np.partition(values, -k, axis=1)[:, -k, None]
+    above, equal = values > least, values == least
+    wanted = k - above.sum(axis=1)
+    tied = np.flatnonzero(equal.sum(axis=1) > wanted)
+    equal[tied] &= np.cumsum(equal[tied], axis=1) <= wanted[tied, None]
+    places = np.nonzero(above | equal)[1].reshape(len(values), k)
+    order = np.argsort(-np.take_along_axis(values, places, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(places, order, axis=1)
