@@ -43,7 +43,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 # The files that take longest, longest first, so that two workers end at about the same time.
 LONGEST = [
     "mesh_test", "model_contract_test", "loop_test", "gradients_test", "processes_test", "experiments_test",
-    "notebooks_test", "fold_in_test", "benchmark_test", "own_model_test", "refit_test", "report_test", "ensembles_test",
+    "notebooks_test", "fold_in_test", "benchmark_test", "own_model_test", "refit_test", "report_test",
     "device_test", "export_test",
 ]  # fmt: skip
 

@@ -13,7 +13,6 @@ from hlr_jax import TrainOptions
 from hlr_jax.data.csr import csr_of
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.neighbor_sampling import NeighborIds
-from hlr_jax.ensembles import ensemble_of
 from hlr_jax.scoring import score_catalogue, score_catalogue_of_many
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.many_runs import create_learner
@@ -39,39 +38,14 @@ CASES = {
         partial(oracles.hlr, own_vector=True),
     ),
 }
-TOGETHER = 2  # members of the ensembles, each of DIM entries
-
-
-def together(oracle):
-    """The oracle of an ensemble: the mean of the members' scores, their relations side by side over sqrt(S)."""
-
-    def score(params, *pair):
-        halves, root = (slice(DIM), slice(DIM, None)), np.sqrt(2)
-        members = [{name: root * table[:, half] for name, table in params.items()} for half in halves]
-        scores, relations = zip(*(oracle(member, *pair) for member in members), strict=True)
-        return np.mean(scores), np.concatenate(relations) / root
-
-    return score
-
-
-ENSEMBLES = {
-    f"{case}-together": (CASES[case][0], together(CASES[case][1]))
-    for case in ("hlr", "hlrpp-paper", "transcf", "cml-history")
-}
-CASES |= ENSEMBLES
 
 
 def make(case):
-    model = hlr_jax.create_model(case.split("-")[0], embed_dim=DIM, **CASES[case][0])
-    return ensemble_of(model, TOGETHER) if case in ENSEMBLES else model
+    return hlr_jax.create_model(case.split("-")[0], embed_dim=DIM, **CASES[case][0])
 
 
 # What holds of metric models that are trained with triplets.
-TRAINED = [
-    case
-    for case in CASES
-    if (model := make(case)).solver is None and model.history_users is None and case not in ENSEMBLES
-]
+TRAINED = [case for case in CASES if (model := make(case)).solver is None and model.history_users is None]
 
 
 def parameters(model, scale=1.5):

@@ -8,9 +8,11 @@ from own_model import own_model
 
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
-from hlr_jax.ensembles import ensemble_of, ensemble_params
+from hlr_jax.blends import Blend, Part
 from hlr_jax.models.identity import model_identity
 from hlr_jax.models.registry import create_model
+from hlr_jax.serving.population import trained_population
+from hlr_jax.serving.scores import scores
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.many_runs import create_learner
 from hlr_jax.training.result import run_identity
@@ -87,22 +89,17 @@ def test_it_is_ranked_and_continued_as_any_other(world, tmp_path):
     np.testing.assert_array_equal(ranking.items, best)
 
 
-def test_an_ensemble_of_it_has_the_mean_of_the_members_scores(world):
+def test_a_blend_of_it_standardizes_its_scores(world):
     single = read_whole(own_model())
-    members = [single.init(jax.random.key(seed), world.num_users, world.num_items) for seed in (1, 2)]
-    members[1]["keys"] = jnp.float32(-0.4)
-    model, params = ensemble_of(single, 2), ensemble_params(single, members)
-    assert {name: array.shape for name, array in params.items()} == {
-        "user": (60, 8), "item": (50, 8), "keys": (2,), "item_bias": (50, 2), "batch": (2, 8),
-    }  # fmt: skip
-    everything = EvalOptions(k=world.num_items)
-    ranking = hlr_jax.evaluate(model, params, world, split="valid", options=everything).ranking
-    mean = sum(scores_of(member, world) for member in members) / 2
-    for user, items, scores in zip(np.flatnonzero(world.valid.degrees()), *ranking, strict=True):
-        unseen = items >= 0
-        assert set(items[unseen]) == set(range(50)) - set(world.train.item[world.train.user == user])
-        np.testing.assert_allclose(scores[unseen], mean[user, items[unseen]], rtol=1e-4, atol=1e-5)
-        assert (np.diff(scores[unseen]) <= 0).all()
+    params = single.init(jax.random.key(1), world.num_users, world.num_items)
+    whole = scores_of(params, world)
+    expected = (whole - whole.mean(axis=1, keepdims=True)) / whole.std(axis=1, keepdims=True)
+    population = trained_population(single, params, world, world.train)
+    blend = Blend({"own": Part(single, 1.0)})
+    together = trained_population(blend, {"own": params}, world, world.train)
+    everyone = np.arange(world.num_users)
+    np.testing.assert_allclose(scores(single, population, everyone, world.num_items), whole, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scores(blend, together, everyone, world.num_items), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_same_options_are_the_same_model():

@@ -120,15 +120,15 @@ def test_a_run_and_what_it_saves_are_the_same_recommender(made, tmp_path):
             lists = recommender.of_seed(seed).recommend(k=5, num_reasons=1)
             assert Recommender.load(folder, seed=seed).recommend(k=5, num_reasons=1).equals(lists)
     assert hlr_jax.load_run(workdir, log=lambda _: None).seeds == [0, 1]
-    ensemble = Recommender.load(workdir, ensemble=2)
-    again = Recommender.load(ensemble.save(tmp_path / "both"))
-    assert again.model.name == "2 x hlr"
-    np.testing.assert_array_equal(again.params["keys"], ensemble.params["keys"])
+    both = Recommender.load(workdir, blend_seeds=True)
+    again = Recommender.load(both.save(tmp_path / "both"))
+    assert again.model.weights == {"seed-0": 0.5, "seed-1": 0.5}
+    assert again.recommend(k=5, num_reasons=1).equals(both.recommend(k=5, num_reasons=1))
     # The same call goes on with the run, which has ended; an older artifact is replaced.
     train = TrainOptions(**recommender.settings["train"])
     once_more = hlr_jax.fit(recommender.dataset, "hlr", **TINY, train=train, eval={"k": (5, 10)}, workdir=workdir)
     assert once_more.recommend(k=3).equals(recommender.recommend(k=3))
-    ensemble.save(saved)
+    both.save(saved)
     assert Recommender.load(saved).seeds == [0]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -142,7 +142,7 @@ def test_damaged_and_foreign_folders_are_refused_in_one_line(made, tmp_path):
     refused("is a file; pass another folder", recommender.save, tmp_path / "mine.txt")
     assert (tmp_path / "mine.txt").read_text() == "mine"
     saved = recommender.save(tmp_path / "saved")
-    refused("is a saved recommender: ensembles and meshes are for workdirs", Recommender.load, saved, ensemble=2)
+    refused("is a saved recommender: blend_seeds and meshes are", Recommender.load, saved, blend_seeds=True)
 
     def with_manifest(**changes):
         folder = tmp_path / "changed"

@@ -6,6 +6,10 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hlr_jax.blends.blend import Blend as Blend
+    from hlr_jax.blends.blend import Part as Part
+    from hlr_jax.blends.weights import BlendWeights as BlendWeights
+    from hlr_jax.blends.weights import fit_weights as fit_weights
     from hlr_jax.data.dataset import Dataset as Dataset
     from hlr_jax.data.prepare import load_dataset as load_dataset
     from hlr_jax.data.report import ReadingReport as ReadingReport
@@ -24,15 +28,16 @@ if TYPE_CHECKING:
     from hlr_jax.fitting.fit import train_model as train_model
     from hlr_jax.fitting.fit import train_seeds as train_seeds
     from hlr_jax.fitting.scorers import fit_scorer as fit_scorer
+    from hlr_jax.loading import LoadedRun as LoadedRun
     from hlr_jax.losses import register_objective as register_objective
     from hlr_jax.models.base import ArraySpec as ArraySpec
     from hlr_jax.models.base import Model as Model
     from hlr_jax.models.registry import create_model as create_model
     from hlr_jax.models.registry import model_names as model_names
     from hlr_jax.models.registry import register_model as register_model
+    from hlr_jax.recommender.blend import blend as blend
     from hlr_jax.recommender.fit import fit as fit
     from hlr_jax.recommender.recommender import Recommender as Recommender
-    from hlr_jax.runs import LoadedRun as LoadedRun
     from hlr_jax.runs import load_run as load_run
     from hlr_jax.runs import refit as refit
     from hlr_jax.runs import update as update
@@ -59,6 +64,8 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "ArraySpec": "hlr_jax.models.base",
+    "Blend": "hlr_jax.blends.blend",
+    "BlendWeights": "hlr_jax.blends.weights",
     "Catalogue": "hlr_jax.serving.fold_in",
     "Dataset": "hlr_jax.data.dataset",
     "EvalOptions": "hlr_jax.evaluation.options",
@@ -67,13 +74,14 @@ _MODULE_OF = {
     "FoldInOptions": "hlr_jax.serving.new_rows",
     "IndexOptions": "hlr_jax.serving.index",
     "InputError": "hlr_jax.errors",
-    "LoadedRun": "hlr_jax.runs",
+    "LoadedRun": "hlr_jax.loading",
     "Logger": "hlr_jax.training.history",
     "Metrics": "hlr_jax.evaluation.results",
     "Model": "hlr_jax.models.base",
     "Neighbors": "hlr_jax.types",
     "PairOutput": "hlr_jax.types",
     "Params": "hlr_jax.types",
+    "Part": "hlr_jax.blends.blend",
     "Population": "hlr_jax.serving.population",
     "ReadingReport": "hlr_jax.data.report",
     "Recommender": "hlr_jax.recommender.recommender",
@@ -83,6 +91,7 @@ _MODULE_OF = {
     "SyntheticWorld": "hlr_jax.data.synthetic",
     "TensorBoardLogger": "hlr_jax.training.tensorboard",
     "TrainOptions": "hlr_jax.training.options",
+    "blend": "hlr_jax.recommender.blend",
     "create_model": "hlr_jax.models.registry",
     "evaluate": "hlr_jax.evaluation.evaluate",
     "explain": "hlr_jax.serving.explain",
@@ -91,6 +100,7 @@ _MODULE_OF = {
     "train_seeds": "hlr_jax.fitting.fit",
     "fit_scorer": "hlr_jax.fitting.scorers",
     "fit": "hlr_jax.recommender.fit",
+    "fit_weights": "hlr_jax.blends.weights",
     "fold_in": "hlr_jax.serving.fold_in",
     "fold_in_items": "hlr_jax.serving.fold_in",
     "load_dataset": "hlr_jax.data.prepare",

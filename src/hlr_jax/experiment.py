@@ -83,8 +83,6 @@ def settings_of(config: dict[str, Any], model: System | None = None) -> tuple[Sy
     }
     for section, maker in makers.items():
         check_options(maker, config.get(section, {}), section)
-    if isinstance(system, Blend):
-        raise InputError("a blend is not trained: train its parts, and call hlr_jax.blend")
     if not isinstance(system, Model):
         _check_unread(system.title, config)
     return system, TrainOptions(**config.get("train", {})), EvalOptions(**config.get("eval", {}))
@@ -152,6 +150,8 @@ def run(
 
 def _check_settings(config: dict[str, Any], given: System | None, folder: Path | None) -> None:
     model, train, _ = settings_of(config, given)
+    if isinstance(model, Blend):
+        raise InputError("a blend is not trained: train its parts, and call hlr_jax.blend")
     if isinstance(model, Model):
         check_start(train, model, folder)
 
@@ -164,7 +164,7 @@ def _fit(
     if isinstance(model, Model):
         others: dict[str, Any] = {"workdir": folder, "mesh": parts.mesh, "loggers": loggers, "quiet": quiet}
         return parts, train_seeds(dataset, model, parts.train, parts.eval, seed=parts.seed, **others)
-    assert not isinstance(model, Blend)  # settings_of has said so
+    assert not isinstance(model, Blend)  # _check_settings has said so
     scorer, fit = fit_scorer(dataset, model, parts.eval, seed=parts.seed, workdir=folder, loggers=loggers)
     return parts._replace(model=scorer), [fit]
 

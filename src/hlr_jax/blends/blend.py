@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Union
 
@@ -62,11 +62,8 @@ class Blend:
 
     def __post_init__(self) -> None:
         """Check labels and weights."""
-        if not self.parts:
-            raise InputError("a blend needs at least one part")
+        self.check_labels(self.parts)
         for label, part in self.parts.items():
-            if not _LABEL.fullmatch(label):
-                raise InputError(f'"{label}" is no label of a blend\'s part: letters, digits, ".", "_" and "-"')
             if isinstance(part.system, Blend):
                 raise InputError(f"part {label} is a blend: blend its parts instead")
             if not (math.isfinite(part.weight) and part.weight >= 0):
@@ -74,6 +71,19 @@ class Blend:
         total = sum(self.weights.values())
         if abs(total - 1) > _OFF:
             raise InputError(f"the weights of a blend sum to {total:g}; they must sum to 1")
+
+    @staticmethod
+    def check_labels(labels: Collection[str]) -> None:
+        """Check the labels of parts.
+
+        Raises:
+          InputError: there is none, or one that is none.
+        """
+        if not labels:
+            raise InputError("a blend needs at least one part")
+        for label in labels:
+            if not _LABEL.fullmatch(label):
+                raise InputError(f'"{label}" is no label of a blend\'s part: letters, digits, ".", "_" and "-"')
 
     @property
     def title(self) -> str:

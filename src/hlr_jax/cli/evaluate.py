@@ -3,9 +3,9 @@
 With other settings the metrics are only printed: the files of the run keep to its own config.
 
 hlr-jax evaluate --workdir=runs/hlr [--k=5,10,20] [--num_cohorts=5] [--mesh_data=4 --mesh_model=2]
-hlr-jax evaluate --workdir=runs/hlr --ensemble=3
+hlr-jax evaluate --workdir=runs/hlr --blend_seeds
 
---ensemble=3 measures every three seeds as one model, the product of their spaces.
+--blend_seeds measures all seeds of a run as one blend, with equal weights.
 
 --strong_generalization=users trains two more models with the run's settings, in WORKDIR/strong_generalization: one
 without a tenth of the users, who are then folded in by 80 % of their items, and one with these items. Both are measured
@@ -34,7 +34,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=Tr
 _K = flags.DEFINE_list("k", None, "lengths of the lists, if others than the run's; the first is the main one")
 _COHORTS = flags.DEFINE_integer("num_cohorts", None, "disjoint random groups of users, for a standard deviation")
 _BUDGET = flags.DEFINE_integer("memory_limit_mib", None, "MiB for a tile of users")
-_ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together")
+_BLEND = flags.DEFINE_bool("blend_seeds", False, "measure all seeds of the run as one blend with equal weights")
 _STRONG = flags.DEFINE_enum(
     "strong_generalization",
     None,
@@ -52,13 +52,13 @@ def main() -> None:
     chosen = {"k": _lengths(), "num_cohorts": _COHORTS.value, "memory_limit_mib": _BUDGET.value}
     other = {name: value for name, value in chosen.items() if value is not None}
     connect_processes()
-    run = hlr_jax.load_run(_WORKDIR.value, eval_options=other, mesh=mesh_options(), ensemble=_ENSEMBLE.value)
+    run = hlr_jax.load_run(_WORKDIR.value, eval_options=other, mesh=mesh_options(), blend_seeds=_BLEND.value)
     if _STRONG.value:
-        if _ENSEMBLE.value != 1:
-            raise InputError("--strong_generalization trains single models: leave --ensemble out")
+        if _BLEND.value:
+            raise InputError("--strong_generalization trains single models: leave --blend_seeds out")
         _strong_generalization(run.parts, _STRONG.value)
         return
-    folder = None if other or _ENSEMBLE.value != 1 else Path(_WORKDIR.value)
+    folder = None if other or _BLEND.value else Path(_WORKDIR.value)
     _, metrics = experiment.evaluate_run(run.parts, run.params, run.best_epochs, run.seeds, folder)
     if not metrics:
         raise InputError(f"{_WORKDIR.value}: its data has no interactions to measure on; it was trained on all")

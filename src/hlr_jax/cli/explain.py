@@ -3,6 +3,8 @@
 hlr-jax explain --workdir=runs/hlr --user=7 --items=50,181      # these items
 hlr-jax explain --workdir=runs/hlr --user=7 --k=3               # the first three of the user's list
 
+Of a blend, it says what each part has of an item's score, and weighs the items of the history by that.
+
 It prints the --num_reasons items of the history with the largest weights, or writes all of them with
 --output=FILE.parquet, .csv or .jsonl.
 """
@@ -40,4 +42,15 @@ def main() -> None:
         print(f"{reasons.height:,} rows are in {_OUTPUT.value}")
         return
     largest = reasons.filter(pl.int_range(pl.len()).over("item") < _REASONS.value)
-    print_frame(largest.select(_PRINTED))
+    if "parts" in reasons.columns:
+        largest = largest.with_columns(parts=_shares())
+    print_frame(largest.select(*_PRINTED, *(["parts"] if "parts" in reasons.columns else [])))
+
+
+def _shares() -> pl.Expr:
+    """Return the parts of a blend with their shares, as text."""
+    named = pl.struct("parts", "part_shares")
+    return named.map_elements(
+        lambda row: ", ".join(f"{p} {s:.0%}" for p, s in zip(row["parts"], row["part_shares"], strict=True)),
+        return_dtype=pl.String,
+    )

@@ -1,6 +1,6 @@
 """Export a trained run: lists that jax makes without hlr_jax, and vectors as safetensors and Parquet.
 
-hlr-jax export --workdir=runs/hlr --output=exported/hlr [--k=20] [--seed=1] [--ensemble=3] [--dtype=bfloat16]
+hlr-jax export --workdir=runs/hlr --output=exported/hlr [--k=20] [--seed=1] [--blend_seeds] [--dtype=bfloat16]
 hlr-jax export --workdir=runs/hlr --output=exported/hlr --index=hnsw [--candidates=500] [--m=16] [--ef=200]
 
 Needs the extra `export`, and for an index `ann`. The folder's answer.py shows how to use it: python
@@ -34,6 +34,6 @@ def main() -> None:
     index = None if _INDEX.value is None else IndexOptions(_INDEX.value, **given)
     recommender = load_chosen(_WORKDIR.value)
     folder = recommender.export(_OUTPUT.value, k=_K.value, dtype=_DTYPE.value, index=index)
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         print(f"{path.stat().st_size:>12,} bytes  {path}")
     print(f"try it: python {folder / 'answer.py'} {recommender.dataset.user_ids[0]}")

@@ -4,7 +4,7 @@ hlr-jax keys --workdir=runs/hlr --output=keys [--categories=tags.csv] [--plots]
 
 Writes cards.md, keys.parquet, pairs.parquet, similarity.parquet and attention.parquet, and with categories (the genres
 of the data set, or --categories=FILE with columns item and category) categories.parquet and matching.parquet. Of a run
-with several seeds, it looks at the first.
+with several seeds, it looks at the first; of a blend, at its first part with keys, or at --part=NAME.
 """
 
 from pathlib import Path
@@ -20,6 +20,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "folder of what is written", requi
 _CATEGORIES = flags.DEFINE_string("categories", None, "CSV, TSV or Parquet file with columns item and category")
 _INTERACTIONS = flags.DEFINE_integer("interactions", 2000, "drawn from train, and from test for the relations")
 _SEED = flags.DEFINE_integer("seed", 0, "of all draws")
+_PART = flags.DEFINE_string("part", None, "of a blend: the part that is looked at; the first with keys, else")
 _PLOTS = flags.DEFINE_bool("plots", False, "PNG files too; needs matplotlib")
 
 
@@ -33,8 +34,8 @@ def main() -> None:
 
     errors.check_range("keys", interactions=(_INTERACTIONS.value, 1, 10**7))
     given = None if _CATEGORIES.value is None else read_categories(_CATEGORIES.value)
-    run = hlr_jax.load_run(_WORKDIR.value)
-    model, params, dataset = require_model(run.parts.model, "keys"), run.params[0], run.parts.dataset
+    own, _ = hlr_jax.Recommender.load(_WORKDIR.value, log=print).with_array("keys", _PART.value)
+    model, params, dataset = require_model(own.model, "keys"), own.params, own.dataset
     check_keys(model, params)
     count, seed = _INTERACTIONS.value, _SEED.value
     sample = attend(model, params, dataset, interactions=count, seed=seed)

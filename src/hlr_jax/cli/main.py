@@ -12,6 +12,7 @@ COMMANDS = {
         "sweep": "train a grid of settings, and rank them by validation",
         "refit": "train the chosen settings once more, on validation too",
         "update": "train a run further, on yesterday's rows and today's",
+        "blend": "make one recommender of several runs",
     },
     "Measure": {
         "evaluate": "measure a run again, at other lengths of lists",

@@ -6,6 +6,8 @@ hlr-jax similar --workdir=runs/hlr --items=50 --keys           # the keys that a
 hlr-jax similar --workdir=runs/hlr --items=50 --keys --other=181     # ... its pair with another item
 hlr-jax similar --workdir=runs/hlr --items=50 --keys --user=1        # ... its pair with a user
 
+Of a blend, a part with vectors is looked at: the first, or --part=NAME.
+
 It prints a table, or writes a file with --output=FILE.parquet, .csv or .jsonl. --items=all and --users=all take all,
 --items=@FILE and --users=@FILE the ids in a file.
 """
@@ -26,6 +28,7 @@ _KEYS = flags.DEFINE_bool("keys", False, "show the keys that each of --items add
 _OTHER = flags.DEFINE_string("other", None, "with --keys: the id of another item, for pairs of items")
 _USER = flags.DEFINE_string("user", None, "with --keys: the id of a user, for pairs of user and item")
 _K = flags.DEFINE_integer("k", 10, "how many are shown of each")
+_PART = flags.DEFINE_string("part", None, "of a blend: the part that is looked at; the first with vectors, else")
 _OUTPUT = flags.DEFINE_string("output", None, "file to write instead of printing a table")
 
 
@@ -43,13 +46,13 @@ def main() -> None:
     dataset = recommender.dataset
     if _USERS.value:
         users = dataset.user_ids if _USERS.value == "all" else read_choice(_USERS.value, "user", dataset.user_index)
-        frame = recommender.similar_users(users, k=_K.value)
+        frame = recommender.similar_users(users, k=_K.value, part=_PART.value)
     else:
         items = dataset.item_ids if _ITEMS.value == "all" else read_choice(_ITEMS.value, "item", dataset.item_index)
         if _KEYS.value:
-            frame = recommender.nearest_keys(items, other=_OTHER.value, user=_USER.value, k=_K.value)
+            frame = recommender.nearest_keys(items, other=_OTHER.value, user=_USER.value, k=_K.value, part=_PART.value)
         else:
-            frame = recommender.similar_items(items, k=_K.value)
+            frame = recommender.similar_items(items, k=_K.value, part=_PART.value)
     if _OUTPUT.value:
         write_frame(frame, Path(_OUTPUT.value))
         print(f"{frame.height:,} rows are in {_OUTPUT.value}")

@@ -89,7 +89,7 @@ def read_result(folder: Path) -> Result:
         reason = str(problem).splitlines()[0]
         raise InputError(f"{table}: unreadable ({reason}); delete {folder} and train again") from None
     variant = read_config(folder).get("model", {}).get("variant", "")
-    return Result(path, metrics, per_user, _train_seconds(folder / "metrics.jsonl"), variant)
+    return Result(path, metrics, per_user, train_seconds(folder / "metrics.jsonl"), variant)
 
 
 def finished(folder: Path, config: dict[str, Any]) -> Result | None:
@@ -104,8 +104,12 @@ def finished(folder: Path, config: dict[str, Any]) -> Result | None:
     return read_result(folder)
 
 
-def _train_seconds(path: Path) -> float:
-    """Return the seconds that training and validation took, from the lines of ``metrics.jsonl``."""
+def train_seconds(path: Path) -> float:
+    """Return the seconds that training and validation took, from the lines of ``metrics.jsonl``.
+
+    Raises:
+      InputError: it is unreadable.
+    """
     try:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         return sum({line["epoch"]: line["seconds"] for line in lines}.values())

@@ -1,7 +1,7 @@
 """A recommender as a folder: parameters, settings, ids, titles and interactions, apart from checkpoints.
 
 recommender.json              format, settings, seeds, metrics, and the hash of every other file
-parameters/SEED.safetensors   the arrays of each seed
+parameters/SEED.safetensors   the arrays of each seed; of a blend, LABEL/NAME of each part
 dataset/                      ids, titles and interactions, as in a workdir
 """
 
@@ -15,16 +15,17 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from hlr_jax.blends.blend import Blend
+from hlr_jax.blends.description import described, from_description
 from hlr_jax.data.serialization import read_stored, store_dataset
-from hlr_jax.ensembles import ensemble_of
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.results import Metrics
 from hlr_jax.experiment import RunParts, settings_of
 from hlr_jax.files import replacing_folder, sha256
+from hlr_jax.loading import LoadedRun, portable
 from hlr_jax.models.base import Model
-from hlr_jax.runs import LoadedRun, portable
 from hlr_jax.sharding import unpadded
-from hlr_jax.systems import require_model
+from hlr_jax.systems import System
 from hlr_jax.training.run_progress import RunProgress
 from hlr_jax.workdir import DATASET
 
@@ -40,13 +41,11 @@ class Saved(NamedTuple):
       run: parameters of each seed, model, data and options.
       settings: the config that they were trained with.
       metrics: by split, those that were measured.
-      ensemble: how many seeds each set of parameters is made of.
     """
 
     run: LoadedRun
     settings: dict[str, Any]
     metrics: dict[str, Metrics]
-    ensemble: int
 
 
 def check_named(settings: dict[str, Any]) -> None:
@@ -70,24 +69,46 @@ def write(folder: Path, saved: Saved) -> Path:
     """
     check_named(saved.settings)
     model, dataset = saved.run.parts.model, saved.run.parts.dataset
-    # A scorer has chosen among the values of its settings.
-    chosen = {} if isinstance(model, Model) else {"model": {"name": model.name, **dict(model.options)}}
+    settings = saved.settings
+    if isinstance(model, Blend):
+        settings = settings | {"model": {"name": model.name, "parts": described(model)}}
+    elif not isinstance(model, Model):  # a scorer has chosen among the values of its settings
+        settings = settings | {"model": {"name": model.name, **dict(model.options)}}
     with replacing_folder(folder, lambda path: (path / MANIFEST).is_file(), "saved recommender") as temporary:
         (temporary / "parameters").mkdir()
         for seed, params in zip(saved.run.seeds, saved.run.params, strict=True):
-            held = unpadded(params, dataset.num_users, dataset.num_items) if isinstance(model, Model) else params
+            held = _flat(model, params, (dataset.num_users, dataset.num_items))
             arrays = {name: np.ascontiguousarray(array) for name, array in held.items()}
             save_file(arrays, temporary / "parameters" / f"{seed}.safetensors")
         store_dataset(temporary / DATASET, dataset)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
         manifest = {
-            "kind": _KIND, "format": _FORMAT, "hlr_jax": version("hlr_jax"), "settings": saved.settings | chosen,
-            "ensemble": saved.ensemble, "seeds": [progress.to_json() for progress in saved.run.progress],
+            "kind": _KIND, "format": _FORMAT, "hlr_jax": version("hlr_jax"), "settings": settings,
+            "seeds": [progress.to_json() for progress in saved.run.progress],
             "metrics": {split: metrics.to_json() for split, metrics in saved.metrics.items()},
             "files": {path.relative_to(temporary).as_posix(): sha256(path) for path in files},
         }  # fmt: skip
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return folder
+
+
+def _flat(model: System, params: dict[str, Any], sizes: tuple[int, int]) -> dict[str, Any]:
+    """Return arrays by name, without padding; those of a blend's parts as ``label/name``."""
+    if isinstance(model, Blend):
+        own = {label: _flat(part.system, params[label], sizes) for label, part in model.parts.items()}
+        return {f"{label}/{name}": array for label, arrays in own.items() for name, array in arrays.items()}
+    return unpadded(params, *sizes) if isinstance(model, Model) else params
+
+
+def _nested(model: System, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of ``_flat`` arrays; those of models on JAX's default device."""
+    if isinstance(model, Blend):
+        names = [(name, *name.split("/", 1)) for name in arrays]
+        return {
+            label: _nested(part.system, {name: arrays[whole] for whole, of, name in names if of == label})
+            for label, part in model.parts.items()
+        }
+    return {name: jnp.asarray(array) for name, array in arrays.items()} if isinstance(model, Model) else arrays
 
 
 def read(folder: Path) -> Saved:
@@ -103,21 +124,18 @@ def read(folder: Path) -> Saved:
             what = "damaged" if path.is_file() else "missing"
             raise InputError(f"{path} is {what}: save the recommender again")
     try:
-        settings, ensemble = manifest["settings"], int(manifest["ensemble"])
+        settings = manifest["settings"]
         progress = [RunProgress.from_json(fields) for fields in manifest["seeds"]]
         metrics = {split: Metrics.from_json(record) for split, record in manifest["metrics"].items()}
         arrays = [load_file(folder / "parameters" / f"{each.run.seed}.safetensors") for each in progress]
     except (KeyError, TypeError, ValueError, OSError, SafetensorError) as problem:
         raise InputError(f"{folder / MANIFEST} is damaged ({problem}): save the recommender again") from None
-    model, train, evaluation = settings_of(portable(settings))
-    if ensemble > 1:
-        model = ensemble_of(require_model(model, "an ensemble"), ensemble)
+    config = portable(settings)
+    given = from_description(config["model"]["parts"]) if config["model"].get("name") == Blend.name else None
+    model, train, evaluation = settings_of(config, given)
     dataset = read_stored(folder / DATASET, check=False)
     parts = RunParts(dataset, model, train, evaluation, None, settings.get("seed", 0))
-    params: list[dict[str, Any]] = arrays
-    if isinstance(model, Model):
-        params = [{name: jnp.asarray(array) for name, array in each.items()} for each in arrays]
-    return Saved(LoadedRun(parts, params, progress), settings, metrics, ensemble)
+    return Saved(LoadedRun(parts, [_nested(model, each) for each in arrays], progress), settings, metrics)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.experiment import run
+from hlr_jax.loading import LoadedRun
 from hlr_jax.models.base import Model
 from hlr_jax.recommender.artifact import check_named
 from hlr_jax.recommender.recommender import Recommender
-from hlr_jax.runs import LoadedRun
 from hlr_jax.systems import System, create_system, system_names
 from hlr_jax.training.history import Logger
 from hlr_jax.training.options import TrainOptions

@@ -8,24 +8,23 @@ from typing import Any
 
 import polars as pl
 
-from hlr_jax.analysis.attention import attend, attention_sources, check_keys
-from hlr_jax.analysis.keys import key_table
+from hlr_jax.blends.runs import runs_of_parts, settings_of_blend
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate, evaluation_inputs, relevant_of
 from hlr_jax.evaluation.results import Metrics, read_metrics
+from hlr_jax.loading import LoadedRun
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import RankingInputs
 from hlr_jax.recommender import artifact
-from hlr_jax.runs import LoadedRun, load_run
+from hlr_jax.recommender.spaces import Spaces
+from hlr_jax.runs import load_run
 from hlr_jax.serving.explain import explain
 from hlr_jax.serving.export import export_model
 from hlr_jax.serving.fold_in import fold_in
 from hlr_jax.serving.inputs import read_people
 from hlr_jax.serving.lists import recommend
-from hlr_jax.serving.nearest import nearest_keys, similar_items, similar_users
 from hlr_jax.serving.new_rows import FoldInOptions
 from hlr_jax.serving.population import Population, trained_population
 from hlr_jax.systems import System, require_model
@@ -36,7 +35,7 @@ from hlr_jax.workdir import read_config
 Log = Callable[[str], None]
 
 
-class Recommender:
+class Recommender(Spaces):
     """A trained model that recommends: parameters, settings and data, which belong together, and what to do with them.
 
     ``hlr_jax.fit`` and ``Recommender.load`` return it. Of several seeds it holds all and serves one. What it reads of
@@ -46,7 +45,7 @@ class Recommender:
 
     def __init__(
         self, run: LoadedRun, settings: dict[str, Any], metrics: Mapping[str, Metrics] | None = None, *,
-        place: int = 0, ensemble: int = 1,
+        place: int = 0,
     ):  # fmt: skip
         """Put together what belongs together.
 
@@ -55,12 +54,11 @@ class Recommender:
           settings: the config that they were trained with.
           metrics: of each split that was measured, over all seeds.
           place: of the seed that is served.
-          ensemble: how many seeds each set of parameters is made of.
 
         Raises:
           InputError: the parameters are of another model or data set.
         """
-        self._run, self._ensemble, self._place = run, ensemble, place
+        self._run, self._place = run, place
         self.settings, self.metrics = settings, dict(metrics or {})
         self.model: System = run.parts.model
         self.dataset: Dataset = run.parts.dataset
@@ -72,15 +70,15 @@ class Recommender:
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, seed: int | None = None, ensemble: int = 1, mesh: dict[str, int] | None = None,
-        log: Log = lambda line: None,
+        cls, folder: str | Path, *, seed: int | None = None, blend_seeds: bool = False,
+        mesh: dict[str, int] | None = None, log: Log = lambda line: None,
     ) -> "Recommender":  # fmt: skip
         """Return what ``save`` wrote, or the run in a workdir.
 
         Args:
           folder: of either.
           seed: which of several seeds is served; None: the first.
-          ensemble: of a run, how many seeds are one model together; see ``load_run``.
+          blend_seeds: of a run, whether all its seeds are one blend; see ``load_run``.
           mesh: of a run, the section ``mesh``; None: one device.
           log: takes lines for people.
 
@@ -94,16 +92,17 @@ class Recommender:
         """
         folder = Path(folder)
         if (folder / artifact.MANIFEST).is_file():
-            if ensemble != 1 or mesh:
-                raise InputError(f"{folder} is a saved recommender: ensembles and meshes are for workdirs of runs")
+            if blend_seeds or mesh:
+                raise InputError(f"{folder} is a saved recommender: blend_seeds and meshes are for workdirs of runs")
             saved = artifact.read(folder)
-            return cls(saved.run, saved.settings, saved.metrics, ensemble=saved.ensemble)._serving(seed)
+            return cls(saved.run, saved.settings, saved.metrics)._serving(seed)
         if not (folder / "config.json").is_file() and not (folder / "checkpoints").is_dir():
             raise InputError(f"{folder} holds no recommender: neither {artifact.MANIFEST} nor config.json")
-        settings, run = read_config(folder), load_run(folder, ensemble=ensemble, mesh=mesh, log=log)
+        settings, run = read_config(folder), load_run(folder, blend_seeds=blend_seeds, mesh=mesh, log=log)
+        if blend_seeds:
+            return cls(run, settings_of_blend(run, settings))._serving(seed)
         splits = [split for split in ("valid", "test") if (folder / "eval" / f"{split}.json").is_file()]
-        metrics = {split: read_metrics(folder, split) for split in splits} if ensemble == 1 else {}
-        return cls(run, settings, metrics, ensemble=ensemble)._serving(seed)
+        return cls(run, settings, {split: read_metrics(folder, split) for split in splits})._serving(seed)
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder that ``Recommender.load`` reads: parameters of all seeds, settings, ids, titles, interactions.
@@ -113,7 +112,7 @@ class Recommender:
         Raises:
           InputError: something else is there, or the model was made by hand.
         """
-        return artifact.write(Path(folder), artifact.Saved(self._run, self.settings, self.metrics, self._ensemble))
+        return artifact.write(Path(folder), artifact.Saved(self._run, self.settings, self.metrics))
 
     @property
     def seeds(self) -> list[int]:
@@ -125,6 +124,11 @@ class Recommender:
         """The epoch that the parameters are from; 0: what training started from."""
         return self._run.best_epochs[self._place]
 
+    @property
+    def served(self) -> tuple[LoadedRun, int]:
+        """The run, and the place of the seed that is served."""
+        return self._run, self._place
+
     def of_seed(self, seed: int) -> "Recommender":
         """Return the recommender that serves another seed.
 
@@ -132,10 +136,8 @@ class Recommender:
           InputError: it is not held.
         """
         if seed not in self.seeds:
-            what = "seeds" if self._ensemble == 1 else f"ensembles of {self._ensemble} seeds from"
-            raise InputError(f"seed {seed} is none of this run's {what} {', '.join(map(str, self.seeds))}")
-        place = self.seeds.index(seed)
-        return Recommender(self._run, self.settings, self.metrics, place=place, ensemble=self._ensemble)
+            raise InputError(f"seed {seed} is none of this run's seeds {', '.join(map(str, self.seeds))}")
+        return Recommender(self._run, self.settings, self.metrics, place=self.seeds.index(seed))
 
     def _serving(self, seed: int | None) -> "Recommender":
         return self if seed is None or seed == self.seed else self.of_seed(seed)
@@ -148,6 +150,11 @@ class Recommender:
     def users(self) -> Population:
         """The users that the model was trained on."""
         return trained_population(self.model, self.params, self.dataset)
+
+    @cached_property
+    def parts(self) -> dict[str, "Recommender"]:
+        """Each part of a blend as a recommender of its own, by label; of any other system there is none."""
+        return {label: Recommender(*of_part) for label, of_part in runs_of_parts(self._run, self.settings).items()}
 
     def recommend(
         self, users: Any = None, *, histories: Any = None, k: int = 10, exclude: Any = None, candidates: Any = None,
@@ -200,41 +207,6 @@ class Recommender:
         """
         among = self._people(histories, on_unknown, log)
         return explain(self.model, self.params, self.dataset, user, items, among=among, seed=self.seed)
-
-    def similar_items(self, items: Any, k: int = 10) -> pl.DataFrame:
-        """Return the ``k`` items that lie nearest to each item; see ``hlr_jax.similar_items``."""
-        return similar_items(self._vectors("similar"), self.params, self.dataset, items, k=k)
-
-    def similar_users(self, users: Any, k: int = 10) -> pl.DataFrame:
-        """Return the ``k`` users that lie nearest to each user; see ``hlr_jax.similar_users``."""
-        return similar_users(self._vectors("similar"), self.params, self.dataset, users, k=k)
-
-    def nearest_keys(self, items: Any, *, other: object = None, user: object = None, k: int = 3) -> pl.DataFrame:
-        """Return the keys that each item addresses most; see ``hlr_jax.nearest_keys``."""
-        model, among = self._vectors("nearest_keys"), None if user is None else self.users
-        return nearest_keys(
-            model, self.params, self.dataset, items, other=other, user=user, k=k, among=among, seed=self.seed
-        )
-
-    def _vectors(self, purpose: str) -> Model:
-        return require_model(self.model, purpose)
-
-    def keys(self, *, interactions: int = 2000, categories: pl.DataFrame | None = None, seed: int = 0) -> pl.DataFrame:
-        """Return a row for each memory key: what it is used for, by a sample of interactions.
-
-        ``hlr_jax.analysis.keys.key_table`` says what the columns are, and ``key_cards`` puts them in words.
-
-        Raises:
-          InputError: a model without keys for pairs of items.
-        """
-        model = self._vectors("keys")
-        check_keys(model, self.params)
-        sample = attend(model, self.params, self.dataset, interactions=interactions, seed=seed, sources=self._attention)
-        return key_table(sample, self.params, self.dataset, categories=categories, seed=seed)
-
-    @cached_property
-    def _attention(self) -> NeighborSources:
-        return attention_sources(self._vectors("keys"), self.dataset)
 
     def fold_in(
         self, histories: Any, *, options: FoldInOptions | None = None, on_unknown: str = "error", log: Log = print
@@ -296,6 +268,6 @@ class Recommender:
           InputError: see ``export_model``.
         """
         k = self._run.parts.eval.ks[0] if k is None else k
-        of_run = {"seed": self.seed, "ensemble": self._ensemble, "best_epoch": self.best_epoch}
+        of_run = {"seed": self.seed, "best_epoch": self.best_epoch}
         given: dict[str, Any] = {"k": k, "seed": self.seed, "training": self.training, "about": {"run": of_run}}
-        return export_model(self._vectors("export"), self.params, self.dataset, folder, **given | options)
+        return export_model(require_model(self.model, "export"), self.params, self.dataset, folder, **given | options)

@@ -179,11 +179,13 @@ def _list_card(label: str, rows: Sequence[dict[str, Any]], to_find: set[object])
 
 
 def _because_of(row: dict[str, Any]) -> Child:
+    shares = zip(row.get("parts") or (), row.get("part_shares") or (), strict=True)
+    by = ", ".join(f"{part} ({share:.0%})" for part, share in shares)
     if not row.get("reason_titles"):
-        return None
+        return element("span", f"by {by}", class_="more") if by else None
     columns = [row[name][:_REASONS] for name in ("reason_titles", "reason_weights", "reason_keys")]
     reasons = [
         f"{title} ({weight:.1%}{'' if key is None else f', key {key}'})"
         for title, weight, key in zip(*columns, strict=True)
     ]
-    return element("span", f"because of {'; '.join(reasons)}", class_="more")
+    return element("span", f"because of {'; '.join(reasons)}{f'; by {by}' if by else ''}", class_="more")

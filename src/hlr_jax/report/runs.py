@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import polars as pl
 
@@ -13,9 +14,10 @@ from hlr_jax.errors import InputError
 from hlr_jax.evaluation.comparison import Result, read_result
 from hlr_jax.evaluation.results import Metrics, read_metrics
 from hlr_jax.experiment import RunParts
+from hlr_jax.loading import LoadedRun
 from hlr_jax.models.base import Model
 from hlr_jax.report.drawing import Child, Markup, element, folded, side_by_side, table
-from hlr_jax.runs import LoadedRun, load_run
+from hlr_jax.runs import load_run
 from hlr_jax.workdir import flatten, read_config
 
 SPLIT_NAMES = {"test": "test", "valid": "validation"}
@@ -169,7 +171,7 @@ def run_tables(runs: Sequence[TrainedRun]) -> list[Child]:
         "seeds": [str(of[0]) if len(of) == 1 else f"{of[0]} to {of[-1]}" for of in seeds],
         "best epoch": [", ".join(map(str, run.loaded.best_epochs)) for run in runs],
         "epochs": [str(run.epochs["epoch"].max()) for run in runs],
-        "parameters": [f"{sum(array.size for array in run.loaded.params[0].values()):,}" for run in runs],
+        "parameters": [f"{sum(array.size for array in jax.tree.leaves(run.loaded.params[0])):,}" for run in runs],
         "training, seconds": [f"{run.epochs.unique('epoch')['seconds'].sum():,.0f}" for run in runs],
     }
     values = _by_name([run.settings for run in runs], None)

@@ -1,16 +1,17 @@
-"""The flags of commands that use one model of a run: which of its seeds, or seeds that are one model together."""
+"""The flags of commands that use one model of a run: which of its seeds, or all of them as a blend."""
 
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 import hlr_jax
+from hlr_jax.errors import InputError
 
 if TYPE_CHECKING:
     from hlr_jax import Recommender
 
 _SEED = flags.DEFINE_integer("seed", None, "which seed of a run of several; the first, if not given")
-_ENSEMBLE = flags.DEFINE_integer("ensemble", 1, "seeds that are one model together; --seed is the first of them")
+_BLEND = flags.DEFINE_bool("blend_seeds", False, "use all seeds of the run as one blend with equal weights")
 
 
 def load_chosen(workdir: str) -> "Recommender":
@@ -19,4 +20,6 @@ def load_chosen(workdir: str) -> "Recommender":
     Raises:
       InputError: see ``Recommender.load``; a seed that is not there.
     """
-    return hlr_jax.Recommender.load(workdir, seed=_SEED.value, ensemble=_ENSEMBLE.value, log=print)
+    if _BLEND.value and _SEED.value is not None:
+        raise InputError("--blend_seeds uses all seeds: leave --seed out")
+    return hlr_jax.Recommender.load(workdir, seed=_SEED.value, blend_seeds=_BLEND.value, log=print)

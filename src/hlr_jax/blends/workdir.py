@@ -1,0 +1,160 @@
+"""Blends as workdirs: their parts are workdirs in them.
+
+    OUT/config.json         model.name is blend, with a description of each part and its weight
+    OUT/parts/LABEL/        each part: a run, as its training left it, without checkpoints
+    OUT/result/blend.json   how the weights were chosen
+    OUT/eval/, env.json, metrics.jsonl: those of any run; metrics.jsonl has one line
+
+All that reads a workdir reads such a folder. It needs nothing outside it, so it can be moved.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hlr_jax.blends.blend import Blend
+from hlr_jax.blends.description import from_description
+from hlr_jax.blends.runs import EPOCH, PARTS, Log, blend_of, is_blend, loaded_blend, settings_of_blend, weighted
+from hlr_jax.blends.weights import BlendWeights
+from hlr_jax.errors import InputError
+from hlr_jax.evaluation.comparison import train_seconds
+from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.experiment import RunResult, evaluate_run
+from hlr_jax.files import atomic_file, replacing_folder, write_json
+from hlr_jax.fitting.fit import FitResult
+from hlr_jax.loading import LoadedRun, read_run
+from hlr_jax.workdir import read_config, record_environment
+
+RECORD = "result/blend.json"
+_COPIED = ("config.json", "env.json", "metrics.jsonl", "dataset", "result", "eval")
+
+
+class BlendedRun(NamedTuple):
+    """A blend that is done.
+
+    Attributes:
+      result: as of any run; of its one fit, ``params`` are those of the parts by label.
+      chosen: how validation chose the weights; None where they were given.
+    """
+
+    result: RunResult
+    chosen: BlendWeights | None
+
+
+def read_blend(folder: Path, config: Mapping[str, Any], log: Log = lambda line: None) -> LoadedRun:
+    """Return the blend in a folder.
+
+    Raises:
+      InputError: a part is missing or damaged, or of other data.
+    """
+    try:
+        blend = from_description(config["model"][PARTS])
+        evaluation = EvalOptions(**config.get("eval", {}))
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise InputError(f"{folder / 'config.json'} is no description of a blend ({problem}); blend again") from None
+    dataset, parts = None, {}
+    params: dict[str, Any] = {}
+    for label, part in blend.parts.items():
+        own = folder / PARTS / label
+        loaded = read_run(own, read_config(own), None, log, dataset)
+        if part.seed not in loaded.seeds:
+            raise InputError(f"{own} has no seed {part.seed}, of which the blend is; blend again")
+        dataset = loaded.parts.dataset
+        params[label] = loaded.params[loaded.seeds.index(part.seed)]
+        system = loaded.parts.model
+        assert not isinstance(system, Blend)
+        parts[label] = part._replace(system=system)
+        log = lambda line: None  # noqa: E731 (the data set has been announced)
+    assert dataset is not None
+    return loaded_blend(dataset, Blend(parts), params, evaluation, int(config.get("seed", 0)))
+
+
+def finish_blend(
+    folder: str | Path,
+    labels: Sequence[str],
+    weights: Mapping[str, float] | None = None,
+    *,
+    eval: Mapping[str, Any] | None = None,
+    log: Log = print,
+) -> BlendedRun:
+    """Make the workdir of a blend of the runs in ``folder/parts``: choose weights, measure, and write the rest.
+
+    Args:
+      folder: the workdir; ``folder/parts/LABEL`` is the workdir of each part, whose first seed is taken.
+      labels: of the parts; others in ``folder/parts`` are not read.
+      weights: by label; None: validation chooses.
+      eval: settings of evaluation, in the place of the first part's.
+      log: takes lines for people.
+
+    Raises:
+      InputError: a part is missing, not done or of other data; or see ``weighted``.
+    """
+    folder, start = Path(folder), time.perf_counter()
+    configs = {label: read_config(folder / PARTS / label) for label in labels}
+    for label, config in configs.items():
+        if is_blend(config):
+            raise InputError(f"{folder / PARTS / label} is a blend: blend its parts instead")
+    members = {label: (read_run(folder / PARTS / label, config), 0) for label, config in configs.items()}
+    settings = next(iter(configs.values()), {})
+    evaluation = EvalOptions(**{**settings.get("eval", {}), **(eval or {})})
+    loaded, chosen = weighted(blend_of(members, evaluation), weights, log)
+    record_environment(folder, loaded.parts.dataset)
+    seconds = time.perf_counter() - start
+    seconds += sum(train_seconds(folder / PARTS / label / "metrics.jsonl") for label in labels)
+    metrics = {} if chosen is None else {chosen.metric: chosen.value}
+    seed = loaded.parts.seed
+    line = {"epoch": EPOCH, "run": f"seed-{seed}", "seed": seed} | metrics
+    line |= {"best_epoch": EPOCH, "seconds": seconds}
+    with atomic_file(folder / "metrics.jsonl") as temporary:
+        temporary.write_text(json.dumps(line) + "\n")
+    settings = settings_of_blend(loaded, settings)
+    weights = {label: part["weight"] for label, part in settings["model"][PARTS].items()}
+    record = {"weights": weights, "chosen": None if chosen is None else chosen.to_json()}
+    write_json(folder / RECORD, record)
+    evaluations, measured = evaluate_run(loaded.parts, loaded.params, loaded.best_epochs, loaded.seeds, folder)
+    write_json(folder / "config.json", settings)
+    progress = loaded.progress[0]
+    fit = FitResult(loaded.params[0], progress.run, EPOCH, progress.best_value, [line])
+    return BlendedRun(RunResult(loaded.parts, [fit], evaluations, measured), chosen)
+
+
+def blend_runs(
+    workdirs: Mapping[str, str | Path],
+    output: str | Path,
+    weights: Mapping[str, float] | None = None,
+    *,
+    eval: Mapping[str, Any] | None = None,
+    log: Log = print,
+) -> BlendedRun:
+    """Make the workdir of a blend of runs, with a copy of each part, whole or not at all.
+
+    Args:
+      workdirs: of the runs, by label; of a run of several seeds, the first one is taken.
+      output: the workdir; an older blend there is replaced.
+      weights: by label; None: validation chooses.
+      eval: settings of evaluation, in the place of the first run's.
+      log: takes lines for people.
+
+    Raises:
+      InputError: something else is in ``output``; or see ``finish_blend``.
+    """
+    Blend.check_labels(workdirs)
+    with replacing_folder(Path(output), lambda path: (path / RECORD).is_file(), "blend") as temporary:
+        for label, workdir in workdirs.items():
+            read_config(Path(workdir))  # it is there
+            _copy(Path(workdir), temporary / PARTS / label)
+        return finish_blend(temporary, list(workdirs), weights, eval=eval, log=log)
+
+
+def _copy(workdir: Path, part: Path) -> None:
+    """Copy what is read of a run whose training has ended."""
+    part.mkdir(parents=True)
+    for name in _COPIED:
+        source = workdir / name
+        if source.is_dir():
+            shutil.copytree(source, part / name)
+        elif source.is_file():
+            shutil.copyfile(source, part / name)

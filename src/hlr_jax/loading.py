@@ -1,0 +1,94 @@
+"""What a run has trained, read from its workdir."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hlr_jax.blends.blend import Blend
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.serialization import read_stored
+from hlr_jax.distributed import is_process_zero, log_on_process_zero, on_all_processes
+from hlr_jax.errors import InputError
+from hlr_jax.experiment import RunParts, build
+from hlr_jax.fitting.scorers import load_scorer, scorer_identity
+from hlr_jax.models.base import Model
+from hlr_jax.scorers.registry import SCORERS
+from hlr_jax.sharding import unpadded
+from hlr_jax.training.options import TrainOptions
+from hlr_jax.training.result import RESULT, load_result, run_identity
+from hlr_jax.training.run_progress import RunProgress
+from hlr_jax.types import Params
+from hlr_jax.workdir import DATASET, record_environment
+
+
+def _stored_dataset(folder: Path, log: Callable[[str], None]) -> Dataset | None:
+    if not (folder / DATASET).exists():
+        return None
+    dataset = read_stored(folder / DATASET, check=is_process_zero())
+    dataset.announce(log)
+    return dataset
+
+
+class LoadedRun(NamedTuple):
+    """A trained run from its workdir: its parts, and for each seed the parameters and the run of its best epoch.
+
+    Of a scorer there is one seed; ``parts.model`` has the values that were chosen, and the parameters are its state. Of
+    a blend there is one set of parameters, those of its parts by label.
+    """
+
+    parts: RunParts
+    params: list[Params]
+    progress: list[RunProgress]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of each set of parameters."""
+        return [progress.run.seed for progress in self.progress]
+
+    @property
+    def best_epochs(self) -> list[int | None]:
+        """The epoch that each set of parameters is from; 0: what training started from."""
+        return [progress.best_epoch for progress in self.progress]
+
+    def training_of(self, index: int) -> TrainOptions:
+        """Return the settings that one set of parameters was trained with, its temperature among them."""
+        return self.parts.train.at(self.progress[index].run.temperature)
+
+
+def read_run(
+    folder: Path, config: dict[str, Any], mesh: dict[str, int] | None = None,
+    log: Callable[[str], None] = lambda line: None, dataset: Dataset | None = None,
+) -> LoadedRun:  # fmt: skip
+    """Return the run of a single system in a folder, whose training has ended.
+
+    Args:
+      folder: the workdir.
+      config: its settings.
+      mesh: the section ``mesh``; None: one device.
+      log: takes lines for people.
+      dataset: what its data was checked to be, if that is read already.
+
+    Raises:
+      InputError: no result there, or its data is damaged or that of another run.
+    """
+    log, config = log_on_process_zero(log), portable(config, mesh)
+    kept = (folder / "checkpoints").is_dir() or (folder / RESULT).is_dir()
+    if config["model"].get("name") not in SCORERS and not kept:
+        raise InputError(f"{folder} has no checkpoint; train first")
+    parts = on_all_processes(lambda: build(config, log, dataset or _stored_dataset(folder, log)))
+    on_all_processes(lambda: record_environment(folder, parts.dataset) if is_process_zero() else None)
+    assert not isinstance(parts.model, Blend)  # build makes none
+    if not isinstance(parts.model, Model):
+        fitted = load_scorer(folder, scorer_identity(parts.dataset, parts.model))
+        return LoadedRun(parts._replace(model=fitted.scorer), [fitted.fit.params], [fitted.progress])
+    identity = run_identity(parts.dataset, parts.model, parts.train, parts.seed)
+    params, progress = load_result(folder, identity, parts.mesh)
+    if parts.mesh is None:
+        params = [unpadded(each, parts.dataset.num_users, parts.dataset.num_items) for each in params]
+    return LoadedRun(parts, params, progress)
+
+
+def portable(config: dict[str, Any], mesh: dict[str, int] | None = None) -> dict[str, Any]:
+    """Return settings for the devices that are here: one may read what many wrote, and a CPU what a GPU wrote."""
+    model = {name: value for name, value in config.get("model", {}).items() if name != "kernel"}
+    return config | {"mesh": mesh or {}, "model": model}
