@@ -27,7 +27,7 @@ from hlr_jax.serving.inputs import read_people
 from hlr_jax.serving.lists import recommend
 from hlr_jax.serving.new_rows import FoldInOptions
 from hlr_jax.serving.population import Population, trained_population
-from hlr_jax.systems import System, require_model
+from hlr_jax.systems import System
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
 from hlr_jax.workdir import read_config
@@ -270,4 +270,4 @@ class Recommender(Spaces):
         k = self._run.parts.eval.ks[0] if k is None else k
         of_run = {"seed": self.seed, "best_epoch": self.best_epoch}
         given: dict[str, Any] = {"k": k, "seed": self.seed, "training": self.training, "about": {"run": of_run}}
-        return export_model(require_model(self.model, "export"), self.params, self.dataset, folder, **given | options)
+        return export_model(self.model, self.params, self.dataset, folder, **given | options)

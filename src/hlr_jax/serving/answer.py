@@ -37,6 +37,9 @@ class TopK:
         self.manifest = json.loads((folder / "manifest.json").read_text())
         self._users = pl.read_parquet(folder / "users.parquet", columns=["id"], glob=False)["id"]
         self._items = pl.read_parquet(folder / "items.parquet", columns=["id", "title"], glob=False)
+        # Of a blend, each part is such a folder too; then this one has no program of its own.
+        self._weights: dict[str, float] = self.manifest.get("blend", {})
+        self._parts = {label: TopK(folder / "parts" / label) for label in self._weights}
         self._arrays: dict[str, np.ndarray] = {}
         for name in self.manifest["arrays"]:
             self._arrays |= load_file(folder / name)
@@ -56,33 +59,61 @@ class TopK:
           exact: look at every item, even if the folder has an index.
         """
         rows = _rows(self._codes_of_users, users, "user of users.parquet")
-        people = {name: self._arrays[name][rows] for name in self.manifest["programs"]["topk"]["inputs"][0]}
         offsets, seen = self._arrays["seen_offsets"], self._arrays["seen_items"]
         met = [seen[offsets[row] : offsets[row + 1]] for row in rows]
-        return self._lists(self._users.gather(rows), people, met, candidates, exclude, exact)
+        return self._lists(self._users.gather(rows), self._known(rows, met), met, candidates, exclude, exact)
 
     def newcomers(
         self, histories: Mapping[Any, Iterable[object]], *, candidates: Iterable[object] | None = None,
         exclude: Iterable[object] = (), exact: bool = False,
     ) -> pl.DataFrame:  # fmt: skip
         """Return the same for people whom nobody has trained, by the items that they have met: ``{"ann": ["i1"]}``."""
-        if "newcomers" not in self.manifest["programs"]:
-            raise ValueError("this export takes nobody new: export_model was not given the training options")
         met = [np.unique(_rows(self._codes_of_items, items, "item of items.parquet")) for items in histories.values()]
-        width, most = self.manifest["programs"]["newcomers"]["inputs"][0]["shape"][1], len(self._items) - 1
+        most = len(self._items) - 1
         for person, items in zip(histories, met, strict=True):
-            if not 1 <= len(items) <= min(width, most):
-                raise ValueError(f"{person} has met {len(items)} items; it must be from 1 to {min(width, most)}")
-        padded = np.full((len(met), width), -1, np.int32)
-        for row, items in zip(padded, met, strict=True):
-            row[: len(items)] = items
-        people = self._run("newcomers", padded) if met else {}
+            if not 1 <= len(items) <= min(self._longest, most):
+                limit = min(self._longest, most)
+                raise ValueError(f"{person} has met {len(items)} items; it must be from 1 to {limit}")
+        people = self._new(met) if met else {}
         return self._lists(pl.Series(list(histories), strict=False), people, met, candidates, exclude, exact)
 
     @property
     def _width(self) -> int:
         """K."""
-        return int(self.manifest["programs"]["topk"]["outputs"][0]["shape"][1])
+        return int(self.manifest["k"])
+
+    @property
+    def _longest(self) -> int:
+        """The most items that somebody new may have met."""
+        if self._parts:
+            return min(part._longest for part in self._parts.values())
+        programs = self.manifest["programs"]
+        if "newcomers" in programs:
+            return int(programs["newcomers"]["inputs"][0]["shape"][1])
+        if "met" not in programs["topk"]["inputs"][0]:
+            raise ValueError("this export takes nobody new: export_model was not given the training options")
+        return int(programs["topk"]["inputs"][0]["met"]["shape"][1])
+
+    def _known(self, rows: np.ndarray, met: Sequence[np.ndarray]) -> Any:
+        """Return what is read of known people: their rows of arrays, or what they have met; of a blend by part."""
+        if self._parts:
+            return {label: part._known(rows, met) for label, part in self._parts.items()}
+        names = self.manifest["programs"]["topk"]["inputs"][0]
+        return {name: self._filled(met) if name == "met" else self._arrays[name][rows] for name in names}
+
+    def _new(self, met: Sequence[np.ndarray]) -> Any:
+        """Return the same of people whom nobody has trained."""
+        if self._parts:
+            return {label: part._new(met) for label, part in self._parts.items()}
+        padded = self._filled(met)
+        return self._run("newcomers", padded) if "newcomers" in self.manifest["programs"] else {"met": padded}
+
+    def _filled(self, met: Sequence[np.ndarray]) -> np.ndarray:
+        """Return items [b, W] with -1 behind them."""
+        padded = np.full((len(met), self._longest), -1, np.int32)
+        for row, items in zip(padded, met, strict=True):
+            row[: len(items)] = items
+        return padded
 
     @cached_property
     def _codes_of_users(self) -> dict[str, int]:
@@ -93,7 +124,7 @@ class TopK:
         return {str(item): code for code, item in enumerate(self._items["id"])}
 
     def _lists(
-        self, ids: pl.Series, people: dict[str, np.ndarray], met: Sequence[np.ndarray],
+        self, ids: pl.Series, people: Any, met: Sequence[np.ndarray],
         candidates: Iterable[object] | None, exclude: Iterable[object], exact: bool,
     ) -> pl.DataFrame:  # fmt: skip
         """Return the lists of people, some of them at a time."""
@@ -110,7 +141,8 @@ class TopK:
             allowed = np.tile(among, (len(met[some]), 1))
             for row, items in zip(allowed, met[some], strict=True):
                 row[items] = False
-            parts.append(self._ranked({name: array[some] for name, array in people.items()}, allowed, exact))
+            tile = jax.tree.map(lambda array, some=some: array[some], people)
+            parts.append(self._blended(tile, allowed) if self._parts else self._ranked(tile, allowed, exact))
         items, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
         shown = self._items[np.maximum(items, 0).ravel()]
         lists = pl.DataFrame(
@@ -137,6 +169,20 @@ class TopK:
                 some = {name: array[chosen] for name, array in people.items()}
                 items[chosen], scores[chosen] = self._run(name, some, given[chosen])
         return items, scores
+
+    def _blended(self, people: Any, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lists [b, K] of people by the weighted sum of all parts' standardized scores, and these."""
+        total = np.zeros(allowed.shape, np.float32)
+        for label, part in self._parts.items():
+            scores = part._run("scores", people[label])
+            scores = scores - scores[:, :1]  # equal scores are 0 from here on, exactly
+            scores -= scores.mean(axis=1, keepdims=True)
+            spread = np.sqrt(np.mean(scores * scores, axis=1, keepdims=True))
+            total += np.float32(self._weights[label]) * (scores / np.where(spread > 0, spread, np.float32(1)))
+        total[~allowed] = -np.inf
+        items = np.argsort(-total, axis=1, kind="stable")[:, : self._width].astype(np.int32)
+        best = np.take_along_axis(total, items, axis=1)
+        return np.where(np.isneginf(best), np.int32(-1), items), best
 
     def _nearest(self, vectors: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return who can be ranked by the index [b], and C allowed items [b, C] near to each, -1 for none."""

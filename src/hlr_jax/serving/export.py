@@ -8,13 +8,14 @@ import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
+from hlr_jax.blends.blend import Blend
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError, check_range, missing_extra, pick
 from hlr_jax.files import check_replaceable, replacing_folder, sha256, write_json
@@ -22,14 +23,19 @@ from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
 from hlr_jax.serving.index import IndexOptions, write_index
 from hlr_jax.serving.new_rows import FoldInOptions
-from hlr_jax.serving.newcomers import newcomers_program
-from hlr_jax.serving.programs import Arrays, Program, interaction_arrays, list_programs
+from hlr_jax.serving.newcomers import history_width, newcomers_program
+from hlr_jax.serving.population import parts_of
+from hlr_jax.serving.programs import Arrays, Program, interaction_arrays, list_programs, seen_arrays
+from hlr_jax.serving.scorer_programs import MEANINGS as SCORER_MEANINGS
+from hlr_jax.serving.scorer_programs import check_exportable, scorer_programs
 from hlr_jax.sharding import unpadded
+from hlr_jax.systems import System
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
 
-FORMAT = "hlr_jax top-k, 2"
+FORMAT = "hlr_jax top-k, 3"
 DTYPES = ("float32", "bfloat16")
+PARTS = "parts"  # the folder with the parts of a blend
 _MEANINGS = {
     "user": "p_u, row by row as in users.parquet",
     "item": "q_v, row by row as in items.parquet",
@@ -46,8 +52,16 @@ _MEANINGS = {
 }
 
 
+class _Content(NamedTuple):
+    """What an export is written from: programs by name, arrays by file, and what these hold."""
+
+    programs: dict[str, Program]
+    arrays: dict[str, Arrays]
+    meanings: dict[str, str]
+
+
 def export_model(
-    model: Model,
+    model: System,
     params: Params,
     dataset: Dataset,
     folder: str | Path,
@@ -66,19 +80,21 @@ def export_model(
     histories, as ``hlr_jax.fold_in`` does. ``answer.py`` shows the use with ids of the source, ``manifest.json`` tells
     shapes and versions, the safetensors files hold arrays, and the Parquet files ids, titles and vectors.
 
+    Of a blend, each part is such a folder in ``parts``, with a program of all its scores, which ``answer.py`` blends.
+
     Args:
-      model: scores the pairs.
-      params: its parameters.
+      model: scores the pairs; a model, EASE, Popularity, or a blend of these.
+      params: its parameters, or its state; of a blend, those of its parts by label.
       dataset: gives ids, titles, histories and what the users have met (train and validation items).
       folder: where to; an older export there is replaced.
       k: K; lists are shorter than K only where I is.
-      seed: of the draw of neighbors, as in ``recommend``, and of ``fold_in``.
+      seed: of the draw of neighbors, as in ``recommend``, and of ``fold_in``; the parts of a blend have their own.
       dtype: what the parameters are stored as, ``float32`` or ``bfloat16`` (half the bytes); the programs compute in
         float32 either way, with the rounded values.
-      training: what ``params`` were trained with. None: the folder takes nobody new, unless the model is solved for or
-        makes users from their items.
+      training: what ``params`` were trained with. None: the folder takes nobody new, unless the model is solved for,
+        makes users from their items, or is a scorer; the parts of a blend have their own.
       fold_in: how p_u of somebody new is found; None: the defaults.
-      index: what finds candidates, which the model then ranks; None: lists look at every item.
+      index: of a model, what finds candidates, which it then ranks; None: lists look at every item.
       about: further entries of the manifest.
 
     Returns:
@@ -86,7 +102,8 @@ def export_model(
 
     Raises:
       InputError: the folder holds something else, ``k`` or ``dtype`` is out of range, the index gives fewer candidates
-        than K, or the extra ``export`` (with an index: ``ann``) is not installed.
+        than K, an index of a scorer or a blend, a scorer of one's own, or the extra ``export`` (with an index: ``ann``)
+        is not installed.
 
     Example:
       >>> export_model(model, trained.params, data, "exported", training=options)
@@ -98,32 +115,75 @@ def export_model(
     _require("export", "flatbuffers", "safetensors")
     k = min(k, dataset.num_items)
     if index is not None:
+        if not isinstance(model, Model):
+            raise InputError(f"{model.title} has no vectors that an index could search: export without it")
         _require("ann", "usearch")
         if index.candidates < k:
             raise InputError(f"index.candidates is {index.candidates}, fewer than the {k} items of a list")
     folder = Path(folder)
     check_replaceable(folder, _is_export, "export")
+    about = {"k": k, "data": {"name": dataset.name, "fingerprint": dataset.fingerprint}, **(about or {})}
+    with replacing_folder(folder, _is_export, "export") as temporary:
+        if isinstance(model, Blend):
+            _write_blend(temporary, model, params, dataset, k, dtype, fold_in, about)
+        else:
+            content = _content(model, params, dataset, k, seed, dtype, training, fold_in, index)
+            _write(temporary, content, model, dataset, about | {"seed_of_histories": seed}, index)
+    return folder
+
+
+def _write_blend(
+    folder: Path, blend: Blend, params: Params, dataset: Dataset, k: int, dtype: str, fold_in: FoldInOptions | None,
+    about: dict[str, Any],
+) -> None:  # fmt: skip
+    """Write each part as an export of its own, with a program of all scores, and what blends them."""
+    for label, (system, own) in parts_of(blend, params).items():
+        part, place = blend.parts[label], folder / PARTS / label
+        place.mkdir(parents=True)
+        content = _content(system, own, dataset, k, part.seed, dtype, part.training, fold_in, scores=True)
+        _write(place, content, system, dataset, about | {"seed_of_histories": part.seed})
+    content = _Content({}, {"interactions": seen_arrays(dataset)}, {})
+    _write(folder, content, blend, dataset, about | {"blend": blend.weights})
+
+
+def _content(
+    system: System, params: Params, dataset: Dataset, k: int, seed: int, dtype: str, training: TrainOptions | None,
+    fold_in: FoldInOptions | None, index: IndexOptions | None = None, scores: bool = False,
+) -> _Content:  # fmt: skip
+    """Return the programs and arrays of a model or a scorer."""
+    if not isinstance(system, Model):
+        assert not isinstance(system, Blend)
+        check_exportable(system)
+        stored = {name: np.asarray(array, jnp.dtype(dtype)) for name, array in params.items()}
+        programs = scorer_programs(system, stored, k, dataset.num_items, history_width(dataset))
+        return _Content(programs, {"parameters": stored, "interactions": seen_arrays(dataset)}, SCORER_MEANINGS)
     stored = _stored(params, dataset, dtype)
     computed = {name: array.astype(np.float32) for name, array in stored.items()}
-    arrays = {"parameters": stored, "interactions": interaction_arrays(model, computed, dataset, seed)}
+    arrays = {"parameters": stored, "interactions": interaction_arrays(system, computed, dataset, seed)}
     candidates = None if index is None else min(index.candidates, dataset.num_items)
-    programs = list_programs(model, stored | arrays["interactions"], k, candidates)
-    if training is not None or model.solves_users:
-        training, fold_in = training or TrainOptions(), fold_in or FoldInOptions()
-        made = newcomers_program(model, stored, dataset, training, fold_in, seed)
-        programs["newcomers"], arrays["newcomers"] = made
-    with replacing_folder(folder, _is_export, "export") as temporary:
-        for name, program in programs.items():
-            (temporary / f"{name}.stablehlo").write_bytes(program.exported.serialize())
-        _write_arrays(temporary, arrays, dataset)
-        if index is not None:
-            # Items of a factorization are near a user whose product with p_u is large.
-            space = "ip" if model.similarity == "cosine" else "l2sq"
-            query = "query.stablehlo" if "query" in programs else "user"
-            write_index(temporary, computed["item"], space, index, query)
-        shutil.copyfile(Path(__file__).with_name("answer.py"), temporary / "answer.py")
-        _write_manifest(temporary, programs, arrays, model, dataset, seed, about or {})
-    return folder
+    programs = list_programs(system, stored | arrays["interactions"], k, candidates, scores)
+    if training is not None or system.solves_users:
+        given = training or TrainOptions(), fold_in or FoldInOptions()
+        programs["newcomers"], arrays["newcomers"] = newcomers_program(system, stored, dataset, *given, seed)
+    return _Content(programs, arrays, {spec.name: spec.meaning for spec in system.arrays})
+
+
+def _write(
+    folder: Path, content: _Content, system: System, dataset: Dataset, about: dict[str, Any],
+    index: IndexOptions | None = None,
+) -> None:  # fmt: skip
+    """Write the files of an export, the manifest last."""
+    for name, program in content.programs.items():
+        (folder / f"{name}.stablehlo").write_bytes(program.exported.serialize())
+    _write_arrays(folder, content.arrays, dataset)
+    if index is not None:
+        assert isinstance(system, Model)
+        # Items of a factorization are near a user whose product with p_u is large.
+        space = "ip" if system.similarity == "cosine" else "l2sq"
+        query = "query.stablehlo" if "query" in content.programs else "user"
+        write_index(folder, content.arrays["parameters"]["item"].astype(np.float32), space, index, query)
+    shutil.copyfile(Path(__file__).with_name("answer.py"), folder / "answer.py")
+    _write_manifest(folder, content, system, about)
 
 
 def _require(extra: str, *packages: str) -> None:
@@ -149,43 +209,45 @@ def _write_arrays(folder: Path, arrays: dict[str, Arrays], dataset: Dataset) -> 
     """Write the arrays that the programs take, file by file, and ids, titles and vectors as tables."""
     from safetensors.numpy import save_file
 
-    parameters = arrays["parameters"]
+    parameters = arrays.get("parameters", {})
 
-    def vectors(name: str) -> pl.Series:
-        table = (arrays["interactions"] | parameters)[name]  # users may be made from their items
-        return pl.Series(table.astype(np.float32), dtype=pl.Array(pl.Float32, table.shape[1]))
+    tables = arrays.get("interactions", {}) | parameters  # users may be made from their items
+
+    def vectors(name: str, column: str = "vector") -> list[pl.Series]:
+        if name not in tables:
+            return []
+        table = tables[name].astype(np.float32)
+        return [pl.Series(column, table, dtype=pl.Array(pl.Float32, table.shape[1]))]
 
     for name, held in arrays.items():
         save_file(held, folder / f"{name}.safetensors")
-    users = pl.DataFrame({"id": dataset.user_ids, "vector": vectors("user")})
-    users.write_parquet(folder / "users.parquet")
-    items = pl.DataFrame({"id": dataset.item_ids, "title": dataset.item_titles, "vector": vectors("item")})
-    items.write_parquet(folder / "items.parquet")
+    pl.DataFrame([dataset.user_ids.alias("id"), *vectors("user")]).write_parquet(folder / "users.parquet")
+    items = [dataset.item_ids.alias("id"), dataset.item_titles.alias("title"), *vectors("item")]
+    pl.DataFrame(items).write_parquet(folder / "items.parquet")
     if {"keys", "memories"} <= set(parameters):
-        memories = pl.DataFrame({"key": vectors("keys"), "memory": vectors("memories")})
+        memories = pl.DataFrame([*vectors("keys", "key"), *vectors("memories", "memory")])
         memories.with_row_index("id").write_parquet(folder / "memories.parquet")
 
 
-def _write_manifest(
-    folder: Path, programs: dict[str, Program], arrays: dict[str, Arrays], model: Model, dataset: Dataset, seed: int,
-    about: dict[str, Any],
-) -> None:  # fmt: skip
+def _write_manifest(folder: Path, content: _Content, system: System, about: dict[str, Any]) -> None:
     """Write what a reader needs to know of the other files."""
-    meanings = {spec.name: spec.meaning for spec in model.arrays} | _MEANINGS
+    meanings, options = _MEANINGS | content.meanings, {} if isinstance(system, Blend) else dict(system.options)
     manifest = {
         "format": FORMAT,
         "packages": {name: version(name) for name in ("hlr_jax", "jax", "jaxlib", "safetensors")},
-        "model": {"name": model.name, **dict(model.options)},
-        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "model": {"name": system.name, **options},
         **about,
-        "seed_of_histories": seed,
-        "programs": {name: _described(name, program) for name, program in programs.items()},
+        "programs": {name: _described(name, program) for name, program in content.programs.items()},
         "arrays": {
-            file: {name: _shape(array) | {"holds": meanings.get(name, "")} for name, array in held.items()}
-            for file, held in ((f"{name}.safetensors", held) for name, held in arrays.items())
+            f"{file}.safetensors": {
+                name: _shape(array) | {"holds": meanings.get(name, "")} for name, array in of.items()
+            }
+            for file, of in content.arrays.items()
         },
         "files": {
-            path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in sorted(folder.iterdir())
+            path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
         },
     }
     write_json(folder / "manifest.json", manifest)

@@ -48,7 +48,7 @@ def newcomers_program(
     read = {"item_users": sources.item_users, "weights": sources.history.weights, "popularity": popularity}
     paths, tree = jax.tree.flatten_with_path(read)
     arrays = {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in paths}
-    width = max(_SHORTEST, power_of_two(int(known.degrees(first).max(initial=0))))
+    width = history_width(dataset)
     people = first + jnp.arange(BLOCK)
 
     def solve(
@@ -86,6 +86,12 @@ def newcomers_program(
     reads = parameters | arrays
     given = shapes(reads, tuple(reads)), jax.ShapeDtypeStruct((count, width), jnp.int32)
     return Program(exported(newcomers, *given), tuple(reads)), arrays
+
+
+def history_width(dataset: Dataset) -> int:
+    """Return W, the least power of two, from 64 on, that holds the longest history of training."""
+    longest = int(dataset.known.degrees(dataset.num_users).max(initial=0))
+    return max(_SHORTEST, power_of_two(longest))
 
 
 def _rows(histories: jax.Array, first: int, num_items: int) -> tuple[CSR, jax.Array]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from hlr_jax.data.csr import csr_of
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSource, NeighborSources
 from hlr_jax.models.base import Model
@@ -72,8 +73,13 @@ def interaction_arrays(model: Model, parameters: Arrays, dataset: Dataset, seed:
         } | {name: array for name, array in everything.items() if name not in parameters}
 
     arrays = read_by_lists(jax.tree.map(jnp.asarray, parameters), inputs.sources)
-    arrays |= {"seen_offsets": inputs.seen.offsets, "seen_items": inputs.seen.items}
-    return {name: np.asarray(array) for name, array in arrays.items()}
+    return {name: np.asarray(array) for name, array in arrays.items()} | seen_arrays(dataset)
+
+
+def seen_arrays(dataset: Dataset) -> Arrays:
+    """Return ``seen_offsets`` [U + 1] and ``seen_items``: what each user has met, in training and validation."""
+    rows = csr_of(dataset.known, dataset.num_users)
+    return {"seen_offsets": np.asarray(rows.offsets), "seen_items": np.asarray(rows.items)}
 
 
 def padded_ids(neighbors: NeighborIds) -> jax.Array:
@@ -86,7 +92,9 @@ def _neighbors(ids: jax.Array) -> NeighborIds:
     return NeighborIds(jnp.maximum(ids, 0), ids >= 0)
 
 
-def list_programs(model: Model, arrays: Arrays, k: int, num_candidates: int | None) -> dict[str, Program]:
+def list_programs(
+    model: Model, arrays: Arrays, k: int, num_candidates: int | None = None, scores: bool = False
+) -> dict[str, Program]:
     """Return the exported functions that make lists, by name, each of any number b of people from 1 on.
 
     - ``topk``: (arrays, people, allowed [b, I] bool) -> (items [b, K] int32, scores [b, K] float32). Where nothing is
@@ -94,12 +102,14 @@ def list_programs(model: Model, arrays: Arrays, k: int, num_candidates: int | No
     - ``among``, with C candidates: the same of candidates [b, C] int32, -1 for none, in the place of ``allowed``.
     - ``query``, with candidates and of a model that moves users: (arrays, people) -> [b, D], near which to look for
       candidates: p_u + the mean relation with items from all over the catalogue.
+    - ``scores``, if asked for: (arrays, people) -> the scores of all items [b, I] float32.
 
     Args:
       model: scores the pairs.
       arrays: the parameters, and those of ``interaction_arrays``.
       k: K, at most I.
       num_candidates: C; None: only ``topk``.
+      scores: whether there is a program of all scores.
     """
     lists = _Lists(model, k)
     people = (HISTORY, *model.on_axis(arrays, "user"))
@@ -112,9 +122,11 @@ def list_programs(model: Model, arrays: Arrays, k: int, num_candidates: int | No
     )
 
     def program(of_one: Callable[..., Any], *last: jax.ShapeDtypeStruct) -> Program:
-        return Program(exported(_over_people(of_one), *given, *last), reads, people)
+        return Program(exported(over_people(of_one), *given, *last), reads, people)
 
     programs = {"topk": program(lists.topk, jax.ShapeDtypeStruct((count, len(arrays["item"])), jnp.bool_))}
+    if scores:
+        programs["scores"] = program(lists.scores)
     if num_candidates is not None:
         programs["among"] = program(lists.among, jax.ShapeDtypeStruct((count, num_candidates), jnp.int32))
         if _moves(lists, arrays, people):
@@ -133,8 +145,7 @@ class _Lists(NamedTuple):
         rows, users = self.model.on_axis(given, "item"), self._users_of(given, self._near(given))
 
         def ranked(person: Params, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
-            best, places = self._best(given, person, rows, users, allowed)
-            return jnp.where(jnp.isneginf(best), NO_ITEM, places.astype(jnp.int32)), best
+            return best_places(self._scores(given, person, rows, users), allowed, self.k)
 
         return ranked
 
@@ -145,10 +156,15 @@ class _Lists(NamedTuple):
         def ranked(person: Params, candidates: jax.Array) -> tuple[jax.Array, jax.Array]:
             ids = jnp.maximum(candidates, 0)
             rows, users = self.model.rows(given, "item", ids), self._users_of(given, near[ids])
-            best, places = self._best(given, person, rows, users, candidates >= 0)
+            places, best = best_places(self._scores(given, person, rows, users), candidates >= 0, self.k)
             return jnp.where(jnp.isneginf(best), NO_ITEM, candidates[places]), best
 
         return ranked
+
+    def scores(self, given: Params) -> Callable[[Params], jax.Array]:
+        """Return the scores of all items [I]."""
+        rows, users = self.model.on_axis(given, "item"), self._users_of(given, self._near(given))
+        return lambda person: self._scores(given, person, rows, users)
 
     def query(self, given: Params) -> Callable[[Params], jax.Array]:
         """Return p_u + the mean relation with some items."""
@@ -175,14 +191,16 @@ class _Lists(NamedTuple):
         table = given["user" if ITEM_USERS in given else "item"]  # where items are ranked with nobody, any does
         return _neighbors(near).vectors(table)
 
-    def _best(
-        self, given: Params, person: Params, items: Params, users: Padded, real: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """Return the best K scores of some items' rows, and their places."""
+    def _scores(self, given: Params, person: Params, items: Params, users: Padded) -> jax.Array:
+        """Return the scores of some items' rows."""
         person_rows, history = self.model.on_axis(person, "user"), _history_of(given, person)
-        scores = score_catalogue(self.model, given, person_rows, items, history, users)
-        best, places = jax.lax.top_k(jnp.where(real, scores, -jnp.inf), self.k)
-        return best, places
+        return score_catalogue(self.model, given, person_rows, items, history, users)
+
+
+def best_places(scores: jax.Array, real: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """Return the places [K] int32 of the best scores [T] that are real, -1 where none is left, and these scores [K]."""
+    best, places = jax.lax.top_k(jnp.where(real, scores, -jnp.inf), k)
+    return jnp.where(jnp.isneginf(best), NO_ITEM, places.astype(jnp.int32)), best
 
 
 def _history_of(given: Params, person: Params) -> Padded:
@@ -216,7 +234,7 @@ def exported(function: Callable[..., Any], *shapes: Any) -> export.Exported:
     return export.export(jax.jit(computed), platforms=PLATFORMS)(*shapes)
 
 
-def _over_people(of_one: Callable[[Params], Callable[..., Any]]) -> Callable[..., Any]:
+def over_people(of_one: Callable[[Params], Callable[..., Any]]) -> Callable[..., Any]:
     """Return what ``of_one`` makes of one person for many at once: (arrays, people {[b, ...]}, ... [b, ...])."""
 
     def of_all(given: Params, *people: Any) -> Any:

@@ -1,0 +1,72 @@
+"""The programs of an exported scorer: lists, and all scores, of people who are known by what they have met."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import export
+
+from hlr_jax.errors import InputError
+from hlr_jax.scorers.base import Scorer
+from hlr_jax.scorers.ease import Ease
+from hlr_jax.scorers.popularity import Popularity
+from hlr_jax.serving.programs import Arrays, Program, best_places, exported, over_people, shapes
+from hlr_jax.types import Params
+
+MET = "met"
+"""What people are in the place of vectors: the items that each has met [b, W] int32, with -1 behind them."""
+
+MEANINGS = {
+    "weights": "B: row by row, what an item of a history adds to the score of each item",
+    "counts": "training users of each item, which are everyone's scores",
+}
+
+
+def _ease(given: Params, met: jax.Array) -> jax.Array:
+    weights, count = given["weights"], jnp.sum(met >= 0)
+    return jax.lax.fori_loop(0, count, lambda place, total: total + weights[met[place]], jnp.zeros(len(weights)))
+
+
+def _popularity(given: Params, met: jax.Array) -> jax.Array:
+    del met
+    return given["counts"]
+
+
+_FORMS: dict[type, Callable[[Params, jax.Array], jax.Array]] = {Ease: _ease, Popularity: _popularity}
+
+
+def check_exportable(scorer: Scorer) -> None:
+    """Raise ``InputError`` for a scorer of one's own, whose ``scores`` only Python computes."""
+    if type(scorer) not in _FORMS:
+        raise InputError(f"{scorer.title} is a scorer of your own, and export takes models, EASE and Popularity")
+
+
+def scorer_programs(scorer: Scorer, arrays: Arrays, k: int, num_items: int, width: int) -> dict[str, Program]:
+    """Return the exported functions of a scorer, each of any number b of people from 1 on.
+
+    - ``topk``: (arrays, {``met``: [b, W]}, allowed [b, I] bool) -> (items [b, K] int32, scores [b, K] float32).
+    - ``scores``: (arrays, {``met``: [b, W]}) -> the scores of all items [b, I] float32.
+
+    Args:
+      scorer: EASE or Popularity.
+      arrays: its state.
+      k: K, at most I.
+      num_items: I.
+      width: W, the most items that a person may have met.
+    """
+    form, reads = _FORMS[type(scorer)], tuple(arrays)
+    (count,) = export.symbolic_shape("b")
+    given = shapes(arrays, reads), {MET: jax.ShapeDtypeStruct((count, width), jnp.int32)}
+
+    def topk(given: Params) -> Callable[[Params, jax.Array], tuple[jax.Array, jax.Array]]:
+        return lambda person, allowed: best_places(form(given, person[MET]), allowed, k)
+
+    def scores(given: Params) -> Callable[[Params], jax.Array]:
+        return lambda person: form(given, person[MET])
+
+    def program(of_one: Callable[..., Any], *last: jax.ShapeDtypeStruct) -> Program:
+        return Program(exported(over_people(of_one), *given, *last), reads, (MET,))
+
+    allowed = jax.ShapeDtypeStruct((count, num_items), jnp.bool_)
+    return {"topk": program(topk, allowed), "scores": program(scores)}
