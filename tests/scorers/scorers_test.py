@@ -148,7 +148,10 @@ def test_a_lambda_that_is_none_is_told(given, message):
 
 def test_what_ease_cannot_take_is_told(world, monkeypatch):
     monkeypatch.setattr(ease, "_MOST_ITEMS", 49)
-    with pytest.raises(InputError, match="EASE inverts a 50 x 50 matrix; it is offered up to 49 items"):
+    with pytest.raises(
+        InputError,
+        match=r"a matrix of 50 x 50 numbers, .* up to 49 items: raise dataset\.k_core",
+    ):
         gram_matrix(world)
     with pytest.raises(InputError, match="regularization=1e-06 is too small"):
         ease_weights(np.full((3, 3), 1e6, np.float32), 1e-6)

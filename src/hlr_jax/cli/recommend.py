@@ -91,4 +91,5 @@ def _result(folder: Path) -> str:
     from hlr_jax.training.result import RESULT
 
     saved = [files.sha256(path) for path in folder.glob(MANIFEST)]
-    return ",".join([*saved, *sorted(path.name for path in (folder / RESULT).glob("[0-9]*"))])
+    ended = [*folder.glob(f"{RESULT}/[0-9]*"), *folder.glob(f"parts/*/{RESULT}/[0-9]*")]  # of a blend, each part's
+    return ",".join([*saved, *sorted(path.relative_to(folder).as_posix() for path in ended)])

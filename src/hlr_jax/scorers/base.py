@@ -2,8 +2,9 @@
 
 A ``Model`` has a vector for each user and is ranked on JAX's devices. A scorer has none: it is given what a user has
 met, and returns a score for each item. So it serves new people as it serves those that it was fitted to. Both stand in
-the same places: wherever a function takes a model and its parameters, it takes a scorer and its state. The two meet at
-the lists of users, not at scores: a model keeps its scores on the device, where it picks the best.
+the same places: wherever a function takes a model and its parameters, it takes a scorer and its state. Alone, the two
+meet at the lists of users: a model keeps its scores on the device, where it picks the best. In a blend
+(``hlr_jax.blends``) they meet at scores.
 """
 
 from collections.abc import Iterator

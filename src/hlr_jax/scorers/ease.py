@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from hlr_jax.data.dataset import Dataset
 
-_MOST_ITEMS = 20_000  # two matrices of I^2 float32 numbers: 3.2 GB there
-_BLOCK = 512  # rows that are mirrored at once
+_MOST_ITEMS = 40_000  # a matrix of I^2 float32 numbers has 6.4 GB there
+_BLOCK = 512  # rows that are made or mirrored at once
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,20 @@ def gram_matrix(dataset: "Dataset", user_exponent: float = 0.0) -> np.ndarray:
     """
     count = dataset.num_items
     if count > _MOST_ITEMS:
-        raise InputError(f"EASE inverts a {count} x {count} matrix; it is offered up to {_MOST_ITEMS} items")
+        raise InputError(
+            f"EASE inverts a matrix of {count:,} x {count:,} numbers, {4e-9 * count**2:.1f} GB, and is offered up to "
+            f"{_MOST_ITEMS:,} items: raise dataset.k_core, or take mf_als, whose memory grows with the items alone"
+        )
     met = histories_of(dataset.train, dataset.num_users, count)
     weighted = met
     if user_exponent:
         degrees = np.maximum(dataset.train.degrees(dataset.num_users), 1).astype(np.float32)
         weighted = met.multiply(((degrees / degrees.mean()) ** -user_exponent)[:, None]).tocsr()
-    return (met.T @ weighted).toarray()
+    by_item, gram = met.T.tocsr(), np.empty((count, count), np.float32)
+    for start in range(0, count, _BLOCK):  # a sparse product of all rows may take more bytes than the result
+        rows = slice(start, start + _BLOCK)
+        gram[rows] = (by_item[rows] @ weighted).toarray()
+    return gram
 
 
 def ease_weights(gram: np.ndarray, regularization: float, dropout: float = 0.0) -> np.ndarray:
