@@ -95,7 +95,7 @@ def test_a_refit_keeps_the_temperature_that_most_seeds_have_chosen(ended, tmp_pa
         replace(state, run=state.run._replace(temperature=temperature), best_epoch=epoch)
         for state, (temperature, epoch) in zip(loaded.progress, chosen, strict=True)
     ]
-    monkeypatch.setattr(runs, "_read_run", lambda *_: loaded._replace(progress=progress))
+    monkeypatch.setattr(runs, "read_run", lambda *_: loaded._replace(progress=progress))
     asked = []
     monkeypatch.setattr(runs, "run", lambda config, output, **options: asked.append((config, output, options)))
     hlr_jax.refit(folder, tmp_path, **OPTIONS)

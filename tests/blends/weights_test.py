@@ -81,7 +81,7 @@ def test_a_part_that_is_twice_as_sure_weighs_more(made):
     assert chosen.weights["sure"] == pytest.approx(0.8, abs=0.11)
 
 
-def test_a_part_that_adds_no_more_than_noise_is_left_out(made):
+def test_a_part_that_adds_nothing_is_left_out(made):
     """Twice the same part: every mixture has the same lists, and one part is enough."""
     data, scores = made
     same = scores(1.0)
@@ -91,17 +91,27 @@ def test_a_part_that_adds_no_more_than_noise_is_left_out(made):
 
 
 def test_what_is_held_out_is_measured_with_the_weights_of_the_other_half(made):
+    """All of it again from the metrics of ``evaluate``, with two parts."""
     data, scores = made
-    blend, params = of({"a": scores(1.0), "b": scores(2.0)})
-    chosen = fit_weights(blend, params, data)
-    half, users = np.random.default_rng(0).permutation(USERS) % 2 == 0, np.arange(USERS)
-    values = [0.0, 0.0]
-    for of_half, others, place in zip(chosen.weights_of_halves, (~half, half), (0, 1), strict=True):
-        kept = blend.weighted(of_half)
+    blend, params = of({"a": scores(1.0), "b": scores(1.5)})
+    points = [(tenths, 10 - tenths) for tenths in range(10, -1, -1)]
+    values = []
+    for point in points:
+        kept = blend.weighted(dict(zip("ab", np.array(point) / 10, strict=True)))
         theirs = {label: params[label] for label in kept.parts}
-        measured = hlr_jax.evaluate(kept, theirs, data, split="valid", users=users[others])
-        values[place] = measured.per_user["ndcg"].sum()
-    assert chosen.held_out == pytest.approx(sum(values) / USERS)
+        values.append(hlr_jax.evaluate(kept, theirs, data, split="valid").per_user["ndcg"].to_numpy())
+    values, rng, expected = np.stack(values), np.random.default_rng(0), np.zeros((5, 2))
+    for halving in expected:
+        half = rng.permutation(USERS) % 2 == 0
+        for parts, among in enumerate(([0, 10], list(range(11)))):
+            for some in (half, ~half):
+                best = among[int(np.argmax(values[among][:, some].mean(axis=1)))]
+                halving[parts] += values[best, ~some].sum() / USERS
+    chosen = fit_weights(blend, params, data)
+    assert chosen.held_out_by_parts == pytest.approx(expected.mean(axis=0).tolist())
+    assert expected.mean(axis=0)[1] > expected.mean(axis=0)[0]
+    assert tuple(round(10 * weight) for weight in chosen.weights.values()) == points[int(values.mean(axis=1).argmax())]
+    assert chosen.held_out == chosen.held_out_by_parts[1] <= chosen.value
 
 
 def test_more_than_three_parts_are_searched_by_moving_weight(made, monkeypatch):
@@ -110,7 +120,7 @@ def test_more_than_three_parts_are_searched_by_moving_weight(made, monkeypatch):
     moved = fit_weights(blend, params, data)
     monkeypatch.setattr(weights, "_FEW", 4)
     whole = fit_weights(blend, params, data)
-    assert moved.tried < 150 < whole.tried == 286
+    assert moved.tried < 200 < whole.tried == 286
     assert moved.weights["noise"] == whole.weights["noise"] == 0
     assert moved.value == pytest.approx(whole.value, abs=0.003)
 

@@ -168,22 +168,28 @@ def test_all_seeds_of_a_run_are_a_blend(runs):
     assert "--blend_seeds uses all seeds: leave --seed out" in refused.stderr
 
 
-def test_each_part_is_refitted_and_updated_and_the_weights_stay(blend, runs, tmp_path):
-    _, folder = blend
-    again = hlr_jax.refit(folder, tmp_path / "refit", quiet=True, log=silent)
-    assert again.parts.model.weights == WEIGHTS
+def test_each_part_is_refitted_and_the_weights_stay(runs, tmp_path):
+    hlr_jax.run(config("popularity"), tmp_path / "popularity", log=silent)
+    weights = {"ease": 0.8, "popularity": 0.2}
+    folders = {"ease": runs / "ease", "popularity": tmp_path / "popularity"}
+    blend_runs(folders, tmp_path / "blend", weights, log=silent)
+    again = hlr_jax.refit(tmp_path / "blend", tmp_path / "refit", quiet=True, log=silent)
+    assert again.parts.model.weights == weights
     assert list(again.metrics) == ["test"]
-    alone = hlr_jax.refit(runs / "cml", tmp_path / "cml", quiet=True, log=silent)
-    np.testing.assert_array_equal(again.fits[0].params["cml"]["item"], alone.fits[0].params["item"])
-    done = command("refit", f"--workdir={folder}", f"--output={tmp_path / 'refit'}", "--quiet")
+    alone = hlr_jax.refit(runs / "ease", tmp_path / "ease", quiet=True, log=silent)
+    np.testing.assert_array_equal(again.fits[0].params["ease"]["weights"], alone.fits[0].params["weights"])
+    done = command("refit", f"--workdir={tmp_path / 'blend'}", f"--output={tmp_path / 'refit'}", "--quiet")
     assert done.returncode == 0, done.stderr
+    with pytest.raises(InputError, match="holds a run that is no blend"):
+        hlr_jax.refit(tmp_path / "blend", runs / "cml", quiet=True, log=silent)
+
+
+def test_each_part_is_updated_and_the_weights_stay(blend, tmp_path):
     rows = pl.DataFrame({"user": [1, 2, 999], "item": [49, 48, 47]})
-    updated = hlr_jax.update(folder, rows, tmp_path / "updated", num_epochs=1, quiet=True, log=silent)
+    updated = hlr_jax.update(blend[1], rows, tmp_path / "updated", num_epochs=1, quiet=True, log=silent)
     assert updated.parts.model.weights == WEIGHTS
     assert updated.parts.dataset.num_users == 61
     assert Recommender.load(tmp_path / "updated").recommend(999)["item"].len() == 10
-    with pytest.raises(InputError, match="holds a run that is no blend"):
-        hlr_jax.refit(folder, runs / "cml", quiet=True, log=silent)
 
 
 def test_mistakes_are_one_line_and_leave_nothing(blend, runs, tmp_path):

@@ -21,6 +21,7 @@ from hlr_jax.types import Params
 _UNITS = 10  # that weights are whole numbers of: steps of 0.1
 _STEPS = 2, 1  # in units, by which weight moves between more parts than _FEW
 _FEW = 3
+_HALVINGS = 5  # of the users, to see what weights are worth on others
 _BEST = 100  # items of each part that are candidates, beside K
 
 Point = tuple[int, ...]
@@ -40,9 +41,9 @@ class BlendWeights:
       best_part: the label of the best part alone.
       lead: how much better the blend is than the best part: the mean difference over users.
       lead_error: the standard error of ``lead``, paired over users.
-      held_out: the value on users that the weights were not chosen on: each half of the users is measured with the
-        weights that the same search chooses on the other half.
-      weights_of_halves: those two choices, by label.
+      held_out: the value on users that the weights were not chosen on: on each half of the users with the weights that
+        the same search chooses on the other half, the mean over several random halvings.
+      held_out_by_parts: the same for blends of at most 1, 2, ... parts. The number that does best is taken.
       tried: blends that were measured.
     """
 
@@ -55,7 +56,7 @@ class BlendWeights:
     lead: float
     lead_error: float
     held_out: float
-    weights_of_halves: tuple[dict[str, float], dict[str, float]]
+    held_out_by_parts: list[float]
     tried: int
 
     @property
@@ -72,9 +73,9 @@ def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: Eval
     """Choose the weights of a blend's parts on validation.
 
     Up to three parts: all weights that are multiples of 0.1. More parts: from the best part alone on, weight moves
-    from one part to another by 0.2 as long as that helps, then by 0.1. Of all weights that were measured, those with
-    the fewest parts are chosen that are within one standard error of the best (paired over users): a part enters only
-    where it adds more than noise.
+    from one part to another by 0.2 as long as that helps, then by 0.1. That is done among blends of at most 1, 2, ...
+    parts. The fewest parts are taken that do best on users who had no say in their weights: a part enters only where
+    it helps there.
 
     Args:
       blend: the parts; their weights are not read.
@@ -102,10 +103,9 @@ def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: Eval
     labels, everyone = list(blend.parts), np.ones(measured.users, bool)
     vertices = {label: _vertex(row, len(labels)) for row, label in enumerate(labels)}
     best_part = max(labels, key=lambda label: measured(vertices[label]).mean())
-    point = _search(measured, len(labels), everyone)
-    half = np.random.default_rng(0).permutation(measured.users) % 2 == 0
-    # A single user has no other half.
-    first, second = (_search(measured, len(labels), some if some.any() else everyone) for some in (half, ~half))
+    held_out = _held_out(measured, len(labels))
+    most = int(np.argmax(held_out))
+    point = _search(measured, len(labels), everyone, most + 1)
     lead = measured(point) - measured(vertices[best_part])
     sign = 1 if evaluation.higher_is_better else -1
     return BlendWeights(
@@ -117,8 +117,8 @@ def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: Eval
         best_part=best_part,
         lead=float(lead.mean()),
         lead_error=standard_error(lead),
-        held_out=sign * float(np.where(half, measured(second), measured(first)).mean()),
-        weights_of_halves=(measured.weights(first), measured.weights(second)),
+        held_out=sign * held_out[most],
+        held_out_by_parts=[sign * value for value in held_out],
         tried=len(measured.values),
     )
 
@@ -160,25 +160,38 @@ class _Measured:
         return self.values[point]
 
 
-def _search(measured: _Measured, count: int, some: np.ndarray) -> Point:
-    """Return the weights of ``count`` parts that some of the users [n] (bool) choose."""
-    tried: dict[Point, np.ndarray] = {}
+def _held_out(measured: _Measured, count: int) -> list[float]:
+    """Return what blends of at most 1, 2, ... parts are worth on users who had no say in their weights."""
+    values, rng = np.zeros(count), np.random.default_rng(0)
+    for _ in range(_HALVINGS):
+        half = rng.permutation(measured.users) % 2 == 0
+        # A single user has no other half.
+        halves = [some if some.any() else ~some for some in (half, ~half)]
+        for most in range(count):
+            first, second = (_search(measured, count, some, most + 1) for some in halves)
+            values[most] += np.where(half, measured(second), measured(first)).mean() / _HALVINGS
+    return values.tolist()
+
+
+def _search(measured: _Measured, count: int, some: np.ndarray, most: int) -> Point:
+    """Return the best weights of at most ``most`` of ``count`` parts by some of the users [n] (bool)."""
 
     def merit(point: Point) -> float:
-        tried[point] = measured(point)[some]
-        return float(tried[point].mean())
+        return float(measured(point)[some].mean())
+
+    def few(points: Iterator[Point]) -> list[Point]:
+        return [point for point in points if np.count_nonzero(point) <= most]
 
     if count <= _FEW:
-        best = max(_simplex(count), key=merit)
-    else:
-        best = max((_vertex(row, count) for row in range(count)), key=merit)
-        for step in _STEPS:
-            while (better := max(_moves(best, step), key=merit)) and merit(better) > merit(best):
-                best = better
-    # The one-standard-error rule (Breiman et al. 1984).
-    behind = {point: tried[best] - values for point, values in tried.items()}
-    equal = [point for point, each in behind.items() if each.mean() <= standard_error(each)]
-    return min(equal, key=lambda point: (np.count_nonzero(point), behind[point].mean()))
+        return max(few(_simplex(count)), key=merit)
+    best = max((_vertex(row, count) for row in range(count)), key=merit)
+    for step in _STEPS:
+        while moves := few(_moves(best, step)):
+            better = max(moves, key=merit)
+            if merit(better) <= merit(best):
+                break
+            best = better
+    return best
 
 
 def _vertex(row: int, count: int) -> Point:
