@@ -106,7 +106,8 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
         record |= {"iteration_s": epoch.steady_s, "flops_per_iteration": flops}
     record |= epoch.fields() | speed_fields(flops, epoch, product, timings["gemm"])
     if beside:
-        record |= beside_fields(beside, timings, "epoch", record.get("positives_per_s"))
+        # Of a solver, the command's rate is in iterations.
+        record |= beside_fields(beside, timings, "epoch", record.get("positives_per_s", 1 / epoch.steady_s))
     if settings.isolated and model.solver is None:
         record["later"] = lambda: _memory(learner)  # once the peak of memory has been read
     return record

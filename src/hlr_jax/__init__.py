@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hlr_jax.loading import LoadedRun as LoadedRun
     from hlr_jax.losses import register_objective as register_objective
     from hlr_jax.models.base import ArraySpec as ArraySpec
+    from hlr_jax.models.base import HistoryUsers as HistoryUsers
     from hlr_jax.models.base import Model as Model
     from hlr_jax.models.registry import create_model as create_model
     from hlr_jax.models.registry import model_names as model_names
@@ -72,6 +73,7 @@ _MODULE_OF = {
     "Evaluation": "hlr_jax.evaluation.evaluate",
     "FitResult": "hlr_jax.fitting.fit",
     "FoldInOptions": "hlr_jax.serving.new_rows",
+    "HistoryUsers": "hlr_jax.models.base",
     "IndexOptions": "hlr_jax.serving.index",
     "InputError": "hlr_jax.errors",
     "LoadedRun": "hlr_jax.loading",

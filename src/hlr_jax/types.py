@@ -22,6 +22,7 @@ Symbols of the paper and their names here:
 | K (keys), M (memories) | ``keys``, ``memories`` | [N, D] |
 | the weights of the memories for each neighbor | ``memory_weights`` | [H, N] |
 | alpha | ``neighbor_weights`` | [H] |
+| x_j, what users are made from (CML) | ``source`` | [I, D] |
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -31,7 +32,10 @@ import jax.numpy as jnp
 from flax import struct
 
 Params: TypeAlias = dict[str, jax.Array]
-"""Arrays by name: always ``user`` [U, D] and ``item`` [I, D]; the others are what the model's ``arrays`` say."""
+"""Arrays by name: ``item`` [I, D]; ``user`` [U, D], but in a model that makes users from their items; and others.
+
+What the others are the model's ``arrays`` say.
+"""
 
 
 class NeighborSpec(NamedTuple):

@@ -25,8 +25,9 @@ def systems(world):
     fitted = next(Ease((10.0,)).fits(world))
     made = {"ease": (fitted.scorer, fitted.state)}
     options = {"hlr": {"num_memories": 3, "max_history": 4}}
-    for name in ("mf_als", "cml", "hlr"):
-        model = hlr_jax.create_model(name, embed_dim=6, **options.get(name, {}))
+    options["history"] = {"user": "history"}
+    for name in ("mf_als", "cml", "hlr", "history"):
+        model = hlr_jax.create_model("cml" if name == "history" else name, embed_dim=6, **options.get(name, {}))
         made[name] = model, model.init(key, users, items)
     return made
 
@@ -96,7 +97,7 @@ def test_lists_are_those_of_float64(made, world, split, monkeypatch):
     np.testing.assert_allclose(ranking.scores, np.take_along_axis(expected[users], best, axis=1), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["ease", "mf_als", "cml", "hlr"])
+@pytest.mark.parametrize("name", ["ease", "mf_als", "cml", "hlr", "history"])
 def test_a_blend_of_one_part_has_its_lists_to_the_last_rank(made, world, name):
     weights = {name: 1.0, "ease" if name == "cml" else "cml": 0.0}
     blend, params = blended(made, weights, seeds={name: 5})
@@ -137,9 +138,10 @@ def test_candidates_and_exclusions_hold_for_a_blend(made, world):
 
 
 def test_cml_and_mf_als_are_matrix_products_and_hlr_is_none(made):
-    assert {name: is_product(*made[name]) for name in ("mf_als", "cml", "hlr")} == {
+    assert {name: is_product(*made[name]) for name in ("mf_als", "cml", "history", "hlr")} == {
         "mf_als": True,
         "cml": True,
+        "history": True,
         "hlr": False,
     }
 

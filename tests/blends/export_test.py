@@ -60,6 +60,10 @@ def blend(world):
         model = hlr_jax.create_model(name, embed_dim=6)
         parts[name] = Part(model, weight, seed, None if name == "mf_als" else TRAINING)
         params[name] = model.init(jax.random.key(seed), world.num_users, world.num_items)
+    made = hlr_jax.create_model("cml", embed_dim=6, user="history")
+    parts["mf_als"] = parts["mf_als"]._replace(weight=0.2)
+    parts["history"] = Part(made, 0.1)
+    params["history"] = made.init(jax.random.key(9), world.num_users, world.num_items)
     return Blend(parts), params
 
 
@@ -77,7 +81,7 @@ def test_a_blend_answers_as_it_recommends(blend, world, tmp_path):
     system, _, seed, _ = blend[0].parts["cml"]
     same(part([3, 7]), hlr_jax.recommend(system, blend[1]["cml"], world, [3, 7], k=K, seed=seed))
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["blend"] == {"ease": 0.5, "mf_als": 0.3, "cml": 0.2}
+    assert manifest["blend"] == {"ease": 0.5, "mf_als": 0.2, "cml": 0.2, "history": 0.1}
     written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert set(manifest["files"]) | {"manifest.json"} == written
     assert all(sha256(folder / name) == facts["sha256"] for name, facts in manifest["files"].items())

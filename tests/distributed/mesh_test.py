@@ -84,6 +84,7 @@ def test_a_mesh_trains_ranks_and_measures_as_one_device_and_never_holds_a_whole_
     # A batch, a tile of users, and the products of a shard's items with all memories must be smaller than the smaller
     # table for what follows to tell them apart.
     monkeypatch.setattr("hlr_jax.ranking.plan._MOST_USERS", 8)
+    monkeypatch.setattr("hlr_jax.ranking.plan._CPU_USERS", 4)
     on_mesh = run(primes, model, options, create_mesh(*shape))
     ours = list(programs)
     assert_same_run(on_mesh, run(primes, model, options, None))

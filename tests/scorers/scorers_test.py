@@ -1,5 +1,7 @@
 """Popularity and EASE, and the lists that are made of a scorer's scores."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -55,9 +57,11 @@ def test_ease_tries_all_combinations_of_its_values(world):
 
 def test_blocks_of_the_inverse_change_nothing(world, monkeypatch):
     gram = gram_matrix(world)
-    whole = ease_weights(gram, 10.0)
+    whole = ease_weights(gram.copy(), 10.0)
     monkeypatch.setattr(ease, "_BLOCK", 7)  # does not divide I = 50
-    np.testing.assert_array_equal(ease_weights(gram, 10.0), whole)
+    monkeypatch.setattr(ease, "_GRAM_CELLS", 7 * 50)
+    np.testing.assert_array_equal(gram_matrix(world), gram)
+    np.testing.assert_array_equal(ease_weights(gram.copy(), 10.0), whole)
     inverse = np.linalg.inv(gram.astype(np.float64) + 10.0 * np.eye(50))
     expected = -inverse / np.diag(inverse)
     np.fill_diagonal(expected, 0)
@@ -146,13 +150,27 @@ def test_a_lambda_that_is_none_is_told(given, message):
         Ease(given)
 
 
+@pytest.mark.parametrize("values", [(30.0,), (300.0, 30.0, 100.0)])
+def test_ease_takes_the_memory_that_it_says(values):
+    wide = hlr_jax.load_dataset("planted-60x1200x3000", cache=False, log=lambda _: None)
+    fit_scorer(wide, Ease((10.0,)))  # imports are no part of it
+    tracemalloc.start()
+    fit_scorer(wide, Ease(values))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    needed = Ease(values).bytes_needed(wide.num_items)
+    assert needed < peak < needed + 2 * wide.num_items**2  # half a matrix for all the rest
+
+
 def test_what_ease_cannot_take_is_told(world, monkeypatch):
-    monkeypatch.setattr(ease, "_MOST_ITEMS", 49)
-    with pytest.raises(
-        InputError,
-        match=r"a matrix of 50 x 50 numbers, .* up to 49 items: raise dataset\.k_core",
-    ):
-        gram_matrix(world)
+    wide = Ease(memory_limit_gib=2.79e-5)  # three matrices of 50 x 50 numbers take 30,000 bytes
+    with pytest.raises(InputError, match=r"EASE of 50 items takes 2\.79e-05 GiB, and may take 2\.79e-05: give one "):
+        next(wide.fits(world))
+    assert Ease((10.0,), memory_limit_gib=2.79e-5).bytes_needed(50) == 10_000
+    next(Ease((10.0,), memory_limit_gib=2.79e-5).fits(world))
+    monkeypatch.setattr(ease, "available_memory", lambda: 9_999)
+    with pytest.raises(InputError, match=r"may take 9\.31e-06: set model\.memory_limit_gib higher, drop rare items"):
+        next(Ease((10.0,)).fits(world))
     with pytest.raises(InputError, match="regularization=1e-06 is too small"):
         ease_weights(np.full((3, 3), 1e6, np.float32), 1e-6)
 

@@ -1,5 +1,6 @@
 """Users who are made from their items, in service: lists, people folded in, new items, reasons, exports."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 
 import hlr_jax
-from hlr_jax import EvalOptions, FoldInOptions, TrainOptions
+from hlr_jax import EvalOptions, FoldInOptions, InputError, TrainOptions
 from hlr_jax.serving.answer import TopK
 from hlr_jax.sharding import create_mesh
 
@@ -140,6 +141,14 @@ def test_new_items_have_the_source_vectors_of_their_place(world):
     lists = hlr_jax.recommend(model, *new, users=[3], k=1)
     exact, met = oracles.float64(new.params), [np.append(known_of(world)[3], 50)]
     assert lists["score"][0] == pytest.approx(best(users_of(model, exact, met), exact, met, 1)[1][0, 0], rel=1e-4)
+
+
+def test_new_items_are_refused_after_the_square_loss(world, trained):
+    training = replace(TRAINING, objective="square")
+    with pytest.raises(
+        InputError, match=r"train\.objective=square places no new items; train anew with them, or leave"
+    ):
+        hlr_jax.fold_in_items(*trained, world, {"new": [3, 8]}, training=training)
 
 
 def test_lists_are_the_same_on_a_mesh(world, tmp_path):

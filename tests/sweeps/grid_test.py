@@ -3,6 +3,8 @@ import json
 import pytest
 
 from hlr_jax import InputError
+from hlr_jax.configs.recipes import get_config
+from hlr_jax.experiment import settings_of
 from hlr_jax.sweeps.points import Range, product, read_space, with_overrides
 
 CONFIG = {
@@ -26,6 +28,13 @@ def test_a_grid_is_every_combination_of_values_from_flags_and_a_file(tmp_path):
             {"train.margin": 0.2, "model.num_memories": 5, "model.variant": "reference"},
         ]
     assert [type(value) for value in space["train.margin"]] == [float, float]  # 1 and 1.0 are one setting
+
+
+def test_the_grid_of_mf_als_reads_nothing_else():
+    config = get_config("mf_als-tuned:ml-100k").to_dict()
+    points = product(read_space(["mf_als", "model.embed_dim=64,128"], None, config))
+    models = {settings_of(with_overrides(config, point))[0].options for point in points}
+    assert len(models) == len(points) == 4 * 4 * 2 * 2
 
 
 def test_the_papers_grid_has_4_x_4_x_4_points():

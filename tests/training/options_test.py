@@ -24,7 +24,11 @@ from hlr_jax.training.batches import Negatives
         ({"prune_after": -1}, "train.prune_after must be at least 0"),
         (
             {"batch": "users", "negatives": "all"},
-            "train.negatives=all is for train.objective=sampled_softmax, not hinge_hardest",
+            "train.negatives=all is for train.objective=sampled_softmax or square, not hinge_hardest",
+        ),
+        (
+            {"batch": "users", "negatives": "per_user", "objective": "square"},
+            "train.objective=square is over all items: set train.batch=users and train.negatives=all",
         ),
     ],
 )

@@ -19,7 +19,7 @@ from hlr_jax.serving.population import trained_population
 from hlr_jax.types import Params
 
 _UNITS = 10  # that weights are whole numbers of: steps of 0.1
-_STEPS = 2, 1  # in units, by which weight moves between more parts than _FEW
+_COARSE = 2  # units of a step where there are more parts than _FEW
 _FEW = 3
 _HALVINGS = 5  # of the users, to see what weights are worth on others
 _BEST = 100  # items of each part that are candidates, beside K
@@ -72,10 +72,10 @@ class BlendWeights:
 def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: EvalOptions | None = None) -> BlendWeights:
     """Choose the weights of a blend's parts on validation.
 
-    Up to three parts: all weights that are multiples of 0.1. More parts: from the best part alone on, weight moves
-    from one part to another by 0.2 as long as that helps, then by 0.1. That is done among blends of at most 1, 2, ...
-    parts. The fewest parts are taken that do best on users who had no say in their weights: a part enters only where
-    it helps there.
+    Up to three parts: all weights that are multiples of 0.1. More parts: multiples of 0.2, and from the best on weight
+    moves from one part to another by 0.1 as long as that helps. That is done among blends of at most 1, 2, ... parts.
+    The fewest parts are taken that do best on users who had no say in their weights: a part enters only where it helps
+    there.
 
     Args:
       blend: the parts; their weights are not read.
@@ -182,15 +182,12 @@ def _search(measured: _Measured, count: int, some: np.ndarray, most: int) -> Poi
     def few(points: Iterator[Point]) -> list[Point]:
         return [point for point in points if np.count_nonzero(point) <= most]
 
-    if count <= _FEW:
-        return max(few(_simplex(count)), key=merit)
-    best = max((_vertex(row, count) for row in range(count)), key=merit)
-    for step in _STEPS:
-        while moves := few(_moves(best, step)):
-            better = max(moves, key=merit)
-            if merit(better) <= merit(best):
-                break
-            best = better
+    best = max(few(_simplex(count, 1 if count <= _FEW else _COARSE)), key=merit)
+    while count > _FEW:
+        better = max(few(_moves(best)), key=merit)
+        if merit(better) <= merit(best):
+            break
+        best = better
     return best
 
 
@@ -198,18 +195,15 @@ def _vertex(row: int, count: int) -> Point:
     return tuple(_UNITS if place == row else 0 for place in range(count))
 
 
-def _simplex(count: int) -> Iterator[Point]:
-    """Yield every point of ``count`` weights."""
-    for drawn in combinations_with_replacement(range(count), _UNITS):
-        yield tuple(drawn.count(row) for row in range(count))
+def _simplex(count: int, step: int) -> Iterator[Point]:
+    """Yield every point of ``count`` weights that are whole numbers of ``step`` units."""
+    for drawn in combinations_with_replacement(range(count), _UNITS // step):
+        yield tuple(step * drawn.count(row) for row in range(count))
 
 
-def _moves(point: Point, step: int) -> Iterator[Point]:
-    """Yield the points that differ by so many units of one part that another one has."""
+def _moves(point: Point) -> Iterator[Point]:
+    """Yield the point, and those that differ by one unit of one part that another one has."""
+    yield point
     for giver, taker in permutations(range(len(point)), 2):
-        moved = min(step, point[giver])
-        if moved:
-            weights = list(point)
-            weights[giver] -= moved
-            weights[taker] += moved
-            yield tuple(weights)
+        if point[giver]:
+            yield tuple(units - (row == giver) + (row == taker) for row, units in enumerate(point))

@@ -3,8 +3,9 @@
 hlr-jax sweep --config=hlr:ml-100k --workdir=runs/sweep --metric=ndcg \
     --grid=train.learning_rate=1e-3,2e-3 --grid=train.margin=0.5,1.0 --grid=model.num_memories=5,10
 
---grid=paper is the paper's grid; --grid_file=FILE reads one from JSON or TOML. With --sampler=optuna --trials=32 points
-are proposed instead, from such lists and from ranges such as --grid=train.learning_rate=log:1e-4..1e-2.
+--grid=paper is the paper's grid. --grid=mf_als is one for MF-ALS, of which a point takes seconds; it may stand beside
+--grid=model.embed_dim=128,512. --grid_file=FILE reads a grid from JSON or TOML. With --sampler=optuna --trials=32
+points are proposed instead, from such lists and from ranges such as --grid=train.learning_rate=log:1e-4..1e-2.
 
 --parallel=16 lets up to 16 trainings share a program, as far as they differ in learning rate, margin, temperature and
 seed alone; more of them compile less and take more memory.
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _CONFIG = configs.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep", required=True)
-_GRID = flags.DEFINE_multi_string("grid", [], "KEY=VALUE,VALUE; KEY=LOW..HIGH for a sampler; or the preset: paper")
+_GRID = flags.DEFINE_multi_string("grid", [], "KEY=VALUE,VALUE; KEY=LOW..HIGH for a sampler; or paper, or mf_als")
 _GRID_FILE = flags.DEFINE_string("grid_file", None, "JSON or TOML file with a list of values for each key")
 _METRIC = flags.DEFINE_string("metric", None, "what points are ranked by: --config.eval.monitor in short")
 _NUM_SEEDS = flags.DEFINE_integer("num_seeds", None, "seeds of each point: --config.train.num_seeds in short")

@@ -4,7 +4,7 @@ The settings are the best on the validation lists of fixed splits of ml-100k, am
 there with one seed, on a CPU:
 
   system   NDCG@10 on valid  on test  time
-  mf_als   0.177             0.293    20 s, most of it compilation
+  mf_als   0.182             0.297    9 s, most of it start and compilation
   cml      0.178             0.315    20 s, two cores
   lrml     0.182                      31 s
   transcf  0.179                      26 s; both regularizers off was best, by 0.001

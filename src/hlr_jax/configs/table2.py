@@ -19,7 +19,7 @@ from hlr_jax.configs.base import base_config
 _ATTENTION = {"max_history": 10, "history_sampling": "uniform"}
 _MEMORIES = {"num_memories": 5, "project_memories": True, "share_relation": False}
 _MODELS: dict[str, dict[str, Any]] = {
-    "mf_als": {"frequency_exponent": 0.0},
+    "mf_als": {"frequency_exponent": 0.0, "solver": "cholesky"},
     "cml": {},
     "lrml": _MEMORIES,
     "transcf": {"neighborhood_weight": 0.1, "distance_weight": 0.1},

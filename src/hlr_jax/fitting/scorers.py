@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,13 +87,15 @@ def fit_scorer(
         (folder / "metrics.jsonl").unlink(missing_ok=True)
     progress = RunProgress(TrainOptions().runs([seed])[0])
     kept: Fit | None = None
-    start = time.perf_counter()
-    for epoch, candidate in enumerate(scorer.fits(dataset), 1):
+    start, epochs = time.perf_counter(), count(1)
+    for candidate in scorer.fits(dataset):  # with enumerate, one more state would stay alive
+        epoch = next(epochs)
         value = _validate(candidate, dataset, evaluation)
         progress = progress.after(epoch, (), value, evaluation)
         kept = candidate if progress.best_epoch == epoch else kept
         history.add([_record(candidate, seed, epoch, value, evaluation, progress, time.perf_counter() - start)])
         start = time.perf_counter()
+        del candidate  # the next one is made in as much memory
     if kept is None:
         raise InputError(f"{scorer.title} was never fitted: its metrics on validation are not finite")
     result = FitResult(kept.state, progress.run, progress.best_epoch, progress.best_value, history.records)

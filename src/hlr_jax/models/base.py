@@ -5,6 +5,7 @@ one function (``hlr_jax.scoring``), so the maths of a model stands once.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -214,10 +215,12 @@ MEMORY_ARRAYS = (
 )
 
 
+@cache
 def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Array, int, int], Params]:
     """Return the ``init`` of users and items and, for a model that has them, of keys and memories.
 
-    Entries are N(0, 1/D): rows of length about 1, as in the authors' code.
+    Entries are N(0, 1/D): rows of length about 1, as in the authors' code. It is one function for all models of these
+    sizes, so that what is compiled for one serves the others.
     """
 
     def init(key: jax.Array, num_users: int, num_items: int) -> Params:

@@ -139,8 +139,8 @@ def sample_lists(runs: Sequence[TrainedRun], users: np.ndarray, lists: Sequence[
     )
     if any("reason_titles" in frame.columns for frame in lists):
         text += (
-            " The reasons are the attention's own weights, and for EASE an item's share of what raises the score: near "
-            "an even share they say little. What reads no history gives none."
+            " The reasons are the attention's own weights, and for EASE and users made from their items an item's "
+            "share of what raises the score: near an even share they say little. What reads no history gives none."
         )
     dataset, blocks = runs[0].parts.dataset, []
     known = dataset.known

@@ -25,6 +25,7 @@ from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
+MOST_REASONS = 65536  # that one item may have
 _BLOCK = 256  # users that are explained by one call of the compiled function
 _REASON_COLUMNS = {
     "neighbor": "reason_items", "neighbor_title": "reason_titles", "neighbor_weight": "reason_weights",
@@ -92,7 +93,7 @@ def most_reasons(model: System, dataset: Dataset) -> int:
         return model.history.size
     if isinstance(model, Blend):  # its parts have shares, whether or not they read histories
         return max(1, *(most_reasons(part.system, dataset) for part in model.parts.values()))
-    return dataset.num_items if isinstance(model, Model) or model.explains else 0
+    return min(dataset.num_items, MOST_REASONS) if isinstance(model, Model) or model.explains else 0
 
 
 def check_reasons(model: System, params: Params, dataset: Dataset) -> None:

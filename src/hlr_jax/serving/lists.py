@@ -20,7 +20,7 @@ from hlr_jax.ranking.lists import NO_ITEM
 from hlr_jax.ranking.rank import rank
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.serving.choice import EVERYTHING, ItemChoice, item_choice
-from hlr_jax.serving.explain import check_reasons, reason_columns, reasons_of
+from hlr_jax.serving.explain import MOST_REASONS, check_reasons, reason_columns, reasons_of
 from hlr_jax.serving.population import Population, population_of, wanted_users
 from hlr_jax.serving.scores import ranked
 from hlr_jax.sharding import mesh_of, padded_size, replicate
@@ -53,7 +53,7 @@ class Lister:
 
     def __post_init__(self) -> None:
         """Check ranges, and that the model has reasons if some are asked for."""
-        check_range("recommend", k=(self.k, 1, 10**6), num_reasons=(self.num_reasons, 0, 65536))
+        check_range("recommend", k=(self.k, 1, 10**6), num_reasons=(self.num_reasons, 0, MOST_REASONS))
         if self.num_reasons:
             check_reasons(self.model, self.population.params, self.dataset)
 

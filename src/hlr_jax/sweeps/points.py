@@ -33,7 +33,12 @@ PRESETS: dict[str, Space] = {
         "train.learning_rate": [2e-4, 5e-4, 7.5e-4, 1e-3],
         "model.num_memories": [5, 10, 20, 50],
         "train.margin": [0.2, 0.5, 0.75, 1.0],
-    }
+    },
+    "mf_als": {
+        "model.confidence": [5.0, 10.0, 20.0, 50.0],
+        "model.regularization": [5.0, 20.0, 50.0, 100.0],
+        "model.frequency_exponent": [0.0, 1.0],
+    },
 }
 _DECIDING = {"train.objective", "train.negatives", "train.temperatures", "model.solver"}  # what else is read
 _SHARED = ("dataset", "eval", "mesh", "seed")  # what all points of a leaderboard have in common
@@ -64,7 +69,7 @@ def read_space(entries: Sequence[str], path: str | None, config: dict[str, Any])
             raise InputError(f"{source}: {key} is given twice; put all its values in one place")
         space[key] = _checked(key, values, config, source)
     if not space:
-        raise InputError("nothing to vary: pass --grid=KEY=VALUE,VALUE, --grid=paper or --grid_file=FILE")
+        raise InputError("nothing to vary: pass --grid=KEY=VALUE,VALUE, a preset (--grid=paper) or --grid_file=FILE")
     if not _DECIDING & set(space):
         check_read(config, space)
     return space

@@ -133,8 +133,10 @@ class Sweep:
         return self._folder / "trials" / f"{key}.json"
 
     def _train(self, pack: Trials) -> None:
-        folder = self._folder / "packs" / sha256_of(list(pack))[:16]
         model, train, evaluation = settings_of(next(iter(pack.values())))
+        # A model that is solved for takes no longer to train again than checkpoints take to write.
+        is_solved = _trained(model).solver is not None
+        folder = None if is_solved else self._folder / "packs" / sha256_of(list(pack))[:16]
         runs = [run for trial in pack.values() for run in settings_of(trial)[1].runs([trial["seed"]])]
         results = fit_runs(
             self._parts.dataset, _trained(model), train, evaluation, runs=runs, workdir=folder, mesh=self._parts.mesh,
@@ -147,7 +149,8 @@ class Sweep:
                 "stopped": result.stopped, "failed": result.failed, "config": trial, "history": result.history,
             }  # fmt: skip
             write_json(self._path(key), record)
-        shutil.rmtree(folder)
+        if folder is not None:
+            shutil.rmtree(folder)
 
 
 def _trained(system: System) -> Model:

@@ -8,7 +8,7 @@ solved for over ``data``.
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +19,7 @@ from jax.sharding import Mesh, PartitionSpec
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.models.base import AlternatingLeastSquares
 from hlr_jax.models.mf_als import mf_als
-from hlr_jax.sharding import cut, pad_rows, place, rows_by_id, unpadded
+from hlr_jax.sharding import cut, pad_rows, rows_by_id, shardings
 from hlr_jax.training.row_blocks import Blocks, Side, sides
 from hlr_jax.types import Params
 
@@ -75,6 +75,7 @@ def factorize(
       mesh: where they are solved for; the tables lie on it, with rows of zeros where it does not divide them.
 
     Example:
+      >>> import numpy as np
       >>> pairs = Interactions(np.array([0, 1], np.int32), np.array([0, 1], np.int32))
       >>> params = factorize(pairs, 2, 2, 4, confidence=10.0, regularization=0.1)
       >>> (params["user"] @ params["item"].T).round(1).tolist()
@@ -84,13 +85,26 @@ def factorize(
         embed_dim=embed_dim, confidence=confidence, regularization=regularization,
         frequency_exponent=frequency_exponent,
     )  # fmt: skip
-    key = jax.random.fold_in(jax.random.key(seed), 0)
-    params = place(lambda: pad_rows(model.init(key, num_users, num_items), mesh), mesh)
+    params = start_of(model.init, num_users, num_items, seed, mesh)
     both = sides_on(pairs, num_users, num_items, mesh)
     assert model.solver is not None
     for _ in range(num_iterations):
         params, _ = iterate(model.solver, *both, params, mesh)
-    return params if mesh is not None else unpadded(params, num_users, num_items)
+    return params
+
+
+def start_of(init: Callable, num_users: int, num_items: int, seed: int, mesh: Mesh | None) -> Params:
+    """Return the factors that a seed draws, where they lie on a mesh."""
+    return _start(init, num_users, num_items, mesh)(jnp.uint32(seed))
+
+
+@lru_cache(maxsize=32)
+def _start(init: Callable, num_users: int, num_items: int, mesh: Mesh | None) -> Callable[[jax.Array], Params]:
+    def draw(seed: jax.Array) -> Params:
+        key = jax.random.fold_in(jax.random.key(seed), 0)  # as ``learner.key_of`` has it
+        return pad_rows(init(key, num_users, num_items), mesh)
+
+    return jax.jit(draw, out_shardings=None if mesh is None else shardings(jax.eval_shape(draw, 0), mesh))
 
 
 def sides_on(pairs: Interactions, num_users: int, num_items: int, mesh: Mesh | None) -> tuple[Side, Side]:
@@ -207,9 +221,9 @@ def _solve_share(
         x, gain = _exact(*system) if method == "cholesky" else _conjugate_gradients(*system, start_of(rows), steps)
         return None, (x, gain.sum(), strength @ jnp.sum(x**2, axis=1))
 
+    loops = [(group.rows[i], group.start[i], group.met[i]) for group in blocks for i in range(len(group.rows))]
     table, totals = jnp.zeros_like(present), jnp.zeros(2)
-    for group in blocks:
-        rows, start, met = (array[0] for array in (group.rows, group.start, group.met))
+    for rows, start, met in loops:
         _, (x, gain, penalty) = jax.lax.scan(partial(solve_block, met=met), None, (rows, start[:-1], start[1:]))
         ids = rows.reshape(-1) - first
         ids = jnp.where(ids < 0, len(table), ids)  # a negative one would count from the end

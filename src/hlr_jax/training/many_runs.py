@@ -15,9 +15,9 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import check_whole_tables, pad_rows, place, replicate, seed_mesh, split_seeds
-from hlr_jax.training.als import iterate, sides_on
+from hlr_jax.training.als import iterate, sides_on, start_of
 from hlr_jax.training.batches import BatchSource
-from hlr_jax.training.learner import GradientLearner, TrainState, key_of
+from hlr_jax.training.learner import GradientLearner, TrainState
 from hlr_jax.training.options import LENGTH, START, Run, TrainOptions
 from hlr_jax.types import Params
 
@@ -191,20 +191,20 @@ class _SolverRuns(Learner):
     """
 
     def __init__(self, dataset: Dataset, model: Model, runs: Sequence[Run], mesh: Mesh | None):
-        self._model, self._runs, self._mesh = model, replicate(_stacked(runs), mesh), mesh
+        self._model, self._seeds, self._mesh = model, [run.seed for run in runs], mesh
         self._sizes = dataset.num_users, dataset.num_items
         self._sides = sides_on(dataset.train, *self._sizes, mesh)
         self._count = len(runs)
         self.positives_per_epoch = len(dataset.train)
 
     def init(self, params: Params | None = None) -> TrainState:
-        def state_of(params: Params) -> TrainState:
-            return TrainState(pad_rows(params, self._mesh), ())
-
         if params is not None:
-            return place(jax.vmap(state_of), self._mesh, replicate(params, self._mesh))
-        at_random = jax.vmap(lambda run: state_of(self._model.init(key_of(run, 0), *self._sizes)))
-        return place(at_random, self._mesh, self._runs)
+            padded = place(
+                jax.vmap(lambda single: pad_rows(single, self._mesh)), self._mesh, replicate(params, self._mesh)
+            )
+            return TrainState(padded, ())
+        starts = [start_of(self._model.init, *self._sizes, run, self._mesh) for run in self._seeds]
+        return TrainState(jax.tree.map(lambda *each: jnp.stack(each), *starts), ())
 
     def run_epoch(
         self, state: TrainState, epoch: int, active: Sequence[bool] | None = None

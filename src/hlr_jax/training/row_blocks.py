@@ -4,6 +4,8 @@ What a block's rows have met is cut into chunks of a few columns, and a block ha
 needs. So a row of any length takes no more memory than a short one, padding stays small, and few shapes are compiled.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,12 +16,14 @@ from hlr_jax.ranking.inputs import power_of_two
 
 _SHAPES = (64, 8), (8, 64), (1, 512)  # rows and columns of a chunk, for short rows first: a CPU's cache holds the rows
 _ACCELERATOR_SHAPES = (512, 64), (64, 512), (8, 4096)  # each chunk costs some launches of kernels there
-_COMPILING = 0.05  # a further shape is compiled where it saves this share of the entries
+_COMPILING = 0.15  # a further shape is compiled where it saves this share of the entries
 
 
 @struct.dataclass
 class Blocks:
-    """Rows, b at a time, and what they have met in chunks of w columns. The leading axis is of devices.
+    """Rows, b at a time, and what they have met in chunks of w columns.
+
+    The leading axis is of loops that run side by side: one on each device of a mesh, or two on the cores of a CPU.
 
     Attributes:
       rows: the ids of each block's rows [d, n, b]; R where there is none.
@@ -67,10 +71,9 @@ def side_of(pairs: Interactions, num_rows: int, num_others: int, devices: int = 
     degrees = pairs.degrees(num_rows)
     order = _by_length(degrees)
     shapes = _SHAPES if jax.default_backend() == "cpu" else _ACCELERATOR_SHAPES
-    blocks = tuple(
-        _blocks(pairs, degrees, order[first:end], shape, num_others, devices)
-        for shape, first, end in _shares(degrees[order], shapes)
-    )
+    shares = _shares(degrees[order], shapes)
+    loops = 2 if devices == len(shares) == 1 else devices
+    blocks = tuple(_blocks(pairs, degrees, order[first:end], shape, num_others, loops) for shape, first, end in shares)
     return Side(blocks, jnp.asarray(degrees, jnp.int32), num_others)
 
 
@@ -95,34 +98,48 @@ def _by_length(degrees: np.ndarray) -> np.ndarray:
     return np.argsort(-degrees, kind="stable")[: np.count_nonzero(degrees)]
 
 
-def _shares(degrees: np.ndarray, shapes: tuple[tuple[int, int], ...]) -> list[tuple[tuple[int, int], int, int]]:
-    """Return which rows, the longest first, take which shape: (shape, first, end), with the fewest cells.
+class _Share(NamedTuple):
+    """The rows from ``first`` up to ``end``, the longest first, and the rows and columns of their chunks."""
 
-    Each shape's rows are as many as it has in a block times a power of two; the first shape has the rest.
+    shape: tuple[int, int]
+    first: int
+    end: int
+
+
+def _shares(degrees: np.ndarray, shapes: tuple[tuple[int, int], ...]) -> list[_Share]:
+    """Return which rows take which shape: few cells in all, and in the longest loop.
+
+    On one core the sum of the loops is the time, on several the longest of them. A shape takes as many rows as it has
+    in a block times a power of two; the first shape takes the rest.
     """
 
-    def cells(share: tuple[tuple[int, int], int, int]) -> float:
-        (rows, columns), first, end = share
-        chunks = -(-degrees[first:end:rows] // columns)
-        return float(chunks.sum()) * rows * columns + _COMPILING * float(degrees.sum())
+    def cells(share: _Share) -> float:
+        rows, columns = share.shape
+        chunks = -(-degrees[share.first : share.end : rows] // columns)
+        return float(chunks.sum()) * rows * columns
 
-    def choices(shapes: tuple[tuple[int, int], ...], end: int) -> list[list[tuple[tuple[int, int], int, int]]]:
+    def cost(shares: list[_Share]) -> float:
+        each = [cells(share) for share in shares]
+        longest = max(each) if len(each) > 1 else each[0] / 2  # one shape makes two loops
+        return sum(each) + longest + _COMPILING * len(each) * float(degrees.sum())
+
+    def choices(shapes: tuple[tuple[int, int], ...], end: int) -> list[list[_Share]]:
         """Return the ways to give the rows up to ``end`` to the shapes."""
-        whole = [[(shapes[0], 0, end)]]
-        if len(shapes) == 1:
+        shape, *longer = shapes
+        size, whole = shape[0], [[_Share(shape, 0, end)]]
+        if not longer:
             return whole
-        size = shapes[0][0]
         cuts = [size << power for power in range(end.bit_length()) if size << power < end]
-        return whole + [[*longer, (shapes[0], cut, end)] for cut in cuts for longer in choices(shapes[1:], cut)]
+        return whole + [[*rest, _Share(shape, cut, end)] for cut in cuts for rest in choices(tuple(longer), cut)]
 
-    return min(choices(shapes, len(degrees)), key=lambda shares: sum(map(cells, shares)))
+    return min(choices(shapes, len(degrees)), key=cost)
 
 
 def _blocks(
-    pairs: Interactions, degrees: np.ndarray, ids: np.ndarray, shape: tuple[int, int], num_others: int, devices: int,
+    pairs: Interactions, degrees: np.ndarray, ids: np.ndarray, shape: tuple[int, int], num_others: int, loops: int,
     *, rounded: bool = False,
 ) -> Blocks:  # fmt: skip
-    """Return some rows, the longest first, in blocks of one shape that devices take in turn.
+    """Return some rows, the longest first, in blocks of one shape that loops take in turn.
 
     ``rounded``: sizes are powers of two; nothing is computed for what that adds.
     """
@@ -131,20 +148,20 @@ def _blocks(
     def room(count: int) -> int:
         return power_of_two(count) if rounded else max(1, count)
 
-    per_device = room(-(-len(ids) // (size * devices)))
-    filled = np.full(per_device * devices * size, num_rows, np.int32)
+    per_loop = room(-(-len(ids) // (size * loops)))
+    filled = np.full(per_loop * loops * size, num_rows, np.int32)
     filled[: len(ids)] = ids
-    rows = filled.reshape(per_device, devices, size).swapaxes(0, 1)
-    start = np.zeros((devices, per_device + 1), np.int32)
+    rows = filled.reshape(per_loop, loops, size).swapaxes(0, 1)
+    start = np.zeros((loops, per_loop + 1), np.int32)
     longest = np.append(degrees, 0)[rows].max(axis=2)
     np.cumsum(-(-longest // width), axis=1, out=start[:, 1:])
-    met = np.full((devices, room(int(start[:, -1].max())), size, width), num_others, np.int32)
+    met = np.full((loops, room(int(start[:, -1].max())), size, width), num_others, np.int32)
     place = np.full(num_rows + 1, -1)  # of each row among these
     place[rows.reshape(-1)] = np.arange(rows.size)
     place[num_rows] = -1
     taken = np.flatnonzero(place[pairs.user] >= 0)
     owner = pairs.user[taken]
     column = taken - (np.cumsum(degrees) - degrees)[owner]
-    device, block, row = np.unravel_index(place[owner], rows.shape)
-    met[device, start[device, block] + column // width, row, column % width] = pairs.item[taken]
+    loop, block, row = np.unravel_index(place[owner], rows.shape)
+    met[loop, start[loop, block] + column // width, row, column % width] = pairs.item[taken]
     return Blocks(jnp.asarray(rows), jnp.asarray(start), jnp.asarray(met))
