@@ -6,8 +6,8 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find src -name '*.py' -o -na
 
 .PHONY: train test lint clean
 
-train: $(VENV)/.run  ## the main job: MovieLens-100K, HLR beside CML, EASE and Popularity
-	$(BIN)/python experiments/quickstart.py --workdir=runs/ml-100k
+train: $(VENV)/.run  ## the main job: MovieLens-100K, what suits it, HLR among it
+	$(BIN)/python experiments/quickstart.py --workdir=runs/auto
 
 test: $(VENV)/.dev  ## the tests, against the installed package
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder

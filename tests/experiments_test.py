@@ -157,7 +157,7 @@ MISTAKES = {
     "another config": (["--config.train.margin=0.1"], "train.margin is 1.0 there and 0.1 here"),
     "mistyped key": (["--config.train.learning_rat=1"], "train.learning_rat (did you mean train.learning_rate?)"),
     "no number": (["--config.train.num_epochs=many"], "--config.train.num_epochs=many"),
-    "out of range": (["--config.train.num_epochs=0"], "train.num_epochs must be at least 1, got 0"),
+    "out of range": (["--config.train.num_epochs=-1"], "train.num_epochs must be at least 0, got -1"),
     "unknown model": (["--config.model.name=hrl"], 'unknown model "hrl" (did you mean "hlr'),
     "unknown flag": (["--confg=1"], "Unknown command line flag 'confg'"),
     "stray word": (["ml-100k"], 'unexpected argument "ml-100k"'),

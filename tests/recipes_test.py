@@ -3,6 +3,8 @@
 import pytest
 
 import hlr_jax
+from hlr_jax.auto.options import AutoOptions
+from hlr_jax.auto.run import auto_options
 from hlr_jax.configs import authors, base, baselines, default, paper, recipes, table2, tuned
 from hlr_jax.errors import InputError
 from hlr_jax.experiment import settings_of
@@ -25,7 +27,12 @@ def test_a_recipe_is_made_of_settings(choice):
 
 
 def test_every_recipe_is_listed():
-    assert {recipe.name for recipe in recipes.recipes()} == {choice.partition(":")[0] for choice in CHOICES}
+    assert {recipe.name for recipe in recipes.recipes()} == {choice.partition(":")[0] for choice in CHOICES} | {"auto"}
+
+
+def test_the_recipe_auto_is_made_of_settings():
+    options, evaluation = auto_options(recipes.get_config("auto:planted").to_dict())
+    assert (options, evaluation.monitor) == (AutoOptions(), "ndcg")
 
 
 def test_settings_of_table_2_can_be_made():

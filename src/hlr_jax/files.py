@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +113,14 @@ def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, whole or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=False) + "\n")
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """Return what tells folders apart, short enough for a table.
+
+    Example:
+      >>> short_names([Path("/runs/auto"), Path("/runs/auto/parts/ease")])
+      ['auto', 'parts/ease']
+    """
+    common = folders[0].parent if len(folders) == 1 else Path(os.path.commonpath(folders))
+    return [folder.name if folder == common else folder.relative_to(common).as_posix() for folder in folders]

@@ -9,7 +9,7 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.serialization import read_stored
 from hlr_jax.distributed import is_process_zero, log_on_process_zero, on_all_processes
 from hlr_jax.errors import InputError
-from hlr_jax.experiment import RunParts, build
+from hlr_jax.experiment import RunParts, RunResult, build
 from hlr_jax.fitting.scorers import load_scorer, scorer_identity
 from hlr_jax.models.base import Model
 from hlr_jax.scorers.registry import SCORERS
@@ -39,6 +39,12 @@ class LoadedRun(NamedTuple):
     parts: RunParts
     params: list[Params]
     progress: list[RunProgress]
+
+    @classmethod
+    def of(cls, done: RunResult) -> "LoadedRun":
+        """Return a run that has just been trained."""
+        progress = [RunProgress(fit.run, fit.best_epoch, fit.best_value) for fit in done.fits]
+        return cls(done.parts, [fit.params for fit in done.fits], progress)
 
     @property
     def seeds(self) -> list[int]:

@@ -25,6 +25,11 @@ def word(default: str, known: Iterable[str]) -> Any:
     return dataclasses.field(default=default, metadata={"known": known})
 
 
+def words(default: tuple[str, ...], known: Iterable[str]) -> Any:
+    """Return a field for several of the ``known`` words."""
+    return dataclasses.field(default=default, metadata={"known": known})
+
+
 class Settings:
     """A frozen dataclass of settings: one section of a config. Checks each field where it is made.
 
@@ -40,7 +45,8 @@ class Settings:
         for field in dataclasses.fields(fields):
             value = getattr(self, field.name)
             if "known" in field.metadata:
-                pick(value, field.metadata["known"], f"{self.section}.{field.name}")
+                for entry in value if isinstance(value, tuple | list) else (value,):
+                    pick(entry, field.metadata["known"], f"{self.section}.{field.name}")
             elif "range" in field.metadata and value is not None:
                 for entry in value if isinstance(value, tuple | list) else (value,):
                     check_range(self.section, **{field.name: (entry, *field.metadata["range"])})

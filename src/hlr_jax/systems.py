@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
+from hlr_jax.auto.options import NAME as AUTO
+from hlr_jax.auto.options import AutoOptions
 from hlr_jax.blends.blend import Blend
 from hlr_jax.errors import InputError, pick
 from hlr_jax.models import registry
@@ -32,11 +34,13 @@ def create_system(name: str, **options: Any) -> System:
 
 
 def options_of(name: str) -> Callable[..., Any]:
-    """Return what takes the options of a model or scorer by keyword: for help and checks, without making a model.
+    """Return what takes the options of a model, a scorer or ``auto`` by keyword: for help and checks.
 
     Raises:
       InputError: an unknown name.
     """
+    if name == AUTO:
+        return AutoOptions
     return SCORERS[name] if name in SCORERS else registry.options_of(name)
 
 

@@ -101,21 +101,35 @@ def finish_blend(
     settings = next(iter(configs.values()), {})
     evaluation = EvalOptions(**{**settings.get("eval", {}), **(eval or {})})
     loaded, chosen = weighted(blend_of(members, evaluation), weights, log)
-    record_environment(folder, loaded.parts.dataset)
     seconds = time.perf_counter() - start
     seconds += sum(train_seconds(folder / PARTS / label / "metrics.jsonl") for label in labels)
+    return write_blend(folder, loaded, chosen, settings, seconds)
+
+
+def write_blend(
+    folder: Path, loaded: LoadedRun, chosen: BlendWeights | None, settings: Mapping[str, Any], seconds: float
+) -> BlendedRun:
+    """Measure a blend whose parts lie in ``folder/parts``, and write all else that its workdir has.
+
+    Args:
+      folder: the workdir.
+      loaded: the blend.
+      chosen: how validation chose its weights; None: they were given.
+      settings: of one of the parts.
+      seconds: that it took to make.
+    """
+    record_environment(folder, loaded.parts.dataset)
     metrics = {} if chosen is None else {chosen.metric: chosen.value}
     seed = loaded.parts.seed
     line = {"epoch": EPOCH, "run": f"seed-{seed}", "seed": seed} | metrics
     line |= {"best_epoch": EPOCH, "seconds": seconds}
     with atomic_file(folder / "metrics.jsonl") as temporary:
         temporary.write_text(json.dumps(line) + "\n")
-    settings = settings_of_blend(loaded, settings)
-    weights = {label: part["weight"] for label, part in settings["model"][PARTS].items()}
-    record = {"weights": weights, "chosen": None if chosen is None else chosen.to_json()}
-    write_json(folder / RECORD, record)
+    config = settings_of_blend(loaded, settings)
+    weights = {label: part["weight"] for label, part in config["model"][PARTS].items()}
+    write_json(folder / RECORD, {"weights": weights, "chosen": None if chosen is None else chosen.to_json()})
     evaluations, measured = evaluate_run(loaded.parts, loaded.params, loaded.best_epochs, loaded.seeds, folder)
-    write_json(folder / "config.json", settings)
+    write_json(folder / "config.json", config)
     progress = loaded.progress[0]
     fit = FitResult(loaded.params[0], progress.run, EPOCH, progress.best_value, [line])
     return BlendedRun(RunResult(loaded.parts, [fit], evaluations, measured), chosen)

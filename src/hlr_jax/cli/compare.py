@@ -7,13 +7,13 @@ from each other one; its interval at 95 %, of that difference alone: Student's, 
 --test=bootstrap; and the p-value, adjusted for the number of runs (Holm).
 """
 
-import os
 from pathlib import Path
 
 from absl import flags
 
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.names import TESTED, TESTS
+from hlr_jax.files import short_names
 
 _WORKDIR = flags.DEFINE_list("workdir", None, "folders of the runs, two or more", required=True)
 _METRIC = flags.DEFINE_enum("metric", "ndcg", list(TESTED), "what the runs are compared by")
@@ -22,16 +22,14 @@ _TEST = flags.DEFINE_enum("test", "t", list(TESTS), "paired test over users")
 
 def main() -> None:
     """Run the command."""
-    folders = dict.fromkeys(Path(folder).resolve() for folder in _WORKDIR.value)
+    folders = list(dict.fromkeys(Path(folder).resolve() for folder in _WORKDIR.value))
     if len(folders) < 2:
         raise InputError("--workdir needs two different folders or more")
     from hlr_jax.cli.support.tables import print_differences, print_metrics
     from hlr_jax.evaluation.comparison import check_comparable, paired_values, read_result
     from hlr_jax.evaluation.significance import best_against_rest
 
-    # What tells them apart is short enough for a table.
-    common = Path(os.path.commonpath(folders))
-    results = {str(folder.relative_to(common)): read_result(folder) for folder in folders}
+    results = {name: read_result(folder) for name, folder in zip(short_names(folders), folders, strict=True)}
     check_comparable({("", shown): result for shown, result in results.items()})
     print_metrics({shown: result.metrics for shown, result in results.items()})
     row = TESTED[_METRIC.value]

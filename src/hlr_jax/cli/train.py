@@ -8,16 +8,20 @@ The same command on an existing workdir continues it. --config.train.num_seeds=3
 --config.mesh.data=4 --config.mesh.model=2 uses eight devices. They may be those of several processes that each run this
 command with --distributed.
 
+--config=auto:ml-100k finds out what suits the data: EASE and MF-ALS with settings that validation chooses, CML that
+starts from the factors of MF-ALS, and their blend. --config.model.time_budget=60 begins no step after 60 seconds.
+
 --tensorboard also writes event files, in WORKDIR/tensorboard; needs the extra `tb`.
 """
 
 from absl import flags
 
 import hlr_jax
+from hlr_jax.auto.options import is_auto
 from hlr_jax.cli.support import configs
 from hlr_jax.cli.support.launch import runs_of, show_devices
 from hlr_jax.cli.support.processes import connect_processes
-from hlr_jax.cli.support.tables import print_metrics
+from hlr_jax.cli.support.tables import print_auto, print_metrics
 
 _CONFIG = configs.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
@@ -35,6 +39,12 @@ def main() -> None:
     show_devices(runs_of(config), config.get("mesh"))
     several = len(config.get("train", {}).get("temperatures", ())) > 1
     loggers = [TensorBoardLogger(_WORKDIR.value)] if _TENSORBOARD.value else []
+    if is_auto(config):
+        from hlr_jax.auto.run import run_auto
+
+        print_auto(run_auto(config, _WORKDIR.value, loggers=loggers, quiet=_QUIET.value))
+        print(f"everything is in {_WORKDIR.value}")
+        return
     done = hlr_jax.run(config, _WORKDIR.value, loggers=loggers, quiet=_QUIET.value)
     if not distributed.is_process_zero():
         return

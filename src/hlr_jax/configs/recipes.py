@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from hlr_jax.configs import authors, baselines, default, paper, tuned
+from hlr_jax.auto.options import NAME as AUTO
+from hlr_jax.configs import authors, auto, baselines, default, paper, tuned
 from hlr_jax.errors import InputError, pick
 
 
@@ -21,6 +22,7 @@ _MEANINGS = {
     "": "the default: for data that nobody has tuned for",
     "-paper": "the paper's loss, settings chosen on ml-100k",
     "-tuned": "the default with what validation chose for the data set",
+    AUTO: "what suits the data is found out, and several systems are blended",
     "baseline": "fitted on the host; validation chooses its setting",
     "-authors": "the settings of the authors' code for a data set of the paper",
 }
@@ -28,7 +30,8 @@ _MEANINGS = {
 
 def recipes() -> list[Recipe]:
     """Return all recipes. Models without a default of their own take the paper's loss."""
-    found = [Recipe(scorer, _DATA, _MEANINGS["baseline"]) for scorer in baselines.MODELS]
+    found = [Recipe(AUTO, _DATA, _MEANINGS[AUTO])]
+    found += [Recipe(scorer, _DATA, _MEANINGS["baseline"]) for scorer in baselines.MODELS]
     for model in paper.MODELS:
         found.append(Recipe(model, _DATA, _MEANINGS["" if model in default.MODELS else "-paper"]))
         found.append(Recipe(f"{model}-paper", _DATA, _MEANINGS["-paper"]))
@@ -53,6 +56,8 @@ def get_config(choice: str = "hlr:ml-100k") -> ConfigDict:
     """
     name, _, data = choice.partition(":")
     pick(name, [recipe.name for recipe in recipes()], "recipe")
+    if name == AUTO:
+        return auto.get_config(data or "ml-100k")
     if name in baselines.MODELS:
         return baselines.get_config(name, data or "ml-100k")
     model, _, family = name.partition("-")

@@ -137,7 +137,7 @@ def _start(
     moved, items = embedded(_moved(model, options, factors))
     length = min(dict(model.options).get("radius") or 1.0, 1.0)  # a smaller ball of items
     items *= length
-    moved *= sharpness * unit * factors.radius / (2 * length)
+    moved *= options.start_scale * sharpness * unit * factors.radius / (2 * length)
     longest = float(np.linalg.norm(moved, axis=1).max())
     radius = dict(model.options).get("user_radius") if model.history_users is None else None
     if radius and longest > radius:

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from hlr_jax.auto.options import is_auto
+from hlr_jax.auto.run import run_auto
 from hlr_jax.configs.recipes import get_config
 from hlr_jax.configs.unread import check_read
 from hlr_jax.data.dataset import Dataset
@@ -18,7 +20,6 @@ from hlr_jax.recommender.recommender import Recommender
 from hlr_jax.systems import System, create_system, system_names
 from hlr_jax.training.history import Logger
 from hlr_jax.training.options import TrainOptions
-from hlr_jax.training.run_progress import RunProgress
 
 
 def fit(
@@ -42,7 +43,7 @@ def fit(
 
     Args:
       dataset: prepared interactions.
-      system: a recipe by name, as ``--config`` takes it: ``hlr``, ``cml-paper``, ``hlr-tuned:ml-100k``, ``ease``; its
+      system: a recipe by name, as ``--config`` takes it: ``auto``, ``hlr``, ``cml-paper``, ``hlr-tuned:ml-100k``; its
         data set is not read. Or a ``Model`` or scorer, with the defaults of ``train`` and ``eval``.
       model: settings of a recipe's model, such as ``{"num_memories": 10}``.
       train: settings of training, such as ``{"num_epochs": 5}``; ``TrainOptions`` stand for the whole section.
@@ -82,12 +83,13 @@ def fit(
             overridden += [f"{section}.{name}" for name in given]
     config["seed"] = seed
     check_read(config, overridden)
+    if is_auto(config):
+        found = run_auto(config, workdir, dataset=dataset, loggers=loggers, quiet=quiet, log=log)
+        return Recommender(found.blend, found.settings, found.metrics)
     if workdir is not None:
         check_named(config)
     done = run(config, workdir, dataset=dataset, model=by_hand, loggers=loggers, quiet=quiet, log=log)
-    progress = [RunProgress(each.run, each.best_epoch, each.best_value) for each in done.fits]
-    loaded = LoadedRun(done.parts, [each.params for each in done.fits], progress)
-    return Recommender(loaded, config, done.metrics)
+    return Recommender(LoadedRun.of(done), config, done.metrics)
 
 
 def _of_system(system: System) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Trained runs as their workdirs hold them, which of them may be compared, and tables of what they are."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from hlr_jax.errors import InputError
 from hlr_jax.evaluation.comparison import Result, read_result
 from hlr_jax.evaluation.results import Metrics, read_metrics
 from hlr_jax.experiment import RunParts
+from hlr_jax.files import short_names
 from hlr_jax.loading import LoadedRun
 from hlr_jax.models.base import Model
 from hlr_jax.report.drawing import Child, Markup, element, folded, side_by_side, table
@@ -73,9 +73,7 @@ def read_runs(folders: Sequence[str | Path]) -> list[TrainedRun]:
     paths = list(dict.fromkeys(Path(folder).resolve() for folder in folders if str(folder).strip()))
     if not paths:
         raise InputError("a report needs at least one workdir")
-    # What tells them apart is short enough for a table.
-    common = paths[0].parent if len(paths) == 1 else Path(os.path.commonpath(paths))
-    return [_read(path, path.name if path == common else str(path.relative_to(common))) for path in paths]
+    return [_read(path, name) for path, name in zip(paths, short_names(paths), strict=True)]
 
 
 def _read(folder: Path, short_name: str) -> TrainedRun:

@@ -15,7 +15,9 @@ NEGATIVES = {
 """Kinds of negatives, and the kind of batches that has them."""
 OPTIMIZERS = ("adam", "lazy_adam")
 
-START = ("start", "start_confidence", "start_regularization", "start_frequency_exponent", "start_iterations")
+START = (
+    "start", "start_confidence", "start_regularization", "start_frequency_exponent", "start_iterations", "start_scale",
+)  # fmt: skip
 """What training starts from: no epoch's program depends on these settings."""
 
 LENGTH = ("num_epochs", "patience", "checkpoint_every")
@@ -95,6 +97,7 @@ class TrainOptions(Settings):
       start_regularization: its lambda.
       start_frequency_exponent: its nu, by which lambda grows with the weight of a row.
       start_iterations: how often it solves for all users and all items.
+      start_scale: the length of users at the start, as a share of the likeliest; shorter ones leave more to learn.
       warmup: epochs in which the learning rate grows from 0 to what it is; see ``learner``.
 
     Raises:
@@ -128,6 +131,7 @@ class TrainOptions(Settings):
     start_regularization: float = number(20.0, 1e-6, 1e9)
     start_frequency_exponent: float = number(0.0, 0.0, 10.0)
     start_iterations: int = number(15, 1, 10**4)
+    start_scale: float = number(1.0, 1e-3, 1e3)
     warmup: float = number(0.0, 0.0, 1e3)
 
     def __post_init__(self) -> None:

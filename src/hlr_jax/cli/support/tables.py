@@ -11,6 +11,7 @@ from rich.table import Table
 from hlr_jax.evaluation.results import Metrics
 
 if TYPE_CHECKING:
+    from hlr_jax.auto.run import AutoResult
     from hlr_jax.evaluation.significance import Difference
 
 _SHOWN = {
@@ -45,6 +46,24 @@ def print_metrics(rows: Mapping[str, Metrics]) -> None:
                 stds = [cohorts[name, k][0][1] for name in _SHOWN if (name, k) in cohorts]
                 table.add_row("  std, cohorts", *map(_number, stds))
         Console().print(table)
+
+
+def print_auto(found: "AutoResult") -> None:
+    """Print what each part is worth and took, the blend under them, and what is recommended."""
+    name, k = found.blend.parts.eval.of_lists.monitored
+    table = Table(f"{name}@{k}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for title in ("weight", "valid", "test", "seconds"):
+        table.add_column(title, justify="right", no_wrap=True)
+
+    def cells(metrics: Mapping[str, Metrics]) -> list[str]:
+        return [_number(metrics[split].value(name, k)) if split in metrics else "" for split in ("valid", "test")]
+
+    for label, part in found.parts.items():
+        title = f"{label}: {part.title}"
+        table.add_row(title, f"{part.weight:g}", *cells(part.metrics), f"{part.seconds:.1f}")
+    table.add_row("blend", "", *cells(found.metrics), f"{found.seconds:.1f}")
+    Console().print(table)
+    print(found.verdict)
 
 
 def _number(value: float | None) -> str:

@@ -1,0 +1,71 @@
+"""``auto.json``: the settings of a run of ``auto``, and the steps that it has taken."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hlr_jax.errors import InputError
+from hlr_jax.files import write_json
+from hlr_jax.workdir import flatten
+
+FILE = "auto.json"
+
+
+@dataclass
+class Record:
+    """Steps in order, each with its name, what it found (None: it was left out) and its seconds.
+
+    Attributes:
+      folder: the workdir; None: nothing is written.
+      settings: of the run.
+      steps: that were taken.
+    """
+
+    folder: Path | None
+    settings: dict[str, Any]
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, folder: Path | None, settings: dict[str, Any]) -> "Record":
+        """Return the record of a workdir; a new one where there is none.
+
+        Raises:
+          InputError: the folder holds another run, or one with other settings; or the record is damaged.
+        """
+        record = cls(folder, json.loads(json.dumps(settings)))
+        if folder is None:
+            return record
+        path = folder / FILE
+        if not path.exists():
+            if folder.exists() and any(folder.iterdir()):
+                raise InputError(f"{folder} is not empty, and holds no run of auto: pass another --workdir")
+            record._write()
+            return record
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+            known, record.steps = flatten(there["settings"]), list(there["steps"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise InputError(f"{path} is damaged ({problem}): pass another --workdir") from None
+        here = flatten(record.settings)
+        differing = [name for name in sorted(known | here) if known.get(name) != here.get(name)]
+        if differing:
+            shown = "; ".join(f"{name} is {known.get(name)!r} there and {here.get(name)!r} here" for name in differing)
+            raise InputError(f"{folder} holds a run with other settings: {shown}; pass another --workdir or delete it")
+        return record
+
+    def step(self, name: str) -> dict[str, Any] | None:
+        """Return the step of a name; None: it has not been taken."""
+        return next((step for step in self.steps if step["step"] == name), None)
+
+    def add(self, name: str, found: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
+        """Record a step, and return it."""
+        step = {"step": name, "found": found, "seconds": round(seconds, 3)}
+        self.steps.append(step)
+        self._write()
+        return step
+
+    def _write(self) -> None:
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / FILE, {"settings": self.settings, "steps": self.steps})

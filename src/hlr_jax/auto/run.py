@@ -1,0 +1,248 @@
+"""``auto`` as one call: closed forms first, then what is worth training, then their blend.
+
+    WORKDIR/auto.json       settings, and each step that was taken, with what it found and its seconds
+    WORKDIR/dataset/        the data, as in any workdir
+    WORKDIR/parts/LABEL/    each part: a run of its own
+    the rest                as of any blend (``blends.workdir``)
+
+Without a time budget the steps depend on settings and validation alone. Steps that a workdir has are not taken again.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hlr_jax.auto.closed_forms import search_ease, search_mf_als
+from hlr_jax.auto.options import NAME, AutoOptions
+from hlr_jax.auto.record import Record
+from hlr_jax.auto.refined import solved_part, trained_parts
+from hlr_jax.auto.search import Point
+from hlr_jax.blends.runs import PARTS, blend_of, settings_of_blend, told, weighted
+from hlr_jax.blends.weights import BlendWeights
+from hlr_jax.blends.workdir import write_blend
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.prepare import load_dataset
+from hlr_jax.data.serialization import read_stored, store_dataset
+from hlr_jax.errors import InputError, check_options, check_seed
+from hlr_jax.evaluation.evaluate import relevant_of
+from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.evaluation.results import Metrics
+from hlr_jax.experiment import RunResult, evaluate_run, run
+from hlr_jax.loading import LoadedRun
+from hlr_jax.training.history import Logger
+from hlr_jax.workdir import DATASET
+
+Log = Callable[[str], None]
+
+
+class AutoPart(NamedTuple):
+    """One part that was tried.
+
+    Attributes:
+      title: of its system, for people.
+      weight: in the blend; 0: left out.
+      metrics: by split.
+      seconds: that it took, with the search of its settings.
+    """
+
+    title: str
+    weight: float
+    metrics: Mapping[str, Metrics]
+    seconds: float
+
+
+class AutoResult(NamedTuple):
+    """What ``run_auto`` has found.
+
+    Attributes:
+      blend: the parts that have a weight, as a run that is done.
+      settings: its config.
+      metrics: its own, by split.
+      parts: all that were tried, by label.
+      chosen: how validation chose the weights.
+      seconds: that all of it took.
+    """
+
+    blend: LoadedRun
+    settings: dict[str, Any]
+    metrics: Mapping[str, Metrics]
+    parts: dict[str, AutoPart]
+    chosen: BlendWeights
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """What is recommended and how sure that is, in a sentence."""
+        chosen, title = self.chosen, self.blend.parts.model.title
+        if sum(weight > 0 for weight in chosen.weights.values()) == 1:
+            return f"{title} alone is recommended: no blend is better on validation by more than noise"
+        noise = "more than" if chosen.leads else "within"
+        lead = f"{chosen.lead:.4f} (standard error {chosen.lead_error:.4f}, {noise} noise)"
+        return f"the blend {title} is recommended: on validation it leads {chosen.best_part} by {lead}"
+
+
+def run_auto(
+    config: Mapping[str, Any],
+    workdir: str | Path | None = None,
+    *,
+    dataset: Dataset | None = None,
+    loggers: Sequence[Logger] = (),
+    quiet: bool = False,
+    log: Log = print,
+) -> AutoResult:
+    """Find out what suits a data set, train it, and blend it.
+
+    First EASE and MF-ALS, whose settings are searched on validation; then models that start from the factors of MF-ALS;
+    then the blend. Test is measured once for each part, and for the blend at the end; nothing looks at it before.
+
+    Args:
+      config: the sections ``dataset``, ``model`` (``AutoOptions``) and ``eval``, and a ``seed``; as ``auto:DATA`` has.
+      workdir: where all of it is kept, as a blend that every command reads; the same call goes on there. None: nothing
+        is written.
+      dataset: prepared interactions; None: those of the section ``dataset``.
+      loggers: are called with each epoch's record of each part.
+      quiet: show no progress.
+      log: takes lines for people.
+
+    Raises:
+      InputError: an unknown setting, a value out of range, a data set without validation interactions, or a workdir of
+        something else.
+    """
+    start = time.perf_counter()
+    options, evaluation = auto_options(config)
+    folder = None if workdir is None else Path(workdir)
+    record = Record.of(folder, dict(config))
+    data = _data(dataset, config, folder, log)
+    relevant_of(data, "valid")  # there is something to choose by
+    return _Auto(dict(config), options, evaluation, data, folder, record, start, loggers, quiet, log).run()
+
+
+def auto_options(config: Mapping[str, Any]) -> tuple[AutoOptions, EvalOptions]:
+    """Return the checked settings of a config.
+
+    Raises:
+      InputError: an unknown setting, or a value out of range.
+    """
+    for section in ("train", "mesh"):
+        if config.get(section):
+            raise InputError(f"{NAME} has settings of its own for each part: leave the section {section} out")
+    given = {name: value for name, value in config["model"].items() if name != "name"}
+    check_options(AutoOptions, given, "model")
+    check_options(EvalOptions, config.get("eval", {}), "eval")
+    check_seed("seed", config.get("seed", 0))
+    return AutoOptions(**given), EvalOptions(**config.get("eval", {}))
+
+
+def _data(dataset: Dataset | None, config: Mapping[str, Any], folder: Path | None, log: Log) -> Dataset:
+    """Return the data, as the workdir keeps it."""
+    if folder is not None and (folder / DATASET).exists():
+        return read_stored(folder / DATASET)
+    dataset = dataset or load_dataset(**config.get("dataset", {}), log=log)
+    if folder is not None:
+        store_dataset(folder / DATASET, dataset)
+    return dataset
+
+
+class _Auto(NamedTuple):
+    """What the steps of one ``run_auto`` share."""
+
+    config: dict[str, Any]
+    options: AutoOptions
+    evaluation: EvalOptions
+    dataset: Dataset
+    folder: Path | None
+    record: Record
+    start: float
+    loggers: Sequence[Logger]
+    quiet: bool
+    log: Log
+
+    def run(self) -> AutoResult:
+        """Take all steps."""
+        kinds, done = self.options.parts, dict[str, tuple[RunResult, float]]()
+        if "ease" in kinds:
+            self._step(done, "ease", self._ease)
+        found = self._step(done, "mf_als", self._mf_als) if set(kinds) != {"ease"} else None
+        loaded, chosen = self._blend(done)
+        self.log(f"the first lists after {time.perf_counter() - self.start:.0f} s: {told(chosen)}")
+        trained = {} if found is None else trained_parts(kinds, found["model"])
+        for label, sections in trained.items():
+            if self._step(done, label, partial(dict, sections)) is not None:
+                loaded, chosen = self._blend(done)
+                self.log(told(chosen))
+        return self._finish(done, loaded, chosen)
+
+    def _ease(self) -> Point:
+        return {"model": {"name": "ease"} | search_ease(self.dataset, self.evaluation, self._goes_on)}
+
+    def _mf_als(self) -> Point:
+        seed, most = self.config.get("seed", 0), self.options.max_dim
+        return solved_part(search_mf_als(self.dataset, self.evaluation, most, seed, self._goes_on))
+
+    def _goes_on(self) -> bool:
+        budget = self.options.time_budget
+        return not budget or time.perf_counter() - self.start < budget
+
+    def _step(self, done: dict[str, tuple[RunResult, float]], label: str, find: Callable[[], Point]) -> Point | None:
+        """Find the settings of a part and fit it; None: there was no time, or the part can't take the data."""
+        step = self.record.step(label)
+        if step is None:
+            began = time.perf_counter()
+            if done and not self._goes_on():
+                self.log(f"{label} is left out: the time budget is over")
+                self.record.add(label, None, 0.0)
+                return None
+            try:
+                found = find()
+            except InputError as problem:
+                if label != "ease":
+                    raise
+                self.log(f"{label} is left out: {problem}")
+                self.record.add(label, None, time.perf_counter() - began)
+                return None
+            result = self._fit(label, found)
+            step = self.record.add(label, found, time.perf_counter() - began)
+        elif step["found"] is not None:
+            result = self._fit(label, step["found"])
+        if step["found"] is None:
+            return None
+        done[label] = result, step["seconds"]
+        return step["found"]
+
+    def _fit(self, label: str, sections: Point) -> RunResult:
+        """Fit a part as a run of its own."""
+        config = {name: self.config[name] for name in ("dataset", "eval", "seed") if name in self.config} | sections
+        config["eval"] = self.config.get("eval", {}) | sections.get("eval", {})
+        folder = None if self.folder is None else self.folder / PARTS / label
+        self.log(f"{label}: {_shown(sections)}")
+        return run(config, folder, dataset=self.dataset, loggers=self.loggers, quiet=self.quiet, log=lambda line: None)
+
+    def _blend(self, done: dict[str, tuple[RunResult, float]]) -> tuple[LoadedRun, BlendWeights]:
+        """Return the blend of what is done, with weights that validation chooses."""
+        members = {label: (LoadedRun.of(result), 0) for label, (result, _) in done.items()}
+        loaded, chosen = weighted(blend_of(members, self.evaluation), log=lambda line: None)
+        assert chosen is not None
+        return loaded, chosen
+
+    def _finish(self, done: dict[str, tuple[RunResult, float]], loaded: LoadedRun, chosen: BlendWeights) -> AutoResult:
+        """Measure the blend, and write its workdir."""
+        if self.folder is None:
+            metrics = evaluate_run(loaded.parts, loaded.params, loaded.best_epochs, loaded.seeds, None)[1]
+        else:
+            seconds = sum(seconds for _, seconds in done.values())
+            metrics = write_blend(self.folder, loaded, chosen, self.config, seconds).result.metrics
+        parts = {
+            label: AutoPart(result.parts.model.title, chosen.weights[label], result.metrics, seconds)
+            for label, (result, seconds) in done.items()
+        }
+        settings = settings_of_blend(loaded, self.config)
+        return AutoResult(loaded, settings, metrics, parts, chosen, time.perf_counter() - self.start)
+
+
+def _shown(sections: Point) -> str:
+    model = {name: value for name, value in sections["model"].items() if name != "name"}
+    return ", ".join(
+        f"{name} {value[0] if isinstance(value, tuple | list) else value}" for name, value in model.items()
+    )

@@ -1,0 +1,154 @@
+"""``auto``: what is searched, which steps are taken, and what is left of them in a workdir."""
+
+import json
+from unittest import mock
+
+import pytest
+
+import hlr_jax
+from hlr_jax import InputError
+from hlr_jax.auto import closed_forms, refined
+from hlr_jax.auto import run as auto
+from hlr_jax.auto.record import FILE
+from hlr_jax.auto.run import run_auto
+from hlr_jax.auto.search import Climb, scaled, to_next
+from hlr_jax.cli.support.tables import print_auto
+from hlr_jax.recommender.recommender import Recommender
+
+
+def refused(match, call, *arguments, **options):
+    with pytest.raises(InputError, match=match) as line:
+        call(*arguments, **options)
+    assert "\n" not in str(line.value)
+
+
+def config(**model):
+    return {"model": {"name": "auto", "max_dim": 16} | model, "eval": {"monitor": "ndcg"}, "seed": 3}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short():
+    """One start in a smaller ball, and few steps: what is compiled counts, not what is learned."""
+    few = refined._CML | {"num_epochs": 2}
+    with mock.patch.object(refined, "ITERATIONS", 2), mock.patch.object(refined, "_CML", few):
+        yield
+
+
+@pytest.fixture(scope="module")
+def found(world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("auto") / "run"
+    return run_auto(config(), folder, dataset=world, quiet=True, log=lambda line: None), folder
+
+
+def test_a_climb_finds_the_top_and_measures_each_point_once():
+    measured = []
+
+    def measure(point):
+        measured.append(tuple(point.values()))
+        return -((point["a"] - 4) ** 2) - (point["b"] - 1) ** 2
+
+    a, b = to_next("a", [1, 2, 3, 4, 5, 9]), to_next("b", [0, 1, 2, 3, 7])
+    climb = Climb(measure, {"a": 2, "b": 3}).along(a, b)
+    assert (climb.best, climb.best_value) == ({"a": 4, "b": 1}, 0)
+    assert measured == [(2, 3), (3, 3), (4, 3), (5, 3), (4, 7), (4, 2), (4, 1), (4, 0)]
+    assert climb.along(a, b).best == {"a": 4, "b": 1}
+    assert len(measured) == len(set(measured))
+
+
+def test_a_climb_along_a_ridge_moves_both_settings_together():
+    def measure(point):
+        return -abs(point["a"] / point["b"] - 0.5) - abs(point["b"] - 16)
+
+    climb = Climb(measure, {"a": 1.0, "b": 2.0}).along(scaled(2.0, "a"), scaled(2.0, "a", "b"))
+    assert (climb.best, climb.best_value) == ({"a": 8.0, "b": 16.0}, 0)
+
+
+def test_a_climb_ends_when_there_is_no_more_time():
+    climb = Climb(lambda point: point["a"], {"a": 0}, goes_on=lambda: len(climb_values) < 3)
+    climb_values = climb.values
+    assert climb.along(to_next("a", range(9))).best == {"a": 2}
+
+
+def test_the_best_of_ease_is_what_its_own_fit_measures(world):
+    best = closed_forms.search_ease(world, hlr_jax.EvalOptions())
+    value = closed_forms.measure_on_valid
+    ease = hlr_jax.fit(world, "ease", model=best, quiet=True)
+    assert dict(ease.model.options) == best
+    measured = ease.evaluate("valid", k=10).metrics.value("ndcg")
+    assert measured == pytest.approx(value(ease.model, ease.params, world, hlr_jax.EvalOptions()))
+    for factor in (0.1, 10):
+        other = hlr_jax.fit(world, "ease", model=best | {"regularization": best["regularization"][0] * factor})
+        assert other.evaluate("valid", k=10).metrics.value("ndcg") <= measured
+
+
+def test_the_blend_is_on_validation_no_worse_than_its_best_part(found, world):
+    result, _ = found
+    assert list(result.parts)[:3] == ["ease", "mf_als", "cml"]
+    valid = {label: part.metrics["valid"].value("ndcg") for label, part in result.parts.items()}
+    assert result.metrics["valid"].value("ndcg") == pytest.approx(result.chosen.value)
+    assert result.chosen.value >= max(valid.values()) - 1e-9
+    assert sum(part.weight for part in result.parts.values()) == pytest.approx(1)
+    assert {label for label, part in result.parts.items() if part.weight} == set(result.blend.parts.model.parts)
+    assert "recommended" in result.verdict
+
+
+def test_its_workdir_is_a_recommender_and_so_is_each_part(found, world):
+    result, folder = found
+    loaded = Recommender.load(folder)
+    fitted = hlr_jax.fit(world, "auto", model={"max_dim": 16}, seed=3, quiet=True, log=lambda line: None)
+    assert loaded.model == fitted.model == result.blend.parts.model
+    assert loaded.recommend(k=4).equals(fitted.recommend(k=4))
+    assert loaded.metrics["test"].value("ndcg") == result.metrics["test"].value("ndcg")
+    part = Recommender.load(folder / "parts" / "mf_als")
+    assert part.metrics["test"].value("ndcg") == result.parts["mf_als"].metrics["test"].value("ndcg")
+
+
+def test_the_same_call_goes_on_and_searches_nothing_again(found, world):
+    result, folder = found
+    record = json.loads((folder / FILE).read_text())
+    with (
+        mock.patch.object(auto, "search_ease", side_effect=AssertionError("searched again")),
+        mock.patch.object(auto, "search_mf_als", side_effect=AssertionError("searched again")),
+    ):
+        again = run_auto(config(), folder, dataset=world, quiet=True, log=lambda line: None)
+    assert again.chosen == result.chosen
+    assert json.loads((folder / FILE).read_text()) == record
+    assert {label: part.seconds for label, part in again.parts.items()} == {
+        step["step"]: step["seconds"] for step in record["steps"]
+    }
+
+
+def test_what_the_time_budget_left_out_stays_out(world, tmp_path):
+    said = []
+    few = run_auto(config(time_budget=1e-9), tmp_path, dataset=world, quiet=True, log=said.append)
+    assert list(few.parts) == ["ease"]
+    assert "mf_als is left out: the time budget is over" in said
+    with mock.patch.object(auto.time, "perf_counter", return_value=0.0):  # now there would be time
+        again = run_auto(config(time_budget=1e-9), tmp_path, dataset=world, quiet=True, log=said.append)
+    assert list(again.parts) == ["ease"]
+    assert again.metrics["test"].value("ndcg") == few.metrics["test"].value("ndcg")
+
+
+def test_what_it_prints(found, capsys):
+    result, _ = found
+    print_auto(result)
+    printed = capsys.readouterr().out
+    for label, part in result.parts.items():
+        assert f"{label}: {part.title}" in printed
+        assert f"{part.metrics['test'].value('ndcg'):.4f}" in printed
+    assert f"{result.metrics['test'].value('ndcg'):.4f}" in printed
+    assert result.verdict in printed.replace("\n", " ")
+
+
+def test_bad_settings_and_other_folders_are_refused(found, world, tmp_path):
+    _, folder = found
+    options = {"dataset": world, "quiet": True}
+    refused("model.max_dim is 16 there and 32 here", run_auto, config(max_dim=32), folder, **options)
+    refused('unknown model.parts "svd"', run_auto, config(parts=("svd",)), **options)
+    refused("leave the section train out", run_auto, config() | {"train": {"num_epochs": 3}}, **options)
+    refused("max_dims", run_auto, config(max_dims=3), **options)
+    (tmp_path / "mine.txt").write_text("precious")
+    refused("is not empty, and holds no run of auto", run_auto, config(), tmp_path, **options)
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+    with pytest.raises(InputError, match="valid"):
+        run_auto(config(), dataset=world.trained_on("train+valid"), quiet=True)
