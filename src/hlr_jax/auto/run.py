@@ -77,7 +77,7 @@ class AutoResult(NamedTuple):
         """What is recommended and how sure that is, in a sentence."""
         chosen, title = self.chosen, self.blend.parts.model.title
         if sum(weight > 0 for weight in chosen.weights.values()) == 1:
-            return f"{title} alone is recommended: no blend is better on validation by more than noise"
+            return f"{title} alone is recommended: no blend is better on validation"
         noise = "more than" if chosen.leads else "within"
         lead = f"{chosen.lead:.4f} (standard error {chosen.lead_error:.4f}, {noise} noise)"
         return f"the blend {title} is recommended: on validation it leads {chosen.best_part} by {lead}"

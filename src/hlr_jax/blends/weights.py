@@ -43,7 +43,6 @@ class BlendWeights:
       lead_error: the standard error of ``lead``, paired over users.
       held_out: the value on users that the weights were not chosen on: on each half of the users with the weights that
         the same search chooses on the other half, the mean over several random halvings.
-      held_out_by_parts: the same for blends of at most 1, 2, ... parts. The number that does best is taken.
       tried: blends that were measured.
     """
 
@@ -56,7 +55,6 @@ class BlendWeights:
     lead: float
     lead_error: float
     held_out: float
-    held_out_by_parts: list[float]
     tried: int
 
     @property
@@ -73,9 +71,7 @@ def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: Eval
     """Choose the weights of a blend's parts on validation.
 
     Up to three parts: all weights that are multiples of 0.1. More parts: multiples of 0.2, and from the best on weight
-    moves from one part to another by 0.1 as long as that helps. That is done among blends of at most 1, 2, ... parts.
-    The fewest parts are taken that do best on users who had no say in their weights: a part enters only where it helps
-    there.
+    moves from one part to another by 0.1 as long as that helps. Of equals the one with the fewest parts is taken.
 
     Args:
       blend: the parts; their weights are not read.
@@ -103,9 +99,7 @@ def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: Eval
     labels, everyone = list(blend.parts), np.ones(measured.users, bool)
     vertices = {label: _vertex(row, len(labels)) for row, label in enumerate(labels)}
     best_part = max(labels, key=lambda label: measured(vertices[label]).mean())
-    held_out = _held_out(measured, len(labels))
-    most = int(np.argmax(held_out))
-    point = _search(measured, len(labels), everyone, most + 1)
+    point = _search(measured, len(labels), everyone)
     lead = measured(point) - measured(vertices[best_part])
     sign = 1 if evaluation.higher_is_better else -1
     return BlendWeights(
@@ -117,8 +111,7 @@ def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: Eval
         best_part=best_part,
         lead=float(lead.mean()),
         lead_error=standard_error(lead),
-        held_out=sign * held_out[most],
-        held_out_by_parts=[sign * value for value in held_out],
+        held_out=sign * _held_out(measured, len(labels)),
         tried=len(measured.values),
     )
 
@@ -160,33 +153,25 @@ class _Measured:
         return self.values[point]
 
 
-def _held_out(measured: _Measured, count: int) -> list[float]:
-    """Return what blends of at most 1, 2, ... parts are worth on users who had no say in their weights."""
-    values, rng = np.zeros(count), np.random.default_rng(0)
+def _held_out(measured: _Measured, count: int) -> float:
+    """Return what the weights that some users choose are worth on the others."""
+    value, rng = 0.0, np.random.default_rng(0)
     for _ in range(_HALVINGS):
         half = rng.permutation(measured.users) % 2 == 0
         # A single user has no other half.
-        halves = [some if some.any() else ~some for some in (half, ~half)]
-        for most in range(count):
-            first, second = (_search(measured, count, some, most + 1) for some in halves)
-            values[most] += np.where(half, measured(second), measured(first)).mean() / _HALVINGS
-    return values.tolist()
+        first, second = (_search(measured, count, some if some.any() else ~some) for some in (half, ~half))
+        value += float(np.where(half, measured(second), measured(first)).mean()) / _HALVINGS
+    return value
 
 
-def _search(measured: _Measured, count: int, some: np.ndarray, most: int) -> Point:
-    """Return the best weights of at most ``most`` of ``count`` parts by some of the users [n] (bool)."""
+def _search(measured: _Measured, count: int, some: np.ndarray) -> Point:
+    """Return the best weights of ``count`` parts by some of the users [n] (bool)."""
 
-    def merit(point: Point) -> float:
-        return float(measured(point)[some].mean())
+    def merit(point: Point) -> tuple[float, int]:
+        return float(measured(point)[some].mean()), -int(np.count_nonzero(point))
 
-    def few(points: Iterator[Point]) -> list[Point]:
-        return [point for point in points if np.count_nonzero(point) <= most]
-
-    best = max(few(_simplex(count, 1 if count <= _FEW else _COARSE)), key=merit)
-    while count > _FEW:
-        better = max(few(_moves(best)), key=merit)
-        if merit(better) <= merit(best):
-            break
+    best = max(_simplex(count, 1 if count <= _FEW else _COARSE), key=merit)
+    while count > _FEW and (better := max(_moves(best), key=merit)) != best:
         best = better
     return best
 
