@@ -30,7 +30,6 @@ from hlr_jax.serving.fold_in import fold_in, fold_in_items
 from hlr_jax.serving.lists import Lister
 from hlr_jax.serving.population import trained_population
 from hlr_jax.systems import require_model
-from hlr_jax.training.options import RANDOM
 from hlr_jax.types import Params, Ranking
 
 GIVEN = {"users": 0.8, "items": 0.5}
@@ -147,7 +146,7 @@ def compare_folded_in(
     log(f"{len(np.unique(owners)):,} of {total:,} {what} are held out, with {len(known):,} interactions that are given")
     folder = folder if of_users else folder / "items"
 
-    options = replace(parts.train, start=RANDOM)  # another run may know what is held out
+    options = parts.train.without_run()  # another run may know what is held out
 
     def trained(dataset: Dataset, name: str) -> list[FitResult]:
         return train_seeds(dataset, model, options, parts.eval, seed=parts.seed, workdir=folder / name)

@@ -170,8 +170,10 @@ def test_all_seeds_of_a_run_are_a_blend(runs):
 
 def test_each_part_is_refitted_and_the_weights_stay(runs, tmp_path):
     hlr_jax.run(config("popularity"), tmp_path / "popularity", log=silent)
-    weights = {"ease": 0.8, "popularity": 0.2}
-    folders = {"ease": runs / "ease", "popularity": tmp_path / "popularity"}
+    solved = {"start": "als", "num_epochs": 0, "batch": "users", "negatives": "all", "objective": "sampled_softmax"}
+    hlr_jax.run(config("cml", solved, embed_dim=6, user="history"), tmp_path / "cml", quiet=True, log=silent)
+    weights = {"ease": 0.6, "popularity": 0.2, "cml": 0.2}
+    folders = {"ease": runs / "ease", "popularity": tmp_path / "popularity", "cml": tmp_path / "cml"}
     blend_runs(folders, tmp_path / "blend", weights, log=silent)
     again = hlr_jax.refit(tmp_path / "blend", tmp_path / "refit", quiet=True, log=silent)
     assert again.parts.model.weights == weights

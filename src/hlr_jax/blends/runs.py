@@ -1,7 +1,7 @@
 """Blends of runs, in memory."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from hlr_jax.blends.blend import Blend, Part
@@ -13,7 +13,7 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.experiment import RunParts
 from hlr_jax.loading import LoadedRun
 from hlr_jax.models.base import Model
-from hlr_jax.training.options import RANDOM, Run, TrainOptions
+from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.training.run_progress import RunProgress
 from hlr_jax.types import Params
 
@@ -45,7 +45,7 @@ def blend_of(members: Mapping[str, tuple[LoadedRun, int]], evaluation: EvalOptio
         if isinstance(system, Blend):
             raise InputError(f"part {label} is a blend: blend its parts instead")
         if isinstance(system, Model):
-            training = replace(loaded.training_of(place), start=RANDOM)
+            training = loaded.training_of(place).without_run()
         parts[label] = Part(system, 1.0, loaded.seeds[place], training)
         params[label] = loaded.params[place]
     blend, runs = Blend.equal(parts) if parts else Blend(parts), [loaded for loaded, _ in members.values()]

@@ -162,6 +162,12 @@ class TrainOptions(Settings):
         unset: dict[str, Any] = dict.fromkeys(Run._fields[1:], 1.0)
         return replace(self, **unset, temperatures=(), prune_after=0, num_seeds=1)
 
+    def without_run(self) -> "TrainOptions":
+        """Return these settings for a training that starts from no other run: at random, if it did."""
+        if self.start in (RANDOM, ALS):
+            return self
+        return replace(self, start=RANDOM, num_epochs=max(1, self.num_epochs))
+
     def at(self, temperature: float) -> "TrainOptions":
         """Return these settings for one temperature: those of a run that was chosen among several."""
         return replace(self, temperature=temperature, temperatures=(), prune_after=0)
