@@ -13,8 +13,8 @@ import polars as pl
 from absl import flags
 from rich.console import Console
 
-from hlr_jax.auto.options import PARTS
 from hlr_jax.auto.run import AutoResult, run_auto
+from hlr_jax.auto_options import PARTS
 from hlr_jax.cli.support.launch import launch, show_devices
 from hlr_jax.cli.support.tables import print_auto
 from hlr_jax.configs.recipes import get_config

@@ -8,11 +8,11 @@ from own_model import own_model
 
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
-from hlr_jax.blends import Blend, Part
+from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.models.identity import model_identity
 from hlr_jax.models.registry import create_model
-from hlr_jax.serving.population import trained_population
-from hlr_jax.serving.scores import scores
+from hlr_jax.ranking.population import trained_population
+from hlr_jax.ranking.scores import scores
 from hlr_jax.sharding import create_mesh
 from hlr_jax.training.many_runs import create_learner
 from hlr_jax.training.result import run_identity

@@ -3,8 +3,8 @@
 import pytest
 
 import hlr_jax
-from hlr_jax.auto.options import AutoOptions
 from hlr_jax.auto.run import auto_options
+from hlr_jax.auto_options import AutoOptions
 from hlr_jax.configs import authors, base, baselines, default, paper, recipes, table2, tuned
 from hlr_jax.errors import InputError
 from hlr_jax.experiment import settings_of

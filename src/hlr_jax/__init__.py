@@ -6,8 +6,8 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hlr_jax.blends.blend import Blend as Blend
-    from hlr_jax.blends.blend import Part as Part
+    from hlr_jax.blended_systems import Blend as Blend
+    from hlr_jax.blended_systems import Part as Part
     from hlr_jax.blends.weights import BlendWeights as BlendWeights
     from hlr_jax.blends.weights import fit_weights as fit_weights
     from hlr_jax.data.dataset import Dataset as Dataset
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hlr_jax.models.registry import create_model as create_model
     from hlr_jax.models.registry import model_names as model_names
     from hlr_jax.models.registry import register_model as register_model
+    from hlr_jax.ranking.population import Population as Population
     from hlr_jax.recommender.blend import blend as blend
     from hlr_jax.recommender.fit import fit as fit
     from hlr_jax.recommender.recommender import Recommender as Recommender
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from hlr_jax.serving.nearest import similar_items as similar_items
     from hlr_jax.serving.nearest import similar_users as similar_users
     from hlr_jax.serving.new_rows import FoldInOptions as FoldInOptions
-    from hlr_jax.serving.population import Population as Population
     from hlr_jax.training.history import Logger as Logger
     from hlr_jax.training.history import Record as Record
     from hlr_jax.training.options import TrainOptions as TrainOptions
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "ArraySpec": "hlr_jax.models.base",
-    "Blend": "hlr_jax.blends.blend",
+    "Blend": "hlr_jax.blended_systems",
     "BlendWeights": "hlr_jax.blends.weights",
     "Catalogue": "hlr_jax.serving.fold_in",
     "Dataset": "hlr_jax.data.dataset",
@@ -83,8 +83,8 @@ _MODULE_OF = {
     "Neighbors": "hlr_jax.types",
     "PairOutput": "hlr_jax.types",
     "Params": "hlr_jax.types",
-    "Part": "hlr_jax.blends.blend",
-    "Population": "hlr_jax.serving.population",
+    "Part": "hlr_jax.blended_systems",
+    "Population": "hlr_jax.ranking.population",
     "ReadingReport": "hlr_jax.data.report",
     "Recommender": "hlr_jax.recommender.recommender",
     "Record": "hlr_jax.training.history",

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.options import DataOptions
 from hlr_jax.data.prepare import load_dataset

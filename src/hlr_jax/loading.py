@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.serialization import read_stored
 from hlr_jax.distributed import is_process_zero, log_on_process_zero, on_all_processes

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import grid_of, padded_size

@@ -24,11 +24,11 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import Metrics, over_seeds
 from hlr_jax.experiment import RunParts
 from hlr_jax.fitting.fit import FitResult, train_seeds
+from hlr_jax.ranking.population import trained_population
 from hlr_jax.scorers.popularity import Popularity
 from hlr_jax.serving.choice import ItemChoice
 from hlr_jax.serving.fold_in import fold_in, fold_in_items
 from hlr_jax.serving.lists import Lister
-from hlr_jax.serving.population import trained_population
 from hlr_jax.systems import require_model
 from hlr_jax.types import Params, Ranking
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
-from hlr_jax.auto.options import NAME as AUTO
-from hlr_jax.auto.options import AutoOptions
-from hlr_jax.blends.blend import Blend
+from hlr_jax.auto_options import NAME as AUTO
+from hlr_jax.auto_options import AutoOptions
+from hlr_jax.blended_systems import Blend
 from hlr_jax.errors import InputError, pick
 from hlr_jax.models import registry
 from hlr_jax.models.registry import create_model, model_names

@@ -8,13 +8,13 @@ import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
-from hlr_jax.blends import Blend, Part
+from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.evaluation.evaluate import interactions_at
+from hlr_jax.ranking import scores
+from hlr_jax.ranking.population import trained_population
 from hlr_jax.ranking.whole import is_product
 from hlr_jax.scorers.ease import Ease
 from hlr_jax.scorers.popularity import Popularity
-from hlr_jax.serving import scores
-from hlr_jax.serving.population import trained_population
 
 TRAINING = TrainOptions(objective="sampled_softmax", temperature=0.4)
 

@@ -9,7 +9,7 @@ import pytest
 
 import hlr_jax
 from hlr_jax import FoldInOptions, IndexOptions, InputError, TrainOptions
-from hlr_jax.blends import Blend, Part
+from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.files import sha256
 from hlr_jax.scorers.ease import Ease
 from hlr_jax.scorers.popularity import Popularity

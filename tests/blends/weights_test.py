@@ -5,14 +5,15 @@ import pytest
 
 import hlr_jax
 from hlr_jax import Dataset, EvalOptions, InputError
-from hlr_jax.blends import Blend, Part, weights
+from hlr_jax.blended_systems import Blend, Part
+from hlr_jax.blends import weights
 from hlr_jax.blends.candidates import Candidates
 from hlr_jax.blends.weights import fit_weights
+from hlr_jax.ranking.population import trained_population
+from hlr_jax.ranking.scores import ranked
 from hlr_jax.scorers.base import Scorer, histories_of
 from hlr_jax.scorers.ease import Ease
 from hlr_jax.scorers.popularity import Popularity
-from hlr_jax.serving.population import trained_population
-from hlr_jax.serving.scores import ranked
 
 USERS, ITEMS, OWN = 300, 60, 300
 

@@ -11,14 +11,14 @@ from hlr_jax import EvalOptions, InputError
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.evaluation.evaluate import evaluate, interactions_at
 from hlr_jax.fitting.scorers import fit_scorer
+from hlr_jax.ranking import scores
 from hlr_jax.ranking.lists import NO_ITEM
+from hlr_jax.ranking.population import trained_population
+from hlr_jax.ranking.scores import best_items, ranked
 from hlr_jax.scorers import ease
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.scorers.ease import Ease, ease_weights, gram_matrix
 from hlr_jax.scorers.popularity import Popularity
-from hlr_jax.serving import scores
-from hlr_jax.serving.population import trained_population
-from hlr_jax.serving.scores import best_items, ranked
 
 
 def test_ease_solves_its_constrained_ridge_regression():

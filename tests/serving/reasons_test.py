@@ -6,7 +6,7 @@ import pytest
 
 import hlr_jax
 from hlr_jax.ranking.inputs import ranking_neighbors
-from hlr_jax.serving.population import trained_population
+from hlr_jax.ranking.population import trained_population
 
 
 def weights_of(params, p, q, history):

@@ -4,8 +4,8 @@ import pytest
 
 import hlr_jax
 from hlr_jax import InputError
+from hlr_jax.ranking.population import trained_population, wanted_users
 from hlr_jax.serving.lists import Lister
-from hlr_jax.serving.population import trained_population, wanted_users
 from hlr_jax.serving.stream import write_lists
 
 

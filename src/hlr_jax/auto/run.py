@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hlr_jax.auto.closed_forms import search_ease, search_mf_als
-from hlr_jax.auto.options import NAME, AutoOptions
 from hlr_jax.auto.record import Record
 from hlr_jax.auto.refined import solved_part, trained_parts
 from hlr_jax.auto.search import Point
+from hlr_jax.auto_options import NAME, AutoOptions
 from hlr_jax.blends.runs import PARTS, blend_of, settings_of_blend, told, weighted
 from hlr_jax.blends.weights import BlendWeights
 from hlr_jax.blends.workdir import write_blend

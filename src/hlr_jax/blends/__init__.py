@@ -1,4 +1,1 @@
-"""Blends: several fitted systems as one recommender, by weighted scores."""
-
-from hlr_jax.blends.blend import Blend as Blend
-from hlr_jax.blends.blend import Part as Part
+"""Blends of runs: their weights, their workdirs, and the lists that choose among weights."""

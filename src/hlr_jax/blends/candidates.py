@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from hlr_jax.blends.blend import Blend
-from hlr_jax.serving.population import Population
-from hlr_jax.serving.scores import best_items, part_scores, ranked
+from hlr_jax.blended_systems import Blend
+from hlr_jax.ranking.population import Population
+from hlr_jax.ranking.scores import best_items, part_scores, ranked
 
 _LARGE = 3e38  # in the place of minus infinity, where it is multiplied by a weight of 0
 _TILE = 512  # users

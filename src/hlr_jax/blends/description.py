@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from hlr_jax.blends.blend import Blend, Part
+from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.errors import InputError
 from hlr_jax.systems import create_system, system_names
 from hlr_jax.training.options import TrainOptions

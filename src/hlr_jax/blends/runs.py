@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from hlr_jax.blends.blend import Blend, Part
+from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.blends.description import described
 from hlr_jax.blends.weights import BlendWeights, fit_weights
 from hlr_jax.data.dataset import Dataset

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.blends.candidates import Candidates
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.evaluation.evaluate import interactions_at, relevant_of, validation_users
 from hlr_jax.evaluation.metrics import METRICS, Hits, find_hits
 from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.ranking.population import trained_population
 from hlr_jax.scorers.base import histories_of
-from hlr_jax.serving.population import trained_population
 from hlr_jax.types import Params
 
 _UNITS = 10  # that weights are whole numbers of: steps of 0.1
@@ -84,7 +84,7 @@ def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: Eval
 
     Example:
       >>> import hlr_jax
-      >>> from hlr_jax.blends import Part
+      >>> from hlr_jax.blended_systems import Part
       >>> from hlr_jax.scorers.ease import Ease
       >>> from hlr_jax.scorers.popularity import Popularity
       >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)

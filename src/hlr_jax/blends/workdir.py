@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.blends.description import from_description
 from hlr_jax.blends.runs import EPOCH, PARTS, Log, blend_of, is_blend, loaded_blend, settings_of_blend, weighted
 from hlr_jax.blends.weights import BlendWeights

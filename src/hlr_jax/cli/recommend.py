@@ -15,6 +15,7 @@ from absl import flags
 from hlr_jax import files
 from hlr_jax.cli.support.lists import Progress, show_lists
 from hlr_jax.cli.support.seeds import load_chosen
+from hlr_jax.data.ids import ON_UNKNOWN
 from hlr_jax.errors import InputError
 from hlr_jax.serving import inputs
 
@@ -26,7 +27,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "file to write: .parquet, .csv or 
 _ITEMS = flags.DEFINE_string("items", None, "the items that may be recommended: id,id,... or @FILE of ids")
 _EXCLUDE = flags.DEFINE_string("exclude_items", None, "items that may not: id,id,... or @FILE of ids")
 _SEEN = flags.DEFINE_bool("include_seen", False, "recommend what a user has met already, too")
-_ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", inputs.ON_UNKNOWN, "what becomes of unknown ids")
+_ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ON_UNKNOWN, "what becomes of unknown ids")
 _EXPLAIN = flags.DEFINE_bool("explain", False, "say why: the items of the history that moved the user, and how far")
 _REASONS = flags.DEFINE_integer("num_reasons", 3, "items that a reason names")
 _BUDGET = flags.DEFINE_integer("memory_limit_mib", 512, "MiB for the tiles of users")
@@ -35,10 +36,10 @@ _SHOWN = 20  # users whose lists fit on a screen
 
 def main() -> None:
     """Run the command."""
+    from hlr_jax.ranking.population import wanted_users
     from hlr_jax.serving import stream
     from hlr_jax.serving.choice import item_choice
     from hlr_jax.serving.lists import Lister
-    from hlr_jax.serving.population import wanted_users
 
     if (_USERS.value is None) == (_HISTORIES.value is None):
         raise InputError("pass --users=all|id,id|@FILE or --histories=FILE, one of both")

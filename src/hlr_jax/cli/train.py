@@ -17,7 +17,7 @@ starts from the factors of MF-ALS, and their blend. --config.model.time_budget=6
 from absl import flags
 
 import hlr_jax
-from hlr_jax.auto.options import is_auto
+from hlr_jax.auto_options import is_auto
 from hlr_jax.cli.support import configs
 from hlr_jax.cli.support.launch import runs_of, show_devices
 from hlr_jax.cli.support.processes import connect_processes

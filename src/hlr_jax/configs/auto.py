@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from hlr_jax.auto.options import NAME, AutoOptions
+from hlr_jax.auto_options import NAME, AutoOptions
 from hlr_jax.configs.base import base_config, defaults
 
 

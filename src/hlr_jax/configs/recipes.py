@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from hlr_jax.auto.options import NAME as AUTO
+from hlr_jax.auto_options import NAME as AUTO
 from hlr_jax.configs import authors, auto, baselines, default, paper, tuned
 from hlr_jax.errors import InputError, pick
 

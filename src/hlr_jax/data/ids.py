@@ -10,6 +10,8 @@ import polars as pl
 from hlr_jax.errors import InputError
 
 UNKNOWN = -1
+ON_UNKNOWN = ("error", "skip", "popular")
+"""What becomes of ids that a data set lacks."""
 
 
 class IdIndex:

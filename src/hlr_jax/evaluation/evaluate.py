@@ -17,10 +17,10 @@ from hlr_jax.evaluation.results import At, Metrics
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import RankingInputs, ranking_inputs
+from hlr_jax.ranking.population import trained_population
 from hlr_jax.ranking.rank import plan_ranking, rank
+from hlr_jax.ranking.scores import ranked
 from hlr_jax.scorers.base import histories_of
-from hlr_jax.serving.population import trained_population
-from hlr_jax.serving.scores import ranked
 from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
 from hlr_jax.types import Params, Ranking

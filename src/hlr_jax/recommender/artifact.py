@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.blends.description import described, from_description
 from hlr_jax.data.serialization import read_stored, store_dataset
 from hlr_jax.errors import InputError

@@ -20,7 +20,8 @@ def blend(
 ) -> Recommender:
     """Return several recommenders of one data set as one, which ranks by their weighted standardized scores.
 
-    ``hlr_jax.blends.Blend`` says what a score is, and ``hlr_jax.blends.weights.fit_weights`` how validation chooses.
+    ``hlr_jax.blended_systems.Blend`` says what a score is, ``hlr_jax.blends.weights.fit_weights`` how validation
+    chooses.
 
     Args:
       recommenders: by label; or in a row, each then called after its model: ``ease``, ``cml``, and ``cml-2`` where two

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hlr_jax.auto.options import is_auto
 from hlr_jax.auto.run import run_auto
+from hlr_jax.auto_options import is_auto
 from hlr_jax.configs.recipes import get_config
 from hlr_jax.configs.unread import check_read
 from hlr_jax.data.dataset import Dataset

@@ -17,6 +17,7 @@ from hlr_jax.loading import LoadedRun
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import RankingInputs
+from hlr_jax.ranking.population import Population, trained_population
 from hlr_jax.recommender import artifact
 from hlr_jax.recommender.spaces import Spaces
 from hlr_jax.runs import load_run
@@ -26,7 +27,6 @@ from hlr_jax.serving.fold_in import fold_in
 from hlr_jax.serving.inputs import read_people
 from hlr_jax.serving.lists import recommend
 from hlr_jax.serving.new_rows import FoldInOptions
-from hlr_jax.serving.population import Population, trained_population
 from hlr_jax.systems import System
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params

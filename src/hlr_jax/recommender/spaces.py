@@ -8,13 +8,13 @@ import polars as pl
 
 from hlr_jax.analysis.attention import attend, attention_sources, check_keys
 from hlr_jax.analysis.keys import key_table
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError, pick
 from hlr_jax.models.base import Model
+from hlr_jax.ranking.population import Population
 from hlr_jax.serving.nearest import nearest_keys, similar_items, similar_users
-from hlr_jax.serving.population import Population
 from hlr_jax.systems import System, require_model
 from hlr_jax.types import Params
 

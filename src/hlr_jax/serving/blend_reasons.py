@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.serving.population import Population
-from hlr_jax.serving.scores import part_scores
+from hlr_jax.ranking.population import Population
+from hlr_jax.ranking.scores import part_scores
 
 _TILE = 256  # users whose scores of all items are alive at once
 

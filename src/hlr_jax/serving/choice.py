@@ -9,8 +9,8 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.ids import UNKNOWN, texts_of
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError
+from hlr_jax.ranking.population import Population, codes_of, resolved
 from hlr_jax.serving.inputs import of_single_users, read_pairs
-from hlr_jax.serving.population import Population, codes_of, resolved
 
 Log = Callable[[str], None]
 

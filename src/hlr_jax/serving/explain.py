@@ -9,17 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources
 from hlr_jax.errors import InputError
 from hlr_jax.kernels.distance import squared_distance
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import draw_key, filled_up, power_of_two, ranking_item_users, ranking_neighbors
+from hlr_jax.ranking.population import Population, codes_of, population_of
 from hlr_jax.scoring import pair_params, with_derived
 from hlr_jax.serving.blend_reasons import blended_reasons, part_shares
 from hlr_jax.serving.history_reasons import history_reasoner
-from hlr_jax.serving.population import Population, codes_of, population_of
 from hlr_jax.serving.scorer_reasons import scorer_reasons
 from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System

@@ -15,16 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError, check_range, missing_extra, pick
 from hlr_jax.files import check_replaceable, replacing_folder, sha256, write_json
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
+from hlr_jax.ranking.population import parts_of
 from hlr_jax.serving.index import IndexOptions, write_index
 from hlr_jax.serving.new_rows import FoldInOptions
 from hlr_jax.serving.newcomers import history_width, newcomers_program
-from hlr_jax.serving.population import parts_of
 from hlr_jax.serving.programs import Arrays, Program, interaction_arrays, list_programs, seen_arrays
 from hlr_jax.serving.scorer_programs import MEANINGS as SCORER_MEANINGS
 from hlr_jax.serving.scorer_programs import check_exportable, scorer_programs

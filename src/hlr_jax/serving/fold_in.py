@@ -6,17 +6,16 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.growth import with_interactions
-from hlr_jax.data.ids import UNKNOWN
+from hlr_jax.data.ids import ON_UNKNOWN, UNKNOWN
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError, check_seed, pick
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
-from hlr_jax.serving.inputs import ON_UNKNOWN
+from hlr_jax.ranking.population import Population, parts_of
 from hlr_jax.serving.new_rows import OTHER_AXIS, FoldInOptions, solve_rows
-from hlr_jax.serving.population import Population, parts_of
 from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
 from hlr_jax.training.options import TrainOptions

@@ -11,8 +11,6 @@ from hlr_jax.data.ids import UNKNOWN, IdIndex, texts_of
 from hlr_jax.data.readers import read_interactions, resolve_format, scan_table
 from hlr_jax.errors import InputError
 
-ON_UNKNOWN = ("error", "skip", "popular")
-"""What becomes of ids that a data set lacks."""
 _TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
 

@@ -17,12 +17,12 @@ from hlr_jax.errors import check_range
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import RankingInputs, draw_key, padded_rows, power_of_two
 from hlr_jax.ranking.lists import NO_ITEM
+from hlr_jax.ranking.population import Population, population_of, wanted_users
 from hlr_jax.ranking.rank import rank
+from hlr_jax.ranking.scores import ranked
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.serving.choice import EVERYTHING, ItemChoice, item_choice
 from hlr_jax.serving.explain import MOST_REASONS, check_reasons, reason_columns, reasons_of
-from hlr_jax.serving.population import Population, population_of, wanted_users
-from hlr_jax.serving.scores import ranked
 from hlr_jax.sharding import mesh_of, padded_size, replicate
 from hlr_jax.systems import System
 from hlr_jax.types import CSR, Params, Ranking

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.ranking.population import Population
 from hlr_jax.scorers.base import Scorer
-from hlr_jax.serving.population import Population
 
 
 def scorer_reasons(

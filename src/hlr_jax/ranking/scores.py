@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.lists import NO_ITEM
 from hlr_jax.ranking.plan import num_workers
+from hlr_jax.ranking.population import Population
 from hlr_jax.ranking.whole import score_everything
-from hlr_jax.serving.population import Population
 from hlr_jax.systems import System
 from hlr_jax.types import Ranking
 

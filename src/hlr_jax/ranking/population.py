@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from hlr_jax.blends.blend import Blend
+from hlr_jax.blended_systems import Blend
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.data.ids import UNKNOWN, IdIndex, texts_of
+from hlr_jax.data.ids import ON_UNKNOWN, UNKNOWN, IdIndex, texts_of
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError, pick
@@ -21,7 +21,6 @@ from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import padded_rows, placed_rows
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.scoring import neighbor_sources, user_vectors
-from hlr_jax.serving.inputs import ON_UNKNOWN
 from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
 from hlr_jax.types import CSR, Params

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Union
 
 from hlr_jax.errors import InputError
-from hlr_jax.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from hlr_jax.models.base import Model
@@ -24,13 +23,13 @@ class Part(NamedTuple):
       system: a model or a scorer.
       weight: w of its standardized scores.
       seed: of the draws of neighbors that a model reads, as in lists of the part alone.
-      training: the settings that a model was trained with, which ``fold_in`` reads; None for a scorer.
+      training: the ``TrainOptions`` that a model was trained with, which ``fold_in`` reads; None for a scorer.
     """
 
     system: Union["Model", "Scorer"]
     weight: float
     seed: int = 0
-    training: TrainOptions | None = None
+    training: Any = None
 
 
 @dataclass(frozen=True)
