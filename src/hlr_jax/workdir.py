@@ -54,7 +54,16 @@ def check_settings(folder: Path, config: dict[str, Any]) -> None:
     Raises:
       InputError: it has others, which are named; or there is no run.
     """
-    there, here = (flatten(settings) for settings in (read_config(folder), json.loads(json.dumps(config))))
+    check_same(folder, read_config(folder), config)
+
+
+def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Check that the settings of a folder are those that are asked for.
+
+    Raises:
+      InputError: they differ, and where.
+    """
+    there, here = flatten(there), flatten(json.loads(json.dumps(here)))
     # A run may go on on other devices, and for more epochs or fewer.
     names = (name for name in sorted(there | here) if not name.startswith(_MAY_CHANGE))
     differing = [name for name in names if there.get(name) != here.get(name)]

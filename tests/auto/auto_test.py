@@ -13,6 +13,7 @@ from hlr_jax.auto.record import FILE
 from hlr_jax.auto.run import run_auto
 from hlr_jax.auto.search import Climb, scaled, to_next
 from hlr_jax.cli.support.tables import print_auto
+from hlr_jax.evaluation.evaluate import value_on_valid
 from hlr_jax.recommender.recommender import Recommender
 
 
@@ -71,11 +72,12 @@ def test_a_climb_ends_when_there_is_no_more_time():
 
 def test_the_best_of_ease_is_what_its_own_fit_measures(world):
     best = closed_forms.search_ease(world, hlr_jax.EvalOptions())
-    value = closed_forms.measure_on_valid
     ease = hlr_jax.fit(world, "ease", model=best, quiet=True)
     assert dict(ease.model.options) == best
     measured = ease.evaluate("valid", k=10).metrics.value("ndcg")
-    assert measured == pytest.approx(value(ease.model, ease.params, world, hlr_jax.EvalOptions()))
+    assert measured == pytest.approx(
+        value_on_valid(ease.model, ease.params, world, hlr_jax.EvalOptions(monitor="ndcg"))
+    )
     for factor in (0.1, 10):
         other = hlr_jax.fit(world, "ease", model=best | {"regularization": best["regularization"][0] * factor})
         assert other.evaluate("valid", k=10).metrics.value("ndcg") <= measured
@@ -147,6 +149,8 @@ def test_bad_settings_and_other_folders_are_refused(found, world, tmp_path):
     refused('unknown model.parts "svd"', run_auto, config(parts=("svd",)), **options)
     refused("leave the section train out", run_auto, config() | {"train": {"num_epochs": 3}}, **options)
     refused("max_dims", run_auto, config(max_dims=3), **options)
+    other = hlr_jax.load_dataset("planted-60x50x900", seed=9, cache=False, log=lambda line: None)
+    refused("holds a run on other data", run_auto, config(), folder, dataset=other, quiet=True)
     (tmp_path / "mine.txt").write_text("precious")
     refused("is not empty, and holds no run of auto", run_auto, config(), tmp_path, **options)
     assert (tmp_path / "mine.txt").read_text() == "precious"

@@ -1,19 +1,17 @@
 """Settings of what is solved for, searched on validation: each point takes about a second on MovieLens-1M."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from hlr_jax.auto.search import Climb, Point, scaled, to_next
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.evaluation.evaluate import evaluate, validation_users
+from hlr_jax.evaluation.evaluate import value_on_valid
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.models.registry import create_model
+from hlr_jax.scorers.base import State
 from hlr_jax.scorers.ease import Ease, ease_weights, gram_matrix
 from hlr_jax.scorers.registry import create_scorer
-from hlr_jax.systems import System
 from hlr_jax.training.als import factorize
 
 GoesOn = Callable[[], bool]
@@ -22,20 +20,9 @@ _STRENGTHS = tuple(float(f"{digit}e{power}") for power in range(-1, 5) for digit
 _DROPOUTS = (0.0, 0.2, 0.4, 0.6)
 _DENSE = 0.01  # the share of pairs from which on users of many items should count for less in EASE
 _PER_DENSITY = 2000.0  # lambda for the confidence 20 where a share of 1 of all pairs would be observed
-_DIMS = (32, 64, 128, 256, 512, 1024)
 _FIRST_DIM = 128
 _ITERATIONS = 6  # enough to tell good strengths from others
 _WORTH_TWICE = 0.02  # the share by which twice the dimensions, at twice the time, must be better
-
-
-def measure_on_valid(system: System, params: Any, dataset: Dataset, evaluation: EvalOptions) -> float:
-    """Return how good lists of validation are by the monitored metric; higher is better."""
-    lists = evaluation.of_lists
-    name, k = lists.monitored
-    measured = evaluate(
-        system, params, dataset, split="valid", options=replace(lists, k=k), users=validation_users(dataset, lists)
-    )
-    return lists.merit(measured.metrics.value(name))
 
 
 def search_ease(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lambda: True) -> Point:
@@ -45,11 +32,12 @@ def search_ease(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lam
       InputError: the catalog is too large for EASE.
     """
     Ease(regularization=(1.0, 2.0)).check_memory(dataset.num_items)
+    lists = evaluation.of_lists
 
     def measure(point: Point) -> float:
-        weights = ease_weights(gram.copy(), point["regularization"], point["dropout"])
+        state: State = {"weights": ease_weights(gram.copy(), point["regularization"], point["dropout"])}
         scorer = create_scorer("ease", **point)
-        return measure_on_valid(scorer, {"weights": weights}, dataset, evaluation)
+        return lists.merit(value_on_valid(scorer, state, dataset, lists))
 
     per_item, is_dense = len(dataset.train) / dataset.num_items, _density(dataset) > _DENSE
     strength = _nearest(_STRENGTHS, 2 * per_item if is_dense else per_item)
@@ -63,12 +51,13 @@ def search_mf_als(
     dataset: Dataset, evaluation: EvalOptions, max_dim: int, seed: int = 0, goes_on: GoesOn = lambda: True
 ) -> Point:
     """Return the best settings of MF-ALS: lambda, the confidence and D. Where D grows, lambda is searched anew."""
+    lists = evaluation.of_lists
 
     def measure(point: Point) -> float:
         dim, num_users, num_items = point["embed_dim"], dataset.num_users, dataset.num_items
         params = factorize(dataset.train, num_users, num_items, num_iterations=_ITERATIONS, seed=seed, **point)
         # Scores do not depend on the strengths: one model of each D, so that its lists are compiled once.
-        return measure_on_valid(create_model("mf_als", embed_dim=dim), params, dataset, evaluation)
+        return lists.merit(value_on_valid(create_model("mf_als", embed_dim=dim), params, dataset, lists))
 
     # What suits depends on both strengths together: more confidence wants more lambda, here more and there less.
     stronger, both, surer = (
@@ -82,12 +71,11 @@ def search_mf_als(
         "embed_dim": min(_FIRST_DIM, max_dim),
     }
     climb = Climb(measure, start, goes_on).along(stronger, both, surer)
-    for dim in _DIMS:
-        if climb.best["embed_dim"] < dim <= max_dim and goes_on():
-            wider = Climb(measure, climb.best | {"embed_dim": dim}, goes_on)
-            if wider.best_value - climb.best_value < _WORTH_TWICE * abs(climb.best_value):
-                break
-            climb = wider.along(stronger)
+    while (dim := 2 * climb.best["embed_dim"]) <= max_dim and goes_on():
+        wider = Climb(measure, climb.best | {"embed_dim": dim}, goes_on)
+        if wider.best_value - climb.best_value < _WORTH_TWICE * abs(climb.best_value):
+            break
+        climb = wider.along(stronger)
     return climb.best
 
 

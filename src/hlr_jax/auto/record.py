@@ -7,7 +7,7 @@ from typing import Any
 
 from hlr_jax.errors import InputError
 from hlr_jax.files import write_json
-from hlr_jax.workdir import flatten
+from hlr_jax.workdir import check_same
 
 FILE = "auto.json"
 
@@ -33,7 +33,7 @@ class Record:
         Raises:
           InputError: the folder holds another run, or one with other settings; or the record is damaged.
         """
-        record = cls(folder, json.loads(json.dumps(settings)))
+        record = cls(folder, settings)
         if folder is None:
             return record
         path = folder / FILE
@@ -44,14 +44,10 @@ class Record:
             return record
         try:
             there = json.loads(path.read_text(encoding="utf-8"))
-            known, record.steps = flatten(there["settings"]), list(there["steps"])
+            known, record.steps = dict(there["settings"]), list(there["steps"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
             raise InputError(f"{path} is damaged ({problem}): pass another --workdir") from None
-        here = flatten(record.settings)
-        differing = [name for name in sorted(known | here) if known.get(name) != here.get(name)]
-        if differing:
-            shown = "; ".join(f"{name} is {known.get(name)!r} there and {here.get(name)!r} here" for name in differing)
-            raise InputError(f"{folder} holds a run with other settings: {shown}; pass another --workdir or delete it")
+        check_same(folder, known, settings)
         return record
 
     def step(self, name: str) -> dict[str, Any] | None:

@@ -4,11 +4,10 @@ from hlr_jax.auto.search import Point
 from hlr_jax.training.options import ALS
 
 ITERATIONS = 10  # of MF-ALS, as a part and as a start
-EPOCHS = 30  # at most
 _CML = {
     "batch": "users", "batch_size": 128, "negatives": "all", "num_negatives": 1, "objective": "sampled_softmax",
     "temperature": 0.2, "history_dropout": 0.3, "start_scale": 0.5, "learning_rate": 1.5e-3, "ema_decay": 0.8,
-    "num_epochs": EPOCHS, "patience": 6,
+    "num_epochs": 30, "patience": 6,
 }  # fmt: skip
 _HLR = {
     "objective": "sampled_softmax", "temperature": 0.2, "num_negatives": 32, "learning_rate": 3e-4, "warmup": 1.0,
@@ -27,7 +26,7 @@ def trained_parts(kinds: tuple[str, ...], found: Point) -> dict[str, Point]:
     """Return the sections ``model`` and ``train`` of each part that is trained, by label, in the order of training.
 
     Args:
-      kinds: of ``options.PARTS``.
+      kinds: of ``auto_options.PARTS``.
       found: what suits MF-ALS: ``embed_dim``, ``confidence`` and ``regularization``.
     """
     start = {

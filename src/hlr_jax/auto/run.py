@@ -32,7 +32,7 @@ from hlr_jax.evaluation.results import Metrics
 from hlr_jax.experiment import RunResult, evaluate_run, run
 from hlr_jax.loading import LoadedRun
 from hlr_jax.training.history import Logger
-from hlr_jax.workdir import DATASET
+from hlr_jax.workdir import DATASET, record_environment
 
 Log = Callable[[str], None]
 
@@ -136,12 +136,19 @@ def auto_options(config: Mapping[str, Any]) -> tuple[AutoOptions, EvalOptions]:
 
 
 def _data(dataset: Dataset | None, config: Mapping[str, Any], folder: Path | None, log: Log) -> Dataset:
-    """Return the data, as the workdir keeps it."""
-    if folder is not None and (folder / DATASET).exists():
+    """Return the data, which a workdir keeps.
+
+    Raises:
+      InputError: the run in the workdir is of other data.
+    """
+    is_kept = folder is not None and (folder / DATASET).exists()
+    if dataset is None and folder is not None and is_kept:
         return read_stored(folder / DATASET)
     dataset = dataset or load_dataset(**config.get("dataset", {}), log=log)
     if folder is not None:
-        store_dataset(folder / DATASET, dataset)
+        record_environment(folder, dataset)
+        if not is_kept:
+            store_dataset(folder / DATASET, dataset)
     return dataset
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -208,6 +209,15 @@ def validation_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | Non
     if not 0 < options.num_valid_users < len(everyone):
         return None
     return np.sort(np.random.default_rng(0).permutation(everyone)[: options.num_valid_users])
+
+
+def value_on_valid(system: System, params: Params, dataset: Dataset, options: EvalOptions) -> float:
+    """Return the monitored metric of lists on validation; ``options`` are ``EvalOptions.of_lists``."""
+    name, k = options.monitored
+    users, at_k = validation_users(dataset, options), replace(options, k=k)
+    measured = evaluate(system, params, dataset, split="valid", options=at_k, users=users).metrics.value(name)
+    assert measured is not None
+    return measured
 
 
 def evaluate_seeds(

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.distributed import is_process_zero
 from hlr_jax.errors import InputError
-from hlr_jax.evaluation.evaluate import evaluate, relevant_of, validation_users
+from hlr_jax.evaluation.evaluate import relevant_of, value_on_valid
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import atomic_file, sha256_of, write_json
 from hlr_jax.fitting.fit import FitResult
@@ -90,7 +89,7 @@ def fit_scorer(
     start, epochs = time.perf_counter(), count(1)
     for candidate in scorer.fits(dataset):  # with enumerate, one more state would stay alive
         epoch = next(epochs)
-        value = _validate(candidate, dataset, evaluation)
+        value = value_on_valid(candidate.scorer, candidate.state, dataset, evaluation) if len(dataset.valid) else None
         progress = progress.after(epoch, (), value, evaluation)
         kept = candidate if progress.best_epoch == epoch else kept
         history.add([_record(candidate, seed, epoch, value, evaluation, progress, time.perf_counter() - start)])
@@ -103,16 +102,6 @@ def fit_scorer(
     if folder is not None and is_process_zero():
         _save(folder, fitted, identity)
     return fitted
-
-
-def _validate(fit: Fit, dataset: Dataset, evaluation: EvalOptions) -> float | None:
-    """Return the monitored metric on validation; None without a validation split."""
-    if not len(dataset.valid):
-        return None
-    name, k = evaluation.monitored
-    users = validation_users(dataset, evaluation)
-    at_k = replace(evaluation, k=k)
-    return evaluate(fit.scorer, fit.state, dataset, split="valid", options=at_k, users=users).metrics.value(name)
 
 
 def _record(

@@ -124,8 +124,7 @@ def loss_and_gradient(
 
     def of_share(params: Params, source: BatchSource, users: Users, history: History | None) -> tuple[Any, ...]:
         people = params["user"][users.row] if has_table else None
-        value, of_items, of_people = _in_pieces(model, loss, params, people, source, users, history)
-        return value, of_items, of_people
+        return _in_pieces(model, loss, params, people, source, users, history)
 
     def of_device(params: Params, source: BatchSource, users: Users, history: History | None) -> tuple[Any, ...]:
         people = rows_by_id(params["user"], users.row) if has_table else None
