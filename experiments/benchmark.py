@@ -1,13 +1,16 @@
-"""Measure what this machine does: training, ranking, seeds, kernels, growth, devices, and data preparation.
+"""Measure what this machine does: training, ranking, seeds, kernels, growth, devices, data preparation, and quality.
 
 taskset -c 0 python experiments/benchmark.py --models=all --interactions=50000 --output=runs/speed.jsonl   # one core
 python experiments/benchmark.py --what=growth,devices --plots=runs/plots
 python experiments/benchmark.py --what=train --models=hlr --train=batch=users,negatives=per_user,num_negatives=64
 python experiments/benchmark.py --models=hlr --beside='python other.py' --beside_pattern='([0-9.]+) triplets/s'
 python experiments/benchmark.py --what=prepare,planted
+python experiments/benchmark.py --what=quality --split_file=$SPLITS/movielens-1m.parquet --plots=runs/plots \\
+    --beside='auto: python experiments/curve.py auto $SPLIT_FILE budget=5' \\
+    --beside='EASE: python experiments/curve.py ease $SPLIT_FILE regularization=1000'
 
 Times are medians of runs behind the first; what is compared is run in turn, round after round. It prints tables,
-appends a JSON line per measurement to --output, and draws plots of growth and meshes into --plots.
+appends a JSON line per measurement to --output, and draws plots of growth, meshes and quality into --plots.
 docs/benchmarks/README.md names every field.
 """
 
@@ -24,6 +27,7 @@ from benchmarks.kernels import bench_kernels
 from benchmarks.machine import device_peak_mib, environment, peak_mib
 from benchmarks.plots import draw, require_matplotlib
 from benchmarks.preparing import bench_prepare, bench_synthetic
+from benchmarks.quality import bench_quality, check_quality
 from benchmarks.ranking import bench_rank
 from benchmarks.report import PARTS, print_tables, write
 from benchmarks.settings import Settings, check, load, parsed
@@ -51,15 +55,18 @@ _SECONDS = flags.DEFINE_float(
 _ROWS = flags.DEFINE_integer(
     "rows", _DEFAULT.rows, "rows of the ratings.csv that `prepare` generates", lower_bound=1000
 )
-_BESIDE = flags.DEFINE_string("beside", "", "a shell command to time in turn with each training and ranking")
+_BESIDE = flags.DEFINE_multi_string(
+    "beside", [], "COMMAND or LABEL: COMMAND, a shell command to time in turn with each training and ranking; of "
+    "`quality`, a system to measure, which reads $SPLIT_FILE; may be given several times",
+)  # fmt: skip
 _PATTERN = flags.DEFINE_string(
-    "beside_pattern", "", "regular expression whose group is the command's rate, in units per second; none: wall time"
+    "beside_pattern", "", "regular expression whose group is a command's rate, in units per second; none: wall time"
 )
 _ISOLATE = flags.DEFINE_bool(
     "isolate", False, "measure each item in a fresh process, so that its peak of memory is its own"
 )
 _OUTPUT = flags.DEFINE_string("output", "", "JSON lines file to append to")
-_PLOTS = flags.DEFINE_string("plots", "", "folder for plots of growth and meshes (needs the extra `plots`)")
+_PLOTS = flags.DEFINE_string("plots", "", "folder for plots of growth, meshes and quality (needs the extra `plots`)")
 _READ = flags.DEFINE_string("read", "", "measure nothing: show and plot the records of this JSON lines file")
 _CHILD = flags.DEFINE_bool("child", False, "set by the benchmark where it starts itself: measure in this process")
 
@@ -77,6 +84,8 @@ def settings_of_flags() -> Settings:
         _BESIDE.value, _PATTERN.value, _ISOLATE.value,
     )  # fmt: skip
     Beside.of(given)
+    if "quality" in _WHAT.value:
+        check_quality(given)
     return check(given)
 
 
@@ -139,6 +148,9 @@ def records(settings: Settings) -> Iterator[dict[str, Any]]:
     """Yield the records of everything asked for."""
     data: list[Dataset] = []
     for part in _WHAT.value:
+        if part == "quality":  # its commands are processes of their own
+            yield from (record | environment() for record in bench_quality(settings))
+            continue
         for model in settings.models if part in _BY_MODEL else ("",):
             if not _CHILD.value and (_ISOLATE.value or part in _ALWAYS_APART):
                 yield from apart(part, model, settings)

@@ -13,37 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
+from quality.settings import MODELS, STARTS, config_of
 
 import hlr_jax
 from hlr_jax.cli.support.launch import launch
-from hlr_jax.configs.tuned import DATA_SETS
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.training.history import Record
 
 _FOLDER = flags.DEFINE_string("folder", None, "of SPLIT.parquet", required=True)
 _SPLITS = flags.DEFINE_list("splits", ["ml-100k", "lastfm-hetrec", "movielens-1m"], "fixed splits")
-_MODELS = flags.DEFINE_list("models", ["cml", "history", "hlr", "adacml"], "history: CML of model.user=history")
-_STARTS = flags.DEFINE_list("starts", ["random", "als"], "what training starts from")
+_MODELS = flags.DEFINE_list(
+    "models", ["cml", "history", "hlr", "adacml"], f"any of {', '.join(MODELS)}; history: CML of model.user=history"
+)
+_STARTS = flags.DEFINE_list("starts", list(STARTS), "what training starts from")
 _DIM = flags.DEFINE_integer("embed_dim", 128, "D")
 _SEED = flags.DEFINE_integer("seed", 0, "of each training")
-
-_MODEL_OPTIONS: dict[str, dict[str, Any]] = {
-    "history": {"name": "cml", "user": "history", "count_exponent": 0.5},
-    "hlr": {"num_memories": 4, "max_history": 10},
-    "hlrpp": {"num_memories": 4, "max_history": 10, "max_item_users": 10},
-    "lrml": {"num_memories": 5},
-    "adacml": {"max_history": 10},
-}
-_CONFIDENCE_AND_REGULARIZATION = {
-    "ml-100k": (10.0, 50.0), "lastfm-hetrec": (20.0, 50.0), "movielens-1m": (10.0, 100.0), "lastfm": (50.0, 5.0),
-    "amazon-book": (20.0, 5.0), "citeulike-a": (50.0, 5.0),
-}  # fmt: skip
-_TRIPLETS = {"batch_size": 1000, "num_negatives": 63}
-_USERS = {"batch": "users", "batch_size": 64, "negatives": "all"}  # for users who are made from their items
-_OF_START: dict[str, dict[str, Any]] = {
-    "random": {"learning_rate": 5e-3, "ema_decay": 0.9, "num_epochs": 60, "patience": 5},
-    "als": {"learning_rate": 3e-4, "warmup": 1.0, "ema_decay": 0.5, "num_epochs": 20, "patience": 3},
-}
 
 
 def main() -> None:
@@ -58,14 +42,7 @@ def main() -> None:
 
 
 def _measured(dataset: Dataset, split: str, model: str, start: str) -> dict[str, Any]:
-    options = {"name": model, "embed_dim": _DIM.value} | _MODEL_OPTIONS.get(model, {})
-    train = (_USERS if model == "history" else _TRIPLETS) | _OF_START[start]
-    train |= {"start": start, "objective": "sampled_softmax", "temperature": DATA_SETS[split]["temperature"]}
-    if start == "als":
-        options |= {} if model == "history" else {"user_radius": 0.0}
-        confidence, regularization = _CONFIDENCE_AND_REGULARIZATION[split]
-        train |= {"start_confidence": confidence, "start_regularization": regularization}
-    config = {"model": options, "train": train, "eval": {"monitor": "ndcg"}, "seed": _SEED.value}
+    config = config_of(split, model, start, _DIM.value, _SEED.value)
     began = time.perf_counter()
     done = hlr_jax.run(config, None, dataset=dataset, quiet=True, log=lambda line: None)
     seconds = time.perf_counter() - began

@@ -42,13 +42,16 @@ def parts():
             machine,
             measuring,
             plots,
+            quality,
             ranking,
             report,
             settings,
             training,
         )
+        from quality import stopwatch
     modules = (
-        arithmetic, beside, devices, growth, kernels, machine, measuring, plots, ranking, report, settings, training,
+        arithmetic, beside, devices, growth, kernels, machine, measuring, plots, quality, ranking, report, settings,
+        stopwatch, training,
     )  # fmt: skip
     return type("Parts", (), {module.__name__.rpartition(".")[2]: module for module in modules})
 
@@ -125,13 +128,14 @@ def test_seeds_are_compared_round_by_round(parts, tiny, world):
     assert record["ratio_low"] <= record["ratio"] <= record["ratio_high"]
 
 
-def test_a_command_is_timed_beside(parts, tiny, world):
-    other = replace(tiny, beside="echo 12,000 triplets/s", beside_pattern=r"([0-9.,]+) triplets/s")
-    record = parts.training.bench_train(other, world, "cml")
-    assert record["beside_rate"] == 12000
-    assert record["rate_over_beside"] == pytest.approx(record["positives_per_s"] / 12000)
-    record = parts.ranking.bench_rank(replace(tiny, beside="true"), world, "cml")
-    assert {"beside_s", "beside_time_ratio"} <= set(record)
+def test_commands_are_timed_beside(parts, tiny, world):
+    given = ["one: echo 12,000 triplets/s", "echo 3,000 triplets/s"]
+    record = parts.training.bench_train(replace(tiny, beside=given, beside_pattern=r"([0-9.,]+) trip"), world, "cml")
+    assert [(each["label"], each["beside_rate"]) for each in record["beside"]] == [("one", 12000), (given[1], 3000)]
+    assert record["beside"][0]["command"] == "echo 12,000 triplets/s"
+    assert record["beside"][1]["rate_over_beside"] == pytest.approx(record["positives_per_s"] / 3000)
+    record = parts.ranking.bench_rank(replace(tiny, beside=["true"]), world, "cml")
+    assert {"label", "command", "beside_s", "beside_time_ratio"} <= set(record["beside"][0])
     for line, pattern, message in (
         ("exit 3", "", "status 3"),
         ("echo", r"([0-9]+)", "matches nothing"),

@@ -1,4 +1,4 @@
-"""Other processes: a command timed in turn with our work, and this benchmark itself in a fresh process."""
+"""Other processes: commands, timed in turn with our work, and this benchmark itself in a fresh process."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 from benchmarks.measuring import Timing, ratio
@@ -16,12 +16,34 @@ from benchmarks.settings import Settings
 
 from hlr_jax import InputError
 
+_LABELED = re.compile(r"(\w[\w ,.()+-]*): (.+)", re.DOTALL)
+
+
+def labeled(given: str) -> tuple[str, str]:
+    """Return the label and the command of ``LABEL: COMMAND``; a command alone is its own label."""
+    match = _LABELED.fullmatch(given)
+    return (match[1], match[2]) if match else (given, given)
+
+
+def done_by(command: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a shell command, with variables of the environment, and return what it printed.
+
+    Raises:
+      InputError: it fails.
+    """
+    environment = os.environ | dict(variables or {})
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
+        raise InputError(f"--beside: {command}: ended with status {done.returncode}: {last[0]}")
+    return done
+
 
 class Beside:
     """A shell command. Each call runs it, and keeps the rate that it prints, where a pattern is given."""
 
-    def __init__(self, command: str, pattern: str) -> None:
-        """Take the command, and a regular expression or an empty string.
+    def __init__(self, given: str, pattern: str) -> None:
+        """Take ``LABEL: COMMAND`` or a command, and a regular expression or an empty string.
 
         Raises:
           InputError: no regular expression, or none with a group.
@@ -32,12 +54,14 @@ class Beside:
             raise InputError(f'--beside_pattern: "{pattern}" is no regular expression: {problem}') from None
         if self.pattern is not None and not self.pattern.groups:
             raise InputError(f'--beside_pattern: "{pattern}" needs a group around the rate, as in "([0-9.]+) s"')
-        self.command, self.rates = command, list[float]()
+        (self.label, self.command), self.rates = labeled(given), list[float]()
 
     @staticmethod
-    def of(settings: Settings) -> Optional["Beside"]:
-        """Return the command of the settings, if they have one."""
-        return Beside(settings.beside, settings.beside_pattern) if settings.beside else None
+    def of(settings: Settings) -> dict[str, "Beside"]:
+        """Return the commands of the settings as works, by name."""
+        return {
+            f"beside {index}": Beside(given, settings.beside_pattern) for index, given in enumerate(settings.beside)
+        }
 
     def __call__(self) -> None:
         """Run the command.
@@ -45,10 +69,7 @@ class Beside:
         Raises:
           InputError: it fails, or prints no rate.
         """
-        done = subprocess.run(self.command, shell=True, capture_output=True, text=True, check=False)
-        if done.returncode:
-            last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no output"]
-            raise InputError(f"--beside: the command ended with status {done.returncode}: {last[0]}")
+        done = done_by(self.command)
         if self.pattern is None:
             return
         if not (matches := self.pattern.findall(done.stdout + done.stderr)):
@@ -59,26 +80,30 @@ class Beside:
         except ValueError:
             raise InputError(f'--beside_pattern: "{rate}" is no number') from None
 
+    def fields(self, own: Timing, ours: Timing, rate: float) -> dict[str, Any]:
+        """Return what a record says of the command, after its runs; the first warms up and does not count.
+
+        Args:
+          own: the timing of the command.
+          ours: of our work, in the same rounds.
+          rate: ours, in the unit of the command's own: units per second.
+        """
+        fields: dict[str, Any] = {"label": self.label, "command": self.command, "beside_s": own.steady_s}
+        if self.pattern is None:
+            # Above 1: the command takes longer.
+            return fields | {f"beside_time_{name}": value for name, value in ratio(own, ours).items()}
+        theirs = float(np.median(self.rates[1:]))
+        return fields | {
+            "beside_rate": theirs, "beside_pattern": self.pattern.pattern, "rate_over_beside": rate / theirs,
+        }  # fmt: skip
+
 
 def beside_fields(
-    beside: Beside, timings: Mapping[str, Timing], ours: str, rate: float | None = None
+    besides: Mapping[str, Beside], timings: Mapping[str, Timing], ours: str, rate: float
 ) -> dict[str, Any]:
-    """Return what a record says of the command.
-
-    Args:
-      beside: the command, after its runs; the first warms up and does not count.
-      timings: of the same rounds, the command's under ``beside``.
-      ours: the name of our work among them.
-      rate: ours, in the unit of the command's own: units per second.
-    """
-    fields: dict[str, Any] = {"beside": beside.command, "beside_s": timings["beside"].steady_s}
-    if beside.pattern is None:
-        # Above 1: the command takes longer.
-        times = ratio(timings["beside"], timings[ours])
-        return fields | {f"beside_time_{name}": value for name, value in times.items()}
-    theirs = float(np.median(beside.rates[1:]))
-    fields |= {"beside_rate": theirs, "beside_pattern": beside.pattern.pattern}
-    return fields if rate is None else fields | {"rate_over_beside": rate / theirs}
+    """Return what a record says of the commands that ran in turn with the work named ``ours``; nothing without any."""
+    fields = [beside.fields(timings[name], timings[ours], rate) for name, beside in besides.items()]
+    return {"beside": fields} if fields else {}
 
 
 def in_fresh_process(arguments: Sequence[str], variables: Mapping[str, str] | None = None) -> list[dict[str, Any]]:

@@ -1,9 +1,11 @@
-"""Plots of growth and meshes as PNG; matplotlib is an extra."""
+"""Plots of growth, meshes and time to quality as PNG; matplotlib is an extra."""
 
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.quality import Panel, curves
 
 from hlr_jax import InputError, colors
 from hlr_jax.analysis.plots import STYLE
@@ -16,6 +18,8 @@ _AXES = {
     "H": "H, items of the history", "N": "N, memories", "D": "D, dimensions", "B": "B, triplets or users in a batch",
     "U": "U, rows of the user table", "I": "I, items",
 }  # fmt: skip
+_MARKERS = "osD^v"  # of systems, which are more than there are colors
+_COLUMNS = 3  # of a legend, for each panel
 _STYLE: Any = STYLE | {"savefig.dpi": 160}
 
 
@@ -44,15 +48,16 @@ def draw(records: Records, folder: Path) -> list[Path]:
             if not (chosen := [record for record in records if record["what"] == part]):
                 continue
             figure = plot(plt, chosen)
-            figure.text(0.995, 0.005, _where(chosen[0]), ha="right", va="bottom", fontsize=6.5, color=colors.NOTE)
+            figure.text(0.995, 0.005, _where(chosen), ha="right", va="bottom", fontsize=6.5, color=colors.NOTE)
             paths.append(folder / f"{part}.png")
             figure.savefig(paths[-1])
             plt.close(figure)
     return paths
 
 
-def _where(record: dict[str, Any]) -> str:
-    return f"{record.get('cpu', '')}, {record['device']}, {record['cores']} core(s), jax {record['jax']}"
+def _where(records: Records) -> str:
+    record, cores = records[0], " and ".join(str(count) for count in sorted({r["cores"] for r in records}))
+    return f"{record.get('cpu', '')}, {record['device']}, {cores} core(s), jax {record['jax']}"
 
 
 def _growth(plt: Any, records: Records) -> Any:
@@ -114,10 +119,35 @@ def _devices(plt: Any, records: Records) -> Any:
     return _room_below(figure)
 
 
+def _quality(plt: Any, records: Records) -> Any:
+    panels = curves(records)
+    systems = list(dict.fromkeys(system for panel in panels.values() for system in panel))
+    size = (4.4 * len(panels) + 0.6, 4.2 + 0.18 * len(systems) / _COLUMNS)
+    figure, grid = plt.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
+    lines = {}
+    for axes, (panel, of_system) in zip(grid[0], panels.items(), strict=True):
+        for system, points in of_system.items():
+            index, shades = systems.index(system), len(colors.COLORS)
+            seconds, values = ([point[field] for point in points] for field in ("seconds", "valid"))
+            style = {"color": colors.COLORS[index % shades], "ls": ("-", "--", ":")[index // shades % 3]}
+            (lines[system],) = axes.plot(seconds, values, marker=_MARKERS[index % len(_MARKERS)], ms=4, **style)
+        best = [max(point["valid"] for point in points) for points in of_system.values()]
+        axes.set(xscale="log", xlabel="seconds since the process was started", title=_title(panel))
+        axes.set_ylim(bottom=min(0.6 * max(best), 0.95 * min(best)))  # without the climb from nothing
+        axes.xaxis.set_major_formatter("{x:g}")
+    grid[0][0].set_ylabel("NDCG@10 on validation")
+    figure.legend(lines.values(), lines, loc="outside lower center", ncols=min(_COLUMNS * len(panels), len(lines)))
+    return _room_below(figure)
+
+
+def _title(panel: Panel) -> str:
+    return f"{panel.data}, {panel.cores} core{'s' if panel.cores > 1 else ''}"
+
+
 def _room_below(figure: Any) -> Any:
     """Leave a line at the bottom for where the records were measured."""
     figure.get_layout_engine().set(rect=(0, 0.16 / figure.get_figheight(), 1, 1 - 0.16 / figure.get_figheight()))
     return figure
 
 
-_PLOTS: dict[str, Callable[[Any, Records], Any]] = {"growth": _growth, "devices": _devices}
+_PLOTS: dict[str, Callable[[Any, Records], Any]] = {"growth": _growth, "devices": _devices, "quality": _quality}

@@ -43,10 +43,8 @@ def bench_rank(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any
     model, users = create_model(name, settings), some_users(dataset, settings.users)
     chosen = dict(model.options)
     context = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
-    product, beside = gemm(context, embed_dim(model), dataset.num_items), Beside.of(settings)
-    works: dict[str, Callable[[], Any]] = {"rank": rankings(dataset, model, users), "gemm": product.work}
-    if beside:
-        works["beside"] = beside
+    product, besides = gemm(context, embed_dim(model), dataset.num_items), Beside.of(settings)
+    works: dict[str, Callable[[], Any]] = {"rank": rankings(dataset, model, users), "gemm": product.work} | besides
     timings = time_in_turn(works, settings.repeats, settings.seconds)
     ranked, flops = timings["rank"], float(len(users) * dataset.num_items * model.flops[1])
     record = {
@@ -55,6 +53,4 @@ def bench_rank(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any
         "flops_per_user": flops / len(users),
         **ranked.fields(), **speed_fields(flops, ranked, product, timings["gemm"]),
     }  # fmt: skip
-    if beside:
-        record |= beside_fields(beside, timings, "rank", record["users_per_s"])
-    return record
+    return record | beside_fields(besides, timings, "rank", record["users_per_s"])

@@ -38,8 +38,9 @@ class Settings:
       rows: of the ratings.csv that ``prepare`` generates.
       train: options of ``TrainOptions``.
       model: options of models; each model takes those that it has.
-      beside: a command that is run beside each item, in turn with it.
-      beside_pattern: a regular expression whose first group is the command's rate; none: its wall time counts.
+      beside: commands that are run beside each item, in turn with it, each ``COMMAND`` or ``LABEL: COMMAND``; of
+        ``quality``, what is measured.
+      beside_pattern: a regular expression whose first group is a command's rate; none: its wall time counts.
       isolated: whether this process measures nothing else.
     """
 
@@ -54,7 +55,7 @@ class Settings:
     rows: int = 20_000_000
     train: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
-    beside: str = ""
+    beside: Sequence[str] = ()
     beside_pattern: str = ""
     isolated: bool = False
 

@@ -78,15 +78,13 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     # D; context times memories, or what of them the model has.
     chosen = dict(model.options)
     context = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
-    product, beside = gemm(context, embed_dim(model), options.batch_size), Beside.of(settings)
-    works: dict[str, Callable[[], Any]] = {"epoch": epochs(learner), "gemm": product.work}
+    product, besides = gemm(context, embed_dim(model), options.batch_size), Beside.of(settings)
+    works: dict[str, Callable[[], Any]] = {"epoch": epochs(learner), "gemm": product.work} | besides
     source: BatchSource | None = None
     if model.solver is None:
         drawing = GradientLearner(model, options, (used.num_users, used.num_items))
         source = drawing.source(used.train, used.train, used.train)
         works["draws"] = draws(drawing, source)
-    if beside:
-        works["beside"] = beside
     timings = time_in_turn(works, settings.repeats, settings.seconds)
     epoch, count = timings["epoch"], learner.positives_per_epoch
     record: dict[str, Any] = {"what": "train", "model": name, "interactions": count}
@@ -105,9 +103,8 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
         flops = iteration_flops(model, used.num_users, used.num_items, len(used.train))
         record |= {"iteration_s": epoch.steady_s, "flops_per_iteration": flops}
     record |= epoch.fields() | speed_fields(flops, epoch, product, timings["gemm"])
-    if beside:
-        # Of a solver, the command's rate is in iterations.
-        record |= beside_fields(beside, timings, "epoch", record.get("positives_per_s", 1 / epoch.steady_s))
+    # Of a solver, the command's rate is in iterations.
+    record |= beside_fields(besides, timings, "epoch", record.get("positives_per_s", 1 / epoch.steady_s))
     if settings.isolated and model.solver is None:
         record["later"] = lambda: _memory(learner)  # once the peak of memory has been read
     return record

@@ -1,0 +1,28 @@
+"""BPR of the package Cornac: a point every few epochs. It runs as many threads as there are cores, without a seed."""
+
+import importlib
+import warnings
+
+import numpy as np
+from quality.stopwatch import Curve, Stopwatch, cores, product, read_split
+
+# It need not be where types are checked.
+data, models = (importlib.import_module(f"cornac.{name}") for name in ("data", "models"))
+
+
+def main(
+    watch: Stopwatch, path: str, factors: int, rate: float, regularization: float, epochs: int = 100, every: int = 5
+) -> None:
+    """Train, and measure every few epochs."""
+    split = read_split(path)
+    (users, items), curve = split.train.nonzero(), Curve(watch, split)
+    ids = [{index: index for index in range(size)} for size in split.train.shape]
+    train = data.Dataset(*split.train.shape, *ids, (users, items, np.ones(len(users), np.float32)))
+    model = models.BPR(
+        k=factors, max_iter=every, learning_rate=rate, lambda_reg=regularization, use_bias=True, num_threads=cores()
+    )
+    for _ in range(0, epochs, every):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is fitted already: it goes on from its factors, as it should
+            model.fit(train)
+        curve.point(product(model.u_factors, model.i_factors, model.i_biases))
