@@ -42,16 +42,13 @@ def parts():
             machine,
             measuring,
             plots,
-            quality,
             ranking,
             report,
             settings,
             training,
         )
-        from quality import stopwatch
     modules = (
-        arithmetic, beside, devices, growth, kernels, machine, measuring, plots, quality, ranking, report, settings,
-        stopwatch, training,
+        arithmetic, beside, devices, growth, kernels, machine, measuring, plots, ranking, report, settings, training,
     )  # fmt: skip
     return type("Parts", (), {module.__name__.rpartition(".")[2]: module for module in modules})
 

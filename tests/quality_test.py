@@ -1,11 +1,13 @@
 """Time to quality: what commands print becomes curves, tables and a plot; and the systems that print them."""
 
 import json
+import os
+import subprocess
 
 import jax
 import numpy as np
 import pytest
-from command_line import command, scripts
+from command_line import EXPERIMENTS, command, scripts
 
 import hlr_jax
 from hlr_jax.evaluation.evaluate import evaluate_ranker
@@ -106,6 +108,24 @@ def test_quality_needs_commands_and_a_file():
     done = command("benchmark.py", "--what=quality", "--split_file=x.parquet")
     assert done.returncode == 2
     assert done.stderr.startswith("error: --what=quality needs --split_file, and for each system a --beside=")
+
+
+def test_the_commands_of_all_systems_are_labeled(parts, tmp_path):
+    python = tmp_path / "python"  # of hlr_jax: tells what it is asked to run
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python.chmod(0o755)
+    variables = {"SPLITS": "splits", "PYTHON": str(python), "PEERS": "peers", "RECBOLE": "other", "MODELS": "cml"}
+    for data in ("movielens-1m", "lastfm"):
+        done = subprocess.run(
+            ["bash", EXPERIMENTS / "quality.sh", data, "out.jsonl"],
+            env=os.environ | variables, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        given = [line.removeprefix("--beside=") for line in done.stdout.splitlines() if line.startswith("--beside=")]
+        systems = dict(parts.quality.labeled(each) for each in given)
+        assert [command.split()[2:4] for command in systems.values()] == [
+            ["auto", "$SPLIT_FILE"], ["implicit_als", "$SPLIT_FILE"], ["ease", "$SPLIT_FILE"],
+            ["cornac_bpr", "$SPLIT_FILE"], ["recbole_bpr", "$SPLIT_FILE"], *[["metric_model", "$SPLIT_FILE"]] * 2,
+        ]  # fmt: skip
 
 
 def test_a_watch_leaves_out_what_it_is_paused_for(parts, monkeypatch):
