@@ -295,9 +295,3 @@ def test_batches_that_a_model_has_not_are_refused_before_anything_is_measured(pa
     given = parts.settings.Settings(models=["cml", "transcf"], train={"batch": "users", "negatives": "per_user"})
     with pytest.raises(hlr_jax.InputError, match="model transcf has a penalty on each triplet; set triplets"):
         parts.settings.check(given)
-
-
-def test_plots_without_matplotlib_name_the_extra(parts, monkeypatch):
-    monkeypatch.setattr(parts.plots.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(hlr_jax.InputError, match=r"hlr_jax\[plots\]"):
-        parts.plots.require_matplotlib()

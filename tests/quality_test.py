@@ -204,3 +204,9 @@ def test_mistakes_of_a_curve_are_named(words, message):
     done = command("curve.py", *words)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_plots_without_matplotlib_name_the_extra(parts, monkeypatch):
+    monkeypatch.setattr(parts.plots.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(hlr_jax.InputError, match=r"hlr_jax\[plots\]"):
+        parts.plots.require_matplotlib()
