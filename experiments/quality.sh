@@ -15,11 +15,11 @@ case $data in
   movielens-1m)
     als="factors=128 confidence=10 regularization=100" ease=1000
     cornac="factors=128 rate=0.02 regularization=0.01 epochs=300 every=10"
-    bpr="factors=128 rate=0.003 regularization=1e-5 batch_size=8192 epochs=60" ;;
+    bpr="factors=128 rate=0.003 regularization=1e-5 batch_size=8192" ;;
   lastfm)
     als="factors=512 confidence=50 regularization=20" ease=10
     cornac="factors=128 rate=0.1 regularization=0.002 epochs=400 every=10"
-    bpr="factors=128 rate=0.001 regularization=0 epochs=60" ;;
+    bpr="factors=128 rate=0.001 regularization=0" ;;
   *)
     echo "no settings for \"$data\": movielens-1m or lastfm" >&2
     exit 2 ;;
