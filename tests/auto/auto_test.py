@@ -3,6 +3,7 @@
 import json
 from unittest import mock
 
+import numpy as np
 import pytest
 
 import hlr_jax
@@ -71,7 +72,7 @@ def test_a_climb_ends_when_there_is_no_more_time():
 
 
 def test_the_best_of_ease_is_what_its_own_fit_measures(world):
-    best = closed_forms.search_ease(world, hlr_jax.EvalOptions())
+    best = dict(closed_forms.search_ease(world, hlr_jax.EvalOptions()).options)
     ease = hlr_jax.fit(world, "ease", model=best, quiet=True)
     assert dict(ease.model.options) == best
     measured = ease.evaluate("valid", k=10).metrics.value("ndcg")
@@ -81,6 +82,15 @@ def test_the_best_of_ease_is_what_its_own_fit_measures(world):
     for factor in (0.1, 10):
         other = hlr_jax.fit(world, "ease", model=best | {"regularization": best["regularization"][0] * factor})
         assert other.evaluate("valid", k=10).metrics.value("ndcg") <= measured
+
+
+def test_the_weights_of_ease_that_validate_best_are_kept_and_not_made_again(world):
+    best = closed_forms.search_ease(world, hlr_jax.EvalOptions())
+    anew = hlr_jax.fit(world, "ease", model=dict(best.options), quiet=True)
+    with mock.patch("hlr_jax.scorers.ease.gram_matrix", side_effect=AssertionError("made again")):
+        kept = run_auto(config(parts=("ease",)), dataset=world, quiet=True, log=lambda line: None).blend
+    assert kept.parts.model.parts["ease"].system == anew.model
+    np.testing.assert_array_equal(kept.params[0]["ease"]["weights"], anew.params["weights"])
 
 
 def test_the_blend_is_on_validation_no_worse_than_its_best_part(found, world):

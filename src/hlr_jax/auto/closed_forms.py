@@ -10,8 +10,7 @@ from hlr_jax.evaluation.evaluate import value_on_valid
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.models.registry import create_model
 from hlr_jax.scorers.base import State
-from hlr_jax.scorers.ease import Ease, ease_weights, gram_matrix
-from hlr_jax.scorers.registry import create_scorer
+from hlr_jax.scorers.ease import Ease, SolvedEase, ease_weights, gram_matrix
 from hlr_jax.training.als import factorize
 
 GoesOn = Callable[[], bool]
@@ -25,26 +24,29 @@ _ITERATIONS = 6  # enough to tell good strengths from others
 _WORTH_TWICE = 0.02  # the share by which twice the dimensions, at twice the time, must be better
 
 
-def search_ease(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lambda: True) -> Point:
-    """Return good settings of EASE: lambda and the dropout that validate best, and the weights of users.
+def search_ease(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lambda: True) -> SolvedEase:
+    """Return EASE with the settings that validate best: lambda and the dropout, and the weights of users.
 
     Raises:
       InputError: the catalog is too large for EASE.
     """
     Ease(regularization=(1.0, 2.0)).check_memory(dataset.num_items)
-    lists = evaluation.of_lists
+    lists, kept = evaluation.of_lists, list[tuple[float, SolvedEase]]()
 
     def measure(point: Point) -> float:
         state: State = {"weights": ease_weights(gram.copy(), point["regularization"], point["dropout"])}
-        scorer = create_scorer("ease", **point)
-        return lists.merit(value_on_valid(scorer, state, dataset, lists))
+        ease = SolvedEase(**point, **state)
+        value = lists.merit(value_on_valid(ease, state, dataset, lists))
+        if not kept or value > kept[0][0]:  # as the climb moves: what it ends at is kept, and no other weights are
+            kept[:] = [(value, ease)]
+        return value
 
     per_item, is_dense = len(dataset.train) / dataset.num_items, _density(dataset) > _DENSE
     strength = _nearest(_STRENGTHS, 2 * per_item if is_dense else per_item)
     start = {"regularization": strength, "dropout": 0.4, "user_exponent": 0.5 if is_dense else 0.0}
     gram = gram_matrix(dataset, start["user_exponent"])
-    climb = Climb(measure, start, goes_on).along(to_next("regularization", _STRENGTHS), to_next("dropout", _DROPOUTS))
-    return {name: (value,) for name, value in climb.best.items()}
+    Climb(measure, start, goes_on).along(to_next("regularization", _STRENGTHS), to_next("dropout", _DROPOUTS))
+    return kept[0][1]
 
 
 def search_mf_als(

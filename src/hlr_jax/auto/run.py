@@ -31,10 +31,13 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import Metrics
 from hlr_jax.experiment import RunResult, evaluate_run, run
 from hlr_jax.loading import LoadedRun
+from hlr_jax.systems import System
 from hlr_jax.training.history import Logger
 from hlr_jax.workdir import DATASET, record_environment
 
 Log = Callable[[str], None]
+Found = tuple[Point, System | None]
+"""The sections ``model`` and ``train`` of a part, and what they make, where the search has it at hand."""
 
 
 class AutoPart(NamedTuple):
@@ -176,23 +179,24 @@ class _Auto(NamedTuple):
         self.log(f"the first lists after {time.perf_counter() - self.start:.0f} s: {told(chosen)}")
         trained = {} if found is None else trained_parts(kinds, found["model"])
         for label, sections in trained.items():
-            if self._step(done, label, partial(dict, sections)) is not None:
+            if self._step(done, label, partial(lambda found: (found, None), sections)) is not None:
                 loaded, chosen = self._blend(done)
                 self.log(told(chosen))
         return self._finish(done, loaded, chosen)
 
-    def _ease(self) -> Point:
-        return {"model": {"name": "ease"} | search_ease(self.dataset, self.evaluation, self._goes_on)}
+    def _ease(self) -> Found:
+        ease = search_ease(self.dataset, self.evaluation, self._goes_on)
+        return {"model": {"name": "ease"} | dict(ease.options)}, ease
 
-    def _mf_als(self) -> Point:
+    def _mf_als(self) -> Found:
         seed, most = self.config.get("seed", 0), self.options.max_dim
-        return solved_part(search_mf_als(self.dataset, self.evaluation, most, seed, self._goes_on))
+        return solved_part(search_mf_als(self.dataset, self.evaluation, most, seed, self._goes_on)), None
 
     def _goes_on(self) -> bool:
         budget = self.options.time_budget
         return not budget or time.perf_counter() - self.start < budget
 
-    def _step(self, done: dict[str, tuple[RunResult, float]], label: str, find: Callable[[], Point]) -> Point | None:
+    def _step(self, done: dict[str, tuple[RunResult, float]], label: str, find: Callable[[], Found]) -> Point | None:
         """Find the settings of a part and fit it; None: there was no time, or the part can't take the data."""
         step = self.record.step(label)
         if step is None:
@@ -202,14 +206,14 @@ class _Auto(NamedTuple):
                 self.record.add(label, None, 0.0)
                 return None
             try:
-                found = find()
+                found, system = find()
             except InputError as problem:
                 if label != "ease":
                     raise
                 self.log(f"{label} is left out: {problem}")
                 self.record.add(label, None, time.perf_counter() - began)
                 return None
-            result = self._fit(label, found)
+            result = self._fit(label, found, system)
             step = self.record.add(label, found, time.perf_counter() - began)
         elif step["found"] is not None:
             result = self._fit(label, step["found"])
@@ -218,13 +222,16 @@ class _Auto(NamedTuple):
         done[label] = result, step["seconds"]
         return step["found"]
 
-    def _fit(self, label: str, sections: Point) -> RunResult:
-        """Fit a part as a run of its own."""
+    def _fit(self, label: str, sections: Point, system: System | None = None) -> RunResult:
+        """Fit a part as a run of its own; a ``system`` that is given stands for the section ``model``."""
         config = {name: self.config[name] for name in ("dataset", "eval", "seed") if name in self.config} | sections
         config["eval"] = self.config.get("eval", {}) | sections.get("eval", {})
         folder = None if self.folder is None else self.folder / PARTS / label
         self.log(f"{label}: {_shown(sections)}")
-        return run(config, folder, dataset=self.dataset, loggers=self.loggers, quiet=self.quiet, log=lambda line: None)
+        return run(
+            config, folder, dataset=self.dataset, model=system, loggers=self.loggers, quiet=self.quiet,
+            log=lambda line: None,
+        )  # fmt: skip
 
     def _blend(self, done: dict[str, tuple[RunResult, float]]) -> tuple[LoadedRun, BlendWeights]:
         """Return the blend of what is done, with weights that validation chooses."""

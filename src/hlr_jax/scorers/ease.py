@@ -1,7 +1,7 @@
 """EASE: a linear item-item model in closed form (Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -117,6 +117,21 @@ class Ease(Settings, Scorer):
     def parts(self, state: State, history: np.ndarray, items: np.ndarray) -> np.ndarray:
         """Return the weights of the items [h] of a history with items [T]: [h, T]."""
         return state["weights"][np.ix_(history, items)]
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedEase(Ease):
+    """EASE with one value of each setting, whose weights a search has made: its fit is these.
+
+    Attributes:
+      weights: [I, I], for the data set that it is fitted to.
+    """
+
+    weights: np.ndarray = field(kw_only=True, repr=False)
+
+    def fits(self, dataset: "Dataset") -> Iterator[Fit]:
+        """Return the weights, once."""
+        yield Fit(Ease(**dict(self.options)), {"weights": self.weights})
 
 
 def gram_matrix(dataset: "Dataset", user_exponent: float = 0.0) -> np.ndarray:
