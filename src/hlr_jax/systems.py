@@ -27,8 +27,13 @@ def create_system(name: str, **options: Any) -> System:
     """Make a model or a scorer by name; ``options`` are its own.
 
     Raises:
-      InputError: an unknown name or option, or a value out of range.
+      InputError: an unknown name or option, a value out of range, or ``auto``, which is more than one system.
     """
+    if name == AUTO:
+        raise InputError(
+            f'{AUTO} finds out which of several systems to train: call hlr_jax.fit(dataset, "{AUTO}"), or '
+            f"hlr-jax train --config={AUTO}:DATA"
+        )
     pick(name, system_names(), "model")
     return create_scorer(name, **options) if name in SCORERS else create_model(name, **options)
 

@@ -1,10 +1,12 @@
 """``auto``: what is searched, which steps are taken, and what is left of them in a workdir."""
 
 import json
+import re
 from unittest import mock
 
 import numpy as np
 import pytest
+from command_line import command
 
 import hlr_jax
 from hlr_jax import InputError
@@ -16,6 +18,7 @@ from hlr_jax.auto.search import Climb, scaled, to_next
 from hlr_jax.cli.support.tables import print_auto
 from hlr_jax.evaluation.evaluate import value_on_valid
 from hlr_jax.recommender.recommender import Recommender
+from hlr_jax.sweeps.sweep import Sweep
 
 
 def refused(match, call, *arguments, **options):
@@ -150,6 +153,19 @@ def test_what_it_prints(found, capsys):
         assert f"{part.metrics['test'].value('ndcg'):.4f}" in printed
     assert f"{result.metrics['test'].value('ndcg'):.4f}" in printed
     assert result.verdict in printed.replace("\n", " ")
+
+
+def test_what_trains_a_single_system_says_what_runs_auto(world, tmp_path):
+    says = r'call hlr_jax\.fit\(dataset, "auto"\), or hlr-jax train --config=auto:DATA'
+    refused(says, hlr_jax.run, config(), tmp_path / "run", dataset=world)
+    refused(says, Sweep, config(), tmp_path / "sweep")
+    assert list(tmp_path.iterdir()) == []
+    for grid in ("model.max_dim=16,32", "train.margin=0.5,1"):
+        arguments = "--config=auto:planted", f"--grid={grid}", "--num_seeds=2", f"--workdir={tmp_path}/sweep"
+        ended = command("sweep", *arguments)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert re.fullmatch(f"error: .*{says}\n", ended.stderr)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_settings_and_other_folders_are_refused(found, world, tmp_path):

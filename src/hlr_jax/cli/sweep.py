@@ -49,9 +49,11 @@ _QUIET = flags.DEFINE_bool("quiet", False, "show no progress of epochs")
 def main() -> None:
     """Run the command."""
     from hlr_jax import sharding
+    from hlr_jax.experiment import settings_of
     from hlr_jax.sweeps.sweep import Sweep
 
     config, changed = _CONFIG.value.to_dict(), configs.overrides()
+    settings_of(config)  # one that can't be swept has other keys
     for section, name, value in (("eval", "monitor", _METRIC.value), ("train", "num_seeds", _NUM_SEEDS.value)):
         if value is not None:
             config[section][name] = changed[f"{section}.{name}"] = value
