@@ -126,7 +126,7 @@ def test_factors_of_a_function_call_are_those_of_training(world):
     trained = hlr_jax.train_model(
         world, make(**options), TrainOptions(num_epochs=2), EvalOptions(monitor="loss"), seed=4, quiet=True
     )
-    params = factorize(world.train, world.num_users, world.num_items, DIM, **options, num_iterations=2, seed=4)
+    params = factorize(make(**options), world.train, world.num_users, world.num_items, num_iterations=2, seed=4)
     assert trained.best_epoch == 2
     for name in ("user", "item"):
         np.testing.assert_allclose(params[name], trained.params[name], rtol=1e-5, atol=1e-6)

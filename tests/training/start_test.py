@@ -58,7 +58,7 @@ def test_rows_are_matched_by_id_and_new_ones_folded_in_or_random(before, grown):
     assert said == [f"starts from {folder}: 60 of 63 users, and 2 folded in; 50 of 52 items, and 1 folded in"]
     for axis, count in (("user", 60), ("item", 50)):
         np.testing.assert_array_equal(params[axis][0, :count], done.fits[0].params[axis])
-    fresh = model().init(key_of(options.runs([9])[0], 0), 63, 52)
+    fresh = model().init(key_of(9, 0), 63, 52)
     # User 62 has met item 101 alone, and nobody else has.
     np.testing.assert_array_equal(params["user"][0, 62], fresh["user"][62])
     np.testing.assert_array_equal(params["item"][0, 51], fresh["item"][51])

@@ -8,7 +8,7 @@ from hlr_jax.auto.search import Climb, Point, scaled, to_next
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.evaluation.evaluate import value_on_valid
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.models.registry import create_model
+from hlr_jax.models.mf_als import mf_als
 from hlr_jax.scorers.base import State
 from hlr_jax.scorers.ease import Ease, SolvedEase, ease_weights, gram_matrix
 from hlr_jax.training.als import factorize
@@ -56,10 +56,10 @@ def search_mf_als(
     lists = evaluation.of_lists
 
     def measure(point: Point) -> float:
-        dim, num_users, num_items = point["embed_dim"], dataset.num_users, dataset.num_items
-        params = factorize(dataset.train, num_users, num_items, num_iterations=_ITERATIONS, seed=seed, **point)
+        model, sizes = mf_als(**point), (dataset.num_users, dataset.num_items)
+        params = factorize(model, dataset.train, *sizes, num_iterations=_ITERATIONS, seed=seed)
         # Scores do not depend on the strengths: one model of each D, so that its lists are compiled once.
-        return lists.merit(value_on_valid(create_model("mf_als", embed_dim=dim), params, dataset, lists))
+        return lists.merit(value_on_valid(mf_als(embed_dim=point["embed_dim"]), params, dataset, lists))
 
     # What suits depends on both strengths together: more confidence wants more lambda, here more and there less.
     stronger, both, surer = (

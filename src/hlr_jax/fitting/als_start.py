@@ -23,6 +23,7 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
+from hlr_jax.models.mf_als import mf_als
 from hlr_jax.objectives import READS
 from hlr_jax.training.als import factorize
 from hlr_jax.training.learner import key_of
@@ -97,11 +98,12 @@ def solve(dataset: Dataset, train: Interactions, options: TrainOptions, num_fact
     Raises:
       InputError: the regularization has left nothing of them.
     """
-    sizes = dataset.num_users, dataset.num_items
-    params = factorize(
-        train, *sizes, num_factors, confidence=options.start_confidence, regularization=options.start_regularization,
-        frequency_exponent=options.start_frequency_exponent, num_iterations=options.start_iterations, seed=seed,
+    solver = mf_als(
+        embed_dim=num_factors, confidence=options.start_confidence, regularization=options.start_regularization,
+        frequency_exponent=options.start_frequency_exponent,
     )  # fmt: skip
+    sizes = dataset.num_users, dataset.num_items
+    params = factorize(solver, train, *sizes, num_iterations=options.start_iterations, seed=seed)
     factors = Factors(np.asarray(params["user"], np.float64), np.asarray(params["item"], np.float64))
     if factors.radius < _NOTHING:
         raise InputError(
@@ -129,7 +131,7 @@ def _start(
     log: Callable[[str], None],
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Return the parameters that a run starts from: keys, say, are random as ever."""
-    fresh = model.init(key_of(run, 0), dataset.num_users, dataset.num_items)
+    fresh = model.init(key_of(run.seed, 0), dataset.num_users, dataset.num_items)
     params = {name: np.asarray(array) for name, array in fresh.items()}
     # What b is in units of: a square's score is the product, half of what the distance falls by.
     units: dict[tuple[str, ...], float] = {("margin",): run.margin, ("confidence",): 2.0}

@@ -167,7 +167,7 @@ def _placed(
     params: Params, user_ids: pl.Series, item_ids: pl.Series, model: Model, dataset: Dataset, run: Run
 ) -> dict[str, Any]:
     """Return parameters with the rows of the data set's users and items, at random where there are none."""
-    fresh = model.init(key_of(run, 0), dataset.num_users, dataset.num_items)
+    fresh = model.init(key_of(run.seed, 0), dataset.num_users, dataset.num_items)
     rows = {
         "user": IdIndex(user_ids).find(dataset.user_ids.cast(pl.String)),
         "item": IdIndex(item_ids).find(dataset.item_ids.cast(pl.String)),

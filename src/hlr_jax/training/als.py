@@ -17,9 +17,9 @@ from jax.custom_batching import sequential_vmap
 from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.models.base import AlternatingLeastSquares
-from hlr_jax.models.mf_als import mf_als
-from hlr_jax.sharding import cut, pad_rows, rows_by_id, shardings
+from hlr_jax.models.base import AlternatingLeastSquares, Model
+from hlr_jax.sharding import cut, mesh_of, pad_rows, rows_by_id, shardings
+from hlr_jax.training.learner import key_of
 from hlr_jax.training.row_blocks import Blocks, Side, sides
 from hlr_jax.types import Params
 
@@ -56,40 +56,30 @@ class Solved(NamedTuple):
 
 
 def factorize(
-    pairs: Interactions, num_users: int, num_items: int, embed_dim: int, *, confidence: float,
-    regularization: float, frequency_exponent: float = 0.0, num_iterations: int = 10, seed: int = 0,
-    mesh: Mesh | None = None,
-) -> Params:  # fmt: skip
+    model: Model, pairs: Interactions, num_users: int, num_items: int, *, num_iterations: int = 10, seed: int = 0
+) -> Params:
     """Return the factors of the interactions: ``user`` [U, D] and ``item`` [I, D].
 
     Args:
+      model: from ``mf_als``: D and the settings of the solver.
       pairs: who met what.
       num_users: U.
       num_items: I.
-      embed_dim: D.
-      confidence: c, the weight of an observed pair.
-      regularization: lambda.
-      frequency_exponent: nu; see ``mf_als``.
       num_iterations: each solves for all users, then for all items.
       seed: of the factors at the start.
-      mesh: where they are solved for; the tables lie on it, with rows of zeros where it does not divide them.
 
     Example:
       >>> import numpy as np
+      >>> from hlr_jax.models.mf_als import mf_als
       >>> pairs = Interactions(np.array([0, 1], np.int32), np.array([0, 1], np.int32))
-      >>> params = factorize(pairs, 2, 2, 4, confidence=10.0, regularization=0.1)
+      >>> params = factorize(mf_als(embed_dim=4, confidence=10.0, regularization=0.1), pairs, 2, 2)
       >>> (params["user"] @ params["item"].T).round(1).tolist()
       [[1.0, 0.0], [0.0, 1.0]]
     """
-    model = mf_als(
-        embed_dim=embed_dim, confidence=confidence, regularization=regularization,
-        frequency_exponent=frequency_exponent,
-    )  # fmt: skip
-    params = start_of(model.init, num_users, num_items, seed, mesh)
-    both = sides_on(pairs, num_users, num_items, mesh)
     assert model.solver is not None
+    params, both = start_of(model.init, num_users, num_items, seed, None), sides_on(pairs, num_users, num_items, None)
     for _ in range(num_iterations):
-        params, _ = iterate(model.solver, *both, params, mesh)
+        params, _ = iterate(model.solver, *both, params)
     return params
 
 
@@ -101,8 +91,7 @@ def start_of(init: Callable, num_users: int, num_items: int, seed: int, mesh: Me
 @lru_cache(maxsize=32)
 def _start(init: Callable, num_users: int, num_items: int, mesh: Mesh | None) -> Callable[[jax.Array], Params]:
     def draw(seed: jax.Array) -> Params:
-        key = jax.random.fold_in(jax.random.key(seed), 0)  # as ``learner.key_of`` has it
-        return pad_rows(init(key, num_users, num_items), mesh)
+        return pad_rows(init(key_of(seed, 0), num_users, num_items), mesh)
 
     return jax.jit(draw, out_shardings=None if mesh is None else shardings(jax.eval_shape(draw, 0), mesh))
 
@@ -113,16 +102,14 @@ def sides_on(pairs: Interactions, num_users: int, num_items: int, mesh: Mesh | N
     return replace(users, blocks=cut(users.blocks, mesh)), replace(items, blocks=cut(items.blocks, mesh))
 
 
-def iterate(
-    solver: AlternatingLeastSquares, users: Side, items: Side, params: Params, mesh: Mesh | None = None
-) -> tuple[Params, jax.Array]:
-    """Solve for all users, then for all items; a row without interactions becomes the zero vector.
+def iterate(solver: AlternatingLeastSquares, users: Side, items: Side, params: Params) -> tuple[Params, jax.Array]:
+    """Solve for all users, then for all items, where the factors lie; a row without interactions becomes zero.
 
     Returns:
       The factors, and the objective [] over all pairs: sum c_uv (x_uv - p_u . q_v)^2 and the regularization.
     """
     numbers = jnp.array([solver.confidence, solver.regularization, solver.frequency_exponent], jnp.float32)
-    return _iterate(solver.method, solver.cg_steps, mesh, numbers, users, items, params)
+    return _iterate(solver.method, solver.cg_steps, mesh_of(params), numbers, users, items, params)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

@@ -51,9 +51,9 @@ class TrainState:
         return self.params if self.ema is None else self.ema
 
 
-def key_of(run: Run, use: int) -> jax.Array:
-    """Return a run's key: 0 of its parameters at the start, 1 of training, 2 of validation."""
-    return jax.random.fold_in(jax.random.key(run.seed), use)
+def key_of(seed: int | jax.Array, use: int) -> jax.Array:
+    """Return the key of a run with this seed: 0 of its parameters at the start, 1 of training, 2 of validation."""
+    return jax.random.fold_in(jax.random.key(seed), use)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class GradientLearner:
 
     def init(self, run: Run) -> TrainState:
         """Return the state before the first epoch."""
-        return self.state_of(self.model.init(key_of(run, 0), *self.sizes))
+        return self.state_of(self.model.init(key_of(run.seed, 0), *self.sizes))
 
     def state_of(self, params: Params) -> TrainState:
         """Return the state before the first epoch with these parameters."""
@@ -132,7 +132,7 @@ class GradientLearner:
             return params, optimizer, total + added
 
         start = state.params, state.optimizer, jnp.zeros(())
-        params, optimizer, total = self.scan_batches(source, epoch, key_of(run, 1), step, start)
+        params, optimizer, total = self.scan_batches(source, epoch, key_of(run.seed, 1), step, start)
         ema = state.ema
         if ema is not None:
             decay = jnp.minimum(self.options.ema_decay, 1 - 1 / epoch.astype(jnp.float32))
@@ -150,7 +150,7 @@ class GradientLearner:
             microbatch = self._microbatch(params, batch)
             return total + batch_loss(self.model, self._example_loss(run), params, batch, microbatch)
 
-        return self.scan_batches(source, None, key_of(run, 2), add, jnp.zeros(())) / source.num_positives
+        return self.scan_batches(source, None, key_of(run.seed, 2), add, jnp.zeros(())) / source.num_positives
 
     def scan_batches(
         self, source: BatchSource, epoch: jax.Array | None, key: jax.Array, step: Callable[[T, Batch], T], start: T

@@ -212,7 +212,7 @@ class _SolverRuns(Learner):
         del epoch
         going = [True] * self._count if active is None else active
         assert self._model.solver is not None
-        step = partial(iterate, self._model.solver, *self._sides, mesh=self._mesh)
+        step = partial(iterate, self._model.solver, *self._sides)
         # Run after run: an iteration is short, and fills the device.
         before = zip(split_seeds(state.params), going, strict=True)
         after = [step(single) if on else (single, jnp.zeros(())) for single, on in before]
