@@ -1,6 +1,5 @@
 """The weights of a blend, chosen on validation: few values, no more parts than pay, and what choosing them costs."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, permutations
@@ -12,7 +11,7 @@ from hlr_jax.blended_systems import Blend
 from hlr_jax.blends.candidates import Candidates
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.evaluation.evaluate import interactions_at, relevant_of, validation_users
-from hlr_jax.evaluation.metrics import METRICS, Hits, find_hits
+from hlr_jax.evaluation.metrics import METRICS, Hits, find_hits, standard_error
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.ranking.population import trained_population
 from hlr_jax.scorers.base import histories_of
@@ -114,12 +113,6 @@ def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: Eval
         held_out=sign * _held_out(measured, len(labels)),
         tried=len(measured.values),
     )
-
-
-def standard_error(differences: np.ndarray) -> float:
-    """Return the standard error of the mean of differences [n]; 0 of a single one."""
-    count = len(differences)
-    return float(differences.std(ddof=1) / math.sqrt(count)) if count > 1 else 0.0
 
 
 class _Measured:

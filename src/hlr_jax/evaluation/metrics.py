@@ -146,6 +146,17 @@ def catalogue_metrics(items: np.ndarray, popularity: np.ndarray) -> dict[str, fl
     }
 
 
+def standard_error(values: np.ndarray) -> float:
+    """Return the standard error of the mean of values [n]; 0 of a single one, whose spread is unknown.
+
+    Example:
+      >>> standard_error(np.array([0.0, 0.2]))
+      0.1
+    """
+    count = len(values)
+    return float(values.std(ddof=1) / np.sqrt(count)) if count > 1 else 0.0
+
+
 def cohort_statistics(per_user: PerUser, num_cohorts: int, seed: int) -> dict[str, tuple[float, float]]:
     """Return mean and standard deviation of each metric over disjoint random cohorts of users of equal size."""
     size = len(next(iter(per_user.values())))

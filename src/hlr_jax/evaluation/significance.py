@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from hlr_jax.errors import InputError, check_range, pick
+from hlr_jax.evaluation.metrics import standard_error
 from hlr_jax.evaluation.names import TESTS
 
 RESAMPLES = 10_000  # of a test
@@ -109,8 +110,7 @@ def difference_interval(difference: np.ndarray, method: str = "t", seed: int = 0
     check_range("interval", users=(users, 1, 2**31))
     mean, reach = float(difference.mean()), 0.0
     if users > 1:
-        error = float(difference.std(ddof=1)) / np.sqrt(users)
-        reach = float(stats.t.ppf((1 + LEVEL) / 2, users - 1)) * error
+        reach = float(stats.t.ppf((1 + LEVEL) / 2, users - 1)) * standard_error(difference)
     return mean - reach, mean + reach
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hlr_jax.evaluation.metrics import standard_error
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.training.options import Run
 
@@ -110,8 +111,8 @@ def prune(
         best = max(alive, key=lambda index: evaluation.merit(float(values[index].mean())))
         for index in alive:
             worse = values[best] - values[index] if evaluation.higher_is_better else values[index] - values[best]
-            error = float(worse.std(ddof=1)) / math.sqrt(len(worse)) if len(worse) > 1 else math.inf
-            if index != best and worse.mean() > _SIGNIFICANT * error:
+            error = standard_error(worse)
+            if index != best and len(worse) > 1 and worse.mean() > _SIGNIFICANT * error:
                 reason = (
                     f"temperature {progress[index].run.temperature:g} is worse than "
                     f"{progress[best].run.temperature:g} by {worse.mean():.4f} +- {error:.4f} at epoch {epoch}"
