@@ -187,6 +187,11 @@ def replicate(tree: T, mesh: Mesh | None) -> T:
     return tree if mesh is None else _put(tree, replicated(mesh))
 
 
+def beside(tree: T, params: Params | None) -> T:
+    """Put arrays that every process has, all the same, on every device of the mesh that parameters lie on, if any."""
+    return replicate(tree, mesh_of(params or {}))
+
+
 def cut(tree: T, mesh: Mesh | None) -> T:
     """Put arrays that every process has, all the same, on the mesh, their first axis cut over ``data``."""
     return tree if mesh is None else _put(tree, NamedSharding(mesh, PartitionSpec(LOGICAL_AXES["batch"])))

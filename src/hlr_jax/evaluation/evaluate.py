@@ -22,7 +22,6 @@ from hlr_jax.ranking.population import trained_population
 from hlr_jax.ranking.rank import plan_ranking, rank
 from hlr_jax.ranking.scores import ranked
 from hlr_jax.scorers.base import histories_of
-from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
 from hlr_jax.types import Params, Ranking
 
@@ -125,7 +124,7 @@ def model_ranker(
     """
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
-        given = ranking_inputs(model, seen, near, sizes, seed, mesh_of(params)) if inputs is None else inputs
+        given = ranking_inputs(model, seen, near, sizes, seed, params) if inputs is None else inputs
         return rank(model, params, users, given, options.longest, options.memory_limit_mib)
 
     return ranker
@@ -193,13 +192,13 @@ def evaluation_inputs(
     """Return what ``evaluate`` ranks a split with, to be made once for several calls; it lies where parameters do."""
     seen = interactions_at(dataset, split, _mask(model, dataset, options))
     near = interactions_at(dataset, split, dataset.protocol.test_neighbors)
-    return ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, mesh_of(params))
+    return ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, params)
 
 
 def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: EvalOptions) -> int:
     """Return the bytes that ranking all users needs beside the parameters and interactions, before it is done."""
     near, sizes = interactions_at(dataset, "test"), (dataset.num_users, dataset.num_items)
-    inputs = ranking_inputs(model, near, near, sizes, mesh=mesh_of(params))
+    inputs = ranking_inputs(model, near, near, sizes, params=params)
     return plan_ranking(model, params, dataset.num_users, inputs, options.longest, options.memory_limit_mib).bytes
 
 

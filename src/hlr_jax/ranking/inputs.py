@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 from flax import struct
-from jax.sharding import Mesh
 
 from hlr_jax.data.csr import csr_of
 from hlr_jax.data.interactions import Interactions
@@ -19,8 +18,8 @@ from hlr_jax.data.neighbor_sampling import (
 )
 from hlr_jax.models.base import Model
 from hlr_jax.scoring import neighbor_sources
-from hlr_jax.sharding import replicate
-from hlr_jax.types import CSR
+from hlr_jax.sharding import beside
+from hlr_jax.types import CSR, Params
 
 _ITEM_USERS = 2**31  # apart from every user's own draw
 
@@ -51,7 +50,7 @@ class RankingInputs:
 
 def ranking_inputs(
     model: Model, seen: Interactions, near: Interactions, sizes: tuple[int, int], seed: int = 0,
-    mesh: Mesh | None = None,
+    params: Params | None = None,
 ) -> RankingInputs:  # fmt: skip
     """Return what a ranking reads. Its longest rows are powers of two: validation and test share one compilation.
 
@@ -61,20 +60,20 @@ def ranking_inputs(
       near: interactions that neighbors are from.
       sizes: U, I.
       seed: of the draw of neighbors.
-      mesh: on whose devices all of it stands; None: one device.
+      params: beside which all of it stands, on their mesh; None: on one device.
     """
     sources = neighbor_sources(model, near, sizes)
     rows = sources.history.rows if near is seen and sources.history.rows is not None else csr_of(seen, sizes[0])
-    return RankingInputs(*placed_rows(rows, sources, mesh), draw_key(seed, mesh), sizes[1])
+    return RankingInputs(*placed_rows(rows, sources, params), beside(draw_key(seed), params), sizes[1])
 
 
-def placed_rows(seen: CSR, sources: NeighborSources, mesh: Mesh | None = None) -> tuple[CSR, NeighborSources]:
-    """Return rows with lengths that are powers of two, on the devices of a mesh."""
+def placed_rows(seen: CSR, sources: NeighborSources, params: Params | None) -> tuple[CSR, NeighborSources]:
+    """Return rows with lengths that are powers of two, where parameters lie."""
 
     def rounded(leaf: Any) -> Any:
         return replace(leaf, longest=power_of_two(leaf.longest)) if isinstance(leaf, CSR) else leaf
 
-    return replicate(jax.tree.map(rounded, (seen, sources), is_leaf=lambda leaf: isinstance(leaf, CSR)), mesh)
+    return beside(jax.tree.map(rounded, (seen, sources), is_leaf=lambda leaf: isinstance(leaf, CSR)), params)
 
 
 def padded_rows(interactions: Interactions, num_users: int) -> CSR:
@@ -86,9 +85,9 @@ def padded_rows(interactions: Interactions, num_users: int) -> CSR:
 
 
 @lru_cache(maxsize=64)
-def draw_key(seed: int, mesh: Mesh | None = None) -> jax.Array:
+def draw_key(seed: int) -> jax.Array:
     """Return the key of the draws of neighbors."""
-    return replicate(jax.random.key(seed), mesh)
+    return jax.random.key(seed)
 
 
 def power_of_two(count: int) -> int:

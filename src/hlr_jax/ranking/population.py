@@ -60,7 +60,7 @@ class Population:
         assert self.sources is not None
         met = self.sources.history.rows
         met = padded_rows(self.met, len(self.params["user"])) if met is None else met  # it has a table, if not these
-        return placed_rows(met, self.sources, mesh_of(self.params))
+        return placed_rows(met, self.sources, self.params)
 
     def histories(self, num_items: int) -> csr_array:
         """Return what they have met as the 0/1 matrix [users, I] that a scorer reads."""

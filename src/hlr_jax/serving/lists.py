@@ -23,7 +23,7 @@ from hlr_jax.ranking.scores import ranked
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.serving.choice import EVERYTHING, ItemChoice, item_choice
 from hlr_jax.serving.explain import MOST_REASONS, check_reasons, reason_columns, reasons_of
-from hlr_jax.sharding import mesh_of, padded_size, replicate
+from hlr_jax.sharding import beside, padded_size
 from hlr_jax.systems import System
 from hlr_jax.types import CSR, Params, Ranking
 
@@ -62,18 +62,19 @@ class Lister:
         seen, sources = self.population.placed
         if self.include_seen:
             seen = CSR(jnp.zeros_like(seen.offsets), seen.items, 1)
-        mesh, chosen = mesh_of(self.population.params), self.choice.allowed
-        allowed = None if chosen is None else replicate(jnp.asarray(chosen), mesh)
-        return RankingInputs(seen, sources, draw_key(self.seed, mesh), self.dataset.num_items, allowed)
+        allowed = None if self.choice.allowed is None else jnp.asarray(self.choice.allowed)
+        key, allowed = beside((draw_key(self.seed), allowed), self.population.params)
+        return RankingInputs(seen, sources, key, self.dataset.num_items, allowed)
 
     def _inputs_of(self, places: np.ndarray) -> RankingInputs:
         """Return the inputs with what only some of these users may be given, or may not."""
-        mesh = mesh_of(self.population.params)
 
         def rows(own: Interactions | None) -> CSR | None:
-            return None if own is None else replicate(padded_rows(own.of_users(places), len(places)), mesh)
+            return None if own is None else padded_rows(own.of_users(places), len(places))
 
-        return replace(self._inputs, excluded=rows(self.choice.excluded), candidates=rows(self.choice.candidates))
+        own = rows(self.choice.excluded), rows(self.choice.candidates)
+        excluded, candidates = beside(own, self.population.params)
+        return replace(self._inputs, excluded=excluded, candidates=candidates)
 
     @property
     def _popular(self) -> np.ndarray:
