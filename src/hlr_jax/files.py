@@ -76,18 +76,6 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
-def check_replaceable(path: Path, is_ours: Callable[[Path], bool], what: str) -> None:
-    """Check that a path is free for a folder, or holds an older one of the same kind; see ``replacing_folder``.
-
-    Raises:
-      InputError: something else is there.
-    """
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a file; pass another folder for the {what}")
-    if path.exists() and any(path.iterdir()) and not is_ours(path):
-        raise InputError(f"{path} holds something that is no {what}; pass another folder or delete it")
-
-
 @contextlib.contextmanager
 def replacing_folder(path: Path, is_ours: Callable[[Path], bool], what: str) -> Iterator[Path]:
     """Yield a temporary folder that takes the place of ``path`` if the block ends well.
@@ -100,7 +88,10 @@ def replacing_folder(path: Path, is_ours: Callable[[Path], bool], what: str) -> 
     Raises:
       InputError: something else is there.
     """
-    check_replaceable(path, is_ours, what)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file; pass another folder for the {what}")
+    if path.exists() and any(path.iterdir()) and not is_ours(path):
+        raise InputError(f"{path} holds something that is no {what}; pass another folder or delete it")
     with atomic_folder(path) as temporary:
         yield temporary
         old = temporary.with_name(f"{temporary.name}.old")

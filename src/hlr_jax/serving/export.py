@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from hlr_jax.blended_systems import Blend
+from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError, check_range, missing_extra, pick
-from hlr_jax.files import check_replaceable, replacing_folder, sha256, write_json
+from hlr_jax.files import replacing_folder, sha256, write_json
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
 from hlr_jax.ranking.population import parts_of
@@ -113,58 +113,61 @@ def export_model(
     pick(dtype, DTYPES, "export.dtype")
     check_params(model, params, dataset.num_users, dataset.num_items)
     _require("export", "flatbuffers", "safetensors")
-    k = min(k, dataset.num_items)
+    folder, k = Path(folder), min(k, dataset.num_items)
     if index is not None:
-        if not isinstance(model, Model):
-            raise InputError(f"{model.title} has no vectors that an index could search: export without it")
-        _require("ann", "usearch")
-        if index.candidates < k:
-            raise InputError(f"index.candidates is {index.candidates}, fewer than the {k} items of a list")
-    folder = Path(folder)
-    check_replaceable(folder, _is_export, "export")
+        _check_index(index, model, k)
     about = {"k": k, "data": {"name": dataset.name, "fingerprint": dataset.fingerprint}, **(about or {})}
     with replacing_folder(folder, _is_export, "export") as temporary:
         if isinstance(model, Blend):
-            _write_blend(temporary, model, params, dataset, k, dtype, fold_in, about)
+            parts = {label: _stored(own, dataset, dtype) for label, (_, own) in parts_of(model, params).items()}
+            _write_blend(temporary, model, parts, dataset, k, fold_in, about)
         else:
-            content = _content(model, params, dataset, k, seed, dtype, training, fold_in, index)
+            alone = Part(model, 1.0, seed, training)
+            content = _content(alone, _stored(params, dataset, dtype), dataset, k, fold_in, index)
             _write(temporary, content, model, dataset, about | {"seed_of_histories": seed}, index)
     return folder
 
 
+def _check_index(index: IndexOptions, model: System, k: int) -> None:
+    """Check that an index can give a model's lists their candidates."""
+    if not isinstance(model, Model):
+        raise InputError(f"{model.title} has no vectors that an index could search: export without it")
+    _require("ann", "usearch")
+    if index.candidates < k:
+        raise InputError(f"index.candidates is {index.candidates}, fewer than the {k} items of a list")
+
+
 def _write_blend(
-    folder: Path, blend: Blend, params: Params, dataset: Dataset, k: int, dtype: str, fold_in: FoldInOptions | None,
+    folder: Path, blend: Blend, stored: dict[str, Arrays], dataset: Dataset, k: int, fold_in: FoldInOptions | None,
     about: dict[str, Any],
 ) -> None:  # fmt: skip
     """Write each part as an export of its own, with a program of all scores, and what blends them."""
-    for label, (system, own) in parts_of(blend, params).items():
-        part, place = blend.parts[label], folder / PARTS / label
+    for label, part in blend.parts.items():
+        place = folder / PARTS / label
         place.mkdir(parents=True)
-        content = _content(system, own, dataset, k, part.seed, dtype, part.training, fold_in, scores=True)
-        _write(place, content, system, dataset, about | {"seed_of_histories": part.seed})
+        content = _content(part, stored[label], dataset, k, fold_in, scores=True)
+        _write(place, content, part.system, dataset, about | {"seed_of_histories": part.seed})
     content = _Content({}, {"interactions": seen_arrays(dataset)}, {})
     _write(folder, content, blend, dataset, about | {"blend": blend.weights})
 
 
 def _content(
-    system: System, params: Params, dataset: Dataset, k: int, seed: int, dtype: str, training: TrainOptions | None,
-    fold_in: FoldInOptions | None, index: IndexOptions | None = None, scores: bool = False,
+    part: Part, stored: Arrays, dataset: Dataset, k: int, fold_in: FoldInOptions | None,
+    index: IndexOptions | None = None, scores: bool = False,
 ) -> _Content:  # fmt: skip
-    """Return the programs and arrays of a model or a scorer."""
+    """Return the programs and arrays of a model or a scorer, alone or in a blend, from its parameters as stored."""
+    system = part.system
     if not isinstance(system, Model):
-        assert not isinstance(system, Blend)
         check_exportable(system)
-        stored = {name: np.asarray(array, jnp.dtype(dtype)) for name, array in params.items()}
         programs = scorer_programs(system, stored, k, dataset.num_items, history_width(dataset))
         return _Content(programs, {"parameters": stored, "interactions": seen_arrays(dataset)}, SCORER_MEANINGS)
-    stored = _stored(params, dataset, dtype)
     computed = {name: array.astype(np.float32) for name, array in stored.items()}
-    arrays = {"parameters": stored, "interactions": interaction_arrays(system, computed, dataset, seed)}
+    arrays = {"parameters": stored, "interactions": interaction_arrays(system, computed, dataset, part.seed)}
     candidates = None if index is None else min(index.candidates, dataset.num_items)
     programs = list_programs(system, stored | arrays["interactions"], k, candidates, scores)
-    if training is not None or system.solves_users:
-        given = training or TrainOptions(), fold_in or FoldInOptions()
-        programs["newcomers"], arrays["newcomers"] = newcomers_program(system, stored, dataset, *given, seed)
+    if part.training is not None or system.solves_users:
+        given = part.training or TrainOptions(), fold_in or FoldInOptions()
+        programs["newcomers"], arrays["newcomers"] = newcomers_program(system, stored, dataset, *given, part.seed)
     return _Content(programs, arrays, {spec.name: spec.meaning for spec in system.arrays})
 
 

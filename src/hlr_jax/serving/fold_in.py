@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.blended_systems import Blend
+from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.growth import with_interactions
 from hlr_jax.data.ids import ON_UNKNOWN, UNKNOWN
@@ -49,10 +49,9 @@ def fold_in(
 ) -> Population:
     """Return users who are given by items alone, ready for ``recommend`` and ``explain`` (``among=``).
 
-    Items, keys, memories and the users of training stay as they are. The users of items are those of training. The
-    time of a call grows with its users; thousands share one compilation, with the next call of as many too. A scorer,
-    and a model that makes users from their items, knows users by these alone, so that nothing is solved for. Of a blend
-    they join each part.
+    Items, keys, memories and the users of training stay as they are, and the users of items are those of training.
+    Thousands of users share one compilation, with the next call of as many too. A scorer, and a model that makes users
+    from their items, knows users by these alone: nothing is solved for. Of a blend they join each part.
 
     Args:
       model: what was trained; a model, a scorer or a blend.
@@ -83,29 +82,29 @@ def fold_in(
       >>> hlr_jax.recommend(model, trained.params, world, among=people, k=1)["user"].to_list()
       ['ann']
     """
-    ids, met = _read(model, params, dataset, histories, "user", on_unknown, seed, log)
+    _check(model, params, dataset, seed)
+    ids, met = _read(dataset, histories, "user", on_unknown, log)
     degrees = met.degrees()
     if degrees.max() >= dataset.num_items:
         raise InputError(
             f"histories: user {ids[int(np.argmax(degrees))]} has all {dataset.num_items} items; leave it out"
         )
-    return _people(model, params, dataset, ids, met, training, options or FoldInOptions(), seed)
+    options = options or FoldInOptions()
+    if not isinstance(model, Blend):
+        return _people(Part(model, 1.0, seed, training), params, dataset, ids, met, options)
+    own = parts_of(model, params)
+    parts = {label: _people(part, own[label][1], dataset, ids, met, options) for label, part in model.parts.items()}
+    return Population(params, ids, np.arange(len(ids)), met, None, parts)
 
 
 def _people(
-    model: System, params: Params, dataset: Dataset, ids: pl.Series, met: Interactions, training: TrainOptions | None,
-    options: FoldInOptions, seed: int,
-) -> Population:  # fmt: skip
-    """Return people with what they have met; those of a blend join each part, by the part's training and seed."""
-    if isinstance(model, Model):
-        new = solve_rows(model, params, dataset, "user", met, training, options, seed)
+    part: Part, params: Params, dataset: Dataset, ids: pl.Series, met: Interactions, options: FoldInOptions
+) -> Population:
+    """Return people with what they have met, for a model or a scorer, alone or in a blend."""
+    if isinstance(part.system, Model):
+        new = solve_rows(part, params, dataset, "user", met, options)
         return Population(new.params, ids, new.rows, new.met, new.sources)
-    parts = {}
-    if isinstance(model, Blend):
-        for label, (system, own) in parts_of(model, params).items():
-            part = model.parts[label]
-            parts[label] = _people(system, own, dataset, ids, met, part.training, options, part.seed)
-    return Population(params, ids, np.arange(len(ids)), met, None, parts)
+    return Population(params, ids, np.arange(len(ids)), met, None)
 
 
 def fold_in_items(
@@ -156,30 +155,34 @@ def fold_in_items(
       >>> more.dataset.num_items, len(hlr_jax.recommend(model, *more, users=[5], candidates=[1000]))
       (51, 1)
     """
-    ids, met = _read(model, params, dataset, users_of_items, "item", on_unknown, seed, log)
+    _check(model, params, dataset, seed)
+    ids, met = _read(dataset, users_of_items, "item", on_unknown, log)
     known = ids.filter(pl.Series(dataset.item_index.find(ids.cast(pl.String)) != UNKNOWN))
     if len(known):
         raise InputError(f"users_of_items: item {known[0]} is no new one; leave it out")
     pairs = pl.DataFrame({"user": dataset.user_ids.gather(met.item), "item": ids.gather(met.user)})
-    new = solve_rows(model, params, dataset, "item", met, training, options or FoldInOptions(), seed)
+    new = solve_rows(Part(model, 1.0, seed, training), params, dataset, "item", met, options or FoldInOptions())
     last = int(new.rows[-1]) + 1
     params = new.params | {name: array[:last] for name, array in model.on_axis(new.params, "item").items()}
     return Catalogue(params, with_interactions(dataset, pairs))
 
 
+def _check(model: System, params: Params, dataset: Dataset, seed: int) -> None:
+    """Check that something new can join a model."""
+    check_seed("fold_in.seed", seed)
+    if isinstance(model, Model) and mesh_of(params) is not None:
+        raise InputError("fold_in runs on one device: load the run without a mesh")
+    check_params(model, params, dataset.num_users, dataset.num_items)
+
+
 def _read(
-    model: System, params: Params, dataset: Dataset, given: Given, axis: str, on_unknown: str, seed: int,
-    log: Callable[[str], None],
-) -> tuple[pl.Series, Interactions]:  # fmt: skip
+    dataset: Dataset, given: Given, axis: str, on_unknown: str, log: Callable[[str], None]
+) -> tuple[pl.Series, Interactions]:
     """Return the ids of what is new and has met something known, in the order of first rows, and what by place.
 
     The places of the new ones are ``user`` of the interactions, whatever their axis is.
     """
     pick(on_unknown, ON_UNKNOWN, "on_unknown")
-    check_seed("fold_in.seed", seed)
-    if isinstance(model, Model) and mesh_of(params) is not None:
-        raise InputError("fold_in runs on one device: load the run without a mesh")
-    check_params(model, params, dataset.num_users, dataset.num_items)
     other = OTHER_AXIS[axis]
     name, index = ("histories", dataset.item_index) if axis == "user" else ("users_of_items", dataset.user_index)
     if not isinstance(given, pl.DataFrame):

@@ -78,11 +78,11 @@ def examples_of_users(source: BatchSource) -> Examples:
 
 
 def examples_of(
-    axis: str, met: Interactions, owners: CSR, known: Interactions, sources: NeighborSources, negatives: Negatives,
-    first: int, dataset: Dataset,
-) -> Examples:  # fmt: skip
-    """Return the triplets of new rows on an axis, the first of which has the place ``first``; see ``solve_rows``."""
-    num_items, popularity = dataset.num_items, negatives.drawn_by(known, dataset.num_items)
+    axis: str, met: Interactions, owners: CSR, sources: NeighborSources, negatives: Negatives, dataset: Dataset
+) -> Examples:
+    """Return the triplets of new rows on an axis, whose places are behind those of the data set; see ``solve_rows``."""
+    known, num_items = dataset.known, dataset.num_items
+    popularity = negatives.drawn_by(known, num_items)
     of_owner = jnp.asarray(np.pad(met.user, (0, len(owners.items) - len(met))))  # that of padding is never read
 
     def source(users: jax.Array, positives: CSR, met_already: CSR) -> BatchSource:
@@ -90,14 +90,14 @@ def examples_of(
 
     if axis == "user":
         return examples_of_users(source(of_owner, owners, owners))
-    trained, degrees = csr_of(known, dataset.num_users), met.degrees()[first:]
+    trained, degrees = csr_of(known, dataset.num_users), met.degrees()[num_items:]
     if negatives.popularity:
         shares = known.item_degrees(num_items).astype(np.float64) ** negatives.popularity
         log_count = np.log(negatives.number * degrees**negatives.popularity / shares.sum())
     else:
         among = 1 if negatives.own else num_items
         log_count = np.full(len(degrees), math.log(min(negatives.number, num_items) / among))
-    log_count = np.pad(log_count, (0, owners.num_rows - first - len(degrees)))
+    log_count = np.pad(log_count, (0, owners.num_rows - num_items - len(degrees)))
     mine = source(owners.items, replace(owners, items=of_owner), trained)
     others = source(jnp.asarray(known.user, jnp.int32), trained, trained)
     return Examples(owners, mine, others, jnp.asarray(log_count, jnp.float32))

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hlr_jax.blended_systems import Part
 from hlr_jax.data.csr import padded_row
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
@@ -92,47 +93,39 @@ class NewRows(NamedTuple):
 
 
 def solve_rows(
-    model: Model, params: Params, dataset: Dataset, axis: str, met: Interactions, training: TrainOptions | None,
-    options: FoldInOptions, seed: int,
-) -> NewRows:  # fmt: skip
-    """Solve for new users or new items.
+    part: Part, params: Params, dataset: Dataset, axis: str, met: Interactions, options: FoldInOptions
+) -> NewRows:
+    """Solve for new users or new items of a model, alone or in a blend.
 
     Args:
-      model: what was trained.
+      part: the model, the seed of the draws, and the settings of training, at the temperature that was kept; None for a
+        model that is solved for.
       params: its parameters, on one device.
       dataset: what it was trained on.
       axis: ``user`` or ``item``: what is new.
       met: what each new row, 0, 1, ... (``met.user``), has met of the other axis (``met.item``).
-      training: the settings of training, at the temperature that was kept; None for a model that is solved for.
       options: of the steps.
-      seed: of the draws.
 
     Raises:
       InputError: there is no ``training``, or it leaves open which of several temperatures was kept.
     """
+    model = part.system
+    assert isinstance(model, Model)
     first, count = dataset.num_users if axis == "user" else dataset.num_items, int(met.user[-1]) + 1
     rows, met = first + np.arange(count), Interactions(met.user + np.int32(first), met.item)
     total = first + max(BLOCK, power_of_two(count))  # calls of about as many rows share what is compiled
     trained = params
     # Rows to come are in the tables from the start: what is compiled for them serves those too.
     params = with_room(model, params, axis, total - first)
-    known = dataset.known
-    sources = sources_with(model, axis, met, known, total, (dataset.num_users, dataset.num_items))
+    sources = sources_with(model, axis, met, dataset.known, total, (dataset.num_users, dataset.num_items))
     owners = padded_rows(met, total)
     if axis == "user" and model.history_users is not None:
         return NewRows(params, rows, met, sources)
     if model.solver is None:
-        if training is None:
-            raise InputError(f"pass training=, the settings that {model.title} was trained with: its objective counts")
-        if training.objective not in OBJECTIVES:
-            raise InputError(
-                f"train.objective={training.objective} places no new items; train anew with them, or leave them out"
-            )
-        if training.temperatures:
-            raise InputError("training has several train.temperatures; pass training.at(the one that the run has kept)")
+        training = _training_of(part)
         negatives = negatives_of(training, dataset.num_items)
-        examples = examples_of(axis, met, owners, known, sources, negatives, first, dataset)
-        solve = block_solver(model, axis, training, options, dataset.num_items, seed)
+        examples = examples_of(axis, met, owners, sources, negatives, dataset)
+        solve = block_solver(model, axis, training, options, dataset.num_items, part.seed)
         given = params if axis == "user" else params | {"user": user_table(model, trained, dataset)}
         solved = _in_blocks(lambda block: solve(given, examples, block, jnp.int32(first)), rows)
         solved |= _source_rows(model, trained, solved)
@@ -140,6 +133,22 @@ def solve_rows(
         solved = {axis: _solve_factors(model, params, axis, met, dataset)}
     params = params | {name: params[name].at[rows].set(array) for name, array in solved.items()}
     return NewRows(params, rows, met, sources)
+
+
+def _training_of(part: Part) -> TrainOptions:
+    """Return the settings of training, which say what a good vector is."""
+    training: TrainOptions | None = part.training
+    if training is None:
+        raise InputError(
+            f"pass training=, the settings that {part.system.title} was trained with: its objective counts"
+        )
+    if training.objective not in OBJECTIVES:
+        raise InputError(
+            f"train.objective={training.objective} places no new items; train anew with them, or leave them out"
+        )
+    if training.temperatures:
+        raise InputError("training has several train.temperatures; pass training.at(the one that the run has kept)")
+    return training
 
 
 def with_room(model: Model, params: Params, axis: str, count: int) -> Params:
