@@ -1,6 +1,6 @@
 """From a data set to a recommender in one call."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -72,17 +72,9 @@ def fit(
     if not isinstance(system, str) and model is not None:
         raise InputError("fit: a Model has its settings already; settings of `model` are those of a recipe")
     by_hand = None if isinstance(system, str) else system
-    config = get_config(system).to_dict() if isinstance(system, str) else _of_system(system)
-    config.pop("dataset", None)
-    seeds, overridden = {} if num_seeds is None else {"num_seeds": num_seeds}, list[str]()
-    for section, given in (("model", model), ("train", train), ("train", seeds), ("eval", eval), ("mesh", mesh)):
-        if isinstance(given, TrainOptions | EvalOptions):
-            config[section] = asdict(given)
-        elif given:
-            config[section] = config.get(section, {}) | dict(given)
-            overridden += [f"{section}.{name}" for name in given]
-    config["seed"] = seed
-    check_read(config, overridden)
+    seeds = {} if num_seeds is None else {"num_seeds": num_seeds}
+    sections = ("model", model), ("train", train), ("train", seeds), ("eval", eval), ("mesh", mesh)
+    config = _config_of(system, sections) | {"seed": seed}
     if is_auto(config):
         found = run_auto(config, workdir, dataset=dataset, loggers=loggers, quiet=quiet, log=log)
         return Recommender(found.blend, found.settings, found.metrics)
@@ -90,6 +82,24 @@ def fit(
         check_named(config)
     done = run(config, workdir, dataset=dataset, model=by_hand, loggers=loggers, quiet=quiet, log=log)
     return Recommender(LoadedRun.of(done), config, done.metrics)
+
+
+def _config_of(system: str | System, sections: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the config of a recipe or a system, without data, overridden by what is given of its sections.
+
+    Raises:
+      InputError: no such recipe, or a setting that nothing reads.
+    """
+    config, overridden = get_config(system).to_dict() if isinstance(system, str) else _of_system(system), list[str]()
+    config.pop("dataset", None)
+    for section, given in sections:
+        if isinstance(given, TrainOptions | EvalOptions):
+            config[section] = asdict(given)
+        elif given:
+            config[section] = config.get(section, {}) | dict(given)
+            overridden += [f"{section}.{name}" for name in given]
+    check_read(config, overridden)
+    return config
 
 
 def _of_system(system: System) -> dict[str, Any]:
