@@ -12,8 +12,6 @@ import polars as pl
 
 from hlr_jax.errors import InputError, nearest
 
-ROLES = ("user", "item", "rating", "timestamp", "split")
-_KINDS = dict(zip(ROLES, ("ids", "ids", "numbers", "times", "names of splits"), strict=True))
 _OFFSET = r"^(.*\d:\d\d(?:\.\d+)?) ?(?:Z|([+-])(\d\d):?(\d\d)?)$"  # of a time from UTC: Z, +02:00, +0200, +02
 _EXACT = 2**53  # up to here, a float64 is one whole number and no other
 

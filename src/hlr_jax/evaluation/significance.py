@@ -114,15 +114,12 @@ def difference_interval(difference: np.ndarray, method: str = "t", seed: int = 0
     return mean - reach, mean + reach
 
 
-def best_against_rest(
-    scores: Mapping[str, np.ndarray], method: str = "t", seed: int = 0
-) -> tuple[str, dict[str, Difference]]:
+def best_against_rest(scores: Mapping[str, np.ndarray], method: str = "t") -> tuple[str, dict[str, Difference]]:
     """Return the system with the highest mean, and its difference from each other one, with adjusted p-values.
 
     Args:
       scores: a metric [users] by system; the same users in the same order.
       method: a name of ``TESTS``.
-      seed: of the bootstrap's draws.
 
     Raises:
       InputError: see ``paired_p_value``; or no system.
@@ -131,11 +128,11 @@ def best_against_rest(
         raise InputError("there is no system to compare")
     best = max(scores, key=lambda system: scores[system].mean())
     others = [system for system in scores if system != best]
-    adjusted = holm([paired_p_value(scores[best], scores[other], method, seed) for other in others])
+    adjusted = holm([paired_p_value(scores[best], scores[other], method) for other in others])
     differences = {}
     for other, p_value in zip(others, adjusted.tolist(), strict=True):
         difference = np.asarray(scores[best], np.float64) - scores[other]
-        bounds = difference_interval(difference, method, seed)
+        bounds = difference_interval(difference, method)
         differences[other] = Difference(float(difference.mean()), *bounds, p_value)
     return best, differences
 
