@@ -18,7 +18,7 @@ from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.result import RESULT, load_result, run_identity
 from hlr_jax.training.run_progress import RunProgress
 from hlr_jax.types import Params
-from hlr_jax.workdir import DATASET, record_environment
+from hlr_jax.workdir import DATASET, fingerprint_of, record_environment
 
 
 def _stored_dataset(folder: Path, log: Callable[[str], None]) -> Dataset | None:
@@ -72,7 +72,7 @@ def read_run(
       config: its settings.
       mesh: the section ``mesh``; None: one device.
       log: takes lines for people.
-      dataset: what its data was checked to be, if that is read already.
+      dataset: is not read again, if the run has this data.
 
     Raises:
       InputError: no result there, or its data is damaged or that of another run.
@@ -81,7 +81,8 @@ def read_run(
     kept = (folder / "checkpoints").is_dir() or (folder / RESULT).is_dir()
     if config["model"].get("name") not in SCORERS and not kept:
         raise InputError(f"{folder} has no checkpoint; train first")
-    parts = on_all_processes(lambda: build(config, log, dataset or _stored_dataset(folder, log)))
+    known = dataset if dataset is not None and dataset.fingerprint == fingerprint_of(folder) else None
+    parts = on_all_processes(lambda: build(config, log, known or _stored_dataset(folder, log)))
     on_all_processes(lambda: record_environment(folder, parts.dataset) if is_process_zero() else None)
     assert not isinstance(parts.model, Blend)  # build makes none
     if not isinstance(parts.model, Model):

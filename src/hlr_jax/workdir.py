@@ -92,6 +92,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not JSON; delete the workdir and train again") from None
 
 
+def fingerprint_of(folder: Path) -> str | None:
+    """Return the fingerprint of the data that the run in a folder has; None: it has not started."""
+    path = folder / "env.json"
+    return json.loads(path.read_text())["data"] if path.exists() else None
+
+
 def record_environment(folder: Path, dataset: Dataset) -> None:
     """Write ``env.json`` where a run starts (versions, devices, data); where it goes on, check the data.
 

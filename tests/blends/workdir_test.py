@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from unittest import mock
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from command_line import command
 
 import hlr_jax
-from hlr_jax import InputError, Recommender
+from hlr_jax import InputError, Recommender, loading
 from hlr_jax.blends.workdir import blend_runs, finish_blend
 from hlr_jax.evaluation.comparison import train_seconds
 from hlr_jax.loading import LoadedRun
@@ -231,6 +232,9 @@ def test_mistakes_are_one_line_and_leave_nothing(blend, runs, tmp_path):
     shutil.rmtree(broken / "parts" / "cml")
     with pytest.raises(InputError, match="cml is no workdir"):
         hlr_jax.load_run(broken, log=silent)
+    hlr_jax.fit(other, "cml", train={"num_epochs": 1}, workdir=broken / "parts" / "cml", quiet=True, log=silent)
+    with pytest.raises(InputError, match="part cml has other data than part ease"):
+        hlr_jax.load_run(broken, log=silent)
     changed = json.loads((folder / "config.json").read_text())
     changed["model"]["parts"]["cml"].pop("weight")
     (broken / "config.json").write_text(json.dumps(changed))
@@ -245,8 +249,11 @@ def test_runs_that_stand_in_place_are_blended_there(runs, tmp_path):
     """What trains the parts itself puts them where they belong."""
     for name in ("ease", "cml"):
         shutil.copytree(runs / name, tmp_path / "parts" / name)
-    done = finish_blend(tmp_path, ["ease", "cml"], log=silent)
-    loaded = hlr_jax.load_run(tmp_path, log=silent)
+    with mock.patch.object(loading, "read_stored", wraps=loading.read_stored) as read:
+        done = finish_blend(tmp_path, ["ease", "cml"], log=silent)
+        assert read.call_count == 1  # its parts have the same data
+        loaded = hlr_jax.load_run(tmp_path, log=silent)
+        assert read.call_count == 2
     assert loaded.parts.model.weights == done.result.parts.model.weights
     assert set(done.chosen.weights) == {"ease", "cml"}
     seconds = json.loads((tmp_path / "metrics.jsonl").read_text())["seconds"]

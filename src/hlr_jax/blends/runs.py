@@ -48,18 +48,27 @@ def blend_of(members: Mapping[str, tuple[LoadedRun, int]], evaluation: EvalOptio
             training = loaded.training_of(place).without_run()
         parts[label] = Part(system, 1.0, loaded.seeds[place], training)
         params[label] = loaded.params[place]
-    blend, runs = Blend.equal(parts) if parts else Blend(parts), [loaded for loaded, _ in members.values()]
-    first = runs[0].parts
-    for label, loaded in zip(members, runs, strict=True):
-        dataset = loaded.parts.dataset
-        if dataset.fingerprint != first.dataset.fingerprint:
-            raise InputError(
-                f"part {label} has other data than part {next(iter(members))}: {dataset.summary()}; "
-                f"{first.dataset.summary()}; a blend needs runs of the same data set and split"
-            )
         if loaded.parts.mesh is not None:
             raise InputError(f"part {label} lies on a mesh, and a blend is ranked on the host: load it without")
+    blend = Blend.equal(parts) if parts else Blend(parts)
+    check_same_data({label: loaded for label, (loaded, _) in members.items()})
+    first = next(iter(members.values()))[0].parts
     return loaded_blend(first.dataset, blend, params, evaluation or first.eval, first.seed)
+
+
+def check_same_data(runs: Mapping[str, LoadedRun]) -> None:
+    """Check that the runs of parts, by label, have the same data.
+
+    Raises:
+      InputError: two differ.
+    """
+    (first, one), *others = ((label, loaded.parts.dataset) for label, loaded in runs.items())
+    for label, dataset in others:
+        if dataset.fingerprint != one.fingerprint:
+            raise InputError(
+                f"part {label} has other data than part {first}: {dataset.summary()}; {one.summary()}; a blend needs "
+                "runs of the same data set and split"
+            )
 
 
 def loaded_blend(

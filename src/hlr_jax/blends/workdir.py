@@ -11,13 +11,23 @@ All that reads a workdir reads such a folder. It needs nothing outside it, so it
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hlr_jax.blended_systems import Blend
+from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.blends.description import from_description
-from hlr_jax.blends.runs import EPOCH, PARTS, Log, blend_of, is_blend, loaded_blend, settings_of_blend, weighted
+from hlr_jax.blends.runs import (
+    EPOCH,
+    PARTS,
+    Log,
+    blend_of,
+    check_same_data,
+    is_blend,
+    loaded_blend,
+    settings_of_blend,
+    weighted,
+)
 from hlr_jax.blends.weights import BlendWeights
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.comparison import train_seconds
@@ -55,21 +65,37 @@ def read_blend(folder: Path, config: Mapping[str, Any], log: Log = lambda line: 
         evaluation = EvalOptions(**config.get("eval", {}))
     except (KeyError, TypeError, AttributeError) as problem:
         raise InputError(f"{folder / 'config.json'} is no description of a blend ({problem}); blend again") from None
-    dataset, parts = None, {}
+    parts: dict[str, Part] = {}
     params: dict[str, Any] = {}
-    for label, part in blend.parts.items():
-        own = folder / PARTS / label
-        loaded = read_run(own, read_config(own), None, log, dataset)
+    runs = _read_parts(folder, blend.parts, log)
+    check_same_data(runs)
+    for label, loaded in runs.items():
+        part, system = blend.parts[label], loaded.parts.model
         if part.seed not in loaded.seeds:
+            own = folder / PARTS / label
             raise InputError(f"{own} has no seed {part.seed}, of which the blend is; blend again")
-        dataset = loaded.parts.dataset
         params[label] = loaded.params[loaded.seeds.index(part.seed)]
-        system = loaded.parts.model
         assert not isinstance(system, Blend)
         parts[label] = part._replace(system=system)
-        log = lambda line: None  # noqa: E731 (the data set has been announced)
-    assert dataset is not None
+    dataset = runs[next(iter(runs))].parts.dataset
     return loaded_blend(dataset, Blend(parts), params, evaluation, int(config.get("seed", 0)))
+
+
+def _read_parts(folder: Path, labels: Iterable[str], log: Log = lambda line: None) -> dict[str, LoadedRun]:
+    """Return the runs of parts by label. Data that they share is read, and announced, once.
+
+    Raises:
+      InputError: a part is missing, damaged, not done, or a blend.
+    """
+    runs, dataset = dict[str, LoadedRun](), None
+    for label in labels:
+        own = folder / PARTS / label
+        config = read_config(own)
+        if is_blend(config):
+            raise InputError(f"{own} is a blend: blend its parts instead")
+        runs[label] = read_run(own, config, None, log, dataset)
+        dataset = runs[label].parts.dataset
+    return runs
 
 
 def finish_blend(
@@ -93,12 +119,8 @@ def finish_blend(
       InputError: a part is missing, not done or of other data; or see ``weighted``.
     """
     folder, start = Path(folder), time.perf_counter()
-    configs = {label: read_config(folder / PARTS / label) for label in labels}
-    for label, config in configs.items():
-        if is_blend(config):
-            raise InputError(f"{folder / PARTS / label} is a blend: blend its parts instead")
-    members = {label: (read_run(folder / PARTS / label, config), 0) for label, config in configs.items()}
-    settings = next(iter(configs.values()), {})
+    members = {label: (loaded, 0) for label, loaded in _read_parts(folder, labels).items()}
+    settings = read_config(folder / PARTS / labels[0]) if labels else {}
     evaluation = EvalOptions(**{**settings.get("eval", {}), **(eval or {})})
     loaded, chosen = weighted(blend_of(members, evaluation), weights, log)
     seconds = time.perf_counter() - start
