@@ -64,6 +64,7 @@ def test_steps_are_those_of_adam_in_the_rows_that_move(world, case, lazy):
     draw, loss_of = drawing(world, model, negatives)
     params = model.init(jax.random.key(0), world.num_users, world.num_items)
     loss_params = LossParams(jnp.float32(5.0), jnp.float32(1.0))
+    options = hlr_jax.TrainOptions(optimizer="lazy_adam" if lazy else "adam", weight_decay=DECAY)
     objective = OBJECTIVES["sampled_softmax" if negatives.kind == "all" else "hinge_mean"]
 
     def gradient(params, batch):
@@ -73,7 +74,7 @@ def test_steps_are_those_of_adam_in_the_rows_that_move(world, case, lazy):
     def step(params, state, index):
         batch = draw(jax.random.fold_in(jax.random.key(1), index))
         rate = jnp.float32(RATE)
-        after = adam_step(model, params, state, batch, gradient, rate, lazy=lazy, weight_decay=DECAY)
+        after = adam_step(model, params, state, batch, gradient, rate, options)
         return after, gradient(params, batch), batch
 
     state, start = ADAM.init(params), params
@@ -112,7 +113,8 @@ def test_a_small_table_takes_the_whole_step(world):
 
     def step(key):
         params = model.init(key, world.num_users, world.num_items)
-        return adam_step(model, params, ADAM.init(params), draw(key), gradient, jnp.float32(RATE), lazy=True)
+        lazy = hlr_jax.TrainOptions(optimizer="lazy_adam")
+        return adam_step(model, params, ADAM.init(params), draw(key), gradient, jnp.float32(RATE), lazy)
 
     jax.eval_shape(step, jax.random.key(1))
 

@@ -17,7 +17,7 @@ from hlr_jax.errors import InputError, check_seed
 from hlr_jax.evaluation.evaluate import evaluate_seeds, memory_to_rank, validation_users
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import sha256_of
-from hlr_jax.fitting.start import Start, start_of
+from hlr_jax.fitting.start import start_of
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
@@ -133,13 +133,12 @@ def train_seeds(
     check_seed("seed", seed)
     check_seed("seed", seed + options.num_seeds - 1)
     check_monitor(evaluation, options)
-    start, started_from = start_of(options, model, workdir)
-    identity = run_identity(dataset, model, options, seed) | started_from
     several = (options.num_seeds, "seeds"), (len(options.temperatures), "temperatures")
     shown = [f" {count} {what}," for count, what in several if count > 1]
     label = "" if quiet else f"{model.name}{',' * bool(shown)}{''.join(shown)}"
     runs = options.runs(range(seed, seed + options.num_seeds))
-    loop = _train((dataset, model, options, evaluation), runs, identity, label, start, workdir, mesh, loggers)
+    identity = run_identity(dataset, model, options, seed)
+    loop, identity = _train((dataset, model, options, evaluation), runs, identity, label, workdir, mesh, loggers)
     chosen = chosen_runs(loop.progress, evaluation)
     results = _results(loop, chosen, options.patience)
     for result in results:
@@ -178,20 +177,25 @@ def fit_runs(
         check_seed("seed", run.seed)
         replace(options, **{name: value for name, value in run._asdict().items() if name != "seed"})  # checks them
     shared = options.of_every_run()
-    start, started_from = start_of(options, model, others.get("workdir"))
-    identity = run_identity(dataset, model, shared, 0) | started_from
+    identity = run_identity(dataset, model, shared, 0)
     identity["run"] = sha256_of([identity["run"], [run._asdict() for run in runs]])
     label = "" if quiet else f"{model.name}, {len(runs)} run{'s' * (len(runs) > 1)},"
-    loop = _train((dataset, model, shared, evaluation), runs, identity, label, start, **others)
+    loop, _ = _train((dataset, model, shared, evaluation), runs, identity, label, **others)
     return _results(loop, range(len(runs)), shared.patience)
 
 
 def _train(
     parts: tuple[Dataset, Model, TrainOptions, EvalOptions], runs: Sequence[Run], identity: dict[str, Any], label: str,
-    start: Start | None, workdir: str | Path | None = None, mesh: Mesh | None = None, loggers: Sequence[Logger] = (),
-) -> Loop:  # fmt: skip
-    """Train from the checkpoint in the workdir, or from the start, to the end; without a label nothing is shown."""
+    workdir: str | Path | None = None, mesh: Mesh | None = None, loggers: Sequence[Logger] = (),
+) -> tuple[Loop, dict[str, Any]]:  # fmt: skip
+    """Train from the checkpoint in the workdir, or from the start, to the end; without a label nothing is shown.
+
+    Returns:
+      The training, and its identity with what it started from.
+    """
     dataset, model, options, evaluation = parts
+    start, started_from = start_of(options, model, workdir)
+    identity = identity | started_from
     folder = None if workdir is None else Path(workdir)
     if not len(dataset.train):
         raise InputError(f"data set {dataset.name} has no training interactions")
@@ -212,7 +216,7 @@ def _train(
             if folder is not None and is_process_zero():
                 shutil.rmtree(folder / RESULT, ignore_errors=True)  # it has ended, and goes on
         loop.run()
-    return loop
+    return loop, identity
 
 
 def _needs(ranking: int, plan: tuple[int, int, int] | None) -> str:

@@ -103,7 +103,6 @@ class GradientLearner:
     ) -> tuple[TrainState, jax.Array]:
         """Return the state after an epoch and its mean training loss []."""
         per_step = self.options.batch_size * (source.num_positives / sum(len(users) for users in source.groups))
-        lazy = self.options.optimizer == "lazy_adam"
         warm_steps = self.options.warmup * len(epoch_schedule(epoch, source, self.options.batch_size)[0])
 
         def gradient(params: Params, batch: Batch) -> tuple[jax.Array, Params]:
@@ -126,9 +125,7 @@ class GradientLearner:
             if not self._as_cells:
                 batch = derive_rows(self.model, params, source.neighbors, batch)
             rate = run.learning_rate * jnp.minimum(1, (optimizer.count + 1) / max(warm_steps, 1))
-            params, optimizer, added = adam_step(
-                self.model, params, optimizer, batch, take, rate, lazy, self.options.weight_decay
-            )
+            params, optimizer, added = adam_step(self.model, params, optimizer, batch, take, rate, self.options)
             return params, optimizer, total + added
 
         start = state.params, state.optimizer, jnp.zeros(())

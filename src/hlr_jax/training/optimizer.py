@@ -10,6 +10,7 @@ import optax
 from hlr_jax.data.neighbor_sampling import NeighborIds
 from hlr_jax.models.base import Model
 from hlr_jax.training.batches import Batch
+from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
 
 ADAM = optax.scale_by_adam()
@@ -23,7 +24,7 @@ Gradient = Callable[[Params, Batch], tuple[jax.Array, Params]]
 
 def adam_step(
     model: Model, params: Params, state: optax.ScaleByAdamState, batch: Batch, gradient: Gradient, rate: jax.Array,
-    lazy: bool = False, weight_decay: float = 0.0,
+    options: TrainOptions,
 ) -> tuple[Params, optax.ScaleByAdamState, jax.Array]:  # fmt: skip
     """Take one step of Adam (Kingma and Ba 2015) and keep every row in the model's ball.
 
@@ -39,18 +40,18 @@ def adam_step(
       batch: what the ``gradient`` is taken of.
       gradient: takes it.
       rate: [], the learning rate.
-      lazy: whether Adam is lazy.
-      weight_decay: w; what the step moves shrinks by rate w beside it (AdamW, Loshchilov and Hutter 2019).
+      options: ``optimizer``, and ``weight_decay`` w: what the step moves shrinks by rate w beside it (AdamW, Loshchilov
+        and Hutter 2019).
 
     Returns:
       parameters, state, loss [].
     """
-    rows = _touched(model, params, batch) if lazy else {}
+    rows = _touched(model, params, batch) if options.optimizer == "lazy_adam" else {}
     small = _gather(model, params, rows)
     moments = state._replace(mu=_gather(model, state.mu, rows), nu=_gather(model, state.nu, rows))
     loss, slope = gradient(small, _renumber(batch, rows))
     updates, moments = ADAM.update(slope, moments, small)
-    small = model.project(jax.tree.map(lambda p, u: p - rate * (u + weight_decay * p), small, updates))
+    small = model.project(jax.tree.map(lambda p, u: p - rate * (u + options.weight_decay * p), small, updates))
     mu, nu = (_put_back(model, whole, part, rows) for whole, part in ((state.mu, moments.mu), (state.nu, moments.nu)))
     return _put_back(model, params, small, rows), moments._replace(mu=mu, nu=nu), loss
 
