@@ -84,6 +84,18 @@ def fit_scorer(
     if folder is not None and is_process_zero():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics.jsonl").unlink(missing_ok=True)
+    kept, progress = _best_fit(dataset, scorer, evaluation, seed, history)
+    result = FitResult(kept.state, progress.run, progress.best_epoch, progress.best_value, history.records)
+    fitted = FittedScorer(kept.scorer, result)
+    if folder is not None and is_process_zero():
+        _save(folder, fitted, identity)
+    return fitted
+
+
+def _best_fit(
+    dataset: Dataset, scorer: Scorer, evaluation: EvalOptions, seed: int, history: History
+) -> tuple[Fit, RunProgress]:
+    """Fit each value in turn, with a line of the history for each, and return the best."""
     progress = RunProgress(TrainOptions().runs([seed])[0])
     kept: Fit | None = None
     start, epochs = time.perf_counter(), count(1)
@@ -92,24 +104,19 @@ def fit_scorer(
         value = value_on_valid(candidate.scorer, candidate.state, dataset, evaluation) if len(dataset.valid) else None
         progress = progress.after(epoch, (), value, evaluation)
         kept = candidate if progress.best_epoch == epoch else kept
-        history.add([_record(candidate, seed, epoch, value, evaluation, progress, time.perf_counter() - start)])
+        measured = {} if value is None else {evaluation.monitor_name: value}
+        history.add([_record(candidate, epoch, measured, progress, time.perf_counter() - start)])
         start = time.perf_counter()
         del candidate  # the next one is made in as much memory
     if kept is None:
         raise InputError(f"{scorer.title} was never fitted: its metrics on validation are not finite")
-    result = FitResult(kept.state, progress.run, progress.best_epoch, progress.best_value, history.records)
-    fitted = FittedScorer(kept.scorer, result)
-    if folder is not None and is_process_zero():
-        _save(folder, fitted, identity)
-    return fitted
+    return kept, progress
 
 
-def _record(
-    fit: Fit, seed: int, epoch: int, value: float | None, evaluation: EvalOptions, progress: RunProgress, seconds: float
-) -> Record:
+def _record(fit: Fit, epoch: int, measured: dict[str, float], progress: RunProgress, seconds: float) -> Record:
     """Return the line of one value: those names that a model's lines have, and the settings."""
     chosen = {name: values[0] if isinstance(values, tuple) else values for name, values in fit.scorer.options}
-    measured = {} if value is None else {evaluation.monitor_name: value}
+    seed = progress.run.seed
     named = {"epoch": epoch, "run": f"seed-{seed}", "seed": seed}
     return named | chosen | measured | {"best_epoch": progress.best_epoch, "seconds": seconds}
 
