@@ -17,7 +17,7 @@ from hlr_jax.evaluation.evaluate import Evaluation, evaluate_seeds, validation_u
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import Metrics, over_seeds, write_metrics
 from hlr_jax.fitting.fit import FitResult, train_seeds
-from hlr_jax.fitting.scorers import RECORD, fit_scorer
+from hlr_jax.fitting.scorers import fit_scorer
 from hlr_jax.fitting.start import check_start
 from hlr_jax.mesh import MeshOptions
 from hlr_jax.models.base import Model
@@ -174,8 +174,8 @@ def _kept(folder: Path, config: dict[str, Any], read: Callable[[], Dataset]) -> 
 
     def begin() -> None:
         dataset = read()
-        is_model = isinstance(settings_of(config)[0], Model)
-        claim(folder, config, "checkpoints/[0-9]*" if is_model else RECORD)
+        settings_of(config)  # the run can be loaded by them, also where a model is given
+        claim(folder, config)
         record_environment(folder, dataset)
         store_dataset(folder / DATASET, dataset)
 

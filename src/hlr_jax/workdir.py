@@ -12,6 +12,8 @@ from hlr_jax.errors import InputError
 from hlr_jax.files import write_json
 
 DATASET = "dataset"  # the folder with the run's own copy of its data
+AUTO = "auto.json"  # the record of a run of ``auto``, which has a config once it has ended
+_STARTED = ("checkpoints/[0-9]*", "result/*", "trials/*.json", AUTO)  # what any kind of run leaves that did something
 _MAY_CHANGE = ("mesh.", "train.num_epochs", "train.patience", "train.checkpoint_every")
 _PACKAGES = ("hlr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars")
 
@@ -27,18 +29,16 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def claim(folder: Path, config: dict[str, Any], started: str = "checkpoints/[0-9]*") -> None:
+def claim(folder: Path, config: dict[str, Any]) -> None:
     """Make the folder this run's own, or check that it is. A run that never ended an epoch claims nothing.
 
-    ``started`` is what the folder of a run that did has.
-
     Raises:
-      InputError: it belongs to a run with other settings, which are named; or it is no folder.
+      InputError: it belongs to a run with other settings, which are named, or of another kind; or it is no folder.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; pass another --workdir")
     path = folder / "config.json"
-    if not path.exists() or not any(folder.glob(started)):
+    if not any(found for pattern in _STARTED for found in folder.glob(pattern)):
         (folder / "env.json").unlink(missing_ok=True)
         shutil.rmtree(folder / DATASET, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +82,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
+        if (folder / AUTO).exists():
+            raise InputError(f"{folder} has an unfinished run of auto: the call that started it continues it") from None
         if (folder / "checkpoints").is_dir() and not (folder / "env.json").exists():
             raise InputError(
                 f"{folder} holds checkpoints of train_model or train_seeds, but neither settings nor data: continue it "

@@ -12,13 +12,13 @@ import hlr_jax
 from hlr_jax import InputError
 from hlr_jax.auto import closed_forms, refined
 from hlr_jax.auto import run as auto
-from hlr_jax.auto.record import FILE
 from hlr_jax.auto.run import run_auto
 from hlr_jax.auto.search import Climb, scaled, to_next
 from hlr_jax.cli.support.tables import print_auto
 from hlr_jax.evaluation.evaluate import value_on_valid
 from hlr_jax.recommender.recommender import Recommender
 from hlr_jax.sweeps.sweep import Sweep
+from hlr_jax.workdir import AUTO
 
 
 def refused(match, call, *arguments, **options):
@@ -120,14 +120,14 @@ def test_its_workdir_is_a_recommender_and_so_is_each_part(found, world):
 
 def test_the_same_call_goes_on_and_searches_nothing_again(found, world):
     result, folder = found
-    record = json.loads((folder / FILE).read_text())
+    record = json.loads((folder / AUTO).read_text())
     with (
         mock.patch.object(auto, "search_ease", side_effect=AssertionError("searched again")),
         mock.patch.object(auto, "search_mf_als", side_effect=AssertionError("searched again")),
     ):
         again = run_auto(config(), folder, dataset=world, quiet=True, log=lambda line: None)
     assert again.chosen == result.chosen
-    assert json.loads((folder / FILE).read_text()) == record
+    assert json.loads((folder / AUTO).read_text()) == record
     assert {label: part.seconds for label, part in again.parts.items()} == {
         step["step"]: step["seconds"] for step in record["steps"]
     }
@@ -166,6 +166,17 @@ def test_what_trains_a_single_system_says_what_runs_auto(world, tmp_path):
         assert (ended.returncode, ended.stdout) == (2, "")
         assert re.fullmatch(f"error: .*{says}\n", ended.stderr)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_other_run_takes_its_folder(found, world, tmp_path):
+    result, folder = found
+    ease = {"model": {"name": "ease"}}
+    refused("holds a run with other settings: .*model.name is 'blend' there", hlr_jax.run, ease, folder, dataset=world)
+    assert Recommender.load(folder).model == result.blend.parts.model
+    (tmp_path / AUTO).write_text("{}")
+    for call in (hlr_jax.run, lambda given, at, **_: hlr_jax.refit(at, tmp_path / "refit")):
+        refused("has an unfinished run of auto", call, ease, tmp_path, dataset=world)
+    assert [path.name for path in tmp_path.iterdir()] == [AUTO]
 
 
 def test_bad_settings_and_other_folders_are_refused(found, world, tmp_path):

@@ -99,6 +99,13 @@ def test_without_validation_there_is_nothing_to_choose_by(world):
         fit_scorer(replace(world, train=world.train.where(world.train.user < 0)), Ease())
 
 
+def test_a_run_of_another_kind_does_not_take_its_workdir(fitted, world):
+    done, folder, _ = fitted
+    with pytest.raises(InputError, match=r"with other settings: .*model\.name is 'ease' there and 'cml' here"):
+        hlr_jax.fit(world, "cml", workdir=folder, **OPTIONS)
+    assert hlr_jax.load_run(folder, log=OPTIONS["log"]).parts.model == done.parts.model
+
+
 def test_a_damaged_or_missing_result_is_one_line(fitted, tmp_path):
     done, folder, _ = fitted
 

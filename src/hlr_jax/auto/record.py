@@ -7,9 +7,7 @@ from typing import Any
 
 from hlr_jax.errors import InputError
 from hlr_jax.files import write_json
-from hlr_jax.workdir import check_same
-
-FILE = "auto.json"
+from hlr_jax.workdir import AUTO, check_same
 
 
 @dataclass
@@ -36,7 +34,7 @@ class Record:
         record = cls(folder, settings)
         if folder is None:
             return record
-        path = folder / FILE
+        path = folder / AUTO
         if not path.exists():
             if folder.exists() and any(folder.iterdir()):
                 raise InputError(f"{folder} is not empty, and holds no run of auto: pass another --workdir")
@@ -64,4 +62,4 @@ class Record:
     def _write(self) -> None:
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(self.folder / FILE, {"settings": self.settings, "steps": self.steps})
+            write_json(self.folder / AUTO, {"settings": self.settings, "steps": self.steps})

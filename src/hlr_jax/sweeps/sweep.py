@@ -95,7 +95,7 @@ class Sweep:
         check_monitor(parts.eval, parts.train)
         self.metric, self.higher_is_better = parts.eval.monitor_name, parts.eval.higher_is_better
         # How many seeds a point has may change: each is a training of its own.
-        claim(self._folder, with_overrides(config, {"seed": 0, "train.num_seeds": 1}), "trials/*.json")
+        claim(self._folder, with_overrides(config, {"seed": 0, "train.num_seeds": 1}))
         record_environment(self._folder, parts.dataset)
 
     def train(self, points: Sequence[Overrides], after_pack: Callable[[], object] = lambda: None) -> None:
