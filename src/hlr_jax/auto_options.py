@@ -25,7 +25,7 @@ class AutoOptions(Settings):
     section: ClassVar[str] = "model"
 
     parts: tuple[str, ...] = words(("ease", "mf_als", "cml"), PARTS)
-    max_dim: int = number(512, 16, 65536)
+    max_dim: int = number(1024, 16, 65536)
     time_budget: float = number(0.0, 0.0, 1e9)
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from unittest import mock
 
+import jax
 import numpy as np
 import pytest
 from command_line import command
@@ -15,7 +16,7 @@ from hlr_jax.auto import run as auto
 from hlr_jax.auto.run import run_auto
 from hlr_jax.auto.search import Climb, scaled, to_next
 from hlr_jax.cli.support.tables import print_auto
-from hlr_jax.evaluation.evaluate import value_on_valid
+from hlr_jax.evaluation.evaluate import values_on_valid
 from hlr_jax.recommender.recommender import Recommender
 from hlr_jax.sweeps.sweep import Sweep
 from hlr_jax.workdir import AUTO
@@ -79,12 +80,28 @@ def test_the_best_of_ease_is_what_its_own_fit_measures(world):
     ease = hlr_jax.fit(world, "ease", model=best, quiet=True)
     assert dict(ease.model.options) == best
     measured = ease.evaluate("valid", k=10).metrics.value("ndcg")
-    assert measured == pytest.approx(
-        value_on_valid(ease.model, ease.params, world, hlr_jax.EvalOptions(monitor="ndcg"))
-    )
+    each = values_on_valid(ease.model, ease.params, world, hlr_jax.EvalOptions(monitor="ndcg"))
+    assert measured == pytest.approx(each.mean())
     for factor in (0.1, 10):
         other = hlr_jax.fit(world, "ease", model=best | {"regularization": best["regularization"][0] * factor})
         assert other.evaluate("valid", k=10).metrics.value("ndcg") <= measured
+
+
+def test_dimensions_double_as_long_as_that_is_worth_more_than_a_standard_error(world):
+    each = np.random.default_rng(0).uniform(size=100)  # of each user, whatever the strengths
+    noise = np.where(np.arange(100) % 2, 0.1, -0.1)  # a standard error of 0.01
+    by_dim = {4: each, 8: each + 0.02 + noise, 16: each + 0.025 + 2 * noise, 32: each + 1}
+
+    def values(model, params, dataset, options):
+        return by_dim[model.init(jax.random.key(0), 1, 1)["item"].shape[1]]
+
+    with (
+        mock.patch.object(closed_forms, "_FIRST_DIM", 4),
+        mock.patch.object(closed_forms, "factorize"),
+        mock.patch.object(closed_forms, "values_on_valid", values),
+    ):
+        assert closed_forms.search_mf_als(world, hlr_jax.EvalOptions(), 64)["embed_dim"] == 8
+        assert closed_forms.search_mf_als(world, hlr_jax.EvalOptions(), 7)["embed_dim"] == 4
 
 
 def test_the_weights_of_ease_that_validate_best_are_kept_and_not_made_again(world):
@@ -138,10 +155,22 @@ def test_what_the_time_budget_left_out_stays_out(world, tmp_path):
     few = run_auto(config(time_budget=1e-9), tmp_path, dataset=world, quiet=True, log=said.append)
     assert list(few.parts) == ["ease"]
     assert "mf_als is left out: the time budget is over" in said
+    valid = few.metrics["valid"].value("ndcg")
+    assert any(re.fullmatch(rf"after \d+ s: ease: valid_ndcg@10 {valid:.4f}", line) for line in said)
     with mock.patch.object(auto.time, "perf_counter", return_value=0.0):  # now there would be time
         again = run_auto(config(time_budget=1e-9), tmp_path, dataset=world, quiet=True, log=said.append)
     assert list(again.parts) == ["ease"]
     assert again.metrics["test"].value("ndcg") == few.metrics["test"].value("ndcg")
+
+
+def test_ease_is_left_out_where_it_takes_too_much_and_refused_where_it_is_all(world):
+    said = []
+    too_much = InputError("EASE takes too much")
+    with mock.patch.object(closed_forms.Ease, "check_memory", side_effect=too_much):
+        others = run_auto(config(parts=("ease", "mf_als")), dataset=world, quiet=True, log=said.append)
+        refused("too much", run_auto, config(parts=("ease",)), dataset=world, quiet=True)
+    assert list(others.parts) == ["mf_als"]
+    assert "ease is left out: EASE takes too much" in said
 
 
 def test_what_it_prints(found, capsys):

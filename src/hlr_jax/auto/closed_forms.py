@@ -6,7 +6,8 @@ import numpy as np
 
 from hlr_jax.auto.search import Climb, Point, scaled, to_next
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.evaluation.evaluate import value_on_valid
+from hlr_jax.evaluation.evaluate import values_on_valid
+from hlr_jax.evaluation.metrics import standard_error
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.models.mf_als import mf_als
 from hlr_jax.scorers.base import State
@@ -21,7 +22,6 @@ _DENSE = 0.01  # the share of pairs from which on users of many items should cou
 _PER_DENSITY = 2000.0  # lambda for the confidence 20 where a share of 1 of all pairs would be observed
 _FIRST_DIM = 128
 _ITERATIONS = 6  # enough to tell good strengths from others
-_WORTH_TWICE = 0.02  # the share by which twice the dimensions, at twice the time, must be better
 
 
 def search_ease(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lambda: True) -> SolvedEase:
@@ -36,7 +36,7 @@ def search_ease(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lam
     def measure(point: Point) -> float:
         state: State = {"weights": ease_weights(gram.copy(), point["regularization"], point["dropout"])}
         ease = SolvedEase(**point, **state)
-        value = lists.merit(value_on_valid(ease, state, dataset, lists))
+        value = lists.merit(float(values_on_valid(ease, state, dataset, lists).mean()))
         if not kept or value > kept[0][0]:  # as the climb moves: what it ends at is kept, and no other weights are
             kept[:] = [(value, ease)]
         return value
@@ -52,14 +52,19 @@ def search_ease(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lam
 def search_mf_als(
     dataset: Dataset, evaluation: EvalOptions, max_dim: int, seed: int = 0, goes_on: GoesOn = lambda: True
 ) -> Point:
-    """Return the best settings of MF-ALS: lambda, the confidence and D. Where D grows, lambda is searched anew."""
-    lists = evaluation.of_lists
+    """Return the best settings of MF-ALS: lambda, the confidence and D.
+
+    D doubles as long as that is worth more than a standard error over users; lambda is searched anew then.
+    """
+    lists, values = evaluation.of_lists, dict[tuple, np.ndarray]()  # of each user, by point
 
     def measure(point: Point) -> float:
         model, sizes = mf_als(**point), (dataset.num_users, dataset.num_items)
         params = factorize(model, dataset.train, *sizes, num_iterations=_ITERATIONS, seed=seed)
         # Scores do not depend on the strengths: one model of each D, so that its lists are compiled once.
-        return lists.merit(value_on_valid(mf_als(embed_dim=point["embed_dim"]), params, dataset, lists))
+        each = values_on_valid(mf_als(embed_dim=point["embed_dim"]), params, dataset, lists)
+        values[tuple(point.values())] = each
+        return lists.merit(float(each.mean()))
 
     # What suits depends on both strengths together: more confidence wants more lambda, here more and there less.
     stronger, both, surer = (
@@ -75,9 +80,10 @@ def search_mf_als(
     climb = Climb(measure, start, goes_on).along(stronger, both, surer)
     while (dim := 2 * climb.best["embed_dim"]) <= max_dim and goes_on():
         wider = Climb(measure, climb.best | {"embed_dim": dim}, goes_on)
-        if wider.best_value - climb.best_value < _WORTH_TWICE * abs(climb.best_value):
+        noise = standard_error(values[tuple(wider.best.values())] - values[tuple(climb.best.values())])
+        if wider.best_value - climb.best_value <= noise:
             break
-        climb = wider.along(stronger)
+        climb = wider.along(scaled(0.5, "regularization"))  # more dimensions want less of it more often than more
     return climb.best
 
 

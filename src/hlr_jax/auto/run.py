@@ -9,7 +9,7 @@ Without a time budget the steps depend on settings and validation alone. Steps t
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -170,19 +170,24 @@ class _Auto(NamedTuple):
     log: Log
 
     def run(self) -> AutoResult:
-        """Take all steps."""
-        kinds, done = self.options.parts, dict[str, tuple[RunResult, float]]()
-        if "ease" in kinds:
-            self._step(done, "ease", self._ease)
-        found = self._step(done, "mf_als", self._mf_als) if set(kinds) != {"ease"} else None
-        loaded, chosen = self._blend(done)
-        self.log(f"the first lists after {time.perf_counter() - self.start:.0f} s: {told(chosen)}")
-        trained = {} if found is None else trained_parts(kinds, found["model"])
-        for label, sections in trained.items():
-            if self._step(done, label, partial(lambda found: (found, None), sections)) is not None:
+        """Take all steps, and blend what is done after each."""
+        done = dict[str, tuple[RunResult, float]]()
+        for label, find in self._steps():
+            if self._step(done, label, find):
                 loaded, chosen = self._blend(done)
-                self.log(told(chosen))
+                self.log(f"after {time.perf_counter() - self.start:.0f} s: {told(chosen)}")
         return self._finish(done, loaded, chosen)
+
+    def _steps(self) -> Iterator[tuple[str, Callable[[], Found]]]:
+        """Yield the label of each part and what finds its settings; what starts from MF-ALS once that is found."""
+        kinds = self.options.parts
+        if "ease" in kinds:
+            yield "ease", self._ease
+        if set(kinds) != {"ease"}:
+            yield "mf_als", self._mf_als
+        if (solved := self.record.step("mf_als")) and solved["found"]:
+            for label, sections in trained_parts(kinds, solved["found"]["model"]).items():
+                yield label, partial(lambda found: (found, None), sections)
 
     def _ease(self) -> Found:
         ease = search_ease(self.dataset, self.evaluation, self._goes_on)
@@ -196,31 +201,34 @@ class _Auto(NamedTuple):
         budget = self.options.time_budget
         return not budget or time.perf_counter() - self.start < budget
 
-    def _step(self, done: dict[str, tuple[RunResult, float]], label: str, find: Callable[[], Found]) -> Point | None:
-        """Find the settings of a part and fit it; None: there was no time, or the part can't take the data."""
+    def _step(self, done: dict[str, tuple[RunResult, float]], label: str, find: Callable[[], Found]) -> bool:
+        """Find the settings of a part and fit it, and return whether it is done.
+
+        It is not where there was no time, or where EASE can't take the data and there are other parts.
+        """
         step = self.record.step(label)
         if step is None:
             began = time.perf_counter()
             if done and not self._goes_on():
                 self.log(f"{label} is left out: the time budget is over")
                 self.record.add(label, None, 0.0)
-                return None
+                return False
             try:
                 found, system = find()
             except InputError as problem:
-                if label != "ease":
+                if label != "ease" or set(self.options.parts) == {"ease"}:
                     raise
                 self.log(f"{label} is left out: {problem}")
                 self.record.add(label, None, time.perf_counter() - began)
-                return None
+                return False
             result = self._fit(label, found, system)
             step = self.record.add(label, found, time.perf_counter() - began)
         elif step["found"] is not None:
             result = self._fit(label, step["found"])
-        if step["found"] is None:
-            return None
+        else:
+            return False
         done[label] = result, step["seconds"]
-        return step["found"]
+        return True
 
     def _fit(self, label: str, sections: Point, system: System | None = None) -> RunResult:
         """Fit a part as a run of its own; a ``system`` that is given stands for the section ``model``."""

@@ -120,6 +120,8 @@ def weighted(
 
 def told(chosen: BlendWeights) -> str:
     """Return weights that validation has chosen, in a line for people."""
+    if len(chosen.weights) == 1:
+        return f"{chosen.best_part}: {chosen.metric} {chosen.value:.4f}"
     weights = ", ".join(f"{label} {weight:g}" for label, weight in chosen.weights.items())
     alone = chosen.alone[chosen.best_part]
     lead = f"{chosen.lead:+.4f} (standard error {chosen.lead_error:.4f})"

@@ -210,13 +210,12 @@ def validation_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | Non
     return np.sort(np.random.default_rng(0).permutation(everyone)[: options.num_valid_users])
 
 
-def value_on_valid(system: System, params: Params, dataset: Dataset, options: EvalOptions) -> float:
-    """Return the monitored metric of lists on validation; ``options`` are ``EvalOptions.of_lists``."""
+def values_on_valid(system: System, params: Params, dataset: Dataset, options: EvalOptions) -> np.ndarray:
+    """Return the monitored metric of each user's list on validation [n]; ``options`` are ``EvalOptions.of_lists``."""
     name, k = options.monitored
     users, at_k = validation_users(dataset, options), replace(options, k=k)
-    measured = evaluate(system, params, dataset, split="valid", options=at_k, users=users).metrics.value(name)
-    assert measured is not None
-    return measured
+    measured = evaluate(system, params, dataset, split="valid", options=at_k, users=users)
+    return measured.per_user[name].to_numpy()
 
 
 def evaluate_seeds(

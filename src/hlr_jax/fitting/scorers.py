@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.distributed import is_process_zero
 from hlr_jax.errors import InputError
-from hlr_jax.evaluation.evaluate import relevant_of, value_on_valid
+from hlr_jax.evaluation.evaluate import relevant_of, values_on_valid
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import atomic_file, sha256_of, write_json
 from hlr_jax.fitting.fit import FitResult
@@ -101,7 +101,7 @@ def _best_fit(
     start, epochs = time.perf_counter(), count(1)
     for candidate in scorer.fits(dataset):  # with enumerate, one more state would stay alive
         epoch = next(epochs)
-        value = value_on_valid(candidate.scorer, candidate.state, dataset, evaluation) if len(dataset.valid) else None
+        value = _value(candidate, dataset, evaluation)
         progress = progress.after(epoch, (), value, evaluation)
         kept = candidate if progress.best_epoch == epoch else kept
         measured = {} if value is None else {evaluation.monitor_name: value}
@@ -111,6 +111,13 @@ def _best_fit(
     if kept is None:
         raise InputError(f"{scorer.title} was never fitted: its metrics on validation are not finite")
     return kept, progress
+
+
+def _value(fit: Fit, dataset: Dataset, evaluation: EvalOptions) -> float | None:
+    """Return what a fit is worth on validation, where there is one."""
+    if not len(dataset.valid):
+        return None
+    return float(values_on_valid(fit.scorer, fit.state, dataset, evaluation).mean())
 
 
 def _record(fit: Fit, epoch: int, measured: dict[str, float], progress: RunProgress, seconds: float) -> Record:
