@@ -63,6 +63,16 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def num_workers() -> int:
+    """Return how many chains of small operations run side by side: on a CPU its cores, divided among its devices.
+
+    Several cores find little to share in the operations of one chain. On other devices it is one.
+    """
+    if jax.default_backend() != "cpu":
+        return 1
+    return max(1, available_cores() // jax.local_device_count())
+
+
 def seed_mesh(count: int) -> Mesh:
     """Return a mesh with one axis ``seed``, of as many devices as can each take one of ``count`` seeds."""
     used = min(count, jax.device_count())

@@ -40,8 +40,8 @@ def pairs_of(matrix):
     return Interactions(user.astype(np.int32), item.astype(np.int32))
 
 
-def sides_of(matrix):
-    return sides(pairs_of(matrix), *matrix.shape)
+def sides_of(matrix, loops=2):
+    return sides(pairs_of(matrix), *matrix.shape, loops)
 
 
 def start_of(model, matrix):
@@ -101,6 +101,16 @@ def test_an_iteration_and_its_objective_match_the_equations(matrix, case, solver
     )
 
 
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_loops_side_by_side_give_the_factors_of_one(matrix, solver):
+    model = make(**PLAIN, solver=solver)
+    start = start_of(model, matrix)
+    (alone, value), (together, same) = (iterate(model.solver, *sides_of(matrix, n), start) for n in (1, 3))
+    for name in ("user", "item"):
+        np.testing.assert_allclose(together[name], alone[name], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(same, value, rtol=1e-6)
+
+
 def test_settings_of_a_search_share_one_program(matrix):
     both, start = sides_of(matrix), start_of(make(), matrix)
     iterate(make().solver, *both, start)
@@ -150,20 +160,20 @@ def decoded(side):
     return pairs, cells
 
 
-@pytest.mark.parametrize("devices", [1, 3])
-def test_blocks_hold_every_pair_once_with_little_padding(rng, devices):
+@pytest.mark.parametrize("loops", [1, 3])
+def test_blocks_hold_every_pair_once_with_little_padding(rng, loops):
     """Popularity by Zipf's law: the longest row has 3,000, most have one."""
     degrees = np.maximum(3000 // np.arange(1, 2001), 1)
     met = [np.sort(rng.choice(4000, degree, replace=False)) for degree in degrees]
     row = np.repeat(np.arange(2000), degrees)
     pairs = Interactions(row.astype(np.int32), np.concatenate(met).astype(np.int32))
-    side = side_of(pairs, 2003, 4000, devices)
+    side = side_of(pairs, 2003, 4000, loops)
     found, cells = decoded(side)
     assert sorted(found) == list(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True))
     # The rows of one interaction take a chunk of eight.
     assert cells < 1.2 * np.sum(-(-degrees // 8) * 8)
     assert len(side.blocks) > 1
-    assert all(len(blocks.rows) == devices for blocks in side.blocks)
+    assert all(len(blocks.rows) == loops for blocks in side.blocks)
 
 
 @pytest.mark.filterwarnings("ignore")  # of its imports and of OpenBLAS's threads

@@ -43,11 +43,11 @@ DATA_SETS: dict[str, dict[str, Any]] = {
 # data set -> D, confidence, lambda, exponent
 _FACTORS: dict[str, tuple[int, float, float, float]] = {
     "ml-100k": (128, 10.0, 50.0, 0.0),
-    "movielens-1m": (128, 10.0, 100.0, 0.0),
-    "lastfm": (512, 50.0, 20.0, 1.0),
+    "movielens-1m": (512, 10.0, 100.0, 0.0),
+    "lastfm": (1024, 80.0, 20.0, 1.0),
     "lastfm-hetrec": (256, 40.0, 100.0, 1.0),
     "citeulike-a": (512, 50.0, 40.0, 0.0),
-    "amazon-book": (128, 20.0, 2.5, 0.0),
+    "amazon-book": (512, 10.0, 16.0, 0.0),
 }
 _REGISTRY = {"ml-100k": "ml-100k", "movielens-1m": "ml-1m"}  # of the others, a file of fixed splits is known alone
 

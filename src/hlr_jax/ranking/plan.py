@@ -10,7 +10,7 @@ import numpy as np
 from hlr_jax.compile_memory import planned
 from hlr_jax.models.base import Model
 from hlr_jax.scoring import CATALOGUE_TILE
-from hlr_jax.sharding import available_cores, grid_of, padded_size
+from hlr_jax.sharding import grid_of, num_workers, padded_size
 from hlr_jax.types import Params
 
 _MOST_USERS = 1024  # in a tile, of each device: larger ones are no faster
@@ -76,16 +76,6 @@ def fitting_plan(plan: TilePlan, prepare: Prepare, num_users: int, limit: int, s
         if need <= limit or share == 1 or (before and need > 0.9 * before):
             return replace(plan, bytes=need)
         most, before = max(1, share // 4), need
-
-
-def num_workers() -> int:
-    """Return how many tiles are ranked side by side: on a CPU the cores, divided among its devices; else one.
-
-    A tile of users is a chain of small operations, in which several cores find little to share.
-    """
-    if jax.default_backend() != "cpu":
-        return 1
-    return max(1, available_cores() // jax.local_device_count())
 
 
 def _tile(num_users: int, workers: int, shares: int, most: int) -> int:

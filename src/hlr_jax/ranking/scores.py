@@ -10,9 +10,9 @@ from hlr_jax.blended_systems import Blend
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.lists import NO_ITEM
-from hlr_jax.ranking.plan import num_workers
 from hlr_jax.ranking.population import Population
 from hlr_jax.ranking.whole import score_everything
+from hlr_jax.sharding import num_workers
 from hlr_jax.systems import System
 from hlr_jax.types import Ranking
 

@@ -30,7 +30,6 @@ from hlr_jax.errors import InputError
 from hlr_jax.losses import OBJECTIVES, LossParams
 from hlr_jax.models.base import AlternatingLeastSquares, Model
 from hlr_jax.ranking.inputs import padded_rows, power_of_two
-from hlr_jax.ranking.plan import num_workers
 from hlr_jax.ranking.population import user_table
 from hlr_jax.serving.new_examples import (
     Examples,
@@ -41,6 +40,7 @@ from hlr_jax.serving.new_examples import (
     sources_with,
 )
 from hlr_jax.settings import Settings, number
+from hlr_jax.sharding import num_workers
 from hlr_jax.training.als import solve_new_rows
 from hlr_jax.training.batches import Batch, BatchSource, Negatives, derive_rows
 from hlr_jax.training.examples import triplet_loss

@@ -7,18 +7,20 @@ solved for over ``data``.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_batching import sequential_vmap
 from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.models.base import AlternatingLeastSquares, Model
-from hlr_jax.sharding import cut, mesh_of, pad_rows, rows_by_id, shardings
+from hlr_jax.sharding import cut, mesh_of, num_workers, pad_rows, rows_by_id, shardings
 from hlr_jax.training.learner import key_of
 from hlr_jax.training.row_blocks import Blocks, Side, sides
 from hlr_jax.types import Params
@@ -97,8 +99,9 @@ def _start(init: Callable, num_users: int, num_items: int, mesh: Mesh | None) ->
 
 
 def sides_on(pairs: Interactions, num_users: int, num_items: int, mesh: Mesh | None) -> tuple[Side, Side]:
-    """Return the interactions by user and by item, with the blocks cut over ``data`` of a mesh."""
-    users, items = sides(pairs, num_users, num_items, 1 if mesh is None else mesh.shape["data"])
+    """Return the interactions by user and by item, with blocks for the rows of a mesh or for the cores of a CPU."""
+    loops = num_workers() if mesh is None else mesh.shape["data"]
+    users, items = sides(pairs, num_users, num_items, loops)
     return replace(users, blocks=cut(users.blocks, mesh)), replace(items, blocks=cut(items.blocks, mesh))
 
 
@@ -109,18 +112,50 @@ def iterate(solver: AlternatingLeastSquares, users: Side, items: Side, params: P
       The factors, and the objective [] over all pairs: sum c_uv (x_uv - p_u . q_v)^2 and the regularization.
     """
     numbers = jnp.array([solver.confidence, solver.regularization, solver.frequency_exponent], jnp.float32)
-    return _iterate(solver.method, solver.cg_steps, mesh_of(params), numbers, users, items, params)
+    solve = partial(_solve_loops, (solver.method, solver.cg_steps, mesh_of(params)), numbers)
+    user = solve(users, params["user"], params["item"])
+    item = solve(items, params["item"], user.table)
+    return {"user": user.table, "item": item.table}, _objective(numbers, users, user, item)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _iterate(
-    method: str, steps: int, mesh: Mesh | None, numbers: jax.Array, users: Side, items: Side, params: Params
-) -> tuple[Params, jax.Array]:
-    solve = partial(_solve_side, method, steps, mesh)
-    user = solve(_weights(numbers, users), users, params["user"], params["item"])
-    item = solve(_weights(numbers, items), items, params["item"], user.table)
-    value = numbers[0] * users.degrees.sum() + item.gain + user.penalty
-    return {"user": user.table, "item": item.table}, value
+@jax.jit
+def _objective(numbers: jax.Array, users: Side, user: Solved, item: Solved) -> jax.Array:
+    return numbers[0] * users.degrees.sum() + item.gain + user.penalty
+
+
+def _solve_loops(how: tuple[str, int, Mesh | None], numbers: jax.Array, side: Side, *tables: jax.Array) -> Solved:
+    """Solve for a side whose loops run side by side: those of a mesh in one program, others in a call each.
+
+    Loops within one program take turns on a CPU, and the small operations of one loop wait for the threads that the
+    compiler hands half of them to. Calls from several threads keep all cores at work.
+    """
+    loops = 1 if how[2] is not None else len(side.blocks[0].rows)
+    if loops == 1:
+        return _solve(how, numbers, side, *tables)
+    solve = partial(_solve_loop, how, numbers, side, *tables)
+    first = solve(np.int32(0))  # compiles, and goes on while the others are called
+    with ThreadPoolExecutor(loops - 1) as pool:
+        return _joined(first, *pool.map(solve, map(np.int32, range(1, loops))))
+
+
+@jax.jit
+def _joined(*loops: Solved) -> Solved:
+    """Return what loops have solved for, each with zeros where the others have rows."""
+    return jax.tree.map(lambda *each: sum(each), *loops)
+
+
+@partial(jax.jit, static_argnums=0)
+def _solve(how: tuple[str, int, Mesh | None], numbers: jax.Array, side: Side, *tables: jax.Array) -> Solved:
+    return _solve_side(*how, _weights(numbers, side), side, *tables)
+
+
+@partial(jax.jit, static_argnums=0)
+def _solve_loop(
+    how: tuple[str, int, Mesh | None], numbers: jax.Array, side: Side, present: jax.Array, other: jax.Array,
+    loop: jax.Array,
+) -> Solved:  # fmt: skip
+    own = jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, loop), side.blocks)
+    return _solve_side(*how, _weights(numbers, side), replace(side, blocks=own), present, other)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -228,7 +263,7 @@ def _exact(
     squares, total = add_chunks(lambda y: (jnp.einsum("bwd,bwe->bde", y, y), y.sum(axis=1)), nothing)
     matrix = gram + (confidence - 1) * squares + strength[:, None, None] * jnp.eye(dim)
     right = confidence * total
-    x = _solve(matrix, right[..., None])[..., 0]
+    x = _solve_all(matrix, right[..., None])[..., 0]
     return x, -jnp.sum(x * right, axis=1)
 
 
@@ -277,7 +312,7 @@ def _cholesky_solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
     return solve(solve(right), transpose_a=True)
 
 
-def _solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
+def _solve_all(matrix: jax.Array, right: jax.Array) -> jax.Array:
     """Solve with positive definite matrices: [b, D, D], [b, D, n] -> [b, D, n]."""
     # On a CPU LAPACK must get one matrix at a time. For a batch jaxlib's kernel (0.10) shares the work out to XLA's
     # thread pool and blocks a thread of that pool until it is done: two such loops in one program, as the shapes of

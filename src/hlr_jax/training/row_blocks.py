@@ -23,7 +23,7 @@ _COMPILING = 0.15  # a further shape is compiled where it saves this share of th
 class Blocks:
     """Rows, b at a time, and what they have met in chunks of w columns.
 
-    The leading axis is of loops that run side by side: one on each device of a mesh, or two on the cores of a CPU.
+    The leading axis is of loops that run side by side: one on each device of a mesh, or on each core of a CPU.
 
     Attributes:
       rows: the ids of each block's rows [d, n, b]; R where there is none.
@@ -51,8 +51,8 @@ class Side:
     num_others: int = struct.field(pytree_node=False)
 
 
-def sides(pairs: Interactions, num_users: int, num_items: int, devices: int = 1) -> tuple[Side, Side]:
-    """Return the interactions by user and by item, for as many devices that share the blocks.
+def sides(pairs: Interactions, num_users: int, num_items: int, loops: int = 1) -> tuple[Side, Side]:
+    """Return the interactions by user and by item, for as many loops that share the blocks.
 
     Example:
       >>> pairs = Interactions(np.array([0, 0, 1], np.int32), np.array([0, 2, 2], np.int32))
@@ -61,18 +61,17 @@ def sides(pairs: Interactions, num_users: int, num_items: int, devices: int = 1)
       ([2, 1], [1, 0, 2])
     """
     return (
-        side_of(pairs, num_users, num_items, devices),
-        side_of(pairs.transposed(), num_items, num_users, devices),
+        side_of(pairs, num_users, num_items, loops),
+        side_of(pairs.transposed(), num_items, num_users, loops),
     )
 
 
-def side_of(pairs: Interactions, num_rows: int, num_others: int, devices: int = 1) -> Side:
+def side_of(pairs: Interactions, num_rows: int, num_others: int, loops: int = 1) -> Side:
     """Return the interactions by their first id, of R = ``num_rows`` rows; the second is of C = ``num_others``."""
     degrees = pairs.degrees(num_rows)
     order = _by_length(degrees)
     shapes = _SHAPES if jax.default_backend() == "cpu" else _ACCELERATOR_SHAPES
     shares = _shares(degrees[order], shapes)
-    loops = 2 if devices == len(shares) == 1 else devices
     blocks = tuple(_blocks(pairs, degrees, order[first:end], shape, num_others, loops) for shape, first, end in shares)
     return Side(blocks, jnp.asarray(degrees, jnp.int32), num_others)
 
@@ -107,10 +106,9 @@ class _Share(NamedTuple):
 
 
 def _shares(degrees: np.ndarray, shapes: tuple[tuple[int, int], ...]) -> list[_Share]:
-    """Return which rows take which shape: few cells in all, and in the longest loop.
+    """Return which rows take which shape: few cells in all, and few shapes.
 
-    On one core the sum of the loops is the time, on several the longest of them. A shape takes as many rows as it has
-    in a block times a power of two; the first shape takes the rest.
+    A shape takes as many rows as it has in a block times a power of two; the first shape takes the rest.
     """
 
     def cells(share: _Share) -> float:
@@ -119,9 +117,7 @@ def _shares(degrees: np.ndarray, shapes: tuple[tuple[int, int], ...]) -> list[_S
         return float(chunks.sum()) * rows * columns
 
     def cost(shares: list[_Share]) -> float:
-        each = [cells(share) for share in shares]
-        longest = max(each) if len(each) > 1 else each[0] / 2  # one shape makes two loops
-        return sum(each) + longest + _COMPILING * len(each) * float(degrees.sum())
+        return sum(map(cells, shares)) + _COMPILING * len(shares) * float(degrees.sum())
 
     def choices(shapes: tuple[tuple[int, int], ...], end: int) -> list[list[_Share]]:
         """Return the ways to give the rows up to ``end`` to the shapes."""
