@@ -28,6 +28,7 @@ from hlr_jax.types import Params
 Gather = Callable[[jax.Array], jax.Array]
 """ids [...] -> rows [..., D] of a table; zeros for an id that has none."""
 
+_MOST_LOOPS = 8  # side by side: each makes a whole table, most of it zeros
 _TABLE, _ROWS, _ALL = PartitionSpec("model"), PartitionSpec("data"), PartitionSpec()
 
 
@@ -100,7 +101,7 @@ def _start(init: Callable, num_users: int, num_items: int, mesh: Mesh | None) ->
 
 def sides_on(pairs: Interactions, num_users: int, num_items: int, mesh: Mesh | None) -> tuple[Side, Side]:
     """Return the interactions by user and by item, with blocks for the rows of a mesh or for the cores of a CPU."""
-    loops = num_workers() if mesh is None else mesh.shape["data"]
+    loops = min(num_workers(), _MOST_LOOPS) if mesh is None else mesh.shape["data"]
     users, items = sides(pairs, num_users, num_items, loops)
     return replace(users, blocks=cut(users.blocks, mesh)), replace(items, blocks=cut(items.blocks, mesh))
 
@@ -133,7 +134,8 @@ def _solve_loops(how: tuple[str, int, Mesh | None], numbers: jax.Array, side: Si
     if loops == 1:
         return _solve(how, numbers, side, *tables)
     solve = partial(_solve_loop, how, numbers, side, *tables)
-    first = solve(np.int32(0))  # compiles, and goes on while the others are called
+    # The first call compiles, and goes on while the others are made. NumPy's numbers do not wait behind it, JAX's do.
+    first = solve(np.int32(0))
     with ThreadPoolExecutor(loops - 1) as pool:
         return _joined(first, *pool.map(solve, map(np.int32, range(1, loops))))
 
