@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import sequential_vmap
 from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.data.interactions import Interactions
@@ -23,10 +22,13 @@ from hlr_jax.models.base import AlternatingLeastSquares, Model
 from hlr_jax.sharding import cut, mesh_of, num_workers, pad_rows, rows_by_id, shardings
 from hlr_jax.training.learner import key_of
 from hlr_jax.training.row_blocks import Blocks, Side, sides
+from hlr_jax.training.row_solvers import conjugate_gradients, exact
 from hlr_jax.types import Params
 
 Gather = Callable[[jax.Array], jax.Array]
 """ids [...] -> rows [..., D] of a table; zeros for an id that has none."""
+How = tuple[str, int]
+"""``cholesky`` or ``cg``, and the steps of conjugate gradients."""
 
 _MOST_LOOPS = 8  # side by side: each makes a whole table, most of it zeros
 _TABLE, _ROWS, _ALL = PartitionSpec("model"), PartitionSpec("data"), PartitionSpec()
@@ -112,8 +114,9 @@ def iterate(solver: AlternatingLeastSquares, users: Side, items: Side, params: P
     Returns:
       The factors, and the objective [] over all pairs: sum c_uv (x_uv - p_u . q_v)^2 and the regularization.
     """
-    numbers = jnp.array([solver.confidence, solver.regularization, solver.frequency_exponent], jnp.float32)
-    solve = partial(_solve_loops, (solver.method, solver.cg_steps, mesh_of(params)), numbers)
+    how, numbers = (solver.method, solver.cg_steps), _numbers(solver)
+    mesh = mesh_of(params)
+    solve = partial(_solve_side, how, numbers) if mesh is None else partial(_solve_on_mesh, how, mesh, numbers)
     user = solve(users, params["user"], params["item"])
     item = solve(items, params["item"], user.table)
     return {"user": user.table, "item": item.table}, _objective(numbers, users, user, item)
@@ -124,20 +127,19 @@ def _objective(numbers: jax.Array, users: Side, user: Solved, item: Solved) -> j
     return numbers[0] * users.degrees.sum() + item.gain + user.penalty
 
 
-def _solve_loops(how: tuple[str, int, Mesh | None], numbers: jax.Array, side: Side, *tables: jax.Array) -> Solved:
-    """Solve for a side whose loops run side by side: those of a mesh in one program, others in a call each.
+def _solve_side(how: How, numbers: jax.Array, side: Side, present: jax.Array, other: jax.Array) -> Solved:
+    """Solve for the rows of one side, on one device: each of its loops is a call, side by side.
 
     Loops within one program take turns on a CPU, and the small operations of one loop wait for the threads that the
     compiler hands half of them to. Calls from several threads keep all cores at work.
     """
-    loops = 1 if how[2] is not None else len(side.blocks[0].rows)
-    if loops == 1:
-        return _solve(how, numbers, side, *tables)
-    solve = partial(_solve_loop, how, numbers, side, *tables)
+    solve = partial(_solve_loop, how, numbers, side, present, other, _gram(other))
     # The first call compiles, and goes on while the others are made. NumPy's numbers do not wait behind it, JAX's do.
-    first = solve(np.int32(0))
-    with ThreadPoolExecutor(loops - 1) as pool:
-        return _joined(first, *pool.map(solve, map(np.int32, range(1, loops))))
+    first, more = solve(np.int32(0)), range(1, len(side.blocks[0].rows))
+    if not more:
+        return first
+    with ThreadPoolExecutor(len(more)) as pool:
+        return _joined(first, *pool.map(solve, map(np.int32, more)))
 
 
 @jax.jit
@@ -146,18 +148,17 @@ def _joined(*loops: Solved) -> Solved:
     return jax.tree.map(lambda *each: sum(each), *loops)
 
 
-@partial(jax.jit, static_argnums=0)
-def _solve(how: tuple[str, int, Mesh | None], numbers: jax.Array, side: Side, *tables: jax.Array) -> Solved:
-    return _solve_side(*how, _weights(numbers, side), side, *tables)
+@jax.jit
+def _gram(table: jax.Array) -> jax.Array:
+    return jnp.matmul(table.T, table, precision="highest")
 
 
 @partial(jax.jit, static_argnums=0)
 def _solve_loop(
-    how: tuple[str, int, Mesh | None], numbers: jax.Array, side: Side, present: jax.Array, other: jax.Array,
-    loop: jax.Array,
-) -> Solved:  # fmt: skip
+    how: How, numbers: jax.Array, side: Side, present: jax.Array, other: jax.Array, gram: jax.Array, loop: jax.Array
+) -> Solved:
     own = jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, loop), side.blocks)
-    return _solve_side(*how, _weights(numbers, side), replace(side, blocks=own), present, other)
+    return _solve_alone(how, _weights(numbers, side), own, present, other, gram)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -170,9 +171,13 @@ def solve_new_rows(solver: AlternatingLeastSquares, side: Side, other: jax.Array
       other: the trained factors of the other side [C, D].
       mean_weight: [], of the trained rows: their regularization is scaled by it.
     """
-    numbers = jnp.array([solver.confidence, solver.regularization, solver.frequency_exponent], jnp.float32)
+    weights = _weights(_numbers(solver), side, mean_weight)
     nothing = jnp.zeros((side.degrees.shape[0], other.shape[1]), other.dtype)
-    return _solve_side("cholesky", 0, None, _weights(numbers, side, mean_weight), side, nothing, other).table
+    return _solve_alone(("cholesky", 0), weights, side.blocks, nothing, other, _gram(other)).table
+
+
+def _numbers(solver: AlternatingLeastSquares) -> jax.Array:
+    return jnp.array([solver.confidence, solver.regularization, solver.frequency_exponent], jnp.float32)
 
 
 def _weights(numbers: jax.Array, side: Side, mean_weight: jax.Array | None = None) -> Weights:
@@ -183,51 +188,53 @@ def _weights(numbers: jax.Array, side: Side, mean_weight: jax.Array | None = Non
     return Weights(confidence, jnp.append(regularization * (weight / mean) ** exponent, regularization))
 
 
-def _solve_side(
-    method: str, steps: int, mesh: Mesh | None, weights: Weights, side: Side, present: jax.Array, other: jax.Array
+def _solve_alone(
+    how: How, weights: Weights, blocks: tuple[Blocks, ...], present: jax.Array, other: jax.Array, gram: jax.Array
 ) -> Solved:
-    """Solve for the rows of one side, the factors of the other fixed.
+    """Solve for the rows of blocks on one device."""
+    # Ids that fill up a block find a row of zeros, so that nothing needs a mask.
+    with_zeros = [jnp.pad(table, ((0, 1), (0, 0))) for table in (present, other)]
+    start_of, other_of = (partial(jnp.take, table, axis=0, mode="clip") for table in with_zeros)
+    return _solve_share(how, weights, blocks, present, gram, start_of, other_of)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _solve_on_mesh(
+    how: How, mesh: Mesh, numbers: jax.Array, side: Side, present: jax.Array, other: jax.Array
+) -> Solved:
+    """Solve for the rows of one side, cut over ``data``; the tables are cut over ``model``."""
+
+    def share(weights: Weights, blocks: tuple[Blocks, ...], present: jax.Array, other: jax.Array) -> Solved:
+        start_of, other_of = partial(rows_by_id, present), partial(rows_by_id, other)
+        gram, first = jax.lax.psum(_gram(other), "model"), jax.lax.axis_index("model") * len(present)
+        return jax.lax.psum(_solve_share(how, weights, blocks, present, gram, start_of, other_of, first), "data")
+
+    specs: Any = _TABLE, _ALL, _ALL
+    shared = jax.shard_map(
+        share, mesh=mesh, in_specs=(_ALL, _ROWS, _TABLE, _TABLE), out_specs=Solved(*specs), check_vma=False
+    )
+    return shared(_weights(numbers, side), side.blocks, present, other)
+
+
+def _solve_share(
+    how: How, weights: Weights, blocks: tuple[Blocks, ...], present: jax.Array, gram: jax.Array, start_of: Gather,
+    other_of: Gather, first: jax.Array | int = 0,
+) -> Solved:  # fmt: skip
+    """Solve for the rows of some blocks, the factors Y [C, D] of the other side fixed; rows of other blocks are zeros.
 
     Row r solves (Y^T Y + (c - 1) sum y y^T + lambda_r I) p = c sum y, with sums over the rows y of Y that r has met.
 
     Args:
-      method: ``cholesky`` or ``cg``.
-      steps: of conjugate gradients.
-      mesh: where the tables lie.
+      how: the method, and the steps of conjugate gradients.
       weights: of this side.
-      side: R rows.
+      blocks: of one device.
       present: [R, D], where conjugate gradients start.
-      other: Y [C, D].
+      gram: Y^T Y [D, D].
+      start_of: rows of ``present``.
+      other_of: rows of Y.
+      first: the id of the first row of ``present``.
     """
-    with jax.default_matmul_precision("highest"):
-        if mesh is None:
-            # Ids that fill up a block find a row of zeros, so that nothing needs a mask.
-            with_zeros = [jnp.pad(table, ((0, 1), (0, 0))) for table in (present, other)]
-            start_of, other_of = (partial(jnp.take, table, axis=0, mode="clip") for table in with_zeros)
-            return _solve_share(method, steps, weights, side.blocks, present, other.T @ other, start_of, other_of)
-
-        def share(weights: Weights, blocks: tuple[Blocks, ...], present: jax.Array, other: jax.Array) -> Solved:
-            start_of, other_of = partial(rows_by_id, present), partial(rows_by_id, other)
-            gram = jax.lax.psum(other.T @ other, "model")
-            first = jax.lax.axis_index("model") * len(present)
-            solved = _solve_share(method, steps, weights, blocks, present, gram, start_of, other_of, first)
-            return jax.lax.psum(solved, "data")
-
-        specs: Any = _TABLE, _ALL, _ALL
-        shared = jax.shard_map(
-            share, mesh=mesh, in_specs=(_ALL, _ROWS, _TABLE, _TABLE), out_specs=Solved(*specs), check_vma=False
-        )
-        return shared(weights, side.blocks, present, other)
-
-
-def _solve_share(
-    method: str, steps: int, weights: Weights, blocks: tuple[Blocks, ...], present: jax.Array, gram: jax.Array,
-    start_of: Gather, other_of: Gather, first: jax.Array | int = 0,
-) -> Solved:  # fmt: skip
-    """Solve for the rows of one device's blocks; rows of other blocks are zeros.
-
-    The table that is returned has the rows of ``present``, of which ``first`` is the first one's id.
-    """
+    method, steps = how
 
     def solve_block(_: None, block: tuple[jax.Array, jax.Array, jax.Array], met: jax.Array) -> tuple[None, tuple]:
         rows, start, end = block
@@ -242,82 +249,16 @@ def _solve_share(
             return jax.lax.fori_loop(start, end, add_chunk, sums)
 
         system = weights.confidence, strength, gram, add_chunks
-        x, gain = _exact(*system) if method == "cholesky" else _conjugate_gradients(*system, start_of(rows), steps)
+        x, gain = exact(*system) if method == "cholesky" else conjugate_gradients(*system, start_of(rows), steps)
         return None, (x, gain.sum(), strength @ jnp.sum(x**2, axis=1))
 
     loops = [(group.rows[i], group.start[i], group.met[i]) for group in blocks for i in range(len(group.rows))]
     table, totals = jnp.zeros_like(present), jnp.zeros(2)
     for rows, start, met in loops:
-        _, (x, gain, penalty) = jax.lax.scan(partial(solve_block, met=met), None, (rows, start[:-1], start[1:]))
+        with jax.default_matmul_precision("highest"):
+            _, (x, gain, penalty) = jax.lax.scan(partial(solve_block, met=met), None, (rows, start[:-1], start[1:]))
         ids = rows.reshape(-1) - first
         ids = jnp.where(ids < 0, len(table), ids)  # a negative one would count from the end
         table = table.at[ids].set(x.reshape(-1, x.shape[-1]), mode="drop")
         totals += jnp.stack([gain.sum(), penalty.sum()])
     return Solved(table, *totals)
-
-
-def _exact(
-    confidence: jax.Array, strength: jax.Array, gram: jax.Array, add_chunks: Callable
-) -> tuple[jax.Array, jax.Array]:
-    """Return the exact factors [b, D] of a block's rows, and what each changes the objective by [b]."""
-    count, dim = len(strength), len(gram)
-    nothing = jnp.zeros((count, dim, dim)), jnp.zeros((count, dim))
-    squares, total = add_chunks(lambda y: (jnp.einsum("bwd,bwe->bde", y, y), y.sum(axis=1)), nothing)
-    matrix = gram + (confidence - 1) * squares + strength[:, None, None] * jnp.eye(dim)
-    right = confidence * total
-    x = _solve_all(matrix, right[..., None])[..., 0]
-    return x, -jnp.sum(x * right, axis=1)
-
-
-def _conjugate_gradients(
-    confidence: jax.Array, strength: jax.Array, gram: jax.Array, add_chunks: Callable, present: jax.Array, steps: int
-) -> tuple[jax.Array, jax.Array]:
-    """Return a block's factors [b, D] after some steps from those at present, and each row's part of the objective.
-
-    One product for each step is all that reads what the rows have met, so it stands once in the program: step 0 takes
-    the factors at present for its direction, and full length. It gives the first residual.
-    """
-
-    def step(number: jax.Array, state: tuple) -> tuple:
-        x, residual, direction, squared, gain = state
-        is_first = number == 0
-        constant = jnp.where(is_first, -confidence, 0.0)
-
-        def image_of(y: jax.Array) -> tuple[jax.Array, jax.Array]:
-            score = jnp.einsum("bwd,bd->bw", y, direction)
-            return jnp.einsum("bw,bwd->bd", constant + (confidence - 1) * score, y), score.sum(axis=1)
-
-        nothing = direction @ gram + strength[:, None] * direction, jnp.zeros_like(gain)
-        image, score = add_chunks(image_of, nothing)  # of step 0: A p - b
-        curvature = jnp.sum(direction * image, axis=1)
-        length = jnp.where(is_first, 1.0, _ratio(squared, curvature))
-        # b . p = c sum of scores; from there on each step lowers the objective by its length times |r|^2.
-        gain += jnp.where(is_first, curvature - confidence * score, -length * squared)
-        x, residual = x + length[:, None] * direction, residual - length[:, None] * image
-        now = jnp.sum(residual**2, axis=1)
-        turn = jnp.where(is_first, 0.0, _ratio(now, squared))
-        return x, residual, residual + turn[:, None] * direction, now, gain
-
-    zeros, none = jnp.zeros_like(present), jnp.zeros_like(strength)
-    x, *_, gain = jax.lax.fori_loop(0, steps + 1, step, (zeros, zeros, present, none, none))
-    return x, gain
-
-
-def _ratio(above: jax.Array, below: jax.Array) -> jax.Array:
-    return jnp.where(below > 0, above / jnp.where(below > 0, below, 1), 0)  # the residual may become exactly 0
-
-
-def _cholesky_solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
-    """Solve with a positive definite matrix: [D, D], [D, n] -> [D, n]."""
-    lower = jax.lax.linalg.cholesky(matrix, symmetrize_input=False)
-    solve = partial(jax.lax.linalg.triangular_solve, lower, left_side=True, lower=True)
-    return solve(solve(right), transpose_a=True)
-
-
-def _solve_all(matrix: jax.Array, right: jax.Array) -> jax.Array:
-    """Solve with positive definite matrices: [b, D, D], [b, D, n] -> [b, D, n]."""
-    # On a CPU LAPACK must get one matrix at a time. For a batch jaxlib's kernel (0.10) shares the work out to XLA's
-    # thread pool and blocks a thread of that pool until it is done: two such loops in one program, as the shapes of
-    # blocks are, wait for each other for ever. One at a time is no slower, and `sequential_vmap` keeps it so.
-    one = sequential_vmap(_cholesky_solve) if jax.default_backend() == "cpu" else _cholesky_solve
-    return jax.vmap(one)(matrix, right)
