@@ -105,8 +105,9 @@ def test_lists_of_mf_als_leave_out_validation_items_where_it_is_asked_for(fitted
 def test_runs_of_baselines_are_taken_wherever_runs_are(fitted, tmp_path):
     folder, _ = fitted
     both = f"--workdir={folder / 'ease'},{folder / 'popularity'}"
-    out = succeed("compare", both, "--test=bootstrap")
+    out = succeed("compare", both)
     assert "ndcg@5: best is ease." in out
+    assert "One seed of" not in out  # they have no seeds
     out = succeed("evaluate", f"--workdir={folder / 'ease'}", "--k=3")
     assert "ease, test" in out
     out = succeed("recommend", f"--workdir={folder / 'ease'}", "--users=3", "--k=2", "--explain")
@@ -118,6 +119,7 @@ def test_runs_of_baselines_are_taken_wherever_runs_are(fitted, tmp_path):
     succeed("report", both + f",{folder / 'mf_als'}", f"--output={page}")
     text = page.read_text()
     assert "Best in NDCG@5: <strong>" in text
+    assert "One seed of MF-ALS: what another seed changes is not in the test." in text
     assert "No memory keys that pairs of items address: EASE, Popularity, MF-ALS." in text
     for command_line, what in (("similar", "similar"), ("keys", "keys")):
         more = ["--items=1"] if what == "similar" else [f"--output={tmp_path / 'no'}"]

@@ -19,7 +19,7 @@ from hlr_jax.table2 import Comparison
 def table_of(tmp_path, levels, systems=SYSTEMS, data="ml_100k", spread="seeds", tested="NDCG", **more):
     results = {name: read_result(fabricate(tmp_path / data / name, level, **more)) for name, level in levels.items()}
     block = compare(data, results, tested=tested, spread=spread)
-    return Comparison([block], list(systems), tested, spread, "t")
+    return Comparison([block], list(systems), tested, spread)
 
 
 def test_metrics_follow_the_protocols_names(tmp_path):
@@ -101,6 +101,7 @@ def test_cohorts(tmp_path):
 def test_one_seed_has_no_spread(tmp_path):
     text = render.markdown(table_of(tmp_path, LEVELS, seeds=(4,)))
     assert "One seed (4), so no ±." in text
+    assert "One seed of CML, HLR, LRML: what another seed changes is not in the test." in text
     assert " ± " not in "".join(line for line in text.splitlines() if line.startswith("|"))
 
 
@@ -140,7 +141,7 @@ def test_latex_escape():
 
 
 def test_an_empty_table_is_a_table(tmp_path):
-    table = Comparison([compare("x", {})], ["cml", "hlr"], "NDCG", "seeds", "t")
+    table = Comparison([compare("x", {})], ["cml", "hlr"], "NDCG", "seeds")
     render.write(table, tmp_path)
     assert "No result yet." in (tmp_path / "table2.md").read_text()
     assert pl.read_csv(tmp_path / "table2.csv").height == 0

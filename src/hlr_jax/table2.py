@@ -16,13 +16,12 @@ Place = tuple[str, str]
 
 
 class Comparison(NamedTuple):
-    """What a table shows: a block per data set, the systems asked for, the row and method of the test."""
+    """What a table shows: a block per data set, the systems asked for, the row of the test."""
 
     blocks: list[Block]
     systems: list[str]
     tested: str
     spread: str
-    method: str
 
     def results(self) -> list[Result]:
         """Return all results there are."""
@@ -106,23 +105,19 @@ class TableRuns:
       before: those that were done before this object was made.
     """
 
-    def __init__(
-        self, folder: Path, configs: Mapping[Place, dict[str, Any]], *, tested: str, method: str, spread: str | None
-    ):
+    def __init__(self, folder: Path, configs: Mapping[Place, dict[str, Any]], *, tested: str, spread: str | None):
         """Read what is done.
 
         Args:
           folder: of the runs.
           configs: from ``plan``.
           tested: the row in which the best system is tested.
-          method: of the test.
           spread: what ± is over; None: seeds if a run has several, or what the protocol says.
 
         Raises:
           InputError: a run there has other settings, or two cannot stand in one table.
         """
-        self._folder, self.configs, self._tested, self._method = folder, configs, tested, method
-        self._spread = spread
+        self._folder, self.configs, self._tested, self._spread = folder, configs, tested, spread
         found = {place: finished(self.folder(place), config) for place, config in configs.items()}
         self.results = {place: result for place, result in found.items() if result}
         self.before = set(self.results)
@@ -145,7 +140,7 @@ class TableRuns:
 
     def comparison(self, systems: Sequence[str]) -> Comparison:
         """Return the table of what is done."""
-        return Comparison(list(self._blocks.values()), list(systems), self._tested, self._spread_now(), self._method)
+        return Comparison(list(self._blocks.values()), list(systems), self._tested, self._spread_now())
 
     def line(self, place: Place) -> str:
         """Return a line for people about a run that is done."""
@@ -156,7 +151,7 @@ class TableRuns:
 
     def _block(self, data: str) -> Block:
         results = {system: result for (name, system), result in self.results.items() if name == data}
-        return compare(data, results, tested=self._tested, spread=self._spread_now(), method=self._method)
+        return compare(data, results, tested=self._tested, spread=self._spread_now())
 
     def _spread_now(self) -> str:
         trained = (config.get("train", {}) for config in self.configs.values())

@@ -1,11 +1,19 @@
 import json
 
+import numpy as np
 import polars as pl
 import pytest
 from fabricated import HASH, LEVELS, fabricate
 
 from hlr_jax.errors import InputError
-from hlr_jax.evaluation.comparison import check_comparable, compare, read_result
+from hlr_jax.evaluation.comparison import (
+    check_comparable,
+    compare,
+    one_seed_note,
+    paired_values,
+    read_result,
+    with_one_seed,
+)
 
 
 def test_equal_figures_are_both_bold(tmp_path):
@@ -15,14 +23,31 @@ def test_equal_figures_are_both_bold(tmp_path):
     assert block.p_values == {"hlr": 1.0}
 
 
-def test_the_test_averages_seeds_and_pairs_users(tmp_path):
+def test_the_test_pairs_users_and_knows_seeds(tmp_path):
     results = {name: read_result(fabricate(tmp_path / name, level)) for name, level in LEVELS.items()}
-    values = results["hlr"].user_values("NDCG", "seeds")
     frame = results["hlr"].per_user
-    assert values["user"].to_list() == sorted(frame["user"].unique())
-    assert values["value"][7] == pytest.approx(frame.filter(pl.col("user") == "u07")["ndcg"].mean())
-    first = results["hlr"].user_values("NDCG", "cohorts")["value"]
-    assert first[7] == frame.filter((pl.col("user") == "u07") & (pl.col("seed") == 0))["ndcg"].item()
+    users = sorted(frame["user"].unique())
+    values = paired_values(results, "NDCG", "seeds")["hlr"]
+    assert values.shape == (3, len(users))
+    for seed in range(3):
+        row = frame.filter((pl.col("user") == users[7]) & (pl.col("seed") == seed))
+        assert values[seed, 7] == row["ndcg"].item()
+    np.testing.assert_array_equal(paired_values(results, "NDCG", "cohorts")["hlr"], values[:1])
+
+
+def test_one_seed_is_told_where_another_one_would_give_another_result(tmp_path):
+    ease, model = {"name": "ease"}, {"name": "hlr"}
+    blends = {name: {"name": "blend", "parts": {"a": {"model": ease}, "b": {"model": of}}}
+              for name, of in (("closed", ease), ("mixed", model))}  # fmt: skip
+    systems = {"ease": ease, "hlr": model} | blends
+    results = {
+        name: read_result(fabricate(tmp_path / name, 0.3, seeds=(4,), config={"model": settings}))
+        for name, settings in systems.items()
+    } | {"seeds": read_result(fabricate(tmp_path / "seeds", 0.3, config={"model": model}))}
+    assert with_one_seed(results, "seeds") == ["hlr", "mixed"]
+    assert with_one_seed(results, "cohorts") == ["hlr", "mixed", "seeds"]
+    assert one_seed_note(["hlr", "mixed"]).startswith("One seed of hlr, mixed: ")
+    assert one_seed_note([]) == ""
 
 
 def test_protocols_k_and_data_are_not_mixed(tmp_path):
@@ -56,6 +81,9 @@ def test_what_is_no_result(tmp_path):
     with pytest.raises(InputError, match="not JSON"):
         read_result(folder)
     path.write_text(json.dumps(summary))
-    pl.read_parquet(folder / "eval" / "per_user.parquet").head(10).write_parquet(folder / "eval" / "per_user.parquet")
-    with pytest.raises(InputError, match="of other users"):
-        compare("x", {"cml": read_result(folder), "hlr": read_result(fabricate(tmp_path / "hlr", 0.3))})
+    table, frame = folder / "eval" / "per_user.parquet", read_result(folder).per_user
+    other = read_result(fabricate(tmp_path / "hlr", 0.3))
+    for rows, message in ((frame.head(10), "of other users"), (frame[1:], "not all seeds have the same users")):
+        rows.write_parquet(table)
+        with pytest.raises(InputError, match=message):
+            compare("x", {"cml": read_result(folder), "hlr": other})

@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from hlr_jax.cli.support.data_sets import data_sets_of
-from hlr_jax.evaluation.names import SPREADS, SYSTEMS, TESTED, TESTS
+from hlr_jax.evaluation.names import SPREADS, SYSTEMS, TESTED
 from hlr_jax.protocols import PROTOCOLS
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the runs", required=True)
@@ -28,7 +28,6 @@ _CONFIGS = flags.DEFINE_string(
 )
 _PROTOCOL = flags.DEFINE_enum("protocol", None, list(PROTOCOLS), "protocol, if another than the configs'")
 _SPREAD = flags.DEFINE_enum("spread", None, SPREADS, "what ± is over; if not given, several seeds")
-_TEST = flags.DEFINE_enum("test", "t", list(TESTS), "paired test over users")
 _METRIC = flags.DEFINE_enum("metric", "ndcg", list(TESTED), "row in which the best system is tested")
 
 
@@ -47,7 +46,7 @@ def main() -> None:
         num_seeds=_NUM_SEEDS.value, seed=_SEED.value, protocol=_PROTOCOL.value,
     )  # fmt: skip
     folder, output = Path(_WORKDIR.value), Path(_OUTPUT.value or _WORKDIR.value)
-    runs = TableRuns(folder, planned, tested=TESTED[_METRIC.value], method=_TEST.value, spread=_SPREAD.value)
+    runs = TableRuns(folder, planned, tested=TESTED[_METRIC.value], spread=_SPREAD.value)
     table2_render.write(runs.comparison(systems), output)
     say = say_once()
     for number, (place, config) in enumerate(planned.items(), 1):

@@ -1,7 +1,7 @@
 """Results of several systems side by side: which may stand in one table, each cell of it, and who is best."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from hlr_jax.evaluation.metrics import cohort_statistics
 from hlr_jax.evaluation.names import POPULARITY, ROWS
 from hlr_jax.evaluation.results import Metrics, read_metrics
 from hlr_jax.evaluation.significance import best_against_rest
+from hlr_jax.scorers.registry import SCORERS
 from hlr_jax.workdir import check_settings, read_config
 
 NUM_COHORTS = 5
@@ -28,6 +29,7 @@ class Result(NamedTuple):
       per_user: a row per seed, K and user, from the ``per_user.parquet`` beside it.
       train_seconds: that training and validation took.
       variant: of the model, where it has several.
+      has_draws: whether another seed would give another result; not so of scorers and blends of scorers.
     """
 
     path: Path
@@ -35,6 +37,7 @@ class Result(NamedTuple):
     per_user: pl.DataFrame
     train_seconds: float
     variant: str
+    has_draws: bool
 
     @property
     def k(self) -> int:
@@ -69,10 +72,21 @@ class Result(NamedTuple):
         frame = self.per_user.filter(pl.col("k") == self.k)
         return frame if of_seed is None else frame.filter(pl.col("seed") == of_seed)
 
+    def seeds(self, spread: str) -> tuple[int, ...]:
+        """Return the seeds that the shown numbers are made of."""
+        return self.metrics.seeds[:1] if spread == "cohorts" else self.metrics.seeds
+
     def user_values(self, row: str, spread: str) -> pl.DataFrame:
-        """Return ``user`` and ``value``, sorted by user: the mean over the seeds that the shown number is made of."""
-        frame = self.users(of_seed=self.metrics.seeds[0] if spread == "cohorts" else None)
-        return frame.group_by("user").agg(pl.col(self.metric(row)).mean().alias("value")).sort("user")
+        """Return ``user``, sorted, and the values of a row: a column for each seed that the shown number is made of.
+
+        Raises:
+          InputError: a user lacks a value in one of the seeds.
+        """
+        frame = self.users().filter(pl.col("seed").is_in(self.seeds(spread)))
+        values = frame.pivot(on="seed", index="user", values=self.metric(row)).sort("user")
+        if sum(values.null_count().row(0)):
+            raise InputError(f"{self.path.parent}: not all seeds have the same users; run hlr-jax evaluate again")
+        return values
 
 
 def read_result(folder: Path) -> Result:
@@ -88,8 +102,11 @@ def read_result(folder: Path) -> Result:
     except (OSError, pl.exceptions.PolarsError) as problem:
         reason = str(problem).splitlines()[0]
         raise InputError(f"{table}: unreadable ({reason}); delete {folder} and train again") from None
-    variant = read_config(folder).get("model", {}).get("variant", "")
-    return Result(path, metrics, per_user, train_seconds(folder / "metrics.jsonl"), variant)
+    model = read_config(folder).get("model", {})
+    systems = [part["model"] for part in model.get("parts", {}).values()] or [model]
+    has_draws = any(system.get("name") not in SCORERS for system in systems)
+    seconds = train_seconds(folder / "metrics.jsonl")
+    return Result(path, metrics, per_user, seconds, model.get("variant", ""), has_draws)
 
 
 def finished(folder: Path, config: dict[str, Any]) -> Result | None:
@@ -177,17 +194,14 @@ class Block(NamedTuple):
     p_values: dict[str, float]
 
 
-def compare(
-    data: str, results: Mapping[str, Result], *, tested: str = "NDCG", spread: str = "seeds", method: str = "t"
-) -> Block:
+def compare(data: str, results: Mapping[str, Result], *, tested: str = "NDCG", spread: str = "seeds") -> Block:
     """Return the block of a data set from the results by system that there are, perhaps none.
 
     Args:
       data: its name.
       results: comparable ones, see ``check_comparable``.
-      tested: the row in which the best system is tested against the others, over users.
+      tested: the row in which the best system is tested against the others.
       spread: ``seeds``: numbers are means over seeds; ``cohorts``: those of the first seed, over cohorts of users.
-      method: of the test, a name of ``significance.TESTS``.
 
     Raises:
       InputError: results lack a metric or are of other users.
@@ -195,7 +209,7 @@ def compare(
     best = ""
     p_values: dict[str, float] = {}
     if len(results) > 1:
-        best, differences = best_against_rest(paired_values(results, tested, spread), method)
+        best, differences = best_against_rest(paired_values(results, tested, spread))
         p_values = {system: difference.p_value for system, difference in differences.items()}
     significant = bool(p_values) and max(p_values.values()) < SIGNIFICANT
     cells: dict[str, dict[str, Cell]] = {}
@@ -218,14 +232,24 @@ def compare(
 
 
 def paired_values(results: Mapping[str, Result], row: str, spread: str) -> dict[str, np.ndarray]:
-    """Return the values [users] of a row by system, the means over its seeds.
+    """Return the values [seeds, users] of a row by system.
 
     Raises:
-      InputError: results are of other users.
+      InputError: results are of other users, or see ``Result.user_values``.
     """
     frames = {system: result.user_values(row, spread) for system, result in results.items()}
     first = next(iter(frames))
     for system, frame in frames.items():
         if not frame["user"].equals(frames[first]["user"]):
             raise InputError(f"{results[first].path} and {results[system].path} are of other users; train one again")
-    return {system: frame["value"].to_numpy() for system, frame in frames.items()}
+    return {system: frame.drop("user").to_numpy().T for system, frame in frames.items()}
+
+
+def with_one_seed(results: Mapping[str, Result], spread: str) -> list[str]:
+    """Return the systems of which the test has one seed, though another one would give another result."""
+    return [system for system, result in results.items() if result.has_draws and len(result.seeds(spread)) == 1]
+
+
+def one_seed_note(systems: Sequence[str]) -> str:
+    """Return a sentence on systems of which the test has one seed; empty without any."""
+    return f"One seed of {', '.join(systems)}: what another seed changes is not in the test." if systems else ""

@@ -1,4 +1,4 @@
-"""Names that people choose from: systems, rows of Table 2, tests. Commands read them before anything else is loaded."""
+"""What people choose from and read: systems, rows of Table 2, the test. Commands read them first."""
 
 SYSTEMS = ("mf_als", "cml", "lrml", "transcf", "adacml", "hlr", "hlrpp")
 """The systems of the paper's Table 2, in its order."""
@@ -17,7 +17,7 @@ ROWS = {
 TESTED = {row.lower(): row for row in ROWS if row != POPULARITY}
 """The rows that systems can be tested in, by the word of a command line."""
 
-TESTS = {"t": "paired t-test", "bootstrap": "paired bootstrap"}
-"""The tests over users, and what each is called."""
+TEST = "paired t-test over users and seeds"
+"""What the test of ``significance.paired_difference`` is called."""
 
 SPREADS = ("seeds", "cohorts")

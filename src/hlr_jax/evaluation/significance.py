@@ -1,4 +1,4 @@
-"""Is one system better than another, and how sure is a mean? Tests over users, Holm's correction, intervals."""
+"""Is one system better than another, and how sure is a mean? A test over users and seeds, Holm's method, intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,53 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from hlr_jax.errors import InputError, check_range, pick
+from hlr_jax.errors import InputError, check_range
 from hlr_jax.evaluation.metrics import standard_error
-from hlr_jax.evaluation.names import TESTS
 
-RESAMPLES = 10_000  # of a test
 INTERVAL_RESAMPLES = 2000
 LEVEL = 0.95  # of an interval
-_DRAWS_AT_ONCE = 2**20  # bounds the memory of the bootstrap: 4 MiB of places and 8 of values
-
-
-def paired_p_value(a: np.ndarray, b: np.ndarray, method: str = "t", seed: int = 0) -> float:
-    """Return the two-sided p-value of the hypothesis that a [users] and b [users] have the same mean.
-
-    - ``t``: the paired t-test.
-    - ``bootstrap``: how often the mean difference of users drawn with replacement, shifted to a mean of 0, is at least
-      as far from 0 as the one found (Efron and Tibshirani 1993, section 16.4). It is never below 1 / 10,001.
-
-    Where all differences are equal there is no spread to judge them by, and it is 1.
-
-    Args:
-      a: a metric of each user by one system.
-      b: the same metric of the same users, in the same order, by another.
-      method: a name of ``TESTS``.
-      seed: of the bootstrap's draws.
-
-    Raises:
-      InputError: an unknown method, or other users.
-    """
-    pick(method, TESTS, "test")
-    if a.shape != b.shape or a.ndim != 1:
-        raise InputError(f"a paired test takes one value of each user from both systems, got {a.shape} and {b.shape}")
-    difference = np.asarray(a, np.float64) - b
-    if len(difference) < 2 or np.allclose(difference, difference[0], rtol=1e-9, atol=0):
-        return 1.0
-    if method == "t":
-        return float(stats.ttest_rel(a, b).pvalue)
-    return _bootstrap(difference, np.random.default_rng(seed))
-
-
-def _bootstrap(difference: np.ndarray, rng: np.random.Generator) -> float:
-    mean = difference.mean()
-    centred = difference - mean
-    rows, as_far = max(1, _DRAWS_AT_ONCE // len(difference)), 0
-    for start in range(0, RESAMPLES, rows):
-        drawn = rng.integers(len(difference), size=(min(rows, RESAMPLES - start), len(difference)), dtype=np.int32)
-        as_far += int((np.abs(centred.take(drawn).mean(axis=1)) >= abs(mean)).sum())
-    return (1 + as_far) / (1 + RESAMPLES)
+_NO_SPREAD = 1e-9  # a standard error that is so small beside the mean is rounding
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -68,12 +27,12 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 class Difference(NamedTuple):
-    """How much better one system is than another, over users.
+    """How much better one system is than another.
 
     Attributes:
-      mean: of the users' differences.
+      mean: of the differences, over users and seeds.
       low, high: the interval of the mean at ``LEVEL``, of this difference alone.
-      p_value: of the hypothesis that the mean is 0; adjusted where there are several.
+      p_value: of the hypothesis that the mean is 0, two-sided; adjusted where there are several.
     """
 
     mean: float
@@ -82,59 +41,86 @@ class Difference(NamedTuple):
     p_value: float
 
 
-def difference_interval(difference: np.ndarray, method: str = "t", seed: int = 0) -> tuple[float, float]:
-    """Return the interval of the mean of differences [users] at ``LEVEL``.
+def paired_difference(a: np.ndarray, b: np.ndarray) -> Difference:
+    """Return how much better system ``a`` is than ``b``, for other users and other seeds than those measured.
 
-    - ``t``: mean +- t s / sqrt(users), with the quantile t of Student's distribution.
-    - ``bootstrap``: see ``bootstrap_interval``.
+    Both systems are measured on the same users, and each has seeds of its own. The mean difference has the variance
 
-    One user has no spread: both bounds are then the difference itself.
+        V = V_users + max(0, V_seeds(a) - V_rest(a) + V_seeds(b) - V_rest(b))
+
+    - V_users: the variance of the users' differences, each a mean over seeds, by U.
+    - V_seeds of a system: the variance of the means of its seeds, by S.
+    - V_rest of a system: the variance of what is left of its values without the effects of user and seed, by S U. Both
+      of the others contain it, so it is taken off once (Cameron, Gelbach and Miller 2011).
+
+    p-value and interval are those of Student's t, with the degrees of freedom of Satterthwaite (1946) for V_users and
+    each V_seeds. docs/significance.md has the rate of false positives.
+
+    A system of a single seed has no V_seeds: nothing is known about it. With one seed of both, this is the paired
+    t-test over users. Where the differences have no spread, or there is one user, the p-value is 1 and the interval the
+    mean.
 
     Args:
-      difference: of a metric of each user by two systems.
-      method: a name of ``TESTS``.
-      seed: of the bootstrap's draws.
+      a: a metric of each user in each seed of one system, [seeds, users].
+      b: the same metric of another system, [its seeds, users]; the same users in the same order.
 
     Raises:
-      InputError: an unknown method, or no users.
+      InputError: no seeds or users, or other users.
 
     Example:
-      >>> low, high = difference_interval(np.array([0.0, 0.2]))
-      >>> round(high, 3)  # 0.1 + 12.706 * 0.1
-      1.371
+      >>> found = paired_difference(np.array([[0.5, 0.9]]), np.array([[0.5, 0.7]]))
+      >>> round(found.mean, 3), round(found.high, 3)  # 0.1 + 12.706 * 0.1
+      (0.1, 1.371)
     """
-    if pick(method, TESTS, "test") == "bootstrap":
-        low, high = bootstrap_interval(difference[:, None], seed)
-        return float(low[0]), float(high[0])
-    users = len(difference)
-    check_range("interval", users=(users, 1, 2**31))
-    mean, reach = float(difference.mean()), 0.0
-    if users > 1:
-        reach = float(stats.t.ppf((1 + LEVEL) / 2, users - 1)) * standard_error(difference)
-    return mean - reach, mean + reach
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not a.size * b.size:
+        raise InputError(
+            f"two systems are compared by values [seeds, users] of the same users, not {a.shape}, {b.shape}"
+        )
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    difference = a.mean(axis=0) - b.mean(axis=0)
+    mean, users = float(difference.mean()), len(difference)
+    of_users = standard_error(difference) ** 2
+    seeds = [_seed_variances(values) for values in (a, b)]
+    variance = of_users + max(0.0, sum(of_seeds - of_rest for of_seeds, of_rest in seeds))
+    error = variance**0.5
+    if users == 1 or error <= _NO_SPREAD * abs(mean):
+        return Difference(mean, mean, mean, 1.0)
+    parts = [(of_users, users - 1), (seeds[0][0], len(a) - 1), (seeds[1][0], len(b) - 1)]
+    # V may be below its parts, as V_rest is taken off: then the fewest degrees that there can be.
+    freedom = max(1.0, variance**2 / sum(part**2 / degrees for part, degrees in parts if part))
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    return Difference(mean, mean - reach, mean + reach, float(2 * stats.t.sf(abs(mean) / error, freedom)))
 
 
-def best_against_rest(scores: Mapping[str, np.ndarray], method: str = "t") -> tuple[str, dict[str, Difference]]:
+def _seed_variances(values: np.ndarray) -> tuple[float, float]:
+    """Return V_seeds and V_rest of values [S, U]; both are 0 of one seed."""
+    seeds, users = values.shape
+    if seeds == 1 or users == 1:
+        return 0.0, 0.0
+    of_seed, of_user = values.mean(axis=1, keepdims=True), values.mean(axis=0)
+    rest = values - of_seed - of_user + of_seed.mean()
+    of_rest = float((rest**2).sum()) / ((seeds - 1) * (users - 1))
+    return standard_error(of_seed[:, 0]) ** 2, of_rest / (seeds * users)
+
+
+def best_against_rest(values: Mapping[str, np.ndarray]) -> tuple[str, dict[str, Difference]]:
     """Return the system with the highest mean, and its difference from each other one, with adjusted p-values.
 
     Args:
-      scores: a metric [users] by system; the same users in the same order.
-      method: a name of ``TESTS``.
+      values: a metric [seeds, users] by system; the same users in the same order.
 
     Raises:
-      InputError: see ``paired_p_value``; or no system.
+      InputError: see ``paired_difference``; or no system.
     """
-    if not scores:
+    if not values:
         raise InputError("there is no system to compare")
-    best = max(scores, key=lambda system: scores[system].mean())
-    others = [system for system in scores if system != best]
-    adjusted = holm([paired_p_value(scores[best], scores[other], method) for other in others])
-    differences = {}
-    for other, p_value in zip(others, adjusted.tolist(), strict=True):
-        difference = np.asarray(scores[best], np.float64) - scores[other]
-        bounds = difference_interval(difference, method)
-        differences[other] = Difference(float(difference.mean()), *bounds, p_value)
-    return best, differences
+    best = max(values, key=lambda system: values[system].mean())
+    found = {other: paired_difference(values[best], values[other]) for other in values if other != best}
+    adjusted = holm([difference.p_value for difference in found.values()]).tolist()
+    return best, {
+        other: difference._replace(p_value=p_value)
+        for (other, difference), p_value in zip(found.items(), adjusted, strict=True)
+    }
 
 
 def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

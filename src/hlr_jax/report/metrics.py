@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from hlr_jax.evaluation.comparison import NUM_COHORTS, paired_values
+from hlr_jax.evaluation.comparison import NUM_COHORTS, one_seed_note, paired_values, with_one_seed
 from hlr_jax.evaluation.metrics import LOWER_IS_BETTER, cohort_statistics
+from hlr_jax.evaluation.names import TEST
 from hlr_jax.evaluation.significance import INTERVAL_RESAMPLES, LEVEL, best_against_rest, bootstrap_interval
 from hlr_jax.report.drawing import Child, chart, element, folded, gallery, line, mark, place, soft, spanning, table
 from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
@@ -116,8 +117,8 @@ def _paired_test(runs: Sequence[TrainedRun]) -> Child:
         f"{label}: {d.mean:.4f} ({d.low:.4f} to {d.high:.4f}), p = {d.p_value:.2g}" for label, d in differences.items()
     )
     end = (
-        ". By how much, over users, with the interval of each difference at 95 % and the Holm-adjusted p of a paired "
-        f"t-test: {others}."
+        f". By how much, with the interval of each difference at 95 % and the Holm-adjusted p of a {TEST}: {others}. "
+        f"{one_seed_note(with_one_seed(results, 'seeds'))}"
     )
     return element("p", f"Best in {metric}@{runs[0].parts.eval.ks[0]}: ", element("strong", best), end)
 

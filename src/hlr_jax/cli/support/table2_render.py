@@ -9,8 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from hlr_jax import files
-from hlr_jax.evaluation.comparison import NUM_COHORTS, SIGNIFICANT, Block, Cell, Result
-from hlr_jax.evaluation.names import ROWS, TESTS
+from hlr_jax.evaluation.comparison import (
+    NUM_COHORTS,
+    SIGNIFICANT,
+    Block,
+    Cell,
+    Result,
+    one_seed_note,
+    with_one_seed,
+)
+from hlr_jax.evaluation.names import ROWS, TEST
 from hlr_jax.systems import system_title
 from hlr_jax.table2 import Comparison
 
@@ -45,14 +53,22 @@ def caption(table: Comparison) -> list[str]:
         f"Protocol {some.metrics.protocol}, hash {some.metrics.protocol_hash}{renamed}.",
         f"{sizes}.",
         f"Bold: the best of a row. {MARK}: significantly better than every other system of its block "
-        f"({table.tested}, {TESTS[table.method]} over users, Holm-adjusted p < {SIGNIFICANT}).",
+        f"({table.tested}, {TEST}, Holm-adjusted p < {SIGNIFICANT}).",
         f"Training took {seconds:,.0f} s in all.",
     ]
+    if note := _one_seed(table):
+        sentences.append(note)
     if variants := _variants(table):
         sentences.append(f"{variants}.")
     if absent := table.missing():
         sentences.append(f"{NONE}: no result yet ({', '.join(absent)}).")
     return sentences
+
+
+def _one_seed(table: Comparison) -> str:
+    tested = [block for block in table.blocks if block.best]
+    systems = (system for block in tested for system in with_one_seed(block.results, table.spread))
+    return one_seed_note([system_title(system) for system in dict.fromkeys(systems)])
 
 
 def _variants(table: Comparison) -> str:
