@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from command_line import command
 from scipy import special
 
 from hlr_jax.errors import InputError
@@ -69,6 +70,15 @@ def test_a_difference_beyond_users_and_seeds_is_found(rng):
     found = paired_difference(a + users, b)
     assert found.p_value < 0.01
     assert 0.02 < found.low < found.mean < found.high < 0.04
+
+
+def test_every_test_of_the_experiment_finds_a_difference_that_is_beyond_doubt():
+    done = command(
+        "false_positives.py", "--difference=1", "--worlds=3", "--users=30", "--seeds=3", "--seed_stds=0.001",
+        "--draws=50",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"| 30 | 0.001 | 3 |{' 100.0% |' * 5}"
 
 
 def test_no_spread_of_the_differences_proves_nothing(rng):
