@@ -97,7 +97,7 @@ def test_what_has_a_name_is_listed(what, shown):
         (["trian"], 'unknown command "trian" (did you mean "train"?)'),
         (["train"], "--config and --workdir must be given; hlr-jax train --help shows the flags"),
         (["train", "--config=hlr"], "--workdir must be given; hlr-jax train --help shows the flags"),
-        (["train", "--config=hlr", "--config.model.N=3"], "unknown setting model.N; model has embed_dim, "),
+        (["train", "--config=hlr", "--config.model.N=3"], "unknown setting model.N; model has attention_scale, "),
         (["train", "--config=hlr", "--config.modle.name=cml"], "unknown setting modle (did you mean model?); the con"),
         (["train", "--config=hlr", "--config.seed.x=3"], "unknown setting seed.x; seed has no keys"),
         (["train", "--config=hlr", "--config.train.temperature=0.2", "--workdir=x"], "temperatures=(0.2,)"),

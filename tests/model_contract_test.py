@@ -20,22 +20,26 @@ from hlr_jax.types import Neighbors
 
 USERS, ITEMS, DIM, HEADS, ITEM_USERS = 7, 11, 6, 5, 4
 
+SHARP = {"key_scale": 2.5, "attention_scale": 4.0}
 CASES = {
     "adacml": ({"max_history": HEADS}, oracles.adacml),
-    "hlrpp-reference": ({"num_memories": 3, "max_history": HEADS, "variant": "reference"}, oracles.hlrpp_reference),
+    "hlrpp-reference": (
+        {"num_memories": 3, "max_history": HEADS, "variant": "reference", "learned_scales": True} | SHARP,
+        oracles.hlrpp_reference,
+    ),
     "hlrpp-paper": (
-        {"num_memories": 3, "max_history": HEADS, "max_item_users": ITEM_USERS, "variant": "paper"},
-        oracles.hlrpp_paper,
+        {"num_memories": 3, "max_history": HEADS, "max_item_users": ITEM_USERS, "variant": "paper"} | SHARP,
+        partial(oracles.hlrpp_paper, **SHARP),
     ),
     "transcf": ({}, oracles.transcf),
-    "lrml": ({"num_memories": 3}, oracles.lrml),
+    "lrml": ({"num_memories": 3, "key_scale": 2.5}, partial(oracles.lrml, key_scale=2.5)),
     "cml": ({}, oracles.cml),
     "cml-history": ({"user": "history"}, oracles.cml_history),
     "mf_als": ({}, oracles.mf_als),
     "hlr": ({"num_memories": 3, "max_history": HEADS}, oracles.hlr),
     "hlr-reference": (
-        {"num_memories": 3, "max_history": HEADS, "variant": "reference"},
-        partial(oracles.hlr, own_vector=True),
+        {"num_memories": 3, "max_history": HEADS, "variant": "reference"} | SHARP,
+        partial(oracles.hlr, own_vector=True, **SHARP),
     ),
 }
 

@@ -20,26 +20,32 @@ def cml_history(params, user, item, history, item_users):
     return -np.sum((p - params["item"][item]) ** 2), np.zeros_like(p)
 
 
-def hlr(params, user, item, history, item_users, *, own_vector=False):
+def scales_of(params, key_scale, attention_scale):
+    """What multiplies the logits of both softmaxes: as learned, or as given."""
+    return np.exp(params["scales"]) if "scales" in params else (key_scale, attention_scale)
+
+
+def hlr(params, user, item, history, item_users, *, own_vector=False, key_scale=1.0, attention_scale=1.0):
     """Eq. 2-7; ``own_vector``: the user joins the neighbors, as in the released code."""
     p, q = params["user"][user], params["item"][item]
+    by_key, by_neighbor = scales_of(params, key_scale, attention_scale)
     neighbors = [params["item"][j] for j in history] + ([p] if own_vector else [])
     if not neighbors:
         return -np.sum((p - q) ** 2), np.zeros_like(p)
     relations = []
     for q_j in neighbors:
         joint = q * q_j
-        attention = softmax(np.array([joint @ key for key in params["keys"]]))
+        attention = softmax(by_key * np.array([joint @ key for key in params["keys"]]))
         relations.append(sum(a * memory for a, memory in zip(attention, params["memories"], strict=True)))
-    alpha = softmax(np.array([p @ r for r in relations]))
+    alpha = softmax(by_neighbor * np.array([p @ r for r in relations]))
     relation = sum(a * r for a, r in zip(alpha, relations, strict=True))
     return -np.sum((p + relation - q) ** 2), relation
 
 
-def lrml(params, user, item, history, item_users):
+def lrml(params, user, item, history, item_users, *, key_scale=1.0):
     """Tay et al. 2018, section 3.3."""
     p, q = params["user"][user], params["item"][item]
-    weights = softmax(np.array([(p * q) @ key for key in params["keys"]]))
+    weights = softmax(key_scale * np.array([(p * q) @ key for key in params["keys"]]))
     relation = sum(w * memory for w, memory in zip(weights, params["memories"], strict=True))
     return -np.sum((p + relation - q) ** 2), relation
 
@@ -55,16 +61,17 @@ def adacml(params, user, item, history, item_users):
     return -np.sum((p + relation - q) ** 2), relation
 
 
-def hlrpp_reference(params, user, item, history, item_users):
+def hlrpp_reference(params, user, item, history, item_users, *, key_scale=1.0, attention_scale=1.0):
     """The released HLR++: the user attention without the user's vector, the item attention over history + candidate."""
     p, q = params["user"][user], params["item"][item]
+    by_key, by_neighbor = scales_of(params, key_scale, attention_scale)
 
     def latent(joint):
-        attention = softmax(np.array([joint @ key for key in params["keys"]]))
+        attention = softmax(by_key * np.array([joint @ key for key in params["keys"]]))
         return sum(a * memory for a, memory in zip(attention, params["memories"], strict=True))
 
     def attend(anchor, relations):
-        weights = softmax(np.array([anchor @ r for r in relations]))
+        weights = softmax(by_neighbor * np.array([anchor @ r for r in relations]))
         return sum(w * r for w, r in zip(weights, relations, strict=True))
 
     rows = [params["item"][j] for j in history]
@@ -82,17 +89,18 @@ def transcf(params, user, item, history, item_users):
     return -np.sum((p + relation - q) ** 2), relation
 
 
-def hlrpp_paper(params, user, item, history, item_users):
+def hlrpp_paper(params, user, item, history, item_users, *, key_scale=1.0, attention_scale=1.0):
     """Section 3.3: the item attention runs over the item's users, addressed by p_u * p_w and weighed by q_v."""
     p, q = params["user"][user], params["item"][item]
-    _, by_user = hlr(params, user, item, history, item_users)
+    scales = {"key_scale": key_scale, "attention_scale": attention_scale}
+    _, by_user = hlr(params, user, item, history, item_users, **scales)
     by_item = np.zeros_like(p)
     if item_users:
         relations = []
         for w in item_users:
-            attention = softmax(np.array([(p * params["user"][w]) @ key for key in params["keys"]]))
+            attention = softmax(key_scale * np.array([(p * params["user"][w]) @ key for key in params["keys"]]))
             relations.append(sum(a * memory for a, memory in zip(attention, params["memories"], strict=True)))
-        beta = softmax(np.array([q @ r for r in relations]))
+        beta = softmax(attention_scale * np.array([q @ r for r in relations]))
         by_item = sum(b * r for b, r in zip(beta, relations, strict=True))
     return -np.sum((p + by_user + by_item - q) ** 2), by_user + by_item
 

@@ -28,7 +28,8 @@ CASES = {
     "transcf": {},
     "adacml": {"max_history": 4},
     "hlr": HISTORY,
-    "hlr inverse": HISTORY | {"history_sampling": "inverse_popularity", "variant": "reference"},
+    "hlr inverse": HISTORY
+    | {"history_sampling": "inverse_popularity", "variant": "reference", "learned_scales": True, "key_scale": 2.0},
     "hlrpp": HISTORY | {"max_item_users": 3},
     "hlr bfloat16": HISTORY,
     "own": {},

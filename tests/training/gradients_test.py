@@ -17,6 +17,7 @@ from hlr_jax.training.gradients import batch_gradient, batch_loss
 
 HLR = partial(hlr_jax.create_model, "hlr", embed_dim=6, num_memories=3)
 HLRPP = partial(hlr_jax.create_model, "hlrpp", embed_dim=6, num_memories=3)
+LEARNED = {"learned_scales": True, "key_scale": 3.0, "attention_scale": 2.0}
 CML, TRANSCF = (partial(hlr_jax.create_model, name, embed_dim=6) for name in ("cml", "transcf"))
 
 
@@ -79,13 +80,15 @@ TRIPLETS = {
     "one relation": (
         partial(HLR, max_history=4, share_relation=True), Negatives("per_triplet", 3), "hinge_hardest", 6,
     ),
-    "both sides": (partial(HLRPP, max_history=4, max_item_users=3), Negatives("per_triplet", 3), "hinge_hardest", 4),
+    "both sides": (
+        partial(HLRPP, max_history=4, max_item_users=3, **LEARNED), Negatives("per_triplet", 3), "hinge_hardest", 4,
+    ),
     "means": (
         partial(TRANSCF, neighborhood_weight=0.3, distance_weight=0.2), Negatives("per_triplet", 3), "hinge_mean", 6,
     ),
     "shared": (CML, Negatives("shared", 5), "info_nce", 4),
     "shared by neighbors": (partial(HLR, max_history=4), Negatives("shared", 5), "info_nce", 4),
-    "shared by pairs of items": (partial(HLR, max_history=10), Negatives("shared", 5, 0.5), "info_nce", 4),
+    "shared by pairs of items": (partial(HLR, max_history=10, **LEARNED), Negatives("shared", 5, 0.5), "info_nce", 4),
     "shared and one relation": (
         partial(HLR, max_history=4, share_relation=True), Negatives("in_batch"), "info_nce", 4,
     ),

@@ -13,9 +13,11 @@ from ml_collections import ConfigDict
 from hlr_jax.configs.base import base_config
 
 TEMPERATURES = (0.12, 0.2, 0.35)
+CENTERED = {"center_memories": False, "key_scale": 1.0}
+SCALES = CENTERED | {"attention_scale": 1.0, "learned_scales": False}
 _HLR = {
     "num_memories": 4, "max_history": 10, "history_sampling": "uniform", "variant": "paper", "project_memories": False,
-    "memory_radius": 0.1, "share_relation": False, "kernel": "xla",
+    "memory_radius": 0.1, "share_relation": False, "kernel": "xla", **SCALES,
 }  # fmt: skip
 BALLS = {"radius": 1.0, "user_radius": 1.0}
 CML = {"user": "table", "tied": False, "count_exponent": 1.0}

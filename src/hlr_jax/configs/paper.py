@@ -23,7 +23,7 @@ from hlr_jax.configs.base import base_config
 _HISTORY = {"max_history": 20, "history_sampling": "uniform"}
 _HLR = _HISTORY | {
     "variant": "paper", "project_memories": True, "memory_radius": config_dict.placeholder(float),
-    "share_relation": False, "kernel": "xla",
+    "share_relation": False, "kernel": "xla", **default.SCALES,
 }  # fmt: skip
 _HINGE = {"learning_rate": 1e-3, "margin": 1.0, "num_negatives": 5}
 # model -> its options, and settings of training.
@@ -37,7 +37,7 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "cml": (default.CML, _HINGE | {"num_epochs": 100, "patience": 15}),
     "lrml": (
-        {"num_memories": 5, "project_memories": True, "share_relation": False},
+        {"num_memories": 5, "project_memories": True, "share_relation": False} | default.CENTERED,
         _HINGE | {"num_epochs": 80, "patience": 8},
     ),
     "transcf": ({"neighborhood_weight": 0.0, "distance_weight": 0.0}, _HINGE | {"num_epochs": 80, "patience": 8}),

@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from hlr_jax.errors import InputError
-from hlr_jax.kernels import memory_attention
 from hlr_jax.kernels.distance import project_to_ball
 from hlr_jax.kernels.row_means import row_sums
-from hlr_jax.models.options import LRMLOptions, MetricOptions
-from hlr_jax.types import CSR, Neighbors, NeighborSpec, Padded, PairOutput, Params
+from hlr_jax.models.options import MetricOptions
+from hlr_jax.types import CSR, Neighbors, NeighborSpec, PairOutput, Params
 
 PairFunction = Callable[[Params, jax.Array, jax.Array, Neighbors], PairOutput]
 """(parameters, p_u [D], q_v [D], the neighbors of both); parameters are the shared arrays and this pair's rows."""
@@ -173,48 +171,6 @@ class Model(NamedTuple):
         return params["user" if self.item_users.size else "item"]
 
 
-def user_attention(kernel: str) -> Callable[[Params, jax.Array, jax.Array, Padded, jax.Array | None], jax.Array]:
-    """Return the user attention of HLR (eq. 2-6) over many candidates, as the option ``kernel`` names it.
-
-    It takes parameters, p_u [D], items [T, D], neighbors [H, D] and, where they are made already, the memory weights
-    [H, N, T] of neighbors and items; it returns mixtures of the memories [T, N]. ``xla`` is
-    ``memory_attention``. ``pallas`` is ``pallas_attention``, for GPUs, which keeps the attention weights out of device
-    memory; with memory weights neither is used.
-
-    Raises:
-      InputError: ``pallas`` without a GPU.
-    """
-    form, backend = memory_attention.memory_mixture, jax.default_backend()
-    if kernel == "pallas":
-        if backend != "gpu":
-            raise InputError(
-                f'model.kernel "pallas" needs a GPU, and JAX computes on a {backend} here; set it to "xla"'
-            )
-        from hlr_jax.kernels import pallas_attention
-
-        form = pallas_attention.memory_mixture
-
-    def mixtures(
-        params: Params, user: jax.Array, items: jax.Array, near: Padded, weights: jax.Array | None
-    ) -> jax.Array:
-        if weights is None:
-            return form(items, near.vectors, user, params["keys"], params["memories"], where=near.mask)
-        return memory_attention.weigh_neighbors(weights, params["memories"] @ user, where=near.mask)
-
-    return mixtures
-
-
-def item_memory_weights(params: Params, neighbors: jax.Array, items: jax.Array) -> jax.Array:
-    """Return the memory weights [J, N, T] of neighbors [J, D] and items [T, D]."""
-    return memory_attention.item_weights(neighbors, items, params["keys"])
-
-
-MEMORY_ARRAYS = (
-    ArraySpec("keys", meaning="keys of the memories, as in memories.parquet"),
-    ArraySpec("memories", meaning="memories, as in memories.parquet"),
-)
-
-
 @cache
 def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Array, int, int], Params]:
     """Return the ``init`` of users and items and, for a model that has them, of keys and memories.
@@ -233,15 +189,11 @@ def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Arr
 
 
 def ball_projection(options: MetricOptions) -> Callable[[Params], Params]:
-    """Return the ``project`` that keeps users and items in their balls, and keys and memories in one too if asked.
+    """Return the ``project`` that keeps users and items in their balls.
 
-    A radius of 0 is no ball of users or of items, and there may be no table of users. Memories may have a ball of their
-    own: a relation is a mean of memories, so ``memory_radius`` bounds how far it can move a user. With 0 nobody moves.
+    A radius of 0 is no ball of users or of items, and there may be no table of users.
     """
     radii = {name: radius for name, radius in (("user", options.user_radius), ("item", options.radius)) if radius}
-    if isinstance(options, LRMLOptions):
-        radii |= dict.fromkeys(("keys", "memories"), 1.0) if options.project_memories else {}
-        radii |= {} if options.memory_radius is None else {"memories": options.memory_radius}
 
     def project(params: Params) -> Params:
         kept = {name: project_to_ball(params[name], radius) for name, radius in radii.items() if name in params}

@@ -19,12 +19,14 @@ import jax.numpy as jnp
 
 from hlr_jax.kernels.distance import squared_distance, translated_distances
 from hlr_jax.kernels.memory_attention import attention_flops, memory_attention, translation_flops
-from hlr_jax.models.base import (
-    MEMORY_ARRAYS,
-    Model,
-    ball_projection,
+from hlr_jax.models.base import Model
+from hlr_jax.models.memories import (
+    Scaled,
     item_memory_weights,
-    tables,
+    memory_arrays,
+    memory_projection,
+    memory_tables,
+    scaled_attention,
     user_attention,
 )
 from hlr_jax.models.options import HLRPPOptions, with_options
@@ -34,7 +36,8 @@ from hlr_jax.types import Neighbors, NeighborSpec, PairOutput, Params
 @with_options(HLRPPOptions)
 def hlrpp(options: HLRPPOptions) -> Model:
     """Score a pair by -|p_u + r^U + r^I - q_v|^2 (eq. 9), both relations from one set of keys and memories."""
-    attend, over_users = user_attention(options.kernel), options.variant == "paper"
+    attend, over_users = user_attention(options), options.variant == "paper"
+    scaled = scaled_attention(options)
     item_attention = _over_item_users if over_users else _over_history
     item_users = NeighborSpec(options.max_item_users, options.item_users_sampling) if over_users else NeighborSpec()
 
@@ -42,48 +45,54 @@ def hlrpp(options: HLRPPOptions) -> Model:
         params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, weights: jax.Array | None = None
     ) -> jax.Array:
         by_user = attend(params, user, items, neighbors.items, weights)
-        by_item = item_attention(params, user, items, neighbors)
+        by_item = item_attention(scaled, params, user, items, neighbors)
         return -translated_distances(user, by_user + by_item, params["memories"], items)
 
     return Model(
         "hlrpp",
-        tables(options.embed_dim, options.num_memories),
-        partial(_pair, over_users),
-        ball_projection(options),
+        memory_tables(options),
+        partial(_pair, over_users, scaled),
+        memory_projection(options),
         scores,
         NeighborSpec(options.max_history, options.history_sampling),
         item_users,
         options.share_relation,
-        item_pairs=item_memory_weights,
+        item_pairs=item_memory_weights(options),
         label="HLR++",
-        arrays=MEMORY_ARRAYS,
+        arrays=memory_arrays(options),
         flops=_flops(options.embed_dim, options.num_memories, options.max_history, item_users.size),
     )
 
 
-def _pair(over_users: bool, params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
-    keys, memories, history = params["keys"], params["memories"], neighbors.items
-    by_user = memory_attention(item, history.vectors, user, keys, memories, where=history.mask)
+def _pair(
+    over_users: bool, scaled: Scaled, params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors
+) -> PairOutput:
+    (keys, scale), memories, history = scaled(params), params["memories"], neighbors.items
+    by_user = memory_attention(item, history.vectors, scale * user, keys, memories, where=history.mask)
     context = neighbors.users if over_users else history.appended(item)
-    by_item = memory_attention(user, context.vectors, item, keys, memories, where=context.mask)
+    by_item = memory_attention(user, context.vectors, scale * item, keys, memories, where=context.mask)
     relation = (by_user.mixture + by_item.mixture) @ memories
     score = -squared_distance(user + relation, item)
     return PairOutput(score, relation, by_user.memory_weights, by_user.neighbor_weights)
 
 
-def _over_item_users(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+def _over_item_users(
+    scaled: Scaled, params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors
+) -> jax.Array:
     """Return the mixtures [T, N] of r^I for candidates [T, D] with their users [T, A, D]."""
+    keys, scale = scaled(params)
     vectors, mask = neighbors.users.vectors, neighbors.users.mask
     # All users of all candidates meet the same addresses: one matrix product.
-    weights = jax.nn.softmax(vectors.reshape(-1, vectors.shape[-1]) @ (user * params["keys"]).T, axis=-1)
+    weights = jax.nn.softmax(vectors.reshape(-1, vectors.shape[-1]) @ (user * keys).T, axis=-1)
     weights = weights.reshape(*mask.shape, -1)
-    values = jnp.sum(weights * (items @ params["memories"].T)[:, None], axis=-1)
+    values = jnp.sum(weights * (scale * items @ params["memories"].T)[:, None], axis=-1)
     return jnp.sum(jax.nn.softmax(values, axis=-1, where=mask)[..., None] * weights, axis=1)
 
 
-def _over_history(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
+def _over_history(scaled: Scaled, params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
     """Return the mixtures [T, N] of r^I for candidates [T, D]; only the candidate's own slot differs."""
-    addresses, memory_scores = user * params["keys"], items @ params["memories"].T
+    keys, scale = scaled(params)
+    addresses, memory_scores = user * keys, scale * items @ params["memories"].T
     history = jax.nn.softmax(neighbors.items.vectors @ addresses.T, axis=-1)
     own = jax.nn.softmax(items @ addresses.T, axis=-1)
     own_value = jnp.sum(own * memory_scores, axis=-1, keepdims=True)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 
 from hlr_jax.kernels.distance import squared_distance, translated_distances
 from hlr_jax.kernels.memory_attention import translation_flops
-from hlr_jax.models.base import MEMORY_ARRAYS, Model, ball_projection, tables
+from hlr_jax.models.base import Model, tables
+from hlr_jax.models.memories import MEMORY_ARRAYS, memory_projection
 from hlr_jax.models.options import LRMLOptions, with_options
 from hlr_jax.types import Neighbors, PairOutput, Params
 
@@ -20,7 +21,7 @@ def lrml(options: LRMLOptions) -> Model:
 
     def weights(params: Params, user: jax.Array, items: jax.Array) -> jax.Array:
         # The keys meet the user first, so that a catalogue is one product [T, D] x [D, N].
-        return jax.nn.softmax(items @ (user * params["keys"]).T, axis=-1)
+        return jax.nn.softmax(items @ (user * (options.key_scale * params["keys"])).T, axis=-1)
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
         del neighbors
@@ -38,7 +39,7 @@ def lrml(options: LRMLOptions) -> Model:
         "lrml",
         tables(options.embed_dim, options.num_memories),
         pair,
-        ball_projection(options),
+        memory_projection(options),
         catalogue,
         share_relation=options.share_relation,
         label="LRML",

@@ -83,13 +83,26 @@ class LRMLOptions(MetricOptions):
       num_memories: N, the number of keys and of memories.
       project_memories: whether the rows of keys and memories stay in the unit ball too.
       memory_radius: of a ball of the memories' own, which bounds how far a relation moves a user; None: as above.
+      center_memories: whether each step subtracts the mean memory: a relation can then not be one constant.
       share_relation: whether training measures the negatives with the relation of the positive.
+      key_scale: what multiplies the logits of the softmax over keys; above 1 it is sharper, and 0 makes it uniform.
+
+    Raises:
+      InputError: also if the one memory that there is would be its own mean.
     """
 
     num_memories: int = number(20, 1, 65536)
     project_memories: bool = False
     memory_radius: float | None = number(None, 0.0, 1e6)
+    center_memories: bool = False
     share_relation: bool = False
+    key_scale: float = number(1.0, 0.0, 1e6)
+
+    def __post_init__(self) -> None:
+        """Check every field, and that centering leaves memories."""
+        super().__post_init__()
+        if self.center_memories and self.num_memories < 2:
+            raise InputError("model.center_memories makes a single memory 0: set model.num_memories to 2 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +115,25 @@ class HLROptions(LRMLOptions):
       variant: paper: eq. 5-6 run over the user's items. reference: as in the released code; for HLR, p_u joins them as
         one more neighbor, so that a user without items still has a relation.
       kernel: what computes the attention of many candidates at once; pallas is a GPU kernel.
+      attention_scale: what multiplies the logits of the softmax over neighbors (for HLR++ of both); as ``key_scale``.
+      learned_scales: whether training goes on from ``key_scale`` and ``attention_scale`` and learns both.
+
+    Raises:
+      InputError: also if scales are learned from 0, which has no logarithm.
     """
 
     max_history: int = number(50, 1, 65536)
     history_sampling: str = word("uniform", SAMPLING)
     variant: str = word("paper", VARIANTS)
     kernel: str = word("xla", KERNELS)
+    attention_scale: float = number(1.0, 0.0, 1e6)
+    learned_scales: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every field, and that learned scales have a logarithm."""
+        super().__post_init__()
+        if self.learned_scales and not (self.key_scale and self.attention_scale):
+            raise InputError("model.learned_scales: set model.key_scale and model.attention_scale above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
