@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources, neighbor_source
+from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources, draw_neighbors, neighbor_source
 from hlr_jax.models.base import Model
-from hlr_jax.types import Neighbors, Padded, Params
+from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
 CATALOGUE_TILE = 128  # items whose scores are computed in one step; best of 64 to 2810 when measured on a CPU
 
@@ -43,6 +43,25 @@ def pair_params(model: Model, shared: Params, user: Params, items: Params) -> Pa
     """Return what ``pair`` and ``catalogue`` take as ``params``: all arrays but the vectors of the user and items."""
     rows = {name: array for name, array in (user | items).items() if name not in ("user", "item")}
     return model.on_axis(shared, "shared") | rows
+
+
+def interaction_output(
+    model: Model, everything: Params, sources: NeighborSources, key: jax.Array, number: jax.Array, user: jax.Array,
+    item: jax.Array,
+) -> tuple[NeighborIds, PairOutput]:  # fmt: skip
+    """Return the history [H] of an interaction, without the item itself, and the model's output for the pair.
+
+    Neighbors are drawn as in training, by the key and the interaction's ``number`` []. ``everything`` is the parameters
+    ``with_derived``.
+    """
+    words = sources.history.num_bits
+    bits = jax.random.bits(jax.random.fold_in(key, number), (words + sources.item_users.num_bits,))
+    history = draw_neighbors(bits[:words], sources.history, user, item)
+    item_users = draw_neighbors(bits[words:], sources.item_users, item, user)
+    near = Neighbors(history.vectors(everything["item"]), item_users.vectors(model.neighbor_table(everything)))
+    own, candidate = model.rows(everything, "user", user), model.rows(everything, "item", item)
+    given = pair_params(model, everything, own, candidate)
+    return history, model.pair(given, own["user"], candidate["item"], near)
 
 
 def score_items(

@@ -18,6 +18,7 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.ranking.inputs import ranking_inputs
 from hlr_jax.ranking.rank import rank
 from hlr_jax.sharding import create_mesh, pad_rows, replicate, replicated, shardings
+from hlr_jax.training.history import ATTENTION
 from hlr_jax.training.learner import GradientLearner
 
 # Primes: no mesh divides them, so tables end in rows of padding. Users come in two widths, of 5 and of 16 positives.
@@ -63,7 +64,8 @@ def run(world, model, options, mesh):
 
 def assert_same_run(run_on_mesh, run_alone):
     (fitted, evaluation), (alone, expected) = run_on_mesh, run_alone
-    for metric in ("train_loss", "valid_loss", "valid_ndcg@5"):
+    attention = [name for name in ATTENTION if name in alone.history[0]]
+    for metric in ("train_loss", "valid_loss", "valid_ndcg@5", *attention):
         values = ([record[metric] for record in result.history] for result in (fitted, alone))
         np.testing.assert_allclose(*values, rtol=2e-4, err_msg=metric)
     assert fitted.best_epoch == alone.best_epoch
@@ -81,10 +83,11 @@ def assert_same_run(run_on_mesh, run_alone):
 def test_a_mesh_trains_ranks_and_measures_as_one_device_and_never_holds_a_whole_table(
     model, options, shape, primes, programs, monkeypatch
 ):
-    # A batch, a tile of users, and the products of a shard's items with all memories must be smaller than the smaller
-    # table for what follows to tell them apart.
+    # A batch, a tile of users or of pairs, and the products of a shard's items with all memories must be smaller than
+    # the smaller table for what follows to tell them apart.
     monkeypatch.setattr("hlr_jax.ranking.plan._MOST_USERS", 8)
     monkeypatch.setattr("hlr_jax.ranking.plan._CPU_USERS", 4)
+    monkeypatch.setattr("hlr_jax.training.attention._AT_ONCE", 8)
     on_mesh = run(primes, model, options, create_mesh(*shape))
     ours = list(programs)
     assert_same_run(on_mesh, run(primes, model, options, None))
@@ -92,7 +95,7 @@ def test_a_mesh_trains_ranks_and_measures_as_one_device_and_never_holds_a_whole_
     assert params["item"].sharding.spec[0] == params["user"].sharding.spec[0] == "model"
     expected = {"jit_run_epoch", "jit_valid_loss"}
     if options is not USERS:  # what those are ranked by was made ready in the case before
-        expected |= {"jit_item_users", "jit_rank_tile"}
+        expected |= {"jit_item_users", "jit_rank_tile"} | ({"jit_attention"} if model is HLR else set())
     assert expected <= {name for name, _ in ours}
     assert {name for name, text in ours if largest_float_array(text) >= primes.num_items * DIM} == set()
 

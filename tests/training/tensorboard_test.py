@@ -26,7 +26,7 @@ def points(folder):
 def record(epoch, seed=0, loss=0.5, temperature=0.25):
     return {
         "epoch": epoch, "run": f"seed-{seed}", "seed": seed, "temperature": temperature, "train_loss": loss,
-        "valid_ndcg@10": 0.25, "best_epoch": 1, "seconds": 2.0, "positives_per_s": 8.0,
+        "valid_ndcg@10": 0.25, "memory_distance": 0.75, "best_epoch": 1, "seconds": 2.0, "positives_per_s": 8.0,
     }  # fmt: skip
 
 
@@ -34,12 +34,13 @@ def test_each_epoch_stands_in_the_files_of_its_seed_as_soon_as_it_ends(tmp_path)
     logger = TensorBoardLogger(tmp_path)
     assert not (tmp_path / "tensorboard").exists()
     logger(record(1))
-    first = [("positives_per_s", 1, 8.0), ("train_loss", 1, 0.5), ("valid_ndcg_at_10", 1, 0.25)]
+    values = {"memory_distance": 0.75, "positives_per_s": 8.0, "train_loss": 0.5, "valid_ndcg_at_10": 0.25}
+    first = [(tag, 1, value) for tag, value in values.items()]
     assert points(tmp_path / "tensorboard" / "seed-0") == first
     logger(record(1, seed=7))
     logger(record(2, seed=7, loss=0.125))
     assert points(tmp_path / "tensorboard" / "seed-0") == first
-    second = [("positives_per_s", 2, 8.0), ("train_loss", 2, 0.125), ("valid_ndcg_at_10", 2, 0.25)]
+    second = [(tag, 2, value) for tag, value in (values | {"train_loss": 0.125}).items()]
     assert points(tmp_path / "tensorboard" / "seed-7") == sorted([*first, *second])
 
 

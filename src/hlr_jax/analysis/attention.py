@@ -9,12 +9,12 @@ import numpy as np
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.encoding import SPLITS
-from hlr_jax.data.neighbor_sampling import NeighborSources, draw_neighbors
+from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError, check_range, check_seed, pick
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
-from hlr_jax.scoring import neighbor_sources, pair_params, with_derived
-from hlr_jax.types import Neighbors, Params
+from hlr_jax.scoring import interaction_output, neighbor_sources, with_derived
+from hlr_jax.types import Params
 
 _TOP_SHARE = 0.05
 _AT_ONCE = 128  # interactions computed together: bounds the memory, H x N weights each
@@ -86,18 +86,10 @@ def _attend(
 ) -> tuple[jax.Array, ...]:
     """Return the fields of ``Attended`` after the first two."""
     everything = with_derived(model, params, sources)
-    words = sources.history.num_bits
     length = model.history.size  # HLR's variant `reference` has the user's own vector behind the neighbors
 
     def attend_pair(pair: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
-        number, u, v = pair
-        bits = jax.random.bits(jax.random.fold_in(key, number), (words + sources.item_users.num_bits,))
-        history = draw_neighbors(bits[:words], sources.history, u, v)
-        item_users = draw_neighbors(bits[words:], sources.item_users, v, u)
-        neighbors = Neighbors(history.vectors(params["item"]), item_users.vectors(model.neighbor_table(params)))
-        user, candidate = model.rows(everything, "user", u), model.rows(everything, "item", v)
-        given = pair_params(model, params, user, candidate)
-        output = model.pair(given, user["user"], candidate["item"], neighbors)
+        history, output = interaction_output(model, everything, sources, key, *pair)
         by_neighbor = history.ids, history.mask, output.memory_weights, output.neighbor_weights
         return *(array[:length] for array in by_neighbor), output.relation
 

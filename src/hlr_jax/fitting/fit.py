@@ -266,6 +266,11 @@ def validation_of(
             losses = np.asarray(learner.valid_loss(params))
             for index in chosen:
                 results[index] = {"valid_loss": float(losses[index])}, None
+        if chosen and learner.attention is not None:
+            figures = {name: np.asarray(values) for name, values in learner.attention(params).items()}
+            for index in chosen:
+                seen = {name: float(values[index]) for name, values in figures.items() if np.isfinite(values[index])}
+                results[index] = results[index][0] | seen, None
         if chosen and ranks:
             split, seeds = split_seeds(params), [runs[index].seed for index in chosen]
             measured = evaluate_seeds(model, [split[i] for i in chosen], dataset, "valid", at_k, seeds, users)

@@ -20,12 +20,20 @@ Record = dict[str, Any]
 | ``train_loss`` | mean over the training interactions; not of epoch 0 |
 | ``valid_loss`` | mean over the validation interactions; only where there are some, and the model has a loss |
 | ``valid_ndcg@10``, say | what ``eval.monitor`` names; only where it is a metric |
+| ``memory_entropy`` | of the weights of the memories, mean over pairs and neighbors; 1 is uniform |
+| ``neighbor_entropy`` | of the weights of a history's items, mean over pairs with two or more; 1 is uniform |
+| ``memory_distance`` | mean distance of two memories |
 | ``best_epoch`` | the best one so far |
 | ``seconds`` | of the epoch with its validation, all runs together; of epoch 0: of making the start and measuring it |
 | ``positives_per_s`` | training interactions a second, of all runs together, without validation; not of epoch 0 |
 
-Of a scorer an epoch is one value of its settings, which stand in the place of a run's; it has no losses.
+Entropies and distance are of models with two memories or more, on 256 training interactions that are the same at every
+epoch (``training.attention``). Of a scorer an epoch is one value of its settings, which stand in the place of a run's;
+it has no losses.
 """
+
+ATTENTION = ("memory_entropy", "neighbor_entropy", "memory_distance")
+"""The keys of a record that say what attentions do."""
 
 Logger = Callable[[Record], object]
 """Is called with the record of each epoch of each run, as soon as the epoch ends; what it returns is ignored.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hlr_jax.evaluation.options import EvalOptions
+from hlr_jax.training.attention import CollapseWatch
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.display import Display
 from hlr_jax.training.history import History, Record
@@ -64,6 +65,8 @@ class Loop:
             self.progress, self.step = RunProgress.all_from_json(record), record["epoch"]
         epochs: dict[Any, int] = {} if is_new else {tuple(run.run): run.epoch for run in self.progress}
         self.history.resume(lambda record: record["epoch"] <= epochs.get(tuple(map(record.get, Run._fields)), -1))
+        self._collapses = CollapseWatch(several=len(runs) > 1)
+        self._collapses.lines(self.history.records)  # what earlier epochs show is told already
         if given is not None:
             self._measure_start(began)
 
@@ -103,9 +106,11 @@ class Loop:
         self._save()
 
     def _keep(self, records: list[Record]) -> None:
-        """Add the records of an epoch to the history, and show the best."""
+        """Add the records of an epoch to the history, show the best, and tell of attentions that have collapsed."""
         self.history.add(records)
         self._display.epoch(max(records, key=self._merit))
+        for line in self._collapses.lines(records):
+            self._display.say(line)
 
     def _merit(self, record: Record) -> float:
         return self._evaluation.merit(record.get(self._evaluation.monitor_name))

@@ -12,10 +12,12 @@ from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.compile_memory import planned
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import check_whole_tables, pad_rows, place, replicate, seed_mesh, split_seeds
 from hlr_jax.training.als import iterate, sides_on, start_of
+from hlr_jax.training.attention import AttentionSample, attention_figures, has_memories
 from hlr_jax.training.batches import BatchSource
 from hlr_jax.training.learner import GradientLearner, TrainState
 from hlr_jax.training.options import LENGTH, START, Run, TrainOptions
@@ -33,6 +35,7 @@ class Learner:
       run_epoch: (state, epoch, active [S]) -> (state, mean training losses [S]); may reuse the memory of its argument.
         A run that is not active stays as it is, and its loss means nothing; without ``active`` all are.
       valid_loss: params [S, ...] -> mean validation losses [S], or None where there is no such loss.
+      attention: params [S, ...] -> the figures [S] of ``history.ATTENTION``, or None where there are no memories.
       memory: state -> what an epoch needs (``planned``), or None where an epoch is no single program.
     """
 
@@ -40,6 +43,7 @@ class Learner:
     init: Callable[..., TrainState]
     run_epoch: Callable[..., tuple[TrainState, jax.Array]]
     valid_loss: Callable[[Params], jax.Array] | None = None
+    attention: Callable[[Params], dict[str, jax.Array]] | None = None
     memory: Callable[[TrainState], tuple[int, int, int]] | None = None
 
 
@@ -141,6 +145,16 @@ def _programs(learner: GradientLearner, count: int) -> tuple[Callable[..., Any],
     return jax.jit(run_epoch, donate_argnums=0), jax.jit(valid_loss)
 
 
+@lru_cache(maxsize=8)
+def _attention_program(model: Model, count: int, mesh: Mesh | None) -> Callable[..., dict[str, jax.Array]]:
+    """Return the compiled function that looks at the attentions of ``count`` runs, whatever they are trained with."""
+
+    def attention(sources: NeighborSources, sample: AttentionSample, params: Params) -> dict[str, jax.Array]:
+        return map_runs(partial(attention_figures, model, sources, sample), count, mesh)(params)
+
+    return jax.jit(attention)
+
+
 class _GradientRuns(Learner):
     """``GradientLearner`` for several runs, compiled, with their data on the devices."""
 
@@ -162,6 +176,10 @@ class _GradientRuns(Learner):
         if len(valid):
             measured = replicate(learner.source(valid, train, train + valid), mesh)
             self.valid_loss = partial(valid_loss, measured, self._runs)
+        if has_memories(model):
+            sample = replicate(AttentionSample.of(train), mesh)
+            program = _attention_program(model, self._count, mesh)
+            self.attention = partial(program, self._train.neighbors, sample)
         everyone = jnp.ones(self._count, bool)
         self.memory = lambda state: planned(self._epoch, state, self._train, jnp.int32(1), self._runs, everyone)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hlr_jax.errors import InputError, missing_extra
-from hlr_jax.training.history import Record
+from hlr_jax.training.history import ATTENTION, Record
 
 
 class TensorBoardLogger:
@@ -47,7 +47,7 @@ class TensorBoardLogger:
             (self._folder / name).mkdir(parents=True, exist_ok=True)
             self._writers[name] = EventsWriter(str(self._folder / name / "events"))
         for field, value in record.items():
-            if field.startswith(("train_", "valid_")) or field == "positives_per_s":
+            if field.startswith(("train_", "valid_")) or field in ("positives_per_s", *ATTENTION):
                 # No tag may have an @.
                 summary = scalar(field.replace("@", "_at_"), value)
                 self._writers[name].write_event(Event(wall_time=time.time(), step=record["epoch"], summary=summary))
