@@ -129,6 +129,17 @@ def test_lists_exposure_and_reasons_are_those_of_the_model(runs, page):
     assert shown == [f"{items - round(share * items)} ({1 - share:.0%})" for share in coverage]
 
 
+def test_what_attentions_do_is_drawn_by_epoch(runs, page):
+    text = unescape(page.read_text())
+    first, last = map(json.loads, (runs / "attentive" / "metrics.jsonl").read_text().splitlines())
+    for name in ("memory_entropy", "neighbor_entropy", "memory_distance"):
+        drawn = text[text.index(f"{name.replace('_', ' ')} by epoch</title>") :]
+        described = drawn[: drawn.index("</desc>")]
+        assert f"attentive (HLR), seed 3: from {first[name]:.4g} to {last[name]:.4g}, " in described
+        assert "CML" not in described
+    assert "No memories to attend over: CML." in text
+
+
 def test_exposure_is_that_of_the_lists_at_the_main_k(runs):
     (run,) = read_runs([runs / "cml"])
     parts = run.parts._replace(eval=replace(run.parts.eval, k=(5, 20)))

@@ -1,7 +1,7 @@
-"""Metrics of runs: tables with what they could have been otherwise, the paired test, and learning curves."""
+"""Metrics of runs: tables with what they could have been otherwise, and the paired test."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -9,12 +9,11 @@ from hlr_jax.evaluation.comparison import NUM_COHORTS, one_seed_note, paired_val
 from hlr_jax.evaluation.metrics import LOWER_IS_BETTER, cohort_statistics
 from hlr_jax.evaluation.names import TEST
 from hlr_jax.evaluation.significance import INTERVAL_RESAMPLES, LEVEL, best_against_rest, bootstrap_interval
-from hlr_jax.report.drawing import Child, chart, element, folded, gallery, line, mark, place, soft, spanning, table
+from hlr_jax.report.drawing import Child, element, folded, soft, table
 from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
 
 _TESTED = "NDCG"
 _DISPLAY_NAMES = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "map over k": "MAP over K", "rr sum": "RR sum"}
-_LOG_FROM = 20  # a loss whose largest value is so many times its smallest needs a log scale
 
 
 def metric_tables(runs: Sequence[TrainedRun]) -> list[Child]:
@@ -131,45 +130,3 @@ def _display_name(name: str) -> str:
 def _amount(value: float, name: str) -> str:
     """Return a metric's value: four decimals, or one for counts of users."""
     return f"{value:,.1f}" if "popularity" in name else f"{value:.4f}"
-
-
-def learning_curves(runs: Sequence[TrainedRun], ids: Iterator[int]) -> list[Child]:
-    """Return a chart for each recorded quantity, all runs in it, the best epoch of each seed marked."""
-    names = dict.fromkeys(
-        name for run in runs for name in run.epochs.columns if name == "train_loss" or name.startswith("valid_")
-    )
-    lead = (
-        "A mark shows the best epoch, whose parameters all figures are of. A run of several seeds has a line for each. "
-        "An epoch of EASE is a value of its settings. "
-        "Losses of different objectives have different scales."
-    )
-    return gallery(lead, [run.label for run in runs], [_curve_chart(runs, name, ids) for name in names])
-
-
-def _curve_chart(runs: Sequence[TrainedRun], name: str, ids: Iterator[int]) -> Child:
-    curves, marked, descriptions = [], [], []
-    for number, run in enumerate(runs):
-        if name not in run.epochs.columns:
-            continue
-        finite = run.epochs.filter(pl.col(name).cast(pl.Float64).is_finite()).sort("epoch")
-        for seed, best in zip(run.loaded.seeds, run.loaded.best_epochs, strict=True):
-            points = finite.filter(pl.col("seed") == seed).select("epoch", name).rows()
-            if not points:
-                continue
-            at_best = [point for point in points if point[0] == best]
-            curves.append((number, points, finite["seed"].n_unique() > 1))
-            marked += [(number, point) for point in (at_best if len(points) > 1 else points)]
-            ends = f"from {points[0][1]:.4g} to {points[-1][1]:.4g}"
-            value = f"{at_best[0][1]:.4g}" if at_best else "none"
-            descriptions.append(f"{run.label}, seed {seed}: {ends}, {value} at best epoch {best}")
-    if not curves:
-        return None
-    epochs, values = zip(*(point for _, points, _ in curves for point in points), strict=True)
-    log = min(values) > 0 and max(values) > _LOG_FROM * min(values)
-    kind, _, metric = name.partition("_")
-    quantity = f"{'training' if kind == 'train' else 'validation'} {metric.upper() if '@' in metric else metric}"
-    x, y = spanning("epoch", epochs, whole=True), spanning(quantity + (" (log scale)" if log else ""), values, log=log)
-    deciding = [run.label for run in runs if run.parts.eval.monitor_name == name]
-    note = f"Chooses the best epoch of {', '.join(deciding)}." if deciding else None
-    drawings = [line(x, y, *curve) for curve in curves], [mark(run, *place(x, y, point)) for run, point in marked]
-    return chart(ids, f"{quantity} by epoch", note, "; ".join(descriptions), x, y, drawings)

@@ -8,9 +8,10 @@ from pathlib import Path
 from hlr_jax.colors import ON_DARK, ON_LIGHT
 from hlr_jax.errors import InputError
 from hlr_jax.files import atomic_file
+from hlr_jax.report.curves import attention_curves, learning_curves
 from hlr_jax.report.drawing import Child, Markup, element
 from hlr_jax.report.keys import key_cards, keys_of
-from hlr_jax.report.metrics import learning_curves, metric_tables
+from hlr_jax.report.metrics import metric_tables
 from hlr_jax.report.recommendations import Exposure, exposure_charts, exposure_of, lists_for, sample_lists, sample_users
 from hlr_jax.report.runs import TrainedRun, comparable_groups, data_and_protocol, read_runs, run_tables
 
@@ -19,6 +20,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _SECTIONS = {
     "runs": "Runs",
     "curves": "Learning curves",
+    "attention": "Attention",
     "figures": "Figures",
     "exposure": "Popularity and exposure",
     "keys": "Memory keys",
@@ -116,6 +118,7 @@ def _group_section(runs: Sequence[TrainedRun], number: int, ids: Iterator[int], 
     content = {
         "runs": run_tables(runs),
         "curves": learning_curves(runs, ids),
+        "attention": attention_curves(runs, ids),
         "figures": metric_tables(runs),
         "exposure": exposure_charts(runs, exposures, ids),
         "keys": key_cards(runs, keys),
