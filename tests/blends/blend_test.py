@@ -50,7 +50,7 @@ def test_scores_are_standardized_and_weighted_as_by_hand():
     values = np.array([[1, 2, 3], [0, 0, 6], [0.1, 0.1, 0.1]], np.float32)
     a, b = 1 / np.sqrt(2 / 3), 1 / np.sqrt(8)
     expected = np.array([[-a, 0, a], [-2 * b, -2 * b, 4 * b], [0, 0, 0]])
-    np.testing.assert_allclose(scores.standardized(values), expected, rtol=1e-6)
+    np.testing.assert_allclose(scores.standardized(values)[0], expected, rtol=1e-6)
     data = hlr_jax.Dataset.from_arrays(
         [0, 0, 1, 1, 2, 2], ["x", "y", "y", "z", "z", "x"], splits=["train"] * 6, split="given", log=id
     )
@@ -146,14 +146,14 @@ def test_cml_and_mf_als_are_matrix_products_and_hlr_is_none(made):
     }
 
 
-def test_each_part_says_how_much_it_has_of_a_score_and_its_reasons_weigh_as_much(made, world):
+def test_each_part_says_how_much_it_has_of_a_score_and_contributions_add_up_over_parts(made, world):
     blend, params = blended(made, {"ease": 0.5, "mf_als": 0.3, "hlr": 0.2})
     lists = hlr_jax.recommend(blend, params, world, [3, 7], k=3, num_reasons=2)
     row = lists.filter(user=7).row(1, named=True)
     item = world.item_ids.to_list().index(row["item"])
     population = trained_population(blend, params, world)
     each = {
-        label: part.weight * scores.part_scores(blend, label, population, np.array([7]), 50)[0, item]
+        label: part.weight * scores.part_scores(blend, label, population, np.array([7]), 50)[0][0, item]
         for label, part in blend.parts.items()
     }
     assert sum(each.values()) == pytest.approx(row["score"], rel=1e-5)
@@ -162,27 +162,36 @@ def test_each_part_says_how_much_it_has_of_a_score_and_its_reasons_weigh_as_much
     assert row["part_shares"] == sorted(row["part_shares"], reverse=True)
     why = hlr_jax.explain(blend, params, world, 7, [row["item"]])
     expected = {}
-    for name in ("ease", "hlr"):
-        for neighbor, weight in (
-            hlr_jax.explain(*made[name], world, 7, [row["item"]]).select("neighbor", "neighbor_weight").iter_rows()
-        ):
-            expected[neighbor] = expected.get(neighbor, 0) + raised.get(name, 0) * weight
-    expected = {neighbor: weight for neighbor, weight in expected.items() if weight > 0}
-    assert dict(why.select("neighbor", "neighbor_weight").iter_rows()) == pytest.approx(expected, rel=1e-4)
-    assert row["reason_items"] == why["neighbor"].to_list()[:2]
-    assert row["reason"].endswith(
-        f"by {', '.join(f'{p} ({s:.0%})' for p, s in zip(row['parts'], row['part_shares'], strict=True))}."
-    )
-    assert why["key"].null_count() == len(why)
+    for name, part in blend.parts.items():
+        spread = scores.scores(part.system, population.parts[name], np.array([7]), 50).std()
+        alone = hlr_jax.explain(*made[name], world, 7, [row["item"]])
+        for neighbor, added in alone.select("neighbor", "neighbor_contribution").iter_rows():
+            expected[neighbor] = expected.get(neighbor, 0) + part.weight / spread * added
+    found = dict(why.select("neighbor", "neighbor_contribution").iter_rows())
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    assert why["neighbor_contribution"].is_sorted(descending=True)
+    assert row["reason_items"] == why.filter("stands_out")["neighbor"].to_list()[:2]
+    by = ", ".join(f"{part} ({share:.0%})" for part, share in zip(row["parts"], row["part_shares"], strict=True))
+    assert row["reason"].endswith(f"; by {by}.")
+    assert "alpha" not in why.columns
 
 
-def test_parts_without_reasons_have_shares(made, world):
-    blend, params = blended(made, {"mf_als": 0.5, "cml": 0.5})
+def test_contributions_of_exact_parts_add_up_to_the_blended_score(made, world):
+    blend, params = blended(made, {"ease": 0.6, "mf_als": 0.4})
+    people = hlr_jax.fold_in(blend, params, world, {"ann": [3, 7, 12, 30]})  # MF-ALS is solved to the end
+    why = hlr_jax.explain(blend, params, world, "ann", world.item_ids.to_list(), among=people)
+    sums = why.group_by("item", maintain_order=True).agg(pl.col("neighbor_contribution").sum())
+    score = scores.scores(blend, people, np.array([0]), 50)[0]
+    np.testing.assert_allclose(sums["neighbor_contribution"], score, rtol=1e-3, atol=1e-4)
+
+
+def test_parts_without_a_history_have_shares(made, world):
+    blend, params = blended(made, {"cml": 1.0})
     best = hlr_jax.recommend(blend, params, world, 3, k=1, num_reasons=2)
-    assert best["reason"][0].startswith("No item of a history speaks for it; by ")
+    assert best["reason"][0] == "No single item of the history stands out; by cml (100%)."
     why = hlr_jax.explain(blend, params, world, 3, best["item"])
     assert why["neighbor"].to_list() == [None]
-    assert why["part_shares"].explode().sum() == pytest.approx(1)
+    assert why["part_shares"].explode().to_list() == [1]
 
 
 def test_mistakes_are_one_line(made, world):

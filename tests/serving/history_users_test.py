@@ -98,7 +98,7 @@ def test_similar_users_are_those_whose_means_are_near(world, trained):
     np.testing.assert_allclose(found["distance"], distances[order], rtol=1e-4)
 
 
-def test_reasons_add_up_to_how_much_closer_an_item_is_than_the_mean_one(world, trained):
+def test_contributions_add_up_to_how_much_closer_an_item_is_than_the_mean_one(world, trained):
     model, params = trained
     people = hlr_jax.fold_in(model, params, world, NEW)
     exact = oracles.float64(params)
@@ -106,20 +106,17 @@ def test_reasons_add_up_to_how_much_closer_an_item_is_than_the_mean_one(world, t
     (user,), mean = users_of(model, exact, [history]), exact["item"].mean(axis=0)
     each = exact[model.history_users.source][history] / len(history) ** dict(model.options)["count_exponent"]
     reasons = hlr_jax.explain(model, params, world, "ann", items, among=people)
-    assert reasons.height
     for item in items:
         q, shown = exact["item"][item], reasons.filter(item=item)
         parts = 2 * each @ (q - mean)
-        raised = np.maximum(parts, 0)
-        order = np.argsort(-raised)[: (raised > 0).sum()]
+        order = np.argsort(-parts)
         assert shown["neighbor"].to_list() == history[order].tolist()
-        np.testing.assert_allclose(shown["neighbor_weight"], raised[order] / raised.sum(), rtol=1e-3)
-        after = np.sum((user - q) ** 2)
-        np.testing.assert_allclose(shown["distance_after"], after, rtol=1e-4)
-        np.testing.assert_allclose(shown["distance_before"], after + parts.sum(), rtol=1e-4)
-    assert reasons["memory"].null_count() == reasons["key"].null_count() == reasons.height
-    lists = hlr_jax.recommend(model, params, world, 5, k=2, num_reasons=2)
-    assert all(reason.startswith("Because of '") for reason in lists["reason"])
+        np.testing.assert_allclose(shown["neighbor_contribution"], parts[order], rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(shown["neighbor_weight"], (parts / np.maximum(parts, 0).sum())[order], rtol=1e-3)
+        # An item as long as v in the mean direction would be at this distance.
+        alike = user @ user + q @ q - 2 * user @ mean
+        assert parts.sum() == pytest.approx(alike - np.sum((user - q) ** 2), rel=1e-6)
+    assert reasons.columns[-1] == "stands_out"  # there is no attention to tell of
 
 
 def test_new_items_have_the_source_vectors_of_their_place(world):

@@ -33,36 +33,6 @@ def test_lists_carry_original_ids_and_leave_out_what_is_known(trained):
     assert (frame["score"].to_numpy()[:4] == np.sort(frame["score"].to_numpy()[:4])[::-1]).all()
 
 
-def test_reasons_are_the_weights_of_the_model(trained):
-    _, params, dataset = trained
-    user = dataset.user_ids[int(np.bincount(dataset.train.user).argmax())]
-    best = hlr_jax.recommend(*trained, [user], k=3)["item"].to_list()
-    reasons = hlr_jax.explain(*trained, user, best)
-    for item in best:
-        rows = reasons.filter(pl.col("item") == item)
-        assert rows["neighbor_weight"].sum() == pytest.approx(1, abs=1e-5)
-        assert rows["neighbor_weight"].is_sorted(descending=True)
-        assert rows["neighbor"].n_unique() == rows.height == 4
-    # The first row by hand: the key that target and neighbor address most, from their vectors.
-    row = reasons.row(0, named=True)
-    place = dataset.item_ids.to_list().index
-    joint = np.asarray(params["item"][place(row["item"])] * params["item"][place(row["neighbor"])])
-    logits = np.asarray(params["keys"]) @ joint
-    assert row["memory"] == logits.argmax()
-    assert row["memory_weight"] == pytest.approx(np.exp(logits.max()) / np.exp(logits).sum(), rel=1e-4)
-
-
-@pytest.mark.parametrize(("name", "options"), [("adacml", {}), ("hlrpp", {"num_memories": 3, "max_item_users": 2})])
-def test_reasons_of_other_attentions(trained, name, options):
-    dataset = trained[2]
-    model = hlr_jax.create_model(name, embed_dim=6, max_history=4, **options)
-    params = model.init(jax.random.key(0), dataset.num_users, dataset.num_items)
-    best = hlr_jax.recommend(model, params, dataset, ["u3"], k=1)["item"].to_list()
-    reasons = hlr_jax.explain(model, params, dataset, "u3", best)
-    assert reasons["neighbor_weight"].sum() == pytest.approx(1, abs=1e-5)
-    assert reasons["memory"].null_count() == (reasons.height if name == "adacml" else 0)
-
-
 def test_one_user_and_no_items(trained):
     assert hlr_jax.recommend(*trained, "u3", k=2)["user"].to_list() == ["u3", "u3"]
     assert hlr_jax.explain(*trained, "u3", []).is_empty()
@@ -70,16 +40,11 @@ def test_one_user_and_no_items(trained):
         hlr_jax.recommend(*trained, ["u3"], k=-3)
 
 
-def test_unknown_ids_and_models_without_reasons(trained):
-    _, params, dataset = trained
+def test_unknown_ids(trained):
     with pytest.raises(InputError, match='1 of 2 users are unknown, such as "u99"'):
         hlr_jax.recommend(*trained, ["u3", "u99"])
     with pytest.raises(InputError, match='1 of 1 items are unknown, such as "i99"'):
         hlr_jax.explain(*trained, "u3", ["i99"])
-    with pytest.raises(InputError, match="model cml attends over no history"):
-        hlr_jax.explain(hlr_jax.create_model("cml"), params, dataset, "u3", [])
-    with pytest.raises(InputError, match="model transcf attends over no history"):
-        hlr_jax.explain(hlr_jax.create_model("transcf"), params, dataset, "u3", [])
 
 
 def test_candidates_exclusions_and_seen_items_on_one_device_and_on_a_mesh(trained):

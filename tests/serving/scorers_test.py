@@ -1,7 +1,6 @@
 """Lists and reasons of a scorer: for users it was fitted to, and for people it has never seen."""
 
 import numpy as np
-import polars as pl
 import pytest
 
 import hlr_jax
@@ -45,33 +44,23 @@ def test_candidates_exclusions_seen_items_and_unknown_users(fitted, world):
     assert set(lists["item"]) <= set(items[2:9])
 
 
-def test_reasons_are_shares_of_what_raises_the_score(fitted, world):
+def test_contributions_are_weights_over_those_of_the_mean_item_and_add_up_to_the_score(fitted, world):
+    weights, history, item = fitted.state["weights"].astype(np.float64), known(world, 7), 9
+    added = weights[history, item] - weights[history].mean(axis=1)
+    order = np.argsort(-added, kind="stable")
+    why = hlr_jax.explain(*fitted, world, 7, world.item_ids[item])
+    assert why["neighbor"].to_list() == world.item_ids.gather(history[order]).to_list()
+    np.testing.assert_allclose(why["neighbor_contribution"], added[order], rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        why["neighbor_weight"], (added / np.maximum(added, 0).sum())[order], rtol=1e-3, atol=1e-6
+    )
+    score = weights[history].sum(axis=0)
+    assert why["neighbor_contribution"].sum() == pytest.approx(score[item] - score.mean(), abs=1e-5)
     lists = hlr_jax.recommend(*fitted, world, [3, 7], k=3, num_reasons=2)
     for row in lists.filter(user=7).iter_rows(named=True):
-        history, item = known(world, 7), world.item_ids.to_list().index(row["item"])
-        raised = np.maximum(fitted.state["weights"][history, item], 0)
-        order = np.argsort(-raised, kind="stable")[:2]
-        assert row["reason_items"] == world.item_ids.gather(history[order]).to_list()
-        np.testing.assert_allclose(row["reason_weights"], raised[order] / raised.sum(), rtol=1e-5)
-        more = int((raised > 0).sum()) - 2
-        assert row["reason"].startswith(f"Because of '{row['reason_titles'][0]}' ({row['reason_weights'][0]:.0%}), ")
-        assert row["reason"].endswith(f"%) and {more} more.")
-        assert row["distance_before"] is row["key"] is None
-    why = hlr_jax.explain(*fitted, world, 7, lists.filter(user=7)["item"].to_list())
-    sums = why.group_by("item").agg(pl.col("neighbor_weight").sum())["neighbor_weight"]
-    assert sums.to_list() == pytest.approx([1] * 3)
-    columns = [
-        "item", "title", "neighbor", "neighbor_title", "neighbor_weight", "memory", "memory_weight", "key",
-        "key_weight", "distance_before", "distance_after",
-    ]  # fmt: skip
-    assert why.columns == columns  # those of a model's
-
-
-def test_an_item_that_nothing_speaks_for_has_no_reason(world):
-    state = {"weights": -np.ones((50, 50), np.float32)}
-    lists = hlr_jax.recommend(Ease(), state, world, [3], k=1, num_reasons=2)
-    assert lists["reason"].to_list() == ["No item of a history speaks for it."]
-    assert hlr_jax.explain(Ease(), state, world, 3, lists["item"].to_list()).is_empty()
+        why = hlr_jax.explain(*fitted, world, 7, row["item"]).filter("stands_out").head(2)
+        assert row["reason_items"] == why["neighbor"].to_list()
+        assert row["reason_contributions"] == why["neighbor_contribution"].to_list()
 
 
 def test_popularity_gives_no_reasons(world):

@@ -103,7 +103,7 @@ def _candidates(
     each, thresholds = [], np.empty((len(blend.parts), count), np.float32)
     wanted = np.zeros((count, num_items), bool)
     for row, label in enumerate(blend.parts):
-        values = part_scores(blend, label, population, places, num_items, memory_limit_mib)
+        values, _ = part_scores(blend, label, population, places, num_items, memory_limit_mib)
         values[masked] = -_LARGE
         thresholds[row] = np.partition(values, -best, axis=1)[:, -best]
         wanted |= values > thresholds[row, :, None]

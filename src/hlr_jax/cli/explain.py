@@ -1,12 +1,11 @@
-"""Explain items for a user: what of the history moved the user toward each, by the weights of the attention.
+"""Explain items for a user: what each item of the history adds to the score, over what it adds to the mean item.
 
 hlr-jax explain --workdir=runs/hlr --user=7 --items=50,181      # these items
 hlr-jax explain --workdir=runs/hlr --user=7 --k=3               # the first three of the user's list
 
-Of a blend, it says what each part has of an item's score, and weighs the items of the history by that.
-
-It prints the --num_reasons items of the history with the largest weights, or writes all of them with
---output=FILE.parquet, .csv or .jsonl.
+It prints the --num_reasons items of the history that add most, or writes all of them, those that lower the score among
+them, with --output=FILE.parquet, .csv or .jsonl. Of a blend it also says what each part has of an item's score. The
+alpha of an attention is the weight that the model gives an item of the history, which need not move the score.
 """
 
 from pathlib import Path
@@ -24,7 +23,9 @@ _ITEMS = flags.DEFINE_string("items", None, "id,id,... or @FILE of ids; the user
 _K = flags.DEFINE_integer("k", 5, "without --items: how many items of the list", lower_bound=1)
 _REASONS = flags.DEFINE_integer("num_reasons", 3, "items of the history that are printed for each", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", None, "file to write instead of printing a table")
-_PRINTED = ("item", "title", "neighbor_title", "neighbor_weight", "memory", "memory_weight")
+_PRINTED = (
+    "item", "title", "neighbor_title", "neighbor_contribution", "neighbor_weight", "stands_out", "alpha", "parts",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     largest = reasons.filter(pl.int_range(pl.len()).over("item") < _REASONS.value)
     if "parts" in reasons.columns:
         largest = largest.with_columns(parts=_shares())
-    print_frame(largest.select(*_PRINTED, *(["parts"] if "parts" in reasons.columns else [])))
+    print_frame(largest.select(name for name in _PRINTED if name in largest.columns))
 
 
 def _shares() -> pl.Expr:

@@ -28,7 +28,9 @@ _ITEMS = flags.DEFINE_string("items", None, "the items that may be recommended: 
 _EXCLUDE = flags.DEFINE_string("exclude_items", None, "items that may not: id,id,... or @FILE of ids")
 _SEEN = flags.DEFINE_bool("include_seen", False, "recommend what a user has met already, too")
 _ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ON_UNKNOWN, "what becomes of unknown ids")
-_EXPLAIN = flags.DEFINE_bool("explain", False, "say why: the items of the history that moved the user, and how far")
+_EXPLAIN = flags.DEFINE_bool(
+    "explain", False, "say why: the items of the history that add most to the score, and their shares"
+)
 _REASONS = flags.DEFINE_integer("num_reasons", 3, "items that a reason names")
 _BUDGET = flags.DEFINE_integer("memory_limit_mib", 512, "MiB for the tiles of users")
 _SHOWN = 20  # users whose lists fit on a screen

@@ -36,6 +36,7 @@ class Population:
       ids: [users], as people call them.
       rows: [users], their rows of the tables of users and of ``met``.
       met: what they have met, by row.
+      learned: what a table of users was learned from, by row: less than ``met`` where validation items are known too.
       sources: what a model's histories (of ``met``), and the users of items, are drawn from; None for a scorer, which
         reads ``met``, and for a blend.
       parts: of a blend, the same users as each part's population, by label.
@@ -45,6 +46,7 @@ class Population:
     ids: pl.Series
     rows: np.ndarray
     met: Interactions
+    learned: Interactions
     sources: NeighborSources | None
     parts: Mapping[str, "Population"] = field(default_factory=dict)
     _histories: Any = field(default=None, init=False, repr=False)
@@ -81,7 +83,7 @@ def trained_population(model: System, params: Params, dataset: Dataset, met: Int
     met, sizes = dataset.known if met is None else met, (dataset.num_users, dataset.num_items)
     parts = {label: trained_population(*own, dataset, met) for label, own in parts_of(model, params).items()}
     sources = neighbor_sources(model, met, sizes) if isinstance(model, Model) else None
-    return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, sources, parts)
+    return Population(params, dataset.user_ids, np.arange(dataset.num_users), met, dataset.train, sources, parts)
 
 
 def parts_of(model: System, params: Params) -> dict[str, tuple[System, Params]]:

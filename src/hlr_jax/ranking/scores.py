@@ -50,8 +50,8 @@ def scores(
 
 def part_scores(
     blend: Blend, label: str, population: Population, places: np.ndarray, num_items: int, memory_limit_mib: int = 512
-) -> np.ndarray:
-    """Return the standardized scores z [n, I] of one part of a blend; arguments and errors are those of ``scores``."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``standardized`` scores z [n, I] of one part of a blend; arguments and errors are those of ``scores``."""
     part, people = blend.parts[label], population.parts[label]
     limit = {"seed": part.seed, "memory_limit_mib": memory_limit_mib}
     try:
@@ -69,25 +69,28 @@ def _blended(
     total: np.ndarray | None = None
     for label, part in blend.parts.items():
         if part.weight:
-            values = part_scores(blend, label, population, places, num_items, memory_limit_mib)
+            values, _ = part_scores(blend, label, population, places, num_items, memory_limit_mib)
             values *= np.float32(part.weight)
             total = values if total is None else np.add(total, values, out=total)
     assert total is not None
     return total
 
 
-def standardized(values: np.ndarray) -> np.ndarray:
-    """Standardize each row of scores [n, I], in place, to a mean of 0 and a standard deviation of 1; return them.
+def standardized(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standardize each row of scores [n, I], in place, to a mean of 0 and a standard deviation of 1.
 
     A row of equal scores becomes 0.
+
+    Returns:
+      The same array, and the standard deviations that the rows had [n].
 
     Raises:
       FloatingPointError: a score is not finite, or the square of one isn't.
 
     Example:
-      >>> standardized(np.array([[1.0, 3.0], [5.0, 5.0]], np.float32))
-      array([[-1.,  1.],
-             [ 0.,  0.]], dtype=float32)
+      >>> values, spread = standardized(np.array([[1.0, 3.0], [5.0, 5.0]], np.float32))
+      >>> values.tolist(), spread.tolist()
+      ([[-1.0, 1.0], [0.0, 0.0]], [1.0, 0.0])
     """
     with np.errstate(over="ignore", invalid="ignore"):
         values -= values[:, :1].copy()  # equal scores are 0 from here on, exactly
@@ -96,7 +99,7 @@ def standardized(values: np.ndarray) -> np.ndarray:
     if not np.isfinite(spread).all():
         raise FloatingPointError("scores that are not finite")
     values /= np.where(spread > 0, spread, np.float32(1))[:, None]
-    return values
+    return values, spread
 
 
 def ranked(

@@ -193,7 +193,7 @@ class Recommender(Spaces):
     def explain(
         self, user: object, items: Any, *, histories: Any = None, on_unknown: str = "error", log: Log = print
     ) -> pl.DataFrame:
-        """Return what of the user's history moved them toward each item; see ``hlr_jax.explain``.
+        """Return what each item of the user's history adds to the score of each item; see ``hlr_jax.explain``.
 
         Args:
           user: an id; with ``histories`` of one person given as a list, ``"new"``.

@@ -12,8 +12,9 @@ from hlr_jax.report.curves import attention_curves, learning_curves
 from hlr_jax.report.drawing import Child, Markup, element
 from hlr_jax.report.keys import key_cards, keys_of
 from hlr_jax.report.metrics import metric_tables
-from hlr_jax.report.recommendations import Exposure, exposure_charts, exposure_of, lists_for, sample_lists, sample_users
+from hlr_jax.report.recommendations import Exposure, exposure_charts, exposure_of, lists_for, sample_lists
 from hlr_jax.report.runs import TrainedRun, comparable_groups, data_and_protocol, read_runs, run_tables
+from hlr_jax.serving.samples import sample_users
 
 # Nothing may be fetched or run: the browser itself holds the page to that.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -6,16 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.dataset import Dataset
 from hlr_jax.evaluation.evaluate import evaluate, validation_users
 from hlr_jax.report import drawing
 from hlr_jax.report.drawing import Axis, Child, Markup, element, folded, side_by_side, soft
 from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
-from hlr_jax.serving.explain import most_reasons
+from hlr_jax.serving.explain import gives_reasons
 from hlr_jax.serving.lists import recommend
 
 _CURVE_POINTS = 120
-_QUANTILES = (0.1, 0.5, 0.9)
 _HISTORY = 8
 _LENGTH = 10
 _REASONS = 2
@@ -111,22 +109,12 @@ def _gini(run: TrainedRun) -> float:
     return float(run.metrics[run.split].by_seed("gini")[0])
 
 
-def sample_users(dataset: Dataset) -> np.ndarray:
-    """Return the codes of users with few, the median number of, and many known items, those with test items if any."""
-    known, test = dataset.known, dataset.test
-    degrees = known.degrees(dataset.num_users)
-    eligible = np.flatnonzero((degrees > 0) & ((test.degrees(dataset.num_users) > 0) | (len(test) == 0)))
-    ordered = eligible[np.argsort(degrees[eligible], kind="stable")]
-    places = dict.fromkeys(round(quantile * (len(ordered) - 1)) for quantile in _QUANTILES if len(ordered))
-    return ordered[list(places)]
-
-
 def lists_for(run: TrainedRun, users: np.ndarray) -> pl.DataFrame:
     """Return ``serving.lists.recommend`` of users by a run's first seed, all of the history for reasons if it can."""
     model, dataset, options = run.parts.model, run.parts.dataset, run.parts.eval
     return recommend(
         model, run.loaded.params[0], dataset, dataset.user_ids.gather(users).to_list(), k=min(_LENGTH, options.ks[0]),
-        num_reasons=most_reasons(model, dataset) if len(users) else 0,
+        num_reasons=_REASONS if gives_reasons(model) else 0,
         memory_limit_mib=options.memory_limit_mib, seed=run.parts.seed,
     )  # fmt: skip
 
@@ -137,10 +125,10 @@ def sample_lists(runs: Sequence[TrainedRun], users: np.ndarray, lists: Sequence[
         "Users with few, the median number of, and many known items (train and validation), drawn by rule: the 10th, "
         "50th and 90th percentile. Lists are those of a run's first seed; “found” marks an item of the test split."
     )
-    if any("reason_titles" in frame.columns for frame in lists):
+    if any("reason" in frame.columns for frame in lists):
         text += (
-            " The reasons are the attention's own weights, and for EASE and users made from their items an item's "
-            "share of what raises the score: near an even share they say little. What reads no history gives none."
+            " A reason names the items of the history that add most to the score, over what they add to the mean item, "
+            "each by its share of all that raises it. What reads no history gives none."
         )
     dataset, blocks = runs[0].parts.dataset, []
     known = dataset.known
@@ -169,23 +157,12 @@ def _history(titles: list[str], num_to_find: int) -> Markup:
 def _list_card(label: str, rows: Sequence[dict[str, Any]], to_find: set[object]) -> Markup:
     hits = [row["item"] in to_find for row in rows]
     entries = [
-        element("li", row["title"], " ", element("span", "found", class_="hit") if hit else None, _because_of(row))
+        element("li", row["title"], " ", element("span", "found", class_="hit") if hit else None, _reason(row))
         for row, hit in zip(rows, hits, strict=True)
     ]
-    count = len(rows[0].get("reason_titles") or ()) if rows else 0
-    text = f"{count} items share the weight: {1 / count:.1%} each would be even." if count else None
     title = element("h5", f"{label}: {sum(hits)} of {len(hits)} found in test" if to_find else label)
-    return element("div", title, soft(text) if text else None, element("ol", entries, class_="list"), class_="card")
+    return element("div", title, element("ol", entries, class_="list"), class_="card")
 
 
-def _because_of(row: dict[str, Any]) -> Child:
-    shares = zip(row.get("parts") or (), row.get("part_shares") or (), strict=True)
-    by = ", ".join(f"{part} ({share:.0%})" for part, share in shares)
-    if not row.get("reason_titles"):
-        return element("span", f"by {by}", class_="more") if by else None
-    columns = [row[name][:_REASONS] for name in ("reason_titles", "reason_weights", "reason_keys")]
-    reasons = [
-        f"{title} ({weight:.1%}{'' if key is None else f', key {key}'})"
-        for title, weight, key in zip(*columns, strict=True)
-    ]
-    return element("span", f"because of {'; '.join(reasons)}{f'; by {by}' if by else ''}", class_="more")
+def _reason(row: dict[str, Any]) -> Child:
+    return element("span", row["reason"], class_="more") if row.get("reason") else None

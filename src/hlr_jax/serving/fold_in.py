@@ -91,20 +91,24 @@ def fold_in(
         )
     options = options or FoldInOptions()
     if not isinstance(model, Blend):
-        return _people(Part(model, 1.0, seed, training), params, dataset, ids, met, options)
+        return people_of(Part(model, 1.0, seed, training), params, dataset, ids, met, options)
     own = parts_of(model, params)
-    parts = {label: _people(part, own[label][1], dataset, ids, met, options) for label, part in model.parts.items()}
-    return Population(params, ids, np.arange(len(ids)), met, None, parts)
+    parts = {label: people_of(part, own[label][1], dataset, ids, met, options) for label, part in model.parts.items()}
+    return Population(params, ids, np.arange(len(ids)), met, met, None, parts)
 
 
-def _people(
-    part: Part, params: Params, dataset: Dataset, ids: pl.Series, met: Interactions, options: FoldInOptions
-) -> Population:
-    """Return people with what they have met, for a model or a scorer, alone or in a blend."""
+def people_of(
+    part: Part, params: Params, dataset: Dataset, ids: pl.Series, met: Interactions, options: FoldInOptions,
+    like: np.ndarray | None = None,
+) -> Population:  # fmt: skip
+    """Return people with what they have met, for a model or a scorer, alone or in a blend.
+
+    ``like`` is that of ``solve_rows``.
+    """
     if isinstance(part.system, Model):
-        new = solve_rows(part, params, dataset, "user", met, options)
-        return Population(new.params, ids, new.rows, new.met, new.sources)
-    return Population(params, ids, np.arange(len(ids)), met, None)
+        new = solve_rows(part, params, dataset, "user", met, options, like)
+        return Population(new.params, ids, new.rows, new.met, new.met, new.sources)
+    return Population(params, ids, np.arange(len(ids)), met, met, None)
 
 
 def fold_in_items(

@@ -22,7 +22,7 @@ from hlr_jax.ranking.rank import rank
 from hlr_jax.ranking.scores import ranked
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.serving.choice import EVERYTHING, ItemChoice, item_choice
-from hlr_jax.serving.explain import MOST_REASONS, check_reasons, reason_columns, reasons_of
+from hlr_jax.serving.explain import MOST_REASONS, check_reasons, reason_columns
 from hlr_jax.sharding import beside, padded_size
 from hlr_jax.systems import System
 from hlr_jax.types import CSR, Params, Ranking
@@ -55,7 +55,7 @@ class Lister:
         """Check ranges, and that the model has reasons if some are asked for."""
         check_range("recommend", k=(self.k, 1, 10**6), num_reasons=(self.num_reasons, 0, MOST_REASONS))
         if self.num_reasons:
-            check_reasons(self.model, self.population.params, self.dataset)
+            check_reasons(self.model, self.population.params)
 
     @cached_property
     def _inputs(self) -> RankingInputs:
@@ -135,9 +135,10 @@ class Lister:
         )
         if not self.num_reasons:
             return frame
-        rows, items = self.population.rows[places], np.maximum(items, 0)
-        reasons = reasons_of(self.model, self.population, self.dataset, rows, items, self.num_reasons, self.seed)
-        columns = reason_columns(reasons.filter(pl.Series(kept)))
+        reasons = reason_columns(
+            self.model, self.population, self.dataset, places, np.maximum(items, 0), self.num_reasons, self.seed
+        )
+        columns = reasons.filter(pl.Series(kept))
         explained = pl.Series(np.repeat(is_known, k)[kept])
         return frame.hstack(columns.with_columns(pl.when(explained).then(pl.all())))
 

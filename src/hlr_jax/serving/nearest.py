@@ -17,7 +17,7 @@ from hlr_jax.parameters import check_params
 from hlr_jax.ranking.inputs import draw_key, filled_up
 from hlr_jax.ranking.population import Population, codes_of, population_of, user_table
 from hlr_jax.scoring import with_derived
-from hlr_jax.serving.explain import pair_outputs
+from hlr_jax.serving.model_reasons import pair_outputs
 from hlr_jax.types import Params
 
 

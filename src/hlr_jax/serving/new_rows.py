@@ -93,8 +93,9 @@ class NewRows(NamedTuple):
 
 
 def solve_rows(
-    part: Part, params: Params, dataset: Dataset, axis: str, met: Interactions, options: FoldInOptions
-) -> NewRows:
+    part: Part, params: Params, dataset: Dataset, axis: str, met: Interactions, options: FoldInOptions,
+    like: np.ndarray | None = None,
+) -> NewRows:  # fmt: skip
     """Solve for new users or new items of a model, alone or in a blend.
 
     Args:
@@ -105,6 +106,7 @@ def solve_rows(
       axis: ``user`` or ``item``: what is new.
       met: what each new row, 0, 1, ... (``met.user``), has met of the other axis (``met.item``).
       options: of the steps.
+      like: [new], rows of the trained tables that new rows repeat in place of gradient steps; None: none is repeated.
 
     Raises:
       InputError: there is no ``training``, or it leaves open which of several temperatures was kept.
@@ -121,7 +123,11 @@ def solve_rows(
     owners = padded_rows(met, total)
     if axis == "user" and model.history_users is not None:
         return NewRows(params, rows, met, sources)
-    if model.solver is None:
+    if model.solver is not None:
+        solved = {axis: _solve_factors(model, params, axis, met, dataset)}
+    elif like is not None:
+        solved = {name: array[like] for name, array in model.on_axis(params, axis).items()}
+    else:
         training = _training_of(part)
         negatives = negatives_of(training, dataset.num_items)
         examples = examples_of(axis, met, owners, sources, negatives, dataset)
@@ -129,8 +135,6 @@ def solve_rows(
         given = params if axis == "user" else params | {"user": user_table(model, trained, dataset)}
         solved = _in_blocks(lambda block: solve(given, examples, block, jnp.int32(first)), rows)
         solved |= _source_rows(model, trained, solved)
-    else:
-        solved = {axis: _solve_factors(model, params, axis, met, dataset)}
     params = params | {name: params[name].at[rows].set(array) for name, array in solved.items()}
     return NewRows(params, rows, met, sources)
 
@@ -286,6 +290,11 @@ def factor_solver(
 
     Their regularization is scaled as that of the trained rows is.
     """
+    mean_weight = jnp.float32(mean_weight_of(solver, axis, dataset))
+    return lambda side, other: solve_new_rows(solver, side, other, mean_weight)
+
+
+def mean_weight_of(solver: AlternatingLeastSquares, axis: str, dataset: Dataset) -> float:
+    """Return the mean weight of the trained rows of an axis, by which regularization is scaled."""
     counts = {"user": dataset.num_users, "item": dataset.num_items}
-    mean_weight = counts[OTHER_AXIS[axis]] + (solver.confidence - 1) * len(dataset.train) / counts[axis]
-    return lambda side, other: solve_new_rows(solver, side, other, jnp.float32(mean_weight))
+    return counts[OTHER_AXIS[axis]] + (solver.confidence - 1) * len(dataset.train) / counts[axis]

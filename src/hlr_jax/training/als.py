@@ -182,10 +182,23 @@ def _numbers(solver: AlternatingLeastSquares) -> jax.Array:
 
 def _weights(numbers: jax.Array, side: Side, mean_weight: jax.Array | None = None) -> Weights:
     """Return the weights of a side; see ``mf_als`` for their form."""
+    confidence, regularization, _ = numbers
+    strength = row_regularization(numbers, side.degrees, side.num_others, mean_weight)
+    return Weights(confidence, jnp.append(strength, regularization))
+
+
+def row_regularization(numbers: Any, degrees: Any, num_others: int, mean_weight: Any = None) -> Any:
+    """Return lambda_r of rows [R]; see ``mf_als`` for its form. It computes with NumPy what it is given as NumPy.
+
+    Args:
+      numbers: confidence, lambda and frequency exponent.
+      degrees: what each row has met [R].
+      num_others: C, the rows of the other side.
+      mean_weight: of the trained rows; None: of these.
+    """
     confidence, regularization, exponent = numbers
-    weight = side.num_others + (confidence - 1) * side.degrees
-    mean = weight.mean() if mean_weight is None else mean_weight
-    return Weights(confidence, jnp.append(regularization * (weight / mean) ** exponent, regularization))
+    weight = num_others + (confidence - 1) * degrees
+    return regularization * (weight / (weight.mean() if mean_weight is None else mean_weight)) ** exponent
 
 
 def _solve_alone(
