@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hlr_jax.evaluation.evaluate import evaluate as evaluate
     from hlr_jax.evaluation.metrics import register_metric as register_metric
     from hlr_jax.evaluation.options import EvalOptions as EvalOptions
+    from hlr_jax.evaluation.reasons import measure_reasons as measure_reasons
     from hlr_jax.evaluation.results import Metrics as Metrics
     from hlr_jax.experiment import RunResult as RunResult
     from hlr_jax.experiment import run as run
@@ -107,6 +108,7 @@ _MODULE_OF = {
     "fold_in_items": "hlr_jax.serving.fold_in",
     "load_dataset": "hlr_jax.data.prepare",
     "load_run": "hlr_jax.runs",
+    "measure_reasons": "hlr_jax.evaluation.reasons",
     "model_names": "hlr_jax.models.registry",
     "nearest_keys": "hlr_jax.serving.nearest",
     "recommend": "hlr_jax.serving.lists",

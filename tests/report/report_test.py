@@ -17,6 +17,7 @@ from report_browser import PROGRAM, chromium, contrast
 
 import hlr_jax
 from hlr_jax import InputError
+from hlr_jax.evaluation.reasons import read_reasons
 from hlr_jax.report.page import write_report
 from hlr_jax.report.recommendations import exposure_of
 from hlr_jax.report.runs import read_runs
@@ -48,6 +49,7 @@ def runs(tmp_path_factory):
     hlr_jax.run(config(folder / "all.csv", "cml", seeds=2), folder / "cml", **QUIET)
     hlr = config(folder / "all.csv", "hlr", num_memories=2, max_history=4)
     hlr_jax.run(hlr, folder / "attentive", **QUIET)
+    assert command("evaluate", f"--workdir={folder / 'attentive'}", "--reasons", "--num_users=9").returncode == 0
     mf_als = config(folder / "given.csv", "mf_als", split="given")
     mf_als["dataset"]["unknown_users"] = "drop"
     hlr_jax.run(mf_als, folder / "mf_als", **QUIET)
@@ -137,6 +139,17 @@ def test_what_attentions_do_is_drawn_by_epoch(runs, page):
         assert f"attentive (HLR), seed 3: from {first[name]:.4g} to {last[name]:.4g}, " in described
         assert "CML" not in described
     assert "No memories to attend over: CML." in text
+
+
+def test_how_true_reasons_are_is_shown_of_the_runs_that_were_measured(runs, page):
+    record = json.loads((runs / "attentive" / "eval" / "reasons.json").read_text())
+    assert (record["users"], record["k"]) == (9, 5)
+    rows = tables(page)["What lists lose without an item of the history"]
+    assert rows[""] == ["attentive (HLR)"]
+    assert rows["the largest drop that any item of the history makes"] == [f"{record['largest_drop']:.3f}"]
+    (run,) = read_runs([runs / "attentive"])
+    assert vars(run.reasons) | {"best_epoch": run.loaded.best_epochs[0]} == record
+    assert read_reasons(runs / "attentive", run.loaded.best_epochs[0] + 1) is None  # it was trained on since then
 
 
 def test_exposure_is_that_of_the_lists_at_the_main_k(runs):

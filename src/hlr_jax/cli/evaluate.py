@@ -4,8 +4,12 @@ With other settings the metrics are only printed: the files of the run keep to i
 
 hlr-jax evaluate --workdir=runs/hlr [--k=5,10,20] [--num_cohorts=5] [--mesh_data=4 --mesh_model=2]
 hlr-jax evaluate --workdir=runs/hlr --blend_seeds
+hlr-jax evaluate --workdir=runs/auto --reasons [--num_users=200]
 
 --blend_seeds measures all seeds of a run as one blend, with equal weights.
+
+--reasons measures instead whether reasons are true: what lists lose when the item that a reason names first is taken
+out of the history. The figures are in eval/reasons.json too.
 
 --strong_generalization=users trains two more models with the run's settings, in WORKDIR/strong_generalization: one
 without a tenth of the users, who are then folded in by 80 % of their items, and one with these items. Both are measured
@@ -24,17 +28,20 @@ import hlr_jax
 from hlr_jax import files
 from hlr_jax.cli.support.meshes import mesh_options
 from hlr_jax.cli.support.processes import connect_processes
-from hlr_jax.cli.support.tables import print_metrics
+from hlr_jax.cli.support.tables import print_metrics, print_reasons
 from hlr_jax.errors import InputError
 
 if TYPE_CHECKING:
     from hlr_jax import experiment
+    from hlr_jax.loading import LoadedRun
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _K = flags.DEFINE_list("k", None, "lengths of the lists, if others than the run's; the first is the main one")
 _COHORTS = flags.DEFINE_integer("num_cohorts", None, "disjoint random groups of users, for a standard deviation")
 _BUDGET = flags.DEFINE_integer("memory_limit_mib", None, "MiB for a tile of users")
 _BLEND = flags.DEFINE_bool("blend_seeds", False, "measure all seeds of the run as one blend with equal weights")
+_REASONS = flags.DEFINE_bool("reasons", False, "measure whether reasons are true, of the first seed")
+_USERS = flags.DEFINE_integer("num_users", 200, "with --reasons: users of the random sample", lower_bound=1)
 _STRONG = flags.DEFINE_enum(
     "strong_generalization",
     None,
@@ -53,6 +60,9 @@ def main() -> None:
     other = {name: value for name, value in chosen.items() if value is not None}
     connect_processes()
     run = hlr_jax.load_run(_WORKDIR.value, eval_options=other, mesh=mesh_options(), blend_seeds=_BLEND.value)
+    if _REASONS.value:
+        _measure_reasons(run, write=not (other or _BLEND.value))
+        return
     if _STRONG.value:
         if _BLEND.value:
             raise InputError("--strong_generalization trains single models: leave --blend_seeds out")
@@ -64,6 +74,17 @@ def main() -> None:
         raise InputError(f"{_WORKDIR.value}: its data has no interactions to measure on; it was trained on all")
     if distributed.is_process_zero():
         print_metrics({f"{run.parts.model.name}, {split}": of_split for split, of_split in metrics.items()})
+
+
+def _measure_reasons(run: "LoadedRun", write: bool) -> None:
+    """Print how true the reasons of a run's first seed are, and write that to its workdir."""
+    from hlr_jax.evaluation.reasons import measure_reasons, write_reasons
+
+    model, dataset, k = run.parts.model, run.parts.dataset, run.parts.eval.ks[0]
+    found = measure_reasons(model, run.params[0], dataset, num_users=_USERS.value, k=k, seed=run.seeds[0])
+    if write:
+        write_reasons(Path(_WORKDIR.value), found, run.best_epochs[0])
+    print_reasons(model.title, found)
 
 
 def _lengths() -> tuple[int, ...] | None:

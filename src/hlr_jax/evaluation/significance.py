@@ -135,6 +135,15 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, n
     Raises:
       InputError: no users.
     """
+    return interval_of(bootstrap_means(values, seed))
+
+
+def bootstrap_means(values: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return the means [R, M] of values [users, M] over users drawn with replacement, R = ``INTERVAL_RESAMPLES`` times.
+
+    Raises:
+      InputError: no users.
+    """
     users = len(values)
     check_range("bootstrap", users=(users, 1, 2**31))
     rng = np.random.default_rng(seed)
@@ -142,5 +151,10 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[np.ndarray, n
     for row in means:
         # How often each user is drawn says all of a draw, and takes [users] numbers however many metrics there are.
         row[:] = np.bincount(rng.integers(users, size=users), minlength=users) @ values
-    low, high = np.quantile(means / users, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return means / users
+
+
+def interval_of(resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bounds of the interval at ``LEVEL`` of resampled figures [R, ...]: [...] and [...]."""
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high

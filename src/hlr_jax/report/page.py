@@ -12,6 +12,7 @@ from hlr_jax.report.curves import attention_curves, learning_curves
 from hlr_jax.report.drawing import Child, Markup, element
 from hlr_jax.report.keys import key_cards, keys_of
 from hlr_jax.report.metrics import metric_tables
+from hlr_jax.report.reasons import reason_tables
 from hlr_jax.report.recommendations import Exposure, exposure_charts, exposure_of, lists_for, sample_lists
 from hlr_jax.report.runs import TrainedRun, comparable_groups, data_and_protocol, read_runs, run_tables
 from hlr_jax.serving.samples import sample_users
@@ -25,6 +26,7 @@ _SECTIONS = {
     "figures": "Figures",
     "exposure": "Popularity and exposure",
     "keys": "Memory keys",
+    "reasons": "Reasons",
     "users": "Sample users",
 }
 
@@ -123,6 +125,7 @@ def _group_section(runs: Sequence[TrainedRun], number: int, ids: Iterator[int], 
         "figures": metric_tables(runs),
         "exposure": exposure_charts(runs, exposures, ids),
         "keys": key_cards(runs, keys),
+        "reasons": reason_tables(runs),
         "users": sample_lists(runs, users, lists),
     }
     sections = [

@@ -11,6 +11,7 @@ import polars as pl
 
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.comparison import Result, read_result
+from hlr_jax.evaluation.reasons import ReasonQuality, read_reasons
 from hlr_jax.evaluation.results import Metrics, read_metrics
 from hlr_jax.experiment import RunParts
 from hlr_jax.files import short_names
@@ -43,6 +44,7 @@ class TrainedRun(NamedTuple):
       epochs: a row per epoch and seed, from ``metrics.jsonl``.
       metrics: by split, of the splits that have interactions.
       result: its test metrics with those of each user; None without a test split.
+      reasons: how true its reasons are; None where that was not measured.
     """
 
     label: str
@@ -52,6 +54,7 @@ class TrainedRun(NamedTuple):
     epochs: pl.DataFrame
     metrics: dict[str, Metrics]
     result: Result | None
+    reasons: ReasonQuality | None
 
     @property
     def split(self) -> str | None:
@@ -94,6 +97,7 @@ def _read(folder: Path, short_name: str) -> TrainedRun:
         epochs,
         metrics,
         result,
+        read_reasons(folder, loaded.best_epochs[0]),
     )
 
 

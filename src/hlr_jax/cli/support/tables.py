@@ -12,6 +12,7 @@ from hlr_jax.evaluation.results import Metrics
 
 if TYPE_CHECKING:
     from hlr_jax.auto.run import AutoResult
+    from hlr_jax.evaluation.reasons import ReasonQuality
     from hlr_jax.evaluation.significance import Difference
 
 _SHOWN = {
@@ -79,4 +80,13 @@ def print_differences(differences: Mapping[str, "Difference"]) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for system, (mean, low, high, p_value) in differences.items():
         table.add_row(escape(system), f"{mean:.4f}", f"{low:.4f} to {high:.4f}", f"{p_value:.2g}")
+    Console().print(table)
+
+
+def print_reasons(title: str, found: "ReasonQuality") -> None:
+    """Print how true the reasons of a system are."""
+    table = Table(f"reasons of {title}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(f"{found.users} users, lists of {found.k}", justify="right")
+    for words, text in found.rows():
+        table.add_row(words, text)
     Console().print(table)
