@@ -9,13 +9,12 @@ their blend. The same command goes on where a stopped one was.
 import time
 from pathlib import Path
 
-import polars as pl
 from absl import flags
-from rich.console import Console
 
-from hlr_jax.auto.run import AutoResult, run_auto
+from hlr_jax.auto.run import run_auto
 from hlr_jax.auto_options import PARTS
 from hlr_jax.cli.support.launch import launch, show_devices
+from hlr_jax.cli.support.lists import show_samples
 from hlr_jax.cli.support.tables import print_auto
 from hlr_jax.configs.recipes import get_config
 from hlr_jax.recommender.recommender import Recommender
@@ -36,34 +35,16 @@ def main() -> None:
     print_auto(found)
     print(f"Test items of {test.users} users, all {dataset.num_items} items ranked, seen ones left out;")
     print(f"protocol {dataset.protocol.name}; all settings and weights chosen on validation.\n")
-    show_recommendations(found)
-    print("\nGo on with:")
+    print("Go on with:")
     for line in (
         f"recommend --workdir={folder} --users=1,2,3 --explain",
         f"compare --workdir={folder},{folder}/parts/hlr",
         "train --config=auto:file --workdir=runs/own --config.dataset.path=YOUR.csv",
     ):
         print(f"  .venv/bin/hlr-jax {line}")
-    print(f"\n{time.perf_counter() - start:.0f} s in all; everything is in {folder}")
-
-
-def show_recommendations(found: AutoResult, count: int = 5) -> None:
-    """Print recommendations for the user with the median number of interactions, with what drove each of them."""
-    recommender = Recommender(found.blend, found.settings, found.metrics)
-    dataset, console = recommender.dataset, Console(soft_wrap=True, highlight=False)
-    user = dataset.user_ids[
-        int(dataset.train.degrees(dataset.num_users).argsort(kind="stable")[dataset.num_users // 2])
-    ]
-    best = recommender.recommend(user, k=count)
-    reasons = recommender.explain(user, best["item"].to_list())
-    console.print(f"[bold]Recommendations for user {user}[/], and which of their items drove each:")
-    for row in best.iter_rows(named=True):
-        why = reasons.filter((reasons["item"] == row["item"]) & pl.col("neighbor").is_not_null())
-        top = [
-            f"{title} ({weight:.0%})" for title, weight in why.select("neighbor_title", "neighbor_weight").rows()[:2]
-        ]
-        console.print(f"  {row['rank']}. [bold]{row['title']}[/]  (score {row['score']:.2f})")
-        console.print(f"     because of {' and '.join(top)}")
+    print(f"{time.perf_counter() - start:.0f} s in all; everything is in {folder}\n")
+    print("Recommendations, and what each is because of (its share of all that raises the score):")
+    show_samples(Recommender(found.blend, found.settings, found.metrics))
 
 
 if __name__ == "__main__":

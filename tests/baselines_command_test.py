@@ -1,6 +1,7 @@
 """The command that fits what trained models are read beside, and all that takes its workdirs."""
 
 import json
+import re
 import subprocess
 import sys
 from unittest import mock
@@ -165,6 +166,10 @@ def test_train_fits_a_scorer_by_its_recipe(tmp_path):
     out = succeed("train", "--config=ease:planted", f"--workdir={tmp_path}", "--config.model.regularization=(7.0,)")
     assert "ease, test" in out
     assert "best regularization 7.0, best dropout 0.0, best user_exponent 0.0; everything is in" in out
+    shown = out[out.index("everything is in") :]
+    assert len(re.findall(r"^user \d+, who has \d+ items:$", shown, re.MULTILINE)) == 3
+    assert shown.count("because of ") + shown.count("no single item of the history stands out") == 3 * 3
+    assert "because of " in shown
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Train a model and evaluate its best epoch.
+"""Train a model, evaluate its best epoch, and show recommendations for three users with what each is because of.
 
 hlr-jax train --config=hlr:ml-100k --workdir=runs/hlr [--config.train.margin=0.5]
 
@@ -20,6 +20,7 @@ import hlr_jax
 from hlr_jax.auto_options import is_auto
 from hlr_jax.cli.support import configs
 from hlr_jax.cli.support.launch import runs_of, show_devices
+from hlr_jax.cli.support.lists import show_samples
 from hlr_jax.cli.support.processes import connect_processes
 from hlr_jax.cli.support.tables import print_auto, print_metrics
 
@@ -32,6 +33,8 @@ _TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "write event files too, a
 def main() -> None:
     """Run the command."""
     from hlr_jax import distributed
+    from hlr_jax.loading import LoadedRun
+    from hlr_jax.recommender.recommender import Recommender
     from hlr_jax.training.tensorboard import TensorBoardLogger
 
     config = _CONFIG.value.to_dict()
@@ -42,8 +45,10 @@ def main() -> None:
     if is_auto(config):
         from hlr_jax.auto.run import run_auto
 
-        print_auto(run_auto(config, _WORKDIR.value, loggers=loggers, quiet=_QUIET.value))
-        print(f"everything is in {_WORKDIR.value}")
+        found = run_auto(config, _WORKDIR.value, loggers=loggers, quiet=_QUIET.value)
+        print_auto(found)
+        print(f"everything is in {_WORKDIR.value}\n")
+        show_samples(Recommender(found.blend, found.settings, found.metrics))
         return
     done = hlr_jax.run(config, _WORKDIR.value, loggers=loggers, quiet=_QUIET.value)
     if not distributed.is_process_zero():
@@ -55,4 +60,6 @@ def main() -> None:
         chosen = [f"best {name} {', '.join(map(str, values))}" for name, values in done.parts.model.options]
     if several:
         chosen.append(f"best temperature {', '.join(f'{fit.run.temperature:g}' for fit in done.fits)}")
-    print(f"{', '.join(chosen)}; everything is in {_WORKDIR.value}")
+    print(f"{', '.join(chosen)}; everything is in {_WORKDIR.value}\n")
+    if done.parts.mesh is None:
+        show_samples(Recommender(LoadedRun.of(done), config, done.metrics))

@@ -1,6 +1,7 @@
 """Lists of recommendations for people: on the screen, and how far a long command has come."""
 
 import time
+from typing import TYPE_CHECKING
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
@@ -10,6 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.table import Table
 
 from hlr_jax.live_bar import LiveBar
+
+if TYPE_CHECKING:
+    from hlr_jax.recommender.recommender import Recommender
 
 _EVERY = 30.0  # seconds between two lines, where there is no bar
 
@@ -52,3 +56,22 @@ def show_lists(frame: pl.DataFrame) -> None:
         console.print(table)
     if frame.is_empty():
         console.print("nobody to recommend to")
+
+
+def show_samples(recommender: "Recommender", k: int = 3, num_reasons: int = 2) -> None:
+    """Print the first recommendations for users with few, the median number of, and many items, with reasons."""
+    from hlr_jax.serving.explain import because_of, gives_reasons
+    from hlr_jax.serving.samples import sample_users
+
+    console, dataset = Console(soft_wrap=True, highlight=False), recommender.dataset
+    codes, reasons = sample_users(dataset), gives_reasons(recommender.model)
+    users, degrees = dataset.user_ids.gather(codes), dataset.known.degrees(dataset.num_users)[codes]
+    if not len(users):
+        return
+    lists = recommender.recommend(users.to_list(), k=k, num_reasons=num_reasons if reasons else 0)
+    for user, count in zip(users, degrees, strict=True):
+        console.print(f"[bold]user {escape(str(user))}[/], who has {count} items:")
+        for row in lists.filter(user=user).iter_rows(named=True):
+            console.print(f"  {row['rank']}. {escape(row['title'])}")
+            if reasons:
+                console.print(f"     [dim]{escape(because_of(row['reason_titles'], row['reason_weights']))}[/]")
