@@ -1,0 +1,154 @@
+"""How much an attention over the history could add at most: the best matches of the history, added to all of it.
+
+python experiments/relation/room.py --auto=runs/auto/ml-100k,runs/auto/lastfm
+
+Each --auto is the workdir of an ``auto`` run. Two of its parts score a user by the whole history: EASE (the sum of
+B_jv) and CML of history (the mean of x_j). An attention that is sharp scores by a few items of it instead. So the sum
+of the best 1, 3 or 10 matches of a candidate in the history is added, standardized as in a blend, with a weight. A
+match is the user cosine of two items, the cosine of their points q, 2 x_j . q_v or B_jv. Match, number and weight are
+chosen on valid; test is measured once. A match may know what the base does not, as in any blend. So the sum of all
+matches of the history is added too, by itself: an attention can win what the best ones have over that.
+
+Each line of JSON: NDCG@10 on test of the base alone, with all matches and with the best, and the interval of the last
+difference over users (95 %).
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from absl import flags
+from scipy.sparse import csr_array
+
+import hlr_jax
+from hlr_jax.cli.support.launch import launch
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.evaluation.significance import paired_difference
+from hlr_jax.ranking.scores import standardized
+from hlr_jax.scorers.base import histories_of
+
+_AUTO = flags.DEFINE_list("auto", None, "workdirs of auto runs", required=True)
+_USERS = flags.DEFINE_integer("num_users", 3000, "of valid, and of test, at most")
+_ALL = 0
+_BEST = (1, 3, 10, _ALL)
+_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+_K = 10
+_TILE = 64  # users
+
+
+class Held(NamedTuple):
+    """Users of a split: their histories [n, I], and what they have in the split [n, I]."""
+
+    histories: csr_array
+    relevant: csr_array
+
+
+def main() -> None:
+    """Print a line of JSON for each data set and base."""
+    for workdir in _AUTO.value:
+        for row in _measured(Path(workdir)):
+            print(json.dumps({"data": Path(workdir).name} | row), flush=True)
+
+
+def _measured(folder: Path) -> Iterator[dict[str, object]]:
+    runs = {label: hlr_jax.load_run(folder / "parts" / label, log=lambda line: None) for label in ("ease", "cml")}
+    dataset, weights = runs["ease"].parts.dataset, runs["ease"].params[0]["weights"]
+    cml = {name: np.asarray(array) for name, array in runs["cml"].params[0].items()}
+    options = dict(runs["cml"].parts.model.options)
+    splits = {split: _held(dataset, split) for split in ("valid", "test")}
+    matches = _matches(dataset, cml, weights)
+    for base in ("ease", "cml"):
+        values = {}
+        for split, held in splits.items():
+            values[split] = _values(held, base, weights, cml, options["count_exponent"], matches)
+        chosen = {
+            name: max(some, key=lambda choice: values["valid"][choice].mean())
+            for name, some in (
+                ("alone", [choice for choice in values["valid"] if choice[2] == 0]),
+                ("all", [choice for choice in values["valid"] if choice[1] == _ALL]),
+                ("best", [choice for choice in values["valid"] if choice[1] != _ALL]),
+            )
+        }
+        found = paired_difference(values["test"][chosen["best"]][None], values["test"][chosen["all"]][None])
+        ndcg = {f"{split}_{name}": values[split][chosen[name]].mean() for split in values for name in chosen}
+        named = {name: chosen[name] for name in ("all", "best")}
+        yield {"base": base, **named, **ndcg, "difference": found.mean, "low": found.low, "high": found.high}
+
+
+def _held(dataset: Dataset, split: str) -> Held:
+    sizes = dataset.num_users, dataset.num_items
+    known = [dataset.train] if split == "valid" else [dataset.train, dataset.valid]
+    histories = sum(histories_of(each, *sizes) for each in known)
+    relevant = histories_of(getattr(dataset, split), *sizes)
+    users = np.flatnonzero(np.diff(relevant.indptr) * np.diff(histories.indptr))
+    users = np.sort(np.random.default_rng(0).permutation(users)[: _USERS.value])
+    return Held(histories[users], relevant[users])
+
+
+def _matches(dataset: Dataset, cml: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what each item [I] of a history says about each candidate [I], by name."""
+    met = histories_of(dataset.train, dataset.num_users, dataset.num_items)
+    together = (met.T @ met).toarray().astype(np.float32)
+    lengths = np.sqrt(np.maximum(together.diagonal(), 1))
+    cosine = together / lengths[:, None] / lengths
+    np.fill_diagonal(cosine, 0)
+    unit = cml["item"] / np.linalg.norm(cml["item"], axis=1, keepdims=True)
+    pairs = cml.get("source", cml["item"]) @ cml["item"].T
+    return {"user cosine": cosine, "point cosine": unit @ unit.T, "2 x_j . q_v": pairs, "B_jv": weights}
+
+
+def _values(
+    held: Held, base: str, weights: np.ndarray, cml: dict[str, np.ndarray], exponent: float,
+    matches: dict[str, np.ndarray],
+) -> dict[tuple[str, int, float], np.ndarray]:  # fmt: skip
+    """Return NDCG@10 of each user [n] for each match, number of best ones and weight."""
+    choices = [(match, best, weight) for match in matches for best in _BEST for weight in _WEIGHTS]
+    values: dict[tuple[str, int, float], list[np.ndarray]] = {choice: [] for choice in choices}
+    for start in range(0, held.histories.shape[0], _TILE):
+        histories, relevant = (each[start : start + _TILE] for each in held)
+        whole = _whole(base, histories, weights, cml, exponent)
+        seen, hits = histories.toarray() > 0, relevant.toarray() > 0
+        for match, table in matches.items():
+            for best, sums in zip(_BEST, _best_sums(histories, table), strict=True):
+                for weight in _WEIGHTS:
+                    scores = np.where(seen, -np.inf, whole + np.float32(weight) * sums)
+                    values[match, best, weight].append(_ndcg(scores, hits))
+    return {choice: np.concatenate(each) for choice, each in values.items()}
+
+
+def _whole(
+    base: str, histories: csr_array, weights: np.ndarray, cml: dict[str, np.ndarray], exponent: float
+) -> np.ndarray:
+    """Return the standardized scores [n, I] by the whole history."""
+    if base == "ease":
+        return standardized(np.asarray(histories @ weights, np.float32))[0]
+    counts = np.diff(histories.indptr)[:, None].astype(np.float32)
+    users = (histories @ cml.get("source", cml["item"])) / counts**exponent
+    return standardized(2 * users @ cml["item"].T - (cml["item"] ** 2).sum(axis=1))[0]
+
+
+def _best_sums(histories: csr_array, table: np.ndarray) -> list[np.ndarray]:
+    """Return the standardized sums [n, I] of each number of best matches."""
+    sums = [np.empty(histories.shape, np.float32) for _ in _BEST]
+    for row in range(histories.shape[0]):
+        found = table[histories.indices[histories.indptr[row] : histories.indptr[row + 1]]]
+        kept = min(max(_BEST), len(found))
+        top = -np.sort(-np.partition(found, len(found) - kept, axis=0)[len(found) - kept :], axis=0)
+        for each, best in zip(sums, _BEST, strict=True):
+            each[row] = (found if best == _ALL else top[:best]).sum(axis=0)
+    return [standardized(each)[0] for each in sums]
+
+
+def _ndcg(scores: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    top = np.argpartition(-scores, _K, axis=1)[:, :_K]
+    order = np.take_along_axis(top, np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable"), 1)
+    discounts = 1 / np.log2(np.arange(_K) + 2)
+    gains = np.take_along_axis(hits, order, 1) @ discounts
+    ideal = np.cumsum(discounts)[np.minimum(hits.sum(axis=1), _K) - 1]
+    return gains / ideal
+
+
+if __name__ == "__main__":
+    launch(main)

@@ -1,0 +1,106 @@
+"""User vectors that have not seen a positive, from the parts of an ``auto`` run, and the points of items."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import hlr_jax
+from hlr_jax.data.dataset import Dataset
+from hlr_jax.fitting.als_start import Factors, embedded
+from hlr_jax.scorers.base import histories_of
+
+WAYS = ("free", "cross", "als", "history")
+
+
+class Users(NamedTuple):
+    """What a relation is trained on: pairs (u, v) of training, with a user vector and a history for each.
+
+    Attributes:
+      items: [I, D], points q.
+      pairs: [n, 2], codes of user and positive.
+      vectors: [n, D], p_u of each pair, as the way makes it.
+      history: [n, H], item codes of the user without the positive, drawn at random; -1 where there are fewer.
+      whole: [U, D], p_u from all training items, for lists.
+    """
+
+    items: np.ndarray
+    pairs: np.ndarray
+    vectors: np.ndarray
+    history: np.ndarray
+    whole: np.ndarray
+
+
+def users_of(folder: Path, way: str, num_pairs: int, length: int, seed: int) -> tuple[Dataset, Users]:
+    """Return the data of an ``auto`` run, and users of one way.
+
+    - ``free``: p_u is solved from all of the user's items, the positive among them.
+    - ``cross``: p_u is solved from one random half of the user's items, the positive and the history are of the other.
+    - ``als``: p_u is solved from all items but the positive: A - (c - 1) y y^T is a change of rank one.
+    - ``history``: p_u is the sum of x_j over all items but the positive, by n^a.
+
+    Args:
+      folder: workdir of the run.
+      way: a name of ``WAYS``.
+      num_pairs: of training, drawn at random.
+      length: H.
+      seed: of pairs, halves and histories.
+    """
+    run = hlr_jax.load_run(folder / "parts" / ("cml" if way == "history" else "mf_als"), log=lambda line: None)
+    dataset, params = run.parts.dataset, {name: np.asarray(array) for name, array in run.params[0].items()}
+    rng = np.random.default_rng(seed)
+    met = histories_of(dataset.train, dataset.num_users, dataset.num_items)
+    half = rng.random(met.nnz) < 0.5
+    counts = np.diff(met.indptr)
+    user = np.repeat(np.arange(dataset.num_users), counts)
+    if way == "history":
+        items, options = params["item"], dict(run.parts.model.options)
+        source, power = params.get("source", items), options["count_exponent"]
+        sums = met @ source
+        vectors = (sums[user] - source[met.indices]) / np.maximum(counts[user] - 1, 1)[:, None] ** power
+        whole = sums / np.maximum(counts, 1)[:, None] ** power
+    else:
+        solver = run.parts.model.solver
+        table = params["item"].astype(np.float64)
+        gram = table.T @ table + solver.regularization * np.eye(table.shape[1])
+        solved, whole = np.empty((met.nnz, table.shape[1]), np.float32), np.empty((len(counts), table.shape[1]))
+        for u in range(len(counts)):
+            row = slice(met.indptr[u], met.indptr[u + 1])
+            y = table[met.indices[row]]
+            solved[row], whole[u] = _solved(gram, y, solver.confidence, way, half[row])
+        whole, items = embedded(Factors(whole, table))
+        vectors = np.pad(solved, ((0, 0), (0, 1)))
+        scale = 1 / np.linalg.norm(whole, axis=1).mean()
+        vectors, whole = vectors * scale, whole * scale
+    chosen = np.flatnonzero(counts[user] > 3)
+    chosen = np.sort(rng.permutation(chosen)[:num_pairs])
+    history = np.full((len(chosen), length), -1)
+    for place, pair in enumerate(chosen):
+        row = np.arange(met.indptr[user[pair]], met.indptr[user[pair] + 1])
+        row = row[(half[row] != half[pair]) if way == "cross" else (row != pair)]
+        kept = rng.permutation(met.indices[row])[:length]
+        history[place, : len(kept)] = kept
+    pairs = np.stack([user[chosen], met.indices[chosen]], axis=1)
+    return dataset, Users(
+        items.astype(np.float32), pairs, vectors[chosen].astype(np.float32), history, whole.astype(np.float32)
+    )
+
+
+def _solved(gram: np.ndarray, y: np.ndarray, c: float, way: str, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a user's solution for each of its items y [n, D] as the positive [n, D], and from all of them [D]."""
+
+    def ridge(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        inverse = np.linalg.inv(gram + (c - 1) * rows.T @ rows)
+        return inverse, inverse @ (c * rows.sum(axis=0))
+
+    inverse, whole = ridge(y)
+    if way == "cross":
+        halves = [ridge(y[half])[1], ridge(y[~half])[1]]  # a positive of the first half meets the second
+        return np.where(half[:, None], halves[1], halves[0]), whole
+    if way == "free":
+        return np.broadcast_to(whole, y.shape), whole
+    # (A - (c - 1) y y^T)^-1 (b - c y), by Sherman and Morrison.
+    along = y @ inverse
+    left = whole - c * along
+    gain = (c - 1) * (left * y).sum(axis=1) / (1 - (c - 1) * (along * y).sum(axis=1))
+    return left + gain[:, None] * along, whole
