@@ -9,6 +9,7 @@ import hlr_jax
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.fitting.als_start import Factors, embedded
 from hlr_jax.scorers.base import histories_of
+from hlr_jax.systems import require_model
 
 WAYS = ("free", "cross", "als", "history")
 
@@ -60,7 +61,8 @@ def users_of(folder: Path, way: str, num_pairs: int, length: int, seed: int) -> 
         vectors = (sums[user] - source[met.indices]) / np.maximum(counts[user] - 1, 1)[:, None] ** power
         whole = sums / np.maximum(counts, 1)[:, None] ** power
     else:
-        solver = run.parts.model.solver
+        solver = require_model(run.parts.model, "this experiment").solver
+        assert solver is not None
         table = params["item"].astype(np.float64)
         gram = table.T @ table + solver.regularization * np.eye(table.shape[1])
         solved, whole = np.empty((met.nnz, table.shape[1]), np.float32), np.empty((len(counts), table.shape[1]))
@@ -76,9 +78,9 @@ def users_of(folder: Path, way: str, num_pairs: int, length: int, seed: int) -> 
     chosen = np.sort(rng.permutation(chosen)[:num_pairs])
     history = np.full((len(chosen), length), -1)
     for place, pair in enumerate(chosen):
-        row = np.arange(met.indptr[user[pair]], met.indptr[user[pair] + 1])
-        row = row[(half[row] != half[pair]) if way == "cross" else (row != pair)]
-        kept = rng.permutation(met.indices[row])[:length]
+        places = np.arange(met.indptr[user[pair]], met.indptr[user[pair] + 1])
+        places = places[(half[places] != half[pair]) if way == "cross" else (places != pair)]
+        kept = rng.permutation(met.indices[places])[:length]
         history[place, : len(kept)] = kept
     pairs = np.stack([user[chosen], met.indices[chosen]], axis=1)
     return dataset, Users(

@@ -1,12 +1,12 @@
 """Does a relation learn anything from what p_u has not seen? Only the relation is trained; users and items stay.
 
-python experiments/relation/unseen.py --auto=runs/auto/ml-100k --ways=free,cross,als,history
+python experiments/relation_unseen.py --auto=runs/auto/ml-100k --ways=free,cross,als,history
 
-Items are the points of a solved model, users are made as --ways says (``users.py``). A relation r_uv is added: score
--b |p_u + r_uv - q_v|^2, trained by the softmax of a positive and --candidates random items. It starts at zero. Memories
-are centered after each step, keys start with logits of standard deviation 2, and the sharpness of the second attention
-and b are learned. Each way is trained with four histories, which is the test: ``own``; ``other``, that of another user;
-``constant``, one memory, so that r is the same for all pairs; ``none``, b alone. --relations=gated has
+Items are the points of a solved model, users are made as --ways says (``relation_users.py``). A relation r_uv is added:
+the score is -b |p_u + r_uv - q_v|^2, trained by the softmax of a positive and --candidates random items. It starts at
+zero. Memories are centered after each step, keys start with logits of standard deviation 2, and the sharpness of the
+second attention and b are learned. Each way is trained with four histories, which is the test: ``own``; ``other``, that
+of another user; ``constant``, one memory, so that r is the same for all pairs; ``none``, b alone. --relations=gated has
 r_vj = (w M) * q_j in place of w M: AdaCML's relation with N gates.
 
 Each line of JSON: the mean loss of the interactions of valid, NDCG@10 on valid (``start``: before any step) of the step
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import flags
-from relation.users import WAYS, Users, users_of
+from relation_users import WAYS, Users, users_of
 
 from hlr_jax.cli.support.launch import launch
 from hlr_jax.data.dataset import Dataset

@@ -1,6 +1,6 @@
 """How much an attention over the history could add at most: the best matches of the history, added to all of it.
 
-python experiments/relation/room.py --auto=runs/auto/ml-100k,runs/auto/lastfm
+python experiments/relation_room.py --auto=runs/auto/ml-100k,runs/auto/lastfm
 
 Each --auto is the workdir of an ``auto`` run. Two of its parts score a user by the whole history: EASE (the sum of
 B_jv) and CML of history (the mean of x_j). An attention that is sharp scores by a few items of it instead. So the sum
@@ -54,7 +54,7 @@ def main() -> None:
 
 def _measured(folder: Path) -> Iterator[dict[str, object]]:
     runs = {label: hlr_jax.load_run(folder / "parts" / label, log=lambda line: None) for label in ("ease", "cml")}
-    dataset, weights = runs["ease"].parts.dataset, runs["ease"].params[0]["weights"]
+    dataset, weights = runs["ease"].parts.dataset, np.asarray(runs["ease"].params[0]["weights"])
     cml = {name: np.asarray(array) for name, array in runs["cml"].params[0].items()}
     options = dict(runs["cml"].parts.model.options)
     splits = {split: _held(dataset, split) for split in ("valid", "test")}

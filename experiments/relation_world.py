@@ -1,6 +1,6 @@
 """A world in which the relation must live: does HLR find it, and what keeps it from that?
 
-python experiments/relation/world.py --seeds=0,1,2 --embed_dim=8
+python experiments/relation_world.py --seeds=0,1,2 --embed_dim=8
 
 Items have a value of each of two facets (a director and a genre, say), drawn at random. A user follows one of the
 facets, and has few items: four at random, then three more, and one each for valid and test. Each of these shares the
@@ -38,12 +38,14 @@ _SEEDS = flags.DEFINE_list("seeds", ["0"], "of the world and of each training")
 _USERS = flags.DEFINE_integer("num_users", 4000, "U")
 _ITEMS = flags.DEFINE_integer("num_items", 200, "I")
 _VALUES = flags.DEFINE_integer("num_values", 20, "of each facet")
+_SYSTEMS = flags.DEFINE_list(
+    "systems", ["cml:table", "cml:history", "hlr:table", "hlr:history", "hlr:constant", "hlr:planted"], "MODEL:USER"
+)
 _DIM = flags.DEFINE_integer("embed_dim", 8, "D of all systems")
 _EPOCHS = flags.DEFINE_integer("num_epochs", 160, "of each training")
 _EVERY = flags.DEFINE_integer("every", 10, "epochs between two measurements")
 _FACETS, _DRAWN, _RELATED, _K = 2, 4, 3, 10
 _BATCH, _NEGATIVES, _POSITIVES, _TEMPERATURE, _RATE = 64, 40, 3, 0.2, 0.01
-_SYSTEMS = (("cml", "table"), ("cml", "history"), ("hlr", "table"), ("hlr", "constant"), ("hlr", "planted"))
 _Params = dict[str, jax.Array]
 
 
@@ -63,19 +65,19 @@ class World(NamedTuple):
     follows: np.ndarray
 
 
-def draw_world(seed: int) -> World:
-    """Draw a world."""
+def draw_world(seed: int, users: int, num_items: int, num_values: int) -> World:
+    """Draw a world of some users [U], items [I] and values of each facet."""
     rng = np.random.default_rng(seed)
-    users, count = _USERS.value, _DRAWN + _RELATED + 2
-    facet = np.stack([rng.permutation(np.arange(_ITEMS.value) % _VALUES.value) for _ in range(_FACETS)])
-    alike = [[np.flatnonzero(facet[f] == value) for value in range(_VALUES.value)] for f in range(_FACETS)]
+    count = _DRAWN + _RELATED + 2
+    facet = np.stack([rng.permutation(np.arange(num_items) % num_values) for _ in range(_FACETS)])
+    alike = [[np.flatnonzero(facet[f] == value) for value in range(num_values)] for f in range(_FACETS)]
     follows = rng.integers(0, _FACETS, users)
     items, source = np.full((users, count), -1), np.full((users, count), -1)
     for user, f in enumerate(follows):
         place = 0
         while place < count:
             near = -1 if place < _DRAWN else rng.choice(items[user, :place])
-            item = rng.integers(_ITEMS.value) if near < 0 else rng.choice(alike[f][facet[f, near]])
+            item = rng.integers(num_items) if near < 0 else rng.choice(alike[f][facet[f, near]])
             if item not in items[user]:
                 items[user, place], source[user, place] = item, near
                 place += 1
@@ -85,12 +87,12 @@ def draw_world(seed: int) -> World:
 def main() -> None:
     """Print a line of JSON for each system and seed."""
     for seed in map(int, _SEEDS.value):
-        world = draw_world(seed)
+        world = draw_world(seed, _USERS.value, _ITEMS.value, _VALUES.value)
         for name, scores in (("ease", _ease(world)), ("known", _known(world))):
             print(json.dumps({"seed": seed, "system": name, "test": _ndcg(scores, world, "test")}), flush=True)
-        for model, user in _SYSTEMS:
-            found = _trained(world, model, user, seed)
-            row = {"seed": seed, "system": f"{model}, {user}", "embed_dim": _DIM.value}
+        for system in _SYSTEMS.value:
+            found = _trained(world, *system.split(":"), seed)
+            row = {"seed": seed, "system": system, "embed_dim": _DIM.value}
             print(json.dumps(row | found), flush=True)
 
 
@@ -143,7 +145,7 @@ def _planted(world: World, seed: int) -> _Params:
     rng = np.random.default_rng(seed)
     for f in range(_FACETS):
         own = slice(2 + f * dims, 2 + (f + 1) * dims)
-        item[:, own] = length * _spread(rng, dims)[world.facet[f]]
+        item[:, own] = length * _spread(rng, world.facet[f].max() + 1, dims)[world.facet[f]]
         keys[1 + f, own] = 60 / length**2
         memories[1 + f, :2] = 0.5, (0.3, -0.3)[f]
     user = np.zeros((len(world.items), _DIM.value), np.float32)
@@ -152,9 +154,9 @@ def _planted(world: World, seed: int) -> _Params:
     return {name: jnp.asarray(array) for name, array in arrays.items()}
 
 
-def _spread(rng: np.random.Generator, dims: int) -> np.ndarray:
+def _spread(rng: np.random.Generator, values: int, dims: int) -> np.ndarray:
     """Return a direction for each value, far from each other: [values, dims]."""
-    points = rng.normal(size=(_VALUES.value, dims))
+    points = rng.normal(size=(values, dims))
     for _ in range(500):
         points /= np.linalg.norm(points, axis=1, keepdims=True)
         apart = points[:, None] - points
