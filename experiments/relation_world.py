@@ -91,7 +91,8 @@ def main() -> None:
         for name, scores in (("ease", _ease(world)), ("known", _known(world))):
             print(json.dumps({"seed": seed, "system": name, "test": _ndcg(scores, world, "test")}), flush=True)
         for system in _SYSTEMS.value:
-            found = _trained(world, *system.split(":"), seed)
+            model, user = system.split(":")
+            found = _trained(world, model, user, seed)
             row = {"seed": seed, "system": system, "embed_dim": _DIM.value}
             print(json.dumps(row | found), flush=True)
 
