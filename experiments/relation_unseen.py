@@ -5,8 +5,8 @@ python experiments/relation_unseen.py --auto=runs/auto/ml-100k --ways=free,cross
 Items are the points of a solved model, users are made as --ways says (``relation_users.py``). A relation r_uv is added:
 the score is -b |p_u + r_uv - q_v|^2, trained by the softmax of a positive and --candidates random items. It starts at
 zero. Memories are centered after each step, keys start with logits of standard deviation 2, and the sharpness of the
-second attention and b are learned. Each way is trained with four histories, which is the test: ``own``; ``other``, that
-of another user; ``constant``, one memory, so that r is the same for all pairs; ``none``, b alone. --relations=gated has
+second attention and b are learned. Each way is trained with three histories, which is the test: ``own``; ``other``,
+that of another user; ``constant``, one memory, so that r is the same for all pairs. --relations=gated has
 r_vj = (w M) * q_j in place of w M: AdaCML's relation with N gates.
 
 Each line of JSON: the mean loss of the interactions of valid, NDCG@10 on valid (``start``: before any step) of the step
@@ -31,15 +31,16 @@ from hlr_jax.scorers.base import histories_of
 _AUTO = flags.DEFINE_list("auto", None, "workdirs of auto runs", required=True)
 _WAYS = flags.DEFINE_list("ways", list(WAYS), "how users are made")
 _RELATIONS = flags.DEFINE_list("relations", ["memories", "gated"], "what a pair of items gives")
-_HISTORIES = flags.DEFINE_list("histories", ["own", "other", "constant", "none"], "what the relation reads")
-_MEMORIES = flags.DEFINE_integer("num_memories", 8, "N")
-_LENGTH = flags.DEFINE_integer("max_history", 20, "H")
-_CANDIDATES = flags.DEFINE_integer("candidates", 64, "random items beside the positive")
-_STEPS = flags.DEFINE_integer("steps", 1200, "of 128 pairs")
-_EVERY = flags.DEFINE_integer("every", 200, "steps between two measurements")
-_RATE = flags.DEFINE_float("learning_rate", 0.003, "of Adam")
+_HISTORIES = flags.DEFINE_list("histories", ["own", "other", "constant"], "what the relation reads")
+_MEMORIES = flags.DEFINE_integer("num_memories", 4, "N")
+_LENGTH = flags.DEFINE_integer("max_history", 10, "H")
+_CANDIDATES = flags.DEFINE_integer("candidates", 64, "random items beside the positive; 0: all items")
+_STEPS = flags.DEFINE_integer("steps", 600, "of batch_size pairs")
+_BATCH = flags.DEFINE_integer("batch_size", 128, "pairs")
+_EVERY = flags.DEFINE_integer("every", 150, "steps between two measurements")
+_RATE = flags.DEFINE_float("learning_rate", 0.0003, "of Adam")
 _SEED = flags.DEFINE_integer("seed", 0, "of everything")
-_PAIRS, _BATCH, _USERS, _K = 40_000, 128, 2000, 10
+_PAIRS, _USERS, _K = 40_000, 2000, 10
 _Relation = dict[str, jax.Array]
 
 
@@ -50,10 +51,9 @@ def main() -> None:
             dataset, users = users_of(folder, way, _PAIRS, _LENGTH.value, _SEED.value)
             for relation in _RELATIONS.value:
                 for history in _HISTORIES.value:
-                    if history != "none" or relation == _RELATIONS.value[0]:
-                        found = _trained(dataset, users, relation, history)
-                        row = {"data": folder.name, "way": way, "relation": relation, "history": history}
-                        print(json.dumps(row | {"seed": _SEED.value} | found), flush=True)
+                    found = _trained(dataset, users, relation, history)
+                    row = {"data": folder.name, "way": way, "relation": relation, "history": history}
+                    print(json.dumps(row | {"seed": _SEED.value} | found), flush=True)
 
 
 def _trained(dataset: Dataset, users: Users, relation: str, history: str) -> dict[str, float]:
@@ -62,22 +62,21 @@ def _trained(dataset: Dataset, users: Users, relation: str, history: str) -> dic
     if history == "other":
         rows = rows[rng.permutation(len(rows))]
     params = _start(users, rng, history)
+    known = histories_of(dataset.train, dataset.num_users, dataset.num_items).toarray() > 0
     score = _scorer(items, relation)
     measure = {split: _measurement(dataset, users, split, score, history) for split in ("valid", "test")}
     optimizer = optax.adam(_RATE.value)
 
-    def loss(params: _Relation, user: jax.Array, near: jax.Array, positive: jax.Array, others: jax.Array) -> jax.Array:
-        def of_pair(user: jax.Array, near: jax.Array, positive: jax.Array) -> jax.Array:
+    def loss(params: _Relation, others: jax.Array, *pairs: jax.Array) -> jax.Array:
+        def of_pair(user: jax.Array, near: jax.Array, positive: jax.Array, known: jax.Array) -> jax.Array:
             scores = score(params, user, near, jnp.append(others, positive))
-            return jax.nn.logsumexp(scores) - scores[-1]
+            return jax.nn.logsumexp(jnp.where(jnp.append(known, False), -jnp.inf, scores)) - scores[-1]
 
-        return jax.vmap(of_pair)(user, near, positive).mean()
+        return jax.vmap(of_pair)(*pairs).mean()
 
     @jax.jit
     def step(params: _Relation, state: optax.OptState, *batch: jax.Array) -> tuple[_Relation, optax.OptState]:
         updates, state = optimizer.update(jax.grad(loss)(params, *batch), state, params)
-        if history == "none":
-            updates = {name: update * (name == "log_b") for name, update in updates.items()}
         params = optax.apply_updates(params, updates)
         if history != "constant":
             params["memories"] -= params["memories"].mean(axis=0)
@@ -85,9 +84,10 @@ def _trained(dataset: Dataset, users: Users, relation: str, history: str) -> dic
 
     state, best = optimizer.init(params), {"start": measure["valid"](params)[1], "valid": 0.0}
     for number in range(1, _STEPS.value + 1):
-        some = rng.integers(0, len(users.pairs), _BATCH)
-        batch = users.vectors[some], rows[some], users.pairs[some, 1], rng.integers(0, len(items), _CANDIDATES.value)
-        params, state = step(params, state, *map(jnp.asarray, batch))
+        some = rng.integers(0, len(users.pairs), _BATCH.value)
+        others = rng.integers(0, len(items), _CANDIDATES.value) if _CANDIDATES.value else np.arange(len(items))
+        batch = users.vectors[some], rows[some], users.pairs[some, 1], known[users.pairs[some, 0]][:, others]
+        params, state = step(params, state, *map(jnp.asarray, (others, *batch)))
         if number % _EVERY.value == 0:
             nll, ndcg = measure["valid"](params)
             if ndcg > best["valid"]:
