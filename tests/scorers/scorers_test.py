@@ -15,9 +15,10 @@ from hlr_jax.ranking import scores
 from hlr_jax.ranking.lists import NO_ITEM
 from hlr_jax.ranking.population import trained_population
 from hlr_jax.ranking.scores import best_items, ranked
-from hlr_jax.scorers import ease
+from hlr_jax.scorers import ease, item_matrix
 from hlr_jax.scorers.base import histories_of
-from hlr_jax.scorers.ease import Ease, ease_weights, gram_matrix
+from hlr_jax.scorers.ease import Ease, ease_weights
+from hlr_jax.scorers.item_matrix import gram_matrix
 from hlr_jax.scorers.popularity import Popularity
 
 
@@ -59,7 +60,7 @@ def test_blocks_of_the_inverse_change_nothing(world, monkeypatch):
     gram = gram_matrix(world)
     whole = ease_weights(gram.copy(), 10.0)
     monkeypatch.setattr(ease, "_BLOCK", 7)  # does not divide I = 50
-    monkeypatch.setattr(ease, "_GRAM_CELLS", 7 * 50)
+    monkeypatch.setattr(item_matrix, "_GRAM_CELLS", 7 * 50)
     np.testing.assert_array_equal(gram_matrix(world), gram)
     np.testing.assert_array_equal(ease_weights(gram.copy(), 10.0), whole)
     inverse = np.linalg.inv(gram.astype(np.float64) + 10.0 * np.eye(50))
@@ -150,7 +151,7 @@ def test_a_lambda_that_is_none_is_told(given, message):
         Ease(given)
 
 
-@pytest.mark.parametrize("values", [(30.0,), (300.0, 30.0, 100.0)])
+@pytest.mark.parametrize("values", [(30.0,), (300.0, 30.0, 100.0), (30.0, 300.0, 400.0, 500.0)])
 def test_ease_takes_the_memory_that_it_says(values):
     wide = hlr_jax.load_dataset("planted-60x1200x3000", cache=False, log=lambda _: None)
     fit_scorer(wide, Ease((10.0,)))  # imports are no part of it
@@ -168,7 +169,7 @@ def test_what_ease_cannot_take_is_told(world, monkeypatch):
         next(wide.fits(world))
     assert Ease((10.0,), memory_limit_gib=2.79e-5).bytes_needed(50) == 10_000
     next(Ease((10.0,), memory_limit_gib=2.79e-5).fits(world))
-    monkeypatch.setattr(ease, "available_memory", lambda: 9_999)
+    monkeypatch.setattr(item_matrix, "available_memory", lambda: 9_999)
     with pytest.raises(InputError, match=r"may take 9\.31e-06: set model\.memory_limit_gib higher, drop rare items"):
         next(Ease((10.0,)).fits(world))
     with pytest.raises(InputError, match="regularization=1e-06 is too small"):
