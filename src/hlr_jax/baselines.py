@@ -1,4 +1,4 @@
-"""What any model should be read beside, as runs in workdirs: Popularity, EASE, and MF-ALS after a search."""
+"""What any model should be read beside, as runs in workdirs: Popularity, ItemKNN, EASE, and MF-ALS after a search."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ class Baseline(NamedTuple):
 
     Attributes:
       config: its settings.
-      space: what a sweep searches first, by key; empty: nothing. EASE chooses among its values itself.
+      space: what a sweep searches first, by key; empty: nothing. Scorers choose among their values themselves.
     """
 
     config: dict[str, Any]
@@ -110,7 +110,7 @@ def _searched(
 
 
 def chosen_settings(folder: Path, space: Space) -> list[float]:
-    """Return what validation chose for a baseline: settings of EASE that are not the defaults, or of a search."""
+    """Return what validation chose for a baseline: settings of a scorer that are not the defaults, or of a search."""
     config = read_config(folder)
     if (scorer := config["model"]["name"]) in SCORERS:
         usual, kept = dict(create_scorer(scorer).options), read_record(folder)["options"]

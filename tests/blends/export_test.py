@@ -12,6 +12,7 @@ from hlr_jax import FoldInOptions, IndexOptions, InputError, TrainOptions
 from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.files import sha256
 from hlr_jax.scorers.ease import Ease
+from hlr_jax.scorers.item_knn import ItemKNN
 from hlr_jax.scorers.popularity import Popularity
 
 K, STEPS = 45, FoldInOptions(num_steps=4, positives=3)  # of 50 items: some users have met too many for a full list
@@ -34,7 +35,12 @@ def people(world):
     return {f"new {n}": world.item_ids.gather(rng.choice(50, n, replace=False)).to_list() for n in (6, 1, 12)}
 
 
-@pytest.mark.parametrize("scorer", [Ease((10.0,)), Popularity()], ids=["ease", "popularity"])
+SCORERS = {
+    "ease": Ease((10.0,)), "popularity": Popularity(), "best": ItemKNN((3,), (1.0,)), "all": ItemKNN((0,), (0.0,))
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scorer", SCORERS.values(), ids=SCORERS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_scorer_answers_known_people_and_new_ones(world, tmp_path, scorer, dtype):
     fit = next(scorer.fits(world))
@@ -95,7 +101,7 @@ def test_what_cannot_be_exported_is_told(blend, world, tmp_path):
         name, title, explains, options = "newest", "Newest", False, ()
 
     for given, options, line in (
-        ((Newest(), {"age": np.arange(50)}), {}, "Newest is a scorer of your own, and export takes models, EASE and"),
+        ((Newest(), {"age": np.arange(50)}), {}, "Newest is a scorer of your own, and export takes models, EASE, "),
         (blend, {"index": IndexOptions("hnsw")}, "has no vectors that an index could search"),
     ):
         with pytest.raises(InputError, match=line):

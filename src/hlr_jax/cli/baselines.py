@@ -1,4 +1,4 @@
-"""Fit Popularity, EASE and MF-ALS to data sets, in workdirs: what any trained model should be read beside.
+"""Fit Popularity, ItemKNN, EASE and MF-ALS to data sets, in workdirs: what any trained model should be read beside.
 
 hlr-jax baselines --data=ml-100k,lastfm=$SPLITS/lastfm.parquet --workdir=runs/baselines
 hlr-jax baselines --data=own=log.csv --split=time
@@ -8,10 +8,10 @@ hlr-jax baselines --train_splits=train+valid
 Each has a workdir, WORKDIR/DATA/SYSTEM, for all that reads one: recommend, evaluate, compare, report, table2. The same
 command goes on where a stopped one was.
 
-EASE's lambda, and the confidence, lambda and epoch of MF-ALS, are those of their grids with the best validation NDCG;
-test is looked at once. MF-ALS is tuned as Rendle et al. 2022 do: lambda grows with a row's weight (exponent 1), and
-both it and the weight of what was observed are searched, in WORKDIR/DATA/mf_als-search. Its lists are masked like all
-others, also under a protocol that leaves validation items in them.
+Settings of ItemKNN and EASE, and the confidence, lambda and epoch of MF-ALS, are those of their grids with the best
+validation NDCG; test is looked at once. MF-ALS is tuned as Rendle et al. 2022 do: lambda grows with a row's weight
+(exponent 1), and both it and the weight of what was observed are searched, in WORKDIR/DATA/mf_als-search. Its lists are
+masked like all others, also under a protocol that leaves validation items in them.
 
 With --train_splits=train+valid what was chosen is fitted anew to both before test, in WORKDIR/DATA/SYSTEM-refit.
 """
@@ -50,7 +50,7 @@ def main() -> None:
     searched = (("confidence", _CONFIDENCE), ("regularization", _REGULARIZATION))
     space: dict[str, Any] = {f"model.{name}": _numbers(flag) for name, flag in searched}
     options: dict[str, dict[str, Any]] = {"ease": {"regularization": _numbers(_EASE_GRID)}}
-    options |= {"popularity": {}, "mf_als": {"embed_dim": _DIM.value}}
+    options |= {"mf_als": {"embed_dim": _DIM.value}}
     systems = [pick(name, SYSTEMS, "system of --systems:") for name in _SYSTEMS.value]
     data_sets, folder = data_sets_of(_DATA.value), Path(_WORKDIR.value)
     from hlr_jax.baselines import baseline, chosen_settings, fit_baseline
@@ -60,8 +60,8 @@ def main() -> None:
         shown = {}
         for system in systems:
             asked = baseline(
-                system, name, path, split=_SPLIT.value, k=_K.value, options=options[system], num_epochs=_EPOCHS.value,
-                space=space,
+                system, name, path, split=_SPLIT.value, k=_K.value, options=options.get(system),
+                num_epochs=_EPOCHS.value, space=space,
             )  # fmt: skip
             place = folder / name / system
             place, result = fit_baseline(asked, place, train_splits=_TRAIN_ON.value)

@@ -17,7 +17,7 @@ COMMANDS = {
     "Measure": {
         "evaluate": "measure a run again, at other lengths of lists",
         "compare": "put runs side by side, with paired tests over users and seeds",
-        "baselines": "measure Popularity, EASE and MF-ALS",
+        "baselines": "measure Popularity, ItemKNN, EASE and MF-ALS",
         "table2": "train the systems of the paper's Table 2",
         "report": "write a page about runs: metrics, curves, sample users",
     },

@@ -1,4 +1,4 @@
-"""Popularity and EASE, ``popularity:DATA`` and ``ease:DATA``: fitted on the host, in seconds, without JAX's devices.
+"""Popularity, ItemKNN and EASE, such as ``ease:DATA``: fitted on the host, in seconds, without JAX's devices.
 
 EASE's lambda is the one of five with the best validation NDCG@10. Measured on fixed splits, on two CPU cores:
 

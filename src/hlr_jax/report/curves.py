@@ -18,7 +18,7 @@ def learning_curves(runs: Sequence[TrainedRun], ids: Iterator[int]) -> list[Chil
     )
     lead = (
         "A mark shows the best epoch, whose parameters all figures are of. A run of several seeds has a line for each. "
-        "An epoch of EASE is a value of its settings. "
+        "An epoch of EASE or ItemKNN is a value of its settings. "
         "Losses of different objectives have different scales."
     )
     return gallery(lead, [run.label for run in runs], [_curve_chart(runs, name, ids) for name in names])

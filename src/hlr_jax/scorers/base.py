@@ -1,4 +1,4 @@
-"""What a scorer is. Popularity and EASE are scorers, and a program may bring one of its own.
+"""What a scorer is. Popularity, ItemKNN and EASE are scorers, and a program may bring one of its own.
 
 A ``Model`` has a vector for each user and is ranked on JAX's devices. A scorer has none: it is given what a user has
 met, and returns a score for each item. So it serves new people as it serves those that it was fitted to. Both stand in

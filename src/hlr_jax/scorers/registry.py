@@ -5,9 +5,10 @@ from typing import Any
 from hlr_jax.errors import check_options, pick
 from hlr_jax.scorers.base import Scorer
 from hlr_jax.scorers.ease import Ease
+from hlr_jax.scorers.item_knn import ItemKNN
 from hlr_jax.scorers.popularity import Popularity
 
-SCORERS: dict[str, type[Scorer]] = {scorer.name: scorer for scorer in (Popularity, Ease)}
+SCORERS: dict[str, type[Scorer]] = {scorer.name: scorer for scorer in (Popularity, ItemKNN, Ease)}
 
 
 def create_scorer(name: str, **options: Any) -> Scorer:

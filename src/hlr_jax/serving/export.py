@@ -83,7 +83,7 @@ def export_model(
     Of a blend, each part is such a folder in ``parts``, with a program of all its scores, which ``answer.py`` blends.
 
     Args:
-      model: scores the pairs; a model, EASE, Popularity, or a blend of these.
+      model: scores the pairs; a model, a scorer of the package, or a blend of these.
       params: its parameters, or its state; of a blend, those of its parts by label.
       dataset: gives ids, titles, histories and what the users have met (train and validation items).
       folder: where to; an older export there is replaced.

@@ -1,6 +1,7 @@
 """The programs of an exported scorer: lists, and all scores, of people who are known by what they have met."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from jax import export
 from hlr_jax.errors import InputError
 from hlr_jax.scorers.base import Scorer
 from hlr_jax.scorers.ease import Ease
+from hlr_jax.scorers.item_knn import ALL, ItemKNN
 from hlr_jax.scorers.popularity import Popularity
 from hlr_jax.serving.programs import Arrays, Program, best_places, exported, over_people, shapes
 from hlr_jax.types import Params
@@ -19,27 +21,49 @@ MET = "met"
 
 MEANINGS = {
     "weights": "B: row by row, what an item of a history adds to the score of each item",
+    "similarities": "s_ij, row by row: what an item of a history may add to the score of each item",
     "counts": "training users of each item, which are everyone's scores",
 }
 
 
-def _ease(given: Params, met: jax.Array) -> jax.Array:
-    weights, count = given["weights"], jnp.sum(met >= 0)
-    return jax.lax.fori_loop(0, count, lambda place, total: total + weights[met[place]], jnp.zeros(len(weights)))
+def _ease(ease: Ease, given: Params, met: jax.Array) -> jax.Array:
+    del ease
+    return _sums(given["weights"], met)
 
 
-def _popularity(given: Params, met: jax.Array) -> jax.Array:
-    del met
+def _item_knn(knn: ItemKNN, given: Params, met: jax.Array) -> jax.Array:
+    (best,), matrix = knn.best_matches, given["similarities"]
+    if best == ALL:
+        return _sums(matrix, met)
+
+    def merged(place: jax.Array, largest: jax.Array) -> jax.Array:
+        row = matrix[met[place]]
+        below = jnp.maximum(largest[1:], jnp.minimum(largest[:-1], row))
+        return jnp.concatenate([jnp.maximum(largest[:1], row), below])
+
+    largest = jnp.zeros((best, len(matrix)))  # in decreasing order, as in sum_of_largest
+    return jnp.sum(jax.lax.fori_loop(0, jnp.sum(met >= 0), merged, largest), axis=0)
+
+
+def _sums(matrix: jax.Array, met: jax.Array) -> jax.Array:
+    """Return the sum of the rows of what somebody has met: [I]."""
+    count = jnp.sum(met >= 0)
+    return jax.lax.fori_loop(0, count, lambda place, total: total + matrix[met[place]], jnp.zeros(len(matrix)))
+
+
+def _popularity(popularity: Popularity, given: Params, met: jax.Array) -> jax.Array:
+    del popularity, met
     return given["counts"]
 
 
-_FORMS: dict[type, Callable[[Params, jax.Array], jax.Array]] = {Ease: _ease, Popularity: _popularity}
+_FORMS: dict[type[Scorer], Callable[..., jax.Array]] = {Ease: _ease, ItemKNN: _item_knn, Popularity: _popularity}
 
 
 def check_exportable(scorer: Scorer) -> None:
     """Raise ``InputError`` for a scorer of one's own, whose ``scores`` only Python computes."""
     if type(scorer) not in _FORMS:
-        raise InputError(f"{scorer.title} is a scorer of your own, and export takes models, EASE and Popularity")
+        names = " and ".join(", ".join(form.title for form in _FORMS).rsplit(", ", 1))
+        raise InputError(f"{scorer.title} is a scorer of your own, and export takes models, {names}")
 
 
 def scorer_programs(scorer: Scorer, arrays: Arrays, k: int, num_items: int, width: int) -> dict[str, Program]:
@@ -49,13 +73,13 @@ def scorer_programs(scorer: Scorer, arrays: Arrays, k: int, num_items: int, widt
     - ``scores``: (arrays, {``met``: [b, W]}) -> the scores of all items [b, I] float32.
 
     Args:
-      scorer: EASE or Popularity.
+      scorer: EASE, ItemKNN or Popularity.
       arrays: its state.
       k: K, at most I.
       num_items: I.
       width: W, the most items that a person may have met.
     """
-    form, reads = _FORMS[type(scorer)], tuple(arrays)
+    form, reads = partial(_FORMS[type(scorer)], scorer), tuple(arrays)
     (count,) = export.symbolic_shape("b")
     given = shapes(arrays, reads), {MET: jax.ShapeDtypeStruct((count, width), jnp.int32)}
 
