@@ -18,6 +18,8 @@ from hlr_jax.auto.search import Climb, scaled, to_next
 from hlr_jax.cli.support.tables import print_auto
 from hlr_jax.evaluation.evaluate import values_on_valid
 from hlr_jax.recommender.recommender import Recommender
+from hlr_jax.scorers.item_knn import ItemKNN
+from hlr_jax.scorers.item_matrix import ItemMatrix
 from hlr_jax.sweeps.sweep import Sweep
 from hlr_jax.workdir import AUTO
 
@@ -87,6 +89,22 @@ def test_the_best_of_ease_is_what_its_own_fit_measures(world):
         assert other.evaluate("valid", k=10).metrics.value("ndcg") <= measured
 
 
+def test_the_best_of_item_knn_is_what_its_own_fit_measures(world):
+    lists = hlr_jax.EvalOptions(monitor="ndcg")
+
+    def measured(scorer):
+        state = next(scorer.fits(world)).state
+        return values_on_valid(scorer, state, world, lists).mean()
+
+    best = closed_forms.search_item_knn(world, lists)
+    (matches,), (shrink,) = best.best_matches, best.shrink
+    assert measured(best) > measured(ItemKNN((0,), (10.0,)))  # where the search begins
+    order = (1, 3, 10, 0)
+    place = order.index(matches)
+    for other in order[max(place - 1, 0) : place + 2]:
+        assert measured(ItemKNN((other,), (shrink,))) <= measured(best)
+
+
 def test_dimensions_double_as_long_as_that_is_worth_more_than_a_standard_error(world):
     each = np.random.default_rng(0).uniform(size=100)  # of each user, whatever the strengths
     noise = np.where(np.arange(100) % 2, 0.1, -0.1)  # a standard error of 0.01
@@ -115,7 +133,7 @@ def test_the_weights_of_ease_that_validate_best_are_kept_and_not_made_again(worl
 
 def test_the_blend_is_on_validation_no_worse_than_its_best_part(found, world):
     result, _ = found
-    assert list(result.parts)[:3] == ["ease", "mf_als", "cml"]
+    assert list(result.parts) == ["ease", "item_knn", "mf_als", "cml"]
     valid = {label: part.metrics["valid"].value("ndcg") for label, part in result.parts.items()}
     assert result.metrics["valid"].value("ndcg") == pytest.approx(result.chosen.value)
     assert result.chosen.value >= max(valid.values()) - 1e-9
@@ -140,6 +158,7 @@ def test_the_same_call_goes_on_and_searches_nothing_again(found, world):
     record = json.loads((folder / AUTO).read_text())
     with (
         mock.patch.object(auto, "search_ease", side_effect=AssertionError("searched again")),
+        mock.patch.object(auto, "search_item_knn", side_effect=AssertionError("searched again")),
         mock.patch.object(auto, "search_mf_als", side_effect=AssertionError("searched again")),
     ):
         again = run_auto(config(), folder, dataset=world, quiet=True, log=lambda line: None)
@@ -154,7 +173,7 @@ def test_what_the_time_budget_left_out_stays_out(world, tmp_path):
     said = []
     few = run_auto(config(time_budget=1e-9), tmp_path, dataset=world, quiet=True, log=said.append)
     assert list(few.parts) == ["ease"]
-    assert "mf_als is left out: the time budget is over" in said
+    assert {f"{label} is left out: the time budget is over" for label in ("item_knn", "mf_als")} <= set(said)
     valid = few.metrics["valid"].value("ndcg")
     assert any(re.fullmatch(rf"after \d+ s: ease: valid_ndcg@10 {valid:.4f}", line) for line in said)
     with mock.patch.object(auto.time, "perf_counter", return_value=0.0):  # now there would be time
@@ -163,14 +182,13 @@ def test_what_the_time_budget_left_out_stays_out(world, tmp_path):
     assert again.metrics["test"].value("ndcg") == few.metrics["test"].value("ndcg")
 
 
-def test_ease_is_left_out_where_it_takes_too_much_and_refused_where_it_is_all(world):
-    said = []
-    too_much = InputError("EASE takes too much")
-    with mock.patch.object(closed_forms.Ease, "check_memory", side_effect=too_much):
-        others = run_auto(config(parts=("ease", "mf_als")), dataset=world, quiet=True, log=said.append)
-        refused("too much", run_auto, config(parts=("ease",)), dataset=world, quiet=True)
+def test_a_matrix_is_left_out_where_it_takes_too_much_and_refused_where_there_is_nothing_else(world):
+    said, matrices = [], ("ease", "item_knn")
+    with mock.patch.object(ItemMatrix, "check_memory", side_effect=InputError("it takes too much")):
+        others = run_auto(config(parts=(*matrices, "mf_als")), dataset=world, quiet=True, log=said.append)
+        refused("too much", run_auto, config(parts=matrices), dataset=world, quiet=True)
     assert list(others.parts) == ["mf_als"]
-    assert "ease is left out: EASE takes too much" in said
+    assert {f"{label} is left out: it takes too much" for label in matrices} <= set(said)
 
 
 def test_what_it_prints(found, capsys):

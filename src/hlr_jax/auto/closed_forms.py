@@ -11,7 +11,9 @@ from hlr_jax.evaluation.metrics import standard_error
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.models.mf_als import mf_als
 from hlr_jax.scorers.base import State
-from hlr_jax.scorers.ease import Ease, SolvedEase, ease_weights, gram_matrix
+from hlr_jax.scorers.ease import Ease, SolvedEase, ease_weights
+from hlr_jax.scorers.item_knn import ALL, ItemKNN, similarities
+from hlr_jax.scorers.item_matrix import gram_matrix
 from hlr_jax.training.als import factorize
 
 GoesOn = Callable[[], bool]
@@ -19,6 +21,8 @@ GoesOn = Callable[[], bool]
 _STRENGTHS = tuple(float(f"{digit}e{power}") for power in range(-1, 5) for digit in (1, 2, 5))
 _DROPOUTS = (0.0, 0.2, 0.4, 0.6)
 _DENSE = 0.01  # the share of pairs from which on users of many items should count for less in EASE
+_SHRINKS = (0.0, 10.0, 100.0)
+_BEST_MATCHES = (1, 3, 10, ALL)
 _PER_DENSITY = 2000.0  # lambda for the confidence 20 where a share of 1 of all pairs would be observed
 _FIRST_DIM = 128
 _ITERATIONS = 6  # enough to tell good strengths from others
@@ -47,6 +51,23 @@ def search_ease(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lam
     gram = gram_matrix(dataset, start["user_exponent"])
     Climb(measure, start, goes_on).along(to_next("regularization", _STRENGTHS), to_next("dropout", _DROPOUTS))
     return kept[0][1]
+
+
+def search_item_knn(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lambda: True) -> ItemKNN:
+    """Return ItemKNN with the settings that validate best: shrink, and how many matches count.
+
+    Raises:
+      InputError: the catalog is too large for ItemKNN.
+    """
+    ItemKNN(shrink=_SHRINKS).check_memory(dataset.num_items)
+    lists, counts = evaluation.of_lists, gram_matrix(dataset)
+
+    def measure(point: Point) -> float:
+        state: State = {"similarities": similarities(counts.copy(), point["shrink"])}
+        return lists.merit(float(values_on_valid(ItemKNN(**point), state, dataset, lists).mean()))
+
+    climb = Climb(measure, {"best_matches": ALL, "shrink": 10.0}, goes_on)  # scores of all matches are a product
+    return ItemKNN(**climb.along(to_next("shrink", _SHRINKS), to_next("best_matches", _BEST_MATCHES)).best)
 
 
 def search_mf_als(

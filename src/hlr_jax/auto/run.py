@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hlr_jax.auto.closed_forms import search_ease, search_mf_als
+from hlr_jax.auto.closed_forms import search_ease, search_item_knn, search_mf_als
 from hlr_jax.auto.record import Record
 from hlr_jax.auto.refined import solved_part, trained_parts
 from hlr_jax.auto.search import Point
-from hlr_jax.auto_options import NAME, AutoOptions
+from hlr_jax.auto_options import MATRICES, NAME, AutoOptions
 from hlr_jax.blends.runs import PARTS, blend_of, settings_of_blend, told, weighted
 from hlr_jax.blends.weights import BlendWeights
 from hlr_jax.blends.workdir import write_blend
@@ -97,8 +97,9 @@ def run_auto(
 ) -> AutoResult:
     """Find out what suits a data set, train it, and blend it.
 
-    First EASE and MF-ALS, whose settings are searched on validation; then models that start from the factors of MF-ALS;
-    then the blend. Test is measured once for each part, and for the blend at the end; nothing looks at it before.
+    First the closed forms, whose settings are searched on validation; then models that start from the factors of
+    MF-ALS; then the blend. Test is measured once for each part, and for the blend at the end; nothing looks at it
+    before.
 
     Args:
       config: the sections ``dataset``, ``model`` (``AutoOptions``) and ``eval``, and a ``seed``; as ``auto:DATA`` has.
@@ -183,7 +184,9 @@ class _Auto(NamedTuple):
         kinds = self.options.parts
         if "ease" in kinds:
             yield "ease", self._ease
-        if set(kinds) != {"ease"}:
+        if "item_knn" in kinds:
+            yield "item_knn", self._item_knn
+        if not MATRICES.issuperset(kinds):
             yield "mf_als", self._mf_als
         if (solved := self.record.step("mf_als")) and solved["found"]:
             for label, sections in trained_parts(kinds, solved["found"]["model"]).items():
@@ -192,6 +195,10 @@ class _Auto(NamedTuple):
     def _ease(self) -> Found:
         ease = search_ease(self.dataset, self.evaluation, self._goes_on)
         return {"model": {"name": "ease"} | dict(ease.options)}, ease
+
+    def _item_knn(self) -> Found:
+        knn = search_item_knn(self.dataset, self.evaluation, self._goes_on)
+        return {"model": {"name": "item_knn"} | dict(knn.options)}, None
 
     def _mf_als(self) -> Found:
         seed, most = self.config.get("seed", 0), self.options.max_dim
@@ -204,7 +211,8 @@ class _Auto(NamedTuple):
     def _step(self, done: dict[str, tuple[RunResult, float]], label: str, find: Callable[[], Found]) -> bool:
         """Find the settings of a part and fit it, and return whether it is done.
 
-        It is not where there was no time, or where EASE can't take the data and there are other parts.
+        It is not where there was no time, or where the catalog is too large for a matrix of items by items and other
+        parts need none.
         """
         step = self.record.step(label)
         if step is None:
@@ -216,7 +224,7 @@ class _Auto(NamedTuple):
             try:
                 found, system = find()
             except InputError as problem:
-                if label != "ease" or set(self.options.parts) == {"ease"}:
+                if label not in MATRICES or MATRICES.issuperset(self.options.parts):
                     raise
                 self.log(f"{label} is left out: {problem}")
                 self.record.add(label, None, time.perf_counter() - began)

@@ -60,7 +60,7 @@ class Climb:
 
 
 def to_next(name: str, values: Sequence[float]) -> Move:
-    """Return the move of a setting to the next one of some values.
+    """Return the move of a setting, which is one of some values, to the next of them.
 
     Example:
       >>> to_next("a", (1, 2, 5))({"a": 2}, 1)
@@ -68,8 +68,8 @@ def to_next(name: str, values: Sequence[float]) -> Move:
     """
 
     def move(point: Point, direction: int) -> Point | None:
-        ahead = [value for value in values if (value - point[name]) * direction > 0]
-        return point | {name: min(ahead, key=lambda value: abs(value - point[name]))} if ahead else None
+        place = values.index(point[name]) + direction
+        return point | {name: values[place]} if 0 <= place < len(values) else None
 
     return move
 

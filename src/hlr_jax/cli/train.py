@@ -8,8 +8,8 @@ The same command on an existing workdir continues it. --config.train.num_seeds=3
 --config.mesh.data=4 --config.mesh.model=2 uses eight devices. They may be those of several processes that each run this
 command with --distributed.
 
---config=auto:ml-100k finds out what suits the data: EASE and MF-ALS with settings that validation chooses, CML that
-starts from the factors of MF-ALS, and their blend. --config.model.time_budget=60 begins no step after 60 seconds.
+--config=auto:ml-100k finds out what suits the data: EASE, ItemKNN and MF-ALS with settings that validation chooses, CML
+that starts from the factors of MF-ALS, and their blend. --config.model.time_budget=60 begins no step after 60 seconds.
 
 --tensorboard also writes event files, in WORKDIR/tensorboard; needs the extra `tb`.
 """
