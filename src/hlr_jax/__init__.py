@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from hlr_jax.evaluation.evaluate import evaluate as evaluate
     from hlr_jax.evaluation.metrics import register_metric as register_metric
     from hlr_jax.evaluation.options import EvalOptions as EvalOptions
-    from hlr_jax.evaluation.reasons import measure_reasons as measure_reasons
     from hlr_jax.evaluation.results import Metrics as Metrics
     from hlr_jax.experiment import RunResult as RunResult
     from hlr_jax.experiment import run as run
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from hlr_jax.serving.nearest import similar_items as similar_items
     from hlr_jax.serving.nearest import similar_users as similar_users
     from hlr_jax.serving.new_rows import FoldInOptions as FoldInOptions
+    from hlr_jax.serving.reason_quality import measure_reasons as measure_reasons
     from hlr_jax.training.history import Logger as Logger
     from hlr_jax.training.history import Record as Record
     from hlr_jax.training.options import TrainOptions as TrainOptions
@@ -108,7 +108,7 @@ _MODULE_OF = {
     "fold_in_items": "hlr_jax.serving.fold_in",
     "load_dataset": "hlr_jax.data.prepare",
     "load_run": "hlr_jax.runs",
-    "measure_reasons": "hlr_jax.evaluation.reasons",
+    "measure_reasons": "hlr_jax.serving.reason_quality",
     "model_names": "hlr_jax.models.registry",
     "nearest_keys": "hlr_jax.serving.nearest",
     "recommend": "hlr_jax.serving.lists",

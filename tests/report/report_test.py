@@ -17,10 +17,10 @@ from report_browser import PROGRAM, chromium, contrast
 
 import hlr_jax
 from hlr_jax import InputError
-from hlr_jax.evaluation.reasons import read_reasons
 from hlr_jax.report.page import write_report
 from hlr_jax.report.recommendations import exposure_of
 from hlr_jax.report.runs import read_runs
+from hlr_jax.serving.reason_quality import read_reasons
 
 EVIL = "<script>document.title='seized'</script>"
 QUIET = {"quiet": True, "log": lambda _: None}

@@ -78,7 +78,7 @@ def main() -> None:
 
 def _measure_reasons(run: "LoadedRun", write: bool) -> None:
     """Print how true the reasons of a run's first seed are, and write that to its workdir."""
-    from hlr_jax.evaluation.reasons import measure_reasons, write_reasons
+    from hlr_jax.serving.reason_quality import measure_reasons, write_reasons
 
     model, dataset, k = run.parts.model, run.parts.dataset, run.parts.eval.ks[0]
     found = measure_reasons(model, run.params[0], dataset, num_users=_USERS.value, k=k, seed=run.seeds[0])

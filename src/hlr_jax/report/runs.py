@@ -11,7 +11,6 @@ import polars as pl
 
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.comparison import Result, read_result
-from hlr_jax.evaluation.reasons import ReasonQuality, read_reasons
 from hlr_jax.evaluation.results import Metrics, read_metrics
 from hlr_jax.experiment import RunParts
 from hlr_jax.files import short_names
@@ -19,6 +18,7 @@ from hlr_jax.loading import LoadedRun
 from hlr_jax.models.base import Model
 from hlr_jax.report.drawing import Child, Markup, element, folded, side_by_side, table
 from hlr_jax.runs import load_run
+from hlr_jax.serving.reason_quality import ReasonQuality, read_reasons
 from hlr_jax.workdir import flatten, read_config
 
 SPLIT_NAMES = {"test": "test", "valid": "validation"}

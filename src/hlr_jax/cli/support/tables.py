@@ -12,8 +12,8 @@ from hlr_jax.evaluation.results import Metrics
 
 if TYPE_CHECKING:
     from hlr_jax.auto.run import AutoResult
-    from hlr_jax.evaluation.reasons import ReasonQuality
     from hlr_jax.evaluation.significance import Difference
+    from hlr_jax.serving.reason_quality import ReasonQuality
 
 _SHOWN = {
     "ndcg": "ndcg",

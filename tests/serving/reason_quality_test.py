@@ -8,12 +8,12 @@ from command_line import command
 import hlr_jax
 from hlr_jax import InputError
 from hlr_jax.blended_systems import Blend, Part
-from hlr_jax.evaluation.reasons import measure_reasons, quality_of
 from hlr_jax.models.mf_als import mf_als
 from hlr_jax.ranking.population import trained_population
 from hlr_jax.scorers.ease import Ease
 from hlr_jax.serving.contributions import contributions
 from hlr_jax.serving.deletion import drops_of
+from hlr_jax.serving.reason_quality import measure_reasons, quality_of
 from hlr_jax.training.als import factorize
 
 USERS, TARGETS = np.array([3, 8]), np.array([[4, 40], [11, 30]])
