@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import flags
+from relation_users import ndcg
 from scipy.sparse import csr_array
 
 import hlr_jax
@@ -28,13 +29,14 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.evaluation.significance import paired_difference
 from hlr_jax.ranking.scores import standardized
 from hlr_jax.scorers.base import histories_of
+from hlr_jax.scorers.item_knn import similarities
+from hlr_jax.scorers.item_matrix import gram_matrix
 
 _AUTO = flags.DEFINE_list("auto", None, "workdirs of auto runs", required=True)
 _USERS = flags.DEFINE_integer("num_users", 3000, "of valid, and of test, at most")
 _ALL = 0
 _BEST = (1, 3, 10, _ALL)
 _WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-_K = 10
 _TILE = 64  # users
 
 
@@ -72,9 +74,9 @@ def _measured(folder: Path) -> Iterator[dict[str, object]]:
             )
         }
         found = paired_difference(values["test"][chosen["best"]][None], values["test"][chosen["all"]][None])
-        ndcg = {f"{split}_{name}": values[split][chosen[name]].mean() for split in values for name in chosen}
+        means = {f"{split}_{name}": values[split][chosen[name]].mean() for split in values for name in chosen}
         named = {name: chosen[name] for name in ("all", "best")}
-        yield {"base": base, **named, **ndcg, "difference": found.mean, "low": found.low, "high": found.high}
+        yield {"base": base, **named, **means, "difference": found.mean, "low": found.low, "high": found.high}
 
 
 def _held(dataset: Dataset, split: str) -> Held:
@@ -89,11 +91,7 @@ def _held(dataset: Dataset, split: str) -> Held:
 
 def _matches(dataset: Dataset, cml: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
     """Return what each item [I] of a history says about each candidate [I], by name."""
-    met = histories_of(dataset.train, dataset.num_users, dataset.num_items)
-    together = (met.T @ met).toarray().astype(np.float32)
-    lengths = np.sqrt(np.maximum(together.diagonal(), 1))
-    cosine = together / lengths[:, None] / lengths
-    np.fill_diagonal(cosine, 0)
+    cosine = similarities(gram_matrix(dataset), shrink=0.0)
     unit = cml["item"] / np.linalg.norm(cml["item"], axis=1, keepdims=True)
     pairs = cml.get("source", cml["item"]) @ cml["item"].T
     return {"user cosine": cosine, "point cosine": unit @ unit.T, "2 x_j . q_v": pairs, "B_jv": weights}
@@ -114,7 +112,7 @@ def _values(
             for best, sums in zip(_BEST, _best_sums(histories, table), strict=True):
                 for weight in _WEIGHTS:
                     scores = np.where(seen, -np.inf, whole + np.float32(weight) * sums)
-                    values[match, best, weight].append(_ndcg(scores, hits))
+                    values[match, best, weight].append(ndcg(scores, hits))
     return {choice: np.concatenate(each) for choice, each in values.items()}
 
 
@@ -139,15 +137,6 @@ def _best_sums(histories: csr_array, table: np.ndarray) -> list[np.ndarray]:
         for each, best in zip(sums, _BEST, strict=True):
             each[row] = (found if best == _ALL else top[:best]).sum(axis=0)
     return [standardized(each)[0] for each in sums]
-
-
-def _ndcg(scores: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    top = np.argpartition(-scores, _K, axis=1)[:, :_K]
-    order = np.take_along_axis(top, np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable"), 1)
-    discounts = 1 / np.log2(np.arange(_K) + 2)
-    gains = np.take_along_axis(hits, order, 1) @ discounts
-    ideal = np.cumsum(discounts)[np.minimum(hits.sum(axis=1), _K) - 1]
-    return gains / ideal
 
 
 if __name__ == "__main__":

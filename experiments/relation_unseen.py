@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import flags
-from relation_users import WAYS, Users, users_of
+from relation_users import WAYS, Users, ndcg, users_of
 
 from hlr_jax.cli.support.launch import launch
 from hlr_jax.data.dataset import Dataset
@@ -40,7 +40,7 @@ _BATCH = flags.DEFINE_integer("batch_size", 128, "pairs")
 _EVERY = flags.DEFINE_integer("every", 150, "steps between two measurements")
 _RATE = flags.DEFINE_float("learning_rate", 0.0003, "of Adam")
 _SEED = flags.DEFINE_integer("seed", 0, "of everything")
-_PAIRS, _USERS, _K = 40_000, 2000, 10
+_PAIRS, _USERS = 40_000, 2000
 _Relation = dict[str, jax.Array]
 
 
@@ -89,9 +89,9 @@ def _trained(dataset: Dataset, users: Users, relation: str, history: str) -> dic
         batch = users.vectors[some], rows[some], users.pairs[some, 1], known[users.pairs[some, 0]][:, others]
         params, state = step(params, state, *map(jnp.asarray, (others, *batch)))
         if number % _EVERY.value == 0:
-            nll, ndcg = measure["valid"](params)
-            if ndcg > best["valid"]:
-                best |= {"step": number, "valid_loss": nll, "valid": ndcg, "test": measure["test"](params)[1]}
+            nll, value = measure["valid"](params)
+            if value > best["valid"]:
+                best |= {"step": number, "valid_loss": nll, "valid": value, "test": measure["test"](params)[1]}
                 best |= {name: float(jnp.exp(params[name])) for name in ("log_b", "log_sharpness")}
                 best["memory"] = float(jnp.linalg.norm(params["memories"], axis=1).mean())
     return best
@@ -156,16 +156,9 @@ def _measurement(
     def measured(params: _Relation) -> tuple[float, float]:
         scores = np.where(masked, -np.inf, np.asarray(scores_of(params)))
         nll = np.logaddexp.reduce(scores, axis=1, keepdims=True) - scores
-        return float(nll[hits & ~masked].mean()), float(_ndcg(scores, hits).mean())
+        return float(nll[hits & ~masked].mean()), float(ndcg(scores, hits).mean())
 
     return measured
-
-
-def _ndcg(scores: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :_K]
-    discounts = 1 / np.log2(np.arange(_K) + 2)
-    gains = np.take_along_axis(hits, order, 1) @ discounts
-    return gains / np.cumsum(discounts)[np.minimum(hits.sum(axis=1), _K) - 1]
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ import numpy as np
 
 import hlr_jax
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.evaluation.metrics import per_user_metrics
 from hlr_jax.fitting.als_start import Factors, embedded
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.systems import require_model
 
+K = 10
 WAYS = ("free", "cross", "als", "history")
 
 
@@ -106,3 +108,9 @@ def _solved(gram: np.ndarray, y: np.ndarray, c: float, way: str, half: np.ndarra
     left = whole - c * along
     gain = (c - 1) * (left * y).sum(axis=1) / (1 - (c - 1) * (along * y).sum(axis=1))
     return left + gain[:, None] * along, whole
+
+
+def ndcg(scores: np.ndarray, hits: np.ndarray) -> np.ndarray:
+    """Return NDCG@10 of each user [n], given scores [n, I] and which items are relevant [n, I], one at least."""
+    top = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+    return per_user_metrics(np.take_along_axis(hits, top, axis=1), hits.sum(axis=1), K)["ndcg"]

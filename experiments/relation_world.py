@@ -33,6 +33,7 @@ from absl import flags
 from hlr_jax.cli.support.launch import launch
 from hlr_jax.kernels.distance import project_to_ball, squared_distance
 from hlr_jax.kernels.memory_attention import memory_attention
+from hlr_jax.scorers.ease import ease_weights
 
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "of the world and of each training")
 _USERS = flags.DEFINE_integer("num_users", 4000, "U")
@@ -266,11 +267,9 @@ def _mutual_information(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _ease(world: World, strength: float = 100.0) -> np.ndarray:
-    met = np.zeros((len(world.items), world.facet.shape[1]))
+    met = np.zeros((len(world.items), world.facet.shape[1]), np.float32)
     np.put_along_axis(met, world.items[:, :-2], 1, axis=1)
-    inverse = np.linalg.inv(met.T @ met + strength * np.eye(met.shape[1]))
-    weights = -inverse / np.diag(inverse)
-    np.fill_diagonal(weights, 0)
+    weights = ease_weights(met.T @ met, strength)
     np.put_along_axis(met, world.items[:, [-2]], 1, axis=1)
     return met @ weights
 

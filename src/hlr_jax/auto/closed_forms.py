@@ -21,8 +21,6 @@ GoesOn = Callable[[], bool]
 _STRENGTHS = tuple(float(f"{digit}e{power}") for power in range(-1, 5) for digit in (1, 2, 5))
 _DROPOUTS = (0.0, 0.2, 0.4, 0.6)
 _DENSE = 0.01  # the share of pairs from which on users of many items should count for less in EASE
-_SHRINKS = (0.0, 10.0, 100.0)
-_BEST_MATCHES = (1, 3, 10, ALL)
 _PER_DENSITY = 2000.0  # lambda for the confidence 20 where a share of 1 of all pairs would be observed
 _FIRST_DIM = 128
 _ITERATIONS = 6  # enough to tell good strengths from others
@@ -59,7 +57,8 @@ def search_item_knn(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn =
     Raises:
       InputError: the catalog is too large for ItemKNN.
     """
-    ItemKNN(shrink=_SHRINKS).check_memory(dataset.num_items)
+    space = ItemKNN()
+    space.check_memory(dataset.num_items)
     lists, counts = evaluation.of_lists, gram_matrix(dataset)
 
     def measure(point: Point) -> float:
@@ -67,7 +66,7 @@ def search_item_knn(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn =
         return lists.merit(float(values_on_valid(ItemKNN(**point), state, dataset, lists).mean()))
 
     climb = Climb(measure, {"best_matches": ALL, "shrink": 10.0}, goes_on)  # scores of all matches are a product
-    return ItemKNN(**climb.along(to_next("shrink", _SHRINKS), to_next("best_matches", _BEST_MATCHES)).best)
+    return ItemKNN(**climb.along(to_next("shrink", space.shrink), to_next("best_matches", space.best_matches)).best)
 
 
 def search_mf_als(

@@ -60,12 +60,11 @@ def model_contributions(
     """
     if model.solver is not None:
         return factor_contributions(model.solver, population, dataset, places, targets)
-    program = _deletions if model.history_users is None else _shares_of_vectors
     rows, sources, key = population.rows[places], population.placed[1], draw_key(seed)
     size = power_of_two(len(rows))  # calls of about as many users share what is compiled
     missing = size - len(rows)
     padded = np.pad(rows, (0, missing), mode="edge"), np.pad(targets, ((0, missing), (0, 0)), mode="edge")
-    found = program(model)(population.params, sources, key, *(array.astype(np.int32) for array in padded))
+    found = _program(model)(population.params, sources, key, *(array.astype(np.int32) for array in padded))
     arrays = {name: np.asarray(array) for name, array in found.items()}
     return [_without_padding({name: array[place] for name, array in arrays.items()}) for place in range(len(rows))]
 
@@ -107,68 +106,69 @@ def histories_in(interactions: Interactions, rows: np.ndarray) -> list[np.ndarra
     return np.split(own.item, np.cumsum(own.degrees(len(rows)))[:-1]) if len(rows) else []
 
 
+_OfUser = Callable[[jax.Array, jax.Array], Params]
+"""(user [], items [T]) -> ``Arrays``, padded: ``items`` is -1 where there is none."""
+
+
 @lru_cache(maxsize=32)
-def _shares_of_vectors(model: Model) -> Callable[..., Params]:
-    """Return the compiled program of users who are made from their items."""
+def _program(model: Model) -> Callable[..., Params]:
+    """Return the compiled program of a model that is trained by gradients, from users [b] and items [b, T]."""
+    form = _deletions if model.history_users is None else _shares_of_vectors
 
     @jax.jit
     def contributions(
         params: Params, sources: NeighborSources, key: jax.Array, users: jax.Array, items: jax.Array
     ) -> Params:
-        del key  # nothing is drawn: a user is made from all its items
-        history, made = sources.history.rows, model.history_users
-        assert history is not None
-        assert made is not None
-        mean = params["item"].mean(axis=0)
-
-        def of_user(inputs: tuple[jax.Array, jax.Array]) -> Params:
-            user, targets = inputs
-            ids, mask = padded_row(history, user, history.longest)
-            each = made.pool(jnp.where(mask[:, None], params[made.source][ids], 0), mask.sum())
-            return {"items": jnp.where(mask, ids, -1), "values": 2 * each @ (params["item"][targets] - mean).T}
-
-        return jax.lax.map(of_user, (users, items))
+        of_user = form(model, params, sources, key)
+        return jax.lax.map(lambda row: of_user(*row), (users, items))
 
     return contributions
 
 
-@lru_cache(maxsize=32)
-def _deletions(model: Model) -> Callable[..., Params]:
-    """Return the compiled program of a model that reads the history: the items are those that it reads."""
+def _shares_of_vectors(model: Model, params: Params, sources: NeighborSources, key: jax.Array) -> _OfUser:
+    """Return the form of users who are made from their items."""
+    del key  # nothing is drawn: a user is made from all its items
+    history, made = sources.history.rows, model.history_users
+    assert history is not None
+    assert made is not None
+    mean = params["item"].mean(axis=0)
 
-    @jax.jit
-    def contributions(
-        params: Params, sources: NeighborSources, key: jax.Array, users: jax.Array, items: jax.Array
-    ) -> Params:
-        everything = with_derived(model, params, sources)
-        count = params["item"].shape[0]
-        sample = jnp.asarray(np.linspace(0, count - 1, min(count, _MOST_IN_MEAN)).round().astype(np.int32))
+    def of_user(user: jax.Array, targets: jax.Array) -> Params:
+        ids, mask = padded_row(history, user, history.longest)
+        each = made.pool(jnp.where(mask[:, None], params[made.source][ids], 0), mask.sum())
+        return {"items": jnp.where(mask, ids, -1), "values": 2 * each @ (params["item"][targets] - mean).T}
 
-        def of_user(inputs: tuple[jax.Array, jax.Array]) -> Params:
-            user, targets = inputs
-            number, all_items = len(targets), jnp.concatenate([inputs[1], sample])
-            drawn, outputs = pair_outputs(model, everything, sources, key, user, all_items)
-            read, variants = _variants(model, params, sources, user, drawn)
+    return of_user
 
-            def score_without(inputs: tuple[jax.Array, Params]) -> jax.Array:
-                item, row = inputs
-                rest = NeighborIds(drawn.ids, drawn.mask & (drawn.ids != item))
-                return pair_outputs(model, everything, sources, key, user, all_items, rest, row)[1].score
 
-            rests = jax.lax.map(score_without, (read.ids, variants), batch_size=_DELETIONS_AT_ONCE)
-            lost = outputs.score - rests
-            found = {
-                "items": jnp.where(read.mask, read.ids, -1),
-                "values": lost[:, :number] - lost[:, number:].mean(axis=1, keepdims=True),
-            }
-            if not model.history.size:
-                return found
-            of_targets = jax.tree.map(lambda array: array[:number], outputs)
-            return found | _attention(params["user"][user], params["item"][targets], of_targets, len(read.ids))
+def _deletions(model: Model, params: Params, sources: NeighborSources, key: jax.Array) -> _OfUser:
+    """Return the form of a model that reads the history: the items are those that it reads."""
+    everything = with_derived(model, params, sources)
+    count = params["item"].shape[0]
+    sample = jnp.asarray(np.linspace(0, count - 1, min(count, _MOST_IN_MEAN)).round().astype(np.int32))
 
-        return jax.lax.map(of_user, (users, items))
+    def of_user(user: jax.Array, targets: jax.Array) -> Params:
+        number, all_items = len(targets), jnp.concatenate([targets, sample])
+        drawn, outputs = pair_outputs(model, everything, sources, key, user, all_items)
+        read, variants = _variants(model, params, sources, user, drawn)
 
-    return contributions
+        def score_without(inputs: tuple[jax.Array, Params]) -> jax.Array:
+            item, row = inputs
+            rest = NeighborIds(drawn.ids, drawn.mask & (drawn.ids != item))
+            return pair_outputs(model, everything, sources, key, user, all_items, rest, row)[1].score
+
+        rests = jax.lax.map(score_without, (read.ids, variants), batch_size=_DELETIONS_AT_ONCE)
+        lost = outputs.score - rests
+        found = {
+            "items": jnp.where(read.mask, read.ids, -1),
+            "values": lost[:, :number] - lost[:, number:].mean(axis=1, keepdims=True),
+        }
+        if not model.history.size:
+            return found
+        of_targets = jax.tree.map(lambda array: array[:number], outputs)
+        return found | _attention(params["user"][user], params["item"][targets], of_targets, len(read.ids))
+
+    return of_user
 
 
 def _variants(
