@@ -1,7 +1,9 @@
 import polars as pl
 import pytest
 
-from hlr_jax.data.readers import FORMATS, read_interactions, resolve_format
+from hlr_jax.data.options import DataOptions
+from hlr_jax.data.reading.files import read_interactions
+from hlr_jax.data.reading.formats import FORMATS
 from hlr_jax.data.titles import read_titles
 from hlr_jax.errors import InputError
 
@@ -30,8 +32,8 @@ FILES = {
 }
 
 
-def read(path, name="auto", columns=None, roles=("user", "item", "rating"), threshold=None):
-    return read_interactions(path, resolve_format(path, name, columns), roles=roles, threshold=threshold).rows
+def read(path, **options):
+    return read_interactions(path, DataOptions(**options)).rows
 
 
 @pytest.mark.parametrize("name", FILES)

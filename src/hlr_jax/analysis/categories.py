@@ -7,8 +7,8 @@ import polars as pl
 
 from hlr_jax.analysis.attention import Attended, item_pairs, top_pairs
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.data.readers import resolve_format, scan_table
-from hlr_jax.errors import InputError, check_range, nearest
+from hlr_jax.data.reading.files import read_texts
+from hlr_jax.errors import InputError, check_range
 
 _TABLES = (".csv", ".tsv", ".parquet")
 _LEVELS = 10  # of popularity, within which items change places
@@ -24,16 +24,7 @@ def read_categories(path: str | Path) -> pl.DataFrame:
     path = Path(path).expanduser()
     if path.suffix not in _TABLES:
         raise InputError(f"{path}: its ending tells no format; categories are read from {', '.join(_TABLES)}")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file of categories")
-    try:
-        frame = scan_table(path, resolve_format(path, "auto")).collect()
-    except (pl.exceptions.PolarsError, OSError) as problem:
-        raise InputError(f"{path}: not readable: {str(problem).splitlines()[0]}") from None
-    for column in ("item", "category"):
-        if column not in frame.columns:
-            raise InputError(f'{path}: no column "{column}"{nearest(column, frame.columns)}')
-    return frame.select(pl.col("item", "category").cast(pl.String)).drop_nulls()
+    return read_texts(path, ("item", "category")).drop_nulls()
 
 
 def item_categories(

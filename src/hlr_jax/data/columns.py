@@ -4,16 +4,64 @@ Files and frames are both read here, so that the same rows mean the same data se
 """
 
 import math
+import re
 from collections.abc import Callable
-from datetime import datetime
+from functools import reduce
+from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
+from hlr_jax.data.clean_ids import EXACT, MISSING_WORDS, clean_ids
+from hlr_jax.data.report import ReadingReport
+from hlr_jax.data.timestamps import seconds_of
 from hlr_jax.errors import InputError, nearest
 
-_OFFSET = r"^(.*\d:\d\d(?:\.\d+)?) ?(?:Z|([+-])(\d\d):?(\d\d)?)$"  # of a time from UTC: Z, +02:00, +0200, +02
-_EXACT = 2**53  # up to here, a float64 is one whole number and no other
+_SHOWN = 8  # names of columns that are not read
+_TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
+
+
+class Rules(NamedTuple):
+    """What values mean.
+
+    Attributes:
+      threshold: the least rating that is kept; None: every row counts.
+      missing_ids: ``error`` or ``drop``.
+      missing_words: texts that stand for a missing id.
+      decimal: what stands before the fraction of a number: ``.`` or ``,``.
+      timestamp_format: see ``timestamps``.
+    """
+
+    threshold: float | None = None
+    missing_ids: str = "error"
+    missing_words: tuple[str, ...] = MISSING_WORDS
+    decimal: str = "."
+    timestamp_format: str = ""
+
+
+class Table(NamedTuple):
+    """A source whose columns are known.
+
+    Attributes:
+      rows: not yet read; the columns are called by their roles. A rating that no threshold asks for is looked at, and
+        not kept.
+      names: role -> what people call the column.
+      where: what the source is called.
+      place: what to call a row, counted from 0.
+      is_text: whether it comes from a text file, so that a column of whole numbers is one of numbers.
+      header: role -> name, where a line of a file may name the columns once more.
+      notes: what was decided about it so far.
+      unread: names of the columns that nobody reads.
+    """
+
+    rows: pl.LazyFrame
+    names: dict[str, str]
+    where: str
+    place: Callable[[int], str]
+    is_text: bool = False
+    header: dict[str, str] | None = None
+    notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 class Reading(NamedTuple):
@@ -21,17 +69,11 @@ class Reading(NamedTuple):
 
     Attributes:
       rows: the columns that were asked for, by role.
-      total: how many rows the source has.
-      below: how many of them were left out, because their rating is below the threshold.
+      report: how many rows the source has, and how many were left out so far.
     """
 
     rows: pl.DataFrame
-    total: int
-    below: int
-
-
-class BadRow(Exception):
-    """Some row of a table has a value that can't be read; whoever knows the table looks for it."""
+    report: ReadingReport
 
 
 def find_columns(present: dict[str, str], wanted: dict[str, str], where: str) -> dict[str, str]:
@@ -43,66 +85,114 @@ def find_columns(present: dict[str, str], wanted: dict[str, str], where: str) ->
       where: what the table is called.
 
     Raises:
-      InputError: a column is not there; names the nearest.
+      InputError: columns are not there; names them all.
     """
-    for role, name in wanted.items():
-        if name not in present:
-            raise InputError(f'{where}: no column "{name}"{nearest(name, present)}; pass the name of the {role} column')
+    missing = {role: name for role, name in wanted.items() if name not in present}
+    if missing:
+        names = " and ".join(f'"{name}"' for name in missing.values())
+        hint = nearest(next(iter(missing.values())), present)
+        if len(missing) > 1 or len(hint) > 120:
+            has = ", ".join(present)
+            hint = f" (it has: {has if len(has) <= 80 else has[:77] + '...'})"
+        several = "s" * (len(missing) > 1)
+        raise InputError(
+            f"{where}: no column{several} {names}{hint}; pass the name{several} of the {' and '.join(missing)} "
+            f"column{several}"
+        )
     return {role: present[name] for role, name in wanted.items()}
 
 
-def read_columns(table: pl.LazyFrame, names: dict[str, str], threshold: float | None, where: str) -> Reading:
-    """Read columns of a table; with a ``threshold``, keep only the rows whose rating reaches it.
+def read_columns(table: Table, rules: Rules) -> Reading:
+    """Read columns of a table; with a threshold, keep only the rows whose rating reaches it.
 
     Rows below the threshold never fill the memory. Ids become Int64 (UInt64 where one needs it) or text: integers and
-    whole floating-point numbers the first, all else the second. A text stays a text, also one of digits.
-
-    Args:
-      table: with the columns.
-      names: role -> column.
-      threshold: the least rating that is kept; needs the role ``rating``.
-      where: what the table is called.
+    whole floating-point numbers the first, all else the second. Of text files a column of whole numbers is one of
+    numbers; elsewhere a text stays a text, also one of digits.
 
     Raises:
-      InputError: a column of a type that can't be read.
-      BadRow: an empty or unreadable value.
+      InputError: a column of a type that can't be read, or an empty or unreadable value; names the first row.
       PolarsError: the table itself can't be read.
     """
-    rows = _normalized(table, names, where)
-    if threshold is None:
-        frame = rows.collect(engine="streaming")
-        total = frame.height
-    else:
+    rows, repeated = _selected(table)
+    made, notes = _normalized(rows, table, rules)
+    looked_at = "rating" in table.names and rules.threshold is None
+    kept = made
+    if rules.threshold is not None:
         # A missing rating and NaN stay: they are errors to report, not rows to drop or keep.
-        kept = rows.filter((pl.col("rating") >= threshold) | ~pl.col("rating").is_finite().fill_null(False))
-        frame, counted = pl.collect_all([kept, rows.select(pl.len())], engine="streaming")
-        total = counted.item()
-    numbers = [role for role in ("rating", "timestamp") if role in names]
+        rating = pl.col("rating")
+        kept = made.filter((rating >= rules.threshold) | ~rating.is_finite().fill_null(False))
+    elif looked_at:
+        kept = made.drop("rating")
+    seen = made.select(low=pl.col("rating").min(), high=pl.col("rating").max()) if looked_at else made.select()
+    counts = _selected(table, keep_all=True)[0].select(pl.len().alias("rows"), repeated.sum().alias("repeated"))
+    frame, counted, ratings = pl.collect_all([kept, counts, seen], engine="streaming")
+    unread = [f'"{name}"' for name in table.unread]
+    if looked_at:
+        unread.insert(0, f'"{table.names["rating"]}"{_range_of(table, *ratings.row(0))}')
+    frame, lacking, more = _with_clean_ids(frame, table, rules)
+    numbers = [role for role in ("rating", "timestamp") if role in frame.columns]
     if sum(frame.null_count().row(0)) or not all(frame[role].is_finite().all() for role in numbers):
-        raise BadRow
-    return Reading(_fitted(frame), total, total - frame.height)
+        raise _bad_row(table, rules)
+    total, headers = counted.row(0)
+    renamed = [f"{role} is {_column(name)}" for role, name in table.names.items() if name != role and role != "rating"]
+    said = [*table.notes, *([", ".join(renamed)] if renamed else []), *notes, *more]
+    if unread:
+        said.append("not read: " + ", ".join(unread[:_SHOWN]) + (", ..." if unread[_SHOWN:] else ""))
+    report = ReadingReport(
+        total,
+        repeated_headers=headers,
+        below_threshold=total - headers - lacking - frame.height,
+        without_ids=lacking,
+        threshold=rules.threshold,
+        notes=(f"{Path(table.where).name}: {'; '.join(said)}",) if said else (),
+    )
+    return Reading(_fitted(frame), report)
 
 
-def _normalized(table: pl.LazyFrame, names: dict[str, str], where: str) -> pl.LazyFrame:
-    """Return the columns by role; a value that can't be read is null."""
-    rows = table.select(pl.col(name).alias(role) for role, name in names.items())
-    makers: dict[str, Callable[[pl.DataType], pl.Expr | None]] = {
-        "user": lambda dtype: _id(pl.col("user"), dtype),
-        "item": lambda dtype: _id(pl.col("item"), dtype),
-        "rating": lambda dtype: _number(pl.col("rating"), dtype),
-        "timestamp": lambda dtype: _seconds(rows, dtype),
-        "split": lambda dtype: None if dtype.is_nested() else pl.col("split").cast(pl.String, strict=False),
-    }
-    made = []
+def _selected(table: Table, *, keep_all: bool = False) -> tuple[pl.LazyFrame, pl.Expr]:
+    """Return the columns by role, without lines that name the columns once more, and what tells such lines."""
+    rows = table.rows.select(list(table.names))
+    if table.header is None:
+        return rows, pl.first().is_null() & False
+    repeated = pl.all_horizontal(
+        (pl.col(role) == name).fill_null(False) for role, name in table.header.items() if role in ("user", "item")
+    )
+    return (rows if keep_all else rows.filter(~repeated)), repeated
+
+
+def _normalized(rows: pl.LazyFrame, table: Table, rules: Rules) -> tuple[pl.LazyFrame, tuple[str, ...]]:
+    """Return the columns, in which what can't be read is null, and what is worth saying of them."""
+    made, notes = [], []
     for role, dtype in rows.collect_schema().items():
-        expression = makers[role](dtype)
+        column, what = pl.col(role), _column(table.names[role])
+        if role == "timestamp":
+            expression, note = seconds_of(rows, dtype, rules.timestamp_format)
+            notes += [note] * bool(note)
+        elif role == "rating":
+            expression = _number(rows, column, dtype, rules.decimal)
+            if expression is None and rules.threshold is None:  # it is looked at, and nobody asked for it
+                expression = pl.lit(None, pl.Float64)
+        elif role == "split":
+            expression = None if dtype.is_nested() else column.cast(pl.String, strict=False).str.strip_chars()
+        else:
+            expression = _id(column, dtype)
         if expression is None:
             kind = {"user": "ids", "item": "ids", "timestamp": "times"}.get(role, f"{role}s")
-            raise InputError(
-                f'{where}: column "{names[role]}" holds {dtype}, which can\'t be read as {kind}; convert it'
-            )
+            cure = "write a row for each entry" if dtype.is_nested() else "convert it"
+            raise InputError(f"{table.where}: {what} holds {_shown_type(dtype)}, which can't be read as {kind}; {cure}")
         made.append(expression.alias(role))
-    return rows.select(made)
+    return rows.select(made), tuple(notes)
+
+
+def _column(name: str) -> str:
+    """Return what to call a column: in quotes, unless it has a number instead of a name."""
+    return name if re.fullmatch(r"column \d+", name) else f'column "{name}"'
+
+
+def _shown_type(dtype: pl.DataType) -> str:
+    if dtype.is_nested():
+        return "lists" if isinstance(dtype, pl.List | pl.Array) else "records"
+    return {"Boolean": "truth values", "Object": "objects"}.get(str(dtype), str(dtype))
 
 
 def _id(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
@@ -111,50 +201,111 @@ def _id(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
     if dtype.is_integer() or dtype == pl.Null or (isinstance(dtype, pl.Decimal) and not dtype.scale):
         return column.cast(pl.Int64, strict=False)
     if dtype.is_float():  # whole numbers beside missing ones, as pandas keeps them
-        column = column.cast(pl.Float64)
-        whole = column.is_finite() & (column == column.floor()) & (column.abs() <= _EXACT)
-        return pl.when(whole).then(column).cast(pl.Int64, strict=False)
+        return pl.when(_is_whole(column)).then(column.cast(pl.Float64)).cast(pl.Int64, strict=False)
     if dtype == pl.Boolean or dtype == pl.Object or dtype.is_nested():
         return None
-    text = column.cast(pl.String, strict=False)
-    return pl.when(text != "").then(text)
+    return column.cast(pl.String, strict=False)
 
 
-def _number(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
+def _is_whole(column: pl.Expr) -> pl.Expr:
+    exact = column.cast(pl.Float64)
+    return exact.is_finite() & (exact == exact.floor()) & (exact.abs() <= EXACT)
+
+
+def _number(rows: pl.LazyFrame, column: pl.Expr, dtype: pl.DataType, decimal: str) -> pl.Expr | None:
     if dtype == pl.Object or dtype.is_nested() or dtype.is_temporal():
         return None
-    return (column.str.strip_chars() if dtype == pl.String else column).cast(pl.Float64, strict=False)
+    if dtype != pl.String:
+        return column.cast(pl.Float64, strict=False)
+    first = rows.select(column.drop_nulls().head(1)).collect().to_series().str.strip_chars()
+    if first.is_in([*_TRUE, *_FALSE]).any():
+        return column.str.strip_chars().replace_strict(
+            [*_TRUE, *_FALSE], [1.0] * 3 + [0.0] * 3, default=None, return_dtype=pl.Float64
+        )
+    text = column if decimal == "." else column.str.replace(decimal, ".", literal=True)
+    return text.str.strip_chars().cast(pl.Float64, strict=False)
 
 
-def _seconds(rows: pl.LazyFrame, dtype: pl.DataType) -> pl.Expr | None:
-    """Return the expression that turns timestamps of any common type into seconds since 1970, in UTC."""
-    column = pl.col("timestamp")
-    if dtype == pl.String:
-        first = rows.select(column.drop_nulls().head(1)).collect()["timestamp"]
-        if not len(first) or is_number(first[0]):
-            return _number(column, dtype)
-        return _seconds_of_text(rows, column)
-    return _seconds_of_date(column) if isinstance(dtype, pl.Date | pl.Datetime) else _number(column, dtype)
-
-
-def _seconds_of_date(column: pl.Expr) -> pl.Expr:
-    return column.cast(pl.Datetime("us")).dt.timestamp("us") / 1e6
-
-
-def _seconds_of_text(rows: pl.LazyFrame, column: pl.Expr) -> pl.Expr:
-    """Return the expression for dates in ISO's forms, some of which may say how far they are from UTC.
+def _range_of(table: Table, low: float | None, high: float | None) -> str:
+    """Return what to say of ratings that nobody asked for.
 
     Raises:
-      BadRow: the first says nothing to polars.
+      InputError: some of them may stand for no interaction, or a bad one.
     """
-    local = pl.coalesce(column.str.extract(_OFFSET, 1), column).str.to_datetime(time_unit="us", strict=False)
-    hours, minutes = (column.str.extract(_OFFSET, group).cast(pl.Float64).fill_null(0) for group in (3, 4))
-    east = pl.when(column.str.extract(_OFFSET, 2) == "-").then(-1).otherwise(1)
-    try:
-        rows.select(local.head(1)).collect()
-    except pl.exceptions.PolarsError:
-        raise BadRow from None
-    return _seconds_of_date(local) - east * (hours * 3600 + minutes * 60)
+    if low is None or high is None:
+        return ""
+    if low <= 0:
+        raise InputError(
+            f"{table.where}: {_column(table.names['rating'])} holds {low:g} to {high:g}, and without a threshold each "
+            f"row is an interaction; pass dataset.threshold={low:g} for all rows, or a higher one for those from there on"
+        )
+    return f" ({low:g} to {high:g})"
+
+
+def _with_clean_ids(frame: pl.DataFrame, table: Table, rules: Rules) -> tuple[pl.DataFrame, int, tuple[str, ...]]:
+    """Return the rows with the ids as they are meant, how many rows without ids were dropped, and notes.
+
+    Raises:
+      InputError: an id that can't be one, or a missing one where that is an error.
+    """
+    notes = []
+    for role in ("user", "item"):
+        if role not in frame.columns:
+            continue
+        cleaned = clean_ids(frame[role], rules.missing_words, text_may_be_number=table.is_text)
+        if cleaned.bad is not None:
+            value, problem = cleaned.bad
+            row = _first(table, rules, pl.col(role).cast(pl.String).str.strip_chars() == value)
+            raise InputError(f"{table.where}: {table.place(row)}: {_column(table.names[role])} {problem}: {value}")
+        notes += [f"ids in {_column(table.names[role])} {cleaned.note}"] * bool(cleaned.note)
+        frame = frame.with_columns(cleaned.ids.alias(role))
+    lacks = reduce(lambda left, right: left | right, (frame[role].is_null() for role in ("user", "item")))
+    lacking = int(lacks.sum())
+    if lacking and (rules.missing_ids == "error" or not _only_missing(table)):
+        raise _bad_row(table, rules, lacking)
+    return frame.filter(~lacks), lacking, tuple(notes)
+
+
+def _only_missing(table: Table) -> bool:
+    """Return whether all numbers in columns of ids are whole, so that a null is a missing id and no other."""
+    rows = _selected(table)[0]
+    floats = [
+        pl.col(role) for role, dtype in rows.collect_schema().items() if role in ("user", "item") and dtype.is_float()
+    ]
+    bad = [(column.is_not_null() & ~column.is_nan() & ~_is_whole(column)).any() for column in floats]
+    return not bad or not any(rows.select(bad).collect().row(0))
+
+
+def _first(table: Table, rules: Rules, is_it: pl.Expr) -> int:
+    """Return the place of the first row for which an expression of the columns holds; 0 if it does for none."""
+    raw = _selected(table, keep_all=True)[0]
+    found = raw.select(is_it.fill_null(False).arg_true().first()).collect().item()
+    return 0 if found is None else int(found)
+
+
+def _bad_row(table: Table, rules: Rules, lacking: int = 0) -> InputError:
+    """Return the error for the first row that can't be read, among those that nothing leaves out."""
+    lazy, repeated = _selected(table, keep_all=True)
+    raw = lazy.collect()
+    made = _normalized(raw.lazy(), table, rules)[0].collect()
+    bad = pl.repeat(False, raw.height, eager=True)
+    for role in made.columns:
+        if role in ("user", "item"):
+            bad |= clean_ids(made[role], rules.missing_words, text_may_be_number=table.is_text).ids.is_null()
+        elif role == "split":
+            bad |= made[role].is_null()
+        elif role == "timestamp" or rules.threshold is not None:
+            bad |= ~made[role].is_finite().fill_null(False)
+    bad &= ~raw.select(repeated.alias("repeated")).to_series()
+    if rules.threshold is not None:
+        bad &= ~(made["rating"] < rules.threshold).fill_null(False)
+    at = bad.arg_max() or 0
+    row = raw.row(at, named=True)
+    for role, name in table.names.items():
+        if problem := bad_value(role, row[role], rules):
+            count = f" ({lacking:,} rows lack an id)" if lacking > 1 and role in ("user", "item") else ""
+            return InputError(f"{table.where}: {table.place(at)}: {_column(name)} {problem}{count}")
+    return InputError(f"{table.where}: {table.place(at)} can't be read")
 
 
 def _fitted(frame: pl.DataFrame) -> pl.DataFrame:
@@ -170,47 +321,44 @@ def joined(parts: list[Reading]) -> Reading:
     for role in ("user", "item"):
         if len({frame.schema[role] for frame in frames}) > 1:
             frames = [frame.with_columns(pl.col(role).cast(pl.String)) for frame in frames]
-    return Reading(pl.concat(frames), sum(part.total for part in parts), sum(part.below for part in parts))
+    return Reading(pl.concat(frames), reduce(ReadingReport.joined, (part.report for part in parts)))
 
 
-def first_bad_row(table: pl.LazyFrame, names: dict[str, str], where: str) -> tuple[int, str] | None:
-    """Return the place of the first row that can't be read, counted from 0, and what is wrong with it."""
-    made = _normalized(table, names, where)
-    finite = [pl.col(role).is_finite() for role in ("rating", "timestamp") if role in names]
-    good = made.select(pl.all_horizontal(pl.all().is_not_null(), *finite).fill_null(False)).collect().to_series()
-    bad = (~good).arg_true()
-    if not len(bad):
-        return None
-    row = table.select(list(dict.fromkeys(names.values()))).slice(bad[0], 1).collect().row(0, named=True)
-    for role, name in names.items():
-        if problem := bad_value(role, row[name]):
-            return bad[0], f'column "{name}" {problem}'
-    return bad[0], "can't be read"
+_MISSING_ID = "is empty; fill the row, or pass dataset.missing_ids=drop"
 
 
-def bad_value(role: str, value: object) -> str:
+def bad_value(role: str, value: object, rules: Rules) -> str:
     """Return what is wrong with a value, or nothing."""
+    is_id = role in ("user", "item")
     missing = value is None or (isinstance(value, float) and math.isnan(value))
-    if missing or (value == "" and role in ("user", "item")):
-        return "is empty; fill or remove the row"
-    if role in ("user", "item") and isinstance(value, float):
+    if isinstance(value, str):
+        missing = not value.strip() or (is_id and value.strip() in rules.missing_words and bool(value.strip()))
+        if missing and value.strip():
+            return f"is {value.strip()}, a missing id; pass dataset.missing_ids=drop, or other dataset.missing_words"
+    if missing:
+        return _MISSING_ID if is_id else "is empty; fill or remove the row"
+    if is_id and isinstance(value, float):
         if not value.is_integer():
             return f"is neither text nor a whole number: {value!r}"
-        return "" if abs(value) <= _EXACT else f"is a floating-point number beyond 2^53: {value!r}; read whole numbers"
+        return "" if abs(value) <= EXACT else f"is a floating-point number beyond 2^53: {value!r}; read whole numbers"
     if role == "rating" and not is_number(value):
-        return f"is no number: {str(value)!r}"
-    if role == "timestamp" and not is_number(value) and not _parses(value, datetime.fromisoformat):
-        return f"is neither a number nor a date: {str(value)!r}"
+        comma = "; pass dataset.decimal=, if that is a number" if is_number(str(value).replace(",", ".")) else ""
+        return f"is no number: {_shown(value)}{comma}"
+    if role == "timestamp":
+        return f"is no time: {_shown(value)}"
     return ""
+
+
+def _shown(value: object) -> str:
+    text = repr(str(value))
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def is_number(value: object) -> bool:
     """Return whether a value, or the text of it, is a finite number."""
-    return isinstance(value, bool) or _parses(value, lambda text: math.isfinite(float(text)))
-
-
-def _parses(value: object, parse: Callable[[str], object]) -> bool:
+    if isinstance(value, bool):
+        return True
     try:
-        return bool(parse(str(value)))
+        return "_" not in str(value) and math.isfinite(float(str(value)))
     except ValueError:
         return False

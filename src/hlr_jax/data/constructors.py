@@ -8,7 +8,7 @@ import polars as pl
 from hlr_jax.data.columns import Reading, joined
 from hlr_jax.data.dataset import Dataset, Log
 from hlr_jax.data.frames import column_of, read_frame
-from hlr_jax.data.options import DataOptions
+from hlr_jax.data.options import FILE_SETTINGS, DataOptions
 from hlr_jax.data.preparation import finish, prepare
 from hlr_jax.data.source_files import described
 from hlr_jax.errors import InputError, check_options
@@ -27,14 +27,14 @@ def from_frame(frame: Any, parts: dict[str, Any], name: str, log: Log, **options
     if given:
         reading = joined([_part(split, part, chosen) for split, part in given.items()])
     else:
-        reading = read_frame(frame, chosen.frame_columns, chosen.threshold, name)
+        reading = read_frame(frame, chosen.frame_columns, chosen.rules, name)
     return finish(prepare(reading, chosen, where=name, name=name), chosen, log)
 
 
 def _part(split: str, frame: Any, options: DataOptions) -> Reading:
     """Read the frame of one split."""
     columns = {role: column for role, column in options.frame_columns.items() if role != "split"}
-    reading = read_frame(frame, columns, options.threshold, split)
+    reading = read_frame(frame, columns, options.rules, split)
     return reading._replace(rows=reading.rows.with_columns(split=pl.lit(split)))
 
 
@@ -45,7 +45,7 @@ def _options(name: str, options: dict[str, Any]) -> DataOptions:
       InputError: an unknown setting, one about files, or one out of range.
     """
     check_options(DataOptions, options, "dataset")
-    for setting in ("path", "glob", "format"):
+    for setting in FILE_SETTINGS:
         if setting in options:
             raise InputError(f"{setting} is for files; data in memory takes none")
     return DataOptions(name=name, **options).with_defaults()
@@ -103,5 +103,5 @@ def from_arrays(columns: dict[str, Any], name: str, log: Log, **options: Any) ->
         if role not in given:
             needing = "threshold" if role == "rating" else f"split={chosen.split}"
             raise InputError(f"{name}: {needing} needs {role}s, and none were given")
-    reading = read_frame(pl.DataFrame(list(given.values())), chosen.frame_columns, chosen.threshold, name)
+    reading = read_frame(pl.DataFrame(list(given.values())), chosen.frame_columns, chosen.rules, name)
     return finish(prepare(reading, chosen, where=name, name=name), chosen, log)

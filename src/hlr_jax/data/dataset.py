@@ -251,10 +251,12 @@ class Dataset:
           900 rows read, left out: none
         """
         unknown = int((self.train.degrees(self.num_users) == 0).sum())
+        untested = int((self.test.degrees(self.num_users) == 0).sum()) if len(self.test) else 0
+        report = replace(self.reading, users_kept=unknown, users_without_test=untested)
         if self.left_out is None:
-            return replace(self.reading, users_kept=unknown)
+            return report
         dropped = self.left_out["user"].n_unique()
-        return replace(self.reading, of_unknown_users=self.left_out.height, users_dropped=dropped, users_kept=unknown)
+        return replace(report, of_unknown_users=self.left_out.height, users_dropped=dropped)
 
     def summary(self) -> str:
         """Return a line like the paper's Table 1, and the users without training interactions, if there are some."""
@@ -270,8 +272,11 @@ class Dataset:
         )
 
     def announce(self, log: Log) -> None:
-        """Tell people what became of the source's rows, and what the data set is: two lines."""
-        log(f"{self.name}: {self.reading_report()}")
+        """Tell people what was decided about the source, what became of its rows, and what the data set is."""
+        report = self.reading_report()
+        for note in report.notes:
+            log(note)
+        log(f"{self.name}: {report}")
         log(self.summary())
 
 

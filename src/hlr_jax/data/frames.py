@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.columns import BadRow, Reading, find_columns, first_bad_row, read_columns
+from hlr_jax.data.columns import Reading, Rules, Table, find_columns, read_columns
 from hlr_jax.data.source_files import described
 from hlr_jax.errors import InputError
 
@@ -28,14 +28,14 @@ def _is_pandas(value: object) -> bool:
     return hasattr(value, "iloc") and hasattr(value, "columns")
 
 
-def read_frame(frame: Any, columns: dict[str, str], threshold: float | None = None, where: str = "frame") -> Reading:
+def read_frame(frame: Any, columns: dict[str, str], rules: Rules = Rules(), where: str = "frame") -> Reading:
     """Read columns of a frame.
 
     Args:
       frame: of polars (lazy too), pandas, pyarrow or anything with ``__arrow_c_stream__``. Of pandas, a level of the
         index that has a name is a column too; the index is not read otherwise.
       columns: role -> column.
-      threshold: the least rating that is kept; needs the role ``rating``.
+      rules: what values mean; a threshold needs the role ``rating``. Without one, a column of that name is looked at.
       where: what the frame is called.
 
     Raises:
@@ -46,14 +46,15 @@ def read_frame(frame: Any, columns: dict[str, str], threshold: float | None = No
             raise InputError(f"{where}: the {role} column is named by a text, not {described(name)}")
     try:
         table = _table(frame, columns, where)
-        names = find_columns({name: name for name in table.collect_schema()}, columns, where)
-        return read_columns(table, names, threshold, where)
-    except BadRow:
-        found = first_bad_row(table, names, where)
-        place, problem = found or (0, "can't be read")
-        raise InputError(f"{where}: row {place} (counted from 0): {problem}") from None
+        present = {name: name for name in table.collect_schema()}
+        names = find_columns(present, columns, where)
+        if "rating" not in names and "rating" in present:
+            names["rating"] = "rating"
+        unread = tuple(name for name in present if name not in names.values())
+        rows = table.select(pl.col(name).alias(role) for role, name in names.items())
+        return read_columns(Table(rows, names, where, lambda row: f"row {row} (counted from 0)", unread=unread), rules)
     except (pl.exceptions.PolarsError, OSError) as damage:
-        raise InputError(f"{where}: can't be read: {str(damage).splitlines()[0]}") from None
+        raise InputError(f"{where}: can't be read: {str(damage).splitlines()[0][:200]}") from None
 
 
 def _table(frame: Any, columns: dict[str, str], where: str) -> pl.LazyFrame:
@@ -77,7 +78,8 @@ def _pandas_columns(frame: Any, columns: dict[str, str], where: str) -> pl.DataF
     levels = [name for name in frame.index.names if name is not None]
     find_columns({str(name): str(name) for name in [*frame.columns, *levels]}, columns, where)
     series = []
-    for name in dict.fromkeys(columns.values()):
+    looked_at = ["rating"] if "rating" in frame.columns else []
+    for name in dict.fromkeys([*columns.values(), *looked_at]):
         column = frame[name] if name in frame.columns else frame.index.get_level_values(name).to_series()
         if column.ndim != 1:
             raise InputError(f'{where}: several columns are called "{name}"; rename all but one')

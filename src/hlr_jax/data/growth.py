@@ -12,7 +12,8 @@ from hlr_jax.data.dataset import Dataset, check_negatives_exist
 from hlr_jax.data.frames import is_frame, read_frame
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.options import DataOptions
-from hlr_jax.data.readers import SUFFIXES, read_interactions, resolve_format
+from hlr_jax.data.reading.files import read_interactions
+from hlr_jax.data.reading.formats import SUFFIXES
 from hlr_jax.data.source_files import find_files
 from hlr_jax.data.sources import DATASETS
 
@@ -32,7 +33,7 @@ def read_rows(source: Any, settings: dict[str, Any]) -> pl.DataFrame:
     given = {name: value for name, value in settings.items() if name not in ("path", "split", "split_column")}
     options = DataOptions(**given).with_defaults(registered[0].threshold if registered else None)
     if is_frame(source):
-        return read_frame(source, options.frame_columns, options.threshold, "new rows").rows.select("user", "item")
+        return read_frame(source, options.frame_columns, options.rules, "new rows").rows.select("user", "item")
     files = find_files(source)
     parts = [_read_file(path, options, registered[0].layout if registered else options.format) for path in files]
     return joined(parts).rows.select("user", "item")
@@ -40,8 +41,7 @@ def read_rows(source: Any, settings: dict[str, Any]) -> pl.DataFrame:
 
 def _read_file(path: Path, options: DataOptions, otherwise: str) -> Reading:
     """Read a file in the format that its ending says; where that says none, ``otherwise``."""
-    layout = resolve_format(path, "auto" if path.suffix in SUFFIXES else otherwise, options.columns)
-    return read_interactions(path, layout, roles=options.roles, threshold=options.threshold)
+    return read_interactions(path, replace(options, format="auto" if path.suffix in SUFFIXES else otherwise))
 
 
 def with_interactions(dataset: Dataset, rows: pl.DataFrame) -> Dataset:

@@ -3,13 +3,21 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from hlr_jax.data.clean_ids import MISSING_WORDS
+from hlr_jax.data.columns import Rules
 from hlr_jax.data.dataset import TRAIN_SPLITS
 from hlr_jax.data.source_files import Paths, check_paths
 from hlr_jax.data.splits import BY_TIME, SPLIT_KINDS
-from hlr_jax.errors import MAX_SEED, InputError
+from hlr_jax.errors import MAX_SEED, InputError, pick
 from hlr_jax.protocols import PROTOCOLS, Protocol, protocol_for
 from hlr_jax.settings import Settings, number, word
 
+ROLES = ("user", "item", "rating", "timestamp", "split")
+PASSED_OVER = "_"
+"""What ``dataset.columns`` calls a column that is not read."""
+SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+FILE_SETTINGS = ("path", "glob", "format", "header", "separator", "columns", "quotes", "encoding", "decimal")
+READING_SETTINGS = (*FILE_SETTINGS[3:], "missing_ids", "missing_words")
 UNKNOWN_USERS = ("auto", "error", "drop", "keep")
 
 
@@ -22,7 +30,18 @@ class DataOptions(Settings):
       path: a file of one's own, a folder of part files (those in it, at any depth, whose names start with neither ``.``
         nor ``_``) or a list of files; with a registry name, that data set's file of interactions, wherever it lies.
       glob: whether ``path`` is a pattern such as ``logs/2024-*.csv``, with ``**`` for folders of any depth.
-      format: a name of ``readers.FORMATS``; ``auto`` goes by the file's ending.
+      format: a name of ``hlr-jax list formats``; ``auto`` goes by the file's ending.
+      header: whether the first line of a delimited file names the columns; ``auto`` goes by what stands there.
+      separator: between the fields of a delimited file: one character, ``tab`` or ``::``; empty: what its first lines
+        show.
+      columns: the columns of a delimited file in order, such as ``user,item,rating``; ``_`` for one that is not read.
+        For files without a header.
+      quotes: whether fields may stand in double quotes; ``no``: quotes are plain characters; ``auto``: as the format
+        says, and a quoted field that looks like swallowed lines is refused.
+      encoding: of a text file, such as ``latin-1``; empty: UTF-8, or what its byte-order mark says.
+      decimal: what stands before the fraction of a rating.
+      missing_ids: what becomes of rows that lack a user or an item.
+      missing_words: what stands for a missing id, divided by commas; empty: nothing but an empty field does.
       user_column: the column of users; empty: the format's (``user`` in CSV, TSV, Parquet and NDJSON).
       item_column: the column of items; empty: the format's (``item``).
       rating_column: the column of ratings; empty: the format's (``rating``). Read with a threshold.
@@ -49,6 +68,14 @@ class DataOptions(Settings):
     path: Paths = ""
     glob: bool = False
     format: str = "auto"
+    header: str = word("auto", ("auto", "yes", "no"))
+    separator: str = ""
+    columns: str = ""
+    quotes: str = word("auto", ("auto", "yes", "no"))
+    encoding: str = ""
+    decimal: str = word(".", (".", ","))
+    missing_ids: str = word("error", ("error", "drop"))
+    missing_words: str = ",".join(MISSING_WORDS)
     user_column: str = ""
     item_column: str = ""
     rating_column: str = ""
@@ -67,6 +94,12 @@ class DataOptions(Settings):
         check_paths(self.path)
         super().__post_init__()
         protocol_for(self.protocol, self.split)
+        if self.separator and len(SEPARATORS.get(self.separator, self.separator)) != 1 and self.separator != "::":
+            raise InputError(f'dataset.separator is one character, tab or "::", not "{self.separator}"')
+        for role in self.column_order:
+            pick(role, (*ROLES, PASSED_OVER), "role in dataset.columns")
+        if repeated := [role for role in ROLES if self.column_order.count(role) > 1]:
+            raise InputError(f"dataset.columns names {repeated[0]} twice")
         if self.split_column and self.split != "given":
             raise InputError(f"dataset.split_column is read only with dataset.split=given, and that is {self.split}")
 
@@ -102,14 +135,25 @@ class DataOptions(Settings):
         """The roles of the columns to read. One that is named is read in any case, so that a wrong name is noticed."""
         wanted = {"user": True, "item": True, "rating": self.threshold is not None}
         wanted |= {"timestamp": self.split in BY_TIME, "split": self.split == "given"}
-        return tuple(role for role, needed in wanted.items() if needed or self.columns[role])
+        return tuple(role for role, needed in wanted.items() if needed or self.named_columns[role])
 
     @property
-    def columns(self) -> dict[str, str]:
+    def named_columns(self) -> dict[str, str]:
         """The columns that are named, by role; empty for the format's own."""
-        return {role: getattr(self, f"{role}_column") for role in ("user", "item", "rating", "timestamp", "split")}
+        return {role: getattr(self, f"{role}_column") for role in ROLES}
+
+    @property
+    def column_order(self) -> tuple[str, ...]:
+        """The roles of a file's columns in order; empty where they are not given."""
+        return tuple(role.strip() or PASSED_OVER for role in self.columns.split(",")) if self.columns else ()
+
+    @property
+    def rules(self) -> Rules:
+        """What values mean."""
+        words = tuple(filter(None, self.missing_words.split(",")))
+        return Rules(self.threshold, self.missing_ids, words, self.decimal)
 
     @property
     def frame_columns(self) -> dict[str, str]:
         """The column of each of ``roles`` in a frame, which is called as the role unless another one is named."""
-        return {role: role if self.columns[role] == "" else self.columns[role] for role in self.roles}
+        return {role: role if self.named_columns[role] == "" else self.named_columns[role] for role in self.roles}

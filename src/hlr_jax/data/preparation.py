@@ -1,5 +1,7 @@
 """From the rows of a source to a data set: the one way, for files and for data in memory."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from hlr_jax.data.columns import Reading
@@ -7,7 +9,6 @@ from hlr_jax.data.dataset import Dataset, Log, check_negatives_exist
 from hlr_jax.data.encoding import SPLITS, divided, encode, k_core, renumbered
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.options import DataOptions
-from hlr_jax.data.report import ReadingReport
 from hlr_jax.data.splits import assign_splits
 from hlr_jax.data.titles import titles_of
 from hlr_jax.data.unknown_users import settle
@@ -36,12 +37,10 @@ def prepare(
     assert options.k_core is not None
     distinct, *ids = encode(reading.rows, where)
     rows = k_core(distinct, options.k_core, where)
-    report = ReadingReport(
-        reading.total,
-        below_threshold=reading.below,
+    report = replace(
+        reading.report,
         duplicates=reading.rows.height - distinct.height,
         outside_k_core=distinct.height - rows.height,
-        threshold=options.threshold,
         k_core=options.k_core,
     )
     protocol = options.measured_by

@@ -9,9 +9,9 @@ from hlr_jax.data.columns import joined
 from hlr_jax.data.dataset import Dataset, Log
 from hlr_jax.data.download import cache_folder, obtain, remember
 from hlr_jax.data.frames import is_frame
-from hlr_jax.data.options import DataOptions
+from hlr_jax.data.options import READING_SETTINGS, DataOptions
 from hlr_jax.data.preparation import finish, prepare
-from hlr_jax.data.readers import read_interactions, resolve_format
+from hlr_jax.data.reading.files import read_interactions
 from hlr_jax.data.serialization import read_stored, store_dataset
 from hlr_jax.data.source_files import find_files, name_of, place_of
 from hlr_jax.data.sources import DATASETS
@@ -20,7 +20,7 @@ from hlr_jax.data.titles import read_titles
 from hlr_jax.errors import InputError, check_options
 from hlr_jax.files import sha256, sha256_of
 
-_LAYOUT = 4  # of the cached files; raise it when they change
+_LAYOUT = 5  # of the cached files; raise it when they change
 _MEANING = 2  # of the settings; raise it when the same ones give other splits
 
 
@@ -96,7 +96,8 @@ def _prepared(files: list[Path], digests: list[str], titles: Path | None, option
     name, where = options.name or name_of(options.path, files), place_of(options.path, files)
     settings = {
         "layout": _MEANING, "source": digests, "format": options.format,
-        "suffixes": sorted({path.suffix for path in files}), "columns": options.columns,
+        "suffixes": sorted({"".join(path.suffixes[-2:]) for path in files}), "columns": options.named_columns,
+        "reading": {name: getattr(options, name) for name in READING_SETTINGS},
         "threshold": options.threshold, "k_core": options.k_core, "protocol": options.measured_by._asdict(),
         "unknown_users": options.unknown_user_policy,
         "seed": options.seed if options.split in ("random", "per-user") else None,
@@ -105,10 +106,7 @@ def _prepared(files: list[Path], digests: list[str], titles: Path | None, option
     folder = cache_folder() / "prepared" / f"{name}-{sha256_of(settings)[:16]}-{_LAYOUT}"
     if cache and folder.is_dir():
         return read_stored(folder, check=False)
-    readings = []
-    for path in files:
-        layout = resolve_format(path, options.format, options.columns)
-        readings.append(read_interactions(path, layout, roles=options.roles, threshold=options.threshold))
+    readings = [read_interactions(path, options) for path in files]
     known = None if titles is None else read_titles(titles, options.format)
     dataset = prepare(joined(readings), options, where=where, name=name, titles=known)
     if cache:

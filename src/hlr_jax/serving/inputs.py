@@ -8,7 +8,9 @@ import polars as pl
 
 from hlr_jax.data.frames import is_frame, read_frame
 from hlr_jax.data.ids import UNKNOWN, IdIndex, texts_of
-from hlr_jax.data.readers import read_interactions, resolve_format, scan_table
+from hlr_jax.data.options import DataOptions
+from hlr_jax.data.reading.files import read_ids as read_column
+from hlr_jax.data.reading.files import read_interactions
 from hlr_jax.errors import InputError
 
 _TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
@@ -27,7 +29,7 @@ def read_ids(path: Path, role: str) -> pl.Series:
         raise InputError(f"{path}: no such file")
     try:
         if path.suffix in _TABLES:
-            frame = scan_table(path, resolve_format(path, "auto")).collect()
+            return read_column(path, role).cast(pl.String)
         else:
             lines = path.read_text(encoding="utf-8").splitlines()
             frame = pl.DataFrame({role: [line.strip() for line in lines]}, schema={role: pl.String})
@@ -112,4 +114,4 @@ def read_histories(path: Path) -> pl.DataFrame:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    return read_interactions(path, resolve_format(path, "auto"), roles=("user", "item")).rows
+    return read_interactions(path, DataOptions()).rows

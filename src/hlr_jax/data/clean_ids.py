@@ -1,0 +1,76 @@
+"""Ids as they are written: blanks at their ends, words for a missing one, whole numbers with a decimal point.
+
+Each rule looks at the distinct ids, of which there are few, and not at the rows.
+"""
+
+from typing import NamedTuple
+
+import polars as pl
+
+MISSING_WORDS = ("NULL", "null", "nan", "NaN", "NaT", "NA", "<NA>", "N/A", "None", r"\N")
+"""How programs write an id that is not there."""
+EXACT = 2**53
+"""Up to here, a float64 is one whole number and no other."""
+
+_WHOLE = r"^(0|-?[1-9][0-9]{0,18})$"  # ids that survive the way to a number and back; "007" does not
+_DECIMAL = r"^-?(0|[1-9][0-9]*)\.0+$"
+_ROUNDED = r"^-?[0-9](\.[0-9]+)?[eE]\+?[0-9]+$"  # as spreadsheets and float columns write large numbers
+
+
+class CleanIds(NamedTuple):
+    """A column of ids.
+
+    Attributes:
+      ids: Int64, UInt64 or text; null where one is missing.
+      note: what is worth saying of them, or nothing.
+      bad: an id that can't be one, and what is wrong with it; None if there is none.
+    """
+
+    ids: pl.Series
+    note: str = ""
+    bad: tuple[str, str] | None = None
+
+
+def stripped(texts: pl.Series) -> pl.Series:
+    """Return ids as texts without the blanks at their ends."""
+    return texts.str.strip_chars()
+
+
+def clean_ids(ids: pl.Series, missing_words: tuple[str, ...], *, text_may_be_number: bool) -> CleanIds:
+    """Return the ids as they are meant.
+
+    Args:
+      ids: integers, which stay as they are, or texts.
+      missing_words: texts that say that there is none.
+      text_may_be_number: whether a column of whole numbers is one of Int64: in text files, where nothing else says so.
+
+    Example:
+      >>> clean_ids(pl.Series(["1", " 2", "NULL", "3.0"]), MISSING_WORDS, text_may_be_number=True).ids.to_list()
+      [1, 2, None, 3]
+    """
+    if ids.dtype != pl.String:
+        return CleanIds(ids)
+    raw = ids.unique().drop_nulls()
+    clean = stripped(raw)
+    missing = (clean == "") | clean.is_in(list(missing_words))
+    meant, note, is_number = clean.filter(~missing), "", False
+    if text_may_be_number and len(meant):
+        decimal = meant.str.contains(_DECIMAL)
+        odd = meant.filter(~(meant.str.contains(_WHOLE) | decimal))
+        rounded = odd.filter(odd.str.contains(_ROUNDED))
+        if len(rounded) and len(rounded) == len(odd) < len(meant):
+            return CleanIds(ids, bad=(rounded[0], "is a rounded number; write ids as whole numbers"))
+        if not len(odd):
+            clean = clean.str.replace(r"\.0+$", "")
+            numbers = clean.filter(~missing).cast(pl.Int64, strict=False)
+            beyond = meant.filter(decimal & (numbers.is_null() | (numbers.abs() > EXACT)))
+            if len(beyond):
+                return CleanIds(ids, bad=(beyond[0], "is a floating-point number beyond 2^53; write whole numbers"))
+            is_number = not numbers.null_count()
+        elif 0 < len(odd) <= len(meant) // 10:
+            note = f'are texts, for there is "{odd.sort()[0]}" among the numbers'
+    changed = (clean != raw) | missing
+    if changed.any():
+        meaning = clean.set(missing, None).filter(changed)
+        ids = ids.replace(raw.filter(changed), meaning)
+    return CleanIds(ids.cast(pl.Int64) if is_number else ids, note)

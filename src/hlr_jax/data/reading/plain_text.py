@@ -1,0 +1,233 @@
+"""Text files as they come, compressed or in another encoding, to plain ones: UTF-8, no byte-order mark."""
+
+import bz2
+import codecs
+import contextlib
+import itertools
+import lzma
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from hlr_jax.data.reading.formats import COMPRESSIONS
+from hlr_jax.errors import InputError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_CHUNK = 1 << 22
+_UTF8 = "utf-8"
+_DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    ".gz": lambda: zlib.decompressobj(wbits=31), ".bz2": bz2.BZ2Decompressor, ".xz": lzma.LZMADecompressor,
+    ".zst": zstd.ZstdDecompressor,
+}  # fmt: skip
+_MARKS = {codecs.BOM_UTF8: _UTF8, codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+
+
+class PlainText(NamedTuple):
+    """A text file that is made plain.
+
+    Attributes:
+      path: in UTF-8, without a byte-order mark; the file itself, or a temporary one.
+      notes: what had to be done.
+    """
+
+    path: Path
+    notes: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def plain_text(path: Path, encoding: str = "") -> Iterator[PlainText]:
+    """Yield the file as plain text.
+
+    Args:
+      path: of the file; see ``unpacked``.
+      encoding: of the text; empty: what its byte-order mark says, and otherwise UTF-8.
+
+    Raises:
+      InputError: an unknown encoding, a damaged archive, or text in another encoding; names the line.
+    """
+    packed = path.suffix.lower() in COMPRESSIONS
+    chunks = unpacked(path)
+    head = next(chunks, b"")
+    mark = next((mark for mark in _MARKS if head.startswith(mark)), b"")
+    given = _encoding_named(encoding) if encoding else _MARKS.get(mark, _UTF8)
+    if not (packed or mark) and given == _UTF8:
+        yield PlainText(path, ())
+        return
+    notes = [f"unpacked from {path.suffix}"] * packed + [f"text in {given}"] * (given != _UTF8)
+    with tempfile.TemporaryDirectory(prefix="hlr_jax-") as folder:
+        plain = Path(folder) / "plain"
+        with plain.open("wb") as out:
+            out.writelines(_transcoded(itertools.chain([head[len(mark) :]], chunks), given, path))
+        yield PlainText(plain, tuple(notes))
+
+
+def unpacked(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file, at least one block; ``.gz``, ``.bz2``, ``.xz``, ``.zst``, ``.zip`` are unpacked.
+
+    Raises:
+      InputError: a damaged archive, or one with several members.
+    """
+    suffix = path.suffix.lower()
+    with path.open("rb") as file:
+        if suffix not in COMPRESSIONS:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+            return
+        try:
+            yield from _member(file, path) if suffix == ".zip" else _streams(file, _DECOMPRESSORS[suffix])
+        except (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError, zipfile.BadZipFile, NotImplementedError):
+            raise InputError(f"{path}: damaged or cut off: it does not unpack as {suffix}") from None
+        except RuntimeError:  # of zipfile
+            raise InputError(f"{path}: the archive wants a password; unpack it first") from None
+
+
+def _streams(file: IO[bytes], new: Callable[[], Any]) -> Iterator[bytes]:
+    """Yield what a file of one or more streams unpacks to; what follows the last one must be a stream too, or zeros.
+
+    The file objects of bz2 and lzma pass over what is no stream, and with it over all after a damaged place.
+    """
+    stream, begun = new(), False
+    while chunk := file.read(_CHUNK >> 2):
+        while chunk:
+            begun = True
+            yield stream.decompress(chunk)
+            if not stream.eof:
+                break
+            chunk = stream.unused_data.lstrip(b"\0")
+            stream, begun = new(), False
+    if begun:
+        raise EOFError
+
+
+def _member(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    with zipfile.ZipFile(file) as archive:
+        members = [member.filename for member in archive.infolist() if not member.is_dir()]
+        members = [name for name in members if not name.startswith("__MACOSX/")]
+        if len(members) != 1:
+            shown = ", ".join(members[:3]) + (", ..." if members[3:] else "")
+            raise InputError(f"{path}: an archive of {len(members)} files ({shown[:120]}); unpack it, and pass one")
+        with archive.open(members[0]) as member:
+            while chunk := member.read(_CHUNK):
+                yield chunk
+
+
+def _encoding_named(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise InputError(f'unknown dataset.encoding "{name}"; pass latin-1, cp1252 or utf-16, say') from None
+
+
+def _transcoded(chunks: Iterable[bytes], encoding: str, path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a text in UTF-8."""
+    if encoding == _UTF8:  # checked by whoever reads
+        yield from chunks
+        return
+    decoder, lines = codecs.getincrementaldecoder(encoding)(), 1
+    try:
+        for chunk in chunks:
+            text = decoder.decode(chunk)
+            lines += text.count("\n")
+            yield text.encode()
+        yield decoder.decode(b"", final=True).encode()
+    except (UnicodeError, ValueError):
+        raise InputError(f"{path}: near line {lines}: not text in {encoding}; pass another dataset.encoding") from None
+
+
+class Structure(NamedTuple):
+    """What the bytes of a plain text say of it, before anybody parses it.
+
+    Attributes:
+      regular: each line has as many fields as the first, no line is blank, and lines end in LF or CR LF.
+      quotes: whether it holds a double quote.
+    """
+
+    regular: bool
+    quotes: bool
+
+
+def structure(plain: Path, separator: str, num_fields: int, where: str) -> Structure:
+    """Return what holds for all lines of a file.
+
+    Args:
+      plain: UTF-8 text.
+      separator: between fields.
+      num_fields: of each line.
+      where: what the file is called.
+
+    Raises:
+      InputError: bytes that are not UTF-8, or a NUL; names the line.
+    """
+    regular, quotes, line = True, False, 1
+    for block in _blocks(plain):
+        if not block.isascii():
+            _check_utf8(block, line, where)
+        if b"\0" in block:
+            at = line + block[: block.index(b"\0")].count(b"\n")
+            raise InputError(f"{where}: line {at} holds a NUL byte; it is no text, or its encoding is another one")
+        quotes = quotes or b'"' in block
+        line += block.count(b"\n")
+        regular = regular and _is_regular(block, separator.encode(), num_fields)
+    return Structure(regular, quotes)
+
+
+def _blocks(plain: Path) -> Iterator[bytes]:
+    """Yield the file in blocks of whole lines; the last one ends with a line end too."""
+    rest = b""
+    with plain.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            cut = chunk.rfind(b"\n") + 1
+            if cut:
+                yield rest + chunk[:cut]
+                rest = chunk[cut:]
+            else:
+                rest += chunk
+    if rest:
+        yield rest + b"\n"
+
+
+def _is_regular(block: bytes, separator: bytes, num_fields: int) -> bool:
+    if block.count(b"\r") != block.count(b"\r\n") or b"\n\xef\xbb\xbf" in block:
+        return False
+    data = np.frombuffer(block, np.uint8)
+    ends, places = np.flatnonzero(data == 10), np.flatnonzero(data == separator[0])
+    if len(separator) == 2:  # both of its characters are the same
+        if len(places) % 2 or (places[1::2] - places[::2] != 1).any():
+            return False
+        places = places[::2]
+    if num_fields == 1 or len(places) != (num_fields - 1) * len(ends):
+        return False
+    # Lines of exactly so many separators: then those of a line are the ones that stand between two ends.
+    by_line = places.reshape(len(ends), num_fields - 1)
+    return bool((by_line[:, -1] < ends).all() and (by_line[1:, 0] > ends[:-1]).all())
+
+
+def _check_utf8(block: bytes, line: int, where: str) -> None:
+    try:
+        block.decode()
+    except UnicodeDecodeError as problem:
+        at = line + block[: problem.start].count(b"\n")
+        bad = block[block.rfind(b"\n", 0, problem.start) + 1 : block.find(b"\n", problem.start)]
+        guess = next(name for name in ("cp1252", "latin-1") if _decodes(bad, name))
+        start = max(problem.start - block.rfind(b"\n", 0, problem.start) - 16, 0)
+        shown = bad[start : start + 32].decode(guess).strip()
+        raise InputError(
+            f"{where}: line {at} is not text in UTF-8; dataset.encoding={guess} would read {shown!r} there"
+        ) from None
+
+
+def _decodes(text: bytes, encoding: str) -> bool:
+    try:
+        return text.decode(encoding).isprintable()
+    except UnicodeDecodeError:
+        return encoding == "latin-1"
