@@ -39,6 +39,9 @@ class Rules(NamedTuple):
     timestamp_format: str = ""
 
 
+DEFAULT_RULES = Rules()
+
+
 class Table(NamedTuple):
     """A source whose columns are known.
 
@@ -237,7 +240,7 @@ def _range_of(table: Table, low: float | None, high: float | None) -> str:
     if low <= 0:
         raise InputError(
             f"{table.where}: {_column(table.names['rating'])} holds {low:g} to {high:g}, and without a threshold each "
-            f"row is an interaction; pass dataset.threshold={low:g} for all rows, or a higher one for those from there on"
+            f"row is an interaction; pass dataset.threshold={low:g} for all rows, or a higher one"
         )
     return f" ({low:g} to {high:g})"
 
@@ -269,9 +272,8 @@ def _with_clean_ids(frame: pl.DataFrame, table: Table, rules: Rules) -> tuple[pl
 def _only_missing(table: Table) -> bool:
     """Return whether all numbers in columns of ids are whole, so that a null is a missing id and no other."""
     rows = _selected(table)[0]
-    floats = [
-        pl.col(role) for role, dtype in rows.collect_schema().items() if role in ("user", "item") and dtype.is_float()
-    ]
+    schema = rows.collect_schema()
+    floats = [pl.col(role) for role in ("user", "item") if role in schema and schema[role].is_float()]
     bad = [(column.is_not_null() & ~column.is_nan() & ~_is_whole(column)).any() for column in floats]
     return not bad or not any(rows.select(bad).collect().row(0))
 

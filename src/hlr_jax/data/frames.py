@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.columns import Reading, Rules, Table, find_columns, read_columns
+from hlr_jax.data.columns import DEFAULT_RULES, Reading, Rules, Table, find_columns, read_columns
 from hlr_jax.data.source_files import described
 from hlr_jax.errors import InputError
 
@@ -28,7 +28,7 @@ def _is_pandas(value: object) -> bool:
     return hasattr(value, "iloc") and hasattr(value, "columns")
 
 
-def read_frame(frame: Any, columns: dict[str, str], rules: Rules = Rules(), where: str = "frame") -> Reading:
+def read_frame(frame: Any, columns: dict[str, str], rules: Rules = DEFAULT_RULES, where: str = "frame") -> Reading:
     """Read columns of a frame.
 
     Args:

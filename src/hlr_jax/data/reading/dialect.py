@@ -143,7 +143,7 @@ def _header_above_order(records: list[list[str]], order: tuple[str, ...], option
         return options.header == "yes"
     first = records[0]
     names = sum(field.split(":")[0].casefold() == role for field, role in zip(first, order, strict=False)) > 1
-    for role, place in ((role, order.index(role)) for role in ("rating", "timestamp") if role in order):
+    for place in (order.index(role) for role in ("rating", "timestamp") if role in order):
         numbers = [is_number(fields[place]) for fields in records if len(fields) > place]
         names = names or (len(numbers) > 1 and not numbers[0] and all(numbers[1:]))
     if names and not options.column_order:
@@ -187,7 +187,7 @@ def _by_name(records: list[list[str]], wanted: dict[str, str], options: DataOpti
         several = "s" * (len(missing) > 1)
         raise InputError(
             f"{where}: no column{several} {_listed(missing)}{has}; pass the name{several} of the "
-            f"{' and '.join(missing.values())} column{several}, or dataset.columns={order} if the first line is no header"
+            f"{' and '.join(missing.values())} column{several}, or dataset.columns={order} if that is no header"
         )
     for role, name in wanted.items():
         if first.count(name) > 1:
