@@ -122,4 +122,4 @@ def test_the_line_is_told_from_cache_and_stored_copy(table, tmp_path):
 
 
 def test_nothing_left_out_is_said_too(world):
-    assert str(world.reading_report()) == "900 rows read, left out: none"
+    assert str(world.reading_report()) == "900 rows read, left out: none; 8 users are without test interactions"

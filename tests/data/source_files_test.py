@@ -58,9 +58,9 @@ def test_ids_are_text_where_some_part_has_text(tmp_path):
 
 def test_missing_ids_among_numbers_are_missing(tmp_path):
     path = tmp_path / "own.csv"
-    for word in ("nan", "NULL", "None", "<NA>"):
+    for word in ("nan", "NULL", "None", "<NA>", "NA"):
         path.write_text(f"user,item\n1,5\n{word},6\n")
-        with pytest.raises(InputError, match=r'own\.csv: line 3: column "user" is empty; fill or remove the row'):
+        with pytest.raises(InputError, match=f'line 3: column "user" is {word}, a missing id'):
             load(path)
     path.write_text("user,item\nNA,5\nDE,6\n")  # countries
     assert load(path).user_ids.to_list() == ["DE", "NA"]

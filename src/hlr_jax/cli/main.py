@@ -30,6 +30,7 @@ COMMANDS = {
     },
     "Look up": {
         "list": "list models, objectives, data sets, recipes or metrics",
+        "formats": "list the formats of files that are read",
     },
 }
 _HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort", "help")

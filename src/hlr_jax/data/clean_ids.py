@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import polars as pl
 
-MISSING_WORDS = ("NULL", "null", "nan", "NaN", "NaT", "NA", "<NA>", "N/A", "None", r"\N")
+MISSING_WORDS = ("NULL", "null", "nan", "NaN", "NaT", "<NA>", "None", r"\N")
 """How programs write an id that is not there."""
+AMONG_NUMBERS = ("NA", "N/A")
+"""How some write a missing number; among texts NA may be Namibia."""
 EXACT = 2**53
 """Up to here, a float64 is one whole number and no other."""
 
@@ -57,6 +59,8 @@ def clean_ids(ids: pl.Series, missing_words: tuple[str, ...], *, text_may_be_num
     if text_may_be_number and len(meant):
         decimal = meant.str.contains(_DECIMAL)
         odd = meant.filter(~(meant.str.contains(_WHOLE) | decimal))
+        if 0 < len(odd) < len(meant) and odd.is_in(list(AMONG_NUMBERS)).all():
+            return clean_ids(ids, (*missing_words, *AMONG_NUMBERS), text_may_be_number=True)
         rounded = odd.filter(odd.str.contains(_ROUNDED))
         if len(rounded) and len(rounded) == len(odd) < len(meant):
             return CleanIds(ids, bad=(rounded[0], "is a rounded number; write ids as whole numbers"))

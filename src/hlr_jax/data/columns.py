@@ -3,8 +3,6 @@
 Files and frames are both read here, so that the same rows mean the same data set.
 """
 
-import math
-import re
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -12,34 +10,12 @@ from typing import NamedTuple
 
 import polars as pl
 
-from hlr_jax.data.clean_ids import EXACT, MISSING_WORDS, clean_ids
+from hlr_jax.data.clean_ids import clean_ids
 from hlr_jax.data.report import ReadingReport
-from hlr_jax.data.timestamps import seconds_of
+from hlr_jax.data.values import Rules, bad_value, column_name, is_whole, normalized
 from hlr_jax.errors import InputError, nearest
 
 _SHOWN = 8  # names of columns that are not read
-_TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
-
-
-class Rules(NamedTuple):
-    """What values mean.
-
-    Attributes:
-      threshold: the least rating that is kept; None: every row counts.
-      missing_ids: ``error`` or ``drop``.
-      missing_words: texts that stand for a missing id.
-      decimal: what stands before the fraction of a number: ``.`` or ``,``.
-      timestamp_format: see ``timestamps``.
-    """
-
-    threshold: float | None = None
-    missing_ids: str = "error"
-    missing_words: tuple[str, ...] = MISSING_WORDS
-    decimal: str = "."
-    timestamp_format: str = ""
-
-
-DEFAULT_RULES = Rules()
 
 
 class Table(NamedTuple):
@@ -117,7 +93,7 @@ def read_columns(table: Table, rules: Rules) -> Reading:
       PolarsError: the table itself can't be read.
     """
     rows, repeated = _selected(table)
-    made, notes = _normalized(rows, table, rules)
+    made, notes = normalized(rows, table.names, rules, table.where)
     looked_at = "rating" in table.names and rules.threshold is None
     kept = made
     if rules.threshold is not None:
@@ -137,7 +113,9 @@ def read_columns(table: Table, rules: Rules) -> Reading:
     if sum(frame.null_count().row(0)) or not all(frame[role].is_finite().all() for role in numbers):
         raise _bad_row(table, rules)
     total, headers = counted.row(0)
-    renamed = [f"{role} is {_column(name)}" for role, name in table.names.items() if name != role and role != "rating"]
+    renamed = [
+        f"{role} is {column_name(name)}" for role, name in table.names.items() if name != role and role != "rating"
+    ]
     said = [*table.notes, *([", ".join(renamed)] if renamed else []), *notes, *more]
     if unread:
         said.append("not read: " + ", ".join(unread[:_SHOWN]) + (", ..." if unread[_SHOWN:] else ""))
@@ -163,72 +141,6 @@ def _selected(table: Table, *, keep_all: bool = False) -> tuple[pl.LazyFrame, pl
     return (rows if keep_all else rows.filter(~repeated)), repeated
 
 
-def _normalized(rows: pl.LazyFrame, table: Table, rules: Rules) -> tuple[pl.LazyFrame, tuple[str, ...]]:
-    """Return the columns, in which what can't be read is null, and what is worth saying of them."""
-    made, notes = [], []
-    for role, dtype in rows.collect_schema().items():
-        column, what = pl.col(role), _column(table.names[role])
-        if role == "timestamp":
-            expression, note = seconds_of(rows, dtype, rules.timestamp_format)
-            notes += [note] * bool(note)
-        elif role == "rating":
-            expression = _number(rows, column, dtype, rules.decimal)
-            if expression is None and rules.threshold is None:  # it is looked at, and nobody asked for it
-                expression = pl.lit(None, pl.Float64)
-        elif role == "split":
-            expression = None if dtype.is_nested() else column.cast(pl.String, strict=False).str.strip_chars()
-        else:
-            expression = _id(column, dtype)
-        if expression is None:
-            kind = {"user": "ids", "item": "ids", "timestamp": "times"}.get(role, f"{role}s")
-            cure = "write a row for each entry" if dtype.is_nested() else "convert it"
-            raise InputError(f"{table.where}: {what} holds {_shown_type(dtype)}, which can't be read as {kind}; {cure}")
-        made.append(expression.alias(role))
-    return rows.select(made), tuple(notes)
-
-
-def _column(name: str) -> str:
-    """Return what to call a column: in quotes, unless it has a number instead of a name."""
-    return name if re.fullmatch(r"column \d+", name) else f'column "{name}"'
-
-
-def _shown_type(dtype: pl.DataType) -> str:
-    if dtype.is_nested():
-        return "lists" if isinstance(dtype, pl.List | pl.Array) else "records"
-    return {"Boolean": "truth values", "Object": "objects"}.get(str(dtype), str(dtype))
-
-
-def _id(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
-    if dtype == pl.UInt64:
-        return column
-    if dtype.is_integer() or dtype == pl.Null or (isinstance(dtype, pl.Decimal) and not dtype.scale):
-        return column.cast(pl.Int64, strict=False)
-    if dtype.is_float():  # whole numbers beside missing ones, as pandas keeps them
-        return pl.when(_is_whole(column)).then(column.cast(pl.Float64)).cast(pl.Int64, strict=False)
-    if dtype == pl.Boolean or dtype == pl.Object or dtype.is_nested():
-        return None
-    return column.cast(pl.String, strict=False)
-
-
-def _is_whole(column: pl.Expr) -> pl.Expr:
-    exact = column.cast(pl.Float64)
-    return exact.is_finite() & (exact == exact.floor()) & (exact.abs() <= EXACT)
-
-
-def _number(rows: pl.LazyFrame, column: pl.Expr, dtype: pl.DataType, decimal: str) -> pl.Expr | None:
-    if dtype == pl.Object or dtype.is_nested() or dtype.is_temporal():
-        return None
-    if dtype != pl.String:
-        return column.cast(pl.Float64, strict=False)
-    first = rows.select(column.drop_nulls().head(1)).collect().to_series().str.strip_chars()
-    if first.is_in([*_TRUE, *_FALSE]).any():
-        return column.str.strip_chars().replace_strict(
-            [*_TRUE, *_FALSE], [1.0] * 3 + [0.0] * 3, default=None, return_dtype=pl.Float64
-        )
-    text = column if decimal == "." else column.str.replace(decimal, ".", literal=True)
-    return text.str.strip_chars().cast(pl.Float64, strict=False)
-
-
 def _range_of(table: Table, low: float | None, high: float | None) -> str:
     """Return what to say of ratings that nobody asked for.
 
@@ -239,7 +151,7 @@ def _range_of(table: Table, low: float | None, high: float | None) -> str:
         return ""
     if low <= 0:
         raise InputError(
-            f"{table.where}: {_column(table.names['rating'])} holds {low:g} to {high:g}, and without a threshold each "
+            f"{table.where}: {column_name(table.names['rating'])} holds {low:g} to {high:g}, and without a threshold each "
             f"row is an interaction; pass dataset.threshold={low:g} for all rows, or a higher one"
         )
     return f" ({low:g} to {high:g})"
@@ -252,17 +164,16 @@ def _with_clean_ids(frame: pl.DataFrame, table: Table, rules: Rules) -> tuple[pl
       InputError: an id that can't be one, or a missing one where that is an error.
     """
     notes = []
-    for role in ("user", "item"):
-        if role not in frame.columns:
-            continue
+    sides = [role for role in ("user", "item") if role in frame.columns]
+    for role in sides:
         cleaned = clean_ids(frame[role], rules.missing_words, text_may_be_number=table.is_text)
         if cleaned.bad is not None:
             value, problem = cleaned.bad
-            row = _first(table, rules, pl.col(role).cast(pl.String).str.strip_chars() == value)
-            raise InputError(f"{table.where}: {table.place(row)}: {_column(table.names[role])} {problem}: {value}")
-        notes += [f"ids in {_column(table.names[role])} {cleaned.note}"] * bool(cleaned.note)
+            row = _first(table, pl.col(role).cast(pl.String).str.strip_chars() == value)
+            raise InputError(f"{table.where}: {table.place(row)}: {column_name(table.names[role])} {problem}: {value}")
+        notes += [f"ids in {column_name(table.names[role])} {cleaned.note}"] * bool(cleaned.note)
         frame = frame.with_columns(cleaned.ids.alias(role))
-    lacks = reduce(lambda left, right: left | right, (frame[role].is_null() for role in ("user", "item")))
+    lacks = reduce(lambda left, right: left | right, (frame[role].is_null() for role in sides))
     lacking = int(lacks.sum())
     if lacking and (rules.missing_ids == "error" or not _only_missing(table)):
         raise _bad_row(table, rules, lacking)
@@ -274,11 +185,11 @@ def _only_missing(table: Table) -> bool:
     rows = _selected(table)[0]
     schema = rows.collect_schema()
     floats = [pl.col(role) for role in ("user", "item") if role in schema and schema[role].is_float()]
-    bad = [(column.is_not_null() & ~column.is_nan() & ~_is_whole(column)).any() for column in floats]
+    bad = [(column.is_not_null() & ~column.is_nan() & ~is_whole(column)).any() for column in floats]
     return not bad or not any(rows.select(bad).collect().row(0))
 
 
-def _first(table: Table, rules: Rules, is_it: pl.Expr) -> int:
+def _first(table: Table, is_it: pl.Expr) -> int:
     """Return the place of the first row for which an expression of the columns holds; 0 if it does for none."""
     raw = _selected(table, keep_all=True)[0]
     found = raw.select(is_it.fill_null(False).arg_true().first()).collect().item()
@@ -289,11 +200,14 @@ def _bad_row(table: Table, rules: Rules, lacking: int = 0) -> InputError:
     """Return the error for the first row that can't be read, among those that nothing leaves out."""
     lazy, repeated = _selected(table, keep_all=True)
     raw = lazy.collect()
-    made = _normalized(raw.lazy(), table, rules)[0].collect()
+    made = normalized(raw.lazy(), table.names, rules, table.where)[0].collect()
     bad = pl.repeat(False, raw.height, eager=True)
     for role in made.columns:
         if role in ("user", "item"):
-            bad |= clean_ids(made[role], rules.missing_words, text_may_be_number=table.is_text).ids.is_null()
+            unusable = clean_ids(made[role], rules.missing_words, text_may_be_number=table.is_text).ids.is_null()
+            if rules.missing_ids == "drop":  # then what is missing is no error
+                unusable &= raw[role].cast(pl.Float64, strict=False).is_not_nan().fill_null(False)
+            bad |= unusable
         elif role == "split":
             bad |= made[role].is_null()
         elif role == "timestamp" or rules.threshold is not None:
@@ -306,7 +220,7 @@ def _bad_row(table: Table, rules: Rules, lacking: int = 0) -> InputError:
     for role, name in table.names.items():
         if problem := bad_value(role, row[role], rules):
             count = f" ({lacking:,} rows lack an id)" if lacking > 1 and role in ("user", "item") else ""
-            return InputError(f"{table.where}: {table.place(at)}: {_column(name)} {problem}{count}")
+            return InputError(f"{table.where}: {table.place(at)}: {column_name(name)} {problem}{count}")
     return InputError(f"{table.where}: {table.place(at)} can't be read")
 
 
@@ -324,43 +238,3 @@ def joined(parts: list[Reading]) -> Reading:
         if len({frame.schema[role] for frame in frames}) > 1:
             frames = [frame.with_columns(pl.col(role).cast(pl.String)) for frame in frames]
     return Reading(pl.concat(frames), reduce(ReadingReport.joined, (part.report for part in parts)))
-
-
-_MISSING_ID = "is empty; fill the row, or pass dataset.missing_ids=drop"
-
-
-def bad_value(role: str, value: object, rules: Rules) -> str:
-    """Return what is wrong with a value, or nothing."""
-    is_id = role in ("user", "item")
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
-    if isinstance(value, str):
-        missing = not value.strip() or (is_id and value.strip() in rules.missing_words and bool(value.strip()))
-        if missing and value.strip():
-            return f"is {value.strip()}, a missing id; pass dataset.missing_ids=drop, or other dataset.missing_words"
-    if missing:
-        return _MISSING_ID if is_id else "is empty; fill or remove the row"
-    if is_id and isinstance(value, float):
-        if not value.is_integer():
-            return f"is neither text nor a whole number: {value!r}"
-        return "" if abs(value) <= EXACT else f"is a floating-point number beyond 2^53: {value!r}; read whole numbers"
-    if role == "rating" and not is_number(value):
-        comma = "; pass dataset.decimal=, if that is a number" if is_number(str(value).replace(",", ".")) else ""
-        return f"is no number: {_shown(value)}{comma}"
-    if role == "timestamp":
-        return f"is no time: {_shown(value)}"
-    return ""
-
-
-def _shown(value: object) -> str:
-    text = repr(str(value))
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def is_number(value: object) -> bool:
-    """Return whether a value, or the text of it, is a finite number."""
-    if isinstance(value, bool):
-        return True
-    try:
-        return "_" not in str(value) and math.isfinite(float(str(value)))
-    except ValueError:
-        return False

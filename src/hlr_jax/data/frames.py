@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from hlr_jax.data.columns import DEFAULT_RULES, Reading, Rules, Table, find_columns, read_columns
+from hlr_jax.data.columns import Reading, Table, find_columns, read_columns
 from hlr_jax.data.source_files import described
+from hlr_jax.data.values import DEFAULT_RULES, Rules
 from hlr_jax.errors import InputError
 
 _NUMBERS = "biufM"  # kinds of NumPy's types: truth values, numbers, times

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from hlr_jax.data.clean_ids import MISSING_WORDS
-from hlr_jax.data.columns import Rules
 from hlr_jax.data.dataset import TRAIN_SPLITS
 from hlr_jax.data.source_files import Paths, check_paths
 from hlr_jax.data.splits import BY_TIME, SPLIT_KINDS
+from hlr_jax.data.values import Rules
 from hlr_jax.errors import MAX_SEED, InputError, pick
 from hlr_jax.protocols import PROTOCOLS, Protocol, protocol_for
 from hlr_jax.settings import Settings, number, word
@@ -30,7 +30,7 @@ class DataOptions(Settings):
       path: a file of one's own, a folder of part files (those in it, at any depth, whose names start with neither ``.``
         nor ``_``) or a list of files; with a registry name, that data set's file of interactions, wherever it lies.
       glob: whether ``path`` is a pattern such as ``logs/2024-*.csv``, with ``**`` for folders of any depth.
-      format: a name of ``hlr-jax list formats``; ``auto`` goes by the file's ending.
+      format: a name of ``hlr-jax formats``; ``auto`` goes by the file's ending.
       header: whether the first line of a delimited file names the columns; ``auto`` goes by what stands there.
       separator: between the fields of a delimited file: one character, ``tab`` or ``::``; empty: what its first lines
         show.

@@ -1,6 +1,6 @@
 """What became of the rows of a source."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ReadingReport:
       users_without_test: users of whom no interaction is left for test.
       threshold: the least rating that counts as an interaction; None: every row does.
       k_core: the least interactions of a user and of an item.
-      notes: what was decided about the source, a line each.
+      notes: what was decided about the source, a line each. Reports with the same counts are equal whatever they say.
     """
 
     rows: int
@@ -37,7 +37,7 @@ class ReadingReport:
     users_without_test: int = 0
     threshold: float | None = None
     k_core: int = 1
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def _reasons(self) -> dict[str, int]:

@@ -19,7 +19,7 @@ class Source:
       sha256: of the file at ``url``; empty where it isn't known here: then the hash of the first download is
         recorded beside it, and checked from then on.
       interactions, titles: names of the members inside the archive (of the file itself, if it is no archive).
-      layout: a name of ``readers.FORMATS``, and of ``titles.TITLE_READERS`` where there are titles.
+      layout: a name of ``reading.formats.FORMATS``, and of ``titles.TITLE_READERS`` where there are titles.
       threshold: the least rating that counts as an interaction.
       k_core: least interactions of users and items.
       by_hand: where to get the file that can't be fetched without a login.

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from hlr_jax.data.columns import is_number
 from hlr_jax.data.options import PASSED_OVER, ROLES, SEPARATORS, DataOptions
 from hlr_jax.data.reading.formats import Format
+from hlr_jax.data.values import is_number
 from hlr_jax.errors import InputError, nearest
 
 _HEAD = 1 << 16  # bytes that are looked at
 _SAMPLE = 50  # records that are looked at
-_CALLED = {"\t": "tabs", " ": "blanks"}
+_CALLED = {"\t": "tabs", " ": "blanks"} | {sign: f'"{sign}"' for sign in (",", ";", "|", "::")}
 _TYPED = re.compile(r"(.+):(token|float|token_seq|float_seq)")  # of RecBole
 
 
@@ -66,7 +66,7 @@ def find_dialect(
     if one_column and len(records[0]) == 1 and records[0][0] not in wanted.values():
         return Dialect(separator, quoted, (), 1, dict.fromkeys(wanted, 0), ())
     order = options.column_order or (() if layout.header or options.header == "yes" else tuple(layout.columns))
-    notes = [] if separator == layout.separator else [f"fields divided by {_CALLED.get(separator, repr(separator))}"]
+    notes = [] if separator == layout.separator else [f"fields divided by {_CALLED.get(separator, separator)}"]
     if order:
         has_header = _header_above_order(records, order, options, where)
         places = _by_order(records[0], order, wanted, options, where)

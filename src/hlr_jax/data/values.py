@@ -1,0 +1,152 @@
+"""The values of interactions: what they mean, and what is wrong with one that means nothing."""
+
+import math
+import re
+from typing import NamedTuple
+
+import polars as pl
+
+from hlr_jax.data.clean_ids import AMONG_NUMBERS, EXACT, MISSING_WORDS
+from hlr_jax.data.timestamps import seconds_of
+from hlr_jax.errors import InputError
+
+_TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
+_MISSING_ID = "is empty; fill the row, or pass dataset.missing_ids=drop"
+
+
+class Rules(NamedTuple):
+    """What values mean.
+
+    Attributes:
+      threshold: the least rating that is kept; None: every row counts.
+      missing_ids: ``error`` or ``drop``.
+      missing_words: texts that stand for a missing id.
+      decimal: what stands before the fraction of a number: ``.`` or ``,``.
+      timestamp_format: see ``timestamps``.
+    """
+
+    threshold: float | None = None
+    missing_ids: str = "error"
+    missing_words: tuple[str, ...] = MISSING_WORDS
+    decimal: str = "."
+    timestamp_format: str = ""
+
+
+DEFAULT_RULES = Rules()
+
+
+def normalized(
+    rows: pl.LazyFrame, names: dict[str, str], rules: Rules, where: str
+) -> tuple[pl.LazyFrame, tuple[str, ...]]:
+    """Return the columns by role, in which what can't be read is null, and what is worth saying of them.
+
+    Args:
+      rows: with a column for each role.
+      names: role -> what people call the column.
+      rules: what values mean.
+      where: what the table is called.
+
+    Raises:
+      InputError: a column of a type that can't be read.
+    """
+    made, notes = [], []
+    for role, dtype in rows.collect_schema().items():
+        column, what = pl.col(role), column_name(names[role])
+        if role == "timestamp":
+            expression, note = seconds_of(rows, dtype, rules.timestamp_format)
+            notes += [note] * bool(note)
+        elif role == "rating":
+            expression = _number(rows, column, dtype, rules.decimal)
+            if expression is None and rules.threshold is None:  # it is looked at, and nobody asked for it
+                expression = pl.lit(None, pl.Float64)
+        elif role == "split":
+            expression = None if dtype.is_nested() else column.cast(pl.String, strict=False).str.strip_chars()
+        else:
+            expression = _id(column, dtype)
+        if expression is None:
+            kind = {"user": "ids", "item": "ids", "timestamp": "times"}.get(role, f"{role}s")
+            cure = "write a row for each entry" if dtype.is_nested() else "convert it"
+            raise InputError(f"{where}: {what} holds {_shown_type(dtype)}, which can't be read as {kind}; {cure}")
+        made.append(expression.alias(role))
+    return rows.select(made), tuple(notes)
+
+
+def column_name(name: str) -> str:
+    """Return what to call a column: in quotes, unless it has a number instead of a name."""
+    return name if re.fullmatch(r"column \d+", name) else f'column "{name}"'
+
+
+def _shown_type(dtype: pl.DataType) -> str:
+    if dtype.is_nested():
+        return "lists" if isinstance(dtype, pl.List | pl.Array) else "records"
+    return {"Boolean": "truth values", "Object": "objects"}.get(str(dtype), str(dtype))
+
+
+def _id(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
+    if dtype == pl.UInt64:
+        return column
+    if dtype.is_integer() or dtype == pl.Null or (isinstance(dtype, pl.Decimal) and not dtype.scale):
+        return column.cast(pl.Int64, strict=False)
+    if dtype.is_float():  # whole numbers beside missing ones, as pandas keeps them
+        return pl.when(is_whole(column)).then(column.cast(pl.Float64)).cast(pl.Int64, strict=False)
+    if dtype == pl.Boolean or dtype == pl.Object or dtype.is_nested():
+        return None
+    return column.cast(pl.String, strict=False)
+
+
+def is_whole(column: pl.Expr) -> pl.Expr:
+    """Return whether numbers are whole ones that a float64 holds exactly."""
+    exact = column.cast(pl.Float64)
+    return exact.is_finite() & (exact == exact.floor()) & (exact.abs() <= EXACT)
+
+
+def _number(rows: pl.LazyFrame, column: pl.Expr, dtype: pl.DataType, decimal: str) -> pl.Expr | None:
+    if dtype == pl.Object or dtype.is_nested() or dtype.is_temporal():
+        return None
+    if dtype != pl.String:
+        return column.cast(pl.Float64, strict=False)
+    first = rows.select(column.drop_nulls().head(1)).collect().to_series().str.strip_chars()
+    if first.is_in([*_TRUE, *_FALSE]).any():
+        return column.str.strip_chars().replace_strict(
+            [*_TRUE, *_FALSE], [1.0] * 3 + [0.0] * 3, default=None, return_dtype=pl.Float64
+        )
+    text = column if decimal == "." else column.str.replace(decimal, ".", literal=True)
+    return text.str.strip_chars().cast(pl.Float64, strict=False)
+
+
+def bad_value(role: str, value: object, rules: Rules) -> str:
+    """Return what is wrong with a value, or nothing."""
+    is_id = role in ("user", "item")
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    if isinstance(value, str):
+        value = value.strip()
+        missing = not value
+        if is_id and value in (*rules.missing_words, *AMONG_NUMBERS):
+            return f"is {value}, a missing id; pass dataset.missing_ids=drop, or other dataset.missing_words"
+    if missing:
+        return _MISSING_ID if is_id else "is empty; fill or remove the row"
+    if is_id and isinstance(value, float):
+        if not value.is_integer():
+            return f"is neither text nor a whole number: {value!r}"
+        return "" if abs(value) <= EXACT else f"is a floating-point number beyond 2^53: {value!r}; read whole numbers"
+    if role == "rating" and not is_number(value):
+        comma = "; pass dataset.decimal=, if that is a number" if is_number(str(value).replace(",", ".")) else ""
+        return f"is no number: {_shown(value)}{comma}"
+    if role == "timestamp":
+        return f"is no time: {_shown(value)}"
+    return ""
+
+
+def _shown(value: object) -> str:
+    text = repr(str(value))
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value, or the text of it, is a finite number."""
+    if isinstance(value, bool):
+        return True
+    try:
+        return "_" not in str(value) and math.isfinite(float(str(value)))
+    except ValueError:
+        return False
