@@ -131,7 +131,7 @@ def test_packed_parquet(tmp_path):
 def test_what_is_no_table_is_refused_with_the_way_out(tmp_path, ending):
     path = tmp_path / f"own.{ending}"
     path.write_text("x")
-    with pytest.raises(InputError, match="save it as CSV|write a line for each row|save it as Parquet"):
+    with pytest.raises(InputError, match=r"save it as CSV|write a line for each row|save it as Parquet"):
         read(path)
 
 
@@ -141,7 +141,7 @@ def test_tables_of_ids_and_of_texts(tmp_path):
         path.write_bytes(text.encode())
         assert read_ids(path, "item").to_list() == [7, 9], text
     path.write_text("title,what\nx,7\n")
-    with pytest.raises(InputError, match='no column "item"'):
+    with pytest.raises(InputError, match=r'no column "item"'):
         read_ids(path, "item")
     lists = tmp_path / "ids.jsonl"
     lists.write_text('{"sku":"a"}\n{"sku":"b"}\n')
@@ -165,5 +165,5 @@ def test_titles(tmp_path):
     assert read_titles(path, "movielens-csv").rows() == [(7, "Some Film (2001)", "")]
     path.write_text("id\tname\turl\n5\tPortishead\thttp://x\n")
     assert read_titles(path, "hetrec").rows() == [(5, "Portishead", "")]
-    with pytest.raises(InputError, match="not a movielens-dat title file"):
+    with pytest.raises(InputError, match=r"not a movielens-dat title file"):
         read_titles(path, "movielens-dat")

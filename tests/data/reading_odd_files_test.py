@@ -70,7 +70,7 @@ def test_latin_1_by_option_and_the_guess_that_works(tmp_path):
     assert read(tmp_path, text, encoding="latin-1").rows.rows() == [("José", 1)]
     with pytest.raises(InputError, match=r"line 2 is not text in UTF-8; dataset.encoding=cp1252 would read 'José,1'"):
         read(tmp_path, text)
-    with pytest.raises(InputError, match='unknown dataset.encoding "latin-99"'):
+    with pytest.raises(InputError, match=r'unknown dataset.encoding "latin-99"'):
         read(tmp_path, text, encoding="latin-99")
 
 
@@ -104,7 +104,7 @@ def test_ratings_that_may_be_no_interactions_are_asked_about(tmp_path, low):
     assert read(tmp_path, text, threshold=1).rows["user"].to_list() == ["b"]
     assert read(tmp_path, text, threshold=-1).rows.height == 2
     frame = pl.DataFrame({"user": [1, 2], "item": [1, 2], "rating": [low == "false" and False, True]})
-    with pytest.raises(InputError, match='frame: column "rating" holds 0 to 1'):
+    with pytest.raises(InputError, match=r'frame: column "rating" holds 0 to 1'):
         Dataset.from_frame(frame)
 
 
@@ -121,7 +121,7 @@ def test_truth_values_read_alike_from_all_formats(tmp_path):
 def test_decimal_commas(tmp_path):
     text = "user;item;rating\na;1;4,5\nb;2;3\n"
     assert read(tmp_path, text, threshold=0, decimal=",").rows["rating"].to_list() == [4.5, 3.0]
-    with pytest.raises(InputError, match="line 2: column \"rating\" is no number: '4,5'; pass dataset.decimal=,"):
+    with pytest.raises(InputError, match=r"line 2: column \"rating\" is no number: '4,5'; pass dataset.decimal=,"):
         read(tmp_path, text, threshold=0)
 
 
@@ -136,7 +136,9 @@ def test_missing_ids_in_every_clothing(tmp_path):
     assert (reading.report.rows, reading.report.without_ids) == (6, 4)
     kept = read(tmp_path, MISSING, missing_ids="drop", missing_words="")
     assert kept.rows["user"].to_list() == ["a", "NULL", "nan", "b", "c"]
-    with pytest.raises(InputError, match='line 3: column "user" is NULL, a missing id; .* other dataset.missing_words'):
+    with pytest.raises(
+        InputError, match=r'line 3: column "user" is NULL, a missing id; .* other dataset.missing_words'
+    ):
         read(tmp_path, "user,item\na,1\nNULL,2\n")
 
 
@@ -150,7 +152,7 @@ def test_missing_ids_of_frames_and_parquet(tmp_path):
         rows = read_interactions(tmp_path / "log.parquet", DataOptions(missing_ids="drop")).rows
         assert rows["item"].to_list() == [1, 4], kind
         assert rows["user"].dtype == (pl.String if kind == "text" else pl.Int64)
-        with pytest.raises(InputError, match='row 2: column "user" is (empty|<NA>).*2 rows lack an id'):
+        with pytest.raises(InputError, match=r'row 2: column "user" is (empty|<NA>).*2 rows lack an id'):
             read_interactions(tmp_path / "log.parquet", DataOptions())
         dataset = Dataset.from_frame(frame.vstack(frame), missing_ids="drop", log=lambda line: None)
         assert dataset.reading_report().without_ids == 4
@@ -188,7 +190,7 @@ REFUSED = {
     "a quote that stays open": ('user,item\na,"1\nb,2\n', {}, "line 2: a quote opens and does not close"),
     "text after a quote": ('user,item\na,"1"x\nb,2\n', {}, "line 2: text follows a quote"),
     "swallowed lines": (
-        'user,item,x\na,1,"y\nb,2,z\nc,3,"\n', {}, "line 2: a quoted field holds a line that looks like a record (b,2,z)",
+        'user,item,x\na,1,"y\nb,2,z\nc,3,"\n', {}, "line 2: a quoted field holds a line that looks like a record",
     ),
     "a NUL": ("user,item\na,1\nb\0,2\n", {}, "line 3 holds a NUL byte"),
     "several lines in a record": (
@@ -245,9 +247,11 @@ def test_json_lines(tmp_path):
 
 def test_parquet_that_is_none_and_lists_in_cells(tmp_path):
     pl.DataFrame({"user": [1], "item": [[1, 2]]}).write_parquet(tmp_path / "log.parquet")
-    with pytest.raises(InputError, match='column "item" holds lists, which can\'t be read as ids; write a row for eac'):
+    with pytest.raises(
+        InputError, match=r'column "item" holds lists, which can\'t be read as ids; write a row for eac'
+    ):
         read_interactions(tmp_path / "log.parquet", DataOptions())
-    with pytest.raises(InputError, match="damaged or cut off: it does not read as parquet"):
+    with pytest.raises(InputError, match=r"damaged or cut off: it does not read as parquet"):
         read(tmp_path, b"PAR1 cut off", "log.parquet")
     pl.DataFrame({"user": np.arange(5000), "item": np.arange(5000)}).write_parquet(tmp_path / "log.parquet")
     data = (tmp_path / "log.parquet").read_bytes()
@@ -265,5 +269,5 @@ def test_settings_of_reading_are_checked():
         with pytest.raises(InputError) as caught:
             DataOptions(**options)
         assert message in str(caught.value)
-    with pytest.raises(InputError, match="encoding is for files"):
+    with pytest.raises(InputError, match=r"encoding is for files"):
         Dataset.from_frame(pl.DataFrame({"user": [1], "item": [1]}), encoding="latin-1")

@@ -150,8 +150,9 @@ def _range_of(table: Table, low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return ""
     if low <= 0:
+        column = column_name(table.names["rating"])
         raise InputError(
-            f"{table.where}: {column_name(table.names['rating'])} holds {low:g} to {high:g}, and without a threshold each "
+            f"{table.where}: {column} holds {low:g} to {high:g}, and without a threshold each "
             f"row is an interaction; pass dataset.threshold={low:g} for all rows, or a higher one"
         )
     return f" ({low:g} to {high:g})"
