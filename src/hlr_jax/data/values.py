@@ -11,7 +11,6 @@ from hlr_jax.data.timestamps import seconds_of
 from hlr_jax.errors import InputError
 
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
-_MISSING_ID = "is empty; fill the row, or pass dataset.missing_ids=drop"
 
 
 class Rules(NamedTuple):
@@ -117,19 +116,21 @@ def _number(rows: pl.LazyFrame, column: pl.Expr, dtype: pl.DataType, decimal: st
 def bad_value(role: str, value: object, rules: Rules) -> str:
     """Return what is wrong with a value, or nothing."""
     is_id = role in ("user", "item")
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
-    if isinstance(value, str):
-        value = value.strip()
-        missing = not value
-        if is_id and value in (*rules.missing_words, *AMONG_NUMBERS):
+    value = value.strip() if isinstance(value, str) else value
+    word = isinstance(value, str) and is_id and value in (*rules.missing_words, *AMONG_NUMBERS)
+    if value is None or value == "" or word or (isinstance(value, float) and math.isnan(value)):
+        if not is_id:
+            return "is empty; fill or remove the row"
+        if rules.missing_ids == "drop":
+            return ""
+        if word:
             return f"is {value}, a missing id; pass dataset.missing_ids=drop, or other dataset.missing_words"
-    if missing:
-        return _MISSING_ID if is_id else "is empty; fill or remove the row"
+        return "is empty; fill the row, or pass dataset.missing_ids=drop"
     if is_id and isinstance(value, float):
         if not value.is_integer():
             return f"is neither text nor a whole number: {value!r}"
         return "" if abs(value) <= EXACT else f"is a floating-point number beyond 2^53: {value!r}; read whole numbers"
-    if role == "rating" and not is_number(value):
+    if role == "rating" and not is_number(str(value).replace(rules.decimal, ".")):
         comma = "; pass dataset.decimal=, if that is a number" if is_number(str(value).replace(",", ".")) else ""
         return f"is no number: {_shown(value)}{comma}"
     if role == "timestamp":

@@ -44,7 +44,7 @@ def scan_records(plain: Path, dialect: Dialect, where: str, *, lines_may_be_quot
     """
     known = structure(plain, dialect.separator, dialect.num_fields, where)
     skipped = int(bool(dialect.header))
-    if known.regular and not (dialect.quoted and known.quotes):
+    if known.regular and known.num_lines > skipped and not (dialect.quoted and known.quotes):
         stride = len(dialect.separator)  # "::" is read as two characters with nothing between them
         table = pl.scan_csv(
             plain,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from hlr_jax.data.options import PASSED_OVER, ROLES, SEPARATORS, DataOptions
 from hlr_jax.data.reading.formats import Format
+from hlr_jax.data.reading.plain_text import check_no_nul
 from hlr_jax.data.values import is_number
 from hlr_jax.errors import InputError, nearest
 
@@ -58,7 +59,7 @@ def find_dialect(
       InputError: a column is not there, or the first lines leave open what they are.
     """
     quoted = layout.quoted if options.quotes == "auto" else options.quotes == "yes"
-    head, whole = _head(plain)
+    head, whole = _head(plain, where)
     separator = _separator(head, whole, layout, options, quoted, wanted)
     records = _records(head, whole, separator, quoted)
     if not records:
@@ -84,11 +85,16 @@ def find_dialect(
     return Dialect(separator, quoted, header, len(records[0]), places, tuple(notes))
 
 
-def _head(plain: Path) -> tuple[str, bool]:
-    """Return the first lines, and whether that is all."""
+def _head(plain: Path, where: str) -> tuple[str, bool]:
+    """Return the first lines, and whether that is all.
+
+    Raises:
+      InputError: a NUL, which no text holds.
+    """
     with plain.open("rb") as file:
         data = file.read(_HEAD)
         whole = not file.read(1)
+    check_no_nul(data, where)
     return data.decode("utf-8", "replace"), whole
 
 
@@ -226,7 +232,7 @@ def _check_sides(records: list[list[str]], places: dict[str, int], item_pattern:
 
 
 def _shown(fields: Iterable[str]) -> str:
-    text = ", ".join(fields)
+    text = "".join(letter if letter.isprintable() else "?" for letter in ", ".join(fields))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

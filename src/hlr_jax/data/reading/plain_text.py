@@ -57,7 +57,9 @@ def plain_text(path: Path, encoding: str = "") -> Iterator[PlainText]:
     """
     packed = path.suffix.lower() in COMPRESSIONS
     chunks = unpacked(path)
-    head = next(chunks, b"")
+    head = b""
+    while len(head) < 4 and (chunk := next(chunks, b"")):
+        head += chunk
     mark = next((mark for mark in _MARKS if head.startswith(mark)), b"")
     given = _encoding_named(encoding) if encoding else _MARKS.get(mark, _UTF8)
     if not (packed or mark) and given == _UTF8:
@@ -100,7 +102,8 @@ def _streams(file: IO[bytes], new: Callable[[], Any]) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK >> 2):
         while chunk:
             begun = True
-            yield stream.decompress(chunk)
+            if out := stream.decompress(chunk):
+                yield out
             if not stream.eof:
                 break
             chunk = stream.unused_data.lstrip(b"\0")
@@ -150,10 +153,12 @@ class Structure(NamedTuple):
     Attributes:
       regular: each line has as many fields as the first, no line is blank, and lines end in LF or CR LF.
       quotes: whether it holds a double quote.
+      num_lines: how many end in LF, the last in any case.
     """
 
     regular: bool
     quotes: bool
+    num_lines: int
 
 
 def structure(plain: Path, separator: str, num_fields: int, where: str) -> Structure:
@@ -172,28 +177,35 @@ def structure(plain: Path, separator: str, num_fields: int, where: str) -> Struc
     for block in _blocks(plain):
         if not block.isascii():
             _check_utf8(block, line, where)
-        if b"\0" in block:
-            at = line + block[: block.index(b"\0")].count(b"\n")
-            raise InputError(f"{where}: line {at} holds a NUL byte; it is no text, or its encoding is another one")
+        check_no_nul(block, where, first_line=line)
         quotes = quotes or b'"' in block
         line += block.count(b"\n")
         regular = regular and _is_regular(block, separator.encode(), num_fields)
-    return Structure(regular, quotes)
+    return Structure(regular, quotes, line - 1)
 
 
 def _blocks(plain: Path) -> Iterator[bytes]:
     """Yield the file in blocks of whole lines; the last one ends with a line end too."""
-    rest = b""
+    rest: list[bytes] = []
     with plain.open("rb") as file:
         while chunk := file.read(_CHUNK):
-            cut = chunk.rfind(b"\n") + 1
-            if cut:
-                yield rest + chunk[:cut]
-                rest = chunk[cut:]
-            else:
-                rest += chunk
-    if rest:
-        yield rest + b"\n"
+            if cut := chunk.rfind(b"\n") + 1:
+                yield b"".join([*rest, chunk[:cut]])
+                rest, chunk = [], chunk[cut:]
+            rest.append(chunk)
+    if last := b"".join(rest):
+        yield last + b"\n"
+
+
+def check_no_nul(block: bytes, where: str, *, first_line: int = 1) -> None:
+    """Check that bytes may be text.
+
+    Raises:
+      InputError: one is NUL; names its line.
+    """
+    if b"\0" in block:
+        at = first_line + block[: block.index(b"\0")].count(b"\n")
+        raise InputError(f"{where}: line {at} holds a NUL byte; it is no text, or its encoding is another one")
 
 
 def _is_regular(block: bytes, separator: bytes, num_fields: int) -> bool:
@@ -217,17 +229,11 @@ def _check_utf8(block: bytes, line: int, where: str) -> None:
         block.decode()
     except UnicodeDecodeError as problem:
         at = line + block[: problem.start].count(b"\n")
-        bad = block[block.rfind(b"\n", 0, problem.start) + 1 : block.find(b"\n", problem.start)]
-        guess = next(name for name in ("cp1252", "latin-1") if _decodes(bad, name))
-        start = max(problem.start - block.rfind(b"\n", 0, problem.start) - 16, 0)
-        shown = bad[start : start + 32].decode(guess).strip()
-        raise InputError(
-            f"{where}: line {at} is not text in UTF-8; dataset.encoding={guess} would read {shown!r} there"
-        ) from None
-
-
-def _decodes(text: bytes, encoding: str) -> bool:
-    try:
-        return text.decode(encoding).isprintable()
-    except UnicodeDecodeError:
-        return encoding == "latin-1"
+        start = max(block.rfind(b"\n", 0, problem.start) + 1, problem.start - 16)
+        bad = block[start : block.find(b"\n", problem.start)][:32].strip()
+        for guess in ("cp1252", "latin-1"):
+            shown = bad.decode(guess, "replace")
+            if shown.isprintable() and "\ufffd" not in shown:
+                hint = f"dataset.encoding={guess} would read {shown!r} there"
+                raise InputError(f"{where}: line {at} is not text in UTF-8; {hint}") from None
+        raise InputError(f"{where}: line {at} is not text in UTF-8; mend it, or pass dataset.encoding") from None
