@@ -5,14 +5,13 @@ Files and frames are both read here, so that the same rows mean the same data se
 
 import math
 from collections.abc import Callable
-from datetime import datetime
 from typing import NamedTuple
 
 import polars as pl
 
+from hlr_jax.data.timestamps import TimestampForm, agreed, find_form
 from hlr_jax.errors import InputError, nearest
 
-_OFFSET = r"^(.*\d:\d\d(?:\.\d+)?) ?(?:Z|([+-])(\d\d):?(\d\d)?)$"  # of a time from UTC: Z, +02:00, +0200, +02
 _EXACT = 2**53  # up to here, a float64 is one whole number and no other
 
 
@@ -23,11 +22,13 @@ class Reading(NamedTuple):
       rows: the columns that were asked for, by role.
       total: how many rows the source has.
       below: how many of them were left out, because their rating is below the threshold.
+      form: how the timestamps are written; None where none were asked for.
     """
 
     rows: pl.DataFrame
     total: int
     below: int
+    form: TimestampForm | None = None
 
 
 class BadRow(Exception):
@@ -51,7 +52,9 @@ def find_columns(present: dict[str, str], wanted: dict[str, str], where: str) ->
     return {role: present[name] for role, name in wanted.items()}
 
 
-def read_columns(table: pl.LazyFrame, names: dict[str, str], threshold: float | None, where: str) -> Reading:
+def read_columns(
+    table: pl.LazyFrame, names: dict[str, str], threshold: float | None, where: str, timestamp_format: str = ""
+) -> Reading:
     """Read columns of a table; with a ``threshold``, keep only the rows whose rating reaches it.
 
     Rows below the threshold never fill the memory. Ids become Int64 (UInt64 where one needs it) or text: integers and
@@ -62,13 +65,15 @@ def read_columns(table: pl.LazyFrame, names: dict[str, str], threshold: float | 
       names: role -> column.
       threshold: the least rating that is kept; needs the role ``rating``.
       where: what the table is called.
+      timestamp_format: how timestamps are written; empty: found (``timestamps.find_form``).
 
     Raises:
       InputError: a column of a type that can't be read.
       BadRow: an empty or unreadable value.
       PolarsError: the table itself can't be read.
     """
-    rows = _normalized(table, names, where)
+    form = _form(table, names, where, timestamp_format)
+    rows = _normalized(table, names, where, form)
     if threshold is None:
         frame = rows.collect(engine="streaming")
         total = frame.height
@@ -77,20 +82,29 @@ def read_columns(table: pl.LazyFrame, names: dict[str, str], threshold: float | 
         kept = rows.filter((pl.col("rating") >= threshold) | ~pl.col("rating").is_finite().fill_null(False))
         frame, counted = pl.collect_all([kept, rows.select(pl.len())], engine="streaming")
         total = counted.item()
-    numbers = [role for role in ("rating", "timestamp") if role in names]
-    if sum(frame.null_count().row(0)) or not all(frame[role].is_finite().all() for role in numbers):
+    if form is not None:
+        settled, form = form.settled(frame["timestamp"])
+        frame = frame.with_columns(settled)
+    if sum(frame.null_count().row(0)) or ("rating" in names and not frame["rating"].is_finite().all()):
         raise BadRow
-    return Reading(_fitted(frame), total, total - frame.height)
+    return Reading(_fitted(frame), total, total - frame.height, form)
 
 
-def _normalized(table: pl.LazyFrame, names: dict[str, str], where: str) -> pl.LazyFrame:
+def _form(table: pl.LazyFrame, names: dict[str, str], where: str, given: str) -> TimestampForm | None:
+    """Return the form of the timestamps, if there are to be some of a type that can be read."""
+    if "timestamp" not in names:
+        return None
+    return find_form(table.select(timestamp=pl.col(names["timestamp"])), given, where, names["timestamp"])
+
+
+def _normalized(table: pl.LazyFrame, names: dict[str, str], where: str, form: TimestampForm | None) -> pl.LazyFrame:
     """Return the columns by role; a value that can't be read is null."""
     rows = table.select(pl.col(name).alias(role) for role, name in names.items())
     makers: dict[str, Callable[[pl.DataType], pl.Expr | None]] = {
         "user": lambda dtype: _id(pl.col("user"), dtype),
         "item": lambda dtype: _id(pl.col("item"), dtype),
         "rating": lambda dtype: _number(pl.col("rating"), dtype),
-        "timestamp": lambda dtype: _seconds(rows, dtype),
+        "timestamp": lambda dtype: None if form is None else form.expression(pl.col("timestamp"), dtype),
         "split": lambda dtype: None if dtype.is_nested() else pl.col("split").cast(pl.String, strict=False),
     }
     made = []
@@ -126,37 +140,6 @@ def _number(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
     return (column.str.strip_chars() if dtype == pl.String else column).cast(pl.Float64, strict=False)
 
 
-def _seconds(rows: pl.LazyFrame, dtype: pl.DataType) -> pl.Expr | None:
-    """Return the expression that turns timestamps of any common type into seconds since 1970, in UTC."""
-    column = pl.col("timestamp")
-    if dtype == pl.String:
-        first = rows.select(column.drop_nulls().head(1)).collect()["timestamp"]
-        if not len(first) or is_number(first[0]):
-            return _number(column, dtype)
-        return _seconds_of_text(rows, column)
-    return _seconds_of_date(column) if isinstance(dtype, pl.Date | pl.Datetime) else _number(column, dtype)
-
-
-def _seconds_of_date(column: pl.Expr) -> pl.Expr:
-    return column.cast(pl.Datetime("us")).dt.timestamp("us") / 1e6
-
-
-def _seconds_of_text(rows: pl.LazyFrame, column: pl.Expr) -> pl.Expr:
-    """Return the expression for dates in ISO's forms, some of which may say how far they are from UTC.
-
-    Raises:
-      BadRow: the first says nothing to polars.
-    """
-    local = pl.coalesce(column.str.extract(_OFFSET, 1), column).str.to_datetime(time_unit="us", strict=False)
-    hours, minutes = (column.str.extract(_OFFSET, group).cast(pl.Float64).fill_null(0) for group in (3, 4))
-    east = pl.when(column.str.extract(_OFFSET, 2) == "-").then(-1).otherwise(1)
-    try:
-        rows.select(local.head(1)).collect()
-    except pl.exceptions.PolarsError:
-        raise BadRow from None
-    return _seconds_of_date(local) - east * (hours * 3600 + minutes * 60)
-
-
 def _fitted(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the frame with UInt64 ids as Int64 where all fit."""
     wide = [role for role in ("user", "item") if role in frame.columns and frame.schema[role] == pl.UInt64]
@@ -170,22 +153,34 @@ def joined(parts: list[Reading]) -> Reading:
     for role in ("user", "item"):
         if len({frame.schema[role] for frame in frames}) > 1:
             frames = [frame.with_columns(pl.col(role).cast(pl.String)) for frame in frames]
-    return Reading(pl.concat(frames), sum(part.total for part in parts), sum(part.below for part in parts))
+    form = agreed(part.form for part in parts)
+    return Reading(pl.concat(frames), sum(part.total for part in parts), sum(part.below for part in parts), form)
 
 
-def first_bad_row(table: pl.LazyFrame, names: dict[str, str], where: str) -> tuple[int, str] | None:
-    """Return the place of the first row that can't be read, counted from 0, and what is wrong with it."""
-    made = _normalized(table, names, where)
-    finite = [pl.col(role).is_finite() for role in ("rating", "timestamp") if role in names]
-    good = made.select(pl.all_horizontal(pl.all().is_not_null(), *finite).fill_null(False)).collect().to_series()
+def first_bad_row(
+    table: pl.LazyFrame, names: dict[str, str], where: str, timestamp_format: str, place: Callable[[int], str]
+) -> str | None:
+    """Return which row is the first that can't be read, and what is wrong with it; ``place`` says how to call it."""
+    form = _form(table, names, where, timestamp_format)
+    made = _normalized(table, names, where, form).collect()
+    problems = {}
+    if form is not None:
+        read, form = form.settled(made["timestamp"])
+        made = made.with_columns(read)
+        if read.null_count():
+            raw = table.select(names["timestamp"]).collect().to_series()
+            row, problem = form.problem(raw, read, place)
+            problems[row] = f'column "{names["timestamp"]}" {problem}'
+    finite = [pl.col("rating").is_finite()] if "rating" in names else []
+    good = made.select(pl.all_horizontal(pl.all().is_not_null(), *finite).fill_null(False)).to_series()
     bad = (~good).arg_true()
     if not len(bad):
         return None
-    row = table.select(list(dict.fromkeys(names.values()))).slice(bad[0], 1).collect().row(0, named=True)
+    values = table.select(list(dict.fromkeys(names.values()))).slice(bad[0], 1).collect().row(0, named=True)
     for role, name in names.items():
-        if problem := bad_value(role, row[name]):
-            return bad[0], f'column "{name}" {problem}'
-    return bad[0], "can't be read"
+        if problem := bad_value(role, values[name]):
+            return f'{place(bad[0])}: column "{name}" {problem}'
+    return f"{place(bad[0])}: {problems.get(bad[0], 'cannot be read')}"
 
 
 def bad_value(role: str, value: object) -> str:
@@ -199,18 +194,12 @@ def bad_value(role: str, value: object) -> str:
         return "" if abs(value) <= _EXACT else f"is a floating-point number beyond 2^53: {value!r}; read whole numbers"
     if role == "rating" and not is_number(value):
         return f"is no number: {str(value)!r}"
-    if role == "timestamp" and not is_number(value) and not _parses(value, datetime.fromisoformat):
-        return f"is neither a number nor a date: {str(value)!r}"
     return ""
 
 
 def is_number(value: object) -> bool:
     """Return whether a value, or the text of it, is a finite number."""
-    return isinstance(value, bool) or _parses(value, lambda text: math.isfinite(float(text)))
-
-
-def _parses(value: object, parse: Callable[[str], object]) -> bool:
     try:
-        return bool(parse(str(value)))
+        return isinstance(value, bool) or math.isfinite(float(str(value)))
     except ValueError:
         return False

@@ -27,14 +27,14 @@ def from_frame(frame: Any, parts: dict[str, Any], name: str, log: Log, **options
     if given:
         reading = joined([_part(split, part, chosen) for split, part in given.items()])
     else:
-        reading = read_frame(frame, chosen.frame_columns, chosen.threshold, name)
+        reading = read_frame(frame, chosen.frame_columns, chosen.threshold, name, chosen.timestamp_format)
     return finish(prepare(reading, chosen, where=name, name=name), chosen, log)
 
 
 def _part(split: str, frame: Any, options: DataOptions) -> Reading:
     """Read the frame of one split."""
     columns = {role: column for role, column in options.frame_columns.items() if role != "split"}
-    reading = read_frame(frame, columns, options.threshold, split)
+    reading = read_frame(frame, columns, options.threshold, split, options.timestamp_format)
     return reading._replace(rows=reading.rows.with_columns(split=pl.lit(split)))
 
 
@@ -103,5 +103,6 @@ def from_arrays(columns: dict[str, Any], name: str, log: Log, **options: Any) ->
         if role not in given:
             needing = "threshold" if role == "rating" else f"split={chosen.split}"
             raise InputError(f"{name}: {needing} needs {role}s, and none were given")
-    reading = read_frame(pl.DataFrame(list(given.values())), chosen.frame_columns, chosen.threshold, name)
+    table = pl.DataFrame(list(given.values()))
+    reading = read_frame(table, chosen.frame_columns, chosen.threshold, name, chosen.timestamp_format)
     return finish(prepare(reading, chosen, where=name, name=name), chosen, log)

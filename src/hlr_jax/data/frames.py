@@ -28,7 +28,13 @@ def _is_pandas(value: object) -> bool:
     return hasattr(value, "iloc") and hasattr(value, "columns")
 
 
-def read_frame(frame: Any, columns: dict[str, str], threshold: float | None = None, where: str = "frame") -> Reading:
+def read_frame(
+    frame: Any,
+    columns: dict[str, str],
+    threshold: float | None = None,
+    where: str = "frame",
+    timestamp_format: str = "",
+) -> Reading:
     """Read columns of a frame.
 
     Args:
@@ -37,6 +43,7 @@ def read_frame(frame: Any, columns: dict[str, str], threshold: float | None = No
       columns: role -> column.
       threshold: the least rating that is kept; needs the role ``rating``.
       where: what the frame is called.
+      timestamp_format: how timestamps are written; empty: found.
 
     Raises:
       InputError: no frame, a missing column, one that can't be read, or a bad value; names column and row.
@@ -47,11 +54,10 @@ def read_frame(frame: Any, columns: dict[str, str], threshold: float | None = No
     try:
         table = _table(frame, columns, where)
         names = find_columns({name: name for name in table.collect_schema()}, columns, where)
-        return read_columns(table, names, threshold, where)
+        return read_columns(table, names, threshold, where, timestamp_format)
     except BadRow:
-        found = first_bad_row(table, names, where)
-        place, problem = found or (0, "can't be read")
-        raise InputError(f"{where}: row {place} (counted from 0): {problem}") from None
+        found = first_bad_row(table, names, where, timestamp_format, lambda row: f"row {row} (counted from 0)")
+        raise InputError(f"{where}: {found or 'a row cannot be read'}") from None
     except (pl.exceptions.PolarsError, OSError) as damage:
         raise InputError(f"{where}: can't be read: {str(damage).splitlines()[0]}") from None
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 from hlr_jax.data.dataset import TRAIN_SPLITS
 from hlr_jax.data.source_files import Paths, check_paths
 from hlr_jax.data.splits import BY_TIME, SPLIT_KINDS
+from hlr_jax.data.timestamps import check_timestamp_format
 from hlr_jax.errors import MAX_SEED, InputError
 from hlr_jax.protocols import PROTOCOLS, Protocol, protocol_for
 from hlr_jax.settings import Settings, number, word
@@ -27,6 +28,8 @@ class DataOptions(Settings):
       item_column: the column of items; empty: the format's (``item``).
       rating_column: the column of ratings; empty: the format's (``rating``). Read with a threshold.
       timestamp_column: the column of times; empty: the format's (``timestamp``). Read by splits that need it.
+      timestamp_format: how times are written: ``s``, ``ms``, ``us`` or ``ns`` since 1970, or a pattern such as
+        ``%d/%m/%Y``; empty: found from all rows.
       split_column: the column of splits; empty: the format's (``split``). Read with ``split=given``.
       threshold: keep rows with at least this rating; None: the registry's, and for own data no threshold.
       k_core: least interactions of users and items; None: the registry's, and for own data 1.
@@ -53,6 +56,7 @@ class DataOptions(Settings):
     item_column: str = ""
     rating_column: str = ""
     timestamp_column: str = ""
+    timestamp_format: str = ""
     split_column: str = ""
     threshold: float | None = number(None, -1e300, 1e300)
     k_core: int | None = number(None, 1, 10**9)
@@ -67,8 +71,16 @@ class DataOptions(Settings):
         check_paths(self.path)
         super().__post_init__()
         protocol_for(self.protocol, self.split)
+        self._check_times()
         if self.split_column and self.split != "given":
             raise InputError(f"dataset.split_column is read only with dataset.split=given, and that is {self.split}")
+
+    def _check_times(self) -> None:
+        if not isinstance(self.timestamp_format, str):
+            raise InputError(f"dataset.timestamp_format is a text such as %Y-%m-%d, got {self.timestamp_format!r}")
+        check_timestamp_format(self.timestamp_format)
+        if self.timestamp_format and "timestamp" not in self.roles:
+            raise InputError(f"dataset.timestamp_format is for splits by time, and dataset.split is {self.split}")
 
     def with_defaults(self, threshold: float | None = None, k_core: int = 1) -> "DataOptions":
         """Return the settings with a threshold and a k-core where they have none.

@@ -43,6 +43,7 @@ def prepare(
         outside_k_core=distinct.height - rows.height,
         threshold=options.threshold,
         k_core=options.k_core,
+        notes=() if reading.form is None else (reading.form.said(reading.rows["timestamp"]),),
     )
     protocol = options.measured_by
     parts = assign_splits(rows, options.split, protocol, options.seed, where)

@@ -21,7 +21,7 @@ from hlr_jax.errors import InputError, check_options
 from hlr_jax.files import sha256, sha256_of
 
 _LAYOUT = 4  # of the cached files; raise it when they change
-_MEANING = 2  # of the settings; raise it when the same ones give other splits
+_MEANING = 3  # of the settings; raise it when the same ones give other splits
 
 
 def load_dataset(name: Any = "", *, cache: bool = True, log: Log = print, **options: Any) -> Dataset:
@@ -100,6 +100,7 @@ def _prepared(files: list[Path], digests: list[str], titles: Path | None, option
         "threshold": options.threshold, "k_core": options.k_core, "protocol": options.measured_by._asdict(),
         "unknown_users": options.unknown_user_policy,
         "seed": options.seed if options.split in ("random", "per-user") else None,
+        "times": options.timestamp_format,
         "titles": None if titles is None else sha256(titles),
     }  # fmt: skip
     folder = cache_folder() / "prepared" / f"{name}-{sha256_of(settings)[:16]}-{_LAYOUT}"
@@ -108,7 +109,14 @@ def _prepared(files: list[Path], digests: list[str], titles: Path | None, option
     readings = []
     for path in files:
         layout = resolve_format(path, options.format, options.columns)
-        readings.append(read_interactions(path, layout, roles=options.roles, threshold=options.threshold))
+        reading = read_interactions(
+            path,
+            layout,
+            roles=options.roles,
+            threshold=options.threshold,
+            timestamp_format=options.timestamp_format,
+        )
+        readings.append(reading)
     known = None if titles is None else read_titles(titles, options.format)
     dataset = prepare(joined(readings), options, where=where, name=name, titles=known)
     if cache:

@@ -111,7 +111,14 @@ def scan_table(path: Path, layout: Format, texts: Iterable[str] | None = None) -
     )
 
 
-def read_interactions(path: Path, layout: Format, *, roles: tuple[str, ...], threshold: float | None = None) -> Reading:
+def read_interactions(
+    path: Path,
+    layout: Format,
+    *,
+    roles: tuple[str, ...],
+    threshold: float | None = None,
+    timestamp_format: str = "",
+) -> Reading:
     """Read the columns of ``roles``; with a ``threshold``, only the rows whose rating reaches it.
 
     ``columns.read_columns`` says what becomes of types. Of a text file, a column of ids is Int64 where all are whole
@@ -137,12 +144,12 @@ def read_interactions(path: Path, layout: Format, *, roles: tuple[str, ...], thr
         table = scan_table(path, layout, texts=names.values())
         if layout.kind == "delimited":  # of blank lines; those of NDJSON are passed over already
             table = table.filter(~pl.all_horizontal(pl.col(list(names.values())).is_null()))
-        reading = read_columns(table, names, threshold, str(path))
+        reading = read_columns(table, names, threshold, str(path), timestamp_format)
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file in UTF-8; check dataset.format") from None
     except (pl.exceptions.PolarsError, BadRow) as problem:
         reason = (str(problem).splitlines() or ["a row can't be read"])[0]
-        raise InputError(_diagnose(path, layout, names) or f"{path}: {reason}") from None
+        raise InputError(_diagnose(path, layout, names, table, timestamp_format) or f"{path}: {reason}") from None
     # A text of digits is a number where nothing says otherwise. Parquet says what its columns are.
     return (
         reading
@@ -209,16 +216,19 @@ def _record(line: str) -> dict[str, object]:
     return record
 
 
-def _diagnose(path: Path, layout: Format, names: dict[str, str]) -> str | None:
+def _diagnose(
+    path: Path, layout: Format, names: dict[str, str], table: pl.LazyFrame, timestamp_format: str
+) -> str | None:
     """Read a file that failed once more, slowly, and name its first bad line or row; None if none is found."""
     try:
-        if layout.kind == "parquet":
-            found = first_bad_row(scan_table(path, layout), names, str(path))
-            return found and f"{path}: row {found[0] + 1}: {found[1]}"
-        for place, row in _rows(path, layout):
-            for role, name in names.items():
-                if problem := bad_value(role, row.get(name)):
-                    return f'{path}: {place}: column "{name}" {problem}'
+        if layout.kind != "parquet":
+            for place, row in _rows(path, layout):
+                for role, name in names.items():
+                    if problem := bad_value(role, row.get(name)):
+                        return f'{path}: {place}: column "{name}" {problem}'
+        called = "row" if layout.kind == "parquet" else "record"
+        found = first_bad_row(table, names, str(path), timestamp_format, lambda row: f"{called} {row + 1}")
+        return found and f"{path}: {found}"
     except (pl.exceptions.PolarsError, OSError) as damage:
         return f"{path}: damaged: {str(damage).splitlines()[0]}"
     except ValueError as problem:

@@ -17,6 +17,7 @@ class ReadingReport:
       users_kept: users without training interactions who stay (``unknown_users="keep"``).
       threshold: the least rating that counts as an interaction; None: every row does.
       k_core: the least interactions of a user and of an item.
+      notes: what was decided about the source, a line each.
     """
 
     rows: int
@@ -28,6 +29,7 @@ class ReadingReport:
     users_kept: int = 0
     threshold: float | None = None
     k_core: int = 1
+    notes: tuple[str, ...] = ()
 
     @property
     def interactions(self) -> int:

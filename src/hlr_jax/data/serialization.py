@@ -90,7 +90,10 @@ def read_stored(folder: Path, *, check: bool = True) -> Dataset:
     path, again = folder / "dataset.json", f"delete {folder}, and the data is read from its source again"
     try:
         about: dict[str, Any] = json.loads(path.read_text())
-        protocol, reading = Protocol(**about["protocol"]), ReadingReport(**about["reading"])
+        protocol, reading = (
+            Protocol(**about["protocol"]),
+            ReadingReport(**about["reading"] | {"notes": tuple(about["reading"]["notes"])}),
+        )
         name, hashes = str(about["name"]), {table: str(about["sha256"][table]) for table in _TABLES}
         hashes |= about["sha256"]
     except FileNotFoundError:
