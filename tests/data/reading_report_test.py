@@ -46,7 +46,7 @@ def test_every_reason_is_counted(table):
         users_dropped=1,
         threshold=3,
         k_core=2,
-        notes=("timestamp: plain numbers; 1 to 11",),
+        notes=("timestamp: plain numbers; 1 to 11", "split: valid from 8, test from 9"),
     )
     assert dataset.reading_report() == expected
     assert str(expected) == LINE

@@ -18,7 +18,7 @@ from hlr_jax.data.sources import DATASETS
 
 # Rows that join are not divided, so they need no timestamps.
 _OF_THE_SPLIT = (
-    "path", "split", "split_column", "timestamp_column", "timestamp_format",
+    "path", "split", "split_column", "timestamp_column", "timestamp_format", "valid_from", "test_from",
 )  # fmt: skip
 
 

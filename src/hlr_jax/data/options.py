@@ -36,11 +36,14 @@ class DataOptions(Settings):
       protocol: how metrics are measured: the sizes of the parts (paper: 80/10/10, reference: 72/8/20) and all else in
         ``protocols.Protocol``.
       split: how interactions are divided; ``given``: by the file's split column.
+      valid_from: the first moment of valid, with ``split=time``: a date or a number as in the column. Needs
+        ``test_from``; empty: the protocol's share of what comes before that.
+      test_from: the first moment of test, likewise; empty: the protocol's share of all.
       unknown_users: what becomes of users of valid or test that train lacks; those kept are ranked by an untrained
         vector. ``auto`` is ``drop`` for ``time``, where there nearly always are some, and else ``error``.
       train_splits: the splits whose interactions are trained on, for settings that were chosen before; see
         ``runs.refit``.
-      seed: of the draw of a split.
+      seed: of the draw of a split, and of the order of a user's interactions at one moment.
 
     Raises:
       InputError: a value out of range, by name.
@@ -62,6 +65,8 @@ class DataOptions(Settings):
     k_core: int | None = number(None, 1, 10**9)
     protocol: str = word("reference", PROTOCOLS)
     split: str = word("random", SPLIT_KINDS)
+    valid_from: str = ""
+    test_from: str = ""
     unknown_users: str = word("auto", UNKNOWN_USERS)
     train_splits: str = word("train", TRAIN_SPLITS)
     seed: int = number(2021, 0, MAX_SEED)
@@ -76,11 +81,16 @@ class DataOptions(Settings):
             raise InputError(f"dataset.split_column is read only with dataset.split=given, and that is {self.split}")
 
     def _check_times(self) -> None:
-        if not isinstance(self.timestamp_format, str):
-            raise InputError(f"dataset.timestamp_format is a text such as %Y-%m-%d, got {self.timestamp_format!r}")
+        for name in ("timestamp_format", "valid_from", "test_from"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"dataset.{name} is a text such as 2021-01-31, got {getattr(self, name)!r}")
         check_timestamp_format(self.timestamp_format)
         if self.timestamp_format and "timestamp" not in self.roles:
             raise InputError(f"dataset.timestamp_format is for splits by time, and dataset.split is {self.split}")
+        if self.split != "time" and (self.valid_from or self.test_from):
+            raise InputError(f"dataset.valid_from and test_from are for dataset.split=time, and that is {self.split}")
+        if self.valid_from and not self.test_from:
+            raise InputError("dataset.valid_from needs dataset.test_from, where valid ends; pass both, or test_from")
 
     def with_defaults(self, threshold: float | None = None, k_core: int = 1) -> "DataOptions":
         """Return the settings with a threshold and a k-core where they have none.

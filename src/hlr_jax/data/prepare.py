@@ -15,6 +15,7 @@ from hlr_jax.data.readers import read_interactions, resolve_format
 from hlr_jax.data.serialization import read_stored, store_dataset
 from hlr_jax.data.source_files import find_files, name_of, place_of
 from hlr_jax.data.sources import DATASETS
+from hlr_jax.data.splits import DRAWN
 from hlr_jax.data.synthetic import SYNTHETIC_PREFIX, synthetic_dataset
 from hlr_jax.data.titles import read_titles
 from hlr_jax.errors import InputError, check_options
@@ -99,8 +100,8 @@ def _prepared(files: list[Path], digests: list[str], titles: Path | None, option
         "suffixes": sorted({path.suffix for path in files}), "columns": options.columns,
         "threshold": options.threshold, "k_core": options.k_core, "protocol": options.measured_by._asdict(),
         "unknown_users": options.unknown_user_policy,
-        "seed": options.seed if options.split in ("random", "per-user") else None,
-        "times": options.timestamp_format,
+        "seed": options.seed if options.split in DRAWN else None,
+        "times": [options.timestamp_format, options.valid_from, options.test_from],
         "titles": None if titles is None else sha256(titles),
     }  # fmt: skip
     folder = cache_folder() / "prepared" / f"{name}-{sha256_of(settings)[:16]}-{_LAYOUT}"
