@@ -4,6 +4,7 @@ import pytest
 
 import hlr_jax
 from hlr_jax.data.encoding import encode, k_core
+from hlr_jax.data.options import DataOptions
 from hlr_jax.data.splits import assign_splits, split_counts
 from hlr_jax.errors import InputError
 from hlr_jax.protocols import PROTOCOLS
@@ -112,7 +113,8 @@ def test_of_duplicates_the_earliest_stays():
 def test_per_user_ratio_is_exact():
     user = np.repeat(np.arange(3, dtype=np.int32), [10, 20, 1])
     rows = pl.DataFrame({"user": user, "item": np.arange(31, dtype=np.int32)})
-    parts = assign_splits(rows, "per-user", PROTOCOLS["paper"], 0, "x")
+    ids = pl.Series(range(31))
+    parts = assign_splits(rows, ids, ids, DataOptions(split="per-user", protocol="paper"), None, "x")
     assert [[int((parts[user == u] == p).sum()) for p in range(3)] for u in range(3)] == [
         [8, 1, 1],
         [16, 2, 2],

@@ -46,6 +46,7 @@ def test_every_reason_is_counted(table):
         users_dropped=1,
         threshold=3,
         k_core=2,
+        notes=("timestamp: plain numbers; 1 to 11", "split: valid from 8, test from 9"),
     )
     assert dataset.reading_report() == expected
     assert str(expected) == LINE
@@ -77,7 +78,7 @@ def test_everyone_is_back_where_all_is_trained_on(table):
     assert not {"d", 7, 8} & {*dataset.user_ids, *dataset.item_ids}
     everything = dataset.trained_on("train+valid+test")
     assert set(everything.to_frame().rows()) == {(user, item, "train") for user, item, *_ in frame.rows()}
-    assert everything.reading_report() == ReadingReport(12)
+    assert everything.reading_report() == ReadingReport(12, notes=dataset.reading.notes)
     same = Dataset.from_frame(frame, split="time", train_splits="train+valid+test", log=quiet)
     assert same.fingerprint == everything.fingerprint
 

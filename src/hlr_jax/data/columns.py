@@ -12,6 +12,7 @@ import polars as pl
 
 from hlr_jax.data.clean_ids import clean_ids
 from hlr_jax.data.report import ReadingReport
+from hlr_jax.data.timestamps import TimestampForm, agreed, find_form
 from hlr_jax.data.values import Rules, bad_value, column_name, is_whole, normalized
 from hlr_jax.errors import InputError, nearest
 
@@ -49,10 +50,12 @@ class Reading(NamedTuple):
     Attributes:
       rows: the columns that were asked for, by role.
       report: how many rows the source has, and how many were left out so far.
+      form: how the timestamps are written; None where none were asked for.
     """
 
     rows: pl.DataFrame
     report: ReadingReport
+    form: TimestampForm | None = None
 
 
 def find_columns(present: dict[str, str], wanted: dict[str, str], where: str) -> dict[str, str]:
@@ -93,7 +96,8 @@ def read_columns(table: Table, rules: Rules) -> Reading:
       PolarsError: the table itself can't be read.
     """
     rows, repeated = _selected(table)
-    made, notes = normalized(rows, table.names, rules, table.where)
+    form = _form_of(rows, table, rules)
+    made = normalized(rows, table.names, rules, form, table.where)
     looked_at = "rating" in table.names and rules.threshold is None
     kept = made
     if rules.threshold is not None:
@@ -108,15 +112,17 @@ def read_columns(table: Table, rules: Rules) -> Reading:
     unread = [f'"{name}"' for name in table.unread]
     if looked_at:
         unread.insert(0, f'"{table.names["rating"]}"{_range_of(table, *ratings.row(0))}')
-    frame, lacking, more = _with_clean_ids(frame, table, rules)
-    numbers = [role for role in ("rating", "timestamp") if role in frame.columns]
-    if sum(frame.null_count().row(0)) or not all(frame[role].is_finite().all() for role in numbers):
+    frame, lacking, notes = _with_clean_ids(frame, table, rules)
+    if form is not None:
+        settled, form = form.settled(frame["timestamp"])
+        frame = frame.with_columns(settled)
+    if sum(frame.null_count().row(0)) or ("rating" in frame.columns and not frame["rating"].is_finite().all()):
         raise _bad_row(table, rules)
     total, headers = counted.row(0)
     renamed = [
         f"{role} is {column_name(name)}" for role, name in table.names.items() if name != role and role != "rating"
     ]
-    said = [*table.notes, *([", ".join(renamed)] if renamed else []), *notes, *more]
+    said = [*table.notes, *([", ".join(renamed)] if renamed else []), *notes]
     if unread:
         said.append("not read: " + ", ".join(unread[:_SHOWN]) + (", ..." if unread[_SHOWN:] else ""))
     report = ReadingReport(
@@ -127,7 +133,14 @@ def read_columns(table: Table, rules: Rules) -> Reading:
         threshold=rules.threshold,
         notes=(f"{Path(table.where).name}: {'; '.join(said)}",) if said else (),
     )
-    return Reading(_fitted(frame), report)
+    return Reading(_fitted(frame), report, form)
+
+
+def _form_of(rows: pl.LazyFrame, table: Table, rules: Rules) -> TimestampForm | None:
+    """Return the form of the timestamps, if there are some, of a type that can be read."""
+    if "timestamp" not in table.names:
+        return None
+    return find_form(rows.select("timestamp"), rules.timestamp_format, table.where, table.names["timestamp"])
 
 
 def _selected(table: Table, *, keep_all: bool = False) -> tuple[pl.LazyFrame, pl.Expr]:
@@ -200,8 +213,30 @@ def _first(table: Table, is_it: pl.Expr) -> int:
 def _bad_row(table: Table, rules: Rules, lacking: int = 0) -> InputError:
     """Return the error for the first row that can't be read, among those that nothing leaves out."""
     lazy, repeated = _selected(table, keep_all=True)
-    raw = lazy.collect()
-    made = normalized(raw.lazy(), table.names, rules, table.where)[0].collect()
+    raw, form = lazy.collect(), _form_of(_selected(table)[0], table, rules)
+    made = normalized(raw.lazy(), table.names, rules, form, table.where).collect()
+    left_out = raw.select(repeated.alias("repeated")).to_series()
+    if rules.threshold is not None:
+        left_out |= (made["rating"] < rules.threshold).fill_null(False)
+    unreadable, moments = _unreadable(raw, made, table, rules), None
+    if form is not None:
+        moments, form = form.settled(made["timestamp"].set(left_out, None))
+        unreadable |= moments.is_null()
+    at = (unreadable & ~left_out).arg_max() or 0
+    row = raw.row(at, named=True)
+    for role, name in table.names.items():
+        if problem := bad_value(role, row[role], rules):
+            count = f" ({lacking:,} rows lack an id)" if lacking > 1 and role in ("user", "item") else ""
+            return InputError(f"{table.where}: {table.place(at)}: {column_name(name)} {problem}{count}")
+    if form is not None and moments is not None and moments[at] is None:
+        moments = moments.set(left_out, 0.0)  # what is left out is no bad row
+        _, problem = form.problem(raw["timestamp"], moments, table.place)
+        return InputError(f"{table.where}: {table.place(at)}: {column_name(table.names['timestamp'])} {problem}")
+    return InputError(f"{table.where}: {table.place(at)} can't be read")
+
+
+def _unreadable(raw: pl.DataFrame, made: pl.DataFrame, table: Table, rules: Rules) -> pl.Series:
+    """Return which rows have an id, a rating or a split that can't be read."""
     bad = pl.repeat(False, raw.height, eager=True)
     for role in made.columns:
         if role in ("user", "item"):
@@ -211,18 +246,9 @@ def _bad_row(table: Table, rules: Rules, lacking: int = 0) -> InputError:
             bad |= unusable
         elif role == "split":
             bad |= made[role].is_null()
-        elif role == "timestamp" or rules.threshold is not None:
+        elif role == "rating" and rules.threshold is not None:
             bad |= ~made[role].is_finite().fill_null(False)
-    bad &= ~raw.select(repeated.alias("repeated")).to_series()
-    if rules.threshold is not None:
-        bad &= ~(made["rating"] < rules.threshold).fill_null(False)
-    at = bad.arg_max() or 0
-    row = raw.row(at, named=True)
-    for role, name in table.names.items():
-        if problem := bad_value(role, row[role], rules):
-            count = f" ({lacking:,} rows lack an id)" if lacking > 1 and role in ("user", "item") else ""
-            return InputError(f"{table.where}: {table.place(at)}: {column_name(name)} {problem}{count}")
-    return InputError(f"{table.where}: {table.place(at)} can't be read")
+    return bad
 
 
 def _fitted(frame: pl.DataFrame) -> pl.DataFrame:
@@ -238,4 +264,5 @@ def joined(parts: list[Reading]) -> Reading:
     for role in ("user", "item"):
         if len({frame.schema[role] for frame in frames}) > 1:
             frames = [frame.with_columns(pl.col(role).cast(pl.String)) for frame in frames]
-    return Reading(pl.concat(frames), reduce(ReadingReport.joined, (part.report for part in parts)))
+    form = agreed(part.form for part in parts)
+    return Reading(pl.concat(frames), reduce(ReadingReport.joined, (part.report for part in parts)), form)

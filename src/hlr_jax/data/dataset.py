@@ -73,7 +73,8 @@ class Dataset:
           test: with ``train``, a frame of test rows; None: there are none.
           name: for people.
           log: takes lines for people.
-          options: ``protocol``, ``unknown_users``, ``train_splits``, ``seed``: see ``DataOptions``.
+          options: ``protocol``, ``unknown_users``, ``train_splits``, ``seed``, ``timestamp_format``, ``valid_from``,
+            ``test_from``: see ``DataOptions``.
 
         Raises:
           InputError: everything that can be wrong with the frame or a setting, in one line.

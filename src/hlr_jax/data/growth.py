@@ -17,6 +17,11 @@ from hlr_jax.data.reading.formats import SUFFIXES
 from hlr_jax.data.source_files import find_files
 from hlr_jax.data.sources import DATASETS
 
+# Rows that join are not divided, so they need no timestamps.
+_OF_THE_SPLIT = (
+    "path", "split", "split_column", "timestamp_column", "timestamp_format", "valid_from", "test_from",
+)  # fmt: skip
+
 
 def read_rows(source: Any, settings: dict[str, Any]) -> pl.DataFrame:
     """Return the ``user`` and ``item`` of rows that are to join a data set.
@@ -30,7 +35,7 @@ def read_rows(source: Any, settings: dict[str, Any]) -> pl.DataFrame:
       InputError: anything wrong with the file or the frame.
     """
     registered = DATASETS.get(settings.get("name", ""))
-    given = {name: value for name, value in settings.items() if name not in ("path", "split", "split_column")}
+    given = {name: value for name, value in settings.items() if name not in _OF_THE_SPLIT}
     options = DataOptions(**given).with_defaults(registered[0].threshold if registered else None)
     if is_frame(source):
         return read_frame(source, options.frame_columns, options.rules, "new rows").rows.select("user", "item")

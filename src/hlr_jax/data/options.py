@@ -7,6 +7,7 @@ from hlr_jax.data.clean_ids import MISSING_WORDS
 from hlr_jax.data.dataset import TRAIN_SPLITS
 from hlr_jax.data.source_files import Paths, check_paths
 from hlr_jax.data.splits import BY_TIME, SPLIT_KINDS
+from hlr_jax.data.timestamps import check_timestamp_format
 from hlr_jax.data.values import Rules
 from hlr_jax.errors import MAX_SEED, InputError, pick
 from hlr_jax.protocols import PROTOCOLS, Protocol, protocol_for
@@ -17,7 +18,7 @@ PASSED_OVER = "_"
 """What ``dataset.columns`` calls a column that is not read."""
 SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 FILE_SETTINGS = ("path", "glob", "format", "header", "separator", "columns", "quotes", "encoding", "decimal")
-READING_SETTINGS = (*FILE_SETTINGS[3:], "missing_ids", "missing_words")
+READING_SETTINGS = (*FILE_SETTINGS[3:], "missing_ids", "missing_words", "timestamp_format")
 UNKNOWN_USERS = ("auto", "error", "drop", "keep")
 
 
@@ -46,17 +47,22 @@ class DataOptions(Settings):
       item_column: the column of items; empty: the format's (``item``).
       rating_column: the column of ratings; empty: the format's (``rating``). Read with a threshold.
       timestamp_column: the column of times; empty: the format's (``timestamp``). Read by splits that need it.
+      timestamp_format: how times are written: ``s``, ``ms``, ``us`` or ``ns`` since 1970, or a pattern such as
+        ``%d/%m/%Y``; empty: found from all rows.
       split_column: the column of splits; empty: the format's (``split``). Read with ``split=given``.
       threshold: keep rows with at least this rating; None: the registry's, and for own data no threshold.
       k_core: least interactions of users and items; None: the registry's, and for own data 1.
       protocol: how metrics are measured: the sizes of the parts (paper: 80/10/10, reference: 72/8/20) and all else in
         ``protocols.Protocol``.
       split: how interactions are divided; ``given``: by the file's split column.
+      valid_from: the first moment of valid, with ``split=time``: a date or a number as in the column. Needs
+        ``test_from``; empty: the protocol's share of what comes before that.
+      test_from: the first moment of test, likewise; empty: the protocol's share of all.
       unknown_users: what becomes of users of valid or test that train lacks; those kept are ranked by an untrained
         vector. ``auto`` is ``drop`` for ``time``, where there nearly always are some, and else ``error``.
       train_splits: the splits whose interactions are trained on, for settings that were chosen before; see
         ``runs.refit``.
-      seed: of the draw of a split.
+      seed: of the draw of a split, and of the order of a user's interactions at one moment.
 
     Raises:
       InputError: a value out of range, by name.
@@ -80,11 +86,14 @@ class DataOptions(Settings):
     item_column: str = ""
     rating_column: str = ""
     timestamp_column: str = ""
+    timestamp_format: str = ""
     split_column: str = ""
     threshold: float | None = number(None, -1e300, 1e300)
     k_core: int | None = number(None, 1, 10**9)
     protocol: str = word("reference", PROTOCOLS)
     split: str = word("random", SPLIT_KINDS)
+    valid_from: str = ""
+    test_from: str = ""
     unknown_users: str = word("auto", UNKNOWN_USERS)
     train_splits: str = word("train", TRAIN_SPLITS)
     seed: int = number(2021, 0, MAX_SEED)
@@ -94,14 +103,30 @@ class DataOptions(Settings):
         check_paths(self.path)
         super().__post_init__()
         protocol_for(self.protocol, self.split)
+        self._check_layout()
+        self._check_times()
+        if self.split_column and self.split != "given":
+            raise InputError(f"dataset.split_column is read only with dataset.split=given, and that is {self.split}")
+
+    def _check_layout(self) -> None:
         if self.separator and len(SEPARATORS.get(self.separator, self.separator)) != 1 and self.separator != "::":
             raise InputError(f'dataset.separator is one character, tab or "::", not "{self.separator}"')
         for role in self.column_order:
             pick(role, (*ROLES, PASSED_OVER), "role in dataset.columns")
         if repeated := [role for role in ROLES if self.column_order.count(role) > 1]:
             raise InputError(f"dataset.columns names {repeated[0]} twice")
-        if self.split_column and self.split != "given":
-            raise InputError(f"dataset.split_column is read only with dataset.split=given, and that is {self.split}")
+
+    def _check_times(self) -> None:
+        for name in ("timestamp_format", "valid_from", "test_from"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"dataset.{name} is a text such as 2021-01-31, got {getattr(self, name)!r}")
+        check_timestamp_format(self.timestamp_format)
+        if self.timestamp_format and "timestamp" not in self.roles:
+            raise InputError(f"dataset.timestamp_format is for splits by time, and dataset.split is {self.split}")
+        if self.split != "time" and (self.valid_from or self.test_from):
+            raise InputError(f"dataset.valid_from and test_from are for dataset.split=time, and that is {self.split}")
+        if self.valid_from and not self.test_from:
+            raise InputError("dataset.valid_from needs dataset.test_from, where valid ends; pass both, or test_from")
 
     def with_defaults(self, threshold: float | None = None, k_core: int = 1) -> "DataOptions":
         """Return the settings with a threshold and a k-core where they have none.
@@ -151,7 +176,7 @@ class DataOptions(Settings):
     def rules(self) -> Rules:
         """What values mean."""
         words = tuple(filter(None, self.missing_words.split(",")))
-        return Rules(self.threshold, self.missing_ids, words, self.decimal)
+        return Rules(self.threshold, self.missing_ids, words, self.decimal, self.timestamp_format)
 
     @property
     def frame_columns(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from hlr_jax.data.encoding import SPLITS, divided, encode, k_core, renumbered
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.options import DataOptions
 from hlr_jax.data.splits import assign_splits
+from hlr_jax.data.time_cuts import find_cuts
 from hlr_jax.data.titles import titles_of
 from hlr_jax.data.unknown_users import settle
 from hlr_jax.errors import InputError
@@ -37,20 +38,27 @@ def prepare(
     assert options.k_core is not None
     distinct, *ids = encode(reading.rows, where)
     rows = k_core(distinct, options.k_core, where)
+    form, cuts, notes = reading.form, None, []
+    if form is not None:
+        notes.append(form.said(reading.rows["timestamp"]))
+        if options.split == "time":
+            cuts = find_cuts(rows["timestamp"].to_numpy(), options, form, where)
+            notes.append(cuts.note(form))
     report = replace(
         reading.report,
         duplicates=reading.rows.height - distinct.height,
         outside_k_core=distinct.height - rows.height,
         k_core=options.k_core,
+        notes=(*reading.report.notes, *(f"{name}: {note}" for note in notes)),
     )
-    protocol = options.measured_by
-    parts = assign_splits(rows, options.split, protocol, options.seed, where)
     user, user_ids = renumbered(rows["user"].to_numpy(), ids[0])
     item, item_ids = renumbered(rows["item"].to_numpy(), ids[1])
+    rows = rows.with_columns(user=user, item=item)
+    parts = assign_splits(rows, user_ids, item_ids, options, cuts, where)
     known = None if titles is None else titles_of(item_ids.cast(pl.Int64), titles)
     splits = divided(Interactions(user, item), parts)
     dataset = Dataset(
-        name, **splits, user_ids=user_ids, item_ids=item_ids, titles=known, protocol=protocol, reading=report
+        name, **splits, user_ids=user_ids, item_ids=item_ids, titles=known, protocol=options.measured_by, reading=report
     )
     dataset = settle(dataset, options.unknown_user_policy, where)
     check_negatives_exist(dataset.train + dataset.valid, dataset.user_ids, dataset.num_items, where)

@@ -15,13 +15,14 @@ from hlr_jax.data.reading.files import read_interactions
 from hlr_jax.data.serialization import read_stored, store_dataset
 from hlr_jax.data.source_files import find_files, name_of, place_of
 from hlr_jax.data.sources import DATASETS
+from hlr_jax.data.splits import DRAWN
 from hlr_jax.data.synthetic import SYNTHETIC_PREFIX, synthetic_dataset
 from hlr_jax.data.titles import read_titles
 from hlr_jax.errors import InputError, check_options
 from hlr_jax.files import sha256, sha256_of
 
 _LAYOUT = 5  # of the cached files; raise it when they change
-_MEANING = 2  # of the settings; raise it when the same ones give other splits
+_MEANING = 3  # of the settings; raise it when the same ones give other splits
 
 
 def load_dataset(name: Any = "", *, cache: bool = True, log: Log = print, **options: Any) -> Dataset:
@@ -100,7 +101,8 @@ def _prepared(files: list[Path], digests: list[str], titles: Path | None, option
         "reading": {name: getattr(options, name) for name in READING_SETTINGS},
         "threshold": options.threshold, "k_core": options.k_core, "protocol": options.measured_by._asdict(),
         "unknown_users": options.unknown_user_policy,
-        "seed": options.seed if options.split in ("random", "per-user") else None,
+        "seed": options.seed if options.split in DRAWN else None,
+        "cuts": [options.valid_from, options.test_from],
         "titles": None if titles is None else sha256(titles),
     }  # fmt: skip
     folder = cache_folder() / "prepared" / f"{name}-{sha256_of(settings)[:16]}-{_LAYOUT}"

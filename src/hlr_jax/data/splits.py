@@ -1,15 +1,23 @@
 """Ways to divide interactions into train (0), valid (1) and test (2)."""
 
+import hashlib
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from hlr_jax.data.time_cuts import Cuts
 from hlr_jax.errors import InputError
 from hlr_jax.protocols import Protocol
 
+if TYPE_CHECKING:
+    from hlr_jax.data.options import DataOptions
+
 SPLIT_KINDS = ("random", "per-user", "time", "leave-last-out", "given")
 BY_TIME = ("time", "leave-last-out")
+DRAWN = ("random", "per-user", "leave-last-out")
+"""Kinds of split to which the seed matters."""
 
 
 def split_counts(total: int, protocol: Protocol) -> tuple[int, int]:
@@ -18,17 +26,29 @@ def split_counts(total: int, protocol: Protocol) -> tuple[int, int]:
     return num_test, math.ceil((total - num_test) * protocol.valid_size)
 
 
-def assign_splits(rows: pl.DataFrame, kind: str, protocol: Protocol, seed: int, where: str) -> np.ndarray:
-    """Return the part of each row, int8 [rows], by the given kind of split.
+def assign_splits(
+    rows: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series, options: "DataOptions", cuts: Cuts | None, where: str
+) -> np.ndarray:
+    """Return the part of each row, int8 [rows], by ``options.split``.
 
     ``random`` draws over all interactions; ``per-user`` draws the protocol's share of each user; ``time`` cuts the
     whole data set at two moments; ``leave-last-out`` gives each user's last interaction to test and the one before
-    to valid; ``given`` takes the file's ``split`` column. In the kinds that draw, a user always keeps one
-    interaction in train.
+    to valid, and draws the order of those at one moment; ``given`` takes the file's ``split`` column. In the kinds that
+    draw, a user always keeps one interaction in train. What ``per-user`` and ``leave-last-out`` draw for a user depends
+    on the seed and on the ids of that user's pairs alone: see ``pair_hashes``.
+
+    Args:
+      rows: ``user`` and ``item``, codes from 0, each pair once; ``timestamp`` or ``split`` where the split needs it.
+      user_ids: the id behind each code of users.
+      item_ids: the id behind each code of items.
+      options: the kind of split, the protocol and the seed.
+      cuts: where ``time`` cuts.
+      where: what the source is called.
 
     Raises:
       InputError: a given split without train rows.
     """
+    kind, protocol = options.split, options.measured_by
     if kind == "given":
         if "split" not in rows.columns:
             raise InputError(f'{where}: dataset.split=given needs a column "split"')
@@ -36,30 +56,65 @@ def assign_splits(rows: pl.DataFrame, kind: str, protocol: Protocol, seed: int, 
         if not (given == 0).any():
             raise InputError(f'{where}: no row has split "train"')
         return given
+    if cuts is not None:
+        return cuts.parts(rows["timestamp"].to_numpy())
     user = rows["user"].to_numpy()
-    count, parts = len(user), np.zeros(len(user), np.int8)
-    num_test, num_valid = split_counts(count, protocol)
-    if kind in ("random", "per-user"):
-        order = np.random.default_rng(seed).permutation(count)
-        if kind == "per-user":
-            return _by_rank(user, order, protocol)
-        parts[order[:num_test]] = 2
-        parts[order[num_test : num_test + num_valid]] = 1
-        # The first interaction of each user that the draw left without any goes back to train.
-        users, first_rows = np.unique(user, return_index=True)
-        lacking = np.bincount(user[parts == 0], minlength=user.max() + 1) == 0
-        parts[first_rows[lacking[users]]] = 0
-        return parts
-    order = np.lexsort([rows[column].to_numpy() for column in ("item", "user", "timestamp")])
-    if kind == "time":
-        parts[order[count - num_test :]] = 2
-        parts[order[count - num_test - num_valid : count - num_test]] = 1
-        return parts
-    from_last = _rank_within_user(user, order[::-1])
+    if kind == "random":
+        return random_split(user, protocol, options.seed)
+    draws = pair_hashes(user, rows["item"].to_numpy(), user_ids, item_ids, options.seed)
+    if kind == "per-user":
+        return _by_rank(user, np.argsort(draws, kind="stable"), protocol)
+    from_last = _rank_within_user(user, np.lexsort([draws, rows["timestamp"].to_numpy()])[::-1])
     long_enough = np.bincount(user)[user] >= 3
-    parts[long_enough & (from_last == 0)] = 2
-    parts[long_enough & (from_last == 1)] = 1
+    return np.where(long_enough & (from_last < 2), 2 - from_last, 0).astype(np.int8)
+
+
+def random_split(user: np.ndarray, protocol: Protocol, seed: int) -> np.ndarray:
+    """Return the part of each row, int8 [rows], by a draw over all rows; ``user`` is the code of each row's user."""
+    count, parts = len(user), np.zeros(len(user), np.int8)
+    order = np.random.default_rng(seed).permutation(count)
+    num_test, num_valid = split_counts(count, protocol)
+    parts[order[:num_test]] = 2
+    parts[order[num_test : num_test + num_valid]] = 1
+    # The first interaction of each user that the draw left without any goes back to train.
+    users, first_rows = np.unique(user, return_index=True)
+    lacking = np.bincount(user[parts == 0], minlength=user.max() + 1) == 0
+    parts[first_rows[lacking[users]]] = 0
     return parts
+
+
+def pair_hashes(user: np.ndarray, item: np.ndarray, user_ids: pl.Series, item_ids: pl.Series, seed: int) -> np.ndarray:
+    """Return a hash of the seed and the two ids of each pair, uint64 [rows].
+
+    An id counts as its text in UTF-8, so the hash is the same in every data set, on every machine, in any order of the
+    rows. It is ``mix(mix(mix(seed) ^ user) ^ item)``: ``mix`` is the step of SplitMix64 (Steele, Lea and Flood,
+    OOPSLA 2014), and an id is the first 8 bytes of its BLAKE2b, the least first.
+
+    Args:
+      user: code of each row's user [rows].
+      item: code of each row's item [rows].
+      user_ids: the id behind each code.
+      item_ids: the id behind each code.
+      seed: of the draw.
+    """
+    users, items = (_id_hashes(ids) for ids in (user_ids, item_ids))
+    hashes = _mixed(users ^ _mixed(np.array([seed], np.uint64)))[user]
+    hashes ^= items[item]
+    return _mixed(hashes)
+
+
+def _id_hashes(ids: pl.Series) -> np.ndarray:
+    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in ids.cast(pl.String))
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        values ^= values >> np.uint64(shift)
+        values *= np.uint64(factor)
+    values ^= values >> np.uint64(31)
+    return values
 
 
 def _rank_within_user(user: np.ndarray, order: np.ndarray) -> np.ndarray:

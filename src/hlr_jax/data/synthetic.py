@@ -19,7 +19,7 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.encoding import divided
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.report import ReadingReport
-from hlr_jax.data.splits import assign_splits
+from hlr_jax.data.splits import random_split
 from hlr_jax.errors import InputError, check_range
 from hlr_jax.protocols import Protocol
 
@@ -176,8 +176,7 @@ def synthetic_dataset(name: str, protocol: Protocol, seed: int) -> Dataset:
     world = synthetic_world_of(name, seed)
     user_ids = pl.Series("user", np.arange(len(world.user_tastes)))
     item_ids = pl.Series("item", np.arange(len(world.item_cluster)))
-    rows = pl.DataFrame({"user": world.pairs.user, "item": world.pairs.item})
-    splits = divided(world.pairs, assign_splits(rows, "random", protocol, seed, name))
+    splits = divided(world.pairs, random_split(world.pairs.user, protocol, seed))
     reading = ReadingReport(len(world.pairs))
     return Dataset(
         name, **splits, user_ids=user_ids, item_ids=item_ids, titles=None, protocol=protocol, reading=reading

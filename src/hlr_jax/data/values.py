@@ -7,7 +7,7 @@ from typing import NamedTuple
 import polars as pl
 
 from hlr_jax.data.clean_ids import AMONG_NUMBERS, EXACT, MISSING_WORDS
-from hlr_jax.data.timestamps import seconds_of
+from hlr_jax.data.timestamps import TimestampForm
 from hlr_jax.errors import InputError
 
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
@@ -35,25 +35,25 @@ DEFAULT_RULES = Rules()
 
 
 def normalized(
-    rows: pl.LazyFrame, names: dict[str, str], rules: Rules, where: str
-) -> tuple[pl.LazyFrame, tuple[str, ...]]:
-    """Return the columns by role, in which what can't be read is null, and what is worth saying of them.
+    rows: pl.LazyFrame, names: dict[str, str], rules: Rules, form: TimestampForm | None, where: str
+) -> pl.LazyFrame:
+    """Return the columns by role, in which what can't be read is null.
 
     Args:
       rows: with a column for each role.
       names: role -> what people call the column.
       rules: what values mean.
+      form: how timestamps are written; they are what ``TimestampForm.settled`` makes seconds of.
       where: what the table is called.
 
     Raises:
       InputError: a column of a type that can't be read.
     """
-    made, notes = [], []
+    made = []
     for role, dtype in rows.collect_schema().items():
         column, what = pl.col(role), column_name(names[role])
         if role == "timestamp":
-            expression, note = seconds_of(rows, dtype, rules.timestamp_format)
-            notes += [note] * bool(note)
+            expression = None if form is None else form.expression(column, dtype)
         elif role == "rating":
             expression = _number(rows, column, dtype, rules.decimal)
             if expression is None and rules.threshold is None:  # it is looked at, and nobody asked for it
@@ -67,7 +67,7 @@ def normalized(
             cure = "write a row for each entry" if dtype.is_nested() else "convert it"
             raise InputError(f"{where}: {what} holds {_shown_type(dtype)}, which can't be read as {kind}; {cure}")
         made.append(expression.alias(role))
-    return rows.select(made), tuple(notes)
+    return rows.select(made)
 
 
 def column_name(name: str) -> str:
@@ -133,8 +133,6 @@ def bad_value(role: str, value: object, rules: Rules) -> str:
     if role == "rating" and not is_number(str(value).replace(rules.decimal, ".")):
         comma = "; pass dataset.decimal=, if that is a number" if is_number(str(value).replace(",", ".")) else ""
         return f"is no number: {_shown(value)}{comma}"
-    if role == "timestamp":
-        return f"is no time: {_shown(value)}"
     return ""
 
 
