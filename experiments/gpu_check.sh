@@ -8,7 +8,7 @@
 #
 #   mkdir -p .gpu/wheels .gpu/splits && cp ../shared/data/splits/movielens-1m.parquet .gpu/splits/
 #   pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux2014_x86_64 \
-#     -d .gpu/wheels polars polars-runtime-32 ml_collections && pip wheel --no-deps -w .gpu/wheels .
+#     -d .gpu/wheels polars polars-runtime-32 ml_collections backports.zstd && pip wheel --no-deps -w .gpu/wheels .
 #
 # The package's own wheel gives its metadata; the code that runs is this checkout's. The most valuable parts come first,
 # each with its own limit, and results are appended as they come. PLATFORM=cpu rehearses all of it at small sizes.
