@@ -44,6 +44,8 @@ READ = {
     "typed names": ("item:token,user:token\n1,a\n2,b\n3,c\n", {}),
     "a name with a colon": ("u:token,item\na,1\nb,2\nc,3\n", {"user_column": "u:token"}),
     "utf-16": ("user,item\na,1\nb,2\nc,3\n".encode("utf-16"), {}),
+    "utf-16, said": ("user,item\na,1\nb,2\nc,3\n".encode("utf-16"), {"encoding": "utf-16"}),
+    "utf-8-sig, said": ("\ufeffuser,item\na,1\nb,2\nc,3\n", {"encoding": "utf-8-sig"}),
     "whole floats": ("user,item\na,1.0\nb,2\nc,3.00\n", {}),
     "quotes that are plain characters": ('user,item,x\na,1,"y\nb,2,"\nc,3,z\n', {"quotes": "no"}),
 }

@@ -61,7 +61,9 @@ def plain_text(path: Path, encoding: str = "") -> Iterator[PlainText]:
     while len(head) < 4 and (chunk := next(chunks, b"")):
         head += chunk
     mark = next((mark for mark in _MARKS if head.startswith(mark)), b"")
-    given = _encoding_named(encoding) if encoding else _MARKS.get(mark, _UTF8)
+    given = _encoding_named(encoding)
+    if mark and given.startswith("utf"):
+        given = _MARKS[mark]
     if not (packed or mark) and given == _UTF8:
         yield PlainText(path, ())
         return
@@ -125,8 +127,13 @@ def _member(file: IO[bytes], path: Path) -> Iterator[bytes]:
 
 
 def _encoding_named(name: str) -> str:
+    """Return what Python calls an encoding; the empty name is UTF-8.
+
+    Raises:
+      InputError: Python does not know it.
+    """
     try:
-        return codecs.lookup(name).name
+        return codecs.lookup(name or _UTF8).name.removesuffix("-sig")
     except LookupError:
         raise InputError(f'unknown dataset.encoding "{name}"; pass latin-1, cp1252 or utf-16, say') from None
 
