@@ -102,7 +102,7 @@ def _table(
             return
         with plain_text(path, options.encoding) as text:
             yield _text_table(text, layout, options, wanted, looked_at, where, one_column)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         raise InputError(f"{path}: damaged or cut off: it does not read as {layout.kind}") from None
 
 

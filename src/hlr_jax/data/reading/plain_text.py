@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-import numpy as np
-
 from hlr_jax.data.reading.formats import COMPRESSIONS
 from hlr_jax.errors import InputError
 
@@ -23,7 +21,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
 _UTF8 = "utf-8"
 _DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     ".gz": lambda: zlib.decompressobj(wbits=31), ".bz2": bz2.BZ2Decompressor, ".xz": lzma.LZMADecompressor,
@@ -101,7 +99,7 @@ def _streams(file: IO[bytes], new: Callable[[], Any]) -> Iterator[bytes]:
     The file objects of bz2 and lzma pass over what is no stream, and with it over all after a damaged place.
     """
     stream, begun = new(), False
-    while chunk := file.read(_CHUNK >> 2):
+    while chunk := file.read(_CHUNK):
         while chunk:
             begun = True
             if out := stream.decompress(chunk):
@@ -186,8 +184,9 @@ def structure(plain: Path, separator: str, num_fields: int, where: str) -> Struc
             _check_utf8(block, line, where)
         check_no_nul(block, where, first_line=line)
         quotes = quotes or b'"' in block
-        line += block.count(b"\n")
-        regular = regular and _is_regular(block, separator.encode(), num_fields)
+        num_lines = block.count(b"\n")
+        regular = regular and _is_regular(block, num_lines, separator.encode(), num_fields)
+        line += num_lines
     return Structure(regular, quotes, line - 1)
 
 
@@ -215,20 +214,16 @@ def check_no_nul(block: bytes, where: str, *, first_line: int = 1) -> None:
         raise InputError(f"{where}: line {at} holds a NUL byte; it is no text, or its encoding is another one")
 
 
-def _is_regular(block: bytes, separator: bytes, num_fields: int) -> bool:
-    if block.count(b"\r") != block.count(b"\r\n") or b"\n\xef\xbb\xbf" in block:
+def _is_regular(block: bytes, num_lines: int, separator: bytes, num_fields: int) -> bool:
+    """Return whether each line of a block is a record of so many fields, and not blank."""
+    if num_fields == 1 or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
         return False
-    data = np.frombuffer(block, np.uint8)
-    ends, places = np.flatnonzero(data == 10), np.flatnonzero(data == separator[0])
-    if len(separator) == 2:  # both of its characters are the same
-        if len(places) % 2 or (places[1::2] - places[::2] != 1).any():
-            return False
-        places = places[::2]
-    if num_fields == 1 or len(places) != (num_fields - 1) * len(ends):
+    if not block.isascii() and b"\n" + codecs.BOM_UTF8 in block:
         return False
-    # Lines of exactly so many separators: then those of a line are the ones that stand between two ends.
-    by_line = places.reshape(len(ends), num_fields - 1)
-    return bool((by_line[:, -1] < ends).all() and (by_line[1:, 0] > ends[:-1]).all())
+    others = bytes(set(range(256)) - set(separator + b"\n"))
+    if block.translate(None, others) != (separator * (num_fields - 1) + b"\n") * num_lines:
+        return False
+    return len(separator) == 1 or block.count(separator) == (num_fields - 1) * num_lines
 
 
 def _check_utf8(block: bytes, line: int, where: str) -> None:
