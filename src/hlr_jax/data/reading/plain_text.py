@@ -65,11 +65,12 @@ def plain_text(path: Path, encoding: str = "") -> Iterator[PlainText]:
     if not (packed or mark) and given == _UTF8:
         yield PlainText(path, ())
         return
+    skipped = len(mark) if given == _MARKS.get(mark) else 0
     notes = [f"unpacked from {path.suffix}"] * packed + [f"text in {given}"] * (given != _UTF8)
     with tempfile.TemporaryDirectory(prefix="hlr_jax-") as folder:
         plain = Path(folder) / "plain"
         with plain.open("wb") as out:
-            out.writelines(_transcoded(itertools.chain([head[len(mark) :]], chunks), given, path))
+            out.writelines(_transcoded(itertools.chain([head[skipped:]], chunks), given, path))
         yield PlainText(plain, tuple(notes))
 
 
