@@ -116,7 +116,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 def _read_epochs(path: Path, loaded: LoadedRun) -> pl.DataFrame:
     """Return the epochs of the runs that were chosen."""
     try:
-        frame = pl.read_ndjson(path, infer_schema_length=None)
+        frame = pl.read_ndjson(path.read_bytes(), infer_schema_length=None)  # a path is taken for a pattern
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; train first") from None
     except pl.exceptions.PolarsError as problem:
