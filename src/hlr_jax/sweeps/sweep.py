@@ -94,7 +94,7 @@ class Sweep:
         model = _trained(parts.model)
         if model.solver is not None and parts.eval.monitor == "loss":
             raise InputError(f"model {model.name} has no validation loss; set eval.monitor=ndcg")
-        check_monitor(parts.eval, parts.train)
+        check_monitor(parts.eval, parts.train, parts.dataset)
         self.metric, self.higher_is_better = parts.eval.monitor_name, parts.eval.higher_is_better
         # How many seeds a point has may change: each is a training of its own.
         claim(self._folder, with_overrides(config, {"seed": 0, "train.num_seeds": 1}))
