@@ -46,8 +46,10 @@ class Settings:
         """Check every field on its own; what NumPy holds becomes Python's, which JSON can hold."""
         fields: Any = self
         for field in dataclasses.fields(fields):
-            value = _as_python(getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
+            value = getattr(self, field.name)
+            if field.metadata or isinstance(value, np.generic):  # others may hold arrays
+                value = _as_python(value)
+                object.__setattr__(self, field.name, value)
             if "known" in field.metadata:
                 for entry in value if isinstance(value, tuple | list) else (value,):
                     pick(entry, field.metadata["known"], f"{self.section}.{field.name}")
