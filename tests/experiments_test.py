@@ -211,7 +211,7 @@ def test_recommend_to_users_and_to_new_people(workdir, tmp_path):
         (["--users=all", "--output=recs.xls"], "recs.xls: its ending tells no format"),
         (["--users=all"], "too many to show; pass --output=recs.parquet"),
         (["--users=3", "--seed=1"], "seed 1 is none of this run's seeds 0"),
-        (["--users=3", "--items=77"], '1 of 1 items are unknown, such as "77"; a file of ids is @FILE'),
+        (["--users=3", "--items=77"], 'such as "77"; ids of items are whole numbers; a file of ids is @FILE'),
         (["--users=3", "--exclude_items=@no.txt"], "no.txt: no such file"),
         (["--histories=no.csv"], "no.csv: no such file"),
     ],

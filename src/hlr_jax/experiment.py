@@ -21,6 +21,7 @@ from hlr_jax.fitting.scorers import fit_scorer
 from hlr_jax.fitting.start import check_start
 from hlr_jax.mesh import MeshOptions
 from hlr_jax.models.base import Model
+from hlr_jax.settings import plain
 from hlr_jax.sharding import create_mesh
 from hlr_jax.systems import System, create_system
 from hlr_jax.training.history import Logger
@@ -107,6 +108,7 @@ def build(
     Raises:
       InputError: an unknown section, key or value, or anything wrong with the data.
     """
+    config = plain(config)
     system, train, evaluation = settings_of(config, model)
     mesh = create_mesh(**config.get("mesh", {}))
     if dataset is None:
@@ -126,13 +128,14 @@ def run(
 ) -> RunResult:
     """Train, or continue, the run that ``config`` describes in ``workdir``, and evaluate its best epoch.
 
+    Sections of ``config`` may be dicts or options such as ``TrainOptions``, and values those of NumPy, or paths.
     Without a ``workdir`` nothing is written. A ``dataset`` or ``model`` that is given stands for the section of that
     name; a run in a workdir is loaded by its section ``model``. ``loggers`` are called with each epoch's record.
 
     Raises:
       InputError: see ``build``; a workdir of another run.
     """
-    folder = None if workdir is None else Path(workdir)
+    config, folder = plain(config), None if workdir is None else Path(workdir)
     log = log_on_process_zero(log)
     # They meet before one of them reads the source: that may take longer than processes wait when they first meet.
     on_all_processes(lambda: _check_settings(config, model, folder))

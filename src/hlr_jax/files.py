@@ -6,11 +6,12 @@ Whatever wrote them, they may be read by whom the umask allows: some libraries g
 import contextlib
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,17 @@ def replacing_folder(path: Path, is_ours: Callable[[Path], bool], what: str) -> 
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, whole or not at all."""
+    """Write ``value`` as indented JSON, whole or not at all; a number that is not finite, which JSON lacks, is null."""
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=False) + "\n")
+        temporary.write_text(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:

@@ -6,10 +6,13 @@ Checks, command lines and help read the same fields. Nothing here needs JAX, so 
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, cast
 
-from hlr_jax.errors import check_range, pick
+import numpy as np
+
+from hlr_jax.errors import InputError, check_range, pick
 
 
 def number(default: Any, lowest: float, highest: float) -> Any:
@@ -40,16 +43,68 @@ class Settings:
     section: ClassVar[str]
 
     def __post_init__(self) -> None:
-        """Check every field on its own."""
+        """Check every field on its own; what NumPy holds becomes Python's, which JSON can hold."""
         fields: Any = self
         for field in dataclasses.fields(fields):
             value = getattr(self, field.name)
+            if field.metadata or isinstance(value, np.generic):  # others may hold arrays
+                value = _as_python(value)
+                object.__setattr__(self, field.name, value)
             if "known" in field.metadata:
                 for entry in value if isinstance(value, tuple | list) else (value,):
                     pick(entry, field.metadata["known"], f"{self.section}.{field.name}")
             elif "range" in field.metadata and value is not None:
                 for entry in value if isinstance(value, tuple | list) else (value,):
                     check_range(self.section, **{field.name: (entry, *field.metadata["range"])})
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Return a config as JSON can hold it: dicts, lists, texts, numbers, truth values and None.
+
+    Args:
+      config: sections by name. A section may be a dict, a ``ConfigDict`` or a ``Settings`` object, and a value a scalar
+        or array of NumPy or JAX, or a path.
+
+    Raises:
+      InputError: anything else; names the key.
+
+    Example:
+      >>> plain({"seed": np.int64(3), "dataset": {"path": Path("log.csv")}})
+      {'seed': 3, 'dataset': {'path': 'log.csv'}}
+    """
+    values = _plain(config, "the config")
+    if not isinstance(values, dict):
+        raise InputError(f"the config is a dict of sections, not {type(config).__name__}")
+    return values
+
+
+def _plain(value: Any, name: str) -> Any:
+    if isinstance(value, Settings):
+        value = dataclasses.asdict(cast(Any, value))
+    elif hasattr(value, "to_dict") and hasattr(value, "items"):  # a ConfigDict
+        value = dict(value.items())
+    if isinstance(value, Mapping):
+        prefix = "" if name == "the config" else f"{name}."
+        return {str(key): _plain(entry, f"{prefix}{key}") for key, entry in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    value = _as_python(value)
+    if type(value) in (list, tuple):
+        return type(value)(_plain(entry, name) for entry in value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise InputError(
+        f"{name} is a {type(value).__name__}; settings are texts, numbers and lists of them (a model or a data set is "
+        "passed beside the config, as model=... or dataset=...)"
+    )
+
+
+def _as_python(value: Any) -> Any:
+    """Return scalars and arrays of NumPy and JAX as numbers and lists, and lists of scalars likewise."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_as_python, value))
+    is_array = isinstance(value, np.generic) or (hasattr(value, "__array__") and hasattr(value, "devices"))
+    return value.tolist() if is_array or isinstance(value, np.ndarray) else value
 
 
 class Setting(NamedTuple):

@@ -1,7 +1,9 @@
 import numpy as np
 import polars as pl
+import pytest
 
-from hlr_jax.data.ids import IdIndex
+from hlr_jax import InputError
+from hlr_jax.data.ids import IdIndex, texts_of, typed_ids
 from hlr_jax.data.interactions import Interactions
 
 
@@ -23,3 +25,35 @@ def test_rows_of_some_users_are_numbered_by_their_places(rng):
     some = all_pairs.of_users(chosen)
     expected = [(place, item) for place, user in enumerate(chosen) for item in all_pairs.item[all_pairs.user == user]]
     assert list(zip(some.user, some.item, strict=True)) == expected
+
+
+def test_ids_lose_blanks_and_stay_what_they_are():
+    assert texts_of([" ann", "b b\u3000", 7, 8.0, np.int32(9)], "x").to_list() == ["ann", "b b", "7", "8", "9"]
+    for seven in (7, "7", np.int64(7), np.array(7), [7], pl.Series([7]), pl.Series([7]).to_arrow(), {7}):
+        assert texts_of(seven, "x").to_list() == ["7"]
+    assert typed_ids([7, np.uint8(8), 9.0], "x").to_list() == [7, 8, 9]
+    assert typed_ids(["7", "008"], "x").to_list() == ["7", "008"]
+    assert typed_ids([], "x").dtype == pl.String
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([True], "True is no id"),
+        (7.5, "7.5 is no id"),
+        ([b"a"], "b'a' is no id"),
+        ([[7]], "a list is no id"),
+        (["a", " "], "a blank text is no id"),
+        (pl.Series(["a", None]), "an id is missing"),
+        (pl.DataFrame({"user": [1]}), "ids are a list or a column, not a DataFrame; pass one column of it"),
+        ({7: 1}, "ids are a list or a column, not a dict"),
+    ],
+)
+def test_what_is_no_id_is_one_line(ids, message):
+    with pytest.raises(InputError, match=f"^x: {message}"):
+        texts_of(ids, "x")
+
+
+def test_a_whole_number_beyond_64_bits_is_refused():
+    with pytest.raises(InputError, match=r'^x: a whole number is beyond 64 bits: "9223372036854775808"$'):
+        typed_ids([1, 2**63], "x")

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from hlr_jax.data.options import DataOptions
-from hlr_jax.data.reading.files import read_ids, read_interactions, read_texts
+from hlr_jax.data.reading.files import read_interactions, read_texts
 from hlr_jax.data.reading.formats import FORMATS
 from hlr_jax.data.reading.plain_text import zstd
 from hlr_jax.data.titles import read_titles
@@ -135,18 +135,9 @@ def test_what_is_no_table_is_refused_with_the_way_out(tmp_path, ending):
         read(path)
 
 
-def test_tables_of_ids_and_of_texts(tmp_path):
-    path = tmp_path / "ids.csv"
-    for text in ("7\n9\n", "item\n7\n9\n", '"7"\r\n9 \r\n\r\n', "title,item\nx,7\ny,9\n", "\ufeff7\n9\n", "7\r9"):
-        path.write_bytes(text.encode())
-        assert read_ids(path, "item").to_list() == [7, 9], text
-    path.write_text("title,what\nx,7\n")
-    with pytest.raises(InputError, match=r'no column "item"'):
-        read_ids(path, "item")
-    lists = tmp_path / "ids.jsonl"
-    lists.write_text('{"sku":"a"}\n{"sku":"b"}\n')
-    assert read_ids(lists, "item").to_list() == ["a", "b"]
-    path.write_text("category,item\nblue,7\n,9\n")
+def test_tables_of_texts(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("category;item\nblue;7\n;9\n")
     assert read_texts(path, ("item", "category")).rows() == [("7", "blue"), ("9", None)]
 
 

@@ -79,31 +79,31 @@ def lines(workdir):
 
 
 def test_two_processes_train_and_evaluate_and_one_goes_on_as_if_it_had_been_one_all_along(tmp_path):
-    split, whole = (["--workdir", str(tmp_path / name)] for name in ("split", "whole"))
+    split, whole = (["--workdir", str(tmp_path / name)] for name in ("sp[l]it", "whole"))
     mesh = ["--config.mesh.data=2", "--config.mesh.model=2"]
     first, second = two("train", *SETTINGS, *split, *mesh, "--config.train.num_epochs=1")
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert "hlr 1/1" in first[1]
     assert second[1] == ""  # one process speaks
-    assert [line["epoch"] for line in lines(tmp_path / "split")] == [1]  # and writes
-    by_two = json.loads((tmp_path / "split" / "eval" / "test.json").read_text())
+    assert [line["epoch"] for line in lines(tmp_path / "sp[l]it")] == [1]  # and writes
+    by_two = json.loads((tmp_path / "sp[l]it" / "eval" / "test.json").read_text())
 
     resumed, alone = (command("train", *SETTINGS, *folder, "--config.train.num_epochs=2") for folder in (split, whole))
     assert (resumed.returncode, alone.returncode) == (0, 0), resumed.stderr + alone.stderr
     assert ("hlr 1/2" in resumed.stdout, "hlr 1/2" in alone.stdout) == (False, True)
     for name in ("train_loss", "valid_loss", "valid_ndcg@5"):
-        losses = [[line[name] for line in lines(tmp_path / folder)] for folder in ("split", "whole")]
+        losses = [[line[name] for line in lines(tmp_path / folder)] for folder in ("sp[l]it", "whole")]
         np.testing.assert_allclose(*losses, rtol=2e-4, err_msg=name)
-    metrics = [json.loads((tmp_path / name / "eval" / "test.json").read_text()) for name in ("split", "whole")]
+    metrics = [json.loads((tmp_path / name / "eval" / "test.json").read_text()) for name in ("sp[l]it", "whole")]
     assert metric_of(metrics[0], "ndcg")["value"] == pytest.approx(metric_of(metrics[1], "ndcg")["value"], rel=1e-6)
     assert by_two["users"] == metrics[1]["users"]
 
-    users = pl.read_parquet(tmp_path / "split" / "eval" / "per_user.parquet")
+    users = pl.read_parquet(tmp_path / "sp[l]it" / "eval" / "per_user.parquet", glob=False)
     ends = two("evaluate", *split, "--mesh_data=1", "--mesh_model=4", known_by=by_slurm)  # other padding
     assert [end[0] for end in ends] == [0, 0], ends
     assert "ndcg" in ends[0][1]
     assert ends[1][1] == ""
-    again = pl.read_parquet(tmp_path / "split" / "eval" / "per_user.parquet")
+    again = pl.read_parquet(tmp_path / "sp[l]it" / "eval" / "per_user.parquet", glob=False)
     np.testing.assert_allclose(again["ndcg"], users["ndcg"], rtol=1e-6)
 
 

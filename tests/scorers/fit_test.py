@@ -93,7 +93,9 @@ def test_a_refit_keeps_what_validation_chose(fitted, tmp_path, world):
 def test_without_validation_there_is_nothing_to_choose_by(world):
     both = world.trained_on("train+valid")
     assert fit_scorer(both, Ease((9.0,))).fit.best_value is None
-    with pytest.raises(InputError, match="has no valid interactions to evaluate on"):
+    with pytest.raises(
+        InputError, match="no validation interactions to choose regularization of EASE by: pass one value of each"
+    ):
         fit_scorer(both, Ease((9.0, 10.0)))
     with pytest.raises(InputError, match="has no training interactions"):
         fit_scorer(replace(world, train=world.train.where(world.train.user < 0)), Ease())

@@ -217,7 +217,7 @@ def test_unknown_items_are_named_and_counted(world):
     people = hlr_jax.fold_in(model, params, world, frame, **settings, on_unknown="skip", log=said.append)
     assert people.ids.to_list() == ["ann"]
     assert said == [
-        'histories: 2 items (2 rows) are unknown, such as "x9": left out', "histories: 1 users have no known item"
+        'histories: 2 items (2 rows) are unknown, such as "x9", "x8": left out', "histories: 1 users have no known item"
     ]  # fmt: skip
     with pytest.raises(InputError, match="no user has an item"):
         hlr_jax.fold_in(model, params, world, frame.filter(user="eve"), training=HINGE, on_unknown="skip", log=quiet)
@@ -247,7 +247,10 @@ def test_users_are_held_out_whole(world):
         hold_out_users(world, held_out=2.0)
 
 
-def users_of(world, items=("new", "newer"), count=8):
+NEW, NEWER = 1000, 1001  # items that no run knows
+
+
+def users_of(world, items=(NEW, NEWER), count=8):
     rng = np.random.default_rng(3)
     chosen = {item: rng.choice(world.num_users, count, replace=False) for item in items}
     return {item: [world.user_ids[int(user)] for user in users] for item, users in chosen.items()}
@@ -268,9 +271,9 @@ def test_new_items_join_the_catalogue_and_everything_trained_stays(name, world):
         means = [np.mean([np.asarray(params["user"])[int(u)] for u in users], axis=0) for users in given.values()]
         assert (np.abs(vectors - means).max(axis=1) > 1e-3).all()  # they have left where they began
     # Ids become text, since the new ones are; places of the old ones stay.
-    assert new.dataset.item_ids.to_list() == [*map(str, world.item_ids), "new", "newer"]
+    assert new.dataset.item_ids.to_list() == [*world.item_ids, NEW, NEWER]
     assert new.dataset.fingerprint != world.fingerprint
-    lists = hlr_jax.recommend(model, *new, k=2, candidates=["new", "newer"])
+    lists = hlr_jax.recommend(model, *new, k=2, candidates=[NEW, NEWER])
     shown = set(zip(lists["user"].to_list(), lists["item"].to_list(), strict=True))
     met = {(user, item) for item, users in given.items() for user in users}
     assert shown == {(user, item) for user in world.user_ids for item in given} - met
@@ -279,7 +282,7 @@ def test_new_items_join_the_catalogue_and_everything_trained_stays(name, world):
 def test_a_new_item_is_at_the_optimum_of_the_frozen_objective(world):
     """In float64: its users' losses, and those of all other triplets of training, in which it is a negative."""
     model, params = made("cml", world)
-    given = users_of(world, ["new"])
+    given = users_of(world, [NEW])
     training = TrainOptions(batch="users", objective="sampled_softmax", negatives="all", temperature=0.5)
     options = FoldInOptions(num_steps=150, positives=32, others=256, learning_rate=0.05)
     new = hlr_jax.fold_in_items(model, params, world, given, training=training, options=options)
@@ -290,7 +293,7 @@ def test_a_new_item_is_at_the_optimum_of_the_frozen_objective(world):
     unknown[known.user, known.item] = False
     logits = -np.sum((users[:, None] - items[None]) ** 2, axis=2) / 0.5
     rest = (np.exp(logits) * unknown).sum(axis=1)  # of each user, over the items that are not met
-    mine = np.isin(world.user_ids.to_list(), given["new"])
+    mine = np.isin(world.user_ids.to_list(), given[NEW])
     others = known.where(~mine[known.user])
 
     def loss(item):
@@ -313,7 +316,7 @@ def test_a_new_item_is_at_the_optimum_of_the_frozen_objective(world):
 def test_however_negatives_are_drawn_the_softmax_places_a_new_item_alike(world, kind):
     """Sampled negatives, corrected for their frequency, estimate the softmax over all items."""
     model, params = made("cml", world)
-    given, options = users_of(world, ["new"]), FoldInOptions(num_steps=60, positives=16, others=64)
+    given, options = users_of(world, [NEW]), FoldInOptions(num_steps=60, positives=16, others=64)
     training = TrainOptions(batch="users", objective="sampled_softmax", negatives="all", temperature=0.5)
 
     def placed(training):
@@ -321,7 +324,7 @@ def test_however_negatives_are_drawn_the_softmax_places_a_new_item_alike(world, 
         return np.asarray(new.params["item"])[-1]
 
     exact, sampled = placed(training), placed(TrainOptions(objective="sampled_softmax", temperature=0.5, **kind))
-    start = np.mean([np.asarray(params["user"])[int(user)] for user in given["new"]], axis=0)
+    start = np.mean([np.asarray(params["user"])[int(user)] for user in given[NEW]], axis=0)
     assert np.linalg.norm(sampled - exact) < 0.25 * np.linalg.norm(start - exact)
 
 
@@ -346,9 +349,13 @@ def test_mistakes_of_new_items_are_one_line(world):
     several = TrainOptions(objective="sampled_softmax", temperatures=(0.1, 0.2))
     for message, given, training in (
         ("item 7 is no new one", {7: [1, 2]}, HINGE),
-        (r'users_of_items: 1 users \(1 rows\) are unknown, such as "eve"; leave them out', {"new": [1, "eve"]}, HINGE),
-        ("training has several train.temperatures; pass training.at", {"new": [1]}, several),
-        ("pass training=, the settings that CML was trained with", {"new": [1]}, None),
+        (
+            r'users_of_items: 1 users \(1 rows\) are unknown, such as "eve"; ids of users are whole numbers; leave',
+            {NEW: [1, "eve"]},
+            HINGE,
+        ),
+        ("training has several train.temperatures; pass training.at", {NEW: [1]}, several),
+        ("pass training=, the settings that CML was trained with", {NEW: [1]}, None),
     ):
         with pytest.raises(InputError, match=message):
             hlr_jax.fold_in_items(model, params, world, given, training=training)
@@ -357,9 +364,9 @@ def test_mistakes_of_new_items_are_one_line(world):
     model, params = made("mf_als", world)
     said = []
     new = hlr_jax.fold_in_items(
-        model, params, world, {"new": ["eve"], "newer": [1]}, training=HINGE, on_unknown="skip", log=said.append
+        model, params, world, {NEW: ["eve"], NEWER: [1]}, training=HINGE, on_unknown="skip", log=said.append
     )
-    assert new.dataset.item_ids.to_list()[-1] == "newer"
+    assert new.dataset.item_ids.to_list()[-1] == NEWER
     assert len(said) == 2
 
 

@@ -126,7 +126,7 @@ def test_new_items_have_the_source_vectors_of_their_place(world):
     linear = np.array(jax.random.normal(jax.random.key(3), (4, 4)))
     params["source"] = params["item"] @ linear
     options = FoldInOptions(num_steps=10, positives=3, others=16)
-    new = hlr_jax.fold_in_items(model, params, world, {"new": [3, 8], "newer": [9]}, training=TRAINING, options=options)
+    new = hlr_jax.fold_in_items(model, params, world, {1000: [3, 8], 1001: [9]}, training=TRAINING, options=options)
     assert new.params.keys() == params.keys()
     for name, before in params.items():
         np.testing.assert_array_equal(new.params[name][:50], before)
@@ -145,7 +145,7 @@ def test_new_items_are_refused_after_the_square_loss(world, trained):
     with pytest.raises(
         InputError, match=r"train\.objective=square places no new items; train anew with them, or leave"
     ):
-        hlr_jax.fold_in_items(*trained, world, {"new": [3, 8]}, training=training)
+        hlr_jax.fold_in_items(*trained, world, {1000: [3, 8]}, training=training)
 
 
 def test_lists_are_the_same_on_a_mesh(world, tmp_path):

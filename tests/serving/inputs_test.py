@@ -1,74 +1,45 @@
+import numpy as np
 import polars as pl
 import pytest
 
 from hlr_jax import InputError
-from hlr_jax.data.ids import IdIndex
-from hlr_jax.serving.inputs import read_choice, read_histories, read_ids, read_pairs
+from hlr_jax.serving.inputs import read_histories, read_pairs, read_people
 
 
-def test_ids_in_every_form(tmp_path):
-    tmp_path = tmp_path / "a[1]*"  # no pattern
-    tmp_path.mkdir()
-    (tmp_path / "ids.txt").write_text("u1\n\n u2 \n")
-    (tmp_path / "ids.csv").write_text("name,user\nAnn,007\nBob,u2\n")
-    (tmp_path / "one.tsv").write_text("whatever\nu1\nu2\n")
-    pl.DataFrame({"user": [7, 8]}).write_parquet(tmp_path / "ids.parquet")
-    pl.DataFrame({"user": ["u1"], "age": [3]}).write_ndjson(tmp_path / "ids.jsonl")
-    ids = {path.name: read_ids(path, "user").to_list() for path in tmp_path.iterdir()}
-    assert ids == {
-        "ids.txt": ["u1", "u2"], "ids.csv": ["007", "u2"], "one.tsv": ["u1", "u2"], "ids.parquet": ["7", "8"],
-        "ids.jsonl": ["u1"],
-    }  # fmt: skip
-
-
-def test_mistakes_are_one_line(tmp_path):
-    (tmp_path / "wide.csv").write_text("a,b\n1,2\n")
-    (tmp_path / "empty.txt").write_text("\n")
-    (tmp_path / "cut.parquet").write_bytes(b"PAR1")
-    (tmp_path / "bad.jsonl").write_text("{")
-    expected = {
-        "wide.csv": 'no column "user"', "empty.txt": "no user ids", "cut.parquet": "", "bad.jsonl": "",
-        "no.csv": "no such",
-    }  # fmt: skip
-    for name, message in expected.items():
-        with pytest.raises(InputError, match=f"{name}: .*{message}") as problem:
-            read_ids(tmp_path / name, "user")
-        assert len(str(problem.value).splitlines()) == 1
+def test_histories_are_read_as_logs_are(tmp_path):
+    (tmp_path / "h[1].csv").write_text("who,item,what\nann,i1,x\nann,i2,y\n")
+    (tmp_path / "h1.csv").write_text("who,item,what\nbob,i1,x\n")
+    frame = read_histories(tmp_path / "h[1].csv", user_column="who")
+    assert frame.rows() == [("ann", "i1"), ("ann", "i2")]
+    assert read_histories(tmp_path, user_column="who", item_column="what").height == 3
     with pytest.raises(InputError, match=r"no\.csv: no such file"):
         read_histories(tmp_path / "no.csv")
     (tmp_path / "half.csv").write_text("user,item\nann,\n")
-    with pytest.raises(InputError, match='line 2: column "item" is empty'):
+    with pytest.raises(InputError, match='column "item" is empty'):
         read_histories(tmp_path / "half.csv")
 
 
-def test_what_exists_as_an_id_is_an_id_and_a_file_is_named_by_an_at_sign(tmp_path):
-    (tmp_path / "ids.txt").write_text("u1\nnew\n")
-    index = IdIndex(pl.Series(["u1", "u2", "SKU/0000", "SKU/0001", "@ann", "a,b"]))
-
-    def chosen(value, **options):
-        return read_choice(value, "user", index, **options).to_list()
-
-    assert chosen("u1, u2,") == ["u1", "u2"]
-    assert chosen("SKU/0000,SKU/0001") == ["SKU/0000", "SKU/0001"]
-    assert chosen("@ann") == ["@ann"]
-    assert chosen("@ann,u1") == ["@ann", "u1"]
-    assert chosen("a,b") == ["a,b"]
-    assert chosen(f"@{tmp_path}/ids.txt") == ["u1", "new"]
-    assert chosen("u1,who", on_unknown="skip") == ["u1", "who"]
-    with pytest.raises(InputError, match=r'^1 of 2 users are unknown, such as "SKU/9"; a file of ids is @FILE$'):
-        chosen("u1,SKU/9")
-    with pytest.raises(InputError, match=r"no\.txt: no such file"):
-        chosen("@no.txt")
-    with pytest.raises(InputError, match="no user ids; pass id,id or @FILE"):
-        chosen(" ,")
-
-
 def test_items_of_users_as_a_frame_or_a_dict():
-    expected = [("7", "1"), ("7", "2"), ("ann", "3")]
-    assert read_pairs({7: [1, 2], "ann": 3, "bob": []}, "here").rows() == expected
+    assert read_pairs({7: [1, 2], 8: 3, 9: []}, "here", is_new=True).rows() == [(7, "1"), (7, "2"), (8, "3")]
+    assert read_pairs({7: [1, 2], "ann": 3}, "here").rows() == [("7", "1"), ("7", "2"), ("ann", "3")]
+    assert read_pairs({"ann": "12", "bob": np.array([1])}, "here").rows() == [("ann", "12"), ("bob", "1")]
+    assert read_pairs({30: ["ann"]}, "here", by="item", is_new=True).select("user", "item").rows() == [("ann", 30)]
     frame = pl.DataFrame({"item": ["1"], "more": [0], "user": ["7"]})
-    assert read_pairs(frame, "here").rows() == [("7", "1")]
-    with pytest.raises(InputError, match='here: no column "user" '):
+    for given in (frame, frame.lazy(), frame.to_arrow(), frame.to_pandas()):
+        assert read_pairs(given, "here").rows() == [("7", "1")]
+    with pytest.raises(InputError, match='here: no column "user"'):
         read_pairs(frame.select("item"), "here")
     with pytest.raises(InputError, match="here: None is no id"):
         read_pairs({7: [None]}, "here")
+    with pytest.raises(InputError, match="here: ids are texts or whole numbers, and these are both"):
+        read_pairs({7: [1], "7": [2]}, "here", is_new=True)
+    with pytest.raises(InputError, match="here: ids are a list or a column, not a DataFrame"):
+        read_pairs({7: frame}, "here")
+    with pytest.raises(InputError, match="here: a frame of user and item is needed, or a dict of items by user"):
+        read_pairs([("ann", 1)], "here")
+
+
+def test_one_person_is_called_new():
+    for items in ([1, "2"], np.array([1, 2]), pl.Series([1, 2])):
+        assert read_people(items).rows() == [("new", "1"), ("new", "2")]
+    assert read_people("12").rows() == [("new", "12")]

@@ -58,7 +58,7 @@ def test_temperatures_are_not_chosen_by_a_loss(world):
     with pytest.raises(InputError, match=r"train\.temperatures needs a metric to choose by: set eval\.monitor"):
         hlr_jax.train_model(world, cml, several)
     by_ndcg = EvalOptions(monitor="ndcg", k=5)
-    check_monitor(by_ndcg, several)
+    check_monitor(by_ndcg, several, world)
     assert (by_ndcg.monitor_name, by_ndcg.higher_is_better) == ("valid_ndcg@5", True)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.training.options import Run
-from hlr_jax.training.run_progress import RunProgress, by_seed, chosen_runs, prune
+from hlr_jax.training.run_progress import RunProgress, by_seed, chosen_runs, equal_temperatures, prune
 
 NDCG, LOSS = EvalOptions(monitor="ndcg"), EvalOptions()
 
@@ -77,6 +77,10 @@ def test_each_seed_keeps_the_temperature_that_validates_best():
     assert chosen_runs(runs, LOSS) == [1, 3, 4]
     equals = [at(0, temperature, best_epoch=1, best_value=0.2) for temperature in (0.1, 0.5)]
     assert chosen_runs(equals, NDCG) == [0]
+    assert equal_temperatures([*equals, at(0, 0.7, best_epoch=1, best_value=0.1), at(1, 0.9, best_value=0.2)], 0) == (
+        0.5,
+    )
+    assert equal_temperatures([at(0, 0.1, best_epoch=1), at(0, 0.5, best_epoch=1)], 0) == ()
     nobody = [at(0, 0.1, failed="not finite"), at(0, 0.5, failed="not finite")]
     assert chosen_runs(nobody, NDCG) == [0]
     # One that failed later, or was ended for another's sake, keeps its best epoch.

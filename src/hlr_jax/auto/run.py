@@ -31,6 +31,7 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import Metrics
 from hlr_jax.experiment import RunResult, evaluate_run, run
 from hlr_jax.loading import LoadedRun
+from hlr_jax.settings import plain
 from hlr_jax.systems import System
 from hlr_jax.training.history import Logger
 from hlr_jax.workdir import DATASET, record_environment
@@ -115,12 +116,13 @@ def run_auto(
         something else.
     """
     start = time.perf_counter()
+    config = plain(config)
     options, evaluation = auto_options(config)
     folder = None if workdir is None else Path(workdir)
-    record = Record.of(folder, dict(config))
+    record = Record.of(folder, config)
     data = _data(dataset, config, folder, log)
     relevant_of(data, "valid")  # there is something to choose by
-    return _Auto(dict(config), options, evaluation, data, folder, record, start, loggers, quiet, log).run()
+    return _Auto(config, options, evaluation, data, folder, record, start, loggers, quiet, log).run()
 
 
 def auto_options(config: Mapping[str, Any]) -> tuple[AutoOptions, EvalOptions]:

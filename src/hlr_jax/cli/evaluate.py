@@ -109,5 +109,6 @@ def _strong_generalization(parts: "experiment.RunParts", what: str) -> None:
     name = "strong_generalization" if what == "users" else "strong_generalization_items"
     files.write_json(folder / "eval" / f"{name}.json", record)
     print_metrics(metrics)
-    ratio = metrics["folded in"].value("ndcg") / metrics["trained in"].value("ndcg")
-    print(f"ndcg@{parts.eval.ks[0]} with {what} folded in: {ratio:.1%} of the same trained in")
+    folded_in, trained_in = (metrics[name].value("ndcg") for name in ("folded in", "trained in"))
+    ratio = f"{folded_in / trained_in:.1%} of the same" if trained_in else "- (there is no hit of the same)"
+    print(f"ndcg@{parts.eval.ks[0]} with {what} folded in: {ratio} trained in")

@@ -15,7 +15,7 @@ from absl import flags
 
 from hlr_jax.cli.support.frames import check_suffix, print_frame, write_frame
 from hlr_jax.cli.support.seeds import load_chosen
-from hlr_jax.serving.inputs import read_choice
+from hlr_jax.serving.chosen_ids import read_choice
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _USER = flags.DEFINE_string("user", None, "the id of a user", required=True)

@@ -7,6 +7,8 @@ Needs the extra `export`, and for an index `ann`. The folder's answer.py shows h
 exported/hlr/answer.py USER, or --history ITEM ITEM for somebody new. docs/export.md says what is in the folder.
 """
 
+import shlex
+
 from absl import flags
 
 from hlr_jax.cli.support.seeds import load_chosen
@@ -36,4 +38,4 @@ def main() -> None:
     folder = recommender.export(_OUTPUT.value, k=_K.value, dtype=_DTYPE.value, index=index)
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         print(f"{path.stat().st_size:>12,} bytes  {path}")
-    print(f"try it: python {folder / 'answer.py'} {recommender.dataset.user_ids[0]}")
+    print(f"try it: {shlex.join(['python', str(folder / 'answer.py'), str(recommender.dataset.user_ids[0])])}")

@@ -59,7 +59,7 @@ def main() -> None:
         raise InputError(f"{folder} is a file; pass another --output")
     cards = "\n\n".join(keys.key_cards(table))
     with files.atomic_file(folder / "cards.md") as temporary:
-        temporary.write_text(f"{cards}\n")
+        temporary.write_text(f"{cards}\n", encoding="utf-8")
     for name, frame in frames.items():
         with files.atomic_file(folder / f"{name}.parquet") as temporary:
             frame.write_parquet(temporary)

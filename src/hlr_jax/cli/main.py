@@ -1,6 +1,9 @@
 """``hlr-jax COMMAND``: finds the command, shows help, and runs it."""
 
+import errno
 import importlib
+import io
+import os
 import sys
 from importlib.metadata import version
 
@@ -37,7 +40,31 @@ _HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort", "help")
 
 
 def main(command: str | None = None) -> None:
-    """Run ``command``, or the one that the first argument names, with the other arguments."""
+    """Run ``command``, or the one that the first argument names, with the other arguments.
+
+    What the terminal's encoding lacks is shown as ``?``. Where nobody reads the output any more (``| head``) the
+    command ends, with status 1.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        try:
+            _run(command)
+        finally:
+            _flush()
+    except OSError as problem:
+        if problem.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        sys.exit(1 if problem.errno == errno.EPIPE else f"error: {problem.strerror}")
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # a process may have none
+        sys.stdout.flush()
+
+
+def _run(command: str | None) -> None:
     words = sys.argv[1:]
     if command is None:
         if words in (["--version"], ["-version"]):

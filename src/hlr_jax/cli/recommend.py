@@ -4,8 +4,10 @@ hlr-jax recommend --workdir=runs/hlr --users=7,42 --explain
 hlr-jax recommend --workdir=runs/hlr --users=all --k=20 --output=recs.parquet
 
 --users takes ids, @FILE with ids, or all. --histories=FILE folds new users in: their items are in columns user and
-item. --items and --exclude_items (ids, or @FILE) say what may be recommended. Without --output the lists are shown. An
-interrupted command that writes goes on where it was when it is run again.
+item, or those that --user_column and --item_column name. --items and --exclude_items (ids, or @FILE) say what may be
+recommended. Ids are divided by commas, and one with a comma stands in double quotes: '"Smith, J",bob'. A file has an id
+in each line, or a column user or item. Without --output the lists are shown. An interrupted command that writes goes on
+where it was when it is run again.
 """
 
 from pathlib import Path
@@ -13,15 +15,15 @@ from pathlib import Path
 from absl import flags
 
 from hlr_jax import files
+from hlr_jax.cli.support.histories import histories_path, read_histories
 from hlr_jax.cli.support.lists import Progress, show_lists
 from hlr_jax.cli.support.seeds import load_chosen
 from hlr_jax.data.ids import ON_UNKNOWN
 from hlr_jax.errors import InputError
-from hlr_jax.serving import inputs
+from hlr_jax.serving.chosen_ids import read_choice, read_choice_or_all
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _USERS = flags.DEFINE_string("users", None, "all, id,id,... or @FILE of ids")
-_HISTORIES = flags.DEFINE_string("histories", None, "file of user and item: people to fold in")
 _K = flags.DEFINE_integer("k", 10, "items of a list")
 _OUTPUT = flags.DEFINE_string("output", None, "file to write: .parquet, .csv or .jsonl")
 _ITEMS = flags.DEFINE_string("items", None, "the items that may be recommended: id,id,... or @FILE of ids")
@@ -43,24 +45,24 @@ def main() -> None:
     from hlr_jax.serving.choice import item_choice
     from hlr_jax.serving.lists import Lister
 
-    if (_USERS.value is None) == (_HISTORIES.value is None):
+    histories = histories_path()
+    if (_USERS.value is None) == (histories is None):
         raise InputError("pass --users=all|id,id|@FILE or --histories=FILE, one of both")
     output = None if _OUTPUT.value is None else Path(_OUTPUT.value)
     if output is not None:
         stream.check_output(output)
     recommender, on_unknown = load_chosen(_WORKDIR.value), _ON_UNKNOWN.value
     dataset, users = recommender.dataset, None
-    if _USERS.value is not None:
+    if histories is None:
         population = recommender.users
-        if _USERS.value != "all":
-            users = inputs.read_choice(_USERS.value, "user", dataset.user_index, on_unknown)
+        users = read_choice_or_all(str(_USERS.value), "user", dataset.user_index, on_unknown)
     else:
-        given = inputs.read_histories(Path(str(_HISTORIES.value)))
+        given = read_histories(histories)
         population = recommender.fold_in(given, on_unknown=on_unknown)
         if on_unknown == "popular":
             users = given["user"].unique(maintain_order=True)
     items, excluded = (
-        None if flag.value is None else inputs.read_choice(flag.value, "item", dataset.item_index, on_unknown)
+        None if flag.value is None else read_choice(flag.value, "item", dataset.item_index, on_unknown)
         for flag in (_ITEMS, _EXCLUDE)
     )
     reasons = _REASONS.value if _EXPLAIN.value else 0
@@ -79,7 +81,7 @@ def main() -> None:
         "data": dataset.fingerprint, "model": files.sha256_of(recommender.model.options), "seed": recommender.seed,
         "epoch": recommender.best_epoch, "result": _result(Path(_WORKDIR.value)),
         "users": files.sha256_of([ids.to_list(), places.tolist()]), "k": _K.value,
-        "histories": _HISTORIES.value and files.sha256(Path(_HISTORIES.value)), "include_seen": _SEEN.value,
+        "histories": histories and files.sha256_of(given.rows()), "include_seen": _SEEN.value,
         "items": items is not None and files.sha256_of(items.to_list()),
         "exclude_items": excluded is not None and files.sha256_of(excluded.to_list()), "reasons": reasons,
     }  # fmt: skip

@@ -19,7 +19,7 @@ from absl import flags
 from hlr_jax.cli.support.frames import check_suffix, print_frame, write_frame
 from hlr_jax.cli.support.seeds import load_chosen
 from hlr_jax.errors import InputError
-from hlr_jax.serving.inputs import read_choice
+from hlr_jax.serving.chosen_ids import read_choice_or_all
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _ITEMS = flags.DEFINE_string("items", "", "ids of items: id,id,..., @FILE or all")
@@ -45,10 +45,12 @@ def main() -> None:
     recommender = load_chosen(_WORKDIR.value)
     dataset = recommender.dataset
     if _USERS.value:
-        users = dataset.user_ids if _USERS.value == "all" else read_choice(_USERS.value, "user", dataset.user_index)
+        chosen = read_choice_or_all(_USERS.value, "user", dataset.user_index)
+        users = dataset.user_ids if chosen is None else chosen
         frame = recommender.similar_users(users, k=_K.value, part=_PART.value)
     else:
-        items = dataset.item_ids if _ITEMS.value == "all" else read_choice(_ITEMS.value, "item", dataset.item_index)
+        chosen = read_choice_or_all(_ITEMS.value, "item", dataset.item_index)
+        items = dataset.item_ids if chosen is None else chosen
         if _KEYS.value:
             frame = recommender.nearest_keys(items, other=_OTHER.value, user=_USER.value, k=_K.value, part=_PART.value)
         else:

@@ -22,7 +22,7 @@ from hlr_jax.cli.support import configs
 from hlr_jax.cli.support.launch import runs_of, show_devices
 from hlr_jax.cli.support.lists import show_samples
 from hlr_jax.cli.support.processes import connect_processes
-from hlr_jax.cli.support.tables import print_auto, print_metrics
+from hlr_jax.cli.support.tables import chosen_by_validation, print_auto, print_metrics
 
 _CONFIG = configs.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
@@ -40,7 +40,6 @@ def main() -> None:
     config = _CONFIG.value.to_dict()
     connect_processes()
     show_devices(runs_of(config), config.get("mesh"))
-    several = len(config.get("train", {}).get("temperatures", ())) > 1
     loggers = [TensorBoardLogger(_WORKDIR.value)] if _TENSORBOARD.value else []
     if is_auto(config):
         from hlr_jax.auto.run import run_auto
@@ -55,11 +54,6 @@ def main() -> None:
         return
     name = done.parts.model.name
     print_metrics({f"{name}, {split}": metrics for split, metrics in done.metrics.items()})
-    chosen = [f"best epoch {', '.join(str(fit.best_epoch) for fit in done.fits)}"]
-    if "train" in config and not config["train"]:  # a scorer, whose epochs are the values of its settings
-        chosen = [f"best {name} {', '.join(map(str, values))}" for name, values in done.parts.model.options]
-    if several:
-        chosen.append(f"best temperature {', '.join(f'{fit.run.temperature:g}' for fit in done.fits)}")
-    print(f"{', '.join(chosen)}; everything is in {_WORKDIR.value}\n")
+    print(f"{chosen_by_validation(done)}; everything is in {_WORKDIR.value}\n")
     if done.parts.mesh is None:
         show_samples(Recommender(LoadedRun.of(done), config, done.metrics))

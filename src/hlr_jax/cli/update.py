@@ -18,7 +18,7 @@ from absl import flags
 import hlr_jax
 from hlr_jax.cli.support.launch import show_devices
 from hlr_jax.cli.support.meshes import mesh_options
-from hlr_jax.cli.support.tables import print_metrics
+from hlr_jax.cli.support.tables import chosen_by_validation, print_metrics
 from hlr_jax.training.options import UPDATE_EPOCHS
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
@@ -40,4 +40,4 @@ def main() -> None:
     name = done.parts.model.name
     if done.metrics:
         print_metrics({f"{name}, {split}": metrics for split, metrics in done.metrics.items()})
-    print(f"best epoch {', '.join(str(fit.best_epoch) for fit in done.fits)}; everything is in {_OUTPUT.value}")
+    print(f"{chosen_by_validation(done)}; everything is in {_OUTPUT.value}")

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from hlr_jax.data.ids import stripped
+
 MISSING_WORDS = ("NULL", "null", "nan", "NaN", "NaT", "<NA>", "None", r"\N")
 """How programs write an id that is not there."""
 AMONG_NUMBERS = ("NA", "N/A")
@@ -31,11 +33,6 @@ class CleanIds(NamedTuple):
     ids: pl.Series
     note: str = ""
     bad: tuple[str, str] | None = None
-
-
-def stripped(texts: pl.Series) -> pl.Series:
-    """Return ids as texts without the blanks at their ends."""
-    return texts.str.strip_chars()
 
 
 def clean_ids(ids: pl.Series, missing_words: tuple[str, ...], *, text_may_be_number: bool) -> CleanIds:

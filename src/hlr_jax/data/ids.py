@@ -1,8 +1,8 @@
 """Ids of the source: what people write for one or several of them, and where each stands in a data set."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,21 @@ from hlr_jax.errors import InputError
 UNKNOWN = -1
 ON_UNKNOWN = ("error", "skip", "popular")
 """What becomes of ids that a data set lacks."""
+_NAMED = 3  # unknown ids that a message names
+_LONGEST = 40  # characters of each
+_BITS = 64
+
+Texts = TypeVar("Texts", pl.Series, pl.Expr)
+
+
+def stripped(texts: Texts) -> Texts:
+    """Return texts without blanks at both ends, as ids stand in logs, in files of ids and on command lines.
+
+    Example:
+      >>> stripped(pl.Series([" ann", "bob\\u00a0"])).to_list()
+      ['ann', 'bob']
+    """
+    return texts.str.strip_chars()
 
 
 class IdIndex:
@@ -27,6 +42,7 @@ class IdIndex:
         texts = ids.cast(pl.String)
         order = texts.arg_sort()
         self._order, self._sorted = order.to_numpy().astype(np.int64), texts.gather(order)
+        self._are_numbers = ids.dtype.is_integer()
 
     def find(self, wanted: pl.Series) -> np.ndarray:
         """Return the place of every wanted id; ``UNKNOWN`` where it is not there."""
@@ -36,33 +52,88 @@ class IdIndex:
         found = (self._sorted[places] == wanted).to_numpy()
         return np.where(found, self._order[places], UNKNOWN)
 
+    @property
+    def kind(self) -> str:
+        """What its ids are, for people."""
+        if self._are_numbers or not len(self._sorted):
+            return "whole numbers"
+        return f"texts, such as {named(self._sorted[:1])}"
+
+
+def named(ids: pl.Series) -> str:
+    """Return the first few ids in quotes, each shortened to what fits on a line.
+
+    Example:
+      >>> named(pl.Series(["a", "b", "c", "d"]))
+      '"a", "b", "c"'
+    """
+    texts = [str(value) for value in ids[:_NAMED]]
+    return ", ".join(f'"{text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."}"' for text in texts)
+
 
 def texts_of(ids: Any, what: str) -> pl.Series:
-    """Return ids as text.
+    """Return ids as text, without blanks at both ends.
 
     Args:
       ids: one id, a text or a whole number; or several: a list, a set, an array, a Series of polars or pandas.
       what: they are ids of.
 
     Raises:
-      InputError: a value that is no id, or a missing one.
+      InputError: a value that is no id, or a missing one; a table or a dict.
     """
-    if isinstance(ids, pl.Series) and (ids.dtype.is_integer() or ids.dtype in (pl.String, pl.Categorical, pl.Enum)):
-        texts = ids.cast(pl.String)
-        if texts.null_count():
-            raise InputError(f"{what}: an id is missing; drop rows without one")
-        return texts
-    ids = ids.tolist() if isinstance(ids, np.ndarray) else ids
-    several = isinstance(ids, Iterable) and not isinstance(ids, str | bytes)
-    return pl.Series([_text(value, what) for value in (ids if several else [ids])], dtype=pl.String)
+    return _typed(ids, what, pl.String)
 
 
-def _text(value: Any, what: str) -> str:
+def typed_ids(ids: Any, what: str) -> pl.Series:
+    """Return ids as they are: whole numbers where all are, else texts; arguments as of ``texts_of``.
+
+    Raises:
+      InputError: see ``texts_of``; both kinds, of which ``7`` and ``"7"`` would be one id.
+
+    Example:
+      >>> typed_ids([7, 42], "users").dtype
+      Int64
+    """
+    return _typed(ids, what, None)
+
+
+def _typed(ids: Any, what: str, dtype: Any) -> pl.Series:
+    if not isinstance(ids, pl.Series) or not (ids.dtype.is_integer() or ids.dtype in (pl.String, pl.Categorical)):
+        values = [_value(value, what) for value in _several(ids, what)]
+        is_text = [isinstance(value, str) for value in values]
+        if dtype is None and any(is_text) and not all(is_text):
+            raise InputError(f"{what}: ids are texts or whole numbers, and these are both; pass one kind")
+        ids = pl.Series([str(value) for value in values], dtype=pl.String)
+        dtype = dtype or (pl.Int64 if values and not any(is_text) else pl.String)
+    if ids.null_count():
+        raise InputError(f"{what}: an id is missing; drop rows without one")
+    if not ids.dtype.is_integer():
+        ids = stripped(ids.cast(pl.String))
+        if (ids == "").any():
+            raise InputError(f"{what}: a blank text is no id; drop rows without one")
+    made = ids if dtype is None else ids.cast(dtype, strict=False)
+    if made.null_count():
+        raise InputError(f"{what}: a whole number is beyond {_BITS} bits: {named(ids.filter(made.is_null()))}")
+    return made
+
+
+def _several(ids: Any, what: str) -> Iterable[Any]:
+    """Return the values of one id or several, as Python's or NumPy's."""
+    if isinstance(ids, Mapping) or hasattr(ids, "columns") or hasattr(ids, "collect_schema"):
+        raise InputError(f"{what}: ids are a list or a column, not a {type(ids).__name__}; pass one column of it")
+    if isinstance(ids, np.ndarray):
+        ids = ids.tolist()
+    elif hasattr(ids, "to_pylist"):  # of Arrow
+        ids = ids.to_pylist()
+    return ids if isinstance(ids, Iterable) and not isinstance(ids, str | bytes) else [ids]
+
+
+def _value(value: Any, what: str) -> str | int:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, Integral) and not isinstance(value, bool):
-        return str(int(value))
+        return int(value)
     if isinstance(value, Real) and not isinstance(value, Integral) and float(value).is_integer():
-        return str(int(float(value)))  # pandas makes floats of whole numbers beside missing ones
+        return int(float(value))  # pandas makes floats of whole numbers beside missing ones
     shown = repr(value) if value is None or isinstance(value, Real | bytes) else f"a {type(value).__name__}"
     raise InputError(f"{what}: {shown} is no id; ids are texts or whole numbers")

@@ -1,6 +1,7 @@
 """Results of several systems side by side: which may stand in one table, each cell of it, and who is best."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -173,6 +174,8 @@ class Cell(NamedTuple):
     def text(self, row: str) -> tuple[str, str]:
         """Return mean and spread as shown; the spread is empty where there is none."""
         places = decimals(row)
+        if math.isnan(self.mean):
+            return "–", ""
         return f"{self.mean:.{places}f}", "" if self.std is None else f"{self.std:.{places}f}"
 
 

@@ -1,5 +1,6 @@
 """Metrics of top-K lists, in float64 NumPy: per user, over the catalogue, and over cohorts of users."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -131,11 +132,14 @@ def per_user_metrics(hits: np.ndarray, num_relevant: np.ndarray, k: int) -> PerU
 
 
 def catalogue_metrics(items: np.ndarray, popularity: np.ndarray) -> dict[str, float]:
-    """Return what lists [users, K] do to the catalogue, given each item's number of training users [I]."""
+    """Return what lists [users, K] do to the catalogue, given each item's number of training users [I].
+
+    Where all lists are empty there is nothing to measure but the coverage: the others are NaN.
+    """
     exposure = np.bincount(items[items >= 0].ravel(), minlength=len(popularity))
     shown = exposure > 0
     if not shown.any():
-        return dict.fromkeys(_CATALOGUE, 0.0)
+        return dict.fromkeys(_CATALOGUE, math.nan) | {"coverage": 0.0}
     count, ordered = len(exposure), np.sort(exposure).astype(np.float64)
     rank = np.arange(1, count + 1)
     return {

@@ -1,6 +1,7 @@
 """Metrics of a split, of one trained model or of several seeds, and the files of a workdir that hold them."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,7 +35,7 @@ class Metrics:
       k: the lengths of lists, the main one first.
       seeds: of each trained model.
       best_epochs: that each one's parameters are from; 0: of the start; None: not known.
-      values: of each metric at each K, for each seed.
+      values: of each metric at each K, for each seed; NaN where there was nothing to measure, which is null in files.
       cohorts: of each metric at each K, for each seed: mean and standard deviation over random groups of users; empty
         where ``eval.num_cohorts`` asks for none.
 
@@ -76,13 +77,17 @@ class Metrics:
         return self.values[at]
 
     def value(self, name: str, k: int | None = None) -> float:
-        """Return the mean of a metric over seeds; see ``by_seed``."""
-        return float(np.mean(self.by_seed(name, k)))
+        """Return the mean of a metric over the seeds that have it; NaN if none has; see ``by_seed``."""
+        values = self._finite(name, k)
+        return float(np.mean(values)) if values else math.nan
 
     def std(self, name: str, k: int | None = None) -> float | None:
         """Return the standard deviation (of a sample) of a metric over seeds, None of one seed; see ``by_seed``."""
-        values = self.by_seed(name, k)
+        values = self._finite(name, k)
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    def _finite(self, name: str, k: int | None) -> list[float]:
+        return [value for value in self.by_seed(name, k) if math.isfinite(value)]
 
     def to_json(self) -> dict[str, Any]:
         """Return what the files hold."""
@@ -108,9 +113,13 @@ class Metrics:
         return cls(
             **{name: record[name] for name in _FACTS}, k=tuple(record["k"]),
             seeds=tuple(entry["seed"] for entry in seeds), best_epochs=tuple(entry["best_epoch"] for entry in seeds),
-            values={place: tuple(row["by_seed"]) for place, row in at.items()},
+            values={place: tuple(map(_number, row["by_seed"])) for place, row in at.items()},
             cohorts={place: tuple(map(tuple, row["cohorts"])) for place, row in at.items() if "cohorts" in row},
         )  # fmt: skip
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def over_seeds(each: Sequence[Metrics], best_epochs: Sequence[int | None]) -> Metrics:

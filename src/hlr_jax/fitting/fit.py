@@ -27,7 +27,7 @@ from hlr_jax.training.loop import Loop, Validate, Validation
 from hlr_jax.training.many_runs import Learner, create_learner
 from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.training.result import RESULT, run_identity
-from hlr_jax.training.run_progress import chosen_runs
+from hlr_jax.training.run_progress import chosen_runs, equal_temperatures
 from hlr_jax.types import Params
 
 
@@ -44,6 +44,7 @@ class FitResult(NamedTuple):
         all; the others lack the epochs before they started.
       stopped: why training ended before the last epoch, in a sentence; empty if it did not.
       failed: whether that is because a loss was not finite.
+      equals: other temperatures that validated as well; of equals the first is kept.
     """
 
     params: Params
@@ -53,6 +54,7 @@ class FitResult(NamedTuple):
     history: list[Record]
     stopped: str = ""
     failed: bool = False
+    equals: tuple[float, ...] = ()
 
     @property
     def seed(self) -> int:
@@ -132,7 +134,7 @@ def train_seeds(
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
     check_seed("seed", seed)
     check_seed("seed", seed + options.num_seeds - 1)
-    check_monitor(evaluation, options)
+    check_monitor(evaluation, options, dataset)
     several = (options.num_seeds, "seeds"), (len(options.temperatures), "temperatures")
     shown = [f" {count} {what}," for count, what in several if count > 1]
     label = "" if quiet else f"{model.name}{',' * bool(shown)}{''.join(shown)}"
@@ -237,17 +239,25 @@ def _results(loop: Loop, chosen: Sequence[int], patience: int) -> list[FitResult
         if why and best is not None:
             why = f"{why} (the result is {f'epoch {best}' if best else 'what training started from'})"
         history, failed = loop.history.of_run(run), bool(progress.failed)
-        results.append(FitResult(params[index], run, best, progress.best_value, history, why, failed))
+        equals = equal_temperatures(loop.progress, index)
+        results.append(FitResult(params[index], run, best, progress.best_value, history, why, failed, equals))
     return results
 
 
-def check_monitor(evaluation: EvalOptions, options: TrainOptions) -> None:
-    """Check that what is monitored can choose among the temperatures.
+def check_monitor(evaluation: EvalOptions, options: TrainOptions, dataset: Dataset) -> None:
+    """Check that what is monitored can choose among the temperatures, if there are several.
 
     Raises:
-      InputError: it is a loss, whose values at two temperatures can't be compared.
+      InputError: it is a loss, whose values at two temperatures can't be compared, or nothing to validate on.
     """
-    if evaluation.monitor == "loss" and len(options.temperatures) > 1:
+    if len(options.temperatures) < 2:
+        return
+    if not len(dataset.valid):
+        raise InputError(
+            f"data set {dataset.name} has no validation interactions to choose one of several temperatures by: pass "
+            f"one, such as train.temperatures=({options.temperatures[0]:g},), or a split that has some"
+        )
+    if evaluation.monitor == "loss":
         raise InputError("train.temperatures needs a metric to choose by: set eval.monitor, to ndcg for example")
 
 

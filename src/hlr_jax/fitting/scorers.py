@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.distributed import is_process_zero
 from hlr_jax.errors import InputError
-from hlr_jax.evaluation.evaluate import relevant_of, values_on_valid
+from hlr_jax.evaluation.evaluate import values_on_valid
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.files import atomic_file, sha256_of, write_json
 from hlr_jax.fitting.fit import FitResult
@@ -79,8 +79,13 @@ def fit_scorer(
     if not len(dataset.train):
         raise InputError(f"data set {dataset.name} has no training interactions")
     evaluation = (evaluation or EvalOptions()).of_lists
-    if any(isinstance(value, tuple) and len(value) > 1 for _, value in scorer.options):
-        relevant_of(dataset, "valid")  # there is something to choose by
+    several = [(name, value) for name, value in scorer.options if isinstance(value, tuple) and len(value) > 1]
+    if several and not len(dataset.valid):
+        name, values = several[0]
+        raise InputError(
+            f"data set {dataset.name} has no validation interactions to choose {' and '.join(dict(several))} of "
+            f"{scorer.title} by: pass one value of each, such as model.{name}=({values[0]},), or a split with some"
+        )
     if folder is not None and is_process_zero():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "metrics.jsonl").unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from hlr_jax.blended_systems import Blend
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.data.ids import ON_UNKNOWN, UNKNOWN, IdIndex, texts_of
+from hlr_jax.data.ids import ON_UNKNOWN, UNKNOWN, IdIndex, named, texts_of
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.neighbor_sampling import NeighborSources
 from hlr_jax.errors import InputError, pick
@@ -179,8 +179,8 @@ def resolved(
     places = index.find(texts)
     unknown = texts.filter(pl.Series(places == UNKNOWN))
     if len(unknown):
-        line = f'{len(unknown):,} of {len(texts):,} {what} are unknown, such as "{unknown[0]}"'
+        line = f"{len(unknown):,} of {len(texts):,} {what} are unknown, such as {named(unknown)}"
         if on_unknown == "error":
-            raise InputError(line)
+            raise InputError(f"{line}; known ids are {index.kind}")
         log(f"{line}: {fate}")
     return places

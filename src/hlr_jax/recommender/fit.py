@@ -17,6 +17,7 @@ from hlr_jax.loading import LoadedRun
 from hlr_jax.models.base import Model
 from hlr_jax.recommender.artifact import check_named
 from hlr_jax.recommender.recommender import Recommender
+from hlr_jax.settings import plain
 from hlr_jax.systems import System, create_system, system_names
 from hlr_jax.training.history import Logger
 from hlr_jax.training.options import TrainOptions
@@ -74,7 +75,7 @@ def fit(
     by_hand = None if isinstance(system, str) else system
     seeds = {} if num_seeds is None else {"num_seeds": num_seeds}
     sections = ("model", model), ("train", train), ("train", seeds), ("eval", eval), ("mesh", mesh)
-    config = _config_of(system, sections) | {"seed": seed}
+    config = plain(_config_of(system, sections) | {"seed": seed})
     if is_auto(config):
         found = run_auto(config, workdir, dataset=dataset, loggers=loggers, quiet=quiet, log=log)
         return Recommender(found.blend, found.settings, found.metrics)

@@ -17,7 +17,8 @@ def learning_curves(runs: Sequence[TrainedRun], ids: Iterator[int]) -> list[Chil
         name for run in runs for name in run.epochs.columns if name == "train_loss" or name.startswith("valid_")
     )
     lead = (
-        "A mark shows the best epoch, whose parameters all figures are of. A run of several seeds has a line for each. "
+        "A mark shows the epoch whose parameters all figures are of: the best on validation, or without any the last. "
+        "A run of several seeds has a line for each. "
         "An epoch of EASE or ItemKNN is a value of its settings. "
         "Losses of different objectives have different scales."
     )
@@ -56,7 +57,7 @@ def _curve_chart(runs: Sequence[TrainedRun], name: str, ids: Iterator[int]) -> C
             marked += [(number, point) for point in (at_best if len(points) > 1 else points)]
             ends = f"from {points[0][1]:.4g} to {points[-1][1]:.4g}"
             value = f"{at_best[0][1]:.4g}" if at_best else "none"
-            descriptions.append(f"{run.label}, seed {seed}: {ends}, {value} at best epoch {best}")
+            descriptions.append(f"{run.label}, seed {seed}: {ends}, {value} at epoch {best}")
     if not curves:
         return None
     epochs, values = zip(*(point for _, points, _ in curves for point in points), strict=True)

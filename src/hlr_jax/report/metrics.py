@@ -1,5 +1,6 @@
 """Metrics of runs: tables with what they could have been otherwise, and the paired test."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -38,7 +39,8 @@ def _metric_table(runs: Sequence[TrainedRun], split: str, k: int) -> Child:
     measured, spreads = [run.metrics[split] for run in runs], [_spreads(run, split, k) for run in runs]
     rows: dict[str, Sequence[Child]] = {}
     for name in dict.fromkeys(name for metrics in measured for name in metrics.measured):
-        values = [metrics.value(name, k) if name in metrics.measured else None for metrics in measured]
+        found = [metrics.value(name, k) if name in metrics.measured else math.nan for metrics in measured]
+        values = [None if math.isnan(value) else value for value in found]
         shown = [round(value, 4) for value in values if value is not None]
         has_best = len(runs) > 1 and name not in LOWER_IS_BETTER
         cells: list[Child] = []
@@ -128,5 +130,7 @@ def _display_name(name: str) -> str:
 
 
 def _amount(value: float, name: str) -> str:
-    """Return a metric's value: four decimals, or one for counts of users."""
+    """Return a metric's value: four decimals, or one for counts of users; a dash for none."""
+    if math.isnan(value):
+        return "–"
     return f"{value:,.1f}" if "popularity" in name else f"{value:.4f}"

@@ -116,7 +116,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 def _read_epochs(path: Path, loaded: LoadedRun) -> pl.DataFrame:
     """Return the epochs of the runs that were chosen."""
     try:
-        frame = pl.read_ndjson(path, infer_schema_length=None)
+        frame = pl.read_ndjson(path.read_bytes(), infer_schema_length=None)  # a path is taken for a pattern
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; train first") from None
     except pl.exceptions.PolarsError as problem:
@@ -171,7 +171,7 @@ def run_tables(runs: Sequence[TrainedRun]) -> list[Child]:
     rows: dict[str, list[Child]] = {
         "model": [run.parts.model.title for run in runs],
         "seeds": [str(of[0]) if len(of) == 1 else f"{of[0]} to {of[-1]}" for of in seeds],
-        "best epoch": [", ".join(map(str, run.loaded.best_epochs)) for run in runs],
+        "epoch of the figures": [_epochs(run) for run in runs],
         "epochs": [str(run.epochs["epoch"].max()) for run in runs],
         "parameters": [f"{sum(array.size for array in jax.tree.leaves(run.loaded.params[0])):,}" for run in runs],
         "training, seconds": [f"{run.epochs.unique('epoch')['seconds'].sum():,.0f}" for run in runs],
@@ -185,6 +185,12 @@ def run_tables(runs: Sequence[TrainedRun]) -> list[Child]:
         content.append(folded("Settings in which they differ", table("Settings that differ", labels, differing)))
     content.append(folded("All settings", table("Settings", labels, settings)))
     return [*content, folded("Versions and devices", table("Made with", labels, made_with))]
+
+
+def _epochs(run: TrainedRun) -> str:
+    """Return the epoch of each seed's parameters, and what it is."""
+    chosen = all(state.best_value is not None for state in run.loaded.progress)
+    return f"{', '.join(map(str, run.loaded.best_epochs))} ({'the best' if chosen else 'the last'})"
 
 
 def _by_name(rows: Sequence[dict[str, Any]], missing: Any) -> dict[str, list[Any]]:

@@ -8,10 +8,12 @@ A copy of this file lies in every such folder. Take from it what you need.
 """
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,8 @@ class TopK:
         exclude: Iterable[object] = (), exact: bool = False,
     ) -> pl.DataFrame:  # fmt: skip
         """Return the same for people whom nobody has trained, by the items that they have met: ``{"ann": ["i1"]}``."""
+        if not isinstance(histories, Mapping):
+            raise ValueError(f"histories are a dict of items by person, not {type(histories).__name__}")
         met = [np.unique(_rows(self._codes_of_items, items, "item of items.parquet")) for items in histories.values()]
         most = len(self._items) - 1
         for person, items in zip(histories, met, strict=True):
@@ -231,7 +235,7 @@ class TopK:
 
 def _rows(codes: dict[str, int], ids: Iterable[object], what: str) -> np.ndarray:
     """Return the rows of ids, which are compared as text; a single one may stand for itself."""
-    wanted = [str(value) for value in ([ids] if isinstance(ids, str | int) else ids)]
+    wanted = [str(value).strip() for value in ([ids] if isinstance(ids, str | Integral) else ids)]
     for value in wanted:
         if value not in codes:
             raise ValueError(f"{value} is no {what}")
@@ -247,6 +251,8 @@ def main() -> None:
     parser.add_argument("--candidates", nargs="+", metavar="ITEM", help="the only items that are recommended")
     parser.add_argument("--exact", action="store_true", help="look at every item, even if there is an index")
     given = parser.parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # titles in any script, on terminals of any encoding
     if not given.users and not given.history:
         parser.error("pass USER ... or --history ITEM ...")
     options = {"candidates": given.candidates, "exclude": given.exclude, "exact": given.exact}

@@ -1,7 +1,7 @@
 """New users and new items without retraining; ``new_rows`` says how their vectors are found."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -9,20 +9,23 @@ import polars as pl
 from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.growth import with_interactions
-from hlr_jax.data.ids import ON_UNKNOWN, UNKNOWN
+from hlr_jax.data.ids import ON_UNKNOWN, UNKNOWN, named, texts_of
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError, check_seed, pick
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
 from hlr_jax.ranking.population import Population, parts_of
+from hlr_jax.serving.inputs import read_pairs
 from hlr_jax.serving.new_rows import OTHER_AXIS, FoldInOptions, solve_rows
 from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
 
-Given = Mapping[object, Sequence[object]] | pl.DataFrame
-"""What new users, or new items, have met: ids by id, ``{"ann": ["i1", "i2"]}``, or a frame of ``user`` and ``item``."""
+Given = Mapping[Any, Any] | Any
+"""What new users, or new items, have met: ids by id, ``{"ann": ["i1", "i2"]}``, or a frame of ``user`` and ``item``.
+
+The frame is one of polars, pandas or Arrow. One id stands for a list of one. New ids stay texts or whole numbers."""
 
 
 class Catalogue(NamedTuple):
@@ -164,6 +167,8 @@ def fold_in_items(
     known = ids.filter(pl.Series(dataset.item_index.find(ids.cast(pl.String)) != UNKNOWN))
     if len(known):
         raise InputError(f"users_of_items: item {known[0]} is no new one; leave it out")
+    if dataset.item_ids.dtype.is_integer() and not ids.dtype.is_integer():
+        raise InputError(f"users_of_items: {named(ids)}: ids of items are {dataset.item_index.kind} in this data set")
     pairs = pl.DataFrame({"user": dataset.user_ids.gather(met.item), "item": ids.gather(met.user)})
     new = solve_rows(Part(model, 1.0, seed, training), params, dataset, "item", met, options or FoldInOptions())
     last = int(new.rows[-1]) + 1
@@ -189,22 +194,21 @@ def _read(
     pick(on_unknown, ON_UNKNOWN, "on_unknown")
     other = OTHER_AXIS[axis]
     name, index = ("histories", dataset.item_index) if axis == "user" else ("users_of_items", dataset.user_index)
-    if not isinstance(given, pl.DataFrame):
-        rows = [(str(new), str(met)) for new, ids in given.items() for met in ids]
-        given = pl.DataFrame(rows, schema={axis: pl.String, other: pl.String}, orient="row")
-    texts = given[other].cast(pl.String)
+    rows = read_pairs(given, name, by=axis, is_new=True)
+    texts = texts_of(rows[other], name)
     codes = pl.Series(index.find(texts), dtype=pl.Int32)
     unknown = texts.filter(codes == UNKNOWN)
     if len(unknown):
-        line = f'{name}: {unknown.n_unique():,} {other}s ({len(unknown):,} rows) are unknown, such as "{unknown[0]}"'
+        first = named(unknown.unique(maintain_order=True))
+        line = f"{name}: {unknown.n_unique():,} {other}s ({len(unknown):,} rows) are unknown, such as {first}"
         if on_unknown == "error":
-            raise InputError(f"{line}; leave them out")
+            raise InputError(f"{line}; ids of {other}s are {index.kind}; leave others out, or pass on_unknown=skip")
         log(f"{line}: left out")
-    table = pl.DataFrame({"new": given[axis], "met": codes}).with_row_index("first")
+    table = pl.DataFrame({"new": rows[axis], "met": codes}).with_row_index("first")
     table = table.with_columns(pl.col("first").min().over("new")).filter(pl.col("met") != UNKNOWN)
     table = table.unique().sort("first", "met")
     ids = table["new"].unique(maintain_order=True).alias(axis)
-    lost = given[axis].n_unique() - len(ids)
+    lost = rows[axis].n_unique() - len(ids)
     if not len(ids):
         raise InputError(f"{name}: no {axis} has {'an item' if axis == 'user' else 'a user'} that the data set knows")
     if lost:

@@ -78,7 +78,7 @@ def read_space(entries: Sequence[str], path: str | None, config: dict[str, Any])
 def _read_file(path: Path) -> dict[str, Any]:
     kind, parse = ("TOML", tomllib.loads) if path.suffix == ".toml" else ("JSON", json.loads)
     try:
-        values = parse(path.read_text())
+        values = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check --grid_file") from None
     except ValueError as problem:

@@ -14,6 +14,7 @@ from hlr_jax.experiment import build, settings_of
 from hlr_jax.files import sha256_of, write_json
 from hlr_jax.fitting.fit import check_monitor, fit_runs
 from hlr_jax.models.base import Model
+from hlr_jax.settings import plain
 from hlr_jax.sweeps.points import Overrides, with_overrides
 from hlr_jax.systems import System
 from hlr_jax.workdir import claim, flatten, record_environment
@@ -85,6 +86,7 @@ class Sweep:
             ``parallel`` below 1.
         """
         check_range("sweep", parallel=(parallel, 1, 10**6))
+        config = plain(config)
         self._config, self._folder, self._parallel, self._quiet, self._log = config, Path(folder), parallel, quiet, log
         self._parts = parts = build(config, log)
         if not len(parts.dataset.valid):
@@ -92,7 +94,7 @@ class Sweep:
         model = _trained(parts.model)
         if model.solver is not None and parts.eval.monitor == "loss":
             raise InputError(f"model {model.name} has no validation loss; set eval.monitor=ndcg")
-        check_monitor(parts.eval, parts.train)
+        check_monitor(parts.eval, parts.train, parts.dataset)
         self.metric, self.higher_is_better = parts.eval.monitor_name, parts.eval.higher_is_better
         # How many seeds a point has may change: each is a training of its own.
         claim(self._folder, with_overrides(config, {"seed": 0, "train.num_seeds": 1}))

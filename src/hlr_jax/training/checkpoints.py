@@ -1,5 +1,8 @@
 """Arrays and a JSON record in one folder: one checkpoint, always whole, of a training or of its result."""
 
+import glob
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +23,16 @@ class Checkpoints:
         """Open or create ``folder`` for the training with this ``identity``; another's checkpoint is not read.
 
         What an identity does not name is not compared, and stays as it is there.
+
+        Raises:
+          InputError: the path can't be given to Orbax; see ``_without_pattern``.
         """
-        self._folder, self._identity = folder, identity
+        self._folder, self._identity, self._links = folder, identity, ExitStack()
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
         # Named, so that the shapes of a checkpoint can be read before any of it has been written or read here.
         handlers = {"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()}
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
+        place = _without_pattern(folder.absolute(), self._links)
+        self._manager = ocp.CheckpointManager(place, options=options, item_handlers=handlers)
 
     def __enter__(self) -> "Checkpoints":
         """Open the folder for a block."""
@@ -34,6 +41,7 @@ class Checkpoints:
     def __exit__(self, *exception: object) -> None:
         """Let go of the folder."""
         self._manager.close()
+        self._links.close()
 
     def save(self, epoch: int, arrays: Any, record: dict[str, Any]) -> None:
         """Write the arrays and the record of an epoch; does nothing if it is there already."""
@@ -92,3 +100,22 @@ class Checkpoints:
                 "that run has been trained on since; pass another workdir"
             )
         raise InputError(f"{self._folder} holds a run of another model, seed, data or training; pass another workdir")
+
+
+def _without_pattern(folder: Path, links: ExitStack) -> Path:
+    """Return a path to a folder that holds no pattern: Orbax takes each path for one, and ``a*b`` for ``axb`` too.
+
+    Where the folder's own path holds ``*``, ``?`` or ``[``, it is a link in a temporary folder, until ``links`` close.
+
+    Raises:
+      InputError: the temporary folder's path holds one too.
+    """
+    if not glob.has_magic(str(folder)):
+        return folder
+    if glob.has_magic(tempfile.gettempdir()):
+        raise InputError(f"{folder}: checkpoints can't be kept under a path with *, ? or [; pass another workdir")
+    aside = links.enter_context(tempfile.TemporaryDirectory(prefix="hlr_jax-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    link = Path(aside) / folder.name
+    link.symlink_to(folder, target_is_directory=True)
+    return link

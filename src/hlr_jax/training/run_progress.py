@@ -87,6 +87,18 @@ def chosen_runs(progress: Sequence[RunProgress], evaluation: EvalOptions) -> lis
     return [max(indices, key=merit) for indices in by_seed(progress)]
 
 
+def equal_temperatures(progress: Sequence[RunProgress], chosen: int) -> tuple[float, ...]:
+    """Return the other temperatures that validated exactly as well as that of a run, with its seed."""
+    run, value = progress[chosen].run, progress[chosen].best_value
+    if value is None:
+        return ()
+    return tuple(
+        other.run.temperature
+        for other in progress
+        if other.best_value == value and other.run == run._replace(temperature=other.run.temperature) != run
+    )
+
+
 def prune(
     progress: Sequence[RunProgress], per_user: Sequence[np.ndarray | None], epoch: int, evaluation: EvalOptions
 ) -> list[RunProgress]:

@@ -20,7 +20,7 @@ def print_frame(frame: pl.DataFrame) -> None:
         table.add_column(name, justify="right" if dtype.is_numeric() else "left")
     for row in frame.iter_rows():
         table.add_row(*(f"{value:.4f}" if isinstance(value, float) else escape(str(value)) for value in row))
-    Console().print(table)
+    Console(emoji=False).print(table)
 
 
 def check_suffix(path: Path) -> None:

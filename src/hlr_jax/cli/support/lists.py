@@ -24,7 +24,7 @@ class Progress(LiveBar):
     def __init__(self) -> None:
         """Show nothing yet."""
         columns = TextColumn("users"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("left")
-        super().__init__(Console(soft_wrap=True, highlight=False), *columns, description="", total=None)
+        super().__init__(Console(soft_wrap=True, highlight=False, emoji=False), *columns, description="", total=None)
         self._last, self._start, self._first = 0.0, time.monotonic(), -1
 
     def show(self, done: int, total: int) -> None:
@@ -43,7 +43,7 @@ class Progress(LiveBar):
 
 def show_lists(frame: pl.DataFrame) -> None:
     """Print the lists of a few users as tables, each with its reasons if there are some."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     for (user,), rows in frame.group_by("user", maintain_order=True):
         table = Table("", "item", "title", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("score", justify="right")
@@ -63,7 +63,7 @@ def show_samples(recommender: "Recommender", k: int = 3, num_reasons: int = 2) -
     from hlr_jax.serving.explain import because_of, gives_reasons
     from hlr_jax.serving.samples import sample_users
 
-    console, dataset = Console(soft_wrap=True, highlight=False), recommender.dataset
+    console, dataset = Console(soft_wrap=True, highlight=False, emoji=False), recommender.dataset
     codes, reasons = sample_users(dataset), gives_reasons(recommender.model)
     users, degrees = dataset.user_ids.gather(codes), dataset.known.degrees(dataset.num_users)[codes]
     if not len(users):

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hlr_jax import colors, files
@@ -26,14 +27,14 @@ def print_leaderboard(board: pl.DataFrame, metric: str, most: int) -> None:
         values = [row[metric], *([row["std"]] if several else [])]
         table.add_row(
             "failed" if row["rank"] is None else str(row["rank"]),
-            *(_short(row[key]) for key in keys),
+            *(escape(_short(row[key])) for key in keys),
             *("-" if value is None else f"{value:.4f}" for value in values),
             ", ".join(
                 f"{'-' if best is None else best}/{epochs}"
                 for best, epochs in zip(row["best_epoch"], row["epochs"], strict=True)
             ),
         )
-    console = Console()
+    console = Console(emoji=False)
     console.print(table)
     if len(board) > most:
         console.print(f"... and {len(board) - most} more in leaderboard.parquet", highlight=False)

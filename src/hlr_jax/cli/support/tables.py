@@ -1,5 +1,6 @@
 """Metrics as tables for people."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from hlr_jax.evaluation.results import Metrics
 if TYPE_CHECKING:
     from hlr_jax.auto.run import AutoResult
     from hlr_jax.evaluation.significance import Difference
+    from hlr_jax.experiment import RunResult
     from hlr_jax.serving.reason_quality import ReasonQuality
 
 _SHOWN = {
@@ -40,13 +42,34 @@ def print_metrics(rows: Mapping[str, Metrics]) -> None:
         for title in _SHOWN.values():
             table.add_column(title, justify="right", no_wrap=True)
         for system, metrics in rows.items():
-            table.add_row(system, *(_number(metrics.value(name, k)) for name in _SHOWN))
+            table.add_row(escape(system), *(_number(metrics.value(name, k)) for name in _SHOWN))
             if len(metrics.seeds) > 1:
                 table.add_row("  std, seeds", *(_number(metrics.std(name, k)) for name in _SHOWN))
             if cohorts := metrics.cohorts:
                 stds = [cohorts[name, k][0][1] for name in _SHOWN if (name, k) in cohorts]
                 table.add_row("  std, cohorts", *map(_number, stds))
-        Console().print(table)
+        Console(emoji=False).print(table)
+
+
+def chosen_by_validation(done: "RunResult") -> str:
+    """Return what validation has chosen of a run, in words: epoch and temperature, or the settings of a scorer."""
+    from hlr_jax.models.base import Model
+
+    fits, system = done.fits, done.parts.model
+    validated = all(fit.best_value is not None for fit in fits)
+    if not isinstance(system, Model):  # a scorer, whose epochs are the values of its settings
+        best = "best " if validated and any(len(fit.history) > 1 for fit in fits) else ""
+        values = [f"{best}{name} {', '.join(map(str, values))}" for name, values in system.options]
+        return ", ".join(values) or system.title
+    epochs = ", ".join(str(fit.best_epoch) for fit in fits)
+    if not validated:
+        return f"last epoch {epochs}, as there is no validation to choose by"
+    words = f"best epoch {epochs}"
+    if len(done.parts.train.temperatures) > 1:
+        words += f", best temperature {', '.join(f'{fit.run.temperature:g}' for fit in fits)}"
+        if equals := dict.fromkeys(f"{value:g}" for fit in fits for value in fit.equals):
+            words += f" ({', '.join(equals)} validated as well: the first is kept)"
+    return words
 
 
 def print_auto(found: "AutoResult") -> None:
@@ -61,14 +84,15 @@ def print_auto(found: "AutoResult") -> None:
 
     for label, part in found.parts.items():
         title = f"{label}: {part.title}"
-        table.add_row(title, f"{part.weight:g}", *cells(part.metrics), f"{part.seconds:.1f}")
+        table.add_row(escape(title), f"{part.weight:g}", *cells(part.metrics), f"{part.seconds:.1f}")
     table.add_row("blend", "", *cells(found.metrics), f"{found.seconds:.1f}")
-    Console().print(table)
+    Console(emoji=False).print(table)
     print(found.verdict)
 
 
 def _number(value: float | None) -> str:
-    assert value is not None
+    if value is None or math.isnan(value):  # nobody to measure it on, or no list
+        return "-"
     return f"{value:.0f}" if value > 1 else f"{value:.4f}"
 
 
@@ -80,7 +104,7 @@ def print_differences(differences: Mapping[str, "Difference"]) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for system, (mean, low, high, p_value) in differences.items():
         table.add_row(escape(system), f"{mean:.4f}", f"{low:.4f} to {high:.4f}", f"{p_value:.2g}")
-    Console().print(table)
+    Console(emoji=False).print(table)
 
 
 def print_reasons(title: str, found: "ReasonQuality") -> None:
@@ -89,4 +113,4 @@ def print_reasons(title: str, found: "ReasonQuality") -> None:
     table.add_column(f"{found.users} users, lists of {found.k}", justify="right")
     for words, text in found.rows():
         table.add_row(words, text)
-    Console().print(table)
+    Console(emoji=False).print(table)

@@ -42,9 +42,7 @@ class Dialect(NamedTuple):
     notes: tuple[str, ...]
 
 
-def find_dialect(
-    plain: Path, layout: Format, options: DataOptions, wanted: dict[str, str], where: str, *, one_column: bool = False
-) -> Dialect:
+def find_dialect(plain: Path, layout: Format, options: DataOptions, wanted: dict[str, str], where: str) -> Dialect:
     """Decide how a file is to be read.
 
     Args:
@@ -53,7 +51,6 @@ def find_dialect(
       options: what was asked for: ``header``, ``separator``, ``columns``, ``quotes``.
       wanted: role -> name of the columns to be read. A rating is looked for in any case.
       where: what the file is called.
-      one_column: whether a file of one column needs no header.
 
     Raises:
       InputError: a column is not there, or the first lines leave open what they are.
@@ -64,8 +61,6 @@ def find_dialect(
     records = _records(head, whole, separator, quoted)
     if not records:
         raise InputError(f"{where}: the file is empty")
-    if one_column and len(records[0]) == 1 and records[0][0] not in wanted.values():
-        return Dialect(separator, quoted, (), 1, dict.fromkeys(wanted, 0), ())
     order = options.column_order or (() if layout.header or options.header == "yes" else tuple(layout.columns))
     notes = [] if separator == layout.separator else [f"fields divided by {_CALLED.get(separator, separator)}"]
     if order:

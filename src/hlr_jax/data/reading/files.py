@@ -43,19 +43,6 @@ def read_interactions(path: Path, options: DataOptions) -> Reading:
         return read_columns(table, options.rules)
 
 
-def read_ids(path: Path, role: str, options: DataOptions | None = None) -> pl.Series:
-    """Return the ids of users or items in a table: its column for them, or its only one, which needs no header.
-
-    Raises:
-      InputError: see ``read_interactions``.
-    """
-    check_readable(path)
-    options = options or DataOptions()
-    layout = resolve_format(path, options)
-    with _table(path, layout, options, (role,), one_column=True) as table:
-        return read_columns(table, options.rules).rows[role]
-
-
 def read_texts(path: Path, names: tuple[str, ...]) -> pl.DataFrame:
     """Return columns of a table as texts; empty ones are null.
 
@@ -84,9 +71,7 @@ def check_readable(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _table(
-    path: Path, layout: Format, options: DataOptions, roles: tuple[str, ...], *, one_column: bool = False
-) -> Iterator[Table]:
+def _table(path: Path, layout: Format, options: DataOptions, roles: tuple[str, ...]) -> Iterator[Table]:
     """Yield the columns of a file, as long as its temporary copies are there.
 
     Raises:
@@ -98,20 +83,16 @@ def _table(
         if layout.kind == "parquet":
             packed = path.suffix.lower() in COMPRESSIONS
             table = pl.read_parquet(b"".join(unpacked(path))).lazy() if packed else pl.scan_parquet(path, glob=False)
-            yield _parquet_table(table, wanted, looked_at, where, one_column)
+            yield _parquet_table(table, wanted, looked_at, where)
             return
         with plain_text(path, options.encoding) as text:
-            yield _text_table(text, layout, options, wanted, looked_at, where, one_column)
+            yield _text_table(text, layout, options, wanted, looked_at, where)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         raise InputError(f"{path}: damaged or cut off: it does not read as {layout.kind}") from None
 
 
-def _parquet_table(
-    table: pl.LazyFrame, wanted: dict[str, str], looked_at: dict[str, str], where: str, one_column: bool
-) -> Table:
+def _parquet_table(table: pl.LazyFrame, wanted: dict[str, str], looked_at: dict[str, str], where: str) -> Table:
     present = table.collect_schema().names()
-    if one_column and len(present) == 1:
-        wanted = dict.fromkeys(wanted, present[0])
     names = find_columns({name: name for name in present}, wanted, where)
     names |= {role: name for role, name in looked_at.items() if name in present}
     rows = table.select(pl.col(name).alias(role) for role, name in names.items())
@@ -120,17 +101,17 @@ def _parquet_table(
 
 def _text_table(
     text: PlainText, layout: Format, options: DataOptions, wanted: dict[str, str], looked_at: dict[str, str],
-    where: str, one_column: bool,
+    where: str,
 ) -> Table:  # fmt: skip
     if layout.kind == "adjacency":
         records = read_adjacency(text.path, layout.counted, where)
         return Table(records.rows, wanted, where, records.place, is_text=True, notes=text.notes)
     if layout.kind == "ndjson":
-        records, present = scan_objects(text.path, wanted, looked_at, where, one_column=one_column)
+        records, present = scan_objects(text.path, wanted, looked_at, where)
         names = wanted | {role: name for role, name in looked_at.items() if name in present}
         unread = _rest(present, names)
         return Table(records.rows, names, where, records.place, is_text=True, notes=text.notes, unread=unread)
-    dialect = find_dialect(text.path, layout, options, wanted, where, one_column=one_column)
+    dialect = find_dialect(text.path, layout, options, wanted, where)
     records = scan_records(text.path, dialect, where, lines_may_be_quoted=options.quotes == "yes")
     header = dialect.header
     names = {role: header[place] if header else f"column {place + 1}" for role, place in dialect.places.items()}

@@ -14,7 +14,7 @@ from hlr_jax.errors import InputError
 
 
 def scan_objects(
-    plain: Path, wanted: dict[str, str], looked_at: dict[str, str], where: str, *, one_column: bool = False
+    plain: Path, wanted: dict[str, str], looked_at: dict[str, str], where: str
 ) -> tuple[Records, tuple[str, ...]]:
     """Return the records of a file with a JSON object in each line, and the names of the first one's fields.
 
@@ -23,7 +23,6 @@ def scan_objects(
       wanted: role -> name of a field that must be there.
       looked_at: role -> name of a field that may be there.
       where: what the file is called.
-      one_column: whether the only field of a record is the wanted one, whatever its name.
 
     Raises:
       InputError: a line that is no JSON object, or a field that holds a list or an object; names the line.
@@ -35,8 +34,6 @@ def scan_objects(
     for line, record in _objects(plain, where):
         if not lines:
             names = tuple(record)
-            if one_column and len(names) == 1:
-                wanted = dict.fromkeys(wanted, names[0])
             find_columns({name: name for name in names}, wanted, where)
         lines.append(line)
         for role, name in wanted.items():
