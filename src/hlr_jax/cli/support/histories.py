@@ -13,13 +13,13 @@ from hlr_jax.settings import describe
 if TYPE_CHECKING:
     import polars as pl
 
-_READING = ("format", "user_column", "item_column", *READING_SETTINGS)
+_READING = ("format", "user_column", "item_column", "rating_column", *READING_SETTINGS)
 _HISTORIES = flags.DEFINE_string("histories", None, "log of user and item: people to fold in")
 _OF_FILE = {
     setting.name: flags.DEFINE_string(setting.name, None, f"of --histories: {setting.meaning.replace('``', '')}")
     for setting in describe(DataOptions)
     if setting.name in _READING
-}
+} | {"threshold": flags.DEFINE_float("threshold", None, "of --histories: the least rating that counts")}
 
 
 def histories_path() -> Path | None:
