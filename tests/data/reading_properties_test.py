@@ -75,7 +75,7 @@ def counts(report: ReadingReport | Reading) -> tuple[int, int, int]:
     return records, report.without_ids, report.repeated_headers
 
 
-@budget(200)
+@budget(150)
 @given(log=st.one_of(logs(), logs(kinds=("found",))), chunk=CHUNKS)
 def test_what_was_written_is_read(folder, log, chunk):
     told = read(log.data, log.layout)
@@ -108,7 +108,7 @@ def told_of(data: bytes, log: Log) -> Reading | None:
         return read(log.data, log.layout) if log.layout.kind == "parquet" else None
 
 
-@budget(500)
+@budget(350)
 @given(case=mutations(), chunk=CHUNKS)
 def test_a_changed_byte_is_read_as_it_stands_or_refused(folder, case, chunk):
     log, data = case
@@ -136,12 +136,13 @@ def pairs_in(dataset: Dataset, split: str) -> list[tuple]:
     ]
 
 
-@budget(50)
+@budget(40)
 @given(log=logs(kinds=("csv", "csv", "ndjson", "parquet"), users=2), split=st.sampled_from(["leave-last-out", "time"]))
 def test_time_divides_what_was_written_and_every_record_is_counted(folder, log, split):
     path = folder / log.name
     path.write_bytes(log.data)
-    dataset = load_dataset(path, cache=False, log=lambda line: None, split=split, threshold=-9, **log.options)
+    options = {"split": split, "threshold": -9, "unknown_users": "keep", **log.options}
+    dataset = load_dataset(path, cache=False, log=lambda line: None, **options)
     told = read(log.data, log.layout)
     moments: dict = {}
     for user, item, _, moment in told.rows:
@@ -151,7 +152,7 @@ def test_time_divides_what_was_written_and_every_record_is_counted(folder, log, 
     report = dataset.reading_report()
     assert counts(report) == counts(told)
     assert report.duplicates == len(told.rows) - len(moments)
-    assert report.interactions == len(left) == len(moments) - report.of_unknown_users
+    assert report.interactions == len(left) == len(moments)
     assert set(left) <= set(moments)
     for user in {user for user, _ in left}:
         times = [[moments[pair] for pair in part if pair[0] == user] for part in parts]
