@@ -281,13 +281,17 @@ class Dataset:
         log(self.summary())
 
 
-def check_negatives_exist(met: Interactions, user_ids: pl.Series, num_items: int, where: str) -> None:
-    """Check that every user has an item that it has not met.
+def check_negatives_exist(
+    met: Interactions, user_ids: pl.Series, num_items: int, where: str, read: ReadingReport | None = None
+) -> None:
+    """Check that every user has an item that it has not met; ``read`` tells what became of the rows.
 
     Raises:
       InputError: one has met all.
     """
     degrees = met.degrees(1)
     if degrees.max() >= num_items:
-        user = user_ids[int(np.argmax(degrees))]
-        raise InputError(f"{where}: user {user} has met all {num_items} items, so no negative exists; leave it out")
+        user, told = user_ids[int(np.argmax(degrees))], "" if read is None else f" ({read})"
+        raise InputError(
+            f"{where}: user {user} has met all {num_items} items, so no negative exists; leave it out{told}"
+        )

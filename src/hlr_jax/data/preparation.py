@@ -61,7 +61,8 @@ def prepare(
         name, **splits, user_ids=user_ids, item_ids=item_ids, titles=known, protocol=options.measured_by, reading=report
     )
     dataset = settle(dataset, options.unknown_user_policy, where)
-    check_negatives_exist(dataset.train + dataset.valid, dataset.user_ids, dataset.num_items, where)
+    met, told = dataset.train + dataset.valid, dataset.reading_report()
+    check_negatives_exist(met, dataset.user_ids, dataset.num_items, where, told)
     return dataset
 
 
