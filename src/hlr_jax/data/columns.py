@@ -109,9 +109,7 @@ def read_columns(table: Table, rules: Rules) -> Reading:
     seen = made.select(low=pl.col("rating").min(), high=pl.col("rating").max()) if looked_at else made.select()
     counts = _selected(table, keep_all=True)[0].select(pl.len().alias("rows"), repeated.sum().alias("repeated"))
     frame, counted, ratings = pl.collect_all([kept, counts, seen], engine="streaming")
-    unread = [f'"{name}"' for name in table.unread]
-    if looked_at:
-        unread.insert(0, f'"{table.names["rating"]}"{_range_of(table, *ratings.row(0))}')
+    span = _range_of(table, *ratings.row(0)) if looked_at else ""
     frame, lacking, notes = _with_clean_ids(frame, table, rules)
     if form is not None:
         settled, form = form.settled(frame["timestamp"])
@@ -119,21 +117,25 @@ def read_columns(table: Table, rules: Rules) -> Reading:
     if sum(frame.null_count().row(0)) or ("rating" in frame.columns and not frame["rating"].is_finite().all()):
         raise _bad_row(table, rules)
     total, headers = counted.row(0)
-    renamed = [
-        f"{role} is {column_name(name)}" for role, name in table.names.items() if name != role and role != "rating"
-    ]
-    said = [*table.notes, *([", ".join(renamed)] if renamed else []), *notes]
-    if unread:
-        said.append("not read: " + ", ".join(unread[:_SHOWN]) + (", ..." if unread[_SHOWN:] else ""))
     report = ReadingReport(
         total,
         repeated_headers=headers,
         below_threshold=total - headers - lacking - frame.height,
         without_ids=lacking,
         threshold=rules.threshold,
-        notes=(f"{Path(table.where).name}: {'; '.join(said)}",) if said else (),
+        notes=_said(table, notes, span),
     )
     return Reading(_fitted(frame), report, form)
+
+
+def _said(table: Table, notes: tuple[str, ...], span: str) -> tuple[str, ...]:
+    """Return the line about what was decided, if anything was; ``span`` is that of ratings that are not read."""
+    named = {role: name for role, name in table.names.items() if name != role and role != "rating"}
+    renamed = ", ".join(f"{role} is {column_name(name)}" for role, name in named.items())
+    unread = [f'"{table.names["rating"]}"{span}'] * bool(span) + [f'"{name}"' for name in table.unread]
+    more = "not read: " + ", ".join(unread[:_SHOWN]) + (", ..." if unread[_SHOWN:] else "")
+    said = [*table.notes, *filter(None, [renamed]), *notes, *([more] if unread else [])]
+    return (f"{Path(table.where).name}: {'; '.join(said)}",) if said else ()
 
 
 def _form_of(rows: pl.LazyFrame, table: Table, rules: Rules) -> TimestampForm | None:
@@ -161,7 +163,7 @@ def _range_of(table: Table, low: float | None, high: float | None) -> str:
       InputError: some of them may stand for no interaction, or a bad one.
     """
     if low is None or high is None:
-        return ""
+        return " (no number)"
     if low <= 0:
         column = column_name(table.names["rating"])
         raise InputError(
