@@ -132,7 +132,9 @@ def _said(table: Table, notes: tuple[str, ...], span: str) -> tuple[str, ...]:
     """Return the line about what was decided, if anything was; ``span`` is that of ratings that are not read."""
     named = {role: name for role, name in table.names.items() if name != role and role != "rating"}
     renamed = ", ".join(f"{role} is {column_name(name)}" for role, name in named.items())
-    unread = [f'"{table.names["rating"]}"{span}'] * bool(span) + [f'"{name}"' for name in table.unread]
+    unread = [f'"{name}"' for name in table.unread]
+    if span:
+        unread.insert(0, f'"{table.names["rating"]}"{span}')
     more = "not read: " + ", ".join(unread[:_SHOWN]) + (", ..." if unread[_SHOWN:] else "")
     said = [*table.notes, *filter(None, [renamed]), *notes, *([more] if unread else [])]
     return (f"{Path(table.where).name}: {'; '.join(said)}",) if said else ()
