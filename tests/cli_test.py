@@ -9,6 +9,7 @@ from command_line import command
 from hlr_jax.cli.main import COMMANDS, main
 from hlr_jax.configs import recipes
 from hlr_jax.configs.unread import check_read
+from hlr_jax.data.reading.formats import FORMATS
 from hlr_jax.errors import InputError
 from hlr_jax.models.options import MODEL_OPTIONS
 from hlr_jax.settings import describe
@@ -25,6 +26,12 @@ for name in sys.argv[1:]:
     if "jax" in sys.modules:
         sys.exit(name)
 """
+
+
+def test_formats_and_how_they_are_read_are_listed():
+    status, out = ended("formats")
+    assert status == 0
+    assert all(name in out for name in (*FORMATS, ".jsonl", "dataset.separator=", "log.csv.gz"))
 
 
 def ended(program, *arguments):
@@ -52,7 +59,7 @@ def test_every_command_explains_itself_and_its_flags(name):
     status, out = ended(name, "--help")
     assert status == 0
     assert f"hlr-jax {name}" in out
-    if name != "list":
+    if name not in ("list", "formats"):
         assert "  --workdir=" in out
 
 

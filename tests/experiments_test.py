@@ -101,7 +101,7 @@ def test_keys_of_a_run_as_cards_frames_and_plots(workdir, tmp_path):
     assert frames["keys"]["usage"].sum() == pytest.approx(1, abs=1e-5)
     assert set(frames["categories"]["category"]) <= {"a", "b"}
     line = refuse("keys", f"--workdir={workdir}", f"--output={tmp_path}/no", f"--categories={tmp_path}/no.csv")
-    assert line == f"error: {tmp_path}/no.csv: no such file of categories\n"
+    assert line == f"error: {tmp_path}/no.csv: no such file\n"
     assert not (tmp_path / "no").exists()
 
 

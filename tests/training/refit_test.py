@@ -115,7 +115,7 @@ def test_a_model_to_serve_knows_the_customers_of_the_test_period(tmp_path):
         tmp_path / "run", tmp_path / "all", train_splits="train+valid+test", quiet=True, log=lines.append
     )
     data = served.parts.dataset
-    assert lines[:2] == ["log: 320 rows read, left out: none", data.summary()]
+    assert lines[2:4] == ["log: 320 rows read, left out: none", data.summary()]
     assert set(data.to_frame().rows()) == {(user, item, "train") for user, item in rows}
     assert hlr_jax.load_run(tmp_path / "all", log=silent).parts.dataset.fingerprint == data.fingerprint
     lists = hlr_jax.recommend(served.parts.model, served.fits[0].params, data, users=["new0"], k=3)
