@@ -73,7 +73,7 @@ def test_histories_are_read_by_flags_that_the_command_has(folder):
     assert "user ann" in succeed("recommend", run, f"--histories={path}", *named, "--k=1")
     (folder / "h.what").write_bytes(path.read_bytes())
     for words, message in (
-        ([f"--histories={path}"], 'no column "user"'),
+        ([f"--histories={path}"], 'no columns "user" and "item"'),
         ([f"--histories={folder}/h.what"], "pass --format"),
         ([f"--histories={folder}/none.csv"], "no such file; check --histories"),
         (["--users=José", "--format=csv"], "--format is of --histories"),

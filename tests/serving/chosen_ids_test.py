@@ -123,7 +123,7 @@ def test_parquet_keeps_whole_numbers_beside_missing_ones(tmp_path):
         ("cut.parquet", "PAR1", "damaged, or no Parquet file"),
         ("bad.jsonl", '"u1"\n{', "line 2 is not JSON"),
         ("nested.jsonl", '{"user": [1]}', "a list is no id"),
-        ("latin.txt", "Jos\u00e9\n".encode("latin-1"), "not a text file in UTF-8"),
+        ("latin.txt", "Jos\u00e9\n".encode("latin-1"), "line 1 is not text in UTF-8; save it as UTF-8"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, name, content, message):

@@ -187,5 +187,8 @@ def _is_name(text: str, role: str) -> bool:
 def _decoded(path: Path) -> str:
     """Return a text file's content, with every end of a line as ``\\n``."""
     with plain_text(path) as text:
-        structure(text.path, "\n", 1, str(path))
+        try:
+            structure(text.path, "\n", 1, str(path))
+        except InputError as problem:  # whose cure is a setting of logs
+            raise InputError(f"{str(problem).partition(';')[0]}; save it as UTF-8") from None
         return "\n".join(line for _, line in lines_of(text.path))

@@ -185,10 +185,10 @@ def _by_name(records: list[list[str]], wanted: dict[str, str], options: DataOpti
     if missing:
         hint = nearest(next(iter(missing)), [name for name in first if name]) if len(missing) == 1 else ""
         has = hint or f" (it has: {_shown(first)})"
-        several = "s" * (len(missing) > 1)
+        several, of = ("s", "these columns") if len(missing) > 1 else ("", f"the {next(iter(missing.values()))} column")
         raise InputError(
-            f"{where}: no column{several} {_listed(missing)}{has}; pass the name{several} of the "
-            f"{' and '.join(missing.values())} column{several}, or dataset.columns={order} if that is no header"
+            f"{where}: no column{several} {_listed(missing)}{has}; pass the name{several} of {of}, or "
+            f"dataset.columns={order} if that is no header"
         )
     for role, name in wanted.items():
         if first.count(name) > 1:
