@@ -141,13 +141,19 @@ def test_table_2_takes_scorers_beside_models(tmp_path):
         "        config.train.num_epochs, config.model.embed_dim = 1, 4\n"
         "    return config\n"
     )
-    asked = "table2", f"--workdir={tmp_path}", f"--configs={configs}", "--data=planted-60x50x900", "--num_seeds=2"
+    asked = (
+        "table2",
+        f"--workdir={tmp_path / 'runs'}",
+        f"--configs={configs}",
+        "--data=planted-60x50x900",
+        "--num_seeds=2",
+    )
     out = succeed(*asked, "--systems=ease,popularity,mf_als")
     places = [f"planted-60x50x900/{system}" for system in ("popularity", "ease", "mf_als")]
-    trains = [json.loads((tmp_path / place / "config.json").read_text())["train"] for place in places]
+    trains = [json.loads((tmp_path / "runs" / place / "config.json").read_text())["train"] for place in places]
     assert [train.get("num_seeds") for train in trains] == [None, None, 2]
     assert "Mean ± standard deviation over 2 seeds (0 to 1)." in " ".join(out.split())
-    frame = pl.read_csv(tmp_path / "table2.csv").filter(pl.col("metric") == "NDCG")
+    frame = pl.read_csv(tmp_path / "runs" / "table2.csv").filter(pl.col("metric") == "NDCG")
     assert frame["model"].to_list() == ["Popularity", "EASE", "MF-ALS"]
     assert frame["std"].is_null().to_list() == [True, True, False]
     assert succeed(*asked, "--systems=ease,popularity,mf_als").count("was done") == 3
@@ -194,7 +200,7 @@ def test_a_wrong_flag_is_one_clear_line(flag, message):
 def test_data_without_validation_is_one_clear_line(tmp_path, system, purpose):
     rows = pl.DataFrame({"user": [1, 1, 2, 2, 3], "item": [1, 2, 2, 3, 1], "split": ["train", "test"] * 2 + ["train"]})
     rows.write_csv(tmp_path / "rows.csv")
-    done = baselines(f"--data=own={tmp_path / 'rows.csv'}", f"--systems={system}", f"--workdir={tmp_path}")
+    done = baselines(f"--data=own={tmp_path / 'rows.csv'}", f"--systems={system}", f"--workdir={tmp_path / 'runs'}")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "data set rows has no valid" in done.stderr
     assert f"interactions {purpose}" in done.stderr

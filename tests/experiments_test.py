@@ -11,6 +11,8 @@ from command_line import command, shell
 from fabricated import metric_of
 
 from hlr_jax.evaluation.comparison import compare, read_result
+from hlr_jax.folders import MARKER
+from hlr_jax.provenance import maker_of
 
 CONFIG, CML, SOLVED = (f"--config={name}-paper:planted" for name in ("hlr", "cml", "mf_als"))
 TINY = ["--config.dataset.name=planted-60x50x900", "--config.model.embed_dim=6", "--config.train.num_epochs=2"]
@@ -57,7 +59,7 @@ def solved(tmp_path_factory):
 
 def test_a_workdir_holds_what_it_should(workdir):
     assert {path.name for path in workdir.iterdir()} == {
-        "config.json", "env.json", "dataset", "checkpoints", "result", "metrics.jsonl", "eval",
+        MARKER, "config.json", "env.json", "dataset", "checkpoints", "result", "metrics.jsonl", "eval",
     }  # fmt: skip
     config = json.loads((workdir / "config.json").read_text())
     assert set(config) == {"dataset", "model", "train", "eval", "mesh", "seed"}
@@ -238,6 +240,7 @@ def test_strong_generalization_is_measured_beside_what_was_trained_in(solved, wh
     out = succeed("evaluate", f"--workdir={solved}", f"--strong_generalization={what}", "--held_out=0.2")
     assert f"{held} are held out" in out
     metrics = json.loads((solved / "eval" / f"{name}.json").read_text())
+    assert metrics.pop("made_by") == maker_of(solved)
     among = {f"{side}, among new items" for side in ("folded in", "trained in") if what == "items"}
     assert set(metrics) == {"folded in", "trained in", "Popularity"} | among
     if what == "users":

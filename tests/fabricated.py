@@ -1,9 +1,13 @@
 """Result folders as runs leave them, made by hand: nothing is trained for them."""
 
+import hashlib
 import json
 
 import numpy as np
 import polars as pl
+
+from hlr_jax.folders import claim
+from hlr_jax.provenance import maker_of
 
 USERS = 60
 NAMES = {"MAP": "map_over_k", "MRR": "rr_sum", "Popularity": "median_popularity"}
@@ -43,11 +47,28 @@ def fabricate(folder, level, *, k=10, seeds=(0, 1, 2), noise=0.02, popularity=50
         "protocol_hash": HASH, "names": NAMES, "seconds": 0.5, "k": [k],
         "seeds": [{"seed": seed, "best_epoch": 4} for seed in seeds], "metrics": metrics,
     }  # fmt: skip
-    (folder / "eval").mkdir(parents=True)
+    claim(folder, "run").release()
+    (folder / "eval").mkdir()
     (folder / "eval" / "test.json").write_text(json.dumps(facts | summary))
     # Two epochs of two seeds; the seconds of an epoch are those of all its seeds.
     lines = [{"epoch": epoch, "seed": seed, "seconds": 6.25} for epoch in (1, 2) for seed in seeds[:2]]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "config.json").write_text(json.dumps(config or {}))
+    train_anew(folder, f"{level} {seeds}")
     pl.concat(frames).write_parquet(folder / "eval" / "per_user.parquet")
+    sign(folder)
     return folder
+
+
+def train_anew(folder, parameters):
+    """Put the parameters of another training, some text, where those of a run are."""
+    (folder / "result" / "4").mkdir(parents=True, exist_ok=True)
+    (folder / "result" / "4" / "arrays").write_text(parameters)
+
+
+def sign(folder, **changes):
+    """Make what is in ``eval`` that of the run that is in the folder, and of the table beside it."""
+    path = folder / "eval" / "test.json"
+    table = hashlib.sha256((folder / "eval" / "per_user.parquet").read_bytes()).hexdigest()
+    signed = {"made_by": maker_of(folder), "per_user.parquet": table}
+    path.write_text(json.dumps(json.loads(path.read_text()) | signed | changes))

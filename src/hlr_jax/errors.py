@@ -21,6 +21,10 @@ class OtherProcessError(InputError):
     """A mistake that another process has met, and tells of."""
 
 
+class OtherRunError(InputError):
+    """Results that were measured of another run than the one that is there now."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``' (did you mean "x"?)'`` for the known word nearest to ``word``, or the list of all known words."""
     words = sorted(known)

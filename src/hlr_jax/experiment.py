@@ -1,11 +1,13 @@
 """Whole runs from plain settings: what the command lines call, and notebooks can."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
+from hlr_jax import folders
 from hlr_jax.blended_systems import Blend
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.options import DataOptions
@@ -21,13 +23,14 @@ from hlr_jax.fitting.scorers import fit_scorer
 from hlr_jax.fitting.start import check_start
 from hlr_jax.mesh import MeshOptions
 from hlr_jax.models.base import Model
+from hlr_jax.provenance import maker_of
 from hlr_jax.settings import plain
 from hlr_jax.sharding import create_mesh
 from hlr_jax.systems import System, create_system
 from hlr_jax.training.history import Logger
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
-from hlr_jax.workdir import DATASET, claim, record_environment
+from hlr_jax.workdir import DATASET, begin, held_by_all, record_environment
 
 SECTIONS = ("dataset", "model", "train", "eval", "mesh")
 
@@ -135,13 +138,25 @@ def run(
     Raises:
       InputError: see ``build``; a workdir of another run.
     """
-    config, folder = plain(config), None if workdir is None else Path(workdir)
+    config, folder = plain(config), None if workdir is None else folders.as_folder(workdir)
     log = log_on_process_zero(log)
     # They meet before one of them reads the source: that may take longer than processes wait when they first meet.
     on_all_processes(lambda: _check_settings(config, model, folder))
-    if folder is not None:
-        dataset = _kept(folder, config, lambda: build(config, log, dataset, model).dataset)
-    parts = on_all_processes(lambda: build(config, log, dataset, model))
+    if folder is None:
+        return _trained(on_all_processes(lambda: build(config, log, dataset, model)), None, loggers, quiet, log)
+    source = on_all_processes(lambda: build(config, log, dataset, model).dataset if is_process_zero() else None)
+    with held_by_all(folder):
+        on_all_processes(partial(_begin, folder, config, source))
+        del source  # all go on with the copy in the workdir, of which each reads its share
+        kept = on_all_processes(lambda: read_stored(folder / DATASET, check=is_process_zero()))
+        parts = on_all_processes(lambda: build(config, log, kept, model))
+        return _trained(parts, folder, loggers, quiet, log)
+
+
+def _trained(
+    parts: RunParts, folder: Path | None, loggers: Sequence[Logger], quiet: bool, log: Callable[[str], None]
+) -> RunResult:
+    """Train and evaluate what settings stand for, in a workdir that has begun, if there is one."""
     parts, fits = _fit(parts, folder, loggers, quiet)
     for fit in fits:
         if fit.stopped:
@@ -157,6 +172,8 @@ def _check_settings(config: dict[str, Any], given: System | None, folder: Path |
         raise InputError("a blend is not trained: train its parts, and call hlr_jax.blend")
     if isinstance(model, Model):
         check_start(train, model, folder)
+    if folder is not None and is_process_zero():
+        folders.check(folder, "run")
 
 
 def _fit(
@@ -172,32 +189,31 @@ def _fit(
     return parts._replace(model=scorer), [fit]
 
 
-def _kept(folder: Path, config: dict[str, Any], read: Callable[[], Dataset]) -> Dataset:
-    """Return the data set as the workdir of a run keeps it, which the first process has begun."""
-
-    def begin() -> None:
-        dataset = read()
-        settings_of(config)  # the run can be loaded by them, also where a model is given
-        claim(folder, config)
-        record_environment(folder, dataset)
-        store_dataset(folder / DATASET, dataset)
-
-    on_all_processes(lambda: begin() if is_process_zero() else None)
-    # All go on with the copy in the workdir, of which each reads its share.
-    return on_all_processes(lambda: read_stored(folder / DATASET, check=is_process_zero()))
+def _begin(folder: Path, config: dict[str, Any], dataset: Dataset | None) -> None:
+    """Write what a workdir holds before training, or check that it does; the process that has the data does that."""
+    if dataset is None:
+        return
+    settings_of(config)  # the run can be loaded by them, also where a model is given
+    begin(folder, config)
+    record_environment(folder, dataset)
+    store_dataset(folder / DATASET, dataset)
 
 
 def evaluate_run(
-    parts: RunParts, params: list[Params], best_epochs: list[int | None], seeds: list[int], folder: Path | None
-) -> tuple[dict[str, list[Evaluation]], dict[str, Metrics]]:
+    parts: RunParts, params: list[Params], best_epochs: list[int | None], seeds: list[int], folder: Path | None,
+    config: dict[str, Any] | None = None,
+) -> tuple[dict[str, list[Evaluation]], dict[str, Metrics]]:  # fmt: skip
     """Evaluate each seed's parameters on the splits that have interactions, and write ``eval/`` in ``folder`` if given.
 
-    ``seeds`` are those that neighbors are drawn with.
+    ``seeds`` are those that neighbors are drawn with. ``config`` are the settings of the run in the folder; None: those
+    that it holds.
 
     Returns:
       The evaluations and the metrics of ``RunResult``.
     """
     evaluations, metrics = {}, {}
+    written = folder if is_process_zero() else None
+    maker = "" if written is None else maker_of(written, config)
     for split in ("valid", "test"):
         if not len(getattr(parts.dataset, split)):
             continue
@@ -206,6 +222,6 @@ def evaluate_run(
         of_seeds = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, seeds, users)
         evaluations[split] = of_seeds
         metrics[split] = over_seeds([evaluation.metrics for evaluation in of_seeds], best_epochs)
-        if folder is not None and is_process_zero():
-            write_metrics(folder, metrics[split], [evaluation.per_user for evaluation in of_seeds])
+        if written is not None:
+            write_metrics(written, metrics[split], [evaluation.per_user for evaluation in of_seeds], maker)
     return evaluations, metrics

@@ -11,11 +11,9 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from hlr_jax.errors import InputError
 
 
 def sha256(path: Path) -> str:
@@ -75,30 +73,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def _temporary(path: Path) -> Path:
     """Return a name beside ``path`` that no other thread or process uses."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-
-
-@contextlib.contextmanager
-def replacing_folder(path: Path, is_ours: Callable[[Path], bool], what: str) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of ``path`` if the block ends well.
-
-    Args:
-      path: absent, an empty folder, or an older folder of the same kind.
-      is_ours: tells such a folder from others.
-      what: the folder is, in words.
-
-    Raises:
-      InputError: something else is there.
-    """
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a file; pass another folder for the {what}")
-    if path.exists() and any(path.iterdir()) and not is_ours(path):
-        raise InputError(f"{path} holds something that is no {what}; pass another folder or delete it")
-    with atomic_folder(path) as temporary:
-        yield temporary
-        old = temporary.with_name(f"{temporary.name}.old")
-        if path.exists():
-            os.replace(path, old)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:

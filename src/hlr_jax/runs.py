@@ -12,11 +12,12 @@ from hlr_jax.data.growth import read_rows, with_interactions
 from hlr_jax.distributed import log_on_process_zero
 from hlr_jax.errors import InputError, pick
 from hlr_jax.experiment import RunResult, run
+from hlr_jax.folders import as_folder
 from hlr_jax.loading import LoadedRun, read_run
 from hlr_jax.models.base import Model
 from hlr_jax.training.history import Logger
 from hlr_jax.training.options import UPDATE_EPOCHS
-from hlr_jax.workdir import read_config
+from hlr_jax.workdir import held_by_all, read_config
 
 
 def load_run(
@@ -166,15 +167,14 @@ def _of_parts(
     workdir: str | Path, output: str | Path, again: Callable[[Path, Path], RunResult], log: Callable[[str], None]
 ) -> RunResult:
     """Train each part of a blend once more, from its workdir to a new one, and keep the weights."""
-    folder, new = Path(workdir), Path(output)
+    folder, new = Path(workdir), as_folder(output)
     config = read_config(folder)
-    if (new / "config.json").exists() and not is_blend(read_config(new)):
-        raise InputError(f"{new} holds a run that is no blend; pass another --output or delete it")
     weights = {label: part["weight"] for label, part in config["model"][PARTS].items()}
-    for label in weights:
-        log(f"part {label}:")
-        again(folder / PARTS / label, new / PARTS / label)
-    return finish_blend(new, list(weights), weights, eval=config.get("eval"), log=log).result
+    with held_by_all(new, "blend"):
+        for label in weights:
+            log(f"part {label}:")
+            again(folder / PARTS / label, new / PARTS / label)
+        return finish_blend(new, list(weights), weights, eval=config.get("eval"), log=log).result
 
 
 def _as_chosen(config: dict[str, Any], loaded: LoadedRun) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 import json
 import platform
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hlr_jax import folders
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError
 from hlr_jax.files import write_json
@@ -14,6 +16,10 @@ from hlr_jax.files import write_json
 DATASET = "dataset"  # the folder with the run's own copy of its data
 AUTO = "auto.json"  # the record of a run of ``auto``, which has a config once it has ended
 _STARTED = ("checkpoints/[0-9]*", "result/*", "trials/*.json", AUTO)  # what any kind of run leaves that did something
+_OF_A_START = (  # what a run that did nothing yet, or whose checkpoints are gone, leaves behind
+    "env.json", DATASET, "metrics.jsonl", "eval", "tensorboard", "strong_generalization", "leaderboard.parquet",
+    "leaderboard.png", "history.parquet",
+)  # fmt: skip
 _MAY_CHANGE = ("mesh.", "train.num_epochs", "train.patience", "train.checkpoint_every")
 _PACKAGES = ("hlr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars")
 
@@ -29,23 +35,47 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def claim(folder: Path, config: dict[str, Any]) -> None:
-    """Make the folder this run's own, or check that it is. A run that never ended an epoch claims nothing.
+@contextmanager
+def held_by_all(folder: Path | None, kind: str | None = "run") -> Iterator[None]:
+    """Hold a folder for a block; of several processes of one run, the first holds it for all.
+
+    Args:
+      folder: None: nothing is held.
+      kind: see ``folders.claim``; None: a folder of any kind that is there.
 
     Raises:
-      InputError: it belongs to a run with other settings, which are named, or of another kind; or it is no folder.
+      InputError: see ``folders.claim`` and ``folders.hold``.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; pass another --workdir")
-    path = folder / "config.json"
-    if not any(found for pattern in _STARTED for found in folder.glob(pattern)):
-        (folder / "env.json").unlink(missing_ok=True)
-        shutil.rmtree(folder / DATASET, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, config)
-        return
-    check_settings(folder, config)
-    write_json(path, config)
+    from hlr_jax.distributed import is_process_zero, on_all_processes
+
+    def take() -> folders.Lock | None:
+        if folder is None or not is_process_zero():
+            return None
+        return folders.hold(folder) if kind is None else folders.claim(folder, kind)
+
+    with (None if folder is None else on_all_processes(take)) or nullcontext():
+        yield
+
+
+def begin(folder: Path, config: dict[str, Any]) -> None:
+    """Write the settings of a run to its folder, which this process holds, or check that it has them.
+
+    A run that never ended an epoch binds nobody: what it has left is deleted, results of an earlier one too.
+
+    Raises:
+      InputError: the folder has a run with other settings, which are named.
+    """
+    if any(found for pattern in _STARTED for found in folder.glob(pattern)):
+        check_settings(folder, config)
+    else:
+        folders.clear(folder, _OF_A_START)
+    write_json(folder / "config.json", config)
+
+
+def settings_that_matter(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings, flat, that a run keeps: it may go on on other devices, and for more epochs or fewer."""
+    flat = flatten(json.loads(json.dumps(config)))
+    return {name: value for name, value in flat.items() if not name.startswith(_MAY_CHANGE)}
 
 
 def check_settings(folder: Path, config: dict[str, Any]) -> None:
@@ -63,10 +93,8 @@ def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> Non
     Raises:
       InputError: they differ, and where.
     """
-    there, here = flatten(there), flatten(json.loads(json.dumps(here)))
-    # A run may go on on other devices, and for more epochs or fewer.
-    names = (name for name in sorted(there | here) if not name.startswith(_MAY_CHANGE))
-    differing = [name for name in names if there.get(name) != here.get(name)]
+    there, here = settings_that_matter(there), settings_that_matter(here)
+    differing = [name for name in sorted(there | here) if there.get(name) != here.get(name)]
     if differing:
         shown = "; ".join(f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in differing)
         raise InputError(f"{folder} holds a run with other settings: {shown}; pass another --workdir or delete it")

@@ -11,6 +11,7 @@ import hlr_jax
 from hlr_jax import FoldInOptions, IndexOptions, InputError, TrainOptions
 from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.files import sha256
+from hlr_jax.folders import MARKER
 from hlr_jax.scorers.ease import Ease
 from hlr_jax.scorers.item_knn import ItemKNN
 from hlr_jax.scorers.popularity import Popularity
@@ -89,7 +90,7 @@ def test_a_blend_answers_as_it_recommends(blend, world, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["blend"] == {"ease": 0.5, "mf_als": 0.2, "cml": 0.2, "history": 0.1}
     written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert set(manifest["files"]) | {"manifest.json"} == written
+    assert set(manifest["files"]) | {"manifest.json", MARKER} == written
     assert all(sha256(folder / name) == facts["sha256"] for name, facts in manifest["files"].items())
     for histories, line in (({"ann": []}, "ann has met 0 items; it must be from 1 to 49"), ({"ann": ["x"]}, "x is no")):
         with pytest.raises(ValueError, match=line):

@@ -14,6 +14,7 @@ import hlr_jax
 from hlr_jax import InputError, Recommender, loading
 from hlr_jax.blends.workdir import blend_runs, finish_blend
 from hlr_jax.evaluation.comparison import train_seconds
+from hlr_jax.folders import MARKER
 from hlr_jax.loading import LoadedRun
 from hlr_jax.report.page import write_report
 
@@ -79,7 +80,8 @@ def test_a_workdir_of_a_blend_is_read_as_any_other(blend, runs, tmp_path):
         lambda own: own.similar_items([3, 4], k=2),
     ):
         assert call(saved).equals(call(recommender))
-    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["dataset", "parameters", "recommender.json"]
+    written = sorted(path.name for path in (tmp_path / "saved").iterdir())
+    assert written == [MARKER, "dataset", "parameters", "recommender.json"]
 
 
 def test_spaces_are_those_of_a_part(runs):
@@ -183,7 +185,7 @@ def test_each_part_is_refitted_and_the_weights_stay(runs, tmp_path):
     np.testing.assert_array_equal(again.fits[0].params["ease"]["weights"], alone.fits[0].params["weights"])
     done = command("refit", f"--workdir={tmp_path / 'blend'}", f"--output={tmp_path / 'refit'}", "--quiet")
     assert done.returncode == 0, done.stderr
-    with pytest.raises(InputError, match="holds a run that is no blend"):
+    with pytest.raises(InputError, match="holds something that is no blend: it is a run"):
         hlr_jax.refit(tmp_path / "blend", runs / "cml", quiet=True, log=silent)
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from fabricated import HASH, LEVELS, fabricate
+from fabricated import HASH, LEVELS, fabricate, sign
 
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.comparison import (
@@ -85,5 +85,8 @@ def test_what_is_no_result(tmp_path):
     other = read_result(fabricate(tmp_path / "hlr", 0.3))
     for rows, message in ((frame.head(10), "of other users"), (frame[1:], "not all seeds have the same users")):
         rows.write_parquet(table)
+        with pytest.raises(InputError, match=r"is not the table that was written with test\.json"):
+            read_result(folder)
+        sign(folder)
         with pytest.raises(InputError, match=message):
             compare("x", {"cml": read_result(folder), "hlr": other})

@@ -12,6 +12,7 @@ from hlr_jax import EvalOptions, InputError
 from hlr_jax.evaluation.comparison import read_result
 from hlr_jax.evaluation.evaluate import evaluate
 from hlr_jax.fitting.scorers import fit_scorer
+from hlr_jax.folders import MARKER
 from hlr_jax.scorers.ease import Ease
 
 GRID = (3e6, 30.0, 1.0)
@@ -54,7 +55,7 @@ def test_validation_chooses_among_the_values(fitted, world):
 def test_a_workdir_holds_arrays_and_json(fitted):
     done, folder, _ = fitted
     assert {path.name for path in folder.iterdir()} == {
-        "config.json", "env.json", "dataset", "result", "metrics.jsonl", "eval"
+        MARKER, "config.json", "env.json", "dataset", "result", "metrics.jsonl", "eval"
     }  # fmt: skip
     assert {path.name for path in (folder / "result").iterdir()} == {"scorer.json", "state.safetensors"}
     np.testing.assert_array_equal(

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 import hlr_jax
 from hlr_jax import FoldInOptions, IndexOptions, InputError, TrainOptions
 from hlr_jax.files import sha256
+from hlr_jax.folders import MARKER
 from hlr_jax.serving import programs
 from hlr_jax.serving.answer import TopK
 
@@ -229,7 +230,7 @@ def test_tables_hold_the_parameters_bit_by_bit(exported, world, case):
 def test_the_manifest_tells_what_lies_beside_it(exported):
     folder = exported["transcf"]
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert set(manifest["files"]) | {"manifest.json"} == {path.name for path in folder.iterdir()}
+    assert set(manifest["files"]) | {"manifest.json", MARKER} == {path.name for path in folder.iterdir()}
     for name, facts in manifest["files"].items():
         assert facts == {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
     arrays = {}
@@ -332,15 +333,19 @@ def test_an_export_replaces_an_older_one_and_nothing_else(world, tmp_path, monke
     cml = trained(world, "cml")
     folder = tmp_path / "there"
     hlr_jax.export_model(*cml, world, folder, k=5)
-    (folder / "left.txt").write_text("of the older one")
+    (folder / "__pycache__").mkdir()  # answer.py was imported
+    (folder / "__pycache__" / "answer.pyc").touch()
     hlr_jax.export_model(*cml, world, folder, k=6)
     assert json.loads((folder / "manifest.json").read_text())["programs"]["topk"]["outputs"][0]["shape"] == ["b", 6]
-    assert not (folder / "left.txt").exists()
+    (folder / "mine.txt").write_text("precious")
+    with pytest.raises(InputError, match=r"there would be replaced, and holds mine\.txt"):
+        hlr_jax.export_model(*cml, world, folder, k=7)
+    assert (folder / "mine.txt").read_text() == "precious"
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
     other = tmp_path / "other"
     other.mkdir()
     (other / "manifest.json").write_text("[]")
-    with pytest.raises(InputError, match="other holds something that is no export; pass another folder or delete it"):
+    with pytest.raises(InputError, match="other holds something that is no export that hlr-jax has made; pass another"):
         hlr_jax.export_model(*cml, world, other)
     assert [path.name for path in other.iterdir()] == ["manifest.json"]
     with pytest.raises(InputError, match=r"manifest\.json is a file"):

@@ -36,7 +36,9 @@ def test_chunks_are_the_lists_of_all_and_a_stopped_call_goes_on(lister, tmp_path
     with pytest.raises(KeyboardInterrupt):
         write_lists(path, lister, everyone(lister), request, chunk=16)
     assert not path.exists()
-    with pytest.raises(InputError, match=r"recs\.parquet\.parts holds parts of another command, which differs in k;"):
+    with pytest.raises(
+        InputError, match=r"recs\.parquet\.parts is a folder of .* of another command, which differs in k;"
+    ):
         write_lists(path, lister, everyone(lister), request | {"k": 4}, chunk=16)
     monkeypatch.setattr(Lister, "lists", lists)
     made_before = sorted(part.stat().st_mtime_ns for part in (tmp_path / "recs.parquet.parts").glob("*.parquet"))
@@ -78,5 +80,5 @@ def test_outputs_that_can_not_be(lister, tmp_path):
         write_lists(tmp_path / "recs.csv", lister, everyone(lister), {})
     (tmp_path / "mine.csv.parts").mkdir()
     (tmp_path / "mine.csv.parts" / "notes").touch()
-    with pytest.raises(InputError, match="is in the way"):
+    with pytest.raises(InputError, match="holds something that is no folder of unfinished lists"):
         write_lists(tmp_path / "mine.csv", lister, everyone(lister), {})

@@ -1,11 +1,12 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
-from hlr_jax.experiment import settings_of
+from hlr_jax.experiment import build, settings_of
 from hlr_jax.fitting import fit as fitting
 from hlr_jax.sweeps import sweep as sweeps
 from hlr_jax.sweeps.points import product, with_overrides
@@ -198,3 +199,14 @@ def test_runs_must_differ(world):
             fitting.fit_runs(world, model, runs=runs)
     with pytest.raises(InputError, match=r"train\.learning_rate must be at most 10"):
         fitting.fit_runs(world, model, runs=[Run(0, 11.0, 0.5, 0.5)])
+
+
+def test_trainings_on_other_data_are_not_read(swept, tmp_path, monkeypatch):
+    copied = shutil.copytree(swept[0], tmp_path / "copied")
+    (copied / "env.json").unlink()  # which names the data
+    other = hlr_jax.load_dataset("planted-60x50x900", seed=9, cache=False, log=quiet)
+    monkeypatch.setattr(sweeps, "build", lambda *given: build(*given)._replace(dataset=other))
+    assert open_sweep(copied).outcomes(POINTS) == []
+    monkeypatch.undo()
+    (copied / "env.json").unlink()
+    assert len(open_sweep(copied).outcomes(POINTS)) == len(POINTS)

@@ -51,7 +51,7 @@ def test_of_several_temperatures_each_has_a_folder(tmp_path, world):
     loggers = [TensorBoardLogger(tmp_path), records.append]
     hlr_jax.train_seeds(world, model, options, evaluation, loggers=loggers, quiet=True)
     names = [f"seed-{seed}-temperature-{temperature}" for seed in (0, 1) for temperature in ("0.2", "1")]
-    assert [path.name for path in sorted((tmp_path / "tensorboard").iterdir())] == names
+    assert [path.name for path in sorted((tmp_path / "tensorboard").glob("[!.]*"))] == names
     assert [record["run"] for record in records] == names
     shown = dict((tag, value) for tag, _, value in points(tmp_path / "tensorboard" / names[3]))
     assert shown["train_loss"] == pytest.approx(records[3]["train_loss"])

@@ -26,18 +26,16 @@ class Record:
 
     @classmethod
     def of(cls, folder: Path | None, settings: dict[str, Any]) -> "Record":
-        """Return the record of a workdir; a new one where there is none.
+        """Return the record of a workdir, which this process holds; a new one where there is none.
 
         Raises:
-          InputError: the folder holds another run, or one with other settings; or the record is damaged.
+          InputError: the folder holds a run with other settings; or the record is damaged.
         """
         record = cls(folder, settings)
         if folder is None:
             return record
         path = folder / AUTO
         if not path.exists():
-            if folder.exists() and any(folder.iterdir()):
-                raise InputError(f"{folder} is not empty, and holds no run of auto: pass another --workdir")
             record._write()
             return record
         try:
@@ -61,5 +59,4 @@ class Record:
 
     def _write(self) -> None:
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / AUTO, {"settings": self.settings, "steps": self.steps})

@@ -30,11 +30,12 @@ from hlr_jax.evaluation.evaluate import relevant_of
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import Metrics
 from hlr_jax.experiment import RunResult, evaluate_run, run
+from hlr_jax.folders import as_folder
 from hlr_jax.loading import LoadedRun
 from hlr_jax.settings import plain
 from hlr_jax.systems import System
 from hlr_jax.training.history import Logger
-from hlr_jax.workdir import DATASET, record_environment
+from hlr_jax.workdir import DATASET, held_by_all, record_environment
 
 Log = Callable[[str], None]
 Found = tuple[Point, System | None]
@@ -118,11 +119,12 @@ def run_auto(
     start = time.perf_counter()
     config = plain(config)
     options, evaluation = auto_options(config)
-    folder = None if workdir is None else Path(workdir)
-    record = Record.of(folder, config)
-    data = _data(dataset, config, folder, log)
-    relevant_of(data, "valid")  # there is something to choose by
-    return _Auto(config, options, evaluation, data, folder, record, start, loggers, quiet, log).run()
+    folder = None if workdir is None else as_folder(workdir)
+    with held_by_all(folder, NAME):
+        record = Record.of(folder, config)
+        data = _data(dataset, config, folder, log)
+        relevant_of(data, "valid")  # there is something to choose by
+        return _Auto(config, options, evaluation, data, folder, record, start, loggers, quiet, log).run()
 
 
 def auto_options(config: Mapping[str, Any]) -> tuple[AutoOptions, EvalOptions]:
@@ -147,14 +149,12 @@ def _data(dataset: Dataset | None, config: Mapping[str, Any], folder: Path | Non
     Raises:
       InputError: the run in the workdir is of other data.
     """
-    is_kept = folder is not None and (folder / DATASET).exists()
-    if dataset is None and folder is not None and is_kept:
+    if dataset is None and folder is not None and (folder / DATASET).exists():
         return read_stored(folder / DATASET)
     dataset = dataset or load_dataset(**config.get("dataset", {}), log=log)
     if folder is not None:
         record_environment(folder, dataset)
-        if not is_kept:
-            store_dataset(folder / DATASET, dataset)
+        store_dataset(folder / DATASET, dataset)
     return dataset
 
 

@@ -33,13 +33,14 @@ from hlr_jax.errors import InputError
 from hlr_jax.evaluation.comparison import train_seconds
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.experiment import RunResult, evaluate_run
-from hlr_jax.files import atomic_file, replacing_folder, write_json
+from hlr_jax.files import atomic_file, write_json
 from hlr_jax.fitting.fit import FitResult
+from hlr_jax.folders import MARKER, adopt, as_folder, replacing_folder
 from hlr_jax.loading import LoadedRun, read_run
 from hlr_jax.workdir import read_config, record_environment
 
 RECORD = "result/blend.json"
-_COPIED = ("config.json", "env.json", "metrics.jsonl", "dataset", "result", "eval")
+_COPIED = (MARKER, "config.json", "env.json", "metrics.jsonl", "dataset", "result", "eval")
 
 
 class BlendedRun(NamedTuple):
@@ -116,9 +117,10 @@ def finish_blend(
       log: takes lines for people.
 
     Raises:
-      InputError: a part is missing, not done or of other data; or see ``weighted``.
+      InputError: a part is missing, not done or of other data; the folder holds something else; or see ``weighted``.
     """
     folder, start = Path(folder), time.perf_counter()
+    adopt(folder, "blend", [PARTS])
     members = {label: (loaded, 0) for label, loaded in _read_parts(folder, labels).items()}
     settings = read_config(folder / PARTS / labels[0]) if labels else {}
     evaluation = EvalOptions(**{**settings.get("eval", {}), **(eval or {})})
@@ -150,7 +152,7 @@ def write_blend(
     config = settings_of_blend(loaded, settings)
     weights = {label: part["weight"] for label, part in config["model"][PARTS].items()}
     write_json(folder / RECORD, {"weights": weights, "chosen": None if chosen is None else chosen.to_json()})
-    evaluations, measured = evaluate_run(loaded.parts, loaded.params, loaded.best_epochs, loaded.seeds, folder)
+    evaluations, measured = evaluate_run(loaded.parts, loaded.params, loaded.best_epochs, loaded.seeds, folder, config)
     write_json(folder / "config.json", config)
     progress = loaded.progress[0]
     fit = FitResult(loaded.params[0], progress.run, EPOCH, progress.best_value, [line])
@@ -178,7 +180,7 @@ def blend_runs(
       InputError: something else is in ``output``; or see ``finish_blend``.
     """
     Blend.check_labels(workdirs)
-    with replacing_folder(Path(output), lambda path: (path / RECORD).is_file(), "blend") as temporary:
+    with replacing_folder(as_folder(output), "blend") as temporary:
         for label, workdir in workdirs.items():
             read_config(Path(workdir))  # it is there
             _copy(Path(workdir), temporary / PARTS / label)

@@ -55,21 +55,23 @@ def main() -> None:
     data_sets, folder = data_sets_of(_DATA.value), Path(_WORKDIR.value)
     from hlr_jax.baselines import baseline, chosen_settings, fit_baseline
     from hlr_jax.cli.support.tables import print_metrics
+    from hlr_jax.folders import claim
 
-    for name, path in data_sets.items():
-        shown = {}
-        for system in systems:
-            asked = baseline(
-                system, name, path, split=_SPLIT.value, k=_K.value, options=options.get(system),
-                num_epochs=_EPOCHS.value, space=space,
-            )  # fmt: skip
-            place = folder / name / system
-            place, result = fit_baseline(asked, place, train_splits=_TRAIN_ON.value)
-            chosen = ",".join(f"{value:g}" for value in chosen_settings(place, asked.space))
-            label = f"{system} ({chosen})" if chosen else system
-            print(f"{name}, {label}: {result.train_seconds:.1f} s; everything is in {place}", flush=True)
-            shown[label] = result.metrics
-        print_metrics(shown)
+    with claim(folder, "runs"):
+        for name, path in data_sets.items():
+            shown = {}
+            for system in systems:
+                asked = baseline(
+                    system, name, path, split=_SPLIT.value, k=_K.value, options=options.get(system),
+                    num_epochs=_EPOCHS.value, space=space,
+                )  # fmt: skip
+                place = folder / name / system
+                place, result = fit_baseline(asked, place, train_splits=_TRAIN_ON.value)
+                chosen = ",".join(f"{value:g}" for value in chosen_settings(place, asked.space))
+                label = f"{system} ({chosen})" if chosen else system
+                print(f"{name}, {label}: {result.train_seconds:.1f} s; everything is in {place}", flush=True)
+                shown[label] = result.metrics
+            print_metrics(shown)
 
 
 def _numbers(flag: flags.FlagHolder[list[str]]) -> list[float]:

@@ -54,21 +54,29 @@ _GIVEN = flags.DEFINE_float("given", None, "share of their interactions that is 
 
 def main() -> None:
     """Run the command."""
-    from hlr_jax import distributed, experiment
+    from hlr_jax.workdir import held_by_all, read_config
 
     chosen = {"k": _lengths(), "num_cohorts": _COHORTS.value, "memory_limit_mib": _BUDGET.value}
     other = {name: value for name, value in chosen.items() if value is not None}
     connect_processes()
-    run = hlr_jax.load_run(_WORKDIR.value, eval_options=other, mesh=mesh_options(), blend_seeds=_BLEND.value)
-    if _REASONS.value:
-        _measure_reasons(run, write=not (other or _BLEND.value))
-        return
-    if _STRONG.value:
-        if _BLEND.value:
-            raise InputError("--strong_generalization trains single models: leave --blend_seeds out")
-        _strong_generalization(run.parts, _STRONG.value)
-        return
-    folder = None if other or _BLEND.value else Path(_WORKDIR.value)
+    written = None if other or _BLEND.value else Path(_WORKDIR.value)
+    read_config(Path(_WORKDIR.value))  # it is there
+    with held_by_all(written, kind=None):
+        run = hlr_jax.load_run(_WORKDIR.value, eval_options=other, mesh=mesh_options(), blend_seeds=_BLEND.value)
+        if _REASONS.value:
+            _measure_reasons(run, written)
+        elif _STRONG.value:
+            if _BLEND.value:
+                raise InputError("--strong_generalization trains single models: leave --blend_seeds out")
+            _strong_generalization(run.parts, _STRONG.value)
+        else:
+            _measure(run, written)
+
+
+def _measure(run: "LoadedRun", folder: Path | None) -> None:
+    """Print the metrics of a run, and write them to its workdir if that is given."""
+    from hlr_jax import distributed, experiment
+
     _, metrics = experiment.evaluate_run(run.parts, run.params, run.best_epochs, run.seeds, folder)
     if not metrics:
         raise InputError(f"{_WORKDIR.value}: its data has no interactions to measure on; it was trained on all")
@@ -76,14 +84,14 @@ def main() -> None:
         print_metrics({f"{run.parts.model.name}, {split}": of_split for split, of_split in metrics.items()})
 
 
-def _measure_reasons(run: "LoadedRun", write: bool) -> None:
-    """Print how true the reasons of a run's first seed are, and write that to its workdir."""
+def _measure_reasons(run: "LoadedRun", folder: Path | None) -> None:
+    """Print how true the reasons of a run's first seed are, and write that to its workdir if that is given."""
     from hlr_jax.serving.reason_quality import measure_reasons, write_reasons
 
     model, dataset, k = run.parts.model, run.parts.dataset, run.parts.eval.ks[0]
     found = measure_reasons(model, run.params[0], dataset, num_users=_USERS.value, k=k, seed=run.seeds[0])
-    if write:
-        write_reasons(Path(_WORKDIR.value), found, run.best_epochs[0])
+    if folder is not None:
+        write_reasons(folder, found)
     print_reasons(model.title, found)
 
 
@@ -97,6 +105,7 @@ def _lengths() -> tuple[int, ...] | None:
 
 
 def _strong_generalization(parts: "experiment.RunParts", what: str) -> None:
+    from hlr_jax.provenance import maker_of
     from hlr_jax.strong_generalization import compare_folded_in
 
     if parts.mesh is not None:
@@ -105,7 +114,7 @@ def _strong_generalization(parts: "experiment.RunParts", what: str) -> None:
     metrics = compare_folded_in(
         parts, folder / "strong_generalization", what=what, held_out=_HELD_OUT.value, given=_GIVEN.value
     )
-    record = {name: measured.to_json() for name, measured in metrics.items()}
+    record = {"made_by": maker_of(folder)} | {name: measured.to_json() for name, measured in metrics.items()}
     name = "strong_generalization" if what == "users" else "strong_generalization_items"
     files.write_json(folder / "eval" / f"{name}.json", record)
     print_metrics(metrics)

@@ -12,11 +12,10 @@ from pathlib import Path
 from absl import flags
 
 import hlr_jax
-from hlr_jax import errors, files
-from hlr_jax.errors import InputError
+from hlr_jax import errors, folders
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "folder of what is written", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "folder to write; an older one of keys there is replaced", required=True)
 _CATEGORIES = flags.DEFINE_string("categories", None, "CSV, TSV or Parquet file with columns item and category")
 _INTERACTIONS = flags.DEFINE_integer("interactions", 2000, "drawn from train, and from test for the relations")
 _SEED = flags.DEFINE_integer("seed", 0, "of all draws")
@@ -54,16 +53,11 @@ def main() -> None:
         figures["categories"] = lambda: plots.category_lifts(frames["categories"])
     drawn = {name: draw() for name, draw in figures.items()} if _PLOTS.value else {}
 
-    folder = Path(_OUTPUT.value)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; pass another --output")
-    cards = "\n\n".join(keys.key_cards(table))
-    with files.atomic_file(folder / "cards.md") as temporary:
-        temporary.write_text(f"{cards}\n", encoding="utf-8")
-    for name, frame in frames.items():
-        with files.atomic_file(folder / f"{name}.parquet") as temporary:
-            frame.write_parquet(temporary)
-    for name, figure in drawn.items():
-        with files.atomic_file(folder / f"{name}.png") as temporary:
-            figure.savefig(temporary, format="png", dpi=160)
+    folder, cards = Path(_OUTPUT.value), "\n\n".join(keys.key_cards(table))
+    with folders.replacing_folder(folder, "keys") as temporary:
+        (temporary / "cards.md").write_text(f"{cards}\n", encoding="utf-8")
+        for name, frame in frames.items():
+            frame.write_parquet(temporary / f"{name}.parquet")
+        for name, figure in drawn.items():
+            figure.savefig(temporary / f"{name}.png", format="png", dpi=160)
     print(f"{cards}\n\neverything is in {folder}")

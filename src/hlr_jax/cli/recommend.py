@@ -40,6 +40,7 @@ _SHOWN = 20  # users whose lists fit on a screen
 
 def main() -> None:
     """Run the command."""
+    from hlr_jax.provenance import parameters_hash
     from hlr_jax.ranking.population import wanted_users
     from hlr_jax.serving import stream
     from hlr_jax.serving.choice import item_choice
@@ -51,6 +52,9 @@ def main() -> None:
     output = None if _OUTPUT.value is None else Path(_OUTPUT.value)
     if output is not None:
         stream.check_output(output)
+    # Before they are read: lists of what is trained meanwhile are not of this request.
+    folder = Path(_WORKDIR.value)
+    parameters = parameters_hash(folder) if output is not None and folder.is_dir() else None
     recommender, on_unknown = load_chosen(_WORKDIR.value), _ON_UNKNOWN.value
     dataset, users = recommender.dataset, None
     if histories is None:
@@ -79,7 +83,7 @@ def main() -> None:
         return
     request = {
         "data": dataset.fingerprint, "model": files.sha256_of(recommender.model.options), "seed": recommender.seed,
-        "epoch": recommender.best_epoch, "result": _result(Path(_WORKDIR.value)),
+        "parameters": parameters,
         "users": files.sha256_of([ids.to_list(), places.tolist()]), "k": _K.value,
         "histories": histories and files.sha256_of(given.rows()), "include_seen": _SEEN.value,
         "items": items is not None and files.sha256_of(items.to_list()),
@@ -88,13 +92,3 @@ def main() -> None:
     with Progress() as progress:
         rows = stream.write_lists(output, lister, (ids, places), request, progress=progress.show)
     print(f"{rows:,} recommendations for {len(places):,} users are in {output}")
-
-
-def _result(folder: Path) -> str:
-    """Return what tells the parameters in a folder from those that were there before: training may have gone on."""
-    from hlr_jax.recommender.artifact import MANIFEST
-    from hlr_jax.training.result import RESULT
-
-    saved = [files.sha256(path) for path in folder.glob(MANIFEST)]
-    ended = [*folder.glob(f"{RESULT}/[0-9]*"), *folder.glob(f"parts/*/{RESULT}/[0-9]*")]  # of a blend, each part's
-    return ",".join([*saved, *sorted(path.relative_to(folder).as_posix() for path in ended)])

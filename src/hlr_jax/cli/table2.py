@@ -9,13 +9,18 @@ WORKDIR/DATA/SYSTEM: the same command goes on where a stopped one was, and more 
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from hlr_jax.cli.support.data_sets import data_sets_of
 from hlr_jax.evaluation.names import SPREADS, SYSTEMS, TESTED
 from hlr_jax.protocols import PROTOCOLS
+
+if TYPE_CHECKING:
+    from hlr_jax.table2 import Place
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the runs", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the tables; the workdir, unless given")
@@ -34,10 +39,10 @@ _METRIC = flags.DEFINE_enum("metric", "ndcg", list(TESTED), "row in which the be
 def main() -> None:
     """Run the command."""
     data_sets = data_sets_of(_DATA.value)
-    import hlr_jax
-    from hlr_jax.cli.support import configs, table2_render
+    from hlr_jax.cli.support import configs
     from hlr_jax.cli.support.launch import show_devices
-    from hlr_jax.table2 import TableRuns, ordered_systems, plan
+    from hlr_jax.folders import claim
+    from hlr_jax.table2 import ordered_systems, plan
 
     show_devices(_NUM_SEEDS.value)
     systems, get_config = ordered_systems(_SYSTEMS.value), configs.get_config_of(_CONFIGS.value)
@@ -46,6 +51,16 @@ def main() -> None:
         num_seeds=_NUM_SEEDS.value, seed=_SEED.value, protocol=_PROTOCOL.value,
     )  # fmt: skip
     folder, output = Path(_WORKDIR.value), Path(_OUTPUT.value or _WORKDIR.value)
+    with claim(folder, "runs"), nullcontext() if output == folder else claim(output, "table"):
+        _fill(planned, systems, folder, output)
+
+
+def _fill(planned: dict["Place", dict[str, Any]], systems: list[str], folder: Path, output: Path) -> None:
+    """Train what is missing, and write the table anew after every run."""
+    import hlr_jax
+    from hlr_jax.cli.support import table2_render
+    from hlr_jax.table2 import TableRuns
+
     runs = TableRuns(folder, planned, tested=TESTED[_METRIC.value], spread=_SPREAD.value)
     table2_render.write(runs.comparison(systems), output)
     say = say_once()

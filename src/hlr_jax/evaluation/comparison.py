@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from hlr_jax.errors import InputError
+from hlr_jax.errors import InputError, OtherRunError
 from hlr_jax.evaluation.metrics import cohort_statistics
 from hlr_jax.evaluation.names import POPULARITY, ROWS
-from hlr_jax.evaluation.results import Metrics, read_metrics
+from hlr_jax.evaluation.results import Metrics, read_metrics, read_per_user
 from hlr_jax.evaluation.significance import best_against_rest
 from hlr_jax.scorers.registry import SCORERS
 from hlr_jax.workdir import check_settings, read_config
@@ -94,15 +94,9 @@ def read_result(folder: Path) -> Result:
     """Return the test metrics of a run in its workdir.
 
     Raises:
-      InputError: there are none, or files that are not what a run has written.
+      InputError: there are none, or files that are not what the run that is there now has written.
     """
-    path, table = folder / "eval" / "test.json", folder / "eval" / "per_user.parquet"
-    metrics = read_metrics(folder, "test")
-    try:
-        per_user = pl.read_parquet(table, glob=False)
-    except (OSError, pl.exceptions.PolarsError) as problem:
-        reason = str(problem).splitlines()[0]
-        raise InputError(f"{table}: unreadable ({reason}); delete {folder} and train again") from None
+    path, metrics, per_user = folder / "eval" / "test.json", read_metrics(folder, "test"), read_per_user(folder)
     model = read_config(folder).get("model", {})
     systems = [part["model"] for part in model.get("parts", {}).values()] or [model]
     has_draws = any(system.get("name") not in SCORERS for system in systems)
@@ -111,7 +105,7 @@ def read_result(folder: Path) -> Result:
 
 
 def finished(folder: Path, config: dict[str, Any]) -> Result | None:
-    """Return the result of a run that is done, None for one that is not.
+    """Return the result of a run that is done, None for one that is not, or has results of an earlier run alone.
 
     Raises:
       InputError: it is one of other settings.
@@ -119,7 +113,10 @@ def finished(folder: Path, config: dict[str, Any]) -> Result | None:
     if not (folder / "eval" / "test.json").exists():
         return None
     check_settings(folder, config)
-    return read_result(folder)
+    try:
+        return read_result(folder)
+    except OtherRunError:
+        return None
 
 
 def train_seconds(path: Path) -> float:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from hlr_jax.errors import InputError
-from hlr_jax.files import atomic_file, write_json
+from hlr_jax.errors import InputError, OtherRunError
+from hlr_jax.files import atomic_file, sha256, write_json
+from hlr_jax.provenance import check_maker
 
+PER_USER = "per_user.parquet"  # beside test.json, which holds its hash
 At = tuple[str, int]
 """A metric by its name, and the length K of the lists that it is of."""
 
@@ -132,16 +134,25 @@ def over_seeds(each: Sequence[Metrics], best_epochs: Sequence[int | None]) -> Me
     )  # fmt: skip
 
 
-def write_metrics(folder: Path, metrics: Metrics, per_user: Sequence[pl.DataFrame] = ()) -> None:
-    """Write ``eval/SPLIT.json`` and, for test, ``eval/per_user.parquet`` of all seeds."""
+def write_metrics(folder: Path, metrics: Metrics, per_user: Sequence[pl.DataFrame], maker: str) -> None:
+    """Write ``eval/SPLIT.json`` and, for test, ``eval/per_user.parquet`` of all seeds.
+
+    Args:
+      folder: the workdir.
+      metrics: of all seeds.
+      per_user: of each seed, a row per user and K.
+      maker: the run that they were measured of, from ``provenance.maker_of``.
+    """
+    record = metrics.to_json() | {"made_by": maker}
     if metrics.split == "test":
         frames = [
             frame.select(pl.lit(seed).alias("seed"), pl.all())
             for seed, frame in zip(metrics.seeds, per_user, strict=True)
         ]
-        with atomic_file(folder / "eval" / "per_user.parquet") as temporary:
+        with atomic_file(folder / "eval" / PER_USER) as temporary:
             pl.concat(frames).write_parquet(temporary)
-    write_json(folder / "eval" / f"{metrics.split}.json", metrics.to_json())
+        record[PER_USER] = sha256(folder / "eval" / PER_USER)
+    write_json(folder / "eval" / f"{metrics.split}.json", record)
 
 
 def read_metrics(folder: Path, split: str) -> Metrics:
@@ -149,10 +160,12 @@ def read_metrics(folder: Path, split: str) -> Metrics:
 
     Raises:
       InputError: there are none, or the file is not what a run has written.
+      OtherRunError: they are of another run than the one that is there now.
     """
     path = folder / "eval" / f"{split}.json"
     try:
-        return Metrics.from_json(json.loads(path.read_text()))
+        record = json.loads(path.read_text())
+        metrics = Metrics.from_json(record)
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file; run hlr-jax evaluate --workdir={folder} first, on data that has {split} "
@@ -164,4 +177,24 @@ def read_metrics(folder: Path, split: str) -> Metrics:
         reason = "it is not JSON"
     except (TypeError, AttributeError):
         reason = "it is not an object of metrics"
+    else:
+        check_maker(path, record, folder)
+        return metrics
     raise InputError(f"{path} is no result of this version: {reason}; run hlr-jax evaluate --workdir={folder} again")
+
+
+def read_per_user(folder: Path) -> pl.DataFrame:
+    """Return the table that was written with the test metrics of a run: a row per seed, K and user.
+
+    Raises:
+      InputError: it is missing.
+      OtherRunError: it is another than the one that was written with them.
+    """
+    path, again = folder / "eval" / PER_USER, f"run hlr-jax evaluate --workdir={folder} again"
+    try:
+        written = json.loads((folder / "eval" / "test.json").read_text()).get(PER_USER)
+        if sha256(path) == written:
+            return pl.read_parquet(path, glob=False)
+    except (OSError, ValueError, AttributeError, pl.exceptions.PolarsError) as problem:
+        raise InputError(f"{path}: unreadable ({str(problem).splitlines()[0]}); {again}") from None
+    raise OtherRunError(f"{path} is not the table that was written with test.json: damaged, or of another run; {again}")

@@ -1,6 +1,5 @@
 """Training as one call: a model and a data set in, the best epoch's parameters out, for one run or several at once."""
 
-import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from hlr_jax import folders
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.distributed import is_process_zero
 from hlr_jax.errors import InputError, check_seed
@@ -29,6 +29,7 @@ from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.training.result import RESULT, run_identity
 from hlr_jax.training.run_progress import chosen_runs, equal_temperatures
 from hlr_jax.types import Params
+from hlr_jax.workdir import held_by_all
 
 
 class FitResult(NamedTuple):
@@ -147,9 +148,10 @@ def train_seeds(
         if result.best_epoch is None:
             raise InputError(result.stopped if len(results) == 1 else f"seed {result.seed}: {result.stopped}")
     if workdir is not None:
+        folder = folders.as_folder(workdir)
         params = jax.tree.map(lambda array: array[np.asarray(chosen)], loop.best_params)
         record = {"epoch": loop.step, "runs": [loop.progress[index].to_json() for index in chosen]}
-        with Checkpoints(Path(workdir) / RESULT, identity) as ended:
+        with held_by_all(folder), Checkpoints(folder / RESULT, identity) as ended:
             ended.save(loop.step, {"params": params}, record)
     return results
 
@@ -198,14 +200,17 @@ def _train(
     dataset, model, options, evaluation = parts
     start, started_from = start_of(options, model, workdir)
     identity = identity | started_from
-    folder = None if workdir is None else Path(workdir)
+    folder = None if workdir is None else folders.as_folder(workdir)
     if not len(dataset.train):
         raise InputError(f"data set {dataset.name} has no training interactions")
     learner = create_learner(dataset, model, options, runs, mesh)
     validate = validation_of(learner, dataset, model, evaluation, runs)
     display = Display(label, options.num_epochs, quiet=not label or not is_process_zero())
     history = History(folder and folder / "metrics.jsonl", loggers)
-    with nullcontext() if folder is None else Checkpoints(folder / "checkpoints", identity) as checkpoints:
+    with (
+        held_by_all(folder),
+        nullcontext() if folder is None else Checkpoints(folder / "checkpoints", identity) as checkpoints,
+    ):
         loop = Loop(learner, validate, options, evaluation, display, history, checkpoints)
         loop.start(runs, start and (lambda: start(dataset, runs, display.say)))
         if loop.goes_on():
@@ -216,7 +221,7 @@ def _train(
                     _needs(ranking, learner.memory and learner.memory(loop.state)),
                 )
             if folder is not None and is_process_zero():
-                shutil.rmtree(folder / RESULT, ignore_errors=True)  # it has ended, and goes on
+                folders.clear(folder, [RESULT])  # it has ended, and goes on
         loop.run()
     return loop, identity
 

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from hlr_jax import folders
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.distributed import is_process_zero
 from hlr_jax.errors import InputError
@@ -24,6 +25,7 @@ from hlr_jax.training.history import History, Logger, Record
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.result import RESULT
 from hlr_jax.training.run_progress import RunProgress
+from hlr_jax.workdir import held_by_all
 
 RECORD = f"{RESULT}/scorer.json"
 _STATE = f"{RESULT}/state.safetensors"
@@ -70,7 +72,8 @@ def fit_scorer(
       >>> fit_scorer(world, Ease((30.0, 3e6))).scorer.regularization
       (30.0,)
     """
-    folder, identity = None if workdir is None else Path(workdir), scorer_identity(dataset, scorer)
+    folder = None if workdir is None else folders.as_folder(workdir)
+    identity = scorer_identity(dataset, scorer)
     history = History(folder and folder / "metrics.jsonl", loggers)
     if folder is not None and (folder / RECORD).exists():
         history.resume()
@@ -86,14 +89,15 @@ def fit_scorer(
             f"data set {dataset.name} has no validation interactions to choose {' and '.join(dict(several))} of "
             f"{scorer.title} by: pass one value of each, such as model.{name}=({values[0]},), or a split with some"
         )
-    if folder is not None and is_process_zero():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "metrics.jsonl").unlink(missing_ok=True)
-    kept, progress = _best_fit(dataset, scorer, evaluation, seed, history)
-    result = FitResult(kept.state, progress.run, progress.best_epoch, progress.best_value, history.records)
-    fitted = FittedScorer(kept.scorer, result)
-    if folder is not None and is_process_zero():
-        _save(folder, fitted, identity)
+    with held_by_all(folder):
+        written = folder if is_process_zero() else None
+        if written is not None:
+            (written / "metrics.jsonl").unlink(missing_ok=True)
+        kept, progress = _best_fit(dataset, scorer, evaluation, seed, history)
+        result = FitResult(kept.state, progress.run, progress.best_epoch, progress.best_value, history.records)
+        fitted = FittedScorer(kept.scorer, result)
+        if written is not None:
+            _save(written, fitted, identity)
     return fitted
 
 

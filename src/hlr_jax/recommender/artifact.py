@@ -21,7 +21,8 @@ from hlr_jax.data.serialization import read_stored, store_dataset
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.results import Metrics
 from hlr_jax.experiment import RunParts, settings_of
-from hlr_jax.files import replacing_folder, sha256
+from hlr_jax.files import sha256
+from hlr_jax.folders import replacing_folder
 from hlr_jax.loading import LoadedRun, portable
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import unpadded
@@ -74,7 +75,7 @@ def write(folder: Path, saved: Saved) -> Path:
         settings = settings | {"model": {"name": model.name, "parts": described(model)}}
     elif not isinstance(model, Model):  # a scorer has chosen among the values of its settings
         settings = settings | {"model": {"name": model.name, **dict(model.options)}}
-    with replacing_folder(folder, lambda path: (path / MANIFEST).is_file(), "saved recommender") as temporary:
+    with replacing_folder(folder, "recommender") as temporary:
         (temporary / "parameters").mkdir()
         for seed, params in zip(saved.run.seeds, saved.run.params, strict=True):
             held = _flat(model, params, (dataset.num_users, dataset.num_items))

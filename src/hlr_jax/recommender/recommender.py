@@ -10,9 +10,10 @@ import polars as pl
 
 from hlr_jax.blends.runs import runs_of_parts, settings_of_blend
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.errors import InputError
+from hlr_jax.errors import InputError, OtherRunError
 from hlr_jax.evaluation.evaluate import Evaluation, evaluate, evaluation_inputs, relevant_of
 from hlr_jax.evaluation.results import Metrics, read_metrics
+from hlr_jax.folders import as_folder
 from hlr_jax.loading import LoadedRun
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
@@ -101,8 +102,7 @@ class Recommender(Spaces):
         settings, run = read_config(folder), load_run(folder, blend_seeds=blend_seeds, mesh=mesh, log=log)
         if blend_seeds:
             return cls(run, settings_of_blend(run, settings))._serving(seed)
-        splits = [split for split in ("valid", "test") if (folder / "eval" / f"{split}.json").is_file()]
-        return cls(run, settings, {split: read_metrics(folder, split) for split in splits})._serving(seed)
+        return cls(run, settings, _measured(folder, log))._serving(seed)
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder that ``Recommender.load`` reads: parameters of all seeds, settings, ids, titles, interactions.
@@ -112,7 +112,7 @@ class Recommender(Spaces):
         Raises:
           InputError: something else is there, or the model was made by hand.
         """
-        return artifact.write(Path(folder), artifact.Saved(self._run, self.settings, self.metrics))
+        return artifact.write(as_folder(folder), artifact.Saved(self._run, self.settings, self.metrics))
 
     @property
     def seeds(self) -> list[int]:
@@ -271,3 +271,15 @@ class Recommender(Spaces):
         of_run = {"seed": self.seed, "best_epoch": self.best_epoch}
         given: dict[str, Any] = {"k": k, "seed": self.seed, "training": self.training, "about": {"run": of_run}}
         return export_model(self.model, self.params, self.dataset, folder, **given | options)
+
+
+def _measured(folder: Path, log: Log) -> dict[str, Metrics]:
+    """Return the metrics by split of a run in its workdir; those of an earlier run there are left out."""
+    measured = dict[str, Metrics]()
+    for split in ("valid", "test"):
+        if (folder / "eval" / f"{split}.json").is_file():
+            try:
+                measured[split] = read_metrics(folder, split)
+            except OtherRunError as problem:
+                log(f"no metrics of {split}: {problem}")
+    return measured

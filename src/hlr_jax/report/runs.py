@@ -97,7 +97,7 @@ def _read(folder: Path, short_name: str) -> TrainedRun:
         epochs,
         metrics,
         result,
-        read_reasons(folder, loaded.best_epochs[0]),
+        read_reasons(folder),
     )
 
 

@@ -4,7 +4,6 @@
 """
 
 import importlib.util
-import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +17,8 @@ import polars as pl
 from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError, check_range, missing_extra, pick
-from hlr_jax.files import replacing_folder, sha256, write_json
+from hlr_jax.files import sha256, write_json
+from hlr_jax.folders import as_folder, replacing_folder
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
 from hlr_jax.ranking.population import parts_of
@@ -113,11 +113,11 @@ def export_model(
     pick(dtype, DTYPES, "export.dtype")
     check_params(model, params, dataset.num_users, dataset.num_items)
     _require("export", "flatbuffers", "safetensors")
-    folder, k = Path(folder), min(k, dataset.num_items)
+    folder, k = as_folder(folder), min(k, dataset.num_items)
     if index is not None:
         _check_index(index, model, k)
     about = {"k": k, "data": {"name": dataset.name, "fingerprint": dataset.fingerprint}, **(about or {})}
-    with replacing_folder(folder, _is_export, "export") as temporary:
+    with replacing_folder(folder, "export") as temporary:
         if isinstance(model, Blend):
             parts = {label: _stored(own, dataset, dtype) for label, (_, own) in parts_of(model, params).items()}
             _write_blend(temporary, model, parts, dataset, k, fold_in, about)
@@ -193,13 +193,6 @@ def _require(extra: str, *packages: str) -> None:
     """Check that the packages of an extra are installed."""
     if any(importlib.util.find_spec(name) is None for name in packages):
         raise InputError(f"export needs {' and '.join(packages)}; {missing_extra(extra)}")
-
-
-def _is_export(folder: Path) -> bool:
-    try:
-        return json.loads((folder / "manifest.json").read_text())["format"].startswith(FORMAT.partition(",")[0])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
 
 
 def _stored(params: Params, dataset: Dataset, dtype: str) -> Arrays:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.errors import InputError, check_range
+from hlr_jax.errors import InputError, OtherRunError, check_range
 from hlr_jax.evaluation.significance import bootstrap_means, interval_of
 from hlr_jax.files import write_json
+from hlr_jax.provenance import check_maker, maker_of
 from hlr_jax.ranking.population import trained_population
 from hlr_jax.ranking.scores import ranked
 from hlr_jax.serving.contributions import contributions
@@ -124,13 +125,13 @@ def measure_reasons(
     )
 
 
-def write_reasons(workdir: Path, found: ReasonQuality, best_epoch: int | None) -> None:
-    """Write figures to ``eval/reasons.json`` of a run, beside the epoch that they are of."""
-    write_json(workdir / "eval" / _FILE, asdict(found) | {"best_epoch": best_epoch})
+def write_reasons(workdir: Path, found: ReasonQuality) -> None:
+    """Write figures to ``eval/reasons.json`` of a run, beside what tells the run from others."""
+    write_json(workdir / "eval" / _FILE, {"made_by": maker_of(workdir)} | asdict(found))
 
 
-def read_reasons(workdir: Path, best_epoch: int | None) -> ReasonQuality | None:
-    """Return the figures of a run; None if there are none, or if they are of another epoch than the one now kept.
+def read_reasons(workdir: Path) -> ReasonQuality | None:
+    """Return the figures of a run; None if there are none, or if they are of another run than the one there now.
 
     Raises:
       InputError: the file does not read.
@@ -140,8 +141,11 @@ def read_reasons(workdir: Path, best_epoch: int | None) -> ReasonQuality | None:
         return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        epoch = record.pop("best_epoch")
-        return ReasonQuality(**record) if epoch == best_epoch else None
+        check_maker(path, record, workdir)
+        del record["made_by"]
+        return ReasonQuality(**record)
+    except OtherRunError:
+        return None
     except (ValueError, TypeError, KeyError, AttributeError) as problem:
         raise InputError(f"{path} does not read ({problem}): measure again with hlr-jax evaluate --reasons") from None
 

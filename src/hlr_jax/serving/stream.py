@@ -5,7 +5,6 @@ end the chunks are streamed into the output, which appears whole.
 """
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from hlr_jax import folders
 from hlr_jax.errors import InputError
-from hlr_jax.files import atomic_file, write_json
+from hlr_jax.files import atomic_file
 from hlr_jax.serving.lists import Lister
-from hlr_jax.workdir import flatten
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 CHUNK = 2048  # users of a part; a multiple of a tile's, and seconds of work
@@ -51,11 +50,21 @@ def write_lists(
       progress: is told (users done, of how many), first what is done already.
 
     Raises:
-      InputError: see ``check_output``; or parts of another request are there.
+      InputError: see ``check_output``; or parts of another request are there, or another process makes them.
     """
     check_output(path)
     folder = path.with_name(f"{path.name}.parts")
-    _claim(folder, request | {"users_of_a_part": chunk})
+    with folders.claim(folder, "parts", request | {"users_of_a_part": chunk}):
+        rows = _write_parts(path, folder, lister, users, request, chunk, progress)
+        folders.remove(folder)
+    return rows
+
+
+def _write_parts(
+    path: Path, folder: Path, lister: Lister, users: tuple[pl.Series, np.ndarray], request: dict[str, Any],
+    chunk: int, progress: Callable[[int, int], None],
+) -> int:  # fmt: skip
+    """Make the parts that are missing in a folder, stream all into the output, and return the number of rows."""
     ids, places = users
     count, parts = len(places), []
     for start in range(0, max(count, 1), chunk):
@@ -70,37 +79,16 @@ def write_lists(
         parts.append(part)
     progress(count, count)
     rows = sum(pl.scan_parquet(part, glob=False).select(pl.len()).collect().item() for part in parts)
-    _merge(parts, path)
-    shutil.rmtree(folder)
+    _merge(parts, path, request)
     return rows
 
 
-def _claim(folder: Path, request: dict[str, Any]) -> None:
-    """Make a folder that of this request's parts, or check that it is."""
-    path = folder / "request.json"
-    if path.is_file():
-        try:
-            there = flatten(json.loads(path.read_text()))
-        except ValueError:
-            there = {}
-        here = flatten(json.loads(json.dumps(request)))
-        differing = ", ".join(name for name in sorted(there | here) if there.get(name) != here.get(name))
-        if there != here:
-            raise InputError(
-                f"{folder} holds parts of another command, which differs in {differing}; delete it or change --output"
-            )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"{folder} is in the way: it holds no parts of a stopped command; pass another --output")
-    else:
-        write_json(path, request)
-
-
-def _merge(parts: list[Path], path: Path) -> None:
-    """Stream the parts into one file, in their order."""
+def _merge(parts: list[Path], path: Path, request: dict[str, Any]) -> None:
+    """Stream the parts into one file, in their order; a Parquet file says what was asked for, of which run."""
     frame = pl.scan_parquet(parts, glob=False)
     with atomic_file(path) as temporary:
         if path.suffix == ".parquet":
-            frame.sink_parquet(temporary, row_group_size=2**17)
+            frame.sink_parquet(temporary, row_group_size=2**17, metadata={"hlr_jax": json.dumps(request)})
         elif path.suffix == ".jsonl":
             frame.sink_ndjson(temporary)
         else:

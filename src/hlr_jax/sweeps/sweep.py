@@ -1,7 +1,6 @@
 """Training the points of a sweep, in a folder from which it goes on where it was; and the points in order."""
 
 import json
-import shutil
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from hlr_jax import folders
 from hlr_jax.errors import InputError, check_range, check_seed
 from hlr_jax.experiment import build, settings_of
 from hlr_jax.files import sha256_of, write_json
@@ -17,7 +17,7 @@ from hlr_jax.models.base import Model
 from hlr_jax.settings import plain
 from hlr_jax.sweeps.points import Overrides, with_overrides
 from hlr_jax.systems import System
-from hlr_jax.workdir import claim, flatten, record_environment
+from hlr_jax.workdir import begin, flatten, record_environment
 
 OF_THE_RUN = {"seed": 0, "train.learning_rate": 0.0, "train.margin": 0.0, "train.temperature": 0.0}
 """What trainings may differ in and still be done at once by one program."""
@@ -57,6 +57,8 @@ class Outcome(NamedTuple):
 class Sweep:
     """The points of one config and data set in one folder: ``trials/KEY.json`` for each training that is done.
 
+    The folder is held against other processes for as long as this object lives.
+
     Attributes:
       metric: the name of the validation metric that points are compared by.
       higher_is_better: whether that is what it should be.
@@ -83,11 +85,13 @@ class Sweep:
 
         Raises:
           InputError: see ``experiment.build``; a folder with a sweep of other settings or data; nothing to compare by;
-            ``parallel`` below 1.
+            ``parallel`` below 1; another process is in the folder.
         """
         check_range("sweep", parallel=(parallel, 1, 10**6))
         config = plain(config)
-        self._config, self._folder, self._parallel, self._quiet, self._log = config, Path(folder), parallel, quiet, log
+        self._config, self._parallel, self._quiet, self._log = config, parallel, quiet, log
+        self._folder = folders.as_folder(folder)
+        folders.check(self._folder, "sweep")  # before the source is read
         self._parts = parts = build(config, log)
         if not len(parts.dataset.valid):
             raise InputError(f"data set {parts.dataset.name} has no validation interactions to compare points by")
@@ -96,8 +100,9 @@ class Sweep:
             raise InputError(f"model {model.name} has no validation loss; set eval.monitor=ndcg")
         check_monitor(parts.eval, parts.train, parts.dataset)
         self.metric, self.higher_is_better = parts.eval.monitor_name, parts.eval.higher_is_better
+        self._lock = folders.claim(self._folder, "sweep")  # for as long as the sweep is in use
         # How many seeds a point has may change: each is a training of its own.
-        claim(self._folder, with_overrides(config, {"seed": 0, "train.num_seeds": 1}))
+        begin(self._folder, with_overrides(config, {"seed": 0, "train.num_seeds": 1}))
         record_environment(self._folder, parts.dataset)
 
     def train(self, points: Sequence[Overrides], after_pack: Callable[[], object] = lambda: None) -> None:
@@ -132,7 +137,8 @@ class Sweep:
         return outcomes
 
     def _path(self, key: str) -> Path:
-        return self._folder / "trials" / f"{key}.json"
+        # Trainings on other data are not read.
+        return self._folder / "trials" / f"{sha256_of([key, self._parts.dataset.fingerprint])[:16]}.json"
 
     def _train(self, pack: Trials) -> None:
         model, train, evaluation = settings_of(next(iter(pack.values())))
@@ -152,7 +158,7 @@ class Sweep:
             }  # fmt: skip
             write_json(self._path(key), record)
         if folder is not None:
-            shutil.rmtree(folder)
+            folders.remove(folder)
 
 
 def _trained(system: System) -> Model:

@@ -10,7 +10,14 @@ import jax
 import orbax.checkpoint as ocp
 
 from hlr_jax.errors import InputError
+from hlr_jax.files import sha256, sha256_of
 from hlr_jax.training.options import RANDOM
+
+
+def hash_of(folder: Path) -> str:
+    """Return a hash of a folder of checkpoints: of the names and bytes of its files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return sha256_of({path.relative_to(folder).as_posix(): sha256(path) for path in files})
 
 
 class Checkpoints:

@@ -6,6 +6,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+from hlr_jax import folders
 from hlr_jax.errors import InputError, missing_extra
 from hlr_jax.training.history import ATTENTION, Record
 
@@ -40,8 +41,9 @@ class TensorBoardLogger:
         from tensorboardX.summary import scalar
 
         if not self._writers:
-            for old in self._folder.glob("seed-*/events.out.tfevents.*"):
-                old.unlink()
+            with folders.claim(self._folder, "events"):
+                for old in self._folder.glob("seed-*/events.out.tfevents.*"):
+                    old.unlink()
         name = record.get("run", f"seed-{record['seed']}")  # version 0.1 wrote no names
         if name not in self._writers:
             (self._folder / name).mkdir(parents=True, exist_ok=True)

@@ -62,6 +62,7 @@ def _parse(arguments: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(arguments)
         configs.check_given()
+        _check_paths()
     except InputError:
         raise
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as problem:
@@ -70,6 +71,17 @@ def _parse(arguments: list[str]) -> list[str]:
             message = f"--{' and --'.join(missing)} must be given; {sys.argv[0]} --help shows the flags"
         fail(message)
     return rest
+
+
+def _check_paths() -> None:
+    """Check that no folder or file is named by an empty text, which would be the current folder."""
+    for name in ("workdir", "workdirs", "output"):
+        given = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if given is None:
+            continue
+        paths: list[str] = given if isinstance(given, list) else [given]
+        if not paths or not all(path.strip() for path in paths):
+            raise InputError(f"--{name} is empty; pass a path")
 
 
 def fail(message: str, status: int = USAGE_STATUS) -> NoReturn:

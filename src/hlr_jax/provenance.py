@@ -1,0 +1,67 @@
+"""Which run something was measured of: what is of another run than the one in a folder now is not read."""
+
+from pathlib import Path
+from typing import Any
+
+from hlr_jax.errors import InputError, OtherRunError
+from hlr_jax.files import sha256, sha256_of
+from hlr_jax.workdir import read_config, settings_that_matter
+
+
+def parameters_hash(folder: Path) -> str:
+    """Return what tells the parameters that a run has ended with from all others.
+
+    Args:
+      folder: a workdir, of a blend too, or a saved recommender, whose manifest has the hash of every file.
+
+    Raises:
+      InputError: the training has not ended, so there are none.
+    """
+    from hlr_jax.training.checkpoints import hash_of  # what commands load before their flags are checked has no JAX
+
+    saved = folder / "recommender.json"
+    if saved.is_file():
+        return sha256(saved)
+    ended = [path for path in (folder / "result", *sorted(folder.glob("parts/*/result"))) if path.is_dir()]
+    if not any(any(path.iterdir()) for path in ended):
+        raise InputError(f"{folder} has no result: no training has ended there; train first, or go on")
+    return sha256_of({path.relative_to(folder).as_posix(): hash_of(path) for path in ended})
+
+
+def maker_of(folder: Path, config: dict[str, Any] | None = None) -> str:
+    """Return what tells the run in a folder from others: a hash of its parameters and of the settings that matter.
+
+    What is measured of a run holds it. The hash of the parameters covers the data: what is written beside them names
+    its fingerprint.
+
+    Args:
+      folder: the workdir.
+      config: its settings; None: those in ``config.json``.
+
+    Raises:
+      InputError: there is no run, or its training has not ended.
+    """
+    parameters = parameters_hash(folder)
+    config = read_config(folder) if config is None else config
+    return sha256_of([settings_that_matter(config), parameters])[:16]
+
+
+def check_maker(path: Path, record: Any, folder: Path) -> None:
+    """Check that what a file holds was measured of the run that is in a folder now.
+
+    Args:
+      path: the file.
+      record: what it holds, with the entry ``made_by``.
+      folder: the workdir.
+
+    Raises:
+      OtherRunError: it was measured of another one, or there is none.
+    """
+    try:
+        now = maker_of(folder)
+    except InputError as problem:
+        raise OtherRunError(str(problem)) from None
+    if not isinstance(record, dict) or record.get("made_by") != now:
+        raise OtherRunError(
+            f"{path} is not of the run that is in {folder} now: run hlr-jax evaluate --workdir={folder} again"
+        )
