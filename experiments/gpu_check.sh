@@ -3,7 +3,7 @@
 #
 #   bash experiments/gpu_check.sh [FOLDER]     # writes log.txt, speed.jsonl, trace.txt into FOLDER (runs/gpu_check)
 #
-# The machine needs Python 3.11 or newer with JAX for its device, Flax, Optax, Orbax, rich, SciPy, absl and pytest. What
+# The machine needs Python 3.11 or newer with JAX for its device, Flax, Optax, safetensors, rich, SciPy, absl and pytest. What
 # else is missing travels in a folder that git ignores (.gpu, or CARRIED=...), made where there is a network:
 #
 #   mkdir -p .gpu/wheels .gpu/splits && cp ../shared/data/splits/movielens-1m.parquet .gpu/splits/

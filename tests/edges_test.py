@@ -21,8 +21,8 @@ from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.cli.main import main
 from hlr_jax.cli.support.tables import chosen_by_validation, print_metrics
 from hlr_jax.evaluation.results import Metrics
-from hlr_jax.files import write_json
 from hlr_jax.fitting.fit import FitResult
+from hlr_jax.json_files import write_json
 from hlr_jax.scorers.ease import Ease
 from hlr_jax.scorers.popularity import Popularity
 from hlr_jax.settings import plain

@@ -12,7 +12,9 @@ from fabricated import metric_of
 
 from hlr_jax.evaluation.comparison import compare, read_result
 from hlr_jax.folders import MARKER
+from hlr_jax.json_files import read_json
 from hlr_jax.provenance import maker_of
+from hlr_jax.workdir import read_config
 
 CONFIG, CML, SOLVED = (f"--config={name}-paper:planted" for name in ("hlr", "cml", "mf_als"))
 TINY = ["--config.dataset.name=planted-60x50x900", "--config.model.embed_dim=6", "--config.train.num_epochs=2"]
@@ -61,7 +63,7 @@ def test_a_workdir_holds_what_it_should(workdir):
     assert {path.name for path in workdir.iterdir()} == {
         MARKER, "config.json", "env.json", "dataset", "checkpoints", "result", "metrics.jsonl", "eval",
     }  # fmt: skip
-    config = json.loads((workdir / "config.json").read_text())
+    config = read_config(workdir)
     assert set(config) == {"dataset", "model", "train", "eval", "mesh", "seed"}
     assert config["train"]["num_epochs"] == 2
     environment = json.loads((workdir / "env.json").read_text())
@@ -239,7 +241,7 @@ def test_a_list_is_explained(workdir, tmp_path):
 def test_strong_generalization_is_measured_beside_what_was_trained_in(solved, what, held, name):
     out = succeed("evaluate", f"--workdir={solved}", f"--strong_generalization={what}", "--held_out=0.2")
     assert f"{held} are held out" in out
-    metrics = json.loads((solved / "eval" / f"{name}.json").read_text())
+    metrics = read_json(solved / "eval" / f"{name}.json", {}, "")
     assert metrics.pop("made_by") == maker_of(solved)
     among = {f"{side}, among new items" for side in ("folded in", "trained in") if what == "items"}
     assert set(metrics) == {"folded in", "trained in", "Popularity"} | among

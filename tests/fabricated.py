@@ -1,12 +1,11 @@
 """Result folders as runs leave them, made by hand: nothing is trained for them."""
 
-import hashlib
-import json
-
 import numpy as np
 import polars as pl
 
+from hlr_jax.files import sha256
 from hlr_jax.folders import claim
+from hlr_jax.json_files import json_lines, read_json, write_json
 from hlr_jax.provenance import maker_of
 
 USERS = 60
@@ -49,11 +48,14 @@ def fabricate(folder, level, *, k=10, seeds=(0, 1, 2), noise=0.02, popularity=50
     }  # fmt: skip
     claim(folder, "run").release()
     (folder / "eval").mkdir()
-    (folder / "eval" / "test.json").write_text(json.dumps(facts | summary))
+    write_json(folder / "eval" / "test.json", facts | summary)
     # Two epochs of two seeds; the seconds of an epoch are those of all its seeds.
-    lines = [{"epoch": epoch, "seed": seed, "seconds": 6.25} for epoch in (1, 2) for seed in seeds[:2]]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "config.json").write_text(json.dumps(config or {}))
+    lines = [{"epoch": epoch, "seed": seed, "seconds": 6.25, "best_epoch": 1} for epoch in (1, 2) for seed in seeds[:2]]
+    (folder / "metrics.jsonl").write_text(json_lines(lines))
+    run = {"seed": seeds[0], "learning_rate": 0.1, "margin": 1.0, "temperature": 1.0}
+    progress = {"run": run, "best_epoch": 1, "best_value": None, "failed": "", "pruned": "", "epoch": 2}
+    write_json(folder / "result" / "scorer.json", {"progress": progress})
+    write_json(folder / "config.json", config or {})
     train_anew(folder, f"{level} {seeds}")
     pl.concat(frames).write_parquet(folder / "eval" / "per_user.parquet")
     sign(folder)
@@ -62,13 +64,11 @@ def fabricate(folder, level, *, k=10, seeds=(0, 1, 2), noise=0.02, popularity=50
 
 def train_anew(folder, parameters):
     """Put the parameters of another training, some text, where those of a run are."""
-    (folder / "result" / "4").mkdir(parents=True, exist_ok=True)
-    (folder / "result" / "4" / "arrays").write_text(parameters)
+    write_json(folder / "result" / "4" / "record.json", {"pieces": parameters})
 
 
 def sign(folder, **changes):
     """Make what is in ``eval`` that of the run that is in the folder, and of the table beside it."""
     path = folder / "eval" / "test.json"
-    table = hashlib.sha256((folder / "eval" / "per_user.parquet").read_bytes()).hexdigest()
-    signed = {"made_by": maker_of(folder), "per_user.parquet": table}
-    path.write_text(json.dumps(json.loads(path.read_text()) | signed | changes))
+    signed = {"made_by": maker_of(folder), "per_user.parquet": sha256(folder / "eval" / "per_user.parquet")}
+    write_json(path, read_json(path, {}, "") | signed | changes)

@@ -7,6 +7,7 @@ import tempfile
 import pytest
 
 from hlr_jax import files
+from hlr_jax.json_files import write_json
 
 
 @pytest.fixture(params=[0o022, 0o027, 0o077], ids=oct)
@@ -32,7 +33,7 @@ def test_a_file_may_be_read_by_whom_the_umask_allows(tmp_path, umask):
         write_privately(temporary)
         assert mode(temporary) == 0o600
     assert mode(tmp_path / "lists.parquet") == 0o666 & ~umask
-    files.write_json(tmp_path / "facts.json", {})
+    write_json(tmp_path / "facts.json", {})
     assert mode(tmp_path / "facts.json") == 0o666 & ~umask
 
 

@@ -13,6 +13,7 @@ import hlr_jax
 from hlr_jax import EvalOptions, InputError, Recommender, TrainOptions
 from hlr_jax.data import neighbor_sampling
 from hlr_jax.data.csr import csr_of
+from hlr_jax.json_files import write_json
 from hlr_jax.models.mf_als import mf_als
 from hlr_jax.ranking import inputs
 from hlr_jax.scorers.ease import Ease
@@ -149,19 +150,20 @@ def test_damaged_and_foreign_folders_are_refused_in_one_line(made, tmp_path):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(saved, folder)
         manifest = json.loads((folder / "recommender.json").read_text())
-        (folder / "recommender.json").write_text(json.dumps(manifest | changes))
+        write_json(folder / "recommender.json", manifest | changes)
         return folder
 
     refused("has format 99, .* reads formats up to 1: install", Recommender.load, with_manifest(format=99))
     refused("recommender.json is no hlr_jax recommender", Recommender.load, with_manifest(kind="other"))
-    refused("recommender.json is damaged", Recommender.load, with_manifest(seeds=[{}]))
+    lacking = r'recommender.json: of another version, it has no "seeds\[0\]\.run"; save'
+    refused(lacking, Recommender.load, with_manifest(seeds=[{}]))
     folder = with_manifest()
     table = folder / "dataset" / "items.parquet"
     table.write_bytes(table.read_bytes()[:-1] + b"?")
-    refused(r"items\.parquet is damaged: save the recommender again", Recommender.load, folder)
+    refused(r"items\.parquet: damaged, it is not what was written; save the", Recommender.load, folder)
     (folder / "parameters" / "1.safetensors").unlink()
     table.write_bytes((saved / "dataset" / "items.parquet").read_bytes())
-    refused(r"1\.safetensors is missing", Recommender.load, folder)
+    refused(r"1\.safetensors: no such file; save the", Recommender.load, folder)
 
 
 def test_a_model_that_no_name_makes_is_fitted_but_not_kept(world, tmp_path):

@@ -1,7 +1,6 @@
 """The command line of Table 2: what it trains, reads and refuses. Nothing is trained here."""
 
 import importlib
-import json
 import re
 from unittest import mock
 
@@ -13,6 +12,7 @@ from fabricated import LEVELS, fabricate
 
 import hlr_jax
 from hlr_jax.errors import InputError
+from hlr_jax.workdir import read_config
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_runs_are_trained_once_and_then_read(command, asked, tmp_path, capsys):
 
 def test_the_settings_of_a_run(command, asked, tmp_path):
     command(*asked, "--num_seeds=2", "--seed=5", "--spread=cohorts", "--protocol=paper")
-    mine, named = (json.loads((tmp_path / "runs" / place / "config.json").read_text()) for place in PLACES[1::2])
+    mine, named = (read_config(tmp_path / "runs" / place) for place in PLACES[1::2])
     split = str(tmp_path / "split.parquet")
     assert mine == {
         "dataset": {"name": "", "path": split, "split": "given", "protocol": "paper"},

@@ -17,6 +17,10 @@ class InputError(ValueError):
     """
 
 
+class Damaged(InputError):
+    """A file is missing, or is not what was written. A reader that can do without it tells people, and goes on."""
+
+
 class OtherProcessError(InputError):
     """A mistake that another process has met, and tells of."""
 

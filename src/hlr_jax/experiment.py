@@ -146,7 +146,7 @@ def run(
         return _trained(on_all_processes(lambda: build(config, log, dataset, model)), None, loggers, quiet, log)
     source = on_all_processes(lambda: build(config, log, dataset, model).dataset if is_process_zero() else None)
     with held_by_all(folder):
-        on_all_processes(partial(_begin, folder, config, source))
+        on_all_processes(partial(_begin, folder, config, source, log))
         del source  # all go on with the copy in the workdir, of which each reads its share
         kept = on_all_processes(lambda: read_stored(folder / DATASET, check=is_process_zero()))
         parts = on_all_processes(lambda: build(config, log, kept, model))
@@ -189,13 +189,13 @@ def _fit(
     return parts._replace(model=scorer), [fit]
 
 
-def _begin(folder: Path, config: dict[str, Any], dataset: Dataset | None) -> None:
+def _begin(folder: Path, config: dict[str, Any], dataset: Dataset | None, log: Callable[[str], None]) -> None:
     """Write what a workdir holds before training, or check that it does; the process that has the data does that."""
     if dataset is None:
         return
     settings_of(config)  # the run can be loaded by them, also where a model is given
     begin(folder, config)
-    record_environment(folder, dataset)
+    record_environment(folder, dataset, log)
     store_dataset(folder / DATASET, dataset)
 
 

@@ -6,20 +6,42 @@ Whatever wrote them, they may be read by whom the umask allows: some libraries g
 import contextlib
 import hashlib
 import json
-import math
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from hlr_jax.errors import Damaged
 
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_hash(path: Path, expected: str, again: str) -> None:
+    """Check that a file is what was written.
+
+    Args:
+      path: of the file.
+      expected: the SHA-256 that was recorded.
+      again: what to do where it is not, for the message.
+
+    Raises:
+      Damaged: it is missing, unreadable or another.
+    """
+    try:
+        digest = sha256(path)
+    except FileNotFoundError:
+        raise Damaged(f"{path}: no such file; {again}") from None
+    except OSError as problem:
+        raise Damaged(f"{path}: {problem.strerror}; {again}") from None
+    if digest != expected:
+        raise Damaged(f"{path}: damaged, it is not what was written; {again}")
 
 
 def sha256_of(value: Any) -> str:
@@ -73,20 +95,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def _temporary(path: Path) -> Path:
     """Return a name beside ``path`` that no other thread or process uses."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, whole or not at all; a number that is not finite, which JSON lacks, is null."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _finite(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from hlr_jax.errors import InputError
-from hlr_jax.files import atomic_folder, write_json
+from hlr_jax.files import atomic_folder
+from hlr_jax.json_files import read_json, write_json
 from hlr_jax.locks import LOCK, Lock
 
 MARKER = ".hlr_jax.json"
@@ -196,7 +197,9 @@ def _check(folder: Path, kind: str) -> dict[str, Any] | None:
         return None
     marker = _read(folder)
     if marker is None:
-        raise InputError(f"{folder} holds something that is no {what} that hlr-jax has made; pass another folder")
+        raise InputError(
+            f"{folder} holds something that is no {what} that hlr-jax has made: it has no {MARKER}; pass another folder"
+        )
     if marker["kind"] != kind:
         there = _KINDS[marker["kind"]][0]
         raise InputError(f"{folder} holds something that is no {what}: it is a {there}; pass another folder")
@@ -209,17 +212,13 @@ def _read(folder: Path) -> dict[str, Any] | None:
     Raises:
       InputError: it is damaged, or of a version that knows other kinds.
     """
-    path = folder / MARKER
-    try:
-        marker = json.loads(path.read_text(encoding="utf-8"))
-        holds, of = list(marker["holds"]), dict(marker["of"])
-        if marker["kind"] in _KINDS and all(isinstance(name, str) for name in holds):
-            return {"kind": marker["kind"], "holds": holds, "of": of}
-    except FileNotFoundError:
+    path, again = folder / MARKER, "nothing is written there; pass another folder"
+    if not path.exists():
         return None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise InputError(f"{path} is damaged, or of another version: nothing is written there; pass another folder")
+    marker = read_json(path, {"kind": str, "holds": [str], "of": {"*": object}}, again)
+    if marker["kind"] not in _KINDS:
+        raise InputError(f"{path}: of another version, it knows other kinds of folders; {again}")
+    return marker
 
 
 def _of_ours(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from hlr_jax.blended_systems import Blend
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.data.serialization import read_stored
+from hlr_jax.data.serialization import read_stored, stored_fingerprint
 from hlr_jax.distributed import is_process_zero, log_on_process_zero, on_all_processes
 from hlr_jax.errors import InputError
 from hlr_jax.experiment import RunParts, RunResult, build
@@ -18,7 +18,7 @@ from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.result import RESULT, load_result, run_identity
 from hlr_jax.training.run_progress import RunProgress
 from hlr_jax.types import Params
-from hlr_jax.workdir import DATASET, fingerprint_of, record_environment
+from hlr_jax.workdir import DATASET, check_data
 
 
 def _stored_dataset(folder: Path, log: Callable[[str], None]) -> Dataset | None:
@@ -81,13 +81,13 @@ def read_run(
     kept = (folder / "checkpoints").is_dir() or (folder / RESULT).is_dir()
     if config["model"].get("name") not in SCORERS and not kept:
         raise InputError(f"{folder} has no checkpoint; train first")
-    known = dataset if dataset is not None and dataset.fingerprint == fingerprint_of(folder) else None
+    known = dataset if dataset is not None and dataset.fingerprint == stored_fingerprint(folder / DATASET) else None
     parts = on_all_processes(lambda: build(config, log, known or _stored_dataset(folder, log)))
-    on_all_processes(lambda: record_environment(folder, parts.dataset) if is_process_zero() else None)
+    on_all_processes(lambda: check_data(folder, parts.dataset, log) if is_process_zero() else None)
     assert not isinstance(parts.model, Blend)  # build makes none
     if not isinstance(parts.model, Model):
-        fitted = load_scorer(folder, scorer_identity(parts.dataset, parts.model))
-        return LoadedRun(parts._replace(model=fitted.scorer), [fitted.fit.params], [fitted.progress])
+        (scorer, fit), chosen = load_scorer(folder, scorer_identity(parts.dataset, parts.model))
+        return LoadedRun(parts._replace(model=scorer), [fit.params], [chosen])
     identity = run_identity(parts.dataset, parts.model, parts.train, parts.seed)
     params, progress = load_result(folder, identity, parts.mesh)
     if parts.mesh is None:

@@ -24,7 +24,10 @@ def parameters_hash(folder: Path) -> str:
         return sha256(saved)
     ended = [path for path in (folder / "result", *sorted(folder.glob("parts/*/result"))) if path.is_dir()]
     if not any(any(path.iterdir()) for path in ended):
-        raise InputError(f"{folder} has no result: no training has ended there; train first, or go on")
+        raise InputError(
+            f"{folder} has no result: no training has ended there, nor is it a saved recommender with {saved.name}; "
+            "train first, or go on"
+        )
     return sha256_of({path.relative_to(folder).as_posix(): hash_of(path) for path in ended})
 
 

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -10,18 +10,24 @@ from typing import Any
 
 from hlr_jax import folders
 from hlr_jax.data.dataset import Dataset
-from hlr_jax.errors import InputError
-from hlr_jax.files import write_json
+from hlr_jax.data.serialization import stored_fingerprint
+from hlr_jax.errors import Damaged, InputError
+from hlr_jax.json_files import Schema, read_json, write_json
+
+Log = Callable[[str], None]
 
 DATASET = "dataset"  # the folder with the run's own copy of its data
 AUTO = "auto.json"  # the record of a run of ``auto``, which has a config once it has ended
+_CONFIG: Schema = {f"{section}?": {"*": object} for section in ("dataset", "model", "train", "eval")}
+_CONFIG |= {"mesh?": {"*": int}, "seed?": int}
+_ENVIRONMENT = {"python": str, "packages": {"*": str}, "devices": [str], "data": str, "summary": str}
 _STARTED = ("checkpoints/[0-9]*", "result/*", "trials/*.json", AUTO)  # what any kind of run leaves that did something
 _OF_A_START = (  # what a run that did nothing yet, or whose checkpoints are gone, leaves behind
     "env.json", DATASET, "metrics.jsonl", "eval", "tensorboard", "strong_generalization", "leaderboard.parquet",
     "leaderboard.png", "history.parquet",
 )  # fmt: skip
 _MAY_CHANGE = ("mesh.", "train.num_epochs", "train.patience", "train.checkpoint_every")
-_PACKAGES = ("hlr_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "polars")
+_PACKAGES = ("hlr_jax", "jax", "jaxlib", "flax", "optax", "safetensors", "numpy", "polars")
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -106,30 +112,59 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
       InputError: there is none.
     """
-    path = folder / "config.json"
+    again = "delete the workdir and train again"
+    if not (folder / folders.MARKER).exists():  # somebody's own
+        again = f"{folder} has no {folders.MARKER}, so it is no workdir; pass another"
+    return read_json(folder / "config.json", _CONFIG, again, _no_config(folder))
+
+
+def _no_config(folder: Path) -> str:
+    """Return what to say of a folder without ``config.json``."""
+    if (folder / AUTO).exists():
+        return f"{folder} has an unfinished run of auto: the call that started it continues it"
+    if (folder / "checkpoints").is_dir() and not (folder / "env.json").exists():
+        return (
+            f"{folder} holds checkpoints of train_model or train_seeds, but neither settings nor data: continue it "
+            "by the same call; hlr_jax.fit(dataset, model, workdir=...) keeps a whole run"
+        )
+    return f"{folder} is no workdir: it has no config.json; train first"
+
+
+def read_environment(folder: Path, log: Log) -> dict[str, Any] | None:
+    """Return what a run was made with, from ``env.json``; None, with a line for people, if it is missing or damaged.
+
+    It is information: what a run has learned is known without it.
+    """
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        if (folder / AUTO).exists():
-            raise InputError(f"{folder} has an unfinished run of auto: the call that started it continues it") from None
-        if (folder / "checkpoints").is_dir() and not (folder / "env.json").exists():
-            raise InputError(
-                f"{folder} holds checkpoints of train_model or train_seeds, but neither settings nor data: continue it "
-                "by the same call; hlr_jax.fit(dataset, model, workdir=...) keeps a whole run"
-            ) from None
-        raise InputError(f"{folder} is no workdir: it has no config.json; train first") from None
-    except ValueError:
-        raise InputError(f"{path}: not JSON; delete the workdir and train again") from None
+        return read_json(folder / "env.json", _ENVIRONMENT, "what the run was made with can't be told")
+    except Damaged as problem:
+        log(f"warning: {problem}")
+        return None
 
 
-def fingerprint_of(folder: Path) -> str | None:
-    """Return the fingerprint of the data that the run in a folder has; None: it has not started."""
-    path = folder / "env.json"
-    return json.loads(path.read_text())["data"] if path.exists() else None
+def check_data(folder: Path, dataset: Dataset, log: Log) -> dict[str, Any] | None:
+    """Check that the run in a folder has this data, and return what ``env.json`` holds.
+
+    Where that is damaged, the workdir's own copy of the data tells.
+
+    Raises:
+      InputError: the folder's run saw other data under the same settings.
+    """
+    there = read_environment(folder, log)
+    known = stored_fingerprint(folder / DATASET) if there is None else there["data"]
+    if known not in (None, dataset.fingerprint):
+        was = "" if there is None else f": {there['summary']}"
+        raise InputError(
+            f"{folder} holds a run on other data: its source has changed, or what the settings make of it; pass "
+            f"another --workdir ({known[:16]} there{was}; {dataset.fingerprint[:16]} here: {dataset.summary()})"
+        )
+    return there
 
 
-def record_environment(folder: Path, dataset: Dataset) -> None:
+def record_environment(folder: Path, dataset: Dataset, log: Log = print) -> None:
     """Write ``env.json`` where a run starts (versions, devices, data); where it goes on, check the data.
+
+    Where the file is damaged it is written anew: checkpoints and trials are bound to their data, too.
 
     Raises:
       InputError: the folder's run saw other data under the same settings.
@@ -137,14 +172,7 @@ def record_environment(folder: Path, dataset: Dataset) -> None:
     import jax
 
     path = folder / "env.json"
-    if path.exists():
-        there = json.loads(path.read_text())
-        if there["data"] != dataset.fingerprint:
-            raise InputError(
-                f"{folder} holds a run on other data: its source has changed, or what the settings make of it; pass "
-                f"another --workdir ({there['data'][:16]} there: {there['summary']}; {dataset.fingerprint[:16]} here: "
-                f"{dataset.summary()})"
-            )
+    if path.exists() and check_data(folder, dataset, log) is not None:
         return
     environment = {
         "python": platform.python_version(),

@@ -59,5 +59,5 @@ def test_a_run_does_not_go_on_with_a_copy_that_was_changed(tmp_path):
     hlr_jax.run(config, folder, quiet=True, log=lambda _: None)
     path = folder / "dataset" / "interactions.parquet"
     pl.read_parquet(path, glob=False).reverse().write_parquet(path)
-    with pytest.raises(InputError, match=r"interactions.parquet: damaged, it is not what the run wrote"):
+    with pytest.raises(InputError, match=r"interactions.parquet: damaged, it is not what was written"):
         hlr_jax.run(config, folder, quiet=True, log=lambda _: None)

@@ -14,6 +14,7 @@ from hlr_jax.evaluation.comparison import (
     read_result,
     with_one_seed,
 )
+from hlr_jax.json_files import write_json
 
 
 def test_equal_figures_are_both_bold(tmp_path):
@@ -74,18 +75,18 @@ def test_what_is_no_result(tmp_path):
     folder = fabricate(tmp_path / "run", 0.3)
     path = folder / "eval" / "test.json"
     summary = json.loads(path.read_text())
-    path.write_text(json.dumps({name: value for name, value in summary.items() if name != "protocol_hash"}))
-    with pytest.raises(InputError, match='it has no "protocol_hash"'):
+    write_json(path, {name: value for name, value in summary.items() if name != "protocol_hash"})
+    with pytest.raises(InputError, match='it has no "protocol_hash"; run hlr-jax evaluate'):
         read_result(folder)
     path.write_text("{")
     with pytest.raises(InputError, match="not JSON"):
         read_result(folder)
-    path.write_text(json.dumps(summary))
+    write_json(path, summary)
     table, frame = folder / "eval" / "per_user.parquet", read_result(folder).per_user
     other = read_result(fabricate(tmp_path / "hlr", 0.3))
     for rows, message in ((frame.head(10), "of other users"), (frame[1:], "not all seeds have the same users")):
         rows.write_parquet(table)
-        with pytest.raises(InputError, match=r"is not the table that was written with test\.json"):
+        with pytest.raises(InputError, match=r"per_user\.parquet: damaged, it is not what was written; run hlr-jax"):
             read_result(folder)
         sign(folder)
         with pytest.raises(InputError, match=message):

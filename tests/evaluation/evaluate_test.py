@@ -10,6 +10,7 @@ import hlr_jax
 from hlr_jax import EvalOptions
 from hlr_jax.evaluation.evaluate import evaluate, evaluate_seeds, memory_to_rank, validation_users
 from hlr_jax.evaluation.results import over_seeds, read_metrics, read_per_user, write_metrics
+from hlr_jax.json_files import write_json
 from hlr_jax.provenance import maker_of
 
 
@@ -65,11 +66,11 @@ def test_each_k_has_the_metrics_that_it_has_alone(trained, world, tmp_path):
     assert several.metrics.value("recall") == several.metrics.value("recall", 5)
     assert several.ranking.items.shape[1] == 10
     # What is written is what is read.
-    (tmp_path / "config.json").write_text("{}")
+    write_json(tmp_path / "config.json", {})
     train_anew(tmp_path, "of a run")
     write_metrics(tmp_path, several.metrics, [several.per_user], maker_of(tmp_path))
     assert read_metrics(tmp_path, "test") == several.metrics
-    assert read_per_user(tmp_path).drop("seed").equals(several.per_user)
+    assert read_per_user(tmp_path)[1].drop("seed").equals(several.per_user)
     for k in ((), (5, 5), (0,), 1001):
         with pytest.raises(hlr_jax.InputError, match=r"eval\.k must be"):
             EvalOptions(k=k)

@@ -12,6 +12,8 @@ import hlr_jax
 from hlr_jax import InputError, folders
 from hlr_jax.errors import OtherRunError
 from hlr_jax.evaluation.comparison import finished, read_result
+from hlr_jax.files import sha256
+from hlr_jax.json_files import read_json, write_json
 from hlr_jax.provenance import maker_of, parameters_hash
 from hlr_jax.recommender.recommender import Recommender
 from hlr_jax.serving import stream
@@ -32,9 +34,9 @@ def test_a_run_is_told_by_its_parameters_and_the_settings_that_matter(run):
         ({"train": {"margin": 2.0, "num_epochs": 4}}, True),
         ({"seed": 1}, True),
     ):
-        (run / "config.json").write_text(json.dumps(CONFIG | changed))
+        write_json(run / "config.json", CONFIG | changed)
         assert (maker_of(run) != before) == is_other
-    (run / "config.json").write_text(json.dumps(CONFIG))
+    write_json(run / "config.json", CONFIG)
     train_anew(run, "other bits")
     assert maker_of(run) != before
     # Neither where it lies nor when it was copied matters.
@@ -60,7 +62,7 @@ def test_results_of_another_run_are_not_read(run, tmp_path):
 def test_a_table_of_users_of_another_run_is_not_read(run, tmp_path):
     other = fabricate(tmp_path / "other", 0.34)
     shutil.copyfile(other / "eval" / "per_user.parquet", run / "eval" / "per_user.parquet")
-    with pytest.raises(InputError, match=r"per_user\.parquet is not the table that was written with test\.json"):
+    with pytest.raises(InputError, match=r"per_user\.parquet: damaged, it is not what was written"):
         read_result(run)
 
 
@@ -101,6 +103,8 @@ def test_lists_of_two_trainings_are_never_in_one_file(trained, tmp_path, monkeyp
     # The same data and settings; one number of the parameters is another.
     state = next(folder.glob("result/state.safetensors"))
     state.write_bytes(state.read_bytes()[:-4] + b"\x00\x00\x80\x3f")
+    record = folder / "result" / "scorer.json"
+    write_json(record, read_json(record, {}, "") | {"state": sha256(state)})
     done = command(*words)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert (

@@ -17,6 +17,7 @@ from report_browser import PROGRAM, chromium, contrast
 
 import hlr_jax
 from hlr_jax import InputError
+from hlr_jax.json_files import read_json
 from hlr_jax.provenance import maker_of
 from hlr_jax.report.page import write_report
 from hlr_jax.report.recommendations import exposure_of
@@ -142,7 +143,7 @@ def test_what_attentions_do_is_drawn_by_epoch(runs, page):
 
 
 def test_how_true_reasons_are_is_shown_of_the_runs_that_were_measured(runs, page):
-    record = json.loads((runs / "attentive" / "eval" / "reasons.json").read_text())
+    record = read_json(runs / "attentive" / "eval" / "reasons.json", {}, "")
     assert (record["users"], record["k"]) == (9, 5)
     rows = tables(page)["What lists lose without an item of the history"]
     assert rows[""] == ["attentive (HLR)"]
@@ -199,9 +200,7 @@ def spoiled(runs, folder, path, text):
     [
         ("config.json", None, "is no workdir: it has no config.json; train first"),
         ("eval/valid.json", None, "eval/valid.json: no such file; run hlr-jax evaluate --workdir="),
-        ("eval/test.json", "{", "eval/test.json is no result of this version: it is not JSON"),
-        ("metrics.jsonl", "{", "metrics.jsonl: unreadable"),
-        ("metrics.jsonl", '{"epoch": 1}', 'metrics.jsonl: its lines have no "seed"'),
+        ("eval/test.json", "{", "eval/test.json: damaged, it is not JSON; run hlr-jax evaluate"),
     ],
 )
 def test_a_workdir_that_is_none_is_told_in_one_line(runs, tmp_path, path, text, message):

@@ -13,6 +13,7 @@ from hlr_jax.evaluation.comparison import read_result
 from hlr_jax.evaluation.evaluate import evaluate
 from hlr_jax.fitting.scorers import fit_scorer
 from hlr_jax.folders import MARKER
+from hlr_jax.json_files import read_json_lines, write_json
 from hlr_jax.scorers.ease import Ease
 
 GRID = (3e6, 30.0, 1.0)
@@ -47,7 +48,7 @@ def test_validation_chooses_among_the_values(fitted, world):
     assert [record["valid_ndcg@5"] for record in records] == values
     assert [record["regularization"] for record in records] == list(GRID)
     assert done.fits[0].history == records
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = list(read_json_lines(folder / "metrics.jsonl", {}))
     assert lines == records
     assert read_result(folder).train_seconds == pytest.approx(sum(line["seconds"] for line in lines))
 
@@ -121,16 +122,16 @@ def test_a_damaged_or_missing_result_is_one_line(fitted, tmp_path):
     state, record = folder / "result" / "state.safetensors", folder / "result" / "scorer.json"
     whole, written = state.read_bytes(), record.read_text()
     state.write_bytes(whole[:40])
-    assert "state.safetensors: damaged (" in refused()
+    assert "state.safetensors: damaged, it is not what was written; delete" in refused()
     state.unlink()
     assert "state.safetensors: no such file; delete" in refused()
     state.write_bytes(whole)
-    record.write_text(json.dumps(json.loads(written) | {"identity": "f" * 64}))
+    write_json(record, json.loads(written) | {"identity": "f" * 64})
     assert "scorer.json is of another scorer or other data" in refused()
     record.write_text("{")
-    assert "scorer.json: not JSON" in refused()
+    assert "scorer.json: damaged, it is not JSON; delete" in refused()
     record.unlink()
-    assert "its scorer is not fitted; train first" in refused()
+    assert "scorer.json: no such file: the scorer is not fitted; train first" in refused()
     record.write_text(written)
     assert hlr_jax.load_run(folder, log=OPTIONS["log"]).parts.model == done.parts.model
 

@@ -8,6 +8,7 @@ import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.experiment import build, settings_of
 from hlr_jax.fitting import fit as fitting
+from hlr_jax.json_files import write_json
 from hlr_jax.sweeps import sweep as sweeps
 from hlr_jax.sweeps.points import product, with_overrides
 from hlr_jax.sweeps.sweep import Sweep, histories, leaderboard, packs_of, trials_of
@@ -87,10 +88,10 @@ def test_a_folder_of_other_settings_or_data_is_refused(swept):
     with pytest.raises(InputError, match=r"model\.embed_dim is 6 there and 7 here; pass another --workdir"):
         open_sweep(folder, with_overrides(CONFIG, {"model.embed_dim": 7}))
     environment = json.loads((folder / "env.json").read_text())
-    (folder / "env.json").write_text(json.dumps(environment | {"data": "0" * 64}))
+    write_json(folder / "env.json", environment | {"data": "0" * 64})
     with pytest.raises(InputError, match="holds a run on other data"):
         open_sweep(folder)
-    (folder / "env.json").write_text(json.dumps(environment))
+    write_json(folder / "env.json", environment)
 
 
 def test_stopped_in_a_pack_it_goes_on_from_its_checkpoint(swept, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.fitting import fit as fitting
+from hlr_jax.json_files import json_lines, read_json_lines
 from hlr_jax.sharding import create_mesh, placed_shapes
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.display import Display
@@ -58,7 +59,7 @@ def test_stopped_and_continued_for_more_epochs_ends_with_the_same_bits(world, wh
     fit(world, tmp_path, num_epochs=2)
     # What a killed run may leave behind: a line beyond its checkpoint, and half a line.
     with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"epoch": 3, "train_loss": 9}\n{"epo')
+        file.write(json_lines([whole.history[2] | {"train_loss": 9.0}]) + '{"epo')
     records, results = [], []
 
     def logger(record):
@@ -67,7 +68,7 @@ def test_stopped_and_continued_for_more_epochs_ends_with_the_same_bits(world, wh
 
     continued = fit(world, tmp_path, num_epochs=3, loggers=[logger])
     assert_same_bits(whole, continued)
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    lines = list(read_json_lines(tmp_path / "metrics.jsonl", {}))
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert [line["train_loss"] for line in lines] == [record["train_loss"] for record in whole.history]
     assert {"epoch", "seed", "train_loss", "valid_loss", "seconds", "positives_per_s"} <= set(lines[0])
@@ -104,7 +105,7 @@ def test_kill_9_before_an_epoch_is_stored_and_resume_gives_the_same_bits(world, 
     identity = run_identity(world, small(), TrainOptions(**OPTIONS), 3)
     with pytest.raises(InputError, match=f"{tmp_path}: its training has not ended; continue it"):
         load_result(tmp_path, identity)
-    victims = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    victims = list(read_json_lines(tmp_path / "metrics.jsonl", {}))
     resumed = fit(world, tmp_path, num_epochs=3)
     assert [record["epoch"] for record in resumed.history] == [1, 2, 3]
     assert resumed.history[:2] == victims
@@ -155,7 +156,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(world, tm
     assert "loss of epoch 3 is not finite" in result.stopped
     assert result.failed
     assert result.best_epoch == 2
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["2"]
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["1", "2"]
     monkeypatch.setattr(fitting, "create_learner", make)
     result = fit(world, tmp_path, model=cml(), num_epochs=5)
     assert (result.stopped, result.failed, len(result.history)) == ("", False, 5)
@@ -273,7 +274,7 @@ def test_the_best_of_several_temperatures_is_the_result_and_what_is_loaded(world
     (best,) = hlr_jax.run(config, tmp_path, quiet=True, log=lambda _: None).fits
     values = {
         line["temperature"]: line["valid_ndcg@5"]
-        for line in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+        for line in read_json_lines(tmp_path / "metrics.jsonl", {})
         if line["epoch"] == line["best_epoch"]
     }
     chosen = best.run.temperature
@@ -331,16 +332,15 @@ def test_a_workdir_of_another_run_is_not_continued(world, tmp_path):
 def test_the_best_epoch_is_in_the_checkpoint_however_rarely_one_is_made(world, tmp_path):
     result = fit(world, tmp_path, model=cml(), num_epochs=3, checkpoint_every=100)
     identity = run_identity(world, cml(), TrainOptions(**OPTIONS, checkpoint_every=100), 3)
-    with Checkpoints(tmp_path / "checkpoints", identity) as checkpoints:
-        arrays, record = checkpoints.restore(placed_shapes(checkpoints.shapes(), None))
+    checkpoints = Checkpoints(tmp_path / "checkpoints", identity)
+    arrays, record = checkpoints.restore(placed_shapes(checkpoints.shapes(), None))
     np.testing.assert_array_equal(arrays["best_params"]["item"][0], result.params["item"])
     assert [run["best_epoch"] for run in record["runs"]] == [result.best_epoch]
 
 
 def test_an_unreadable_checkpoint_is_one_clear_line(world, tmp_path):
     fit(world, tmp_path, model=cml(), num_epochs=1)
-    # Damage to the arrays is reported alike, but leaves warnings of Orbax's threads to whichever test comes next.
-    (tmp_path / "checkpoints" / "1" / "record" / "metadata").write_text('{"identity": "x", "ep')
-    with pytest.raises(InputError, match="unreadable checkpoint") as caught:
+    (tmp_path / "checkpoints" / "1" / "record.json").write_text('{"identity": "x", "ep')
+    with pytest.raises(InputError, match=r"record\.json: damaged, it is not JSON; delete .*points and run") as caught:
         fit(world, tmp_path, model=cml(), num_epochs=2)
     assert "\n" not in str(caught.value)

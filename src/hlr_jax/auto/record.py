@@ -1,13 +1,13 @@
 """``auto.json``: the settings of a run of ``auto``, and the steps that it has taken."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hlr_jax.errors import InputError
-from hlr_jax.files import write_json
+from hlr_jax.json_files import read_json, write_json
 from hlr_jax.workdir import AUTO, check_same
+
+_SCHEMA = {"settings": {"*": object}, "steps": [{"step": str, "found": object, "seconds": float}]}
 
 
 @dataclass
@@ -38,12 +38,9 @@ class Record:
         if not path.exists():
             record._write()
             return record
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-            known, record.steps = dict(there["settings"]), list(there["steps"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-            raise InputError(f"{path} is damaged ({problem}): pass another --workdir") from None
-        check_same(folder, known, settings)
+        there = read_json(path, _SCHEMA, "pass another --workdir")
+        record.steps = there["steps"]
+        check_same(folder, there["settings"], settings)
         return record
 
     def step(self, name: str) -> dict[str, Any] | None:

@@ -153,7 +153,7 @@ def _data(dataset: Dataset | None, config: Mapping[str, Any], folder: Path | Non
         return read_stored(folder / DATASET)
     dataset = dataset or load_dataset(**config.get("dataset", {}), log=log)
     if folder is not None:
-        record_environment(folder, dataset)
+        record_environment(folder, dataset, log)
         store_dataset(folder / DATASET, dataset)
     return dataset
 

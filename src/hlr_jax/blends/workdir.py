@@ -8,7 +8,6 @@
 All that reads a workdir reads such a folder. It needs nothing outside it, so it can be moved.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,9 +32,10 @@ from hlr_jax.errors import InputError
 from hlr_jax.evaluation.comparison import train_seconds
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.experiment import RunResult, evaluate_run
-from hlr_jax.files import atomic_file, write_json
+from hlr_jax.files import atomic_file
 from hlr_jax.fitting.fit import FitResult
 from hlr_jax.folders import MARKER, adopt, as_folder, replacing_folder
+from hlr_jax.json_files import json_lines, write_json
 from hlr_jax.loading import LoadedRun, read_run
 from hlr_jax.workdir import read_config, record_environment
 
@@ -126,7 +126,7 @@ def finish_blend(
     evaluation = EvalOptions(**{**settings.get("eval", {}), **(eval or {})})
     loaded, chosen = weighted(blend_of(members, evaluation), weights, log)
     seconds = time.perf_counter() - start
-    seconds += sum(train_seconds(folder / PARTS / label / "metrics.jsonl") for label in labels)
+    seconds += sum(train_seconds(folder / PARTS / label) for label in labels)
     return write_blend(folder, loaded, chosen, settings, seconds)
 
 
@@ -148,10 +148,11 @@ def write_blend(
     line = {"epoch": EPOCH, "run": f"seed-{seed}", "seed": seed} | metrics
     line |= {"best_epoch": EPOCH, "seconds": seconds}
     with atomic_file(folder / "metrics.jsonl") as temporary:
-        temporary.write_text(json.dumps(line) + "\n")
+        temporary.write_text(json_lines([line]), encoding="utf-8")
     config = settings_of_blend(loaded, settings)
     weights = {label: part["weight"] for label, part in config["model"][PARTS].items()}
-    write_json(folder / RECORD, {"weights": weights, "chosen": None if chosen is None else chosen.to_json()})
+    record = {"weights": weights, "chosen": None if chosen is None else chosen.to_json()}
+    write_json(folder / RECORD, record | {"progress": loaded.progress[0].to_json()})
     evaluations, measured = evaluate_run(loaded.parts, loaded.params, loaded.best_epochs, loaded.seeds, folder, config)
     write_json(folder / "config.json", config)
     progress = loaded.progress[0]

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 import hlr_jax
-from hlr_jax import files
+from hlr_jax import json_files
 from hlr_jax.cli.support.meshes import mesh_options
 from hlr_jax.cli.support.processes import connect_processes
 from hlr_jax.cli.support.tables import print_metrics, print_reasons
@@ -116,7 +116,7 @@ def _strong_generalization(parts: "experiment.RunParts", what: str) -> None:
     )
     record = {"made_by": maker_of(folder)} | {name: measured.to_json() for name, measured in metrics.items()}
     name = "strong_generalization" if what == "users" else "strong_generalization_items"
-    files.write_json(folder / "eval" / f"{name}.json", record)
+    json_files.write_json(folder / "eval" / f"{name}.json", record)
     print_metrics(metrics)
     folded_in, trained_in = (metrics[name].value("ndcg") for name in ("folded in", "trained in"))
     ratio = f"{folded_in / trained_in:.1%} of the same" if trained_in else "- (there is no hit of the same)"

@@ -1,9 +1,8 @@
 """A prepared data set as a folder of Parquet files: in the cache, and in every workdir."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import polars as pl
@@ -12,11 +11,19 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.encoding import SPLITS, divided
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.report import ReadingReport
-from hlr_jax.errors import InputError
-from hlr_jax.files import atomic_folder, sha256
+from hlr_jax.errors import Damaged, InputError
+from hlr_jax.files import atomic_folder, check_hash, sha256
+from hlr_jax.json_files import read_json, write_json
 from hlr_jax.protocols import Protocol
 
 _TABLES = ("interactions.parquet", "users.parquet", "items.parquet")
+_ABOUT = "dataset.json"
+_READING = get_type_hints(ReadingReport) | {"notes": [str]}
+_SCHEMA = {
+    "name": str, "fingerprint": str, "protocol": get_type_hints(Protocol),
+    "reading": _READING,
+    "sha256": dict.fromkeys(_TABLES, str) | {"*": str},
+}  # fmt: skip
 _LEFT_OUT = "left_out.parquet"  # of a data set that leaves some users out
 
 
@@ -76,7 +83,7 @@ def store_dataset(folder: Path, dataset: Dataset) -> None:
             "reading": asdict(dataset.reading),
             "sha256": _write_tables(temporary, dataset),
         }
-        (temporary / "dataset.json").write_text(json.dumps(about, indent=2) + "\n")
+        write_json(temporary / _ABOUT, about)
 
 
 def read_stored(folder: Path, *, check: bool = True) -> Dataset:
@@ -87,20 +94,27 @@ def read_stored(folder: Path, *, check: bool = True) -> Dataset:
     Raises:
       InputError: a file is missing, damaged, or another than the one that was written.
     """
-    path, again = folder / "dataset.json", f"delete {folder}, and the data is read from its source again"
+    about = _read_about(folder)
+    protocol = Protocol(**{name: about["protocol"][name] for name in Protocol._fields})
+    counts = {name: about["reading"][name] for name in _READING}
+    reading = ReadingReport(**counts | {"notes": tuple(counts["notes"])})
+    for table, written in about["sha256"].items():
+        if check:
+            check_hash(folder / table, written, _again(folder))
+    return Dataset(about["name"], protocol=protocol, reading=reading, **_read_tables(folder, list(about["sha256"])))
+
+
+def stored_fingerprint(folder: Path) -> str | None:
+    """Return the fingerprint of what ``store_dataset`` wrote; None where there is nothing that can be read."""
     try:
-        about: dict[str, Any] = json.loads(path.read_text())
-        protocol = Protocol(**about["protocol"])
-        reading = ReadingReport(**about["reading"] | {"notes": tuple(about["reading"]["notes"])})
-        name, hashes = str(about["name"]), {table: str(about["sha256"][table]) for table in _TABLES}
-        hashes |= about["sha256"]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {again}") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: damaged, or of another version; {again}") from None
-    for table, written in hashes.items():
-        if not (folder / table).is_file():
-            raise InputError(f"{folder / table}: no such file; {again}")
-        if check and sha256(folder / table) != written:
-            raise InputError(f"{folder / table}: damaged, it is not what the run wrote; {again}")
-    return Dataset(name, protocol=protocol, reading=reading, **_read_tables(folder, list(hashes)))
+        return _read_about(folder)["fingerprint"]
+    except Damaged:
+        return None
+
+
+def _read_about(folder: Path) -> dict[str, Any]:
+    return read_json(folder / _ABOUT, _SCHEMA, _again(folder))
+
+
+def _again(folder: Path) -> str:
+    return f"delete {folder}, and the data is read from its source again"

@@ -1,6 +1,5 @@
 """Results of several systems side by side: which may stand in one table, each cell of it, and who is best."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,9 +11,11 @@ import polars as pl
 from hlr_jax.errors import InputError, OtherRunError
 from hlr_jax.evaluation.metrics import cohort_statistics
 from hlr_jax.evaluation.names import POPULARITY, ROWS
-from hlr_jax.evaluation.results import Metrics, read_metrics, read_per_user
+from hlr_jax.evaluation.results import Metrics, read_per_user
 from hlr_jax.evaluation.significance import best_against_rest
 from hlr_jax.scorers.registry import SCORERS
+from hlr_jax.training.history import lost_line, missing_epochs, read_epochs
+from hlr_jax.training.result import progress_of
 from hlr_jax.workdir import check_settings, read_config
 
 NUM_COHORTS = 5
@@ -28,7 +29,6 @@ class Result(NamedTuple):
       path: of its ``eval/test.json``.
       metrics: what stands there.
       per_user: a row per seed, K and user, from the ``per_user.parquet`` beside it.
-      train_seconds: that training and validation took.
       variant: of the model, where it has several.
       has_draws: whether another seed would give another result; not so of scorers and blends of scorers.
     """
@@ -36,9 +36,13 @@ class Result(NamedTuple):
     path: Path
     metrics: Metrics
     per_user: pl.DataFrame
-    train_seconds: float
     variant: str
     has_draws: bool
+
+    @property
+    def train_seconds(self) -> float:
+        """The seconds that training and validation took; see ``train_seconds``."""
+        return train_seconds(self.path.parents[1])
 
     @property
     def k(self) -> int:
@@ -96,12 +100,12 @@ def read_result(folder: Path) -> Result:
     Raises:
       InputError: there are none, or files that are not what the run that is there now has written.
     """
-    path, metrics, per_user = folder / "eval" / "test.json", read_metrics(folder, "test"), read_per_user(folder)
+    path = folder / "eval" / "test.json"
+    metrics, per_user = read_per_user(folder)
     model = read_config(folder).get("model", {})
     systems = [part["model"] for part in model.get("parts", {}).values()] or [model]
     has_draws = any(system.get("name") not in SCORERS for system in systems)
-    seconds = train_seconds(folder / "metrics.jsonl")
-    return Result(path, metrics, per_user, seconds, model.get("variant", ""), has_draws)
+    return Result(path, metrics, per_user, model.get("variant", ""), has_draws)
 
 
 def finished(folder: Path, config: dict[str, Any]) -> Result | None:
@@ -119,17 +123,17 @@ def finished(folder: Path, config: dict[str, Any]) -> Result | None:
         return None
 
 
-def train_seconds(path: Path) -> float:
-    """Return the seconds that training and validation took, from the lines of ``metrics.jsonl``.
+def train_seconds(folder: Path) -> float:
+    """Return the seconds that training and validation of the run in a workdir took, from ``metrics.jsonl``.
 
     Raises:
-      InputError: it is unreadable.
+      InputError: an epoch is missing there, or the training has not ended.
     """
-    try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return sum({line["epoch"]: line["seconds"] for line in lines}.values())
-    except (OSError, ValueError, KeyError) as problem:
-        raise InputError(f"{path}: unreadable ({problem}); delete {path.parent} and train again") from None
+    path, progress = folder / "metrics.jsonl", progress_of(folder)
+    records = read_epochs(path)
+    if lost := missing_epochs(records, progress):
+        raise InputError(f"{lost_line(path, lost)}, so the seconds of training can't be told; train again")
+    return sum({record["epoch"]: record["seconds"] for record in records}.values())
 
 
 def check_comparable(results: Mapping[tuple[str, str], Result]) -> None:

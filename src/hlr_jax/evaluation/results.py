@@ -1,6 +1,5 @@
 """Metrics of a split, of one trained model or of several seeds, and the files of a workdir that hold them."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,13 +9,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from hlr_jax.errors import InputError, OtherRunError
-from hlr_jax.files import atomic_file, sha256, write_json
+from hlr_jax.errors import InputError
+from hlr_jax.files import atomic_file, check_hash, sha256
+from hlr_jax.json_files import read_json, write_json
 from hlr_jax.provenance import check_maker
 
 PER_USER = "per_user.parquet"  # beside test.json, which holds its hash
 At = tuple[str, int]
 """A metric by its name, and the length K of the lists that it is of."""
+
+METRICS = {
+    "split": str, "users": int, "items": int, "data": str, "protocol": str, "protocol_hash": str, "names": {"*": str},
+    "seconds": float, "k": [int], "seeds": [{"seed": int, "best_epoch": int | None}],
+    "metrics": [{"metric": str, "k": int, "by_seed": [float | None], "cohorts?": [[float | None]]}],
+}  # fmt: skip
+"""The schema of the JSON of metrics; see ``json_files.Schema``."""
 
 _FACTS = ("split", "users", "items", "data", "protocol", "protocol_hash", "names", "seconds")
 
@@ -105,11 +112,7 @@ class Metrics:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Metrics":
-        """Return the metrics that ``to_json`` has written.
-
-        Raises:
-          KeyError, TypeError, ValueError: it has not.
-        """
+        """Return the metrics that ``to_json`` has written, of the schema ``METRICS``."""
         rows, seeds = record["metrics"], record["seeds"]
         at = {(row["metric"], row["k"]): row for row in rows}
         return cls(
@@ -135,7 +138,7 @@ def over_seeds(each: Sequence[Metrics], best_epochs: Sequence[int | None]) -> Me
 
 
 def write_metrics(folder: Path, metrics: Metrics, per_user: Sequence[pl.DataFrame], maker: str) -> None:
-    """Write ``eval/SPLIT.json`` and, for test, ``eval/per_user.parquet`` of all seeds.
+    """Write ``eval/SPLIT.json`` and, for test, ``eval/per_user.parquet`` of all seeds, whose hash it holds.
 
     Args:
       folder: the workdir.
@@ -143,15 +146,15 @@ def write_metrics(folder: Path, metrics: Metrics, per_user: Sequence[pl.DataFram
       per_user: of each seed, a row per user and K.
       maker: the run that they were measured of, from ``provenance.maker_of``.
     """
-    record = metrics.to_json() | {"made_by": maker}
+    record, path = metrics.to_json() | {"made_by": maker}, folder / "eval" / PER_USER
     if metrics.split == "test":
         frames = [
             frame.select(pl.lit(seed).alias("seed"), pl.all())
             for seed, frame in zip(metrics.seeds, per_user, strict=True)
         ]
-        with atomic_file(folder / "eval" / PER_USER) as temporary:
+        with atomic_file(path) as temporary:
             pl.concat(frames).write_parquet(temporary)
-        record[PER_USER] = sha256(folder / "eval" / PER_USER)
+        record[PER_USER] = sha256(path)
     write_json(folder / "eval" / f"{metrics.split}.json", record)
 
 
@@ -162,39 +165,24 @@ def read_metrics(folder: Path, split: str) -> Metrics:
       InputError: there are none, or the file is not what a run has written.
       OtherRunError: they are of another run than the one that is there now.
     """
-    path = folder / "eval" / f"{split}.json"
-    try:
-        record = json.loads(path.read_text())
-        metrics = Metrics.from_json(record)
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such file; run hlr-jax evaluate --workdir={folder} first, on data that has {split} "
-            "interactions"
-        ) from None
-    except KeyError as problem:
-        reason = f'it has no "{problem.args[0]}"'
-    except ValueError:
-        reason = "it is not JSON"
-    except (TypeError, AttributeError):
-        reason = "it is not an object of metrics"
-    else:
-        check_maker(path, record, folder)
-        return metrics
-    raise InputError(f"{path} is no result of this version: {reason}; run hlr-jax evaluate --workdir={folder} again")
+    return Metrics.from_json(_read(folder, split, {}))
 
 
-def read_per_user(folder: Path) -> pl.DataFrame:
-    """Return the table that was written with the test metrics of a run: a row per seed, K and user.
+def read_per_user(folder: Path) -> tuple[Metrics, pl.DataFrame]:
+    """Return the test metrics of a run in its workdir, and those of each seed, K and user.
 
     Raises:
-      InputError: it is missing.
-      OtherRunError: it is another than the one that was written with them.
+      InputError: there are none, or a file is not what a run has written.
+      OtherRunError: they are of another run than the one that is there now.
     """
-    path, again = folder / "eval" / PER_USER, f"run hlr-jax evaluate --workdir={folder} again"
-    try:
-        written = json.loads((folder / "eval" / "test.json").read_text()).get(PER_USER)
-        if sha256(path) == written:
-            return pl.read_parquet(path, glob=False)
-    except (OSError, ValueError, AttributeError, pl.exceptions.PolarsError) as problem:
-        raise InputError(f"{path}: unreadable ({str(problem).splitlines()[0]}); {again}") from None
-    raise OtherRunError(f"{path} is not the table that was written with test.json: damaged, or of another run; {again}")
+    record, path = _read(folder, "test", {PER_USER: str}), folder / "eval" / PER_USER
+    check_hash(path, record[PER_USER], f"run hlr-jax evaluate --workdir={folder} again")
+    return Metrics.from_json(record), pl.read_parquet(path, glob=False)
+
+
+def _read(folder: Path, split: str, more: dict[str, Any]) -> dict[str, Any]:
+    path, evaluate = folder / "eval" / f"{split}.json", f"run hlr-jax evaluate --workdir={folder}"
+    absent = f"{path}: no such file; {evaluate} first, on data that has {split} interactions"
+    record = read_json(path, METRICS | {"made_by": str} | more, f"{evaluate} again", absent)
+    check_maker(path, record, folder)
+    return record

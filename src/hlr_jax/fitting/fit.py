@@ -1,7 +1,6 @@
 """Training as one call: a model and a data set in, the best epoch's parameters out, for one run or several at once."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -151,8 +150,8 @@ def train_seeds(
         folder = folders.as_folder(workdir)
         params = jax.tree.map(lambda array: array[np.asarray(chosen)], loop.best_params)
         record = {"epoch": loop.step, "runs": [loop.progress[index].to_json() for index in chosen]}
-        with held_by_all(folder), Checkpoints(folder / RESULT, identity) as ended:
-            ended.save(loop.step, {"params": params}, record)
+        with held_by_all(folder):
+            Checkpoints(folder / RESULT, identity).save(loop.step, {"params": params}, record)
     return results
 
 
@@ -207,10 +206,8 @@ def _train(
     validate = validation_of(learner, dataset, model, evaluation, runs)
     display = Display(label, options.num_epochs, quiet=not label or not is_process_zero())
     history = History(folder and folder / "metrics.jsonl", loggers)
-    with (
-        held_by_all(folder),
-        nullcontext() if folder is None else Checkpoints(folder / "checkpoints", identity) as checkpoints,
-    ):
+    checkpoints = None if folder is None else Checkpoints(folder / "checkpoints", identity)
+    with held_by_all(folder):
         loop = Loop(learner, validate, options, evaluation, display, history, checkpoints)
         loop.start(runs, start and (lambda: start(dataset, runs, display.say)))
         if loop.goes_on():

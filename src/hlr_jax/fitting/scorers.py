@@ -1,6 +1,5 @@
 """Fitting a scorer: each value of its settings is an epoch, and the best on validation is kept, in ``result/``."""
 
-import json
 import time
 from collections.abc import Sequence
 from itertools import count
@@ -8,27 +7,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from hlr_jax import folders
+from hlr_jax.array_files import write_arrays
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.distributed import is_process_zero
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.evaluate import values_on_valid
 from hlr_jax.evaluation.options import EvalOptions
-from hlr_jax.files import atomic_file, sha256_of, write_json
+from hlr_jax.files import atomic_file, check_hash, sha256, sha256_of
 from hlr_jax.fitting.fit import FitResult
+from hlr_jax.json_files import read_json, write_json
 from hlr_jax.scorers.base import Fit, Scorer, State
 from hlr_jax.scorers.registry import create_scorer
 from hlr_jax.training.history import History, Logger, Record
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.result import RESULT
-from hlr_jax.training.run_progress import RunProgress
+from hlr_jax.training.run_progress import PROGRESS, RunProgress
 from hlr_jax.workdir import held_by_all
 
 RECORD = f"{RESULT}/scorer.json"
 _STATE = f"{RESULT}/state.safetensors"
+_SCHEMA = {"identity": str, "name": str, "options": {"*": object}, "progress": PROGRESS, "state": str}
 
 
 class FittedScorer(NamedTuple):
@@ -36,11 +37,6 @@ class FittedScorer(NamedTuple):
 
     scorer: Scorer
     fit: FitResult
-
-    @property
-    def progress(self) -> RunProgress:
-        """The same as of a model's training."""
-        return RunProgress(self.fit.run, self.fit.best_epoch, self.fit.best_value)
 
 
 def fit_scorer(
@@ -76,8 +72,8 @@ def fit_scorer(
     identity = scorer_identity(dataset, scorer)
     history = History(folder and folder / "metrics.jsonl", loggers)
     if folder is not None and (folder / RECORD).exists():
-        history.resume()
-        scorer, fit = load_scorer(folder, identity)
+        (scorer, fit), progress = load_scorer(folder, identity)
+        history.resume([progress])
         return FittedScorer(scorer, fit._replace(history=history.records))
     if not len(dataset.train):
         raise InputError(f"data set {dataset.name} has no training interactions")
@@ -97,7 +93,7 @@ def fit_scorer(
         result = FitResult(kept.state, progress.run, progress.best_epoch, progress.best_value, history.records)
         fitted = FittedScorer(kept.scorer, result)
         if written is not None:
-            _save(written, fitted, identity)
+            _save(written, fitted, progress, identity)
     return fitted
 
 
@@ -142,13 +138,13 @@ def scorer_identity(dataset: Dataset, scorer: Scorer) -> str:
     return sha256_of([dataset.fingerprint, scorer.name, scorer.options])
 
 
-def _save(folder: Path, fitted: FittedScorer, identity: str) -> None:
+def _save(folder: Path, fitted: FittedScorer, progress: RunProgress, identity: str) -> None:
     """Write the state, then the record that says it is whole."""
     with atomic_file(folder / _STATE) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in fitted.fit.params.items()}, temporary)
+        write_arrays(temporary, {name: np.asarray(array) for name, array in fitted.fit.params.items()})
     record = {
         "identity": identity, "name": fitted.scorer.name, "options": dict(fitted.scorer.options),
-        "progress": fitted.progress.to_json(),
+        "progress": progress.to_json(), "state": sha256(folder / _STATE),
     }  # fmt: skip
     write_json(folder / RECORD, record)
 
@@ -157,32 +153,25 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Return the record of a scorer in a workdir: among other things ``options``, the values that were chosen.
 
     Raises:
-      InputError: there is none, or it is not JSON.
+      InputError: there is none, or it is damaged.
     """
     path = folder / RECORD
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{folder} has no {RECORD}: its scorer is not fitted; train first") from None
-    except ValueError:
-        raise InputError(f"{path}: not JSON; delete {path.parent} and train again") from None
+    absent = f"{path}: no such file: the scorer is not fitted; train first"
+    return read_json(path, _SCHEMA, f"delete {path.parent} and train again", absent)
 
 
-def load_scorer(folder: Path, identity: str) -> FittedScorer:
-    """Return the fitted scorer of a workdir, without its history.
+def load_scorer(folder: Path, identity: str) -> tuple[FittedScorer, RunProgress]:
+    """Return the fitted scorer of a workdir, without its history, and how it was chosen.
 
     Raises:
       InputError: there is none, a file is damaged, or it is another scorer's or of other data.
     """
     record, path = read_record(folder), folder / _STATE
-    if record.get("identity") != identity:
+    if record["identity"] != identity:
         raise InputError(f"{folder / RECORD} is of another scorer or other data; pass another workdir")
     scorer = create_scorer(record["name"], **record["options"])
     progress = RunProgress.from_json(record["progress"])
-    try:
-        state: State = dict(load_file(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; delete {path.parent} and train again") from None
-    except SafetensorError as problem:
-        raise InputError(f"{path}: damaged ({problem}); delete {path.parent} and train again") from None
-    return FittedScorer(scorer, FitResult(state, progress.run, progress.best_epoch, progress.best_value, []))
+    check_hash(path, record["state"], f"delete {path.parent} and train again")
+    state: State = dict(load_file(path))
+    fit = FitResult(state, progress.run, progress.best_epoch, progress.best_value, [])
+    return FittedScorer(scorer, fit), progress

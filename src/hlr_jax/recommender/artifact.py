@@ -5,34 +5,38 @@ parameters/SEED.safetensors   the arrays of each seed; of a blend, LABEL/NAME of
 dataset/                      ids, titles and interactions, as in a workdir
 """
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+from hlr_jax.array_files import write_arrays
 from hlr_jax.blended_systems import Blend
 from hlr_jax.blends.description import described, from_description
 from hlr_jax.data.serialization import read_stored, store_dataset
 from hlr_jax.errors import InputError
-from hlr_jax.evaluation.results import Metrics
+from hlr_jax.evaluation.results import METRICS, Metrics
 from hlr_jax.experiment import RunParts, settings_of
-from hlr_jax.files import sha256
+from hlr_jax.files import check_hash, sha256
 from hlr_jax.folders import replacing_folder
+from hlr_jax.json_files import read_json, write_json
 from hlr_jax.loading import LoadedRun, portable
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import unpadded
 from hlr_jax.systems import System
-from hlr_jax.training.run_progress import RunProgress
+from hlr_jax.training.run_progress import PROGRESS, RunProgress
 from hlr_jax.workdir import DATASET
 
 MANIFEST = "recommender.json"
 _FORMAT = 1
 _KIND = "hlr_jax recommender"
+_SCHEMA = {
+    "settings": {"model": {"name": str}}, "seeds": [PROGRESS], "metrics": {"*": METRICS}, "files": {"*": str},
+}  # fmt: skip
+_AGAIN = "save the recommender again"
 
 
 class Saved(NamedTuple):
@@ -79,8 +83,8 @@ def write(folder: Path, saved: Saved) -> Path:
         (temporary / "parameters").mkdir()
         for seed, params in zip(saved.run.seeds, saved.run.params, strict=True):
             held = _flat(model, params, (dataset.num_users, dataset.num_items))
-            arrays = {name: np.ascontiguousarray(array) for name, array in held.items()}
-            save_file(arrays, temporary / "parameters" / f"{seed}.safetensors")
+            arrays = {name: np.asarray(array) for name, array in held.items()}
+            write_arrays(temporary / "parameters" / f"{seed}.safetensors", arrays)
         store_dataset(temporary / DATASET, dataset)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
         manifest = {
@@ -89,7 +93,7 @@ def write(folder: Path, saved: Saved) -> Path:
             "metrics": {split: metrics.to_json() for split, metrics in saved.metrics.items()},
             "files": {path.relative_to(temporary).as_posix(): sha256(path) for path in files},
         }  # fmt: skip
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        write_json(temporary / MANIFEST, manifest)
     return folder
 
 
@@ -120,17 +124,11 @@ def read(folder: Path) -> Saved:
     """
     manifest = _manifest(folder)
     for name, expected in manifest["files"].items():
-        path = folder / name
-        if not path.is_file() or sha256(path) != expected:
-            what = "damaged" if path.is_file() else "missing"
-            raise InputError(f"{path} is {what}: save the recommender again")
-    try:
-        settings = manifest["settings"]
-        progress = [RunProgress.from_json(fields) for fields in manifest["seeds"]]
-        metrics = {split: Metrics.from_json(record) for split, record in manifest["metrics"].items()}
-        arrays = [load_file(folder / "parameters" / f"{each.run.seed}.safetensors") for each in progress]
-    except (KeyError, TypeError, ValueError, OSError, SafetensorError) as problem:
-        raise InputError(f"{folder / MANIFEST} is damaged ({problem}): save the recommender again") from None
+        check_hash(folder / name, expected, _AGAIN)
+    settings = manifest["settings"]
+    progress = [RunProgress.from_json(fields) for fields in manifest["seeds"]]
+    metrics = {split: Metrics.from_json(record) for split, record in manifest["metrics"].items()}
+    arrays = [load_file(folder / "parameters" / f"{each.run.seed}.safetensors") for each in progress]
     config = portable(settings)
     given = from_description(config["model"]["parts"]) if config["model"].get("name") == Blend.name else None
     model, train, evaluation = settings_of(config, given)
@@ -141,16 +139,12 @@ def read(folder: Path) -> Saved:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        kind, number, files = manifest["kind"], int(manifest["format"]), dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is damaged: save the recommender again") from None
-    if kind != _KIND or not files:
+    about = read_json(path, {"kind": str, "format": int, "hlr_jax": str}, _AGAIN)
+    if about["kind"] != _KIND:
         raise InputError(f"{path} is no {_KIND}")
-    if number > _FORMAT:
+    if about["format"] > _FORMAT:
         raise InputError(
-            f"{path} has format {number}, and this version of hlr_jax reads formats up to {_FORMAT}: install "
-            f"hlr_jax {manifest.get('hlr_jax')} or later"
+            f"{path} has format {about['format']}, and this version of hlr_jax reads formats up to {_FORMAT}: install "
+            f"hlr_jax {about['hlr_jax']} or later"
         )
-    return manifest
+    return read_json(path, _SCHEMA, _AGAIN)

@@ -20,8 +20,12 @@ def learning_curves(runs: Sequence[TrainedRun], ids: Iterator[int]) -> list[Chil
         "A mark shows the epoch whose parameters all figures are of: the best on validation, or without any the last. "
         "A run of several seeds has a line for each. "
         "An epoch of EASE or ItemKNN is a value of its settings. "
-        "Losses of different objectives have different scales."
+        "Losses of different objectives have different scales. "
     )
+    for run in runs:
+        if run.lost:
+            shown = ", ".join(map(str, run.lost))
+            lead += f"{run.label}: metrics.jsonl lacks epochs, or they are damaged there: {shown}. "
     return gallery(lead, [run.label for run in runs], [_curve_chart(runs, name, ids) for name in names])
 
 

@@ -49,7 +49,7 @@ def write_report(
     path = Path(output)
     if path.is_dir():
         raise InputError(f"{path} is a folder; pass a file for the page, such as {path / 'report.html'}")
-    page = _draw_page(comparable_groups(read_runs(workdirs)), log)
+    page = _draw_page(comparable_groups(read_runs(workdirs, log)), log)
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path

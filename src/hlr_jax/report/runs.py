@@ -1,7 +1,6 @@
 """Trained runs as their workdirs hold them, which of them may be compared, and tables of what they are."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,8 @@ from hlr_jax.models.base import Model
 from hlr_jax.report.drawing import Child, Markup, element, folded, side_by_side, table
 from hlr_jax.runs import load_run
 from hlr_jax.serving.reason_quality import ReasonQuality, read_reasons
-from hlr_jax.workdir import flatten, read_config
+from hlr_jax.training.history import Record, lost_line, missing_epochs, read_epochs
+from hlr_jax.workdir import flatten, read_config, read_environment
 
 SPLIT_NAMES = {"test": "test", "valid": "validation"}
 _PROTOCOL = {
@@ -42,6 +42,7 @@ class TrainedRun(NamedTuple):
       settings: its config, flat.
       environment: what it was made with, by name, from ``env.json``.
       epochs: a row per epoch and seed, from ``metrics.jsonl``.
+      lost: the epochs that are missing there.
       metrics: by split, of the splits that have interactions.
       result: its test metrics with those of each user; None without a test split.
       reasons: how true its reasons are; None where that was not measured.
@@ -52,6 +53,7 @@ class TrainedRun(NamedTuple):
     settings: dict[str, Any]
     environment: dict[str, Any]
     epochs: pl.DataFrame
+    lost: list[int]
     metrics: dict[str, Metrics]
     result: Result | None
     reasons: ReasonQuality | None
@@ -67,8 +69,8 @@ class TrainedRun(NamedTuple):
         return self.loaded.parts
 
 
-def read_runs(folders: Sequence[str | Path]) -> list[TrainedRun]:
-    """Return the runs of workdirs, each once.
+def read_runs(folders: Sequence[str | Path], log: Callable[[str], None] = lambda line: None) -> list[TrainedRun]:
+    """Return the runs of workdirs, each once; ``log`` is told of damage that changes no figure.
 
     Raises:
       InputError: no folder, or one that holds no finished run, or files of it that do not read.
@@ -76,56 +78,41 @@ def read_runs(folders: Sequence[str | Path]) -> list[TrainedRun]:
     paths = list(dict.fromkeys(Path(folder).resolve() for folder in folders if str(folder).strip()))
     if not paths:
         raise InputError("a report needs at least one workdir")
-    return [_read(path, name) for path, name in zip(paths, short_names(paths), strict=True)]
+    return [_read(path, name, log) for path, name in zip(paths, short_names(paths), strict=True)]
 
 
-def _read(folder: Path, short_name: str) -> TrainedRun:
+def _read(folder: Path, short_name: str, log: Callable[[str], None]) -> TrainedRun:
     config = read_config(folder)
     loaded = load_run(folder, log=lambda _: None)
-    model = loaded.parts.model
-    epochs = _read_epochs(folder / "metrics.jsonl", loaded)
+    model, path = loaded.parts.model, folder / "metrics.jsonl"
+    records = read_epochs(path)
+    lost = missing_epochs(records, loaded.progress)
+    if lost:
+        log(f"warning: {lost_line(path, lost)}: curves lack them")
     metrics = {"valid": read_metrics(folder, "valid")} if len(loaded.parts.dataset.valid) else {}
     result = read_result(folder) if len(loaded.parts.dataset.test) else None
     if result is not None:
         metrics["test"] = result.metrics
-    env = _read_object(folder / "env.json")
+    env = read_environment(folder, log) or {}
     return TrainedRun(
         model.title if short_name.lower() in {model.name, model.title.lower()} else f"{short_name} ({model.title})",
         loaded,
         flatten(config),
         {"Python": env.get("python", ""), "devices": ", ".join(env.get("devices", [])), **env.get("packages", {})},
-        epochs,
+        _frame_of(records, loaded),
+        lost,
         metrics,
         result,
         read_reasons(folder),
     )
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; train first") from None
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: no JSON object; delete it and train again")
-    return value
-
-
-def _read_epochs(path: Path, loaded: LoadedRun) -> pl.DataFrame:
+def _frame_of(records: Sequence[Record], loaded: LoadedRun) -> pl.DataFrame:
     """Return the epochs of the runs that were chosen."""
-    try:
-        frame = pl.read_ndjson(path.read_bytes(), infer_schema_length=None)  # a path is taken for a pattern
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; train first") from None
-    except pl.exceptions.PolarsError as problem:
-        raise InputError(f"{path}: unreadable ({str(problem).splitlines()[0]}); train again") from None
-    is_model = isinstance(loaded.parts.model, Model)
-    for name in ("epoch", "seed", "seconds", *(("temperature",) if is_model else ())):
-        if name not in frame.columns:
-            raise InputError(f'{path}: its lines have no "{name}"; train again')
-    if not is_model:
+    if not records:
+        return pl.DataFrame(schema={"epoch": pl.Int64, "seed": pl.Int64, "seconds": pl.Float64})
+    frame = pl.DataFrame(records, infer_schema_length=None, strict=False)
+    if not isinstance(loaded.parts.model, Model):
         return frame  # of one seed, and of values that are all shown
     runs = [state.run for state in loaded.progress]
     kept = [(pl.col("seed") == run.seed) & (pl.col("temperature") == run.temperature) for run in runs]
@@ -172,9 +159,11 @@ def run_tables(runs: Sequence[TrainedRun]) -> list[Child]:
         "model": [run.parts.model.title for run in runs],
         "seeds": [str(of[0]) if len(of) == 1 else f"{of[0]} to {of[-1]}" for of in seeds],
         "epoch of the figures": [_epochs(run) for run in runs],
-        "epochs": [str(run.epochs["epoch"].max()) for run in runs],
+        "epochs": [str(max(state.epoch for state in run.loaded.progress)) for run in runs],
         "parameters": [f"{sum(array.size for array in jax.tree.leaves(run.loaded.params[0])):,}" for run in runs],
-        "training, seconds": [f"{run.epochs.unique('epoch')['seconds'].sum():,.0f}" for run in runs],
+        "training, seconds": [
+            _plain_value(None) if run.lost else f"{run.epochs.unique('epoch')['seconds'].sum():,.0f}" for run in runs
+        ],
     }
     values = _by_name([run.settings for run in runs], None)
     settings = {name: list(map(_plain_value, row)) for name, row in values.items()}

@@ -14,11 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
+from hlr_jax.array_files import write_arrays
 from hlr_jax.blended_systems import Blend, Part
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError, check_range, missing_extra, pick
-from hlr_jax.files import sha256, write_json
+from hlr_jax.files import sha256
 from hlr_jax.folders import as_folder, replacing_folder
+from hlr_jax.json_files import write_json
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
 from hlr_jax.ranking.population import parts_of
@@ -203,8 +205,6 @@ def _stored(params: Params, dataset: Dataset, dtype: str) -> Arrays:
 
 def _write_arrays(folder: Path, arrays: dict[str, Arrays], dataset: Dataset) -> None:
     """Write the arrays that the programs take, file by file, and ids, titles and vectors as tables."""
-    from safetensors.numpy import save_file
-
     parameters = arrays.get("parameters", {})
 
     tables = arrays.get("interactions", {}) | parameters  # users may be made from their items
@@ -216,7 +216,7 @@ def _write_arrays(folder: Path, arrays: dict[str, Arrays], dataset: Dataset) -> 
         return [pl.Series(column, table, dtype=pl.Array(pl.Float32, table.shape[1]))]
 
     for name, held in arrays.items():
-        save_file(held, folder / f"{name}.safetensors")
+        write_arrays(folder / f"{name}.safetensors", held)
     pl.DataFrame([dataset.user_ids.alias("id"), *vectors("user")]).write_parquet(folder / "users.parquet")
     items = [dataset.item_ids.alias("id"), dataset.item_titles.alias("title"), *vectors("item")]
     pl.DataFrame(items).write_parquet(folder / "items.parquet")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hlr_jax.files import write_json
+from hlr_jax.json_files import write_json
 from hlr_jax.settings import Settings, number, word
 
 FILE, FACTS = "index.usearch", "index.json"

@@ -1,16 +1,16 @@
 """Are reasons true? What lists lose when the item that a reason names first is taken out of the history."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError, OtherRunError, check_range
 from hlr_jax.evaluation.significance import bootstrap_means, interval_of
-from hlr_jax.files import write_json
+from hlr_jax.json_files import read_json, write_json
 from hlr_jax.provenance import check_maker, maker_of
 from hlr_jax.ranking.population import trained_population
 from hlr_jax.ranking.scores import ranked
@@ -139,15 +139,13 @@ def read_reasons(workdir: Path) -> ReasonQuality | None:
     path = workdir / "eval" / _FILE
     if not path.exists():
         return None
+    kinds = get_type_hints(ReasonQuality)
+    record = read_json(path, kinds | {"made_by": str}, "measure again with hlr-jax evaluate --reasons")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
         check_maker(path, record, workdir)
-        del record["made_by"]
-        return ReasonQuality(**record)
     except OtherRunError:
         return None
-    except (ValueError, TypeError, KeyError, AttributeError) as problem:
-        raise InputError(f"{path} does not read ({problem}): measure again with hlr-jax evaluate --reasons") from None
+    return ReasonQuality(**{name: record[name] for name in kinds})
 
 
 def _sampled(dataset: Dataset, num_users: int) -> np.ndarray:

@@ -81,7 +81,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         values = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check --grid_file") from None
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise InputError(f"{path}: not {kind}: {str(problem).splitlines()[0]}") from None
     if not isinstance(values, dict):
         raise InputError(f'{path}: must map keys to lists of values, such as {{"train.margin": [0.5, 1.0]}}')

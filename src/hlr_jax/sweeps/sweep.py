@@ -1,6 +1,5 @@
 """Training the points of a sweep, in a folder from which it goes on where it was; and the points in order."""
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +10,9 @@ import polars as pl
 from hlr_jax import folders
 from hlr_jax.errors import InputError, check_range, check_seed
 from hlr_jax.experiment import build, settings_of
-from hlr_jax.files import sha256_of, write_json
+from hlr_jax.files import sha256_of
 from hlr_jax.fitting.fit import check_monitor, fit_runs
+from hlr_jax.json_files import read_json, write_json
 from hlr_jax.models.base import Model
 from hlr_jax.settings import plain
 from hlr_jax.sweeps.points import Overrides, with_overrides
@@ -24,6 +24,11 @@ OF_THE_RUN = {"seed": 0, "train.learning_rate": 0.0, "train.margin": 0.0, "train
 
 Trials = dict[str, dict[str, Any]]
 """Complete settings, each of one seed, by a key that stands for them whatever they are trained beside and on."""
+
+_TRIAL = {
+    "seed": int, "value": float | None, "best_epoch": int | None, "stopped": str, "failed": bool,
+    "config": {"*": object}, "history": [{"epoch": int}],
+}  # fmt: skip
 
 
 class Outcome(NamedTuple):
@@ -103,7 +108,7 @@ class Sweep:
         self._lock = folders.claim(self._folder, "sweep")  # for as long as the sweep is in use
         # How many seeds a point has may change: each is a training of its own.
         begin(self._folder, with_overrides(config, {"seed": 0, "train.num_seeds": 1}))
-        record_environment(self._folder, parts.dataset)
+        record_environment(self._folder, parts.dataset, self._log)
 
     def train(self, points: Sequence[Overrides], after_pack: Callable[[], object] = lambda: None) -> None:
         """Train the points that are not done, and call ``after_pack`` after every program.
@@ -151,9 +156,8 @@ class Sweep:
             quiet=self._quiet,
         )  # fmt: skip
         for (key, trial), result in zip(pack.items(), results, strict=True):
-            values = [record[self.metric] for record in result.history if record["epoch"] == result.best_epoch]
             record = {
-                "seed": result.seed, "value": values[0] if values else None, "best_epoch": result.best_epoch,
+                "seed": result.seed, "value": result.best_value, "best_epoch": result.best_epoch,
                 "stopped": result.stopped, "failed": result.failed, "config": trial, "history": result.history,
             }  # fmt: skip
             write_json(self._path(key), record)
@@ -199,10 +203,7 @@ def packs_of(trials: Trials, parallel: int) -> list[Trials]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except ValueError:
-        raise InputError(f"{path}: not JSON; delete it, and it is trained again") from None
+    return read_json(path, _TRIAL, "delete it, and it is trained again")
 
 
 def leaderboard(outcomes: Sequence[Outcome], metric: str, *, higher_is_better: bool) -> pl.DataFrame:

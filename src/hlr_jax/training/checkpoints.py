@@ -1,97 +1,135 @@
-"""Arrays and a JSON record in one folder: one checkpoint, always whole, of a training or of its result."""
+"""Arrays and a record in one folder: a checkpoint, always whole, of a training or of its result.
 
-import glob
-import tempfile
-from contextlib import ExitStack
+    N/record.json            identity, progress, the shape of each array, and the SHA-256 of each piece of it
+    N/arrays-P.safetensors   the pieces that process P wrote: a whole array, or rows of it that lie on its devices
+
+Each piece is hashed before it is written, and compared when it is read.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import orbax.checkpoint as ocp
 
+from hlr_jax.distributed import is_process_zero, on_all_processes
 from hlr_jax.errors import InputError
-from hlr_jax.files import sha256, sha256_of
-from hlr_jax.training.options import RANDOM
+from hlr_jax.files import sha256_of
+from hlr_jax.json_files import read_json, write_json
+from hlr_jax.training.pieces import LEAF, Pieces, leaves_of, nested, write_pieces
+from hlr_jax.training.run_progress import PROGRESS
 
-
-def hash_of(folder: Path) -> str:
-    """Return a hash of a folder of checkpoints: of the names and bytes of its files."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return sha256_of({path.relative_to(folder).as_posix(): sha256(path) for path in files})
+_RECORD = "record.json"
+_SCHEMA = {
+    "identity": {"*": str | None},
+    "record": {"epoch": int, "runs": [PROGRESS]},
+    "leaves": [LEAF],
+    "pieces": {"*": {"*": str}},
+}
 
 
 class Checkpoints:
-    """The checkpoint folder of a training; a new checkpoint is whole before the old one goes.
+    """The checkpoint folder of a training; a new checkpoint is whole before an old one goes.
 
     A training that is killed at any moment leaves the last whole one, from which resuming repeats the same bits.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any]):
-        """Open or create ``folder`` for the training with this ``identity``; another's checkpoint is not read.
+    def __init__(self, folder: Path, identity: dict[str, Any], keep: int = 2):
+        """Open ``folder`` for the training with this ``identity``; another's checkpoint is not read.
 
-        What an identity does not name is not compared, and stays as it is there.
-
-        Raises:
-          InputError: the path can't be given to Orbax; see ``_without_pattern``.
+        What an identity does not name is not compared, and stays as it is there. The last ``keep`` checkpoints stay.
         """
-        self._folder, self._identity, self._links = folder, identity, ExitStack()
-        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-        # Named, so that the shapes of a checkpoint can be read before any of it has been written or read here.
-        handlers = {"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()}
-        place = _without_pattern(folder.absolute(), self._links)
-        self._manager = ocp.CheckpointManager(place, options=options, item_handlers=handlers)
+        self._folder, self._identity, self._keep = folder, identity, keep
 
-    def __enter__(self) -> "Checkpoints":
-        """Open the folder for a block."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Let go of the folder."""
-        self._manager.close()
-        self._links.close()
-
-    def save(self, epoch: int, arrays: Any, record: dict[str, Any]) -> None:
-        """Write the arrays and the record of an epoch; does nothing if it is there already."""
-        if epoch in self._manager.all_steps():
-            return
-        arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave({"identity": self._identity, **record})
-        )
-        self._manager.save(epoch, args=arguments)
-        self._manager.wait_until_finished()
+    def epochs(self) -> list[int]:
+        """Return the epochs of the checkpoints, the first one first."""
+        return sorted(int(path.name) for path in self._folder.glob("*") if path.name.isdecimal())
 
     def latest(self) -> int | None:
-        """Return the epoch of the checkpoint, or None."""
-        return self._manager.latest_step()
+        """Return the epoch of the last checkpoint, or None."""
+        return max(self.epochs(), default=None)
+
+    def save(self, epoch: int, arrays: Any, record: dict[str, Any]) -> None:
+        """Write the arrays and the record of an epoch; does nothing if it is there already.
+
+        Every process writes the pieces that lie on its devices.
+
+        Raises:
+          OSError: it can't be written; the checkpoints before stay.
+        """
+        if epoch in self.epochs():
+            return
+        temporary, leaves = self._folder / f".{epoch}.tmp", leaves_of(arrays)
+        on_all_processes(lambda: _begin(temporary) if is_process_zero() else None)
+        try:
+            pieces = on_all_processes(lambda: write_pieces(temporary, leaves))
+            about = {"identity": self._identity, "record": record, "leaves": [leaf.to_json() for leaf in leaves]}
+            on_all_processes(lambda: self._finish(temporary, epoch, about, pieces) if is_process_zero() else None)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+    def _finish(self, temporary: Path, epoch: int, about: dict[str, Any], own: dict[str, dict[str, str]]) -> None:
+        """Put the checkpoint in its place, and drop those that are not kept."""
+        pieces = own if jax.process_count() == 1 else Pieces.hashes_in(temporary)
+        write_json(temporary / _RECORD, about | {"pieces": pieces})
+        temporary.rename(self._folder / str(epoch))
+        for old in self.epochs()[: -self._keep]:
+            shutil.rmtree(self._folder / str(old))
+
+    def record(self) -> dict[str, Any]:
+        """Return the record of the last checkpoint.
+
+        Raises:
+          InputError: the checkpoint is damaged.
+        """
+        return self._read()["record"]
 
     def shapes(self) -> Any:
-        """Return the shapes of the arrays. Tables may end in rows of padding."""
-        return self._manager.item_metadata(self.latest())["state"]
+        """Return the shapes of the arrays. Tables may end in rows of padding.
+
+        Raises:
+          InputError: the checkpoint is damaged.
+        """
+        return nested(self._read()["leaves"])
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]]:
         """Read arrays with the shapes and shardings of ``like``, whatever devices wrote them, and the record.
 
-        Raises:
-          InputError: it can't be read, or another training wrote it.
-        """
-        record: dict[str, Any] = self._restored(record=ocp.args.JsonRestore())["record"]
-        self._check_identity(record.pop("identity"))
-        shapes = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None)), like
-        )
-        # Not strict: tables end in rows of padding, as many as the mesh needs, which are cut off or added.
-        return self._restored(state=ocp.args.StandardRestore(shapes, strict=False))["state"], record
+        Tables end in rows of padding, as many as the mesh needs, which are cut off or added.
 
-    def _restored(self, **arguments: Any) -> Any:
-        epoch = self.latest()
+        Raises:
+          InputError: it is damaged, or another training wrote it.
+        """
+        there = self._read()
+        self._check_identity(there["identity"])
+        pieces = Pieces(self._folder / str(self.latest()), there["leaves"], there["pieces"])
+        with self._told():
+            return pieces.arrays(like), there["record"]
+
+    def _read(self) -> dict[str, Any]:
+        path = self._folder / str(self.latest()) / _RECORD
+        return read_json(path, _SCHEMA, self._again())
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Add what to do to the message on damaged arrays."""
         try:
-            return self._manager.restore(epoch, args=ocp.args.Composite(**arguments))
-        except (ValueError, OSError, KeyError) as problem:
-            place, reason = self._folder / str(epoch), str(problem).splitlines()[0]
-            raise InputError(f"{place}: unreadable checkpoint ({reason}); delete the workdir") from None
+            yield
+        except InputError as problem:
+            raise InputError(f"{problem}; {self._again()}") from None
+
+    def _again(self) -> str:
+        """Return what to do where the last checkpoint is damaged."""
+        *before, last = self.epochs()
+        if before:
+            return f"delete {self._folder / str(last)}, and training goes on from checkpoint {before[-1]}"
+        return f"delete {self._folder} and run the command that trained it again"
 
     def _check_identity(self, there: dict[str, Any]) -> None:
-        here, there = self._identity, {"start": RANDOM} | there  # of an earlier version, which knew no other start
+        here = self._identity
         differing = [name for name in here if there.get(name) != here[name]]
         self._identity = there | here
         if not differing:
@@ -109,20 +147,28 @@ class Checkpoints:
         raise InputError(f"{self._folder} holds a run of another model, seed, data or training; pass another workdir")
 
 
-def _without_pattern(folder: Path, links: ExitStack) -> Path:
-    """Return a path to a folder that holds no pattern: Orbax takes each path for one, and ``a*b`` for ``axb`` too.
+def _begin(temporary: Path) -> None:
+    """Make the folder anew: an older one was left behind by a process that was killed."""
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
 
-    Where the folder's own path holds ``*``, ``?`` or ``[``, it is a link in a temporary folder, until ``links`` close.
+
+def hash_of(folder: Path) -> str:
+    """Return what tells what a training has ended with, or its checkpoints, from all others.
+
+    It is a hash of the records, which hold the hash of every array, so that no array is read for it.
+
+    Args:
+      folder: ``result`` or ``checkpoints`` of a workdir, of a scorer or a blend too.
 
     Raises:
-      InputError: the temporary folder's path holds one too.
+      InputError: there is no record, or one is damaged.
     """
-    if not glob.has_magic(str(folder)):
-        return folder
-    if glob.has_magic(tempfile.gettempdir()):
-        raise InputError(f"{folder}: checkpoints can't be kept under a path with *, ? or [; pass another workdir")
-    aside = links.enter_context(tempfile.TemporaryDirectory(prefix="hlr_jax-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    link = Path(aside) / folder.name
-    link.symlink_to(folder, target_is_directory=True)
-    return link
+    paths = [
+        *sorted(folder.glob("*.json")),
+        *(folder / str(step) / _RECORD for step in Checkpoints(folder, {}).epochs()),
+    ]
+    again = f"delete {folder} and run the command that trained it again"
+    if not paths:
+        raise InputError(f"{folder} has no record of what was trained; {again}")
+    return sha256_of({path.relative_to(folder).as_posix(): read_json(path, {}, again) for path in paths})

@@ -1,13 +1,16 @@
 """The records of a training, one for each epoch and run: ``metrics.jsonl``."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hlr_jax.distributed import is_process_zero
 from hlr_jax.files import atomic_file
+from hlr_jax.json_files import json_lines, read_json_lines
 from hlr_jax.training.options import Run
+from hlr_jax.training.run_progress import RunProgress
+
+_SCHEMA = {"epoch": int, "seed": int, "seconds": float, "best_epoch": int | None}
 
 Record = dict[str, Any]
 """An epoch of a run, a line of ``metrics.jsonl``.
@@ -53,19 +56,23 @@ class History:
         self._path = path if is_process_zero() else None
         self._loggers = loggers if is_process_zero() else ()
 
-    def resume(self, stands: Callable[[Record], bool] = lambda record: True) -> None:
-        """Read the records, and drop those from the file that do not stand: written after the last checkpoint."""
-        if self._path is None or not self._path.exists():
+    def resume(self, progress: Sequence[RunProgress], say: Callable[[str], None] = print) -> None:
+        """Read the records of runs that are so far, and drop all others: written after the last checkpoint, or damaged.
+
+        Epochs that are missing are told of.
+        """
+        if self._path is None:
             return
-        for line in self._path.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                break  # a line cut off by a kill is the last one
-            if stands(record):
-                self.records.append(record)
-        with atomic_file(self._path) as temporary:
-            temporary.write_text(_lines(self.records))
+        self.records = [
+            record
+            for record in read_epochs(self._path)
+            if any(_is_of(record, state.run) and record["epoch"] <= state.epoch for state in progress)
+        ]
+        if lost := missing_epochs(self.records, progress):
+            say(f"warning: {lost_line(self._path, lost)}: curves lack them, and training goes on unchanged")
+        if self.records or self._path.exists():
+            with atomic_file(self._path) as temporary:
+                temporary.write_text(json_lines(self.records), encoding="utf-8")
         self._log(self.records)
 
     def add(self, records: Sequence[Record]) -> None:
@@ -73,8 +80,9 @@ class History:
         self.records.extend(records)
         self._log(records)
         if self._path is not None:
-            with self._path.open("a") as file:
-                file.write(_lines(records))
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json_lines(records))
 
     def of_run(self, run: Run) -> list[Record]:
         """Return the records of one run."""
@@ -86,5 +94,30 @@ class History:
                 logger(record)
 
 
-def _lines(records: Sequence[Record]) -> str:
-    return "".join(json.dumps(record) + "\n" for record in records)
+def read_epochs(path: Path) -> list[Record]:
+    """Return the records in a file, without those that are damaged; none where there is no file."""
+    try:
+        return [record for record in read_json_lines(path, _SCHEMA) if record is not None]
+    except FileNotFoundError:
+        return []
+
+
+def _is_of(record: Record, run: Run) -> bool:
+    """Return whether a record is of a run; one of a scorer has the run's seed alone."""
+    return all(record.get(name, value) == value for name, value in run._asdict().items())
+
+
+def missing_epochs(records: Sequence[Record], progress: Sequence[RunProgress]) -> list[int]:
+    """Return the epochs, from 1, of which the records of a run that is so far lack one."""
+    lost: set[int] = set()
+    for state in progress:
+        own = {record["epoch"] for record in records if _is_of(record, state.run)}
+        lost |= set(range(1, state.epoch + 1)) - own
+    return sorted(lost)
+
+
+def lost_line(path: Path, epochs: Sequence[int]) -> str:
+    """Return a line on epochs that are missing from a file."""
+    shown = ", ".join(map(str, epochs[:10])) + (", ..." if len(epochs) > 10 else "")
+    which = f"epoch {shown} is" if len(epochs) == 1 else f"epochs {shown} are"
+    return f"{path}: {which} missing or damaged"

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -62,9 +61,8 @@ class Loop:
             like = {"state": self.state, "best_params": self.state.result}
             arrays, record = self._checkpoints.restore(like)
             self.state, self.best_params = arrays["state"], arrays["best_params"]
-            self.progress, self.step = RunProgress.all_from_json(record), record["epoch"]
-        epochs: dict[Any, int] = {} if is_new else {tuple(run.run): run.epoch for run in self.progress}
-        self.history.resume(lambda record: record["epoch"] <= epochs.get(tuple(map(record.get, Run._fields)), -1))
+            self.progress, self.step = list(map(RunProgress.from_json, record["runs"])), record["epoch"]
+        self.history.resume([] if is_new else self.progress, self._display.say)
         self._collapses = CollapseWatch(several=len(runs) > 1)
         self._collapses.lines(self.history.records)  # what earlier epochs show is told already
         if given is not None:

@@ -9,12 +9,13 @@ from jax.sharding import Mesh
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import InputError
 from hlr_jax.files import sha256_of
+from hlr_jax.json_files import read_json
 from hlr_jax.models.base import Model
 from hlr_jax.models.identity import model_identity
 from hlr_jax.sharding import placed_shapes, split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
 from hlr_jax.training.options import LENGTH, TrainOptions
-from hlr_jax.training.run_progress import RunProgress
+from hlr_jax.training.run_progress import PROGRESS, RunProgress
 from hlr_jax.types import Params
 
 RESULT = "result"  # the folder of a workdir with what training has ended with
@@ -45,6 +46,19 @@ def check_ended(folder: Path) -> None:
         )
 
 
+def progress_of(folder: Path) -> list[RunProgress]:
+    """Return the runs of a training that has ended, from its workdir, without the parameters.
+
+    Raises:
+      InputError: it has not ended, or the record is damaged.
+    """
+    for path in (folder / RESULT).glob("*.json"):  # of a scorer or a blend
+        record = read_json(path, {"progress": PROGRESS}, f"delete {folder} and train again")
+        return [RunProgress.from_json(record["progress"])]
+    check_ended(folder)
+    return list(map(RunProgress.from_json, Checkpoints(folder / RESULT, {}).record()["runs"]))
+
+
 def load_result(
     folder: Path, identity: dict[str, Any], mesh: Mesh | None = None
 ) -> tuple[list[Params], list[RunProgress]]:
@@ -54,6 +68,6 @@ def load_result(
       InputError: it has not, or another training wrote it.
     """
     check_ended(folder)
-    with Checkpoints(folder / RESULT, identity) as result:
-        arrays, record = result.restore(placed_shapes(result.shapes(), mesh))
-    return split_seeds(arrays["params"]), RunProgress.all_from_json(record)
+    result = Checkpoints(folder / RESULT, identity)
+    arrays, record = result.restore(placed_shapes(result.shapes(), mesh))
+    return split_seeds(arrays["params"]), list(map(RunProgress.from_json, record["runs"]))

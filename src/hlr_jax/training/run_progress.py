@@ -11,6 +11,12 @@ from hlr_jax.evaluation.metrics import standard_error
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.training.options import Run
 
+PROGRESS = {
+    "run": {"seed": int, "learning_rate": float, "margin": float, "temperature": float},
+    "best_epoch": int | None, "best_value": float | None, "failed": str, "pruned": str, "epoch": int,
+}  # fmt: skip
+"""The schema of a progress's JSON; see ``json_files.Schema``."""
+
 _SIGNIFICANT = 2.0  # standard errors by which a temperature must be worse to end early
 
 
@@ -57,14 +63,10 @@ class RunProgress:
         return {**vars(self), "run": self.run._asdict()}
 
     @classmethod
-    def from_json(cls, fields: dict[str, Any], epoch: int = 0) -> "RunProgress":
-        """Return the progress that ``to_json`` wrote; ``epoch`` is that of version 0.1, which did not write it."""
-        return cls(**{"epoch": epoch, **fields, "run": Run(**fields["run"])})
-
-    @classmethod
-    def all_from_json(cls, record: dict[str, Any]) -> "list[RunProgress]":
-        """Return the progress of the runs of a checkpoint."""
-        return [cls.from_json(fields, record["epoch"]) for fields in record["runs"]]
+    def from_json(cls, fields: dict[str, Any]) -> "RunProgress":
+        """Return the progress that ``to_json`` wrote, of the schema ``PROGRESS``."""
+        values = {name: fields[name] for name in PROGRESS}
+        return cls(**values | {"run": Run(**{name: fields["run"][name] for name in Run._fields})})
 
 
 def by_seed(progress: Sequence[RunProgress]) -> list[list[int]]:

@@ -1,0 +1,178 @@
+"""JSON files of this package: each holds a checksum of what stands in it, and is read against a schema.
+
+A file that was cut, changed or emptied is refused in one line that names it; so is one of another version.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args
+
+from hlr_jax.errors import Damaged
+from hlr_jax.files import atomic_file
+
+CHECK = "check"  # the key of the checksum, the last one of each object
+_DIGITS = 16  # of it: 64 bits of a SHA-256
+
+Schema = Any
+"""What a value must be.
+
+| schema | value |
+| --- | --- |
+| ``object`` | anything |
+| ``str``, ``int``, ``float``, ``bool``, ``None`` | of that type; a whole number is a ``float`` too, and no ``bool`` is a number |
+| ``str \\| None`` | one of these |
+| ``[schema]`` | a list of such values |
+| ``{"name": schema, "name?": schema}`` | an object with these keys, of which ``?`` may lack; others are not looked at |
+| ``{"*": schema}`` | an object whose every value is such a one |
+"""  # noqa: E501
+
+
+def check_of(value: Mapping[str, Any]) -> str:
+    """Return the checksum of an object, whatever the order of its keys: of all but the checksum in it.
+
+    Example:
+      >>> check_of({"epoch": 1}) == check_of({"epoch": 1, "check": "0"}) != check_of({"epoch": 2})
+      True
+    """
+    rest = {name: entry for name, entry in value.items() if name != CHECK}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+
+
+def checked(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON-like object as it stands in a file, with its checksum.
+
+    Keys are text there, tuples lists, and a number that is not finite, which JSON lacks, is null.
+    """
+    plain = json.loads(json.dumps(_finite({name: entry for name, entry in value.items() if name != CHECK})))
+    return plain | {CHECK: check_of(plain)}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write an object as indented JSON with its checksum, whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(checked(value), indent=2) + "\n", encoding="utf-8")
+
+
+def json_lines(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return records as lines, each with its checksum."""
+    return "".join(json.dumps(checked(record)) + "\n" for record in records)
+
+
+def read_json(path: Path, schema: Schema, again: str, absent: str = "") -> dict[str, Any]:
+    """Return the object that ``write_json`` wrote, without its checksum.
+
+    Args:
+      path: of the file.
+      schema: what it must hold; see ``Schema``.
+      again: what to do where the file is damaged, for the message.
+      absent: the message where there is no file.
+
+    Raises:
+      Damaged: there is no file, it can't be read, or it is not what was written.
+    """
+    try:
+        return _object(path.read_bytes(), schema)
+    except FileNotFoundError:
+        raise Damaged(absent or f"{path}: no such file; {again}") from None
+    except OSError as problem:
+        raise Damaged(f"{path}: {problem.strerror}; {again}") from None
+    except _Mismatch as problem:
+        raise Damaged(f"{path}: {problem}; {again}") from None
+
+
+def read_json_lines(path: Path, schema: Schema) -> Iterator[dict[str, Any] | None]:
+    """Yield the record of each line; None of a line that is damaged.
+
+    Raises:
+      OSError: the file can't be read.
+    """
+    for line in path.read_bytes().splitlines():
+        try:
+            yield _object(line, schema)
+        except _Mismatch:
+            yield None
+
+
+class _Mismatch(Exception):
+    """What is wrong with a value, in a few words."""
+
+
+def _object(data: bytes, schema: Schema) -> dict[str, Any]:
+    """Return the object that bytes hold, without its checksum, which agrees with it."""
+    if not data.strip():
+        raise _Mismatch("damaged, it is empty")
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise _Mismatch("damaged, it is not JSON") from None
+    if not isinstance(value, dict):
+        raise _Mismatch("damaged, it holds no JSON object")
+    try:
+        same = value.get(CHECK) == check_of(value)
+    except (ValueError, RecursionError):  # half a surrogate, which no text of ours has
+        same = False
+    if not same:
+        raise _Mismatch("damaged, or changed by hand: its checksum differs")
+    del value[CHECK]
+    _match(value, schema, "")
+    return value
+
+
+def _match(value: Any, schema: Schema, where: str) -> None:
+    """Check a value against a schema.
+
+    Raises:
+      _Mismatch: names the key, and says what it should be.
+    """
+    if isinstance(schema, list):
+        _match_type(value, list, where)
+        for place, entry in enumerate(value):
+            _match(entry, schema[0], f"{where}[{place}]")
+    elif isinstance(schema, dict):
+        _match_type(value, dict, where)
+        for name, entry in schema.items():
+            if name == "*":
+                for key in value:
+                    _match(value[key], entry, _dotted(where, key))
+            elif (key := name.removesuffix("?")) in value:
+                _match(value[key], entry, _dotted(where, key))
+            elif not name.endswith("?"):
+                raise _Mismatch(f'of another version, it has no "{_dotted(where, key)}"')
+    else:
+        _match_type(value, schema, where)
+
+
+_WORDS = {
+    dict: "an object",
+    list: "a list",
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+
+
+def _match_type(value: Any, kind: Any, where: str) -> None:
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    wider: dict[Any, Any] = {float: (float, int), None: type(None)}
+    for each in kinds:
+        if isinstance(value, wider.get(each, each)) and not (isinstance(value, bool) and each in (int, float)):
+            return
+    wanted = " or ".join(_WORDS.get(each, "null") for each in kinds)
+    raise _Mismatch(f'of another version, "{where}" is not {wanted}' if where else f"of another version, not {wanted}")
+
+
+def _dotted(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
