@@ -79,7 +79,7 @@ def test_members_are_copied_to_chosen_names_whatever_the_archive_says(tmp_path):
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("in/../../u.data", "1\t2\t3\t4\n")
     download._unpack(archive, folder, source(archive))
-    assert sorted(path.name for path in folder.iterdir()) == ["a.zip", "u.data"]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.zip", "u.data", "u.data.sha256"]
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
@@ -105,6 +105,30 @@ def test_an_archive_put_into_the_cache_by_hand_is_used(tmp_path, monkeypatch):
     obtained = download.obtain("x", log=lambda _: None)
     assert obtained[1].read_text() == "1\t2\t3\t4\n"
     assert download.obtain("x") == obtained
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "record"])
+def test_what_was_unpacked_and_is_damaged_is_unpacked_again(tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path))
+    folder = tmp_path / "sources" / "x"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "a.zip", "w") as file:
+        file.writestr("in/../../u.data", "1\t2\t3\t4\n")
+    monkeypatch.setitem(DATASETS, "x", (source(folder / "a.zip"),))
+    obtained, lines = download.obtain("x"), []
+    path = obtained[1]
+    if damage == "record":
+        path.with_name("u.data.sha256").write_bytes(b"\xff")
+    else:
+        path.write_bytes({"flipped": b"1\t2\t3\t5\n", "cut": b"1\t2", "emptied": b""}[damage])
+    assert download.obtain("x", log=lines.append) == obtained
+    assert lines == [f"warning: {path}: damaged or changed since it was unpacked; it is unpacked again"]
+    assert path.read_bytes() == b"1\t2\t3\t4\n"
+    (folder / "a.zip").unlink()  # nothing to unpack it from: it stays, and is refused
+    path.write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"u\.data: wrong checksum.*delete it and u\.data\.sha256 beside it"):
+        download.obtain("x")
+    assert path.read_bytes() == b"mine"
 
 
 def test_a_wrong_answer_of_the_publisher_leads_to_the_next_source(server, tmp_path, monkeypatch):

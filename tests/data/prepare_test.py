@@ -217,3 +217,19 @@ def test_published_files_prepare_to_the_reference_sizes(shared_data, name):
     expected = {"ml-100k": (887, 822, 37989, 4222, 10553), "lastfm-hetrec": (1767, 1470, 43901, 4878, 12195)}[name]
     sizes = [len(getattr(dataset, split)) for split in ("train", "valid", "test")]
     assert (dataset.num_users, dataset.num_items, *sizes) == expected
+
+
+@pytest.mark.parametrize("name", ["interactions.parquet", "users.parquet", "items.parquet", "dataset.json"])
+def test_prepared_data_that_is_damaged_is_made_anew_with_a_line_that_says_so(own_file, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path / "cache"))
+    whole, lines = quiet(path=str(own_file[0])), []
+    (path,) = (tmp_path / "cache" / "prepared").glob(f"*/{name}")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :])
+    again = hlr_jax.load_dataset(path=str(own_file[0]), log=lines.append)
+    assert again.fingerprint == whole.fingerprint
+    assert f"warning: {path}: damaged" in lines[0]
+    assert lines[0].endswith("; the prepared data is made anew")
+    lines.clear()
+    hlr_jax.load_dataset(path=str(own_file[0]), log=lines.append)  # from the cache, which is whole again
+    assert not any("warning" in line for line in lines)

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def obtain(name: str, *, log: Log = print) -> tuple[Source, Path, str]:
     sources = named_dataset(name)
     folder = cache_folder() / "sources" / name
     for source in sources:
-        if files := _unpacked(folder, source):
+        if files := _unpacked(folder, source, log):
             return files
     if sources[0].by_hand:
         wanted = folder / Path(sources[0].interactions).name
@@ -52,7 +53,7 @@ def obtain(name: str, *, log: Log = print) -> tuple[Source, Path, str]:
             log(f"{source.url} can't be reached ({problem})")
             continue
         _unpack(archive, folder, source)
-        if files := _unpacked(folder, source):
+        if files := _unpacked(folder, source, log):
             return files
     raise InputError(
         f"data set {name} can't be downloaded; tried {'; '.join(failures)}; check the network, or put the file at "
@@ -143,8 +144,27 @@ def remember(source: Source, folder: Path) -> None:
     """Write the hash of a file of unknown checksum, which has proved good, to ``NAME.sha256`` beside it."""
     archive = _archive(folder, source)
     if not source.sha256 and archive.exists() and not _record(archive).exists():
-        with atomic_file(_record(archive)) as temporary:
-            temporary.write_text(f"{sha256(archive)}  {archive.name}\n")
+        _write_record(archive, sha256(archive))
+
+
+def _write_record(path: Path, digest: str) -> None:
+    with atomic_file(_record(path)) as temporary:
+        temporary.write_text(f"{digest}  {path.name}\n")
+
+
+def _recorded(path: Path) -> str:
+    """Return the hash of a file that was recorded; empty if none was.
+
+    Raises:
+      InputError: the record is damaged.
+    """
+    record = _record(path)
+    if not record.exists():
+        return ""
+    words = record.read_bytes().split()
+    if len(words) != 2 or not re.fullmatch(rb"[0-9a-f]{64}", words[0]):
+        raise InputError(f"{record}: damaged, it holds no SHA-256; delete it and {path.name} beside it and run again")
+    return words[0].decode()
 
 
 def verify(path: Path, expected: str) -> str:
@@ -154,8 +174,7 @@ def verify(path: Path, expected: str) -> str:
       InputError: the hashes differ.
     """
     digest = sha256(path)
-    if not expected and _record(path).exists():
-        expected = _record(path).read_text().split()[0]
+    expected = expected or _recorded(path)
     if expected and digest != expected:
         raise InputError(
             f"{path}: wrong checksum: SHA-256 {digest} instead of {expected}; the file is damaged or was changed: "
@@ -171,8 +190,10 @@ def _unpack(archive: Path, folder: Path, source: Source) -> None:
     try:
         with zipfile.ZipFile(archive) as opened:
             for member, target in _members(folder, source).items():
+                _record(target).unlink(missing_ok=True)
                 with opened.open(member) as packed, atomic_file(target) as temporary, temporary.open("wb") as file:
                     shutil.copyfileobj(packed, file, _CHUNK)
+                _write_record(target, sha256(target))
     except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as problem:
         raise InputError(
             f"{archive}: truncated or not the expected archive ({problem}); delete it and run again"
@@ -183,10 +204,31 @@ def _members(folder: Path, source: Source) -> dict[str, Path]:
     return {name: folder / Path(name).name for name in (source.interactions, source.titles) if name}
 
 
-def _unpacked(folder: Path, source: Source) -> tuple[Source, Path, str] | None:
-    """Return a source with its file of interactions and that file's hash, if all members are there."""
+def _unpacked(folder: Path, source: Source, log: Log) -> tuple[Source, Path, str] | None:
+    """Return a source with its file of interactions and that file's hash, if all members are there and whole.
+
+    A file that is not what was unpacked is deleted, and unpacked again.
+
+    Raises:
+      InputError: a file is damaged, and its archive is not there.
+    """
     members = _members(folder, source)
     if not all(path.is_file() for path in members.values()):
         return None
+    hashes = {}
+    for path in members.values():
+        if path == _archive(folder, source):
+            hashes[path] = verify(path, source.sha256)
+            continue
+        try:
+            hashes[path] = verify(path, "")
+        except InputError:
+            if not _archive(folder, source).exists():
+                raise
+            log(f"warning: {path}: damaged or changed since it was unpacked; it is unpacked again")
+            path.unlink()
+            return None
+        if not _record(path).exists():  # it was put there by hand, and is known from now on
+            _write_record(path, hashes[path])
     path = members[source.interactions]
-    return source, path, verify(path, source.sha256) if path == _archive(folder, source) else sha256(path)
+    return source, path, hashes[path]

@@ -1,5 +1,6 @@
 """One call from a name or a file to a prepared data set, cached by the hash of its source and settings."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def _from_files(options: DataOptions, cache: bool, log: Log) -> Dataset:
         source, path, digest = obtain(options.name, log=log)
         titles = path.with_name(Path(source.titles).name) if source.titles else None
         filled = replace(options, format=source.layout).with_defaults(source.threshold, source.k_core)
-        dataset = _prepared([path], [digest], titles, filled, cache)
+        dataset = _prepared([path], [digest], titles, filled, cache, log)
         remember(source, path.parent)
         return dataset
     files = find_files(options.path, options.glob)
@@ -89,11 +90,13 @@ def _from_files(options: DataOptions, cache: bool, log: Log) -> Dataset:
         filled = replace(options, format=layout).with_defaults(known[0].threshold, known[0].k_core)
     else:
         filled = options.with_defaults()
-    return _prepared(files, sorted(map(sha256, files)), None, filled, cache)
+    return _prepared(files, sorted(map(sha256, files)), None, filled, cache, log)
 
 
-def _prepared(files: list[Path], digests: list[str], titles: Path | None, options: DataOptions, cache: bool) -> Dataset:
-    """Return the data set of files with these hashes, from the cache if it is there."""
+def _prepared(
+    files: list[Path], digests: list[str], titles: Path | None, options: DataOptions, cache: bool, log: Log
+) -> Dataset:
+    """Return the data set of files with these hashes, from the cache if it is there and whole."""
     name, where = options.name or name_of(options.path, files), place_of(options.path, files)
     settings = {
         "layout": _MEANING, "source": digests, "format": options.format,
@@ -107,7 +110,11 @@ def _prepared(files: list[Path], digests: list[str], titles: Path | None, option
     }  # fmt: skip
     folder = cache_folder() / "prepared" / f"{name}-{sha256_of(settings)[:16]}-{_LAYOUT}"
     if cache and folder.is_dir():
-        return read_stored(folder, check=False)
+        try:
+            return read_stored(folder)
+        except InputError as problem:
+            log(f"warning: {str(problem).partition(';')[0]}; the prepared data is made anew")
+            shutil.rmtree(folder)
     readings = [read_interactions(path, options) for path in files]
     known = None if titles is None else read_titles(titles, options.format)
     dataset = prepare(joined(readings), options, where=where, name=name, titles=known)
