@@ -8,6 +8,7 @@ A copy of this file lies in every such folder. Take from it what you need.
 """
 
 import argparse
+import hashlib
 import io
 import json
 import sys
@@ -30,18 +31,18 @@ MASKED = 3  # somebody for whom more than so many times C items are met or exclu
 class TopK:
     """The lists of an exported folder, with ids of the source in and out. Each program is compiled at its first call.
 
-    Somebody unknown, and an unknown item, raises ``ValueError`` in one line.
+    Somebody unknown, an unknown item, and a damaged file raise ``ValueError`` in one line.
     """
 
-    def __init__(self, folder: Path):
-        """Read the folder; arrays go to JAX's default device."""
+    def __init__(self, folder: Path, check: bool = True):
+        """Read the folder; arrays go to JAX's default device. ``check`` compares each file with the manifest's hash."""
         self._folder = folder
-        self.manifest = json.loads((folder / "manifest.json").read_text())
+        self.manifest = read_manifest(folder, check)
         self._users = pl.read_parquet(folder / "users.parquet", columns=["id"], glob=False)["id"]
         self._items = pl.read_parquet(folder / "items.parquet", columns=["id", "title"], glob=False)
         # Of a blend, each part is such a folder too; then this one has no program of its own.
         self._weights: dict[str, float] = self.manifest.get("blend", {})
-        self._parts = {label: TopK(folder / "parts" / label) for label in self._weights}
+        self._parts = {label: TopK(folder / "parts" / label, check=False) for label in self._weights}
         self._arrays: dict[str, np.ndarray] = {}
         for name in self.manifest["arrays"]:
             self._arrays |= load_file(folder / name)
@@ -209,7 +210,7 @@ class TopK:
             from usearch.index import Index
         except ImportError:
             raise ValueError("the index needs usearch: pip install usearch, or ask for exact lists") from None
-        facts = json.loads((self._folder / "index.json").read_text())
+        facts = json.loads((self._folder / "index.json").read_text(encoding="utf-8"))
         index: Any = Index.restore(str(self._folder / facts["file"]))
         index.expansion_search = facts["ef"]
         return facts, index
@@ -231,6 +232,31 @@ class TopK:
             return array if array.dtype.kind in "bi" else array.astype(np.float32)
 
         return jax.tree.map(lambda array: np.asarray(array)[:count], program(reads, *jax.tree.map(filled, inputs)))
+
+
+def read_manifest(folder: Path, check: bool) -> dict[str, Any]:
+    """Return the manifest of a folder; with ``check`` only if all files but this one are what was exported."""
+    path, manifest = folder / "manifest.json", None
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        rest = json.dumps({name: value for name, value in read.items() if name != "check"}, sort_keys=True)
+        if read["check"] == hashlib.sha256(rest.encode()).hexdigest()[:16]:
+            manifest = read
+    except (OSError, ValueError, KeyError, AttributeError, RecursionError):
+        pass
+    if manifest is None:
+        raise ValueError(f"{path} is missing or damaged: export the model again")
+    for name, about in manifest["files"].items() if check else ():
+        if name.rpartition("/")[2] == Path(__file__).name:
+            continue  # yours to change
+        try:
+            with (folder / name).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            digest = ""
+        if digest != about["sha256"]:
+            raise ValueError(f"{folder / name} is missing or damaged: export the model again")
+    return manifest
 
 
 def _rows(codes: dict[str, int], ids: Iterable[object], what: str) -> np.ndarray:
