@@ -10,6 +10,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from hlr_jax.errors import InputError
+from hlr_jax.system_errors import translated
 from hlr_jax.training.options import RANDOM
 
 
@@ -44,14 +45,20 @@ class Checkpoints:
         self._links.close()
 
     def save(self, epoch: int, arrays: Any, record: dict[str, Any]) -> None:
-        """Write the arrays and the record of an epoch; does nothing if it is there already."""
+        """Write the arrays and the record of an epoch; does nothing if it is there already.
+
+        Raises:
+          OSError: it can't be written; the checkpoint before stays.
+        """
         if epoch in self._manager.all_steps():
             return
         arguments = ocp.args.Composite(
             state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave({"identity": self._identity, **record})
         )
-        self._manager.save(epoch, args=arguments)
-        self._manager.wait_until_finished()
+        needed = sum(array.nbytes for array in jax.tree.leaves(arrays))
+        with translated(self._folder / str(epoch), needed):
+            self._manager.save(epoch, args=arguments)
+            self._manager.wait_until_finished()
 
     def latest(self) -> int | None:
         """Return the epoch of the checkpoint, or None."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from hlr_jax.distributed import is_process_zero
 from hlr_jax.files import atomic_file
+from hlr_jax.system_errors import translated
 from hlr_jax.training.options import Run
 
 Record = dict[str, Any]
@@ -73,7 +74,7 @@ class History:
         self.records.extend(records)
         self._log(records)
         if self._path is not None:
-            with self._path.open("a") as file:
+            with translated(self._path), self._path.open("a") as file:
                 file.write(_lines(records))
 
     def of_run(self, run: Run) -> list[Record]:
