@@ -16,6 +16,7 @@ import polars as pl
 from hlr_jax.errors import InputError
 from hlr_jax.files import atomic_file, write_json
 from hlr_jax.serving.lists import Lister
+from hlr_jax.spreadsheets import cells
 from hlr_jax.workdir import flatten
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -38,6 +39,8 @@ def write_lists(
     *,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    escape_formulas: bool = False,
+    log: Callable[[str], None] = print,
 ) -> int:
     """Write the lists of users, in their order, and return the number of rows.
 
@@ -49,6 +52,8 @@ def write_lists(
         equal.
       chunk: users of a part.
       progress: is told (users done, of how many), first what is done already.
+      escape_formulas: of CSV; see ``spreadsheets.cells``.
+      log: takes lines for people.
 
     Raises:
       InputError: see ``check_output``; or parts of another request are there.
@@ -70,7 +75,7 @@ def write_lists(
         parts.append(part)
     progress(count, count)
     rows = sum(pl.scan_parquet(part, glob=False).select(pl.len()).collect().item() for part in parts)
-    _merge(parts, path)
+    _merge(parts, path, escape_formulas, log)
     shutil.rmtree(folder)
     return rows
 
@@ -95,10 +100,11 @@ def _claim(folder: Path, request: dict[str, Any]) -> None:
         write_json(path, request)
 
 
-def _merge(parts: list[Path], path: Path) -> None:
+def _merge(parts: list[Path], path: Path, escape_formulas: bool, log: Callable[[str], None]) -> None:
     """Stream the parts into one file, in their order."""
     frame = pl.scan_parquet(parts, glob=False)
-    with atomic_file(path) as temporary:
+    packed = sum(part.stat().st_size for part in parts)
+    with atomic_file(path, packed if path.suffix == ".parquet" else None) as temporary:
         if path.suffix == ".parquet":
             frame.sink_parquet(temporary, row_group_size=2**17)
         elif path.suffix == ".jsonl":
@@ -106,4 +112,4 @@ def _merge(parts: list[Path], path: Path) -> None:
         else:
             nested = [name for name, dtype in frame.collect_schema().items() if isinstance(dtype, pl.List)]
             texts = pl.col(nested).cast(pl.List(pl.String)).list.join("|")
-            frame.with_columns(texts).sink_csv(temporary)
+            cells(frame.with_columns(texts), path, escape_formulas=escape_formulas, log=log).sink_csv(temporary)
