@@ -10,7 +10,7 @@ from quality.stopwatch import Stopwatch, print_point
 
 import hlr_jax
 from hlr_jax.auto.run import AutoResult, run_auto
-from hlr_jax.cli.support.launch import guarded
+from hlr_jax.cli.support.guard import guarded
 from hlr_jax.configs.recipes import get_config
 
 

@@ -9,7 +9,7 @@ from quality.settings import config_of
 from quality.stopwatch import Stopwatch, print_point
 
 import hlr_jax
-from hlr_jax.cli.support.launch import guarded
+from hlr_jax.cli.support.guard import guarded
 from hlr_jax.experiment import RunResult
 from hlr_jax.training.history import Logger
 

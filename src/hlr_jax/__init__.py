@@ -2,7 +2,6 @@
 
 # Names are loaded when they are first used: a command checks its flags and shows help before JAX is there.
 import importlib
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ __all__ = sorted(_MODULE_OF)
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return _version("hlr_jax")
+        return importlib.import_module("importlib.metadata").version("hlr_jax")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'hlr_jax' has no attribute {name!r}")
     value = getattr(importlib.import_module(_MODULE_OF[name]), name)

@@ -4,6 +4,8 @@ Each runs the same lines on the same settings; JAX's own coordinator makes them 
 must be decided alike by all, so a mistake that one of them meets ends them all, and only the first writes and speaks.
 """
 
+import socket
+import time
 from collections.abc import Callable
 from typing import TypeVar, cast
 
@@ -31,17 +33,26 @@ def connect(
       coordinator_address: ``host:port`` where process 0 can be reached; None: as SLURM, Open MPI or Kubernetes has it.
       num_processes: how many there are; None: likewise.
       process_id: which one this is, from 0; None: likewise.
-      timeout: seconds to wait for the others.
+      timeout: seconds to wait for the others, 1 or more.
 
     Raises:
       InputError: a setting is missing or out of range, or the others can't be reached.
     """
-    if coordinator_address and not coordinator_address.rpartition(":")[2].isdecimal():
-        raise InputError(f'coordinator_address must be HOST:PORT, got "{coordinator_address}"')
+    host, _, port = (coordinator_address or "").rpartition(":")
+    if coordinator_address and not (host and port.isdecimal() and 0 < int(port) < 2**16):
+        raise InputError(
+            f'coordinator_address must be HOST:PORT with a port from 1 to 65535, got "{coordinator_address}"'
+        )
+    if timeout < 1:
+        raise InputError(f"the timeout must be at least 1 s, got {timeout}")
     if num_processes is not None and num_processes < 1:
         raise InputError(f"num_processes must be at least 1, got {num_processes}")
     if process_id is not None and not 0 <= process_id < (num_processes or process_id + 1):
         raise InputError(f"process_id must be in 0..num_processes-1, got {process_id} of {num_processes}")
+    if coordinator_address and process_id:
+        _wait_for(host, int(port), timeout)
+    # Else SIGTERM is taken for a notice that somebody else heeds: nothing would end the process.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             coordinator_address, num_processes, process_id, initialization_timeout=timeout, shutdown_timeout_seconds=60
@@ -53,6 +64,26 @@ def connect(
         ) from None
     except RuntimeError as problem:
         raise InputError(f"the processes did not find each other: {str(problem).splitlines()[0]}") from None
+
+
+def _wait_for(host: str, port: int, timeout: int) -> None:
+    """Wait until process 0 listens: where it does not, JAX would end this process with pages of its own state.
+
+    Raises:
+      InputError: it does not within ``timeout`` seconds.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]"), port), timeout):
+                return
+        except OSError as problem:
+            if time.monotonic() > end:
+                raise InputError(
+                    f"coordinator_address: no process answers at {host}:{port} within {timeout} s "
+                    f"({problem.strerror}); start process 0 there, or pass a longer timeout"
+                ) from None
+            time.sleep(0.2)
 
 
 def is_process_zero() -> bool:

@@ -1,6 +1,6 @@
 """Whole runs from plain settings: what the command lines call, and notebooks can."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,15 +24,13 @@ from hlr_jax.fitting.start import check_start
 from hlr_jax.mesh import MeshOptions
 from hlr_jax.models.base import Model
 from hlr_jax.provenance import maker_of
-from hlr_jax.settings import plain
+from hlr_jax.settings import SECTIONS, plain
 from hlr_jax.sharding import create_mesh
 from hlr_jax.systems import System, create_system
 from hlr_jax.training.history import Logger
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
 from hlr_jax.workdir import DATASET, begin, held_by_all, record_environment
-
-SECTIONS = ("dataset", "model", "train", "eval", "mesh")
 
 
 class RunParts(NamedTuple):
@@ -70,14 +68,18 @@ def settings_of(config: dict[str, Any], model: System | None = None) -> tuple[Sy
     Raises:
       InputError: an unknown section or key, a value out of range, or a setting that a scorer does not read.
     """
-    for section in config:
+    for section, values in config.items():
         pick(section, (*SECTIONS, "seed"), "section of the config:")
+        if section in SECTIONS and not isinstance(values, Mapping):
+            raise InputError(f"{section} is a section of settings, not {type(values).__name__}")
     system = model
     if system is None:
         model_options = dict(config.get("model", {}))
         if "name" not in model_options:
             raise InputError("model.name is missing")
-        system = create_system(model_options.pop("name"), **model_options)
+        if not isinstance(name := model_options.pop("name"), str):
+            raise InputError(f"model.name must be text, not {type(name).__name__}")
+        system = create_system(name, **model_options)
     check_seed("seed", config.get("seed", 0))
     makers: dict[str, Callable[..., Any]] = {
         "train": TrainOptions,

@@ -14,7 +14,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hlr_jax.errors import Damaged
+from hlr_jax.ending import undone_by
+from hlr_jax.errors import Damaged, InputError
+from hlr_jax.system_errors import translated
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home directory in the place of ``~``.
+
+    Raises:
+      InputError: there is none.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{path}: the home directory is not known; set HOME, or pass the whole path") from None
 
 
 def sha256(path: Path) -> str:
@@ -50,22 +64,22 @@ def sha256_of(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, needed: int | None = None) -> Iterator[Path]:
     """Yield a temporary path that becomes ``path`` if the block ends well, and is removed if it does not.
 
-    The permissions are those that ``open`` gives under the process's umask, 0644 under the usual one.
+    The permissions are those that ``open`` gives under the process's umask, 0644 under the usual one. ``needed`` are
+    the bytes that the file takes, where they are known.
+
+    Raises:
+      OSError: the disk is full, say, in whatever words the block was told so; see ``translated``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    try:
+    with translated(path, needed), _in_place_of(path) as temporary:
         temporary.touch()
         mode = stat.S_IMODE(temporary.stat().st_mode)
         temporary.unlink()
         yield temporary
         temporary.chmod(mode)
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -74,10 +88,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     A folder that another process put there in the meantime is whole too, and stays. The permissions of all that is in
     the folder are those that the umask gives, 0755 for folders and 0644 for files under the usual one.
+
+    Raises:
+      OSError: see ``atomic_file``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    try:
+    with translated(path), _in_place_of(path) as temporary:
         temporary.mkdir()
         mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
@@ -88,13 +103,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         except OSError:
             if not path.is_dir():
                 raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _temporary(path: Path) -> Path:
-    """Return a name beside ``path`` that no other thread or process uses."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+@contextlib.contextmanager
+def _in_place_of(path: Path) -> Iterator[Path]:
+    """Yield a name beside ``path`` that no other thread or process uses; what is there after the block is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+    def remove() -> None:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+    with undone_by(remove):
+        try:
+            yield temporary
+        finally:
+            remove()
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:

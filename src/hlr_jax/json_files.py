@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from hlr_jax.errors import Damaged
 from hlr_jax.files import atomic_file
+from hlr_jax.system_errors import is_refused
 
 CHECK = "check"  # the key of the checksum, the last one of each object
 _DIGITS = 16  # of it: 64 bits of a SHA-256
@@ -61,8 +62,9 @@ def _finite(value: Any) -> Any:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write an object as indented JSON with its checksum, whole or not at all."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(checked(value), indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(checked(value), indent=2) + "\n"
+    with atomic_file(path, len(text)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def json_lines(records: Sequence[Mapping[str, Any]]) -> str:
@@ -87,6 +89,8 @@ def read_json(path: Path, schema: Schema, again: str, absent: str = "") -> dict[
     except FileNotFoundError:
         raise Damaged(absent or f"{path}: no such file; {again}") from None
     except OSError as problem:
+        if is_refused(problem):  # the file itself may be as it should
+            raise
         raise Damaged(f"{path}: {problem.strerror}; {again}") from None
     except _Mismatch as problem:
         raise Damaged(f"{path}: {problem}; {again}") from None

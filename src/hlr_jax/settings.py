@@ -14,6 +14,9 @@ import numpy as np
 
 from hlr_jax.errors import InputError, check_range, pick
 
+SECTIONS = ("dataset", "model", "train", "eval", "mesh")
+"""The sections of a config; ``seed`` stands beside them."""
+
 
 def number(default: Any, lowest: float, highest: float) -> Any:
     """Return a field for a number from ``lowest`` to ``highest``; for whole ones where both bounds are ``int``.
@@ -72,7 +75,10 @@ def plain(config: Any) -> dict[str, Any]:
       >>> plain({"seed": np.int64(3), "dataset": {"path": Path("log.csv")}})
       {'seed': 3, 'dataset': {'path': 'log.csv'}}
     """
-    values = _plain(config, "the config")
+    try:
+        values = _plain(config, "the config")
+    except RecursionError:
+        raise InputError("the config is nested too deeply; it has sections, and these have settings") from None
     if not isinstance(values, dict):
         raise InputError(f"the config is a dict of sections, not {type(config).__name__}")
     return values

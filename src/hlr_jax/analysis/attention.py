@@ -86,7 +86,7 @@ def _attend(
 ) -> tuple[jax.Array, ...]:
     """Return the fields of ``Attended`` after the first two."""
     everything = with_derived(model, params, sources)
-    length = model.history.size  # HLR's variant `reference` has the user's own vector behind the neighbors
+    length = sources.history.spec.size  # HLR's variant `reference` has the user's own vector behind the neighbors
 
     def attend_pair(pair: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         history, output = interaction_output(model, everything, sources, key, *pair)

@@ -9,6 +9,7 @@ from hlr_jax.analysis.attention import Attended, item_pairs, top_pairs
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.reading.files import read_texts
 from hlr_jax.errors import InputError, check_range
+from hlr_jax.files import expanded
 
 _TABLES = (".csv", ".tsv", ".parquet")
 _LEVELS = 10  # of popularity, within which items change places
@@ -21,7 +22,7 @@ def read_categories(path: str | Path) -> pl.DataFrame:
     Raises:
       InputError: the file is absent, is of another kind, or lacks one of the columns.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.suffix not in _TABLES:
         raise InputError(f"{path}: its ending tells no format; categories are read from {', '.join(_TABLES)}")
     return read_texts(path, ("item", "category")).drop_nulls()

@@ -23,6 +23,7 @@ _ITEMS = flags.DEFINE_string("items", None, "id,id,... or @FILE of ids; the user
 _K = flags.DEFINE_integer("k", 5, "without --items: how many items of the list", lower_bound=1)
 _REASONS = flags.DEFINE_integer("num_reasons", 3, "items of the history that are printed for each", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", None, "file to write instead of printing a table")
+_ESCAPE = flags.DEFINE_bool("escape_formulas", False, "in CSV, put ' before texts that a spreadsheet would compute")
 _PRINTED = (
     "item", "title", "neighbor_title", "neighbor_contribution", "neighbor_weight", "stands_out", "alpha", "parts",
 )  # fmt: skip
@@ -39,7 +40,7 @@ def main() -> None:
         items = read_choice(_ITEMS.value, "item", recommender.dataset.item_index)
     reasons = recommender.explain(_USER.value, items)
     if _OUTPUT.value:
-        write_frame(reasons, Path(_OUTPUT.value))
+        write_frame(reasons, Path(_OUTPUT.value), escape_formulas=_ESCAPE.value)
         print(f"{reasons.height:,} rows are in {_OUTPUT.value}")
         return
     largest = reasons.filter(pl.int_range(pl.len()).over("item") < _REASONS.value)

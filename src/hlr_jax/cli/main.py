@@ -4,10 +4,13 @@ import errno
 import importlib
 import io
 import os
+import shlex
 import sys
-from importlib.metadata import version
 
+from hlr_jax.cli.support.guard import guarded
+from hlr_jax.ending import end_by_signals
 from hlr_jax.errors import pick
+from hlr_jax.system_errors import check_memory_limit
 
 COMMANDS = {
     "Train": {
@@ -36,6 +39,9 @@ COMMANDS = {
         "formats": "list the formats of files that are read",
     },
 }
+_CONTINUED = ("train", "sweep", "refit", "update", "baselines", "table2")
+"""Commands that go on where they were when they are run again; ``recommend`` does where it writes."""
+
 _HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort", "help")
 
 
@@ -43,20 +49,31 @@ def main(command: str | None = None) -> None:
     """Run ``command``, or the one that the first argument names, with the other arguments.
 
     What the terminal's encoding lacks is shown as ``?``. Where nobody reads the output any more (``| head``) the
-    command ends, with status 1.
+    command ends, with status 1. Without ``command`` this is the whole process: SIGINT and SIGTERM end it in one line,
+    with status 130 and 143.
     """
+    if command is None:
+        words = sys.argv[1:]
+        end_by_signals(lambda: _how_to_go_on(words))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
         try:
-            _run(command)
+            guarded(lambda: _run(command))
         finally:
             _flush()
     except OSError as problem:
         if problem.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
-        sys.exit(1 if problem.errno == errno.EPIPE else f"error: {problem.strerror}")
+        sys.exit(1 if problem.errno == errno.EPIPE else f"error: standard output: {problem.strerror}")
+
+
+def _how_to_go_on(words: list[str]) -> str:
+    """Return what a command line that was stopped says of going on; empty where the command can't."""
+    name = words[0] if words else ""
+    writes_lists = name == "recommend" and any(word.lstrip("-").startswith("output") for word in words)
+    return f"; to go on: {shlex.join(['hlr-jax', *words])}" if name in _CONTINUED or writes_lists else ""
 
 
 def _flush() -> None:
@@ -68,6 +85,8 @@ def _run(command: str | None) -> None:
     words = sys.argv[1:]
     if command is None:
         if words in (["--version"], ["-version"]):
+            from importlib.metadata import version
+
             print(f"hlr-jax {version('hlr_jax')}")
             return
         if not words or (words[0] in _HELP and len(words) == 1):
@@ -76,17 +95,18 @@ def _run(command: str | None) -> None:
         command, *words = words
         if command in _HELP:
             command, *words = (*words, "--help")
-    from hlr_jax.cli.support import launch
-
-    name = launch.guarded(lambda: pick(command, [name for group in COMMANDS.values() for name in group], "command"))
+    check_memory_limit()
+    name = pick(command, [name for group in COMMANDS.values() for name in group], "command")
     sys.argv = [f"hlr-jax {name}", *words]
-    module = launch.guarded(lambda: importlib.import_module(f"hlr_jax.cli.{name}"))
+    module = importlib.import_module(f"hlr_jax.cli.{name}")
     if any(word in _HELP for word in words):
         from hlr_jax.cli.support.help import command_help
 
         print(command_help(module))
         return
-    launch.launch(module.main)
+    from hlr_jax.cli.support.launch import launch
+
+    launch(module.main)
 
 
 def _overview() -> str:

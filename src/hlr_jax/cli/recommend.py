@@ -21,11 +21,13 @@ from hlr_jax.cli.support.seeds import load_chosen
 from hlr_jax.data.ids import ON_UNKNOWN
 from hlr_jax.errors import InputError
 from hlr_jax.serving.chosen_ids import read_choice, read_choice_or_all
+from hlr_jax.terminal import shown
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _USERS = flags.DEFINE_string("users", None, "all, id,id,... or @FILE of ids")
 _K = flags.DEFINE_integer("k", 10, "items of a list")
 _OUTPUT = flags.DEFINE_string("output", None, "file to write: .parquet, .csv or .jsonl")
+_ESCAPE = flags.DEFINE_bool("escape_formulas", False, "in CSV, put ' before texts that a spreadsheet would compute")
 _ITEMS = flags.DEFINE_string("items", None, "the items that may be recommended: id,id,... or @FILE of ids")
 _EXCLUDE = flags.DEFINE_string("exclude_items", None, "items that may not: id,id,... or @FILE of ids")
 _SEEN = flags.DEFINE_bool("include_seen", False, "recommend what a user has met already, too")
@@ -71,11 +73,11 @@ def main() -> None:
     )
     reasons = _REASONS.value if _EXPLAIN.value else 0
     lister = Lister(
-        recommender.model, population, dataset, item_choice(population, dataset, items, excluded, on_unknown, print),
+        recommender.model, population, dataset, item_choice(population, dataset, items, excluded, on_unknown, _say),
         k=_K.value, include_seen=_SEEN.value, num_reasons=reasons, memory_limit_mib=_BUDGET.value,
         seed=recommender.seed,
     )  # fmt: skip
-    ids, places = wanted_users(population, users, on_unknown, print)
+    ids, places = wanted_users(population, users, on_unknown, _say)
     if output is None:
         if len(places) > _SHOWN:
             raise InputError(f"lists of {len(places):,} users are too many to show; pass --output=recs.parquet")
@@ -90,5 +92,17 @@ def main() -> None:
         "exclude_items": excluded is not None and files.sha256_of(excluded.to_list()), "reasons": reasons,
     }  # fmt: skip
     with Progress() as progress:
-        rows = stream.write_lists(output, lister, (ids, places), request, progress=progress.show)
+        rows = stream.write_lists(
+            output,
+            lister,
+            (ids, places),
+            request,
+            progress=progress.show,
+            escape_formulas=_ESCAPE.value,
+            log=_say,
+        )
     print(f"{rows:,} recommendations for {len(places):,} users are in {output}")
+
+
+def _say(line: str) -> None:
+    print(shown(line))

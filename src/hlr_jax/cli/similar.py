@@ -30,6 +30,7 @@ _USER = flags.DEFINE_string("user", None, "with --keys: the id of a user, for pa
 _K = flags.DEFINE_integer("k", 10, "how many are shown of each")
 _PART = flags.DEFINE_string("part", None, "of a blend: the part that is looked at; the first with vectors, else")
 _OUTPUT = flags.DEFINE_string("output", None, "file to write instead of printing a table")
+_ESCAPE = flags.DEFINE_bool("escape_formulas", False, "in CSV, put ' before texts that a spreadsheet would compute")
 
 
 def main() -> None:
@@ -56,7 +57,7 @@ def main() -> None:
         else:
             frame = recommender.similar_items(items, k=_K.value, part=_PART.value)
     if _OUTPUT.value:
-        write_frame(frame, Path(_OUTPUT.value))
+        write_frame(frame, Path(_OUTPUT.value), escape_formulas=_ESCAPE.value)
         print(f"{frame.height:,} rows are in {_OUTPUT.value}")
     else:
         print_frame(frame)

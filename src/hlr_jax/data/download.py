@@ -1,6 +1,7 @@
 """Fetching published files into the cache: resumed, verified, unpacked member by member, whole or not at all."""
 
 import http.client
+import lzma
 import os
 import re
 import shutil
@@ -12,11 +13,13 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from hlr_jax.data.sources import Source, named_dataset
 from hlr_jax.errors import InputError
-from hlr_jax.files import atomic_file, sha256
+from hlr_jax.files import atomic_file, expanded, sha256
+from hlr_jax.system_errors import is_refused, translated
 
 Log = Callable[[str], None]
 CONNECT_TIMEOUT = 10.0
@@ -26,8 +29,8 @@ _CHUNK = 1 << 20
 def cache_folder() -> Path:
     """Return ``$HLR_JAX_DATA`` or, without it, ``hlr_jax`` in the XDG cache folder."""
     if chosen := os.environ.get("HLR_JAX_DATA"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hlr_jax"
+        return expanded(chosen)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hlr_jax"
 
 
 def obtain(name: str, *, log: Log = print) -> tuple[Source, Path, str]:
@@ -49,6 +52,8 @@ def obtain(name: str, *, log: Log = print) -> tuple[Source, Path, str]:
         try:
             archive = _fetch_source(source, folder, log)
         except (OSError, subprocess.SubprocessError, http.client.HTTPException) as problem:
+            if is_refused(problem):
+                raise
             failures.append(f"{source.url}: {problem}")
             log(f"{source.url} can't be reached ({problem})")
             continue
@@ -83,7 +88,7 @@ def fetch(url: str, target: Path, *, log: Log = print) -> None:
         size = int(response.headers.get("Content-Length") or 0) + (have if resumed else 0)
         log(f"downloading {url} ({size / 1e6:.1f} MB{f', resumed at {have / 1e6:.1f} MB' if resumed else ''})")
         done, shown = (have, 0) if resumed else (0, 0)
-        with part.open("ab" if resumed else "wb") as file:
+        with translated(part, size or None), part.open("ab" if resumed else "wb") as file:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
                 done += len(chunk)
@@ -187,17 +192,29 @@ def _unpack(archive: Path, folder: Path, source: Source) -> None:
     """Copy the members that are needed, each to a file name chosen here, whatever paths the archive holds."""
     if not zipfile.is_zipfile(archive) and archive.name == Path(source.interactions).name:
         return
+    digests = {}
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with zipfile.ZipFile(archive) as opened, ExitStack() as whole:  # all members, or none
             for member, target in _members(folder, source).items():
+                stated = opened.getinfo(member).file_size
                 _record(target).unlink(missing_ok=True)
-                with opened.open(member) as packed, atomic_file(target) as temporary, temporary.open("wb") as file:
+                temporary = whole.enter_context(atomic_file(target, stated))
+                with opened.open(member) as packed, temporary.open("wb") as file:
                     shutil.copyfileobj(packed, file, _CHUNK)
-                _write_record(target, sha256(target))
-    except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as problem:
+                if temporary.stat().st_size != stated:
+                    raise zipfile.BadZipFile(f"{member} has another size than it states")
+                digests[target] = sha256(temporary)
+    except (NotImplementedError, RuntimeError):  # of zipfile: a compression that it lacks, and an encrypted member
+        raise InputError(
+            f"{archive}: a member is encrypted, or packed in a way that Python does not know; it is not what was "
+            "published: delete it and run again"
+        ) from None
+    except (zipfile.BadZipFile, KeyError, EOFError, zlib.error, lzma.LZMAError) as problem:
         raise InputError(
             f"{archive}: truncated or not the expected archive ({problem}); delete it and run again"
         ) from None
+    for target, digest in digests.items():
+        _write_record(target, digest)
 
 
 def _members(folder: Path, source: Source) -> dict[str, Path]:

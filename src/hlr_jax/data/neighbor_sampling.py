@@ -9,6 +9,8 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.sampling import draw_history, history_bits, inverse_popularity
 from hlr_jax.types import CSR, NeighborSpec, Padded
 
+SHORTEST = 64  # neighbors for which there is always room
+
 
 @struct.dataclass
 class NeighborIds:
@@ -64,7 +66,17 @@ def neighbor_source(
     rows = csr_of(interactions, num_owners) if spec.size or derived else None
     weighted = spec.size and spec.sampling == "inverse_popularity"
     weights = inverse_popularity(interactions.item_degrees(num_neighbors)) if weighted else None
-    return NeighborSource(rows, weights, spec)
+    return NeighborSource(rows, weights, capped(spec, rows))
+
+
+def capped(spec: NeighborSpec, rows: CSR | None) -> NeighborSpec:
+    """Return the neighbors that are drawn from rows, no more than the longest one holds: sizes follow the data.
+
+    Sizes up to 64 stay, so that few differ between data sets; all neighbors are read either way.
+    """
+    if rows is None:
+        return spec
+    return spec._replace(size=min(spec.size, max(SHORTEST, 1 << max(rows.longest - 1, 0).bit_length())))
 
 
 def draw_neighbors(

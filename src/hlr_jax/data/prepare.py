@@ -20,7 +20,7 @@ from hlr_jax.data.splits import DRAWN
 from hlr_jax.data.synthetic import SYNTHETIC_PREFIX, synthetic_dataset
 from hlr_jax.data.titles import read_titles
 from hlr_jax.errors import InputError, check_options
-from hlr_jax.files import sha256, sha256_of
+from hlr_jax.files import expanded, sha256, sha256_of
 
 _LAYOUT = 5  # of the cached files; raise it when they change
 _MEANING = 3  # of the settings; raise it when the same ones give other splits
@@ -66,7 +66,7 @@ def _source_and_name(name: Any, path: Any, is_pattern: bool) -> tuple[Any, str]:
     if isinstance(name, str):
         unknown = name not in DATASETS and not name.startswith(SYNTHETIC_PREFIX)
         may_be_path = isinstance(path, str) and not path and bool(name) and unknown
-        is_path = may_be_path and (is_pattern or Path(name).expanduser().exists())
+        is_path = may_be_path and (is_pattern or expanded(name).exists())
         return (name, "") if is_path else (path, name)
     if not isinstance(path, str) or path:
         raise InputError("load_dataset takes one source: pass it first, or as path=, not both")

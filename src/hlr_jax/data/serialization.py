@@ -15,6 +15,7 @@ from hlr_jax.errors import Damaged, InputError
 from hlr_jax.files import atomic_folder, check_hash, sha256
 from hlr_jax.json_files import read_json, write_json
 from hlr_jax.protocols import Protocol
+from hlr_jax.system_errors import is_refused, translated
 
 _TABLES = ("interactions.parquet", "users.parquet", "items.parquet")
 _ABOUT = "dataset.json"
@@ -64,10 +65,13 @@ def _read_tables(folder: Path, tables: list[str]) -> dict[str, Any]:
 
 def _read(path: Path) -> pl.DataFrame:
     try:
-        return pl.read_parquet(path, glob=False)
+        with translated(path, reading=True):
+            return pl.read_parquet(path, glob=False)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; delete {path.parent}") from None
     except (pl.exceptions.PolarsError, OSError) as problem:
+        if is_refused(problem):
+            raise
         raise InputError(f"{path}: damaged: {str(problem).splitlines()[0]}; delete {path.parent}") from None
 
 

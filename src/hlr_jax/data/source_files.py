@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hlr_jax.errors import InputError
+from hlr_jax.files import expanded
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -38,7 +39,7 @@ def find_files(paths: Paths, is_pattern: bool = False) -> list[Path]:
     """
     found: list[Path] = []
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        found += _matching(str(path)) if is_pattern else _parts(Path(path).expanduser())
+        found += _matching(str(path)) if is_pattern else _parts(expanded(path))
     return sorted(set(found))
 
 
@@ -51,7 +52,7 @@ def described(value: object) -> str:
 
 
 def _matching(pattern: str) -> list[Path]:
-    files = [path for path in map(Path, glob.glob(str(Path(pattern).expanduser()), recursive=True)) if path.is_file()]
+    files = [path for path in map(Path, glob.glob(str(expanded(pattern)), recursive=True)) if path.is_file()]
     if not files:
         raise InputError(f"{pattern}: no file matches; check dataset.path")
     return files
@@ -74,7 +75,7 @@ def name_of(paths: Paths, files: list[Path]) -> str:
     """Return what to call the data of these files: after the folder, or the only file, that ``paths`` is, or the folder
     of the first.
     """
-    if isinstance(paths, str | Path) and (folder := Path(paths).expanduser()).is_dir():
+    if isinstance(paths, str | Path) and (folder := expanded(paths)).is_dir():
         return folder.resolve().name
     return files[0].stem if len(files) == 1 else files[0].resolve().parent.name
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources
+from hlr_jax.data.neighbor_sampling import SHORTEST, NeighborIds, NeighborSources
 from hlr_jax.models.base import Model
 from hlr_jax.models.identity import derived_shapes
 from hlr_jax.ranking.inputs import RankingInputs, draw_key, filled_up
@@ -112,7 +112,8 @@ def _is_product(model: Model, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -
         return jax.vmap(of_user)(users, histories)
 
     given = model.on_axis(params, "shared"), rows("user"), rows("item")
-    traced = jax.make_jaxpr(scores)(*given, near(model.history.size), near(model.item_users.size))
+    sizes = (min(spec.size, SHORTEST) for spec in (model.history, model.item_users))  # more would say no more
+    traced = jax.make_jaxpr(scores)(*given, *map(near, sizes))
     return _widest(traced) <= many * many
 
 

@@ -13,6 +13,7 @@ from hlr_jax.data.ids import UNKNOWN, IdIndex, named, stripped, texts_of
 from hlr_jax.data.reading.delimited import lines_of
 from hlr_jax.data.reading.plain_text import plain_text, structure
 from hlr_jax.errors import InputError
+from hlr_jax.files import expanded
 
 Log = Callable[[str], None]
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -41,7 +42,7 @@ def read_choice(value: str, role: str, index: IdIndex, on_unknown: str = "error"
     is_file = whole[0].startswith("@")
     ids, where, hint = _written(value, role, is_file), "", "; a file of ids is @FILE"
     if is_file and (index.find(ids) == UNKNOWN).all():
-        path = Path(whole[0][1:]).expanduser()
+        path = expanded(whole[0][1:])
         ids, where, hint = read_ids(path, role, index, log), f"{path}: ", ""
     if not len(ids):
         raise InputError(f"no {role} ids; pass id,id or @FILE")

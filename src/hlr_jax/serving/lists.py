@@ -53,7 +53,10 @@ class Lister:
 
     def __post_init__(self) -> None:
         """Check ranges, and that the model has reasons if some are asked for."""
-        check_range("recommend", k=(self.k, 1, 10**6), num_reasons=(self.num_reasons, 0, MOST_REASONS))
+        check_range(
+            "recommend", k=(self.k, 1, 10**6), num_reasons=(self.num_reasons, 0, MOST_REASONS),
+            memory_limit_mib=(self.memory_limit_mib, 1, 2**24),
+        )  # fmt: skip
         if self.num_reasons:
             check_reasons(self.model, self.population.params)
 

@@ -11,7 +11,7 @@ from flax import struct
 from hlr_jax.data.csr import contains, csr_of
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.neighbor_sampling import NeighborSource, NeighborSources, neighbor_source
+from hlr_jax.data.neighbor_sampling import NeighborSource, NeighborSources, capped, neighbor_source
 from hlr_jax.data.sampling import below, inverse_popularity
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import padded_rows
@@ -52,7 +52,8 @@ def sources_with(
         # Draws by inverse popularity go by how popular a neighbor was in training, whoever else is new.
         weighted = spec.size and spec.sampling == "inverse_popularity"
         weights = inverse_popularity(popularity) if weighted else None
-        return NeighborSource(padded_rows(rows, total) if spec.size or derived else None, weights, spec)
+        padded = padded_rows(rows, total) if spec.size or derived else None
+        return NeighborSource(padded, weights, capped(spec, padded))
 
     if axis == "user":
         history = with_new(met, model.history, known.item_degrees(num_items))

@@ -9,7 +9,7 @@ from jax import export
 
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.neighbor_sampling import NeighborSources
+from hlr_jax.data.neighbor_sampling import SHORTEST, NeighborSources, capped
 from hlr_jax.data.sampling import ItemPopularity
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import power_of_two, ranking_histories
@@ -20,8 +20,6 @@ from hlr_jax.training.batches import BatchSource
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.training.row_blocks import side_of_histories
 from hlr_jax.types import CSR, Params
-
-_SHORTEST = 64
 
 
 def newcomers_program(
@@ -69,9 +67,9 @@ def newcomers_program(
         by_training = jax.tree.unflatten(tree, [given[name] for name in arrays])
         rows, owner = _rows(histories, first, num_items)
         history = replace(sources.history, weights=by_training["weights"])
-        near = NeighborSources(
-            history if history.rows is None else replace(history, rows=rows), by_training["item_users"]
-        )
+        if history.rows is not None:
+            history = replace(history, rows=rows, spec=capped(model.history, rows))
+        near = NeighborSources(history, by_training["item_users"])
         params = with_room(model, {name: given[name] for name in parameters}, "user", BLOCK)
         solved = solve(params, histories, rows, owner, near, by_training["popularity"])
         if model.derived is not None:
@@ -91,7 +89,7 @@ def newcomers_program(
 def history_width(dataset: Dataset) -> int:
     """Return W, the least power of two, from 64 on, that holds the longest history of training."""
     longest = int(dataset.known.degrees(dataset.num_users).max(initial=0))
-    return max(_SHORTEST, power_of_two(longest))
+    return max(SHORTEST, power_of_two(longest))
 
 
 def _rows(histories: jax.Array, first: int, num_items: int) -> tuple[CSR, jax.Array]:

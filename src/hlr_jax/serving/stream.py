@@ -16,6 +16,7 @@ from hlr_jax import folders
 from hlr_jax.errors import InputError
 from hlr_jax.files import atomic_file
 from hlr_jax.serving.lists import Lister
+from hlr_jax.spreadsheets import cells
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 CHUNK = 2048  # users of a part; a multiple of a tile's, and seconds of work
@@ -37,6 +38,8 @@ def write_lists(
     *,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    escape_formulas: bool = False,
+    log: Callable[[str], None] = print,
 ) -> int:
     """Write the lists of users, in their order, and return the number of rows.
 
@@ -48,6 +51,8 @@ def write_lists(
         equal.
       chunk: users of a part.
       progress: is told (users done, of how many), first what is done already.
+      escape_formulas: of CSV; see ``spreadsheets.cells``.
+      log: takes lines for people.
 
     Raises:
       InputError: see ``check_output``; or parts of another request are there, or another process makes them.
@@ -55,16 +60,21 @@ def write_lists(
     check_output(path)
     folder = path.with_name(f"{path.name}.parts")
     with folders.claim(folder, "parts", request | {"users_of_a_part": chunk}):
-        rows = _write_parts(path, folder, lister, users, request, chunk, progress)
+        parts = _write_parts(folder, lister, users, chunk, progress)
+        rows = sum(pl.scan_parquet(part, glob=False).select(pl.len()).collect().item() for part in parts)
+        _merge(parts, path, request, escape_formulas, log)
         folders.remove(folder)
     return rows
 
 
 def _write_parts(
-    path: Path, folder: Path, lister: Lister, users: tuple[pl.Series, np.ndarray], request: dict[str, Any],
-    chunk: int, progress: Callable[[int, int], None],
-) -> int:  # fmt: skip
-    """Make the parts that are missing in a folder, stream all into the output, and return the number of rows."""
+    folder: Path,
+    lister: Lister,
+    users: tuple[pl.Series, np.ndarray],
+    chunk: int,
+    progress: Callable[[int, int], None],
+) -> list[Path]:
+    """Make the parts that are missing in a folder, and return all."""
     ids, places = users
     count, parts = len(places), []
     for start in range(0, max(count, 1), chunk):
@@ -78,15 +88,16 @@ def _write_parts(
                 lister.lists(ids.gather(some), places[some], size).write_parquet(temporary)
         parts.append(part)
     progress(count, count)
-    rows = sum(pl.scan_parquet(part, glob=False).select(pl.len()).collect().item() for part in parts)
-    _merge(parts, path, request)
-    return rows
+    return parts
 
 
-def _merge(parts: list[Path], path: Path, request: dict[str, Any]) -> None:
+def _merge(
+    parts: list[Path], path: Path, request: dict[str, Any], escape_formulas: bool, log: Callable[[str], None]
+) -> None:
     """Stream the parts into one file, in their order; a Parquet file says what was asked for, of which run."""
     frame = pl.scan_parquet(parts, glob=False)
-    with atomic_file(path) as temporary:
+    packed = sum(part.stat().st_size for part in parts)
+    with atomic_file(path, packed if path.suffix == ".parquet" else None) as temporary:
         if path.suffix == ".parquet":
             frame.sink_parquet(temporary, row_group_size=2**17, metadata={"hlr_jax": json.dumps(request)})
         elif path.suffix == ".jsonl":
@@ -94,4 +105,4 @@ def _merge(parts: list[Path], path: Path, request: dict[str, Any]) -> None:
         else:
             nested = [name for name, dtype in frame.collect_schema().items() if isinstance(dtype, pl.List)]
             texts = pl.col(nested).cast(pl.List(pl.String)).list.join("|")
-            frame.with_columns(texts).sink_csv(temporary)
+            cells(frame.with_columns(texts), path, escape_formulas=escape_formulas, log=log).sink_csv(temporary)

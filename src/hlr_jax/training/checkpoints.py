@@ -18,6 +18,7 @@ from hlr_jax.distributed import is_process_zero, on_all_processes
 from hlr_jax.errors import InputError
 from hlr_jax.files import sha256_of
 from hlr_jax.json_files import read_json, write_json
+from hlr_jax.system_errors import translated
 from hlr_jax.training.pieces import LEAF, Pieces, leaves_of, nested, write_pieces
 from hlr_jax.training.run_progress import PROGRESS
 
@@ -62,11 +63,13 @@ class Checkpoints:
         if epoch in self.epochs():
             return
         temporary, leaves = self._folder / f".{epoch}.tmp", leaves_of(arrays)
+        needed = sum(array.nbytes for array in jax.tree.leaves(arrays))
         on_all_processes(lambda: _begin(temporary) if is_process_zero() else None)
         try:
-            pieces = on_all_processes(lambda: write_pieces(temporary, leaves))
-            about = {"identity": self._identity, "record": record, "leaves": [leaf.to_json() for leaf in leaves]}
-            on_all_processes(lambda: self._finish(temporary, epoch, about, pieces) if is_process_zero() else None)
+            with translated(self._folder / str(epoch), needed):
+                pieces = on_all_processes(lambda: write_pieces(temporary, leaves))
+                about = {"identity": self._identity, "record": record, "leaves": [leaf.to_json() for leaf in leaves]}
+                on_all_processes(lambda: self._finish(temporary, epoch, about, pieces) if is_process_zero() else None)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise

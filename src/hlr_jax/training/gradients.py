@@ -176,24 +176,26 @@ def _add_rows(sums: Params, rows: Params, ids: jax.Array) -> Params:
     return sums | {name: sums[name].at[ids].add(row) for name, row in rows.items()}
 
 
-def _working_floats(model: Model, params: Params, num_items: int, shared: int) -> int:
+def _working_floats(model: Model, params: Params, num_items: int, context: int, shared: int) -> int:
     """Return about how many floats the gradient of an example takes: vectors, weights, and what they become.
 
-    The example has ``num_items`` items for itself, and meets ``shared`` more.
+    The example has ``num_items`` items for itself and a history of ``context``, and meets ``shared`` more.
     """
     keys = params.get("keys")  # of a model of another kind they may be anything
     dim, memories = params["item"].shape[1], 0 if keys is None or keys.ndim != 2 else len(keys)
-    context, item_users = model.history.size, num_items * model.item_users.size
+    item_users = num_items * model.item_users.size
     per_item = 1 + context * memories
     weights = 4 * (num_items * per_item + item_users * memories) + shared * per_item
     return 2 * (1 + num_items + context + item_users) * dim + weights
 
 
-def microbatch_size(batch_size: int, num_items: int, model: Model, params: Params, negatives: Negatives) -> int:
+def microbatch_size(
+    batch_size: int, num_items: int, context: int, model: Model, params: Params, negatives: Negatives
+) -> int:  # fmt: skip
     """Return the largest divisor of the batch whose work fits in a CPU's cache; on an accelerator the whole batch."""
     if jax.default_backend() != "cpu":
         return batch_size
     fewest = _FEWEST_USERS if negatives.kind == "all" else 1
     shared = {"all": len(params["item"]), "in_batch": batch_size, "shared": negatives.number}.get(negatives.kind, 0)
-    fitting = max(fewest, _CACHE_BYTES // (4 * _working_floats(model, params, num_items, shared)))
+    fitting = max(fewest, _CACHE_BYTES // (4 * _working_floats(model, params, num_items, context, shared)))
     return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting)

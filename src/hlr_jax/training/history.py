@@ -7,6 +7,7 @@ from typing import Any
 from hlr_jax.distributed import is_process_zero
 from hlr_jax.files import atomic_file
 from hlr_jax.json_files import json_lines, read_json_lines
+from hlr_jax.system_errors import translated
 from hlr_jax.training.options import Run
 from hlr_jax.training.run_progress import RunProgress
 
@@ -81,7 +82,7 @@ class History:
         self._log(records)
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
+            with translated(self._path), self._path.open("a", encoding="utf-8") as file:
                 file.write(json_lines(records))
 
     def of_run(self, run: Run) -> list[Record]:

@@ -186,8 +186,8 @@ class GradientLearner:
     def _microbatch(self, params: Params, batch: Batch) -> int | None:
         if self.mesh is not None:
             return None
-        size, num_items = batch.items.shape
-        return microbatch_size(size, num_items, self.model, params, Negatives.of(self.options))
+        (size, num_items), context = batch.items.shape, batch.history.ids.shape[-1]
+        return microbatch_size(size, num_items, context, self.model, params, Negatives.of(self.options))
 
     def _example_loss(self, run: Run) -> ExampleLoss:
         loss = triplet_loss if self.options.batch == "triplets" else user_loss

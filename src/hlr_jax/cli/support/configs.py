@@ -3,7 +3,9 @@
 import re
 import runpy
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -12,8 +14,11 @@ from ml_collections import ConfigDict, config_flags
 from hlr_jax.configs import recipes
 from hlr_jax.configs.unread import check_read
 from hlr_jax.errors import InputError, unknown_key
+from hlr_jax.settings import SECTIONS
 
 _HELP = "a recipe as NAME:DATA (hlr-jax list recipes), or FILE.py:ARGUMENT with a function get_config(ARGUMENT)"
+_OF_A_FILE = (Exception, SystemExit)  # whatever a person's own file may raise
+_LONGEST = 200  # letters of what it says
 _FLAG = re.compile(r"--?config(=|$)")
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
 
@@ -86,13 +91,13 @@ def get_config_of(path: str) -> Callable[..., Any]:
     Raises:
       InputError: no such file, none that Python runs, or none with that function.
     """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file of settings; hlr-jax list recipes shows what has a name")
     try:
         names = runpy.run_path(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file of settings; hlr-jax list recipes shows what has a name") from None
-    except Exception as problem:  # whatever a person's own file may raise
-        raise InputError(f"{path}: {type(problem).__name__}: {problem}") from None
-    if "get_config" not in names:
+    except _OF_A_FILE as problem:
+        raise _raised(path, problem) from None
+    if not callable(names.get("get_config")):
         raise InputError(f"{path} has no function get_config")
     return names["get_config"]
 
@@ -105,11 +110,30 @@ def call(get_config: Callable[..., Any], path: str, *arguments: str) -> ConfigDi
     """
     try:
         config = get_config(*arguments)
-    except Exception as problem:  # likewise
-        raise InputError(f"{path}: get_config{arguments}: {' '.join(str(problem).split())}") from None
+    except InputError as problem:
+        raise InputError(f"{path}: {problem}") from None
+    except _OF_A_FILE as problem:
+        raise _raised(path, problem) from None
     if not isinstance(config, ConfigDict):
         raise InputError(f"{path}: get_config must return a ConfigDict, not {type(config).__name__}")
+    for name in SECTIONS:
+        if name in config and not isinstance(config[name], ConfigDict):
+            raise InputError(f"{path}: {name} must be a ConfigDict of settings, not {type(config[name]).__name__}")
+    if not isinstance(config.get("model", {}).get("name", ""), str):
+        raise InputError(f"{path}: model.name must be text, not {type(config.model.name).__name__}")
     return config
+
+
+def _raised(path: str, problem: BaseException) -> InputError:
+    """Return the error for what a person's file raises, with the last line of that file on the way there."""
+    if isinstance(problem, SyntaxError):
+        line, text = problem.lineno, problem.msg
+    else:
+        steps = traceback.extract_tb(problem.__traceback__)
+        line = next((step.lineno for step in reversed(steps) if step.filename == path), None)
+        text = " ".join(str(problem).split())[:_LONGEST]
+    place = path if line is None else f"{path}, line {line}"
+    return InputError(f"{place}: {type(problem).__name__}{f': {text}' if text else ''}")
 
 
 def _check_key(config: ConfigDict, dotted: str) -> None:

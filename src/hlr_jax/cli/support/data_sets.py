@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from hlr_jax.data.sources import named_dataset
 from hlr_jax.data.synthetic import SYNTHETIC_PREFIX
 from hlr_jax.errors import InputError
+from hlr_jax.files import expanded
 
 
 def data_sets_of(entries: Sequence[str]) -> dict[str, str]:
@@ -22,7 +22,7 @@ def data_sets_of(entries: Sequence[str]) -> dict[str, str]:
             raise InputError(f'--data: "{name}" in "{entry}" is no name: letters, digits, ".", "_" and "-"; NAME=FILE')
         if name in data_sets:
             raise InputError(f'--data has "{name}" twice; give each data set a name of its own')
-        if given and not Path(path).expanduser().is_file():
+        if given and not expanded(path).is_file():
             raise InputError(f'{path or "--data"}: no such file; check "{entry}" of --data')
         if not given and not name.startswith(SYNTHETIC_PREFIX):
             named_dataset(name)

@@ -5,10 +5,11 @@ from pathlib import Path
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hlr_jax import errors, files
+from hlr_jax.spreadsheets import cells
+from hlr_jax.terminal import as_markup
 
 _SUFFIXES = (".parquet", ".csv", ".jsonl")
 
@@ -19,7 +20,7 @@ def print_frame(frame: pl.DataFrame) -> None:
     for name, dtype in frame.schema.items():
         table.add_column(name, justify="right" if dtype.is_numeric() else "left")
     for row in frame.iter_rows():
-        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else escape(str(value)) for value in row))
+        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else as_markup(value) for value in row))
     Console(emoji=False).print(table)
 
 
@@ -32,8 +33,10 @@ def check_suffix(path: Path) -> None:
     errors.pick(path.suffix, _SUFFIXES, f"kind of file for --output={path}:")
 
 
-def write_frame(frame: pl.DataFrame, path: Path) -> None:
+def write_frame(frame: pl.DataFrame, path: Path, *, escape_formulas: bool = False) -> None:
     """Write a frame as Parquet, CSV or JSON lines, as the suffix says, whole or not at all.
+
+    ``escape_formulas`` is of CSV; see ``spreadsheets.cells``.
 
     Raises:
       InputError: another suffix.
@@ -43,6 +46,6 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
         if path.suffix == ".parquet":
             frame.write_parquet(temporary)
         elif path.suffix == ".csv":
-            frame.write_csv(temporary)
+            cells(frame.lazy(), path, escape_formulas=escape_formulas, log=print).collect().write_csv(temporary)
         else:
             frame.write_ndjson(temporary)

@@ -6,17 +6,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
 
 from hlr_jax.cli.support import configs
-from hlr_jax.errors import InputError, OtherProcessError
-
-T = TypeVar("T")
-
-USAGE_STATUS = 2
+from hlr_jax.cli.support.guard import fail, guarded
+from hlr_jax.errors import InputError
 
 
 def launch(main: Callable[..., None]) -> None:
@@ -40,22 +37,6 @@ def _arguments(main: Callable[..., None], words: list[str]) -> list[str]:
     if len(words) < len(taken):
         raise InputError(f"{taken[len(words)].upper()} is missing; {sys.argv[0]} --help shows the usage")
     return words
-
-
-def guarded(act: Callable[[], T]) -> T:
-    """Return what ``act`` returns; a mistake of the user ends the process in one line on stderr and exit status 2."""
-    try:
-        return act()
-    except OtherProcessError:
-        sys.exit(USAGE_STATUS)  # the process that met the mistake tells of it
-    except InputError as problem:
-        fail(str(problem))
-    except OSError as problem:  # a full disk, a missing permission, a path that is none
-        if problem.filename is None:
-            raise
-        fail(f"{problem.filename}: {problem.strerror}")
-    except KeyboardInterrupt:
-        fail("interrupted; the same command continues from the last checkpoint", status=130)
 
 
 def _parse(arguments: list[str]) -> list[str]:
@@ -82,12 +63,6 @@ def _check_paths() -> None:
         paths: list[str] = given if isinstance(given, list) else [given]
         if not paths or not all(path.strip() for path in paths):
             raise InputError(f"--{name} is empty; pass a path")
-
-
-def fail(message: str, status: int = USAGE_STATUS) -> NoReturn:
-    """End the process with one line on stderr."""
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(status)
 
 
 def runs_of(config: dict[str, Any]) -> int:

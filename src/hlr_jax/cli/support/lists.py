@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from hlr_jax.live_bar import LiveBar
+from hlr_jax.terminal import as_markup
 
 if TYPE_CHECKING:
     from hlr_jax.recommender.recommender import Recommender
@@ -49,10 +49,10 @@ def show_lists(frame: pl.DataFrame) -> None:
         table.add_column("score", justify="right")
         for row in rows.iter_rows(named=True):
             reason = row.get("reason")
-            title = escape(row["title"]) + (f"\n[dim]{escape(reason)}[/]" if reason else "")
+            title = as_markup(row["title"]) + (f"\n[dim]{as_markup(reason)}[/]" if reason else "")
             score = "popular" if row["score"] is None else f"{row['score']:.3f}"
-            table.add_row(str(row["rank"]), escape(str(row["item"])), title, score)
-        console.print(f"[bold]user {escape(str(user))}[/]")
+            table.add_row(str(row["rank"]), as_markup(row["item"]), title, score)
+        console.print(f"[bold]user {as_markup(user)}[/]")
         console.print(table)
     if frame.is_empty():
         console.print("nobody to recommend to")
@@ -70,8 +70,8 @@ def show_samples(recommender: "Recommender", k: int = 3, num_reasons: int = 2) -
         return
     lists = recommender.recommend(users.to_list(), k=k, num_reasons=num_reasons if reasons else 0)
     for user, count in zip(users, degrees, strict=True):
-        console.print(f"[bold]user {escape(str(user))}[/], who has {count} items:")
+        console.print(f"[bold]user {as_markup(user)}[/], who has {count} items:")
         for row in lists.filter(user=user).iter_rows(named=True):
-            console.print(f"  {row['rank']}. {escape(row['title'])}")
+            console.print(f"  {row['rank']}. {as_markup(row['title'])}")
             if reasons:
-                console.print(f"     [dim]{escape(because_of(row['reason_titles'], row['reason_weights']))}[/]")
+                console.print(f"     [dim]{as_markup(because_of(row['reason_titles'], row['reason_weights']))}[/]")

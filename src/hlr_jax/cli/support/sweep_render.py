@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hlr_jax import colors, files
+from hlr_jax.terminal import as_markup
 
 _AFTER_KEYS = ("std", "best_epoch", "epochs", "status", "reason", "command")
 
@@ -27,7 +27,7 @@ def print_leaderboard(board: pl.DataFrame, metric: str, most: int) -> None:
         values = [row[metric], *([row["std"]] if several else [])]
         table.add_row(
             "failed" if row["rank"] is None else str(row["rank"]),
-            *(escape(_short(row[key])) for key in keys),
+            *(as_markup(_short(row[key])) for key in keys),
             *("-" if value is None else f"{value:.4f}" for value in values),
             ", ".join(
                 f"{'-' if best is None else best}/{epochs}"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from hlr_jax.evaluation.results import Metrics
+from hlr_jax.terminal import as_markup
 
 if TYPE_CHECKING:
     from hlr_jax.auto.run import AutoResult
@@ -42,7 +42,7 @@ def print_metrics(rows: Mapping[str, Metrics]) -> None:
         for title in _SHOWN.values():
             table.add_column(title, justify="right", no_wrap=True)
         for system, metrics in rows.items():
-            table.add_row(escape(system), *(_number(metrics.value(name, k)) for name in _SHOWN))
+            table.add_row(as_markup(system), *(_number(metrics.value(name, k)) for name in _SHOWN))
             if len(metrics.seeds) > 1:
                 table.add_row("  std, seeds", *(_number(metrics.std(name, k)) for name in _SHOWN))
             if cohorts := metrics.cohorts:
@@ -84,7 +84,7 @@ def print_auto(found: "AutoResult") -> None:
 
     for label, part in found.parts.items():
         title = f"{label}: {part.title}"
-        table.add_row(escape(title), f"{part.weight:g}", *cells(part.metrics), f"{part.seconds:.1f}")
+        table.add_row(as_markup(title), f"{part.weight:g}", *cells(part.metrics), f"{part.seconds:.1f}")
     table.add_row("blend", "", *cells(found.metrics), f"{found.seconds:.1f}")
     Console(emoji=False).print(table)
     print(found.verdict)
@@ -103,7 +103,7 @@ def print_differences(differences: Mapping[str, "Difference"]) -> None:
     for title in ("by", "95 % interval", "adjusted p"):
         table.add_column(title, justify="right", no_wrap=True)
     for system, (mean, low, high, p_value) in differences.items():
-        table.add_row(escape(system), f"{mean:.4f}", f"{low:.4f} to {high:.4f}", f"{p_value:.2g}")
+        table.add_row(as_markup(system), f"{mean:.4f}", f"{low:.4f} to {high:.4f}", f"{p_value:.2g}")
     Console(emoji=False).print(table)
 
 

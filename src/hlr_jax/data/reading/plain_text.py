@@ -15,6 +15,7 @@ from typing import IO, Any, NamedTuple
 
 from hlr_jax.data.reading.formats import COMPRESSIONS
 from hlr_jax.errors import InputError
+from hlr_jax.system_errors import translated
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -69,7 +70,7 @@ def plain_text(path: Path, encoding: str = "") -> Iterator[PlainText]:
     notes = [f"unpacked from {path.suffix}"] * packed + [f"text in {given}"] * (given != _UTF8)
     with tempfile.TemporaryDirectory(prefix="hlr_jax-") as folder:
         plain = Path(folder) / "plain"
-        with plain.open("wb") as out:
+        with translated(plain), plain.open("wb") as out:
             out.writelines(_transcoded(itertools.chain([head[skipped:]], chunks), given, path))
         yield PlainText(plain, tuple(notes))
 

@@ -1,0 +1,44 @@
+"""What is wrong, in one line: mistakes of the user, and what the operating system refuses. Needs no other package."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+from hlr_jax import system_errors
+from hlr_jax.errors import InputError, OtherProcessError
+from hlr_jax.terminal import shown
+
+T = TypeVar("T")
+
+USAGE_STATUS = 2
+
+
+def guarded(act: Callable[[], T]) -> T:
+    """Return what ``act`` returns; a mistake of the user ends the process in one line on stderr and exit status 2.
+
+    So does what the operating system refuses: a full disk, a limit, a missing permission, a path that is none.
+    """
+    try:
+        return act()
+    except OtherProcessError:
+        sys.exit(USAGE_STATUS)  # the process that met the mistake tells of it
+    except InputError as problem:
+        fail(str(problem))
+    except (BrokenPipeError, SystemExit, KeyboardInterrupt):  # nobody reads the output any more; or it is no error
+        raise
+    except BaseException as problem:  # Polars panics with something that is no Exception
+        line = system_errors.line_of(problem)
+        if line is None:
+            raise
+        if system_errors.number_of(problem) in (errno.ENOMEM, errno.EAGAIN):
+            print(f"error: {line}", file=sys.stderr, flush=True)
+            os._exit(USAGE_STATUS)  # a library may wait for threads that could not be started
+        fail(line)
+
+
+def fail(message: str, status: int = USAGE_STATUS) -> NoReturn:
+    """End the process with one line on stderr."""
+    print(f"error: {shown(message)}", file=sys.stderr)
+    sys.exit(status)

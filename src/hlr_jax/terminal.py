@@ -1,0 +1,23 @@
+"""Ids and titles on a terminal: what is in them changes neither its state nor the lines beside them."""
+
+import re
+
+# Control letters with the escape of ANSI's sequences, ends of lines, marks that turn the direction, half surrogates.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def shown(text: object) -> str:
+    r"""Return a text with its control letters, ends of lines among them, as a person can read them.
+
+    Example:
+      >>> shown("Jaws\x1b[2J\n2")
+      'Jaws\\x1b[2J\\n2'
+    """
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def as_markup(text: object) -> str:
+    """Return the same for Rich, to which ``[`` is a letter like others."""
+    from rich.markup import escape  # not needed to tell of a mistake
+
+    return escape(shown(text))
