@@ -16,7 +16,7 @@ from typing import Any
 
 from hlr_jax.ending import undone_by
 from hlr_jax.errors import Damaged, InputError
-from hlr_jax.system_errors import translated
+from hlr_jax.system_errors import is_refused, translated
 
 
 def expanded(path: str | Path) -> Path:
@@ -53,6 +53,8 @@ def check_hash(path: Path, expected: str, again: str) -> None:
     except FileNotFoundError:
         raise Damaged(f"{path}: no such file; {again}") from None
     except OSError as problem:
+        if is_refused(problem):  # the file itself may be as it should
+            raise
         raise Damaged(f"{path}: {problem.strerror}; {again}") from None
     if digest != expected:
         raise Damaged(f"{path}: damaged, it is not what was written; {again}")

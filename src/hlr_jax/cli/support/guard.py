@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
@@ -26,8 +27,10 @@ def guarded(act: Callable[[], T]) -> T:
         sys.exit(USAGE_STATUS)  # the process that met the mistake tells of it
     except InputError as problem:
         fail(str(problem))
-    except (BrokenPipeError, SystemExit, KeyboardInterrupt):  # nobody reads the output any more; or it is no error
+    except (BrokenPipeError, SystemExit):  # nobody reads the output any more; or it is no error
         raise
+    except KeyboardInterrupt:  # where ``ending`` does not hear it
+        fail("interrupted", status=128 + signal.SIGINT)
     except BaseException as problem:  # Polars panics with something that is no Exception
         line = system_errors.line_of(problem)
         if line is None:
