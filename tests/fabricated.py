@@ -70,5 +70,5 @@ def train_anew(folder, parameters):
 def sign(folder, **changes):
     """Make what is in ``eval`` that of the run that is in the folder, and of the table beside it."""
     path = folder / "eval" / "test.json"
-    signed = {"made_by": maker_of(folder), "per_user.parquet": sha256(folder / "eval" / "per_user.parquet")}
+    signed = {"made_by": maker_of(folder), "per_user": sha256(folder / "eval" / "per_user.parquet")}
     write_json(path, read_json(path, {}, "") | signed | changes)

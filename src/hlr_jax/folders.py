@@ -1,13 +1,12 @@
 """Folders that the package writes. Each has a marker, ``.hlr_jax.json``; others are refused, and not touched.
 
-    {"kind": "run", "hlr_jax": "0.1.0", "holds": ["config.json", "dataset", ...], "of": {}}
+    {"kind": "run", "hlr_jax": "0.1.0", "holds": ["config.json", "dataset", ...], "of": {}, "check": "..."}
 
 ``holds`` names what the package writes there: nothing else is ever deleted. ``of`` is the request that a folder belongs
 to, where it has one.
 """
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -19,7 +18,7 @@ from typing import Any
 
 from hlr_jax.errors import InputError
 from hlr_jax.files import atomic_folder
-from hlr_jax.json_files import read_json, write_json
+from hlr_jax.json_files import plain, read_json, write_json
 from hlr_jax.locks import LOCK, Lock
 
 MARKER = ".hlr_jax.json"
@@ -90,7 +89,7 @@ def claim(folder: Path, kind: str, of: Mapping[str, Any] | None = None) -> Lock:
     lock = Lock(folder)
     try:
         marker = _check(folder, kind)  # again: nobody else can change it now
-        asked = json.loads(json.dumps(of or {}))
+        asked = plain(of or {})
         if marker is None or not any(_contents(folder)):
             write_json(folder / MARKER, _marker(kind, _KINDS[kind][1], asked))
         elif differing := [name for name in sorted(marker["of"] | asked) if marker["of"].get(name) != asked.get(name)]:

@@ -44,12 +44,17 @@ def check_of(value: Mapping[str, Any]) -> str:
 
 
 def checked(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON-like object as it stands in a file, with its checksum.
+    """Return a JSON-like object as it stands in a file, with its checksum; see ``plain``."""
+    there = plain({name: entry for name, entry in value.items() if name != CHECK})
+    return there | {CHECK: check_of(there)}
+
+
+def plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON-like object as a file gives it back.
 
     Keys are text there, tuples lists, and a number that is not finite, which JSON lacks, is null.
     """
-    plain = json.loads(json.dumps(_finite({name: entry for name, entry in value.items() if name != CHECK})))
-    return plain | {CHECK: check_of(plain)}
+    return json.loads(json.dumps(_finite(value)))
 
 
 def _finite(value: Any) -> Any:

@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hlr_jax.errors import InputError
+from hlr_jax.errors import Damaged, InputError
+from hlr_jax.json_files import checked, read_json
 
 LOCK = ".hlr_jax.lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -151,15 +152,14 @@ def _write_holder(descriptor: int) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     holder = {"host": socket.gethostname(), "process": os.getpid(), "since": now}
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    os.pwrite(descriptor, json.dumps(checked(holder)).encode(), 0)
 
 
 def _holder(path: Path) -> dict[str, Any]:
     """Return who holds a file; nothing where that is just being written."""
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-        return {"host": str(holder["host"]), "process": int(holder["process"]), "since": str(holder["since"])}
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_json(path, {"host": str, "process": int, "since": str}, "")
+    except Damaged:
         return {}
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from hlr_jax.errors import InputError, OtherRunError
+from hlr_jax.errors import Damaged, InputError, OtherRunError
 from hlr_jax.files import sha256, sha256_of
 from hlr_jax.workdir import read_config, settings_that_matter
 
@@ -16,19 +16,20 @@ def parameters_hash(folder: Path) -> str:
 
     Raises:
       InputError: the training has not ended, so there are none.
+      Damaged: the record of what it has ended with is.
     """
     from hlr_jax.training.checkpoints import hash_of  # what commands load before their flags are checked has no JAX
 
     saved = folder / "recommender.json"
     if saved.is_file():
         return sha256(saved)
-    ended = [path for path in (folder / "result", *sorted(folder.glob("parts/*/result"))) if path.is_dir()]
-    if not any(any(path.iterdir()) for path in ended):
+    own, of_parts = hash_of(folder / "result"), {path: hash_of(path) for path in folder.glob("parts/*/result")}
+    if own is None:
         raise InputError(
             f"{folder} has no result: no training has ended there, nor is it a saved recommender with {saved.name}; "
             "train first, or go on"
         )
-    return sha256_of({path.relative_to(folder).as_posix(): hash_of(path) for path in ended})
+    return sha256_of([own, {path.parent.name: part for path, part in of_parts.items()}])
 
 
 def maker_of(folder: Path, config: dict[str, Any] | None = None) -> str:
@@ -49,22 +50,25 @@ def maker_of(folder: Path, config: dict[str, Any] | None = None) -> str:
     return sha256_of([settings_that_matter(config), parameters])[:16]
 
 
-def check_maker(path: Path, record: Any, folder: Path) -> None:
+def check_maker(path: Path, made_by: str, folder: Path) -> None:
     """Check that what a file holds was measured of the run that is in a folder now.
 
     Args:
       path: the file.
-      record: what it holds, with the entry ``made_by``.
+      made_by: what it holds of ``maker_of``.
       folder: the workdir.
 
     Raises:
       OtherRunError: it was measured of another one, or there is none.
+      Damaged: a record of the run is.
     """
     try:
         now = maker_of(folder)
+    except Damaged:
+        raise
     except InputError as problem:
         raise OtherRunError(str(problem)) from None
-    if not isinstance(record, dict) or record.get("made_by") != now:
+    if made_by != now:
         raise OtherRunError(
             f"{path} is not of the run that is in {folder} now: run hlr-jax evaluate --workdir={folder} again"
         )

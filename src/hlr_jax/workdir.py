@@ -1,6 +1,5 @@
 """The folder of a run: ``config.json``, ``env.json``, ``dataset/``, ``checkpoints/``, ``metrics.jsonl``, ``eval/``."""
 
-import json
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,7 +11,7 @@ from hlr_jax import folders
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.serialization import stored_fingerprint
 from hlr_jax.errors import Damaged, InputError
-from hlr_jax.json_files import Schema, read_json, write_json
+from hlr_jax.json_files import Schema, plain, read_json, write_json
 
 Log = Callable[[str], None]
 
@@ -80,7 +79,7 @@ def begin(folder: Path, config: dict[str, Any]) -> None:
 
 def settings_that_matter(config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings, flat, that a run keeps: it may go on on other devices, and for more epochs or fewer."""
-    flat = flatten(json.loads(json.dumps(config)))
+    flat = flatten(plain(config))
     return {name: value for name, value in flat.items() if not name.startswith(_MAY_CHANGE)}
 
 

@@ -20,6 +20,8 @@ from command_line import command
 import hlr_jax
 from hlr_jax.data import download
 from hlr_jax.data.sources import DATASETS, Source
+from hlr_jax.json_files import checked
+from hlr_jax.locks import LOCK
 from hlr_jax.recommender.recommender import Recommender
 from hlr_jax.serving.answer import TopK
 from hlr_jax.training.history import read_epochs
@@ -156,6 +158,8 @@ def whole(tmp_path_factory):
     root = tmp_path_factory.mktemp("whole")
     succeed("train", *TRAIN["cml"], f"--workdir={root / 'cml'}", "--quiet", "--config.train.num_epochs=2")
     succeed("train", *TRAIN["ease"], f"--workdir={root / 'ease'}", "--quiet")
+    held = {"host": "here", "process": 1, "since": "2026-01-01T00:00:00+00:00"}  # by a process that was killed
+    (root / "cml" / LOCK).write_text(json.dumps(checked(held)))
     Recommender.load(root / "ease").save(root / "saved")
     succeed("export", f"--workdir={root / 'ease'}", f"--output={root / 'exported'}")
     (root / "cache/sources/cached-log").mkdir(parents=True)

@@ -10,7 +10,7 @@ from fabricated import fabricate, sign, train_anew
 
 import hlr_jax
 from hlr_jax import InputError, folders
-from hlr_jax.errors import OtherRunError
+from hlr_jax.errors import Damaged, OtherRunError
 from hlr_jax.evaluation.comparison import finished, read_result
 from hlr_jax.files import sha256
 from hlr_jax.json_files import read_json, write_json
@@ -57,6 +57,18 @@ def test_results_of_another_run_are_not_read(run, tmp_path):
     assert finished(run, CONFIG) is None  # Table 2 and baselines make them anew
     sign(run)
     assert read_result(run).k == 10
+
+
+def test_damage_of_what_tells_a_run_is_not_taken_for_another_run(run):
+    record = run / "result" / "4" / "record.json"
+    record.write_text(record.read_text().replace("(0, 1, 2)", "(0, 1, 3)"))
+    for read in (lambda: read_result(run), lambda: finished(run, CONFIG)):
+        with pytest.raises(Damaged, match=r"record\.json: damaged, or changed by hand: .*; delete .*result and run"):
+            read()
+    # A part of a blend that was stopped while its result was written has none, and is no damage.
+    fabricate(run.with_name("other"), 0.34)
+    (run.with_name("other") / "parts" / "ease" / "result" / ".4.tmp").mkdir(parents=True)
+    assert maker_of(run.with_name("other"))
 
 
 def test_a_table_of_users_of_another_run_is_not_read(run, tmp_path):

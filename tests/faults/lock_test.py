@@ -16,6 +16,7 @@ from command_line import command
 from fabricated import fabricate
 
 from hlr_jax import InputError, folders
+from hlr_jax.json_files import checked
 from hlr_jax.locks import LOCK, Lock
 
 HOLD = """
@@ -126,16 +127,16 @@ def test_where_there_are_no_locks_the_file_is_a_lease(tmp_path, no_locks):
     assert not path.exists()
     here, since = socket.gethostname(), "2026-01-01T00:00:00+00:00"
     # A process of this host that lives: this one's parent.
-    path.write_text(json.dumps({"host": here, "process": os.getppid(), "since": since}))
+    path.write_text(json.dumps(checked({"host": here, "process": os.getppid(), "since": since})))
     with pytest.raises(InputError, match=rf"process {os.getppid()} on .* since 2026.*or delete .*{LOCK} if"):
         Lock(tmp_path)
-    path.write_text(json.dumps({"host": "elsewhere", "process": gone(), "since": since}))
+    path.write_text(json.dumps(checked({"host": "elsewhere", "process": gone(), "since": since})))
     with pytest.raises(InputError, match="on elsewhere since"):
         Lock(tmp_path)
     path.write_text("")  # of one that is just taking it
     with pytest.raises(InputError, match="is in use by another process"):
         Lock(tmp_path)
-    path.write_text(json.dumps({"host": here, "process": gone(), "since": since}))
+    path.write_text(json.dumps(checked({"host": here, "process": gone(), "since": since})))
     with Lock(tmp_path):
         assert json.loads(path.read_text())["process"] == os.getpid()
     assert not path.exists()

@@ -154,7 +154,7 @@ def write_metrics(folder: Path, metrics: Metrics, per_user: Sequence[pl.DataFram
         ]
         with atomic_file(path) as temporary:
             pl.concat(frames).write_parquet(temporary)
-        record[PER_USER] = sha256(path)
+        record["per_user"] = sha256(path)
     write_json(folder / "eval" / f"{metrics.split}.json", record)
 
 
@@ -175,8 +175,8 @@ def read_per_user(folder: Path) -> tuple[Metrics, pl.DataFrame]:
       InputError: there are none, or a file is not what a run has written.
       OtherRunError: they are of another run than the one that is there now.
     """
-    record, path = _read(folder, "test", {PER_USER: str}), folder / "eval" / PER_USER
-    check_hash(path, record[PER_USER], f"run hlr-jax evaluate --workdir={folder} again")
+    record, path = _read(folder, "test", {"per_user": str}), folder / "eval" / PER_USER
+    check_hash(path, record["per_user"], f"run hlr-jax evaluate --workdir={folder} again")
     return Metrics.from_json(record), pl.read_parquet(path, glob=False)
 
 
@@ -184,5 +184,5 @@ def _read(folder: Path, split: str, more: dict[str, Any]) -> dict[str, Any]:
     path, evaluate = folder / "eval" / f"{split}.json", f"run hlr-jax evaluate --workdir={folder}"
     absent = f"{path}: no such file; {evaluate} first, on data that has {split} interactions"
     record = read_json(path, METRICS | {"made_by": str} | more, f"{evaluate} again", absent)
-    check_maker(path, record, folder)
+    check_maker(path, record["made_by"], folder)
     return record

@@ -142,7 +142,7 @@ def read_reasons(workdir: Path) -> ReasonQuality | None:
     kinds = get_type_hints(ReasonQuality)
     record = read_json(path, kinds | {"made_by": str}, "measure again with hlr-jax evaluate --reasons")
     try:
-        check_maker(path, record, workdir)
+        check_maker(path, record["made_by"], workdir)
     except OtherRunError:
         return None
     return ReasonQuality(**{name: record[name] for name in kinds})

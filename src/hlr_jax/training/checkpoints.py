@@ -156,22 +156,18 @@ def _begin(temporary: Path) -> None:
     temporary.mkdir(parents=True)
 
 
-def hash_of(folder: Path) -> str:
-    """Return what tells what a training has ended with, or its checkpoints, from all others.
+def hash_of(folder: Path) -> str | None:
+    """Return what tells what a training has ended with from all others; None: none has ended there.
 
     It is a hash of the records, which hold the hash of every array, so that no array is read for it.
 
     Args:
-      folder: ``result`` or ``checkpoints`` of a workdir, of a scorer or a blend too.
+      folder: ``result`` of a workdir, of a scorer or a blend too.
 
     Raises:
-      InputError: there is no record, or one is damaged.
+      Damaged: a record is.
     """
-    paths = [
-        *sorted(folder.glob("*.json")),
-        *(folder / str(step) / _RECORD for step in Checkpoints(folder, {}).epochs()),
-    ]
+    paths = [*folder.glob("*.json"), *(folder / str(step) / _RECORD for step in Checkpoints(folder, {}).epochs())]
     again = f"delete {folder} and run the command that trained it again"
-    if not paths:
-        raise InputError(f"{folder} has no record of what was trained; {again}")
-    return sha256_of({path.relative_to(folder).as_posix(): read_json(path, {}, again) for path in paths})
+    records = {path.relative_to(folder).as_posix(): read_json(path, {}, again) for path in paths}
+    return sha256_of(records) if records else None
