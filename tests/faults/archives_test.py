@@ -62,7 +62,13 @@ def test_paths_that_leave_the_folder(tmp_path):
     names = "../../rows.csv", "/etc/titles.csv"
     path = packed(folder / "a.zip", *zip(names, (ROWS, TITLES), strict=True))
     download._unpack(path, folder, Source("", "", names[0], "movielens-csv", 4, 10, titles=names[1]))
-    assert sorted(file.name for file in folder.iterdir()) == ["a.zip", "rows.csv", "rows.csv.sha256", "titles.csv", "titles.csv.sha256"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "a.zip",
+        "rows.csv",
+        "rows.csv.sha256",
+        "titles.csv",
+        "titles.csv.sha256",
+    ]
     assert [file.name for file in tmp_path.iterdir()] == ["in"]
 
 

@@ -57,9 +57,9 @@ def _parse(arguments: list[str]) -> list[str]:
 def _check_paths() -> None:
     """Check that no folder or file is named by an empty text, which would be the current folder."""
     for name in ("workdir", "workdirs", "output"):
-        given = flags.FLAGS[name].value if name in flags.FLAGS else None
-        if given is None:
+        if name not in flags.FLAGS or not flags.FLAGS[name].present:
             continue
+        given = flags.FLAGS[name].value
         paths: list[str] = given if isinstance(given, list) else [given]
         if not paths or not all(path.strip() for path in paths):
             raise InputError(f"--{name} is empty; pass a path")
