@@ -81,6 +81,10 @@ def test_joined_files_leave_headers_behind(tmp_path):
     assert reading.rows.rows() == AB
     assert (reading.report.rows, reading.report.repeated_headers) == (5, 2)
     assert str(reading.report) == "5 rows read, left out: 2 repeated headers"
+    reading = read(tmp_path, "user, item,x\na,1,y\nuser, item,z\nb,2,y\nc,3,\n")
+    assert (reading.rows.rows(), reading.report.repeated_headers) == (AB, 1)
+    reading = read(tmp_path, "user,item\na,1\nb,2\nc,3\nuser,4\n")  # somebody who is called like the column
+    assert (reading.report.rows, reading.report.repeated_headers, reading.rows.height) == (4, 0, 4)
 
 
 def test_what_was_decided_is_said_each_time(tmp_path):

@@ -30,6 +30,7 @@ class Table(NamedTuple):
       place: what to call a row, counted from 0.
       is_text: whether it comes from a text file, so that a column of whole numbers is one of numbers.
       header: role -> name, where a line of a file may name the columns once more.
+      num_rows: how many there are; None: not counted yet.
       notes: what was decided about it so far.
       unread: names of the columns that nobody reads.
     """
@@ -40,6 +41,7 @@ class Table(NamedTuple):
     place: Callable[[int], str]
     is_text: bool = False
     header: dict[str, str] | None = None
+    num_rows: int | None = None
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 
@@ -108,6 +110,8 @@ def read_columns(table: Table, rules: Rules) -> Reading:
         kept = made.drop("rating")
     seen = made.select(low=pl.col("rating").min(), high=pl.col("rating").max()) if looked_at else made.select()
     counts = _selected(table, keep_all=True)[0].select(pl.len().alias("rows"), repeated.sum().alias("repeated"))
+    if table.num_rows is not None and table.header is None:
+        counts = pl.LazyFrame({"rows": [table.num_rows], "repeated": [0]})
     frame, counted, ratings = pl.collect_all([kept, counts, seen], engine="streaming")
     span = _range_of(table, *ratings.row(0)) if looked_at else ""
     frame, lacking, notes = _with_clean_ids(frame, table, rules)
@@ -153,7 +157,9 @@ def _selected(table: Table, *, keep_all: bool = False) -> tuple[pl.LazyFrame, pl
     if table.header is None:
         return rows, pl.first().is_null() & False
     repeated = pl.all_horizontal(
-        (pl.col(role) == name).fill_null(False) for role, name in table.header.items() if role in ("user", "item")
+        (pl.col(role).str.strip_chars() == name).fill_null(False)
+        for role, name in table.header.items()
+        if role in ("user", "item")
     )
     return (rows if keep_all else rows.filter(~repeated)), repeated
 

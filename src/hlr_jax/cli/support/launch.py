@@ -59,8 +59,8 @@ def _check_paths() -> None:
     for name in ("workdir", "workdirs", "output"):
         if name not in flags.FLAGS or not flags.FLAGS[name].present:
             continue
-        given = flags.FLAGS[name].value
-        paths: list[str] = given if isinstance(given, list) else [given]
+        given: list[str] | str = flags.FLAGS[name].value or ""
+        paths = given if isinstance(given, list) else [given]
         if not paths or not all(path.strip() for path in paths):
             raise InputError(f"--{name} is empty; pass a path")
 

@@ -21,10 +21,14 @@ class Records(NamedTuple):
     Attributes:
       rows: columns by role, as text; null where a field is empty.
       place: what to call a row, counted from 0.
+      num_rows: how many there are; None: not counted yet.
+      may_repeat_header: whether a row may name the columns once more.
     """
 
     rows: pl.LazyFrame
     place: Callable[[int], str]
+    num_rows: int | None = None
+    may_repeat_header: bool = True
 
 
 def scan_records(plain: Path, dialect: Dialect, where: str, *, lines_may_be_quoted: bool = False) -> Records:
@@ -42,7 +46,9 @@ def scan_records(plain: Path, dialect: Dialect, where: str, *, lines_may_be_quot
     Raises:
       InputError: no text, or a record that is none; names it.
     """
-    known = structure(plain, dialect.separator, dialect.num_fields, where)
+    sides = [place for role, place in dialect.places.items() if role in ("user", "item")]
+    names = [dialect.header[place] for place in sides] if dialect.header else []
+    known = structure(plain, dialect.separator, dialect.num_fields, where, max(names, key=len, default=""))
     skipped = int(bool(dialect.header))
     if known.regular and known.num_lines > skipped and not (dialect.quoted and known.quotes):
         stride = len(dialect.separator)  # "::" is read as two characters with nothing between them
@@ -57,7 +63,7 @@ def scan_records(plain: Path, dialect: Dialect, where: str, *, lines_may_be_quot
             glob=False,
         )
         rows = table.select(pl.col(str(stride * place)).alias(role) for role, place in dialect.places.items())
-        return Records(rows, lambda row: f"line {row + skipped + 1}")
+        return Records(rows, lambda row: f"line {row + skipped + 1}", known.num_lines - skipped, known.repeats)
     roles = list(dialect.places)
     schema = {**dict.fromkeys(roles, pl.String), "": pl.UInt32}
     records = _records(plain, dialect, where, lines_may_be_quoted)

@@ -113,10 +113,11 @@ def _text_table(
         return Table(records.rows, names, where, records.place, is_text=True, notes=text.notes, unread=unread)
     dialect = find_dialect(text.path, layout, options, wanted, where)
     records = scan_records(text.path, dialect, where, lines_may_be_quoted=options.quotes == "yes")
-    header = dialect.header
+    header, repeated = dialect.header, records.may_repeat_header
     names = {role: header[place] if header else f"column {place + 1}" for role, place in dialect.places.items()}
     return Table(
-        records.rows, names, where, records.place, is_text=True, header=names if header else None,
+        records.rows, names, where, records.place, is_text=True, num_rows=records.num_rows,
+        header=names if header and repeated else None,
         notes=(*text.notes, *dialect.notes), unread=_rest(header, names),
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ import codecs
 import contextlib
 import itertools
 import lzma
+import mmap
 import sys
 import tempfile
 import zipfile
@@ -161,14 +162,16 @@ class Structure(NamedTuple):
       regular: each line has as many fields as the first, no line is blank, and lines end in LF or CR LF.
       quotes: whether it holds a double quote.
       num_lines: how many end in LF, the last in any case.
+      repeats: whether the name that was looked for stands in a line after the first.
     """
 
     regular: bool
     quotes: bool
     num_lines: int
+    repeats: bool
 
 
-def structure(plain: Path, separator: str, num_fields: int, where: str) -> Structure:
+def structure(plain: Path, separator: str, num_fields: int, where: str, name: str = "") -> Structure:
     """Return what holds for all lines of a file.
 
     Args:
@@ -176,33 +179,34 @@ def structure(plain: Path, separator: str, num_fields: int, where: str) -> Struc
       separator: between fields.
       num_fields: of each line.
       where: what the file is called.
+      name: of a column, to be looked for.
 
     Raises:
       InputError: bytes that are not UTF-8, or a NUL; names the line.
     """
-    regular, quotes, line = True, False, 1
+    regular, quotes, line, repeats, wanted = True, False, 1, False, name.encode()
     for block in _blocks(plain):
         if not block.isascii():
             _check_utf8(block, line, where)
         check_no_nul(block, where, first_line=line)
         quotes = quotes or b'"' in block
-        num_lines = block.count(b"\n")
-        regular = regular and _is_regular(block, num_lines, separator.encode(), num_fields)
-        line += num_lines
-    return Structure(regular, quotes, line - 1)
+        repeats = repeats or wanted in block[block.index(b"\n") if line == 1 else 0 :]
+        num_lines = _regular_lines(block, separator.encode(), num_fields) if regular else 0
+        regular = num_lines > 0
+        line += num_lines or block.count(b"\n")
+    return Structure(regular, quotes, line - 1, repeats)
 
 
 def _blocks(plain: Path) -> Iterator[bytes]:
     """Yield the file in blocks of whole lines; the last one ends with a line end too."""
-    rest: list[bytes] = []
-    with plain.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            if cut := chunk.rfind(b"\n") + 1:
-                yield b"".join([*rest, chunk[:cut]])
-                rest, chunk = [], chunk[cut:]
-            rest.append(chunk)
-    if last := b"".join(rest):
-        yield last + b"\n"
+    if not plain.stat().st_size:
+        return
+    with plain.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start = 0
+        while start < len(data):
+            end = data.rfind(b"\n", start, start + _CHUNK) + 1 or data.find(b"\n", start) + 1
+            yield data[start:end] if end else data[start:] + b"\n"
+            start = end or len(data)
 
 
 def check_no_nul(block: bytes, where: str, *, first_line: int = 1) -> None:
@@ -216,16 +220,18 @@ def check_no_nul(block: bytes, where: str, *, first_line: int = 1) -> None:
         raise InputError(f"{where}: line {at} holds a NUL byte; it is no text, or its encoding is another one")
 
 
-def _is_regular(block: bytes, num_lines: int, separator: bytes, num_fields: int) -> bool:
-    """Return whether each line of a block is a record of so many fields, and not blank."""
+def _regular_lines(block: bytes, separator: bytes, num_fields: int) -> int:
+    """Return how many lines a block has; 0 unless each is a record of so many fields, and not blank."""
     if num_fields == 1 or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
-        return False
+        return 0
     if not block.isascii() and b"\n" + codecs.BOM_UTF8 in block:
-        return False
-    others = bytes(set(range(256)) - set(separator + b"\n"))
-    if block.translate(None, others) != (separator * (num_fields - 1) + b"\n") * num_lines:
-        return False
-    return len(separator) == 1 or block.count(separator) == (num_fields - 1) * num_lines
+        return 0
+    others, line = bytes(set(range(256)) - set(separator + b"\n")), separator * (num_fields - 1) + b"\n"
+    divisions = block.translate(None, others)
+    num_lines = len(divisions) // len(line)
+    if divisions != line * num_lines:
+        return 0
+    return num_lines if len(separator) == 1 or block.count(separator) == (num_fields - 1) * num_lines else 0
 
 
 def _check_utf8(block: bytes, line: int, where: str) -> None:
