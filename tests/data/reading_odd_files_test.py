@@ -140,6 +140,8 @@ def test_missing_ids_in_every_clothing(tmp_path):
     reading = read(tmp_path, MISSING, missing_ids="drop")
     assert reading.rows.rows() == [("a", 1), ("c", 5)]
     assert (reading.report.rows, reading.report.without_ids) == (6, 4)
+    numbers = read(tmp_path, "user,item\n1,2\n,x\n3,4\n", missing_ids="drop")
+    assert numbers.rows.rows() == [(1, 2), (3, 4)]
     kept = read(tmp_path, MISSING, missing_ids="drop", missing_words="")
     assert kept.rows["user"].to_list() == ["a", "NULL", "nan", "b", "c"]
     with pytest.raises(

@@ -75,7 +75,7 @@ def find_columns(present: dict[str, str], wanted: dict[str, str], where: str) ->
     if missing:
         names = " and ".join(f'"{name}"' for name in missing.values())
         hint = nearest(next(iter(missing.values())), present)
-        if len(missing) > 1 or len(hint) > 120:
+        if len(missing) > 1 or len(hint) > 80:
             has = printable(", ".join(present))
             hint = f" (it has: {has if len(has) <= 80 else has[:77] + '...'})"
         several = "s" * (len(missing) > 1)
@@ -187,7 +187,7 @@ def _with_clean_ids(frame: pl.DataFrame, table: Table, rules: Rules) -> tuple[pl
     Raises:
       InputError: an id that can't be one, or a missing one where that is an error.
     """
-    notes = []
+    notes, raw = [], frame
     sides = [role for role in ("user", "item") if role in frame.columns]
     for role in sides:
         cleaned = clean_ids(frame[role], rules.missing_words, text_may_be_number=table.is_text)
@@ -201,7 +201,10 @@ def _with_clean_ids(frame: pl.DataFrame, table: Table, rules: Rules) -> tuple[pl
     lacking = int(lacks.sum())
     if lacking and (rules.missing_ids == "error" or not _only_missing(table)):
         raise _bad_row(table, rules, lacking)
-    return frame.filter(~lacks), lacking, tuple(notes)
+    if lacking:  # what is left alone says of which type the ids are
+        frame, more, again = _with_clean_ids(raw.filter(~lacks), table, rules)
+        return frame, lacking + more, again
+    return frame, 0, tuple(notes)
 
 
 def _only_missing(table: Table) -> bool:

@@ -184,7 +184,7 @@ def _by_name(records: list[list[str]], wanted: dict[str, str], options: DataOpti
     missing = {wanted[role]: role for role, place in found.items() if place is None}
     if missing:
         hint = nearest(next(iter(missing)), [name for name in first if name]) if len(missing) == 1 else ""
-        has = hint or f" (it has: {_shown(first)})"
+        has = hint if 0 < len(hint) <= 80 else f" (it has: {_shown(first)})"
         several, of = ("s", "these columns") if len(missing) > 1 else ("", f"the {next(iter(missing.values()))} column")
         raise InputError(
             f"{where}: no column{several} {_listed(missing)}{has}; pass the name{several} of {of}, or "
