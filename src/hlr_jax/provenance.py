@@ -5,6 +5,7 @@ from typing import Any
 
 from hlr_jax.errors import Damaged, InputError, OtherRunError
 from hlr_jax.files import sha256, sha256_of
+from hlr_jax.json_files import read_json
 from hlr_jax.workdir import read_config, settings_that_matter
 
 
@@ -18,8 +19,6 @@ def parameters_hash(folder: Path) -> str:
       InputError: the training has not ended, so there are none.
       Damaged: the record of what it has ended with is.
     """
-    from hlr_jax.training.checkpoints import hash_of  # what commands load before their flags are checked has no JAX
-
     saved = folder / "recommender.json"
     if saved.is_file():
         return sha256(saved)
@@ -30,6 +29,23 @@ def parameters_hash(folder: Path) -> str:
             "train first, or go on"
         )
     return sha256_of([own, {path.parent.name: part for path, part in of_parts.items()}])
+
+
+def hash_of(folder: Path) -> str | None:
+    """Return what tells what a training has ended with from all others; None: none has ended there.
+
+    It is a hash of the records, which hold the hash of every array, so that no array is read for it.
+
+    Args:
+      folder: ``result`` of a workdir, of a scorer or a blend too.
+
+    Raises:
+      Damaged: a record is.
+    """
+    paths = [*folder.glob("*.json"), *folder.glob("[0-9]*/record.json")]
+    again = f"delete {folder} and run the command that trained it again"
+    records = {path.relative_to(folder).as_posix(): read_json(path, {}, again) for path in paths}
+    return sha256_of(records) if records else None
 
 
 def maker_of(folder: Path, config: dict[str, Any] | None = None) -> str:

@@ -10,6 +10,7 @@ from hlr_jax.evaluation.names import SYSTEMS
 from hlr_jax.protocols import PROTOCOLS
 from hlr_jax.scorers.registry import SCORERS
 from hlr_jax.systems import system_names, system_title
+from hlr_jax.training.result import train_seconds
 
 Place = tuple[str, str]
 """(data set, system): a run's folder below that of the table is DATA/SYSTEM."""
@@ -147,7 +148,7 @@ class TableRuns:
         data, system = place
         result = self.results[place]
         mean, _ = result.mean_and_std("NDCG", "seeds")
-        return f"{data}, {system_title(system)}: {result.train_seconds:.0f} s, NDCG@{result.k} {mean:.2f}"
+        return f"{data}, {system_title(system)}: {train_seconds(result.folder):.0f} s, NDCG@{result.k} {mean:.2f}"
 
     def _block(self, data: str) -> Block:
         results = {system: result for (name, system), result in self.results.items() if name == data}

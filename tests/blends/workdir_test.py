@@ -13,11 +13,11 @@ from command_line import command
 import hlr_jax
 from hlr_jax import InputError, Recommender, loading
 from hlr_jax.blends.workdir import blend_runs, finish_blend
-from hlr_jax.evaluation.comparison import train_seconds
 from hlr_jax.folders import MARKER
 from hlr_jax.json_files import write_json
 from hlr_jax.loading import LoadedRun
 from hlr_jax.report.page import write_report
+from hlr_jax.training.result import train_seconds
 
 TRAIN = {"batch_size": 300, "learning_rate": 0.05, "objective": "sampled_softmax", "num_negatives": 3}
 EVAL = {"k": (5, 10), "monitor": "ndcg"}

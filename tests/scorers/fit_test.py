@@ -9,12 +9,12 @@ from safetensors.numpy import load_file
 
 import hlr_jax
 from hlr_jax import EvalOptions, InputError
-from hlr_jax.evaluation.comparison import read_result
 from hlr_jax.evaluation.evaluate import evaluate
 from hlr_jax.fitting.scorers import fit_scorer
 from hlr_jax.folders import MARKER
 from hlr_jax.json_files import read_json_lines, write_json
 from hlr_jax.scorers.ease import Ease
+from hlr_jax.training.result import train_seconds
 
 GRID = (3e6, 30.0, 1.0)
 OPTIONS = {"quiet": True, "log": lambda _: None}
@@ -50,7 +50,7 @@ def test_validation_chooses_among_the_values(fitted, world):
     assert done.fits[0].history == records
     lines = list(read_json_lines(folder / "metrics.jsonl", {}))
     assert lines == records
-    assert read_result(folder).train_seconds == pytest.approx(sum(line["seconds"] for line in lines))
+    assert train_seconds(folder) == pytest.approx(sum(line["seconds"] for line in lines))
 
 
 def test_a_workdir_holds_arrays_and_json(fitted):

@@ -11,8 +11,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from safetensors.numpy import load_file
 
 from hlr_jax.errors import InputError
+from hlr_jax.provenance import hash_of
 from hlr_jax.sharding import create_mesh
-from hlr_jax.training.checkpoints import Checkpoints, hash_of
+from hlr_jax.training.checkpoints import Checkpoints
 
 RUN = {"seed": 0, "learning_rate": 0.1, "margin": 1.0, "temperature": 1.0}
 RUNS = [{"run": RUN, "best_epoch": 1, "best_value": 0.5, "failed": "", "pruned": "", "epoch": 1}]

@@ -29,7 +29,6 @@ from hlr_jax.blends.runs import (
 )
 from hlr_jax.blends.weights import BlendWeights
 from hlr_jax.errors import InputError
-from hlr_jax.evaluation.comparison import train_seconds
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.experiment import RunResult, evaluate_run
 from hlr_jax.files import atomic_file
@@ -37,6 +36,7 @@ from hlr_jax.fitting.fit import FitResult
 from hlr_jax.folders import MARKER, adopt, as_folder, replacing_folder
 from hlr_jax.json_files import json_lines, write_json
 from hlr_jax.loading import LoadedRun, read_run
+from hlr_jax.training.result import train_seconds
 from hlr_jax.workdir import read_config, record_environment
 
 RECORD = "result/blend.json"

@@ -56,6 +56,7 @@ def main() -> None:
     from hlr_jax.baselines import baseline, chosen_settings, fit_baseline
     from hlr_jax.cli.support.tables import print_metrics
     from hlr_jax.folders import claim
+    from hlr_jax.training.result import train_seconds
 
     with claim(folder, "runs"):
         for name, path in data_sets.items():
@@ -69,7 +70,7 @@ def main() -> None:
                 place, result = fit_baseline(asked, place, train_splits=_TRAIN_ON.value)
                 chosen = ",".join(f"{value:g}" for value in chosen_settings(place, asked.space))
                 label = f"{system} ({chosen})" if chosen else system
-                print(f"{name}, {label}: {result.train_seconds:.1f} s; everything is in {place}", flush=True)
+                print(f"{name}, {label}: {train_seconds(place):.1f} s; everything is in {place}", flush=True)
                 shown[label] = result.metrics
             print_metrics(shown)
 

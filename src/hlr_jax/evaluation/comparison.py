@@ -14,8 +14,6 @@ from hlr_jax.evaluation.names import POPULARITY, ROWS
 from hlr_jax.evaluation.results import Metrics, read_per_user
 from hlr_jax.evaluation.significance import best_against_rest
 from hlr_jax.scorers.registry import SCORERS
-from hlr_jax.training.history import lost_line, missing_epochs, read_epochs
-from hlr_jax.training.result import progress_of
 from hlr_jax.workdir import check_settings, read_config
 
 NUM_COHORTS = 5
@@ -40,9 +38,9 @@ class Result(NamedTuple):
     has_draws: bool
 
     @property
-    def train_seconds(self) -> float:
-        """The seconds that training and validation took; see ``train_seconds``."""
-        return train_seconds(self.path.parents[1])
+    def folder(self) -> Path:
+        """The workdir."""
+        return self.path.parents[1]
 
     @property
     def k(self) -> int:
@@ -121,19 +119,6 @@ def finished(folder: Path, config: dict[str, Any]) -> Result | None:
         return read_result(folder)
     except OtherRunError:
         return None
-
-
-def train_seconds(folder: Path) -> float:
-    """Return the seconds that training and validation of the run in a workdir took, from ``metrics.jsonl``.
-
-    Raises:
-      InputError: an epoch is missing there, or the training has not ended.
-    """
-    path, progress = folder / "metrics.jsonl", progress_of(folder)
-    records = read_epochs(path)
-    if lost := missing_epochs(records, progress):
-        raise InputError(f"{lost_line(path, lost)}, so the seconds of training can't be told; train again")
-    return sum({record["epoch"]: record["seconds"] for record in records}.values())
 
 
 def check_comparable(results: Mapping[tuple[str, str], Result]) -> None:

@@ -16,7 +16,6 @@ import jax
 
 from hlr_jax.distributed import is_process_zero, on_all_processes
 from hlr_jax.errors import InputError
-from hlr_jax.files import sha256_of
 from hlr_jax.json_files import read_json, write_json
 from hlr_jax.system_errors import translated
 from hlr_jax.training.pieces import LEAF, Pieces, leaves_of, nested, write_pieces
@@ -154,20 +153,3 @@ def _begin(temporary: Path) -> None:
     """Make the folder anew: an older one was left behind by a process that was killed."""
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-
-
-def hash_of(folder: Path) -> str | None:
-    """Return what tells what a training has ended with from all others; None: none has ended there.
-
-    It is a hash of the records, which hold the hash of every array, so that no array is read for it.
-
-    Args:
-      folder: ``result`` of a workdir, of a scorer or a blend too.
-
-    Raises:
-      Damaged: a record is.
-    """
-    paths = [*folder.glob("*.json"), *(folder / str(step) / _RECORD for step in Checkpoints(folder, {}).epochs())]
-    again = f"delete {folder} and run the command that trained it again"
-    records = {path.relative_to(folder).as_posix(): read_json(path, {}, again) for path in paths}
-    return sha256_of(records) if records else None

@@ -14,6 +14,7 @@ from hlr_jax.models.base import Model
 from hlr_jax.models.identity import model_identity
 from hlr_jax.sharding import placed_shapes, split_seeds
 from hlr_jax.training.checkpoints import Checkpoints
+from hlr_jax.training.history import lost_line, missing_epochs, read_epochs
 from hlr_jax.training.options import LENGTH, TrainOptions
 from hlr_jax.training.run_progress import PROGRESS, RunProgress
 from hlr_jax.types import Params
@@ -71,3 +72,16 @@ def load_result(
     result = Checkpoints(folder / RESULT, identity)
     arrays, record = result.restore(placed_shapes(result.shapes(), mesh))
     return split_seeds(arrays["params"]), list(map(RunProgress.from_json, record["runs"]))
+
+
+def train_seconds(folder: Path) -> float:
+    """Return the seconds that training and validation of the run in a workdir took, from ``metrics.jsonl``.
+
+    Raises:
+      InputError: an epoch is missing there, or the training has not ended.
+    """
+    path, progress = folder / "metrics.jsonl", progress_of(folder)
+    records = read_epochs(path)
+    if lost := missing_epochs(records, progress):
+        raise InputError(f"{lost_line(path, lost)}, so the seconds of training can't be told; train again")
+    return sum({record["epoch"]: record["seconds"] for record in records}.values())

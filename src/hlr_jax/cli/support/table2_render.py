@@ -21,6 +21,7 @@ from hlr_jax.evaluation.comparison import (
 from hlr_jax.evaluation.names import ROWS, TEST
 from hlr_jax.systems import system_title
 from hlr_jax.table2 import Comparison
+from hlr_jax.training.result import train_seconds
 
 NONE = "–"
 MARK = "†"
@@ -46,7 +47,7 @@ def caption(table: Comparison) -> list[str]:
     names = [f"{row} is {some.metric(row)}" for row in ROWS if row in some.metrics.names]
     renamed = f" ({', '.join(names)})" if names else ""
     sizes = "; ".join(_size(block) for block in table.blocks if block.results)
-    seconds = sum(result.train_seconds for result in results)
+    seconds = sum(train_seconds(result.folder) for result in results)
     sentences = [
         f"Test metrics at K = {some.k} in percent; Popularity: median training users of the recommended items.",
         _spread(table, some),
@@ -190,7 +191,7 @@ def frame(table: Comparison) -> pl.DataFrame:
                         "mean": cell.mean, "std": cell.std, "best": cell.best, "significant": cell.marked,
                         "p_adjusted": cell.p_value, "k": result.k, "spread": table.spread, "seeds": len(metrics.seeds),
                         "protocol": metrics.protocol, "protocol_hash": metrics.protocol_hash, "data": metrics.data,
-                        "users": metrics.users, "items": metrics.items, "train_seconds": result.train_seconds,
+                        "users": metrics.users, "items": metrics.items, "train_seconds": train_seconds(result.folder),
                     }
                 )  # fmt: skip
     return pl.DataFrame(rows, schema=_SCHEMA)
