@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from hlr_jax.terminal import shown
+
 MAX_SEED = 2**32 - 1  # of the generators of both NumPy and JAX
 
 
@@ -33,17 +35,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``' (did you mean "x"?)'`` for the known word nearest to ``word``, or the list of all known words."""
     words = sorted(known)
     close = difflib.get_close_matches(word, words, n=1)
-    return f' (did you mean "{printable(close[0])}"?)' if close else f" (known: {printable(', '.join(words))})"
-
-
-def printable(text: str) -> str:
-    """Return a text of a file for a line of a terminal: what can't be printed there is ``?``.
-
-    Example:
-      >>> printable("user\\nid")
-      'user?id'
-    """
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return f' (did you mean "{shown(close[0])}"?)' if close else f" (known: {shown(', '.join(words))})"
 
 
 def pick(word: str, known: Iterable[str], what: str) -> str:

@@ -16,6 +16,17 @@ def shown(text: object) -> str:
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
 
 
+def shortened(text: object, most: int) -> str:
+    """Return the same, with dots for what exceeds so many letters.
+
+    Example:
+      >>> shortened("Smoke Signals", 8)
+      'Smoke...'
+    """
+    whole = shown(text)
+    return whole if len(whole) <= most else f"{whole[: most - 3]}..."
+
+
 def as_markup(text: object) -> str:
     """Return the same for Rich, to which ``[`` is a letter like others."""
     from rich.markup import escape  # not needed to tell of a mistake

@@ -14,7 +14,8 @@ from hlr_jax.data.clean_ids import clean_ids
 from hlr_jax.data.report import ReadingReport
 from hlr_jax.data.timestamps import TimestampForm, agreed, find_form
 from hlr_jax.data.values import Rules, bad_value, column_name, is_whole, normalized
-from hlr_jax.errors import InputError, nearest, printable
+from hlr_jax.errors import InputError, nearest
+from hlr_jax.terminal import shortened
 
 _SHOWN = 8  # names of columns that are not read
 
@@ -76,8 +77,7 @@ def find_columns(present: dict[str, str], wanted: dict[str, str], where: str) ->
         names = " and ".join(f'"{name}"' for name in missing.values())
         hint = nearest(next(iter(missing.values())), present)
         if len(missing) > 1 or len(hint) > 80:
-            has = printable(", ".join(present))
-            hint = f" (it has: {has if len(has) <= 80 else has[:77] + '...'})"
+            hint = f" (it has: {shortened(', '.join(present), 80)})"
         several = "s" * (len(missing) > 1)
         raise InputError(
             f"{where}: no column{several} {names}{hint}; pass the name{several} of the {' and '.join(missing)} "

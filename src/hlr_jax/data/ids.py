@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.errors import InputError
+from hlr_jax.terminal import shortened
 
 UNKNOWN = -1
 ON_UNKNOWN = ("error", "skip", "popular")
@@ -67,8 +68,7 @@ def named(ids: pl.Series) -> str:
       >>> named(pl.Series(["a", "b", "c", "d"]))
       '"a", "b", "c"'
     """
-    texts = [str(value) for value in ids[:_NAMED]]
-    return ", ".join(f'"{text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."}"' for text in texts)
+    return ", ".join(f'"{shortened(value, _LONGEST)}"' for value in ids[:_NAMED])
 
 
 def texts_of(ids: Any, what: str) -> pl.Series:

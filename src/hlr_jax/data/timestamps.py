@@ -20,6 +20,7 @@ import polars as pl
 from hlr_jax.data.time_numbers import COMPACT, UNITS, bounds, quotients, select, settle, unit_of
 from hlr_jax.data.time_patterns import DATES, check_pattern, expression, has_offset, seconds
 from hlr_jax.errors import InputError
+from hlr_jax.terminal import shortened
 
 _UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
@@ -263,5 +264,4 @@ def _text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _shown(value: object) -> str:
-    text = str(value) if isinstance(value, int | float) else repr(str(value))
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return shortened(value if isinstance(value, int | float) else repr(str(value)), 40)

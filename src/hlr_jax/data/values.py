@@ -9,6 +9,7 @@ import polars as pl
 from hlr_jax.data.clean_ids import AMONG_NUMBERS, EXACT, MISSING_WORDS
 from hlr_jax.data.timestamps import TimestampForm
 from hlr_jax.errors import InputError
+from hlr_jax.terminal import shortened
 
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
@@ -132,13 +133,8 @@ def bad_value(role: str, value: object, rules: Rules) -> str:
         return "" if abs(value) <= EXACT else f"is a floating-point number beyond 2^53: {value!r}; read whole numbers"
     if role == "rating" and not is_number(str(value).replace(rules.decimal, ".")):
         comma = "; pass dataset.decimal=, if that is a number" if is_number(str(value).replace(",", ".")) else ""
-        return f"is no number: {_shown(value)}{comma}"
+        return f"is no number: {shortened(repr(str(value)), 60)}{comma}"
     return ""
-
-
-def _shown(value: object) -> str:
-    text = repr(str(value))
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def is_number(value: object) -> bool:

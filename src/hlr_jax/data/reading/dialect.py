@@ -14,7 +14,8 @@ from hlr_jax.data.options import PASSED_OVER, ROLES, SEPARATORS, DataOptions
 from hlr_jax.data.reading.formats import Format
 from hlr_jax.data.reading.plain_text import check_no_nul
 from hlr_jax.data.values import is_number
-from hlr_jax.errors import InputError, nearest, printable
+from hlr_jax.errors import InputError, nearest
+from hlr_jax.terminal import shortened
 
 _HEAD = 1 << 16  # bytes that are looked at
 _SAMPLE = 50  # records that are looked at
@@ -227,8 +228,7 @@ def _check_sides(records: list[list[str]], places: dict[str, int], item_pattern:
 
 
 def _shown(fields: Iterable[str]) -> str:
-    text = printable(", ".join(fields))
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shortened(", ".join(fields), 80)
 
 
 def _listed(names: Iterable[str]) -> str:
