@@ -18,7 +18,7 @@ from typing import Any
 
 from hlr_jax.errors import InputError
 from hlr_jax.files import atomic_folder
-from hlr_jax.json_files import plain, read_json, write_json
+from hlr_jax.json_files import as_stored, read_json, write_json
 from hlr_jax.locks import LOCK, Lock
 
 MARKER = ".hlr_jax.json"
@@ -89,7 +89,7 @@ def claim(folder: Path, kind: str, of: Mapping[str, Any] | None = None) -> Lock:
     lock = Lock(folder)
     try:
         marker = _check(folder, kind)  # again: nobody else can change it now
-        asked = plain(of or {})
+        asked = as_stored(of or {})
         if marker is None or not any(_contents(folder)):
             write_json(folder / MARKER, _marker(kind, _KINDS[kind][1], asked))
         elif differing := [name for name in sorted(marker["of"] | asked) if marker["of"].get(name) != asked.get(name)]:

@@ -45,11 +45,11 @@ def check_of(value: Mapping[str, Any]) -> str:
 
 def checked(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return a JSON-like object as it stands in a file, with its checksum; see ``plain``."""
-    there = plain({name: entry for name, entry in value.items() if name != CHECK})
+    there = as_stored({name: entry for name, entry in value.items() if name != CHECK})
     return there | {CHECK: check_of(there)}
 
 
-def plain(value: Mapping[str, Any]) -> dict[str, Any]:
+def as_stored(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return a JSON-like object as a file gives it back.
 
     Keys are text there, tuples lists, and a number that is not finite, which JSON lacks, is null.

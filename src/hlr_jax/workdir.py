@@ -11,7 +11,7 @@ from hlr_jax import folders
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.serialization import stored_fingerprint
 from hlr_jax.errors import Damaged, InputError
-from hlr_jax.json_files import Schema, plain, read_json, write_json
+from hlr_jax.json_files import Schema, as_stored, read_json, write_json
 
 Log = Callable[[str], None]
 
@@ -79,7 +79,7 @@ def begin(folder: Path, config: dict[str, Any]) -> None:
 
 def settings_that_matter(config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings, flat, that a run keeps: it may go on on other devices, and for more epochs or fewer."""
-    flat = flatten(plain(config))
+    flat = flatten(as_stored(config))
     return {name: value for name, value in flat.items() if not name.startswith(_MAY_CHANGE)}
 
 

@@ -97,7 +97,7 @@ def read_columns(table: Table, rules: Rules) -> Reading:
       InputError: a column of a type that can't be read, or an empty or unreadable value; names the first row.
       PolarsError: the table itself can't be read.
     """
-    rows, repeated = _selected(table)
+    everything, rows = table.rows.select(list(table.names)), _without_headers(table)
     form = _form_of(rows, table, rules)
     made = normalized(rows, table.names, rules, form, table.where)
     looked_at = "rating" in table.names and rules.threshold is None
@@ -109,7 +109,7 @@ def read_columns(table: Table, rules: Rules) -> Reading:
     elif looked_at:
         kept = made.drop("rating")
     seen = made.select(low=pl.col("rating").min(), high=pl.col("rating").max()) if looked_at else made.select()
-    counts = _selected(table, keep_all=True)[0].select(pl.len().alias("rows"), repeated.sum().alias("repeated"))
+    counts = everything.select(rows=pl.len(), repeated=_repeats_header(table).sum())
     if table.num_rows is not None and table.header is None:
         counts = pl.LazyFrame({"rows": [table.num_rows], "repeated": [0]})
     frame, counted, ratings = pl.collect_all([kept, counts, seen], engine="streaming")
@@ -151,17 +151,18 @@ def _form_of(rows: pl.LazyFrame, table: Table, rules: Rules) -> TimestampForm | 
     return find_form(rows.select("timestamp"), rules.timestamp_format, table.where, table.names["timestamp"])
 
 
-def _selected(table: Table, *, keep_all: bool = False) -> tuple[pl.LazyFrame, pl.Expr]:
-    """Return the columns by role, without lines that name the columns once more, and what tells such lines."""
+def _without_headers(table: Table) -> pl.LazyFrame:
+    """Return the columns by role, without lines that name the columns once more."""
     rows = table.rows.select(list(table.names))
+    return rows if table.header is None else rows.filter(~_repeats_header(table))
+
+
+def _repeats_header(table: Table) -> pl.Expr:
+    """Return what tells the lines that name the columns once more."""
     if table.header is None:
-        return rows, pl.first().is_null() & False
-    repeated = pl.all_horizontal(
-        (pl.col(role).str.strip_chars() == name).fill_null(False)
-        for role, name in table.header.items()
-        if role in ("user", "item")
-    )
-    return (rows if keep_all else rows.filter(~repeated)), repeated
+        return pl.first().is_null() & False  # of as many rows as there are
+    names = [(role, name) for role, name in table.header.items() if role in ("user", "item")]
+    return pl.all_horizontal((pl.col(role).str.strip_chars() == name).fill_null(False) for role, name in names)
 
 
 def _range_of(table: Table, low: float | None, high: float | None) -> str:
@@ -209,7 +210,7 @@ def _with_clean_ids(frame: pl.DataFrame, table: Table, rules: Rules) -> tuple[pl
 
 def _only_missing(table: Table) -> bool:
     """Return whether all numbers in columns of ids are whole, so that a null is a missing id and no other."""
-    rows = _selected(table)[0]
+    rows = _without_headers(table)
     schema = rows.collect_schema()
     floats = [pl.col(role) for role in ("user", "item") if role in schema and schema[role].is_float()]
     bad = [(column.is_not_null() & ~column.is_nan() & ~is_whole(column)).any() for column in floats]
@@ -218,15 +219,14 @@ def _only_missing(table: Table) -> bool:
 
 def _first(table: Table, is_it: pl.Expr) -> int:
     """Return the place of the first row for which an expression of the columns holds; 0 if it does for none."""
-    raw = _selected(table, keep_all=True)[0]
-    found = raw.select(is_it.fill_null(False).arg_true().first()).collect().item()
+    found = table.rows.select(is_it.fill_null(False).arg_true().first()).collect().item()
     return 0 if found is None else int(found)
 
 
 def _bad_row(table: Table, rules: Rules, lacking: int = 0) -> InputError:
     """Return the error for the first row that can't be read, among those that nothing leaves out."""
-    lazy, repeated = _selected(table, keep_all=True)
-    raw, form = lazy.collect(), _form_of(_selected(table)[0], table, rules)
+    lazy, repeated = table.rows.select(list(table.names)), _repeats_header(table)
+    raw, form = lazy.collect(), _form_of(_without_headers(table), table, rules)
     made = normalized(raw.lazy(), table.names, rules, form, table.where).collect()
     left_out = raw.select(repeated.alias("repeated")).to_series()
     if rules.threshold is not None:

@@ -11,7 +11,7 @@ import polars as pl
 
 from hlr_jax.data.ids import UNKNOWN, IdIndex, named, stripped, texts_of
 from hlr_jax.data.reading.delimited import lines_of
-from hlr_jax.data.reading.plain_text import plain_text, structure
+from hlr_jax.data.reading.plain_text import check_text, plain_text
 from hlr_jax.errors import InputError
 from hlr_jax.files import expanded
 
@@ -189,7 +189,7 @@ def _decoded(path: Path) -> str:
     """Return a text file's content, with every end of a line as ``\\n``."""
     with plain_text(path) as text:
         try:
-            structure(text.path, "\n", 1, str(path))
+            check_text(text.path, str(path))
         except InputError as problem:  # whose cure is a setting of logs
             raise InputError(f"{str(problem).partition(';')[0]}; save it as UTF-8") from None
         return "\n".join(line for _, line in lines_of(text.path))

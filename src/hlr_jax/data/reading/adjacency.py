@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from hlr_jax.data.reading.delimited import Records, lines_of
-from hlr_jax.data.reading.plain_text import structure
+from hlr_jax.data.reading.plain_text import check_text
 from hlr_jax.errors import InputError
 
 
@@ -15,7 +15,7 @@ def read_adjacency(plain: Path, counted: bool, where: str) -> Records:
     Raises:
       InputError: a line whose count is another than that of its items.
     """
-    structure(plain, " ", 1, where)
+    check_text(plain, where)
     users: list[str] = []
     items: list[str] = []
     places: list[int] = []

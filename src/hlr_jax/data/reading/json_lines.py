@@ -9,7 +9,7 @@ import polars as pl
 
 from hlr_jax.data.columns import find_columns
 from hlr_jax.data.reading.delimited import Records, lines_of
-from hlr_jax.data.reading.plain_text import structure
+from hlr_jax.data.reading.plain_text import check_text
 from hlr_jax.errors import InputError
 
 
@@ -27,7 +27,7 @@ def scan_objects(
     Raises:
       InputError: a line that is no JSON object, or a field that holds a list or an object; names the line.
     """
-    structure(plain, "\n", 1, where)
+    check_text(plain, where)
     names: tuple[str, ...] = ()
     columns: dict[str, list[str | None]] = {role: [] for role in wanted | looked_at}
     lines: list[int] = []

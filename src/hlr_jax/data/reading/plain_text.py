@@ -171,6 +171,16 @@ class Structure(NamedTuple):
     repeats: bool
 
 
+def check_text(plain: Path, where: str) -> None:
+    """Check that a file is UTF-8 without a NUL.
+
+    Raises:
+      InputError: it is not; names the line.
+    """
+    for _ in _text_blocks(plain, where):
+        pass
+
+
 def structure(plain: Path, separator: str, num_fields: int, where: str, name: str = "") -> Structure:
     """Return what holds for all lines of a file.
 
@@ -184,17 +194,28 @@ def structure(plain: Path, separator: str, num_fields: int, where: str, name: st
     Raises:
       InputError: bytes that are not UTF-8, or a NUL; names the line.
     """
-    regular, quotes, line, repeats, wanted = True, False, 1, False, name.encode()
-    for block in _blocks(plain):
-        if not block.isascii():
-            _check_utf8(block, line, where)
-        check_no_nul(block, where, first_line=line)
+    regular, quotes, lines, repeats, wanted = True, False, 0, False, name.encode()
+    for block in _text_blocks(plain, where):
         quotes = quotes or b'"' in block
-        repeats = repeats or wanted in block[block.index(b"\n") if line == 1 else 0 :]
+        repeats = repeats or wanted in block[block.index(b"\n") if not lines else 0 :]
         num_lines = _regular_lines(block, separator.encode(), num_fields) if regular else 0
         regular = num_lines > 0
-        line += num_lines or block.count(b"\n")
-    return Structure(regular, quotes, line - 1, repeats)
+        lines += num_lines or block.count(b"\n")
+    return Structure(regular, quotes, lines, repeats)
+
+
+def _text_blocks(plain: Path, where: str) -> Iterator[bytes]:
+    """Yield the file in blocks of whole lines, each as soon as it is known to be text.
+
+    Raises:
+      InputError: one is none.
+    """
+    for number, block in enumerate(_blocks(plain)):
+        if b"\0" in block or not _is_utf8(block):  # only then does it matter which line that is
+            first_line = 1 + sum(before.count(b"\n") for before in itertools.islice(_blocks(plain), number))
+            _check_utf8(block, first_line, where)
+            check_no_nul(block, where, first_line=first_line)
+        yield block
 
 
 def _blocks(plain: Path) -> Iterator[bytes]:
@@ -232,6 +253,13 @@ def _regular_lines(block: bytes, separator: bytes, num_fields: int) -> int:
     if divisions != line * num_lines:
         return 0
     return num_lines if len(separator) == 1 or block.count(separator) == (num_fields - 1) * num_lines else 0
+
+
+def _is_utf8(block: bytes) -> bool:
+    try:
+        return block.isascii() or bool(block.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _check_utf8(block: bytes, line: int, where: str) -> None:
