@@ -95,26 +95,27 @@ def test_a_damaged_archive_is_named_and_leaves_nothing(tmp_path, damage):
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
-def test_an_archive_put_into_the_cache_by_hand_is_used(tmp_path, monkeypatch):
+@pytest.fixture
+def archive_put_by_hand(tmp_path, monkeypatch):
+    """Put an archive of the data set ``x`` into the cache, and return its folder."""
     monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path))
     folder = tmp_path / "sources" / "x"
     folder.mkdir(parents=True)
     with zipfile.ZipFile(folder / "a.zip", "w") as file:
         file.writestr("in/../../u.data", "1\t2\t3\t4\n")
     monkeypatch.setitem(DATASETS, "x", (source(folder / "a.zip"),))
+    return folder
+
+
+@pytest.mark.usefixtures("archive_put_by_hand")
+def test_an_archive_put_into_the_cache_by_hand_is_used():
     obtained = download.obtain("x", log=lambda _: None)
     assert obtained[1].read_text() == "1\t2\t3\t4\n"
     assert download.obtain("x") == obtained
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "record"])
-def test_what_was_unpacked_and_is_damaged_is_unpacked_again(tmp_path, monkeypatch, damage):
-    monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path))
-    folder = tmp_path / "sources" / "x"
-    folder.mkdir(parents=True)
-    with zipfile.ZipFile(folder / "a.zip", "w") as file:
-        file.writestr("in/../../u.data", "1\t2\t3\t4\n")
-    monkeypatch.setitem(DATASETS, "x", (source(folder / "a.zip"),))
+def test_what_was_unpacked_and_is_damaged_is_unpacked_again(archive_put_by_hand, damage):
     obtained, lines = download.obtain("x"), []
     path = obtained[1]
     if damage == "record":
@@ -124,7 +125,7 @@ def test_what_was_unpacked_and_is_damaged_is_unpacked_again(tmp_path, monkeypatc
     assert download.obtain("x", log=lines.append) == obtained
     assert lines == [f"warning: {path}: damaged or changed since it was unpacked; it is unpacked again"]
     assert path.read_bytes() == b"1\t2\t3\t4\n"
-    (folder / "a.zip").unlink()  # nothing to unpack it from: it stays, and is refused
+    (archive_put_by_hand / "a.zip").unlink()  # nothing to unpack it from: it stays, and is refused
     path.write_bytes(b"mine")
     with pytest.raises(InputError, match=r"u\.data: wrong checksum.*delete it and u\.data\.sha256 beside it"):
         download.obtain("x")
