@@ -121,6 +121,12 @@ def test_settings_of_a_search_share_one_program(matrix):
     assert not made
 
 
+def test_models_that_differ_in_their_solver_alone_rank_with_one_program(matrix):
+    weak, strong = (make(**PLAIN | {"regularization": value}) for value in (1.0, 7.0))
+    assert weak != strong
+    assert (weak.as_scored, hash(weak.as_scored)) == (strong.as_scored, hash(strong.as_scored))
+
+
 @pytest.mark.parametrize("options", [{"solver": "cholesky"}, {}])
 def test_the_objective_falls_with_every_iteration(matrix, options):
     model, world = make(**options, **PLAIN), sides_of(matrix)

@@ -27,9 +27,17 @@ _CHUNK = 1 << 20
 
 
 def cache_folder() -> Path:
-    """Return ``$HLR_JAX_DATA`` or, without it, ``hlr_jax`` in the XDG cache folder."""
-    if chosen := os.environ.get("HLR_JAX_DATA"):
-        return expanded(chosen)
+    """Return the folder of data sets: ``$HLR_JAX_DATA`` or, without it, the user's cache folder."""
+    chosen = os.environ.get("HLR_JAX_DATA")
+    return expanded(chosen) if chosen else user_cache_folder()
+
+
+def user_cache_folder() -> Path:
+    """Return ``hlr_jax`` in the XDG cache folder.
+
+    Raises:
+      InputError: the home directory is not known.
+    """
     return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hlr_jax"
 
 

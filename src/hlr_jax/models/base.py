@@ -153,6 +153,11 @@ class Model(NamedTuple):
         return {name: array[ids] for name, array in self.on_axis(params, axis).items()}
 
     @property
+    def as_scored(self) -> "Model":
+        """The model without its solver and options: models that score alike are equal and share compiled programs."""
+        return self._replace(solver=None, options=())
+
+    @property
     def solves_users(self) -> bool:
         """Whether new users need no gradient steps: they are made from their items, or solved for."""
         return self.solver is not None or self.history_users is not None

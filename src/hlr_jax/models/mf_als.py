@@ -28,13 +28,17 @@ def mf_als(options: MFALSOptions) -> Model:
         "mf_als",
         tables(options.embed_dim),
         _pair,
-        lambda params: params,
+        _unbounded,
         _catalogue,
         solver=solver,
         label="MF-ALS",
         similarity="cosine",
         flops=(2 * options.embed_dim, 2 * options.embed_dim),
     )
+
+
+def _unbounded(params: Params) -> Params:
+    return params
 
 
 def _pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:

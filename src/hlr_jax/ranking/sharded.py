@@ -42,7 +42,7 @@ def mesh_program(model: Model, params: Params, inputs: RankingInputs, k: int, pl
     def arguments(users: np.ndarray, places: np.ndarray) -> tuple:
         return params, *replicate((users, places), mesh), inputs, item_users
 
-    return _tile_program(model, mesh, k, plan.users_at_once), arguments
+    return _tile_program(model.as_scored, mesh, k, plan.users_at_once), arguments
 
 
 @lru_cache(maxsize=32)

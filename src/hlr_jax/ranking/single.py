@@ -22,7 +22,7 @@ def single_device_program(model: Model, params: Params, inputs: RankingInputs, k
     def arguments(users: np.ndarray, places: np.ndarray) -> tuple:
         return params, users, places, inputs
 
-    return _tile_program(model, k, plan.items, plan.users_at_once, plan.by_pairs), arguments
+    return _tile_program(model.as_scored, k, plan.items, plan.users_at_once, plan.by_pairs), arguments
 
 
 class Tile(NamedTuple):

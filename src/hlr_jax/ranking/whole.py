@@ -43,7 +43,7 @@ def score_everything(
     plan = first_plan(model, params, len(at_once), num_items, memory_limit_mib << 20)
     product = is_product(model, params)
     how = (num_items, None, False) if product else (plan.items, plan.users_at_once, plan.by_pairs)
-    program = _program(model, *how, product)
+    program = _program(model.as_scored, *how, product)
     nothing = CSR(jnp.zeros(2, jnp.int32), jnp.zeros(1, jnp.int32), 1)  # no item is masked
     values = program(params, at_once, RankingInputs(nothing, sources, draw_key(seed), num_items))
     return np.array(values)[: len(users)]

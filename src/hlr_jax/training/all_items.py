@@ -225,7 +225,8 @@ class _Piece:
         With ``leaves_out`` each item is left out of its user's history.
         """
         made = self.model.history_users if leaves_out else None
-        rows = {name: self.params[name][cells.item] for name in {"item"} | ({made.source} if made else set())}
+        names = dict.fromkeys(("item", made.source) if made else ("item",))  # a set's order would change the program
+        rows = {name: self.params[name][cells.item] for name in names}
 
         def total(base: jax.Array, rest: jax.Array, rows: Params) -> jax.Array:
             count = number[cells.place]

@@ -12,6 +12,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from hlr_jax.cli.support import configs
+from hlr_jax.cli.support.compiled import keep_compiled
 from hlr_jax.cli.support.guard import fail, guarded
 from hlr_jax.errors import InputError
 
@@ -25,7 +26,12 @@ def launch(main: Callable[..., None]) -> None:
     absl_logging.set_verbosity(absl_logging.ERROR)
     logging.getLogger("jax").setLevel(logging.ERROR)
     words = configs.without_config(sys.argv)
-    guarded(lambda: app.run(lambda rest: main(*_arguments(main, rest[1:])), argv=words, flags_parser=_parse))
+
+    def run(rest: list[str]) -> None:
+        keep_compiled()
+        main(*_arguments(main, rest[1:]))
+
+    guarded(lambda: app.run(run, argv=words, flags_parser=_parse))
 
 
 def _arguments(main: Callable[..., None], words: list[str]) -> list[str]:
