@@ -11,7 +11,7 @@ python experiments/benchmark.py --what=quality --split_file=$SPLITS/movielens-1m
 
 Times are medians of runs behind the first; what is compared is run in turn, round after round. It prints tables,
 appends a JSON line per measurement to --output, and draws plots of growth, meshes and quality into --plots.
-docs/benchmarks/README.md names every field.
+docs/results/benchmarks/README.md names every field.
 """
 
 import json

@@ -5,7 +5,7 @@ python experiments/false_positives.py --difference=0.01    # the power: systems 
 
 A value is the sum of what is drawn for the user, for the user and the system, for the seed, and for the user and the
 seed; the standard deviations are about those of NDCG@10 on ml-100k. Each line of the Markdown table is a number of
-users, a standard deviation of seeds, and a number of seeds of each system. docs/significance.md has the results.
+users, a standard deviation of seeds, and a number of seeds of each system. docs/guides/significance.md has the results.
 """
 
 import itertools

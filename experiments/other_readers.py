@@ -2,7 +2,7 @@
 
 python experiments/other_readers.py hlr_jax=python recbole=A/bin/python cornac=B/bin/python rectools=C/bin/python
 
-Each NAME=PYTHON reads with an interpreter that has the library; the output is the table of docs/reading.md. Each
+Each NAME=PYTHON reads with an interpreter that has the library; the output is the table of docs/data/reading.md. Each
 library is told all that it has an option for: separator, columns, encoding, whether there is a header. RecBole gets its
 own header with types. RecTools takes frames, and ``pandas.read_csv`` makes them. What is right is written here by hand.
 """

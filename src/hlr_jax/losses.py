@@ -50,7 +50,7 @@ def warp(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, par
     The rank of the positive is estimated by the impostors among the negatives, those nearer than the margin allows,
     each for as many items as it stands for. It has no gradient. With few negatives the estimate is coarse; with many
     in a small catalogue the hardest is often an item that the user would like, and the lists are lost
-    (docs/findings.md).
+    (docs/results/findings.md).
     """
     violations = jax.nn.relu(params.margin + positive - negatives)
     rank = jnp.sum(jnp.where(violations > 0, jnp.exp(-log_expected), 0))

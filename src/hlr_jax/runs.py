@@ -132,7 +132,7 @@ def update(
       data: the new rows: a file, or a frame, with the columns that the run's section ``dataset`` names; its threshold
         applies. Neither its k-core nor its split does.
       output: workdir of the new run.
-      num_epochs: passes over all interactions; see docs/updating.md.
+      num_epochs: passes over all interactions; see docs/guides/updating.md.
       mesh: the section ``mesh``, whatever the run was trained on; None: one device.
       loggers: are called with each epoch's record.
       quiet: show no progress.

@@ -1,4 +1,4 @@
-"""A second reader of logs, in plain Python, written from the rules of docs/reading.md and RFC 4180 alone.
+"""A second reader of logs, in plain Python, written from the rules of docs/data/reading.md and RFC 4180 alone.
 
 Where a file can be read in one way only, it is read. Where it cannot, ``Refused`` is raised. The package may refuse
 more.

@@ -4,7 +4,7 @@ hlr-jax compare --workdir=runs/hlr,runs/ease [--metric=ndcg]
 
 Shown is the mean difference of the best run from each other one; its interval at 95 %, of that difference alone; and
 the p-value of a paired t-test over users and seeds, adjusted for the number of runs (Holm). Runs of several seeds let
-the test know what a seed changes. docs/significance.md says more.
+the test know what a seed changes. docs/guides/significance.md says more.
 """
 
 from pathlib import Path

@@ -4,7 +4,7 @@ hlr-jax export --workdir=runs/hlr --output=exported/hlr [--k=20] [--seed=1] [--b
 hlr-jax export --workdir=runs/hlr --output=exported/hlr --index=hnsw [--candidates=500] [--m=16] [--ef=200]
 
 Needs the extra `export`, and for an index `ann`. The folder's answer.py shows how to use it: python
-exported/hlr/answer.py USER, or --history ITEM ITEM for somebody new. docs/export.md says what is in the folder.
+exported/hlr/answer.py USER, or --history ITEM ITEM for somebody new. docs/guides/export.md says what is in the folder.
 """
 
 import shlex

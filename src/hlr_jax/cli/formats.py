@@ -4,6 +4,7 @@ hlr-jax formats
 """
 
 import textwrap
+from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,12 +18,9 @@ from hlr_jax.settings import describe
 
 def main() -> None:
     """Show each format with what a file of it looks like, and the settings of reading."""
-    table = Table(
-        "dataset.format", "endings", "layout", "user, item, rating, timestamp", box=SIMPLE_HEAD, pad_edge=False
-    )
-    for name, layout in FORMATS.items():
-        endings = " ".join(ending for ending, meant in SUFFIXES.items() if meant == name)
-        table.add_row(name, endings, _layout(layout), escape(_columns(layout)))
+    table = Table(*TITLE, box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows():
+        table.add_row(*map(escape, row))
     console = Console(highlight=False)
     console.print(table)
     packed = ", ".join(f"log.csv{ending}" for ending in COMPRESSIONS)
@@ -31,6 +29,16 @@ def main() -> None:
         allowed = f" [{setting.allowed}]" if setting.allowed else ""
         text = f"dataset.{setting.name}={setting.default}{allowed}: {setting.meaning.replace('``', '')}"
         print(textwrap.fill(text, 116, subsequent_indent="    "))
+
+
+TITLE = ("dataset.format", "endings", "layout", "user, item, rating, timestamp")
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    """Yield a row for each format: its name, the endings that tell it, its layout and its columns."""
+    for name, layout in FORMATS.items():
+        endings = " ".join(ending for ending, meant in SUFFIXES.items() if meant == name)
+        yield name, endings, _layout(layout), _columns(layout)
 
 
 _WAYS = "a folder of part files, a list of files, a pattern with dataset.glob=true."

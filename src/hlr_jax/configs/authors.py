@@ -1,8 +1,8 @@
 """The authors' best hyperparameters, per model and data set of the paper: ``MODEL-authors:DATA``.
 
 They are those of their repository. Time is not known: the paper's data sets could not be had where this was written.
-docs/reference.md measures parity with a file of fixed splits instead, ``MODEL-authors:DATA,split``, and lists what to
-expect.
+docs/results/parity.md measures parity with a file of fixed splits instead, ``MODEL-authors:DATA,split``, and lists
+what to expect.
 """
 
 from typing import Any

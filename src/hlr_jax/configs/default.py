@@ -3,7 +3,7 @@
 Sampled softmax over 32 negatives of each triplet's own; three temperatures are trained at once, and validation NDCG@10
 chooses among them and their epochs: after eight epochs those that are significantly worse end. The epochs' average is
 what is measured. A ball of radius 0.1 for memories keeps HLR's relations from fitting what users have already met.
-docs/findings.md has what each of these is worth, and docs/recipes/README.md times and metrics.
+docs/results/findings.md has what each of these is worth, and docs/results/recipes/README.md times and metrics.
 """
 
 from typing import Any

@@ -3,10 +3,11 @@
 hlr-jax table2 --workdir=runs/table2 --num_seeds=2 --spread=seeds \
     --data=movielens-1m=$SPLITS/movielens-1m.parquet,lastfm=$SPLITS/lastfm.parquet,...
 
-Expected time and metrics: docs/table2/table2.md. One budget for all: D = 50, H = 10 (5 on yelp), N = 5, 4 negatives of
-which the hardest counts, batches of 2,000, few epochs, the best by validation NDCG@10. Learning rates, and the strength
-and confidence of MF-ALS, are the best on `valid` of the few that docs/findings.md lists. For other data sets they are
-those of `lastfm`. A file like this one is passed as --configs=FILE.py; it sets everything but the data and the seeds.
+Expected time and metrics: docs/results/table2/table2.md. One budget for all: D = 50, H = 10 (5 on yelp), N = 5, 4
+negatives of which the hardest counts, batches of 2,000, few epochs, the best by validation NDCG@10. Learning rates,
+and the strength and confidence of MF-ALS, are the best on `valid` of the few that docs/results/findings.md lists. For
+other data sets they are those of `lastfm`. A file like this one is passed as --configs=FILE.py; it sets everything
+but the data and the seeds.
 """
 
 from typing import Any

@@ -54,7 +54,7 @@ def paired_difference(a: np.ndarray, b: np.ndarray) -> Difference:
       of the others contain it, so it is taken off once (Cameron, Gelbach and Miller 2011).
 
     p-value and interval are those of Student's t, with the degrees of freedom of Satterthwaite (1946) for V_users and
-    each V_seeds. docs/significance.md has the rate of false positives.
+    each V_seeds. docs/guides/significance.md has the rate of false positives.
 
     A system of a single seed has no V_seeds: nothing is known about it. With one seed of both, this is the paired
     t-test over users. Where the differences have no spread, or there is one user, the p-value is 1 and the interval the

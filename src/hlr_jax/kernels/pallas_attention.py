@@ -8,10 +8,10 @@ A history of more than ``_MOST_HEADS`` neighbors is taken in blocks. Forward, th
 running maximum and sum, as in FlashAttention (Dao et al. 2022); its logarithmic normalizer is all that the backward
 pass needs of it, so that each block there is a program of its own.
 
-Values and gradients were compared in Pallas's interpreter, and compiled on an H200, where training takes longer with it
-than with XLA (docs/scaling.md). Compiled for an H100 (compute capability 9.0), the kernels take 48 KiB (forward) and 80
-KiB (backward) of shared memory at H = 50, N = 20, D = 100, and spill no register. At N = 100 the backward pass spills
-some; at N = 100, D = 256 it asks for 256 KiB, more than an H100 has.
+Values and gradients were compared in Pallas's interpreter, and compiled on an H200, where training takes longer with
+it than with XLA (docs/results/scaling.md). Compiled for an H100 (compute capability 9.0), the kernels take 48 KiB
+(forward) and 80 KiB (backward) of shared memory at H = 50, N = 20, D = 100, and spill no register. At N = 100 the
+backward pass spills some; at N = 100, D = 256 it asks for 256 KiB, more than an H100 has.
 
 Matrix products follow ``jax_default_matmul_precision``, as XLA's do: by default TF32.
 

@@ -8,7 +8,7 @@ all scores alike moves nothing in a list. It may be negative.
 - Of a blend, whose score is sum_p w_p (s_p - mean) / std, part p adds its own contribution times w_p / std. So
   contributions add up over the items of the history and over the parts.
 
-``docs/reasons.md`` has the formulas.
+``docs/guides/reasons.md`` has the formulas.
 """
 
 from collections.abc import Iterable, Iterator

@@ -41,7 +41,7 @@ def explain(
     It is told relative to what the same item of the history adds to the mean item of the catalogue, because what all
     scores share moves no list. Of EASE, MF-ALS, users who are made from their items, and blends of them, it is exact:
     contributions add up to the score, less its mean over the catalogue. Of a model that attends over the history
-    it is what the score loses when the item is taken out. ``docs/reasons.md`` has the formulas.
+    it is what the score loses when the item is taken out. ``docs/guides/reasons.md`` has the formulas.
 
     Args:
       model: one that reads the history, a scorer that explains itself, such as EASE, or a blend.

@@ -1,6 +1,6 @@
 """A trained model as a folder that needs no hlr_jax: compiled functions that make lists, and their arrays as tables.
 
-``docs/export.md`` says what is in the folder and how to use it.
+``docs/guides/export.md`` says what is in the folder and how to use it.
 """
 
 import importlib.util

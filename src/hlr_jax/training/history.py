@@ -44,7 +44,7 @@ Logger = Callable[[Record], object]
 
 A training that goes on calls it with the records of the epochs before first. Of several processes the first one calls
 it. What it raises ends the training; the checkpoint of the epoch before stays. ``list.append`` is one;
-``TensorBoardLogger`` is another; docs/logging.md has one for MLflow.
+``TensorBoardLogger`` is another; docs/guides/logging.md has one for MLflow.
 """
 
 

@@ -23,7 +23,7 @@ START = (
 LENGTH = ("num_epochs", "patience", "checkpoint_every")
 """How long a training goes on, and what it keeps on the way: no epoch depends on these settings."""
 
-UPDATE_EPOCHS = 4  # of ``runs.update``; docs/updating.md has what they are worth
+UPDATE_EPOCHS = 4  # of ``runs.update``; docs/guides/updating.md has what they are worth
 
 RANDOM, ALS = "random", "als"
 """Where a training starts that does not start from another one."""

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -30,15 +30,28 @@ def command_help(module: ModuleType) -> str:
     return "\n".join(lines)
 
 
-def _flags() -> Iterator[str]:
-    """Yield the flags of this package; absl's own are not for people."""
+class CommandFlag(NamedTuple):
+    """A flag for people: ``--name`` or ``--name=...``, what it means, and its default, empty where it has none."""
+
+    usage: str
+    meaning: str
+    default: str
+
+
+def command_flags() -> Iterator[CommandFlag]:
+    """Yield the flags of this package that are defined now, by name; absl's own are not for people."""
     of_module = flags.FLAGS.flags_by_module_dict()
     found = {flag.name: flag for name, those in of_module.items() if str(name).startswith("hlr_jax") for flag in those}
     for name, flag in sorted(found.items()):
-        default = "" if flag.default in (None, False, []) or name == "config" else f" ({flag.default_as_str})"
+        default = "" if flag.default in (None, False, []) or name == "config" else str(flag.default_as_str)
         choices = getattr(flag.parser, "enum_values", None)
         known = f": {', '.join(choices)}" if choices else ""
-        yield _entry(f"--{name}" if flag.boolean else f"--{name}=...", f"{flag.help}{known}{default}")
+        yield CommandFlag(f"--{name}" if flag.boolean else f"--{name}=...", f"{flag.help}{known}", default)
+
+
+def _flags() -> Iterator[str]:
+    for flag in command_flags():
+        yield _entry(flag.usage, f"{flag.meaning} ({flag.default})" if flag.default else flag.meaning)
 
 
 def _settings(config: dict[str, Any]) -> Iterator[str]:
