@@ -21,11 +21,6 @@ def doctests():
     return [test for module in modules for test in doctest.DocTestFinder().find(module) if test.examples]
 
 
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory):
-    return examples.namespace(tmp_path_factory.mktemp("examples"))
-
-
 @pytest.mark.parametrize("test", doctests(), ids=lambda test: test.name)
 def test_examples_do_what_they_show(test, shown, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
