@@ -92,6 +92,7 @@ def test_the_generated_pages_name_every_command_and_setting(monkeypatch):
     assert all(f"### hlr-jax {name}\n" in commands for group in COMMANDS.values() for name in group)
     assert "| `--blend_seeds` |" in commands
     settings = "\n".join(generate.settings())
-    assert "| `train.num_epochs` | `50` | `0 to 1,000,000` | passes over the training interactions" in settings
+    assert "| `train.num_epochs` | `50` | passes over the training interactions, at most" in settings
+    assert "(0 to 1,000,000)" in settings
     assert "### model.name=hlr\n" in settings
     assert "| `sampled_softmax` | temperature |" in "\n".join(generate.lists_of_names())
