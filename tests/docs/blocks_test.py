@@ -27,8 +27,8 @@ frame.head(9).with_columns(customer=pl.lit("new")).select("customer", "sku").wri
 log.write_csv("log.csv")
 """,
     "docs/guides/updating.md": """
-log.head(2000).write_csv("monday.csv")
-log[2000:2300].write_parquet("tuesday.parquet")
+log.head(3500).write_csv("monday.csv")
+log[3500:3800].write_parquet("tuesday.parquet")
 frame = log.tail(100)
 """,
 }
@@ -37,11 +37,11 @@ frame = log.tail(100)
 @pytest.fixture(scope="module")
 def logs():
     """Return a log of one's own, as numbers and as a shop has it."""
-    log = hlr_jax.load_dataset("planted-120x60x2400", cache=False, log=lambda line: None).to_frame()
+    log = hlr_jax.load_dataset("planted-150x60x4000", cache=False, log=lambda line: None).to_frame()
     rng = np.random.default_rng(0)
     times = 1_609_459_200 + 3600 * rng.permutation(log.height)
     log = log.select("user", "item", rating=rng.integers(4, 6, log.height), timestamp=times)
-    people = pl.Series(["alice", "bob", *(f"user-{number}" for number in range(2, 120))])
+    people = pl.Series(["alice", "bob", *(f"user-{number}" for number in range(2, 150))])
     frame = log.select(customer=people[log["user"]], sku="sku-" + pl.col("item").cast(str), stars="rating")
     return {"log": log, "frame": frame}
 
