@@ -1,10 +1,10 @@
-"""Look at the memory keys of a trained HLR or HLR++: cards to read, frames to compute with, plots.
+"""Analyze the memory keys of a trained HLR or HLR++: cards, frames and plots.
 
 hlr-jax keys --workdir=runs/hlr --output=keys [--categories=tags.csv] [--plots]
 
 Writes cards.md, keys.parquet, pairs.parquet, similarity.parquet and attention.parquet, and with categories (the genres
-of the data set, or --categories=FILE with columns item and category) categories.parquet and matching.parquet. Of a run
-with several seeds, it looks at the first; of a blend, at its first part with keys, or at --part=NAME.
+of the data set, or --categories=FILE with columns item and category) categories.parquet and matching.parquet. It uses
+the first seed of a run, and the first part of a blend that has keys, or --part=NAME.
 """
 
 from pathlib import Path
@@ -15,12 +15,12 @@ import hlr_jax
 from hlr_jax import errors, folders
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "folder to write; an older one of keys there is replaced", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "folder to write; an existing folder of keys is replaced", required=True)
 _CATEGORIES = flags.DEFINE_string("categories", None, "CSV, TSV or Parquet file with columns item and category")
-_INTERACTIONS = flags.DEFINE_integer("interactions", 2000, "drawn from train, and from test for the relations")
-_SEED = flags.DEFINE_integer("seed", 0, "of all draws")
-_PART = flags.DEFINE_string("part", None, "of a blend: the part that is looked at; the first with keys, else")
-_PLOTS = flags.DEFINE_bool("plots", False, "PNG files too; needs matplotlib")
+_INTERACTIONS = flags.DEFINE_integer("interactions", 2000, "sample size, from train and from test (relations)")
+_SEED = flags.DEFINE_integer("seed", 0, "seed of all samples")
+_PART = flags.DEFINE_string("part", None, "part of a blend to analyze; if not given, the first with keys")
+_PLOTS = flags.DEFINE_bool("plots", False, "write PNG files too; needs matplotlib")
 
 
 def main() -> None:
