@@ -5,8 +5,8 @@ hlr-jax baselines --data=own=log.csv --split=time
 hlr-jax baselines --systems=mf_als --als_confidence=3,10,30 --als_regularization=10,30,100,300
 hlr-jax baselines --train_splits=train+valid
 
-Each has a workdir, WORKDIR/DATA/SYSTEM, for all that reads one: recommend, evaluate, compare, report, table2. The same
-command goes on where a stopped one was.
+Each has a workdir, WORKDIR/DATA/SYSTEM, for all that reads one: recommend, evaluate, compare, report, table2. Rerunning
+resumes.
 
 Settings of ItemKNN and EASE, and the confidence, lambda and epoch of MF-ALS, are those of their grids with the best
 validation NDCG; test is looked at once. MF-ALS is tuned as Rendle et al. 2022 do: lambda grows with a row's weight

@@ -2,9 +2,9 @@
 
 hlr-jax compare --workdir=runs/hlr,runs/ease [--metric=ndcg]
 
-Shown is the mean difference of the best run from each other one; its interval at 95 %, of that difference alone; and
-the p-value of a paired t-test over users and seeds, adjusted for the number of runs (Holm). Runs of several seeds let
-the test know what a seed changes. docs/guides/significance.md says more.
+It shows the mean difference of the best run from each other one, with the 95 % interval of that difference alone. The
+p-value is that of a paired t-test over users and seeds, adjusted for the number of runs (Holm). With several seeds per
+run, the test includes the variation between seeds. docs/guides/significance.md says more.
 """
 
 from pathlib import Path
@@ -40,7 +40,7 @@ def main() -> None:
     row = TESTED[_METRIC.value]
     best, differences = best_against_rest(paired_values(results, row, "seeds"))
     metric, k = results[best].metric(row), results[best].k
-    print(f"{metric}@{k}: best is {best}. Its mean difference from each other run ({TEST}):")
+    print(f"{metric}@{k}: best is {best}. Its lead over each other run, by a {TEST}:")
     print_differences(differences)
     if note := one_seed_note(with_one_seed(results, "seeds")):
         print(note)

@@ -8,8 +8,8 @@ hlr-jax evaluate --workdir=runs/auto --reasons [--num_users=200]
 
 --blend_seeds measures all seeds of a run as one blend, with equal weights.
 
---reasons measures instead whether reasons are true: what lists lose when the item that a reason names first is taken
-out of the history. The figures are in eval/reasons.json too.
+--reasons measures the quality of reasons instead: the score that list items lose when the first item of their reason is
+deleted from the history. It also writes eval/reasons.json.
 
 --strong_generalization=users trains two more models with the run's settings, in WORKDIR/strong_generalization: one
 without a tenth of the users, who are then folded in by 80 % of their items, and one with these items. Both are measured
@@ -40,7 +40,7 @@ _K = flags.DEFINE_list("k", None, "lengths of the lists, if others than the run'
 _COHORTS = flags.DEFINE_integer("num_cohorts", None, "disjoint random groups of users, for a standard deviation")
 _BUDGET = flags.DEFINE_integer("memory_limit_mib", None, "MiB for a tile of users")
 _BLEND = flags.DEFINE_bool("blend_seeds", False, "measure all seeds of the run as one blend with equal weights")
-_REASONS = flags.DEFINE_bool("reasons", False, "measure whether reasons are true, of the first seed")
+_REASONS = flags.DEFINE_bool("reasons", False, "measure the quality of reasons, of the first seed")
 _USERS = flags.DEFINE_integer("num_users", 200, "with --reasons: users of the random sample", lower_bound=1)
 _STRONG = flags.DEFINE_enum(
     "strong_generalization",
@@ -85,7 +85,7 @@ def _measure(run: "LoadedRun", folder: Path | None) -> None:
 
 
 def _measure_reasons(run: "LoadedRun", folder: Path | None) -> None:
-    """Print how true the reasons of a run's first seed are, and write that to its workdir if that is given."""
+    """Print the quality of the reasons of a run's first seed, and write it to its workdir if given."""
     from hlr_jax.serving.reason_quality import measure_reasons, write_reasons
 
     model, dataset, k = run.parts.model, run.parts.dataset, run.parts.eval.ks[0]

@@ -5,7 +5,7 @@ hlr-jax table2 --workdir=runs/table2 --num_seeds=3 \
 hlr-jax table2 --workdir=runs/table2 --systems=popularity,ease,cml,hlr
 
 It writes table2.md, table2.csv and table2.tex, anew after every run. Each system on each data set has its own workdir,
-WORKDIR/DATA/SYSTEM: the same command goes on where a stopped one was, and more systems or data sets can be added.
+WORKDIR/DATA/SYSTEM. Rerunning resumes; more systems or data sets can be added.
 """
 
 from collections.abc import Callable
