@@ -172,6 +172,8 @@ def test_a_stopped_command_goes_on_with_the_same_bits(harness, number):
         end = harness.attempt(case, number, share)
         known = end in ("the same bits", "refused", "done before")
         counts[end if known else "failed"] += 1
+        if everything:
+            print(f"{case}, {number.name} at {share:.3f}: {end}", flush=True)
         if not known:
             failed.append(f"{case}, {number.name} at {share:.3f}: {end}")
     if everything:
