@@ -40,6 +40,8 @@ def item_categories(
     """
     items = pl.DataFrame({"item": dataset.item_ids.cast(pl.String), "code": np.arange(dataset.num_items)})
     if categories is not None:
+        if not isinstance(categories, pl.DataFrame) or not {"item", "category"} <= set(categories.columns):
+            raise InputError("categories: a polars DataFrame with columns item and category is needed")
         rows = categories.select(pl.col("item", "category").cast(pl.String)).join(items, on="item")
     else:
         genres = pl.repeat("", len(items), eager=True) if dataset.titles is None else dataset.titles["genres"]

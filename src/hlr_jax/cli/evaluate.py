@@ -56,6 +56,9 @@ def main() -> None:
     """Run the command."""
     from hlr_jax.workdir import held_by_all, read_config
 
+    for flag, reader in ((_USERS, _REASONS), (_HELD_OUT, _STRONG), (_GIVEN, _STRONG)):
+        if flag.present and not reader.value:
+            raise InputError(f"--{flag.name} is of --{reader.name}: pass that too, or leave it out")
     chosen = {"k": _lengths(), "num_cohorts": _COHORTS.value, "memory_limit_mib": _BUDGET.value}
     other = {name: value for name, value in chosen.items() if value is not None}
     connect_processes()

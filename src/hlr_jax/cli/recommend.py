@@ -35,7 +35,7 @@ _ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ON_UNKNOWN, "what becomes
 _EXPLAIN = flags.DEFINE_bool(
     "explain", False, "say why: the items of the history that add most to the score, and their shares"
 )
-_REASONS = flags.DEFINE_integer("num_reasons", 3, "items that a reason names")
+_REASONS = flags.DEFINE_integer("num_reasons", 3, "items that a reason names", lower_bound=1)
 _BUDGET = flags.DEFINE_integer("memory_limit_mib", 512, "MiB for the tiles of users")
 _SHOWN = 20  # users whose lists fit on a screen
 
