@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from command_line import command
@@ -60,6 +62,14 @@ def test_what_only_reads_needs_no_right_to_write(mounted, tmp_path):
         assert done.stderr.startswith(f"error: {mounted}/.hlr_jax.lock: Read-only file system")
 
 
+@pytest.fixture
+def open_folder():
+    """A folder that everyone may enter: those of pytest are this user's alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 READING = """
 import sys
 from hlr_jax.recommender.recommender import Recommender
@@ -73,16 +83,13 @@ for folder in sys.argv[1:]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, to be another user")
-def test_a_file_of_somebody_else_that_may_not_be_read_is_named(run, tmp_path):
-    for path in (tmp_path, *tmp_path.parents):  # pytest's own folders are this user's alone
-        if path.stat().st_mode & 0o777 == 0o700:
-            path.chmod(0o711)
+def test_a_file_of_somebody_else_that_may_not_be_read_is_named(run, open_folder):
     closed = []
     for name in ("config.json", "result/scorer.json", "result/state.safetensors", "dataset/users.parquet"):
-        folder = shutil.copytree(run, tmp_path / f"without {len(closed)}")
+        folder = shutil.copytree(run, open_folder / f"without {len(closed)}")
         (folder / name).chmod(0)
         closed.append(folder / name)
-    folders = [tmp_path / f"without {number}" for number in range(len(closed))]
+    folders = [open_folder / f"without {number}" for number in range(len(closed))]
     variables = os.environ | {"HOME": "/", "JAX_COMPILATION_CACHE_DIR": ""}
     words = [*AS_NOBODY, sys.executable, "-c", READING, *folders]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=variables)
