@@ -127,7 +127,7 @@ def test_runs_of_baselines_are_taken_wherever_runs_are(fitted, tmp_path):
         more = ["--items=1"] if what == "similar" else [f"--output={tmp_path / 'no'}"]
         done = command(command_line, f"--workdir={folder / 'ease'}", *more)
         assert (done.returncode, done.stderr) == (
-            2, f"error: EASE has no vectors, and {what} needs them: choose a run of a model\n"
+            2, f"error: EASE has no vectors, but {what} needs them; choose a run of a model\n"
         )  # fmt: skip
     assert not (tmp_path / "no").exists()
 

@@ -167,5 +167,5 @@ def test_settings_may_hold_what_numpy_and_paths_are(tmp_path):
     for name, value in (("model", hlr_jax.create_model("cml")), ("train", {"margin": {1}}), ("dataset", object())):
         with pytest.raises(InputError, match=rf"^{name}.* is a \w+; settings are texts, numbers and lists of them"):
             hlr_jax.run(given | {name: value}, None)
-    with pytest.raises(InputError, match="the config is a dict of sections, not list"):
+    with pytest.raises(InputError, match="the config must be a dict of sections, got list"):
         hlr_jax.run([], None)

@@ -196,7 +196,7 @@ def test_a_scorer_is_a_recommender_too(world, tmp_path):
         assert again.recommend(k=3, num_reasons=1).equals(ease.recommend(k=3, num_reasons=1))
     by_hand = hlr_jax.fit(world, Ease((30.0,)), quiet=True)
     assert by_hand.settings["model"] == {"name": "ease", **dict(by_hand.model.options)}
-    refused("EASE has no vectors, and similar needs them", ease.similar_items, 3)
+    refused("EASE has no vectors, but similar needs them", ease.similar_items, 3)
     refused("EASE reads no settings of training", hlr_jax.fit, world, "ease", num_seeds=2)
     popularity = hlr_jax.fit(world, "popularity", quiet=True)
     state = popularity.model, ease.params, world
@@ -217,9 +217,14 @@ def test_what_does_not_belong_together_is_refused_wherever_it_is_handed_in(hlr, 
     wider = hlr_jax.create_model("hlr", embed_dim=6, num_memories=4, max_history=4)
     cases = [
         (cml, params, world, "parameters of another model: cml has no keys, memories;"),
-        (model, cml.init(jax.random.key(0), 60, 50), world, "hlr has keys, memories, and the parameters do not;"),
-        (model, params, other, r"user is \[60, 6\], but \[40, 6\] for model hlr, 40 users and 50 items"),
-        (wider, params, world, r"keys is \[3, 6\], but \[4, 6\]"),
+        (model, cml.init(jax.random.key(0), 60, 50), world, "hlr has keys, memories, but the parameters do not;"),
+        (
+            model,
+            params,
+            other,
+            r"user has shape \[60, 6\], but should have \[40, 6\] for model hlr, 40 users and 50 items",
+        ),
+        (wider, params, world, r"keys has shape \[3, 6\], but should have \[4, 6\]"),
     ]
     functions = {
         "recommend": lambda run: hlr_jax.recommend(*run, users=[3]),

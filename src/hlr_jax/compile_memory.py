@@ -1,4 +1,4 @@
-"""What compiled programs need, before they run: the compiler's own plan of their memory."""
+"""Finds how much memory a compiled program needs before it runs, from the compiler's plan."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,13 +10,13 @@ _PLANS: WeakKeyDictionary[Any, dict[Any, tuple[int, int, int]]] = WeakKeyDiction
 
 
 def planned(program: Callable[..., Any], *arguments: Any) -> tuple[int, int, int]:
-    """Return what a jitted function needs for these arguments, which it does not run on: bytes on each device.
+    """Return the bytes that a jitted function needs on each device for these arguments, without running it.
 
-    It is compiled for this, and not again when it is called. What was planned once is remembered by shape.
+    This compiles the function; a later call does not compile it again. Results are cached by shape.
 
     Returns:
-      Bytes of the arguments, of temporary arrays, and of results; a result that takes the place of an argument is
-      counted with the arguments. All 0 where the backend has no plan: then nothing is held against the program.
+      Bytes of the arguments, of temporary arrays, and of results. A result in the memory of an argument is counted
+      with the arguments. All are 0 if the backend has no plan.
     """
     leaves, structure = jax.tree.flatten(arguments)
     key = structure, tuple((leaf.shape, str(leaf.dtype), getattr(leaf, "sharding", None)) for leaf in leaves)

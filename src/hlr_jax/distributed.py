@@ -1,7 +1,7 @@
-"""Several processes that run one program on one mesh.
+"""Runs one program in several processes on one mesh.
 
-Each runs the same lines on the same settings; JAX's own coordinator makes them known to each other. What is decided
-must be decided alike by all, so a mistake that one of them meets ends them all, and only the first writes and speaks.
+All processes run the same code with the same settings and connect through JAX's coordinator. They must take the same
+decisions, so an error in one process ends all of them. Only the first process writes files and logs.
 """
 
 import socket
@@ -17,7 +17,7 @@ from hlr_jax.errors import InputError, OtherProcessError
 
 T = TypeVar("T")
 
-_LONGEST_MESSAGE = 2000  # bytes of an error that other processes hear of
+_LONGEST_MESSAGE = 2000  # bytes of an error message that is sent to other processes
 
 
 def connect(
@@ -27,12 +27,12 @@ def connect(
     *,
     timeout: int = 300,
 ) -> None:
-    """Join the other processes of this run; before anything else that JAX does.
+    """Connect to the other processes of this run; call it before any other use of JAX.
 
     Args:
-      coordinator_address: ``host:port`` where process 0 can be reached; None: as SLURM, Open MPI or Kubernetes has it.
-      num_processes: how many there are; None: likewise.
-      process_id: which one this is, from 0; None: likewise.
+      coordinator_address: ``host:port`` of process 0; None: from SLURM, Open MPI or Kubernetes.
+      num_processes: number of processes; None: from the same.
+      process_id: number of this process, from 0; None: from the same.
       timeout: seconds to wait for the others, 1 or more.
 
     Raises:
@@ -44,14 +44,14 @@ def connect(
             f'coordinator_address must be HOST:PORT with a port from 1 to 65535, got "{coordinator_address}"'
         )
     if timeout < 1:
-        raise InputError(f"the timeout must be at least 1 s, got {timeout}")
+        raise InputError(f"timeout must be at least 1 s, got {timeout}")
     if num_processes is not None and num_processes < 1:
         raise InputError(f"num_processes must be at least 1, got {num_processes}")
     if process_id is not None and not 0 <= process_id < (num_processes or process_id + 1):
         raise InputError(f"process_id must be in 0..num_processes-1, got {process_id} of {num_processes}")
     if coordinator_address and process_id:
         _wait_for(host, int(port), timeout)
-    # Else SIGTERM is taken for a notice that somebody else heeds: nothing would end the process.
+    # With the preemption service, JAX only records SIGTERM, so it would not end the process.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
@@ -63,14 +63,14 @@ def connect(
             "--num_processes and --process_id"
         ) from None
     except RuntimeError as problem:
-        raise InputError(f"the processes did not find each other: {str(problem).splitlines()[0]}") from None
+        raise InputError(f"the processes could not connect to each other: {str(problem).splitlines()[0]}") from None
 
 
 def _wait_for(host: str, port: int, timeout: int) -> None:
-    """Wait until process 0 listens: where it does not, JAX would end this process with pages of its own state.
+    """Wait until process 0 listens. Otherwise JAX would abort this process with pages of internal state.
 
     Raises:
-      InputError: it does not within ``timeout`` seconds.
+      InputError: process 0 does not listen within ``timeout`` seconds.
     """
     end = time.monotonic() + timeout
     while True:
@@ -80,39 +80,39 @@ def _wait_for(host: str, port: int, timeout: int) -> None:
         except OSError as problem:
             if time.monotonic() > end:
                 raise InputError(
-                    f"coordinator_address: no process answers at {host}:{port} within {timeout} s "
+                    f"coordinator_address: no process answered at {host}:{port} within {timeout} s "
                     f"({problem.strerror}); start process 0 there, or pass a longer timeout"
                 ) from None
             time.sleep(0.2)
 
 
 def is_process_zero() -> bool:
-    """Return whether this process is the one that writes and speaks; the only process is."""
+    """Return whether this is the process that writes files and logs; true if there is only one process."""
     return jax.process_index() == 0
 
 
 def log_on_process_zero(log: Callable[[str], None]) -> Callable[[str], None]:
-    """Return ``log`` in the first process, and silence in the others."""
+    """Return ``log`` in the first process, and a function that does nothing in the others."""
     return log if is_process_zero() else lambda _: None
 
 
 def on_all_processes(function: Callable[[], T]) -> T:
-    """Run a function in every process and return what it returns; if one of them meets a mistake, all end.
+    """Run a function in every process and return its result; if it fails in one process, raise in all.
 
     Raises:
-      InputError: in the first of the processes whose function raised it.
+      InputError: in the first process whose function raised it.
       OtherProcessError: in the others, with the same message.
     """
     if jax.process_count() == 1:
         return function()
-    result, mistake = None, ""
+    result, failure = None, ""
     try:
         result = function()
     except InputError as problem:
-        mistake = str(problem)
+        failure = str(problem)
     except OSError as problem:
-        mistake = f"{problem.filename}: {problem.strerror}"
-    mine = np.frombuffer(mistake.encode()[:_LONGEST_MESSAGE].ljust(_LONGEST_MESSAGE, b"\0"), np.uint8)
+        failure = f"{problem.filename}: {problem.strerror}"
+    mine = np.frombuffer(failure.encode()[:_LONGEST_MESSAGE].ljust(_LONGEST_MESSAGE, b"\0"), np.uint8)
     everyone = multihost_utils.process_allgather(mine).reshape(jax.process_count(), -1)
     for index, message in enumerate(everyone):
         if message.any():

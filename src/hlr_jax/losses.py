@@ -1,7 +1,7 @@
-"""Objectives: the loss of one positive against n negatives, as a function of distances alone.
+"""Objectives: the loss of one positive and n negatives, as a function of their distances alone.
 
-A negative that must not count, such as one that is an item of the user, stands at an infinite distance: it costs
-nothing, and has no gradient.
+A negative that must not count, such as an item of the user, has an infinite distance. It adds nothing to the loss and
+has no gradient.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from hlr_jax.objectives import READS
 
 
 class LossParams(NamedTuple):
-    """What objectives measure distances with: ``margin`` [] of the hinges, ``temperature`` [] of the others."""
+    """Parameters of objectives: ``margin`` [] of the hinge losses, ``temperature`` [] of the others."""
 
     margin: jax.Array
     temperature: jax.Array
@@ -24,13 +24,13 @@ class LossParams(NamedTuple):
 Objective = Callable[[jax.Array, jax.Array, jax.Array, LossParams], jax.Array]
 """(positive distance [], negative distances [n], log expected counts [n], parameters) -> loss [].
 
-The expected count of a negative is n q_v, where q_v is the probability that a draw gives the item v: 1 / (n q_v) is how
-many of the user's unknown items it stands for.
+The expected count of a negative is n q_v, where q_v is the probability of sampling the item v. The negative represents
+1 / (n q_v) of the user's unknown items.
 """
 
 
 def hinge_hardest(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, params: LossParams) -> jax.Array:
-    """Return [margin + d(u, v) - min d(u, v-)]_+ : eq. 8 of Tran et al. (2021) with the hardest of the n negatives.
+    """Return [margin + d(u, v) - min d(u, v-)]_+, eq. 8 of Tran et al. (2021) with the hardest of the n negatives.
 
     With many negatives the hardest is often an item that the user would like.
     """
@@ -47,9 +47,9 @@ def hinge_mean(positive: jax.Array, negatives: jax.Array, log_expected: jax.Arra
 def warp(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, params: LossParams) -> jax.Array:
     """Return log(1 + rank) [margin + d(u, v) - min d(u, v-)]_+ (Hsieh et al. 2017, section 3.2; Weston et al. 2010).
 
-    The rank of the positive is estimated by the impostors among the negatives, those nearer than the margin allows,
-    each for as many items as it stands for. It has no gradient. With few negatives the estimate is coarse; with many
-    in a small catalogue the hardest is often an item that the user would like, and the lists are lost
+    The rank of the positive is estimated from the negatives that violate the margin, each weighted by the number of
+    items that it represents. The rank has no gradient. With few negatives the estimate is coarse. With many negatives
+    in a small catalogue, the hardest is often an item that the user would like, and recommendations get much worse
     (docs/results/findings.md).
     """
     violations = jax.nn.relu(params.margin + positive - negatives)
@@ -60,7 +60,8 @@ def warp(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, par
 def bpr(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, params: LossParams) -> jax.Array:
     """Return the mean over the n negatives of log(1 + exp((d(u, v) - d(u, v-)) / t)) (Rendle et al. 2009).
 
-    It never ends: pairs that are in order go on pushing, so rows drift to the border of the ball.
+    The loss never reaches zero: correctly ranked pairs still get a gradient, so rows drift to the boundary of the
+    ball.
     """
     del log_expected
     return _mean(jax.nn.softplus((positive - negatives) / params.temperature), negatives)
@@ -69,7 +70,7 @@ def bpr(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, para
 def info_nce(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, params: LossParams) -> jax.Array:
     """Return -log of the softmax over the positive and the n negatives of -d / t (van den Oord et al. 2018, eq. 4).
 
-    Its optimum depends on what negatives are drawn from: popular negatives push popular items away.
+    Its optimum depends on how negatives are sampled: popular negatives push popular items away.
     """
     del log_expected
     return _cross_entropy(-positive / params.temperature, -negatives / params.temperature)
@@ -80,8 +81,9 @@ def sampled_softmax(
 ) -> jax.Array:
     """Return an estimate of -log of the softmax of -d / t over the positive and all unknown items of the user.
 
-    Each negative counts for as many items as it stands for: -d / t - log(n q_v) (Bengio and Senecal 2008; Yi et al.
-    2019). The positive is always there, so it needs no correction. Unbiased in the sum, not in its logarithm.
+    The logit of a negative is -d / t - log(n q_v), which weights it by the number of items that it represents (Bengio
+    and Senecal 2008; Yi et al. 2019). The positive is always included, so it needs no correction. The estimate of the
+    sum is unbiased, but that of its logarithm is not.
     """
     return _cross_entropy(-positive / params.temperature, -negatives / params.temperature - log_expected)
 
@@ -91,8 +93,8 @@ def decoupled_contrastive(
 ) -> jax.Array:
     """Return d(u, v) / t + log of the sum over negatives of exp(-d(u, v-) / t) (Yeh et al. 2022, eq. 5).
 
-    ``info_nce`` without the positive in the sum, so that the gradient does not fade for a positive that is near
-    already. It has no lower bound.
+    This is ``info_nce`` without the positive in the sum, so the gradient does not vanish for a positive that is already
+    near. The loss has no lower bound.
     """
     del log_expected
     logits = -negatives / params.temperature
@@ -106,13 +108,13 @@ def positive_losses(
 ) -> jax.Array:
     """Return the losses [P] of positives that have the same negatives [n]: ``objective`` for each of them.
 
-    The softmaxes share the sum over the negatives, which then costs n exponentials and not P n.
+    The softmaxes share the sum over the negatives, which then needs n exponentials instead of P n.
     """
     if objective not in (sampled_softmax, info_nce):
         return jax.vmap(objective, in_axes=(0, None, None, None))(positives, negatives, log_expected, params)
     correction = log_expected if objective is sampled_softmax else 0
     of_negatives = -negatives / params.temperature - correction
-    some = jnp.any(jnp.isfinite(of_negatives))  # without any, a sum of nothing has no gradient
+    some = jnp.any(jnp.isfinite(of_negatives))  # the logarithm of an empty sum has no finite gradient
     others = jnp.where(some, jax.nn.logsumexp(jnp.where(some, of_negatives, 0)), -jnp.inf)
     logits = -positives / params.temperature
     return jnp.logaddexp(logits, others) - logits
@@ -129,7 +131,7 @@ def _cross_entropy(positive: jax.Array, negatives: jax.Array) -> jax.Array:
 
 
 def none(positive: jax.Array, negatives: jax.Array, log_expected: jax.Array, params: LossParams) -> jax.Array:
-    """Return 0: for a model whose loss is its penalty alone."""
+    """Return 0, for a model whose loss is only its penalty."""
     del positive, negatives, log_expected, params
     return jnp.zeros(())
 
@@ -141,14 +143,14 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def register_objective(objective: Objective, reads: Iterable[str] = ("margin", "temperature")) -> None:
-    """Make ``train.objective`` take a loss of one's own, under the function's name.
+    """Register your own loss for ``train.objective``, under the function's name.
 
     Args:
       objective: the loss.
-      reads: which of ``margin`` and ``temperature`` it reads; a person who sets another one is told so.
+      reads: which of ``margin`` and ``temperature`` it reads; setting another one is then an error.
 
     Raises:
-      InputError: an objective of this package has the name.
+      InputError: an objective of this package has that name.
 
     Example:
       >>> def squared_hinge(positive, negatives, log_expected, params):

@@ -1,4 +1,4 @@
-"""Over how many devices a run is divided."""
+"""The number of devices of a run."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,11 +8,11 @@ from hlr_jax.settings import Settings, number
 
 @dataclass(frozen=True)
 class MeshOptions(Settings):
-    """The devices of a run; ``sharding.create_mesh`` takes these.
+    """The devices of a run, for ``sharding.create_mesh``.
 
     Attributes:
-      data: groups of devices that divide each batch.
-      model: devices of a group, which divide the rows of the tables.
+      data: number of device groups; each batch is divided among them.
+      model: number of devices per group; the rows of the tables are divided among them.
     """
 
     section: ClassVar[str] = "mesh"

@@ -1,4 +1,4 @@
-"""The objectives by name, and which settings each reads; ``losses`` has their maths."""
+"""The objectives by name, and the settings that each one reads; ``losses`` has their equations."""
 
 READS: dict[str, tuple[str, ...]] = {
     "hinge_hardest": ("margin",),
@@ -11,4 +11,4 @@ READS: dict[str, tuple[str, ...]] = {
     "none": (),
     "square": ("confidence",),
 }
-"""``margin``, ``temperature`` and ``confidence``, as far as an objective reads them."""
+"""Objective -> which of ``margin``, ``temperature`` and ``confidence`` it reads."""

@@ -1,4 +1,4 @@
-"""Whether parameters belong to a model and a data set: what everything checks that is handed them."""
+"""Checks that parameters belong to a model and a data set."""
 
 from functools import lru_cache
 from typing import Any
@@ -14,15 +14,15 @@ from hlr_jax.types import Params
 
 
 def check_params(model: System, params: Params, num_users: int, num_items: int) -> None:
-    """Check that parameters are a model's, or a state a scorer's, for U users and I items; of a blend each part's.
+    """Check the parameters of a model, the state of a scorer, or those of each part of a blend, for U users, I items.
 
-    Whatever computes with parameters that somebody hands in calls it: arrays that are not read, or that have other
-    rows, would else give lists of nothing that was trained.
+    Every function that computes with given parameters calls this. Without the check, ignored arrays or wrong numbers
+    of rows would give recommendations of an untrained model.
 
     Raises:
-      InputError: arrays that the model has not or lacks, or other shapes.
+      InputError: extra or missing arrays, or wrong shapes.
     """
-    again = "pass a model, parameters and a data set of one run"
+    again = "pass the model, parameters and data set of the same run"
     if isinstance(model, Blend):
         if set(params) != set(model.parts):
             raise InputError(f"parameters of another blend: its parts are {', '.join(model.parts)}; {again}")
@@ -34,20 +34,20 @@ def check_params(model: System, params: Params, num_users: int, num_items: int) 
         expected, shards = _shapes(model, num_users, num_items), grid_of(params)[1] if "item" in params else 1
     else:
         shapes = getattr(model, "shapes", None)
-        if shapes is None:  # a scorer need not say what its state is
+        if shapes is None:  # scorers may leave out `shapes`
             return
         expected, shards = shapes(num_items), 1
     for few, many, verb in ((expected, params, "has no"), (params, expected, "has")):
         if names := sorted(set(many) - set(few)):
-            where = "" if verb == "has no" else ", and the parameters do not"
+            where = "" if verb == "has no" else ", but the parameters do not"
             raise InputError(f"parameters of another model: {model.name} {verb} {', '.join(names)}{where}; {again}")
     for name, shape in expected.items():
-        # On a mesh, tables end in rows of padding.
+        # On a mesh, tables have rows of padding at their ends.
         padded = (padded_size(shape[0], shards), *shape[1:]) if name in ("user", "item") else shape
         if (there := tuple(params[name].shape)) != padded:
             raise InputError(
-                f"parameters of another model or data set: {name} is {list(there)}, but {list(shape)} for model "
-                f"{model.name}, {num_users:,} users and {num_items:,} items; {again}"
+                f"parameters of another model or data set: {name} has shape {list(there)}, but should have "
+                f"{list(shape)} for model {model.name}, {num_users:,} users and {num_items:,} items; {again}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Scores of many items for one user, and of many items for many users: derived from a model's one function."""
+"""Scores of many items for one or many users, derived from a model's functions for one pair."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,17 +7,17 @@ import jax
 import jax.numpy as jnp
 
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources, draw_neighbors, neighbor_source
+from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSources, neighbor_source, sample_neighbors
 from hlr_jax.models.base import Model
 from hlr_jax.types import Neighbors, Padded, PairOutput, Params
 
-CATALOGUE_TILE = 128  # items whose scores are computed in one step; best of 64 to 2810 when measured on a CPU
+CATALOGUE_TILE = 128  # items that are scored in one step; the fastest of 64 to 2810 on a CPU
 
 
 def neighbor_sources(model: Model, near: Interactions, sizes: tuple[int, int]) -> NeighborSources:
-    """Return what the neighbors that a model reads are drawn from, given the interactions they are from, and U, I."""
+    """Return what a model's neighbors are sampled from, given the interactions of neighbors and ``sizes`` (U, I)."""
     (num_users, num_items), derived = sizes, model.derived is not None
-    # Sorting by item takes its time and memory, and most models need neither.
+    # Sorting by item takes time and memory, and most models don't need it.
     by_item = near.transposed() if model.item_users.size or derived else near
     return NeighborSources(
         neighbor_source(near, num_users, num_items, model.history, derived),
@@ -26,7 +26,7 @@ def neighbor_sources(model: Model, near: Interactions, sizes: tuple[int, int]) -
 
 
 def with_derived(model: Model, params: Params, sources: NeighborSources) -> Params:
-    """Return the parameters and what the model derives from them, for all users and items."""
+    """Return the parameters with the arrays that the model derives, for all users and items."""
     if model.derived is None:
         return params
     users, items = (jnp.arange(rows.num_rows) for rows in sources.both_sides)
@@ -35,12 +35,12 @@ def with_derived(model: Model, params: Params, sources: NeighborSources) -> Para
 
 @partial(jax.jit, static_argnums=0)
 def user_vectors(model: Model, params: Params, sources: NeighborSources) -> jax.Array:
-    """Return p_u of all users that the sources have histories of: [U, D]."""
+    """Return p_u of all users of the sources: [U, D]."""
     return with_derived(model, params, sources)["user"]
 
 
 def pair_params(model: Model, shared: Params, user: Params, items: Params) -> Params:
-    """Return what ``pair`` and ``catalogue`` take as ``params``: all arrays but the vectors of the user and items."""
+    """Return the ``params`` of ``pair`` and ``catalogue``: all arrays except the vectors of the user and items."""
     rows = {name: array for name, array in (user | items).items() if name not in ("user", "item")}
     return model.on_axis(shared, "shared") | rows
 
@@ -51,13 +51,13 @@ def interaction_output(
 ) -> tuple[NeighborIds, PairOutput]:  # fmt: skip
     """Return the history [H] of an interaction, without the item itself, and the model's output for the pair.
 
-    Neighbors are drawn as in training, by the key and the interaction's ``number`` []. ``everything`` is the parameters
-    ``with_derived``.
+    Neighbors are sampled as in training, by the key and the interaction's ``number`` []. ``everything`` is the result
+    of ``with_derived``.
     """
     words = sources.history.num_bits
     bits = jax.random.bits(jax.random.fold_in(key, number), (words + sources.item_users.num_bits,))
-    history = draw_neighbors(bits[:words], sources.history, user, item)
-    item_users = draw_neighbors(bits[words:], sources.item_users, item, user)
+    history = sample_neighbors(bits[:words], sources.history, user, item)
+    item_users = sample_neighbors(bits[words:], sources.item_users, item, user)
     near = Neighbors(history.vectors(everything["item"]), item_users.vectors(model.neighbor_table(everything)))
     own, candidate = model.rows(everything, "user", user), model.rows(everything, "item", item)
     given = pair_params(model, everything, own, candidate)
@@ -67,15 +67,15 @@ def interaction_output(
 def score_items(
     model: Model, shared: Params, user: Params, items: Params, neighbors: Neighbors, weights: jax.Array | None = None
 ) -> jax.Array:
-    """Return the scores [T] of items for one user: the model's own fast form, or ``pair`` for each item.
+    """Return the scores [T] of items for one user, with ``Model.catalogue`` if the model has it, else with ``pair``.
 
     Args:
-      model: what scores.
-      shared: arrays, of which the shared ones are read.
-      user: the user's rows, ``user`` [D] among them.
-      items: the items' rows, ``item`` [T, D] among them.
+      model: the model.
+      shared: arrays by name; only the shared ones are used.
+      user: the user's rows, including ``user`` [D].
+      items: the items' rows, including ``item`` [T, D].
       neighbors: of the user [H, D], with a mask [H] or [T, H]; and of every item [T, A, D].
-      weights: what ``Model.item_pairs`` says of the user's neighbors and the items [H, M, T], if it is made already.
+      weights: optional precomputed ``Model.item_pairs`` of the user's neighbors and the items [H, M, T].
     """
     if model.catalogue is not None:
         given = pair_params(model, shared, user, items), user["user"], items["item"], neighbors
@@ -91,7 +91,7 @@ def score_items(
 
 
 def map_item_tiles(score: Callable[[Params, Padded], jax.Array], items: Params, item_users: Padded) -> jax.Array:
-    """Return ``score`` of all items' rows [I, ...] with their neighbors [I, A, D], a tile of them at a time: [..., I].
+    """Return ``score`` of all items' rows [I, ...] and neighbors [I, A, D], computed tile by tile: [..., I].
 
     Args:
       score: (rows [T, ...], neighbors [T, A, D]) -> [..., T].
@@ -113,7 +113,7 @@ def map_item_tiles(score: Callable[[Params, Padded], jax.Array], items: Params, 
 def score_catalogue(
     model: Model, shared: Params, user: Params, items: Params, history: Padded, item_users: Padded
 ) -> jax.Array:
-    """Return the scores [T] of a catalogue, or a part of it, for one user; arguments as in ``score_items``."""
+    """Return the scores [T] of a catalogue, or of a part, for one user; arguments as in ``score_items``."""
     return map_item_tiles(
         lambda items, users: score_items(model, shared, user, items, Neighbors(history, users)), items, item_users
     )
@@ -123,16 +123,16 @@ def score_catalogue_of_many(
     model: Model, params: Params, users: Params, items: Params, history: NeighborIds, item_users: Padded,
     batch_size: int | None = None,
 ) -> jax.Array:  # fmt: skip
-    """Return the scores [U', T] of a catalogue, or a part of it, for some users, through the model's ``item_pairs``.
+    """Return the scores [U', T] of a catalogue, or of a part, for some users, with the model's ``item_pairs``.
 
     Args:
-      model: what scores.
+      model: the model.
       params: all arrays.
       users: the rows of the users [U', ...].
       items: the rows of the candidates [T, ...].
-      history: rows of the item table: the users' neighbors [U', H].
+      history: the users' neighbors [U', H], as row numbers of the item table.
       item_users: the neighbors of every candidate [T, A, D].
-      batch_size: users that are scored at once; None: one after the other.
+      batch_size: number of users to score at once; None: one after the other.
     """
     form, table = model.item_pairs, params["item"]
     assert form is not None

@@ -1,6 +1,6 @@
-"""Settings that say what they are: dataclasses whose fields carry their range or known words, and a sentence each.
+"""Settings as dataclasses whose fields have a range or known words, and a description in the docstring.
 
-Checks, command lines and help read the same fields. Nothing here needs JAX, so that a command can tell of them first.
+Checks, command lines and help use the same fields. This module does not import JAX, so commands start fast.
 """
 
 import dataclasses
@@ -15,19 +15,19 @@ import numpy as np
 from hlr_jax.errors import InputError, check_range, check_type, pick
 
 SECTIONS = ("dataset", "model", "train", "eval", "mesh")
-"""The sections of a config; ``seed`` stands beside them."""
+"""The sections of a config; ``seed`` is at the top level too."""
 
 
 def number(default: Any, lowest: float, highest: float) -> Any:
-    """Return a field for a number from ``lowest`` to ``highest``; for whole ones where both bounds are ``int``.
+    """Return a field for a number from ``lowest`` to ``highest``; a whole number if both bounds are ``int``.
 
-    A field whose default is None may be None; one whose default is a tuple holds several numbers.
+    A field whose default is None may be None; a field whose default is a tuple has several numbers.
     """
     return dataclasses.field(default=default, metadata={"range": (lowest, highest)})
 
 
 def word(default: str, known: Iterable[str]) -> Any:
-    """Return a field for one of the ``known`` words; names that are registered later are known too."""
+    """Return a field for one of the ``known`` words, which includes names that are registered later."""
     return dataclasses.field(default=default, metadata={"known": known})
 
 
@@ -37,20 +37,20 @@ def words(default: tuple[str, ...], known: Iterable[str]) -> Any:
 
 
 class Settings:
-    """A frozen dataclass of settings: one section of a config. Checks each field where it is made.
+    """Base class of frozen dataclasses of settings: one section of a config, checked on construction.
 
     Raises:
-      InputError: a value out of range, or a word that is not known, by its name in the config.
+      InputError: a value out of range, or an unknown word; names the setting as in the config.
     """
 
     section: ClassVar[str]
 
     def __post_init__(self) -> None:
-        """Check every field on its own; what NumPy holds becomes Python's, which JSON can hold."""
+        """Check every field separately; NumPy scalars become Python scalars, which JSON supports."""
         fields: Any = self
         for field in dataclasses.fields(fields):
             value = getattr(self, field.name)
-            if field.metadata or isinstance(value, np.generic):  # others may hold arrays
+            if field.metadata or isinstance(value, np.generic):  # fields without metadata may have arrays
                 value = _as_python(value)
                 object.__setattr__(self, field.name, value)
             if value is None and field.default is None:
@@ -71,11 +71,11 @@ class Settings:
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """Return a config as JSON can hold it: dicts, lists, texts, numbers, truth values and None.
+    """Return a config as JSON values: dicts, lists, texts, numbers, booleans and None.
 
     Args:
-      config: sections by name. A section may be a dict, a ``ConfigDict`` or a ``Settings`` object, and a value a scalar
-        or array of NumPy or JAX, or a path.
+      config: sections by name. A section may be a dict, a ``ConfigDict`` or a ``Settings`` object. A value may also be
+        a NumPy or JAX scalar or array, or a path.
 
     Raises:
       InputError: anything else; names the key.
@@ -87,9 +87,9 @@ def plain(config: Any) -> dict[str, Any]:
     try:
         values = _plain(config, "the config")
     except RecursionError:
-        raise InputError("the config is nested too deeply; it has sections, and these have settings") from None
+        raise InputError("the config is nested too deeply; it must have sections, and these settings") from None
     if not isinstance(values, dict):
-        raise InputError(f"the config is a dict of sections, not {type(config).__name__}")
+        raise InputError(f"the config must be a dict of sections, got {type(config).__name__}")
     return values
 
 
@@ -109,13 +109,13 @@ def _plain(value: Any, name: str) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise InputError(
-        f"{name} is a {type(value).__name__}; settings are texts, numbers and lists of them (a model or a data set is "
-        "passed beside the config, as model=... or dataset=...)"
+        f"{name} is a {type(value).__name__}; settings are texts, numbers and lists of them (pass a model or a data "
+        "set beside the config, as model=... or dataset=...)"
     )
 
 
 def _as_python(value: Any) -> Any:
-    """Return scalars and arrays of NumPy and JAX as numbers and lists, and lists of scalars likewise."""
+    """Return NumPy and JAX scalars and arrays, also those in lists, as numbers and lists."""
     if type(value) in (list, tuple):
         return type(value)(map(_as_python, value))
     is_array = isinstance(value, np.generic) or (hasattr(value, "__array__") and hasattr(value, "devices"))
@@ -123,7 +123,7 @@ def _as_python(value: Any) -> Any:
 
 
 class Setting(NamedTuple):
-    """A setting for people: its name and default, what it may be, and its sentence."""
+    """A setting for help texts: its name, default, allowed values and description."""
 
     name: str
     default: Any
@@ -132,7 +132,7 @@ class Setting(NamedTuple):
 
 
 def describe(part: Callable[..., Any]) -> list[Setting]:
-    """Return the settings of a dataclass, or of a function that takes them by keyword, from its own docstring.
+    """Return the settings of a dataclass, or of a function that takes them by keyword, from its docstring.
 
     Example:
       >>> from hlr_jax.training.options import TrainOptions
@@ -158,7 +158,7 @@ def _allowed(metadata: Any, parameter: inspect.Parameter) -> str:
 
 
 def _meanings(part: Any) -> dict[str, str]:
-    """Return the sentences of ``Attributes:`` and ``Args:`` in a docstring, also those of the classes it builds on."""
+    """Return the descriptions in ``Attributes:`` and ``Args:`` of a docstring and of the base classes' docstrings."""
     meanings: dict[str, str] = {}
     for owner in reversed(inspect.getmro(part) if inspect.isclass(part) else [part]):
         text = inspect.cleandoc(owner.__dict__.get("__doc__") or "" if inspect.isclass(owner) else owner.__doc__ or "")

@@ -1,4 +1,4 @@
-"""What can make lists: a model with its parameters, a scorer with its state, or a blend of them. Without JAX."""
+"""Systems that make recommendations: models, scorers and blends of them. This module does not import JAX."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
@@ -24,14 +24,14 @@ def system_names() -> tuple[str, ...]:
 
 
 def create_system(name: str, **options: Any) -> System:
-    """Make a model or a scorer by name; ``options`` are its own.
+    """Make a model or a scorer by name, with its options.
 
     Raises:
       InputError: an unknown name or option, a value out of range, or ``auto``, which is more than one system.
     """
     if name == AUTO:
         raise InputError(
-            f'{AUTO} finds out which of several systems to train: call hlr_jax.fit(dataset, "{AUTO}"), or '
+            f'{AUTO} is not one system, but selects one of several; call hlr_jax.fit(dataset, "{AUTO}"), or run '
             f"hlr-jax train --config={AUTO}:DATA"
         )
     pick(name, system_names(), "model")
@@ -39,7 +39,7 @@ def create_system(name: str, **options: Any) -> System:
 
 
 def options_of(name: str) -> Callable[..., Any]:
-    """Return what takes the options of a model, a scorer or ``auto`` by keyword: for help and checks.
+    """Return the callable that takes the options of a model, a scorer or ``auto`` by keyword, for help and checks.
 
     Raises:
       InputError: an unknown name.
@@ -50,7 +50,7 @@ def options_of(name: str) -> Callable[..., Any]:
 
 
 def system_title(name: str) -> str:
-    """Return the name of a system for people: that of a model or scorer of this name, if there is one."""
+    """Return the display name of a model or scorer; for other names, the name itself."""
     return create_system(name).title if name in system_names() else name
 
 
@@ -58,8 +58,8 @@ def require_model(system: System, purpose: str) -> "Model":
     """Return a system that is a model.
 
     Args:
-      system: any.
-      purpose: what needs a model, such as ``export``.
+      system: any system.
+      purpose: what needs a model, such as ``export``, for the message.
 
     Raises:
       InputError: it is a scorer or a blend.
@@ -67,7 +67,7 @@ def require_model(system: System, purpose: str) -> "Model":
     from hlr_jax.models.base import Model
 
     if isinstance(system, Blend):
-        raise InputError(f"a blend has no vectors of its own, and {purpose} needs them: choose one of its parts")
+        raise InputError(f"a blend has no vectors, but {purpose} needs them; choose one of its parts")
     if not isinstance(system, Model):
-        raise InputError(f"{system.title} has no vectors, and {purpose} needs them: choose a run of a model")
+        raise InputError(f"{system.title} has no vectors, but {purpose} needs them; choose a run of a model")
     return system

@@ -1,14 +1,14 @@
-"""Records shared by the whole package, and the legend of names and shapes.
+"""Types shared by the whole package, and the names of shapes and symbols.
 
-Letters of shapes, everywhere in this package:
+The letters of shapes have the same meaning everywhere in this package:
 
 | letter | meaning | option |
 | --- | --- | --- |
 | U, I | users, items | |
 | D | dimension of the metric space | ``embed_dim`` |
-| N | keys, and as many memories | ``num_memories`` |
-| H | items of the user that a pair reads: its history, padded | ``max_history`` |
-| A | users of the item that a pair reads, padded | ``max_item_users`` |
+| N | memory keys, and memory vectors | ``num_memories`` |
+| H | items in the history of a user, padded | ``max_history`` |
+| A | users of an item, padded | ``max_item_users`` |
 | B | triplets, or users, in a batch | ``batch_size`` |
 | n | negatives of a triplet, or of a user | ``num_negatives`` |
 | K | recommendations per user | ``k`` |
@@ -20,9 +20,9 @@ Symbols of the paper and their names here:
 | p_u, q_v | ``user``, ``item`` | [D] |
 | r_uv | ``relation`` | [D] |
 | K (keys), M (memories) | ``keys``, ``memories`` | [N, D] |
-| the weights of the memories for each neighbor | ``memory_weights`` | [H, N] |
+| weights of the memories for each neighbor | ``memory_weights`` | [H, N] |
 | alpha | ``neighbor_weights`` | [H] |
-| x_j, what users are made from (CML) | ``source`` | [I, D] |
+| x_j, source vectors of users (CML) | ``source`` | [I, D] |
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -32,18 +32,19 @@ import jax.numpy as jnp
 from flax import struct
 
 Params: TypeAlias = dict[str, jax.Array]
-"""Arrays by name: ``item`` [I, D]; ``user`` [U, D], but in a model that makes users from their items; and others.
+"""Arrays by name: ``item`` [I, D]; ``user`` [U, D], unless users are computed from their items; and others.
 
-What the others are the model's ``arrays`` say.
+``Model.arrays`` describes the others.
 """
 
 
 class NeighborSpec(NamedTuple):
-    """Which neighbors a model reads on one side of a pair.
+    """The neighbors that a model reads on one side of a pair.
 
     Attributes:
-      size: the most of them; 0: none.
-      sampling: ``uniform`` or ``inverse_popularity``: up to ``size`` are drawn without replacement, anew at each visit.
+      size: the maximum number of neighbors; 0: none.
+      sampling: ``uniform`` or ``inverse_popularity``. If there are more neighbors than ``size``, they are sampled
+        without replacement, anew each time.
     """
 
     size: int = 0
@@ -52,12 +53,12 @@ class NeighborSpec(NamedTuple):
 
 @struct.dataclass
 class CSR:
-    """The items of each user (or the users of each item) as compressed rows: one row after the other, each increasing.
+    """The items of each user (or the users of each item) as compressed sparse rows, each sorted.
 
     Attributes:
-      offsets: [U + 1]; the items of user u stand at ``offsets[u]`` up to ``offsets[u + 1]``.
-      items: [interactions], and one entry behind them that keeps the array from being empty.
-      longest: the most items of any user (static: it bounds loops and shapes).
+      offsets: [U + 1]; the items of user u are at ``offsets[u]`` up to ``offsets[u + 1]``, exclusive.
+      items: [interactions + 1]; the additional entry keeps the array from being empty.
+      longest: the largest number of items of a user (static, because it bounds loops and shapes).
     """
 
     offsets: jax.Array
@@ -70,7 +71,7 @@ class CSR:
         return self.offsets.shape[0] - 1
 
     def start(self, user: jax.Array) -> jax.Array:
-        """Return where a user's items begin: [...] -> [...]."""
+        """Return the position of a user's first item: [...] -> [...]."""
         return self.offsets[user]
 
     def degree(self, user: jax.Array) -> jax.Array:
@@ -80,16 +81,16 @@ class CSR:
 
 @struct.dataclass
 class Padded:
-    """Vectors of neighbors, padded: ``vectors`` [H, D] and ``mask``, true where one is real.
+    """Vectors of neighbors, padded: ``vectors`` [H, D] and ``mask``, true for real neighbors.
 
-    The mask is [H]; for T candidates of which each may leave out another neighbor it is [T, H].
+    The mask is [H], or [T, H] for T candidates that may each leave out a different neighbor.
     """
 
     vectors: jax.Array
     mask: jax.Array
 
     def appended(self, vector: jax.Array) -> "Padded":
-        """Return the same neighbors and one more [D]."""
+        """Return the neighbors with one more vector [D]."""
         real = jnp.ones((*self.mask.shape[:-1], 1), bool)
         return Padded(jnp.concatenate([self.vectors, vector[None]]), jnp.concatenate([self.mask, real], axis=-1))
 
@@ -111,12 +112,12 @@ class Neighbors:
 
 @struct.dataclass
 class PairOutput:
-    """What a model says of one pair. Intermediates cost nothing where nobody reads them: ``jit`` prunes them.
+    """The output of a model for one pair. Unused intermediates cost nothing, because ``jit`` removes them.
 
     Attributes:
       score: [], higher is better; for metric models minus the squared distance |p_u + r_uv - q_v|^2.
       relation: [D], the translation r_uv.
-      memory_weights: [H, N], the first attention; H = 0 where a model has none.
+      memory_weights: [H, N], the first attention; empty if the model has none.
       neighbor_weights: [H], the second attention.
 
     Example:
@@ -132,9 +133,9 @@ class PairOutput:
 
 
 class Ranking(NamedTuple):
-    """The best items of users [..., K], best first, and their scores; where none is left, -1 and minus infinity.
+    """The best items of users [..., K], best first, and their scores; missing items are -1 with score minus infinity.
 
-    Both are of NumPy, but in compiled functions.
+    Both are NumPy arrays, except in compiled functions.
     """
 
     items: Any

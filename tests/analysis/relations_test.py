@@ -165,5 +165,5 @@ def test_keys_that_follow_the_types_recover_them_and_untrained_ones_do_not(plant
 def test_another_world_is_refused(planted):
     with pytest.raises(InputError, match="the synthetic data set has 20 items, the sample has more"):
         relation_recovery(planted[0], synthetic_world_of("planted-60x20x400", 2021))
-    with pytest.raises(InputError, match="a planted world is called"):
+    with pytest.raises(InputError, match="the name of a synthetic data set is"):
         synthetic_world_of("ml-100k", 0)

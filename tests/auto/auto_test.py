@@ -203,7 +203,7 @@ def test_what_it_prints(found, capsys):
 
 
 def test_what_trains_a_single_system_says_what_runs_auto(world, tmp_path):
-    says = r'call hlr_jax\.fit\(dataset, "auto"\), or hlr-jax train --config=auto:DATA'
+    says = r'call hlr_jax\.fit\(dataset, "auto"\), or run hlr-jax train --config=auto:DATA'
     refused(says, hlr_jax.run, config(), tmp_path / "run", dataset=world)
     refused(says, Sweep, config(), tmp_path / "sweep")
     assert list(tmp_path.iterdir()) == []

@@ -157,7 +157,7 @@ def test_every_command_reads_it(blend, runs, tmp_path):
     page = write_report([folder, runs / "ease"], tmp_path / "page.html").read_text()
     assert "EASE + CML" in page
     refused = command("evaluate", f"--workdir={folder}", "--strong_generalization=users")
-    assert "a blend has no vectors of its own, and --strong_generalization needs them" in refused.stderr
+    assert "a blend has no vectors, but --strong_generalization needs them" in refused.stderr
 
 
 def test_all_seeds_of_a_run_are_a_blend(runs):

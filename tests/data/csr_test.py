@@ -15,7 +15,7 @@ def interactions(rng):
     return rows, Interactions(user.astype(np.int32), np.concatenate(rows).astype(np.int32))
 
 
-def test_an_item_has_a_position_in_its_own_row_alone(rng):
+def test_an_item_has_a_position_only_in_its_own_row(rng):
     rows, pairs = interactions(rng)
     compressed, items = csr_of(pairs, len(rows)), jnp.arange(50)
     of_each = jax.vmap(jax.vmap(position_in_row, in_axes=(None, None, 0)), in_axes=(None, 0, None))
@@ -25,9 +25,9 @@ def test_an_item_has_a_position_in_its_own_row_alone(rng):
     assert stands.tolist() == [[item in row for item in range(50)] for row in rows]
 
 
-def test_rows_have_their_degrees_and_are_cut_or_filled_to_a_width(rng):
+def test_rows_have_their_degrees_and_are_cut_or_padded_to_a_width(rng):
     rows, pairs = interactions(rng)
-    compressed = csr_of(pairs, len(rows) + 1)  # the last user has met nothing
+    compressed = csr_of(pairs, len(rows) + 1)  # the last user has no items
     assert (compressed.num_rows, compressed.longest) == (len(rows) + 1, max(LENGTHS))
     assert compressed.degree(jnp.arange(len(rows) + 1)).tolist() == [*LENGTHS, 0]
     padded_rows = jax.jit(jax.vmap(padded_row, in_axes=(None, 0, None)), static_argnums=2)
@@ -38,7 +38,7 @@ def test_rows_have_their_degrees_and_are_cut_or_filled_to_a_width(rng):
             assert entries.tolist() == (row.tolist() + [0] * width)[:width]
 
 
-def test_nobody_may_have_met_anything():
+def test_there_may_be_no_interactions():
     nothing = csr_of(Interactions(np.empty(0, np.int32), np.empty(0, np.int32)), 2)
     assert (nothing.num_rows, nothing.longest, nothing.degree(jnp.arange(2)).tolist()) == (2, 0, [0, 0])
     assert not jax.jit(contains)(nothing, jnp.int32(1), jnp.arange(3)).any()

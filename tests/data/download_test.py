@@ -39,7 +39,7 @@ def server():
         server.shutdown()
 
 
-def test_a_cut_off_download_is_resumed(server, tmp_path):
+def test_a_partial_download_is_resumed(server, tmp_path):
     target, lines = tmp_path / "file.bin", []
     Handler.cut_at = 5000
     with pytest.raises((OSError, download.http.client.IncompleteRead)):
@@ -53,7 +53,7 @@ def test_a_cut_off_download_is_resumed(server, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
 
 
-def test_checksums_known_and_recorded_at_first_use(tmp_path):
+def test_published_and_recorded_checksums(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b"1,2\n")
     digest = hashlib.sha256(b"1,2\n").hexdigest()
@@ -63,7 +63,7 @@ def test_checksums_known_and_recorded_at_first_use(tmp_path):
     assert download.verify(path, "") == digest
     download.remember(Source("https://example.invalid/a.csv", "", "a.csv", "csv", 4, 1), tmp_path)
     path.write_bytes(b"1,3\n")
-    with pytest.raises(InputError, match=r"delete it and a\.csv\.sha256 beside it and run again"):
+    with pytest.raises(InputError, match=r"delete it and a\.csv\.sha256 beside it, then rerun"):
         download.verify(path, "")
 
 
@@ -72,7 +72,7 @@ def source(archive):
     return Source(f"https://example.invalid/{archive.name}", digest, "in/../../u.data", "movielens-100k", 4, 1)
 
 
-def test_members_are_copied_to_chosen_names_whatever_the_archive_says(tmp_path):
+def test_members_are_copied_to_chosen_names_and_paths_in_the_archive_are_ignored(tmp_path):
     folder = tmp_path / "cache" / "sources" / "x"
     folder.mkdir(parents=True)
     archive = folder / "a.zip"
@@ -84,7 +84,7 @@ def test_members_are_copied_to_chosen_names_whatever_the_archive_says(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other"])
-def test_a_damaged_archive_is_named_and_leaves_nothing(tmp_path, damage):
+def test_a_damaged_archive_is_named_and_no_file_remains(tmp_path, damage):
     archive = tmp_path / "a.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("in/../../u.data" if damage == "truncated" else "else", "1\t2\t3\t4\n" * 5000)
@@ -115,7 +115,7 @@ def test_an_archive_put_into_the_cache_by_hand_is_used():
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "emptied", "record"])
-def test_what_was_unpacked_and_is_damaged_is_unpacked_again(archive_put_by_hand, damage):
+def test_a_damaged_unpacked_file_is_unpacked_again(archive_put_by_hand, damage):
     obtained, lines = download.obtain("x"), []
     path = obtained[1]
     if damage == "record":
@@ -123,16 +123,16 @@ def test_what_was_unpacked_and_is_damaged_is_unpacked_again(archive_put_by_hand,
     else:
         path.write_bytes({"flipped": b"1\t2\t3\t5\n", "cut": b"1\t2", "emptied": b""}[damage])
     assert download.obtain("x", log=lines.append) == obtained
-    assert lines == [f"warning: {path}: damaged or changed since it was unpacked; it is unpacked again"]
+    assert lines == [f"warning: {path}: damaged or changed since it was unpacked; unpacking it again"]
     assert path.read_bytes() == b"1\t2\t3\t4\n"
-    (archive_put_by_hand / "a.zip").unlink()  # nothing to unpack it from: it stays, and is refused
+    (archive_put_by_hand / "a.zip").unlink()  # without its archive, the damaged file is an error
     path.write_bytes(b"mine")
     with pytest.raises(InputError, match=r"u\.data: wrong checksum.*delete it and u\.data\.sha256 beside it"):
         download.obtain("x")
     assert path.read_bytes() == b"mine"
 
 
-def test_a_wrong_answer_of_the_publisher_leads_to_the_next_source(server, tmp_path, monkeypatch):
+def test_after_a_wrong_download_the_next_source_is_tried(server, tmp_path, monkeypatch):
     monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path))
     page = Source(server, "0" * 64, "u.data", "movielens-100k", 4, 1)
     other = tmp_path / "other.zip"
@@ -149,16 +149,18 @@ def test_a_wrong_answer_of_the_publisher_leads_to_the_next_source(server, tmp_pa
     assert not (folder / "file.bin").exists()
 
 
-def test_without_network_or_login_the_message_says_what_to_do(tmp_path, monkeypatch):
+def test_without_network_or_login_the_message_names_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path))
-    with pytest.raises(InputError, match=r"needs a login.*yelp\.com/dataset.*put it at .*review\.json"):
+    with pytest.raises(InputError, match=r"without a login.*yelp\.com/dataset.* to .*review\.json"):
         download.obtain("yelp")
 
     def unreachable(*args, **kwargs):
         raise OSError("no route")
 
     monkeypatch.setattr(download.urllib.request, "urlopen", unreachable)
-    with pytest.raises(InputError, match=r"ml-1m can't be downloaded.*no route.*put the file at .*ml-1m\.zip"):
+    with pytest.raises(
+        InputError, match=r"ml-1m can't be downloaded.*no route.*download the file yourself to .*ml-1m\.zip"
+    ):
         download.obtain("ml-1m", log=lambda _: None)
     with pytest.raises(InputError, match=r'unknown data set "ml-1mm".*did you mean "ml-1m"'):
         download.obtain("ml-1mm")

@@ -1,4 +1,4 @@
-"""The fixed splits: made from their sources by a script, and verified."""
+"""A script makes the fixed splits from their sources and verifies them."""
 
 import hashlib
 from dataclasses import replace
@@ -18,14 +18,14 @@ def script():
     return fixed_splits
 
 
-def test_the_draws_are_those_of_scikit_learn(script):
-    """What train_test_split of scikit-learn 1.9.1 gave for 23 rows: test_size=0.2, then 0.1, random_state=2021."""
+def test_random_splits_equal_those_of_scikit_learn(script):
+    """Results of train_test_split of scikit-learn 1.9.1 for 23 rows: test_size=0.2, then 0.1, random_state=2021."""
     parts = script.shuffled_parts(23)
     assert np.flatnonzero(parts == 2).tolist() == [3, 4, 8, 9, 14]
     assert np.flatnonzero(parts == 1).tolist() == [17, 20]
 
 
-# In the 2-core, user 30 has one item left after item 9 is dropped, and then item 6 has one user.
+# 2-core: dropping item 9 leaves user 30 with one item; dropping user 30 leaves item 6 with one user.
 ROWS = [(20, 5), (10, 8), (20, 8), (30, 6), (30, 9), (10, 5), (10, 8), (10, 6), (40, 8), (40, 5)]
 
 
@@ -34,11 +34,11 @@ ROWS = [(20, 5), (10, 8), (20, 8), (30, 6), (30, 9), (10, 5), (10, 8), (10, 6), 
     [
         # Rows in order: 10/5 10/8 20/5 20/8 40/5 40/8.
         (True, [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]),
-        # Rows as they come: 20/5 10/8 20/8 10/5 40/8 40/5, so that users 20, 10, 40 are 0, 1, 2.
+        # Rows in file order: 20/5 10/8 20/8 10/5 40/8 40/5, so users 20, 10, 40 are 0, 1, 2.
         (False, [(0, 0), (1, 1), (0, 1), (1, 0), (2, 1), (2, 0)]),
     ],
 )
-def test_rows_and_ids_are_ordered_as_told(script, ordered, expected):
+def test_rows_and_ids_have_the_chosen_order(script, ordered, expected):
     rows = pl.DataFrame(ROWS, schema=["user", "item"], orient="row")
     table = script.make_split(rows, script.FixedSplit("csv", 2, ordered, ""), "here")
     parts = [("train", "valid", "test")[part] for part in script.shuffled_parts(6)]
@@ -46,13 +46,13 @@ def test_rows_and_ids_are_ordered_as_told(script, ordered, expected):
     assert table.schema == {"user": pl.Int32, "item": pl.Int32, "split": pl.String}
 
 
-def test_the_checksum_is_that_of_the_sorted_lines(script):
+def test_the_checksum_is_of_the_sorted_lines(script):
     table = pl.DataFrame({"user": [2, 0, 10], "item": [1, 3, 0], "split": ["test", "train", "valid"]})
     assert script.checksum(table) == hashlib.sha256(b"0,3,train\n2,1,test\n10,0,valid\n").hexdigest()
     assert script.checksum(table.cast({"split": pl.Categorical})[::-1]) == script.checksum(table)
 
 
-def test_another_source_is_refused_and_nothing_is_written(tmp_path):
+def test_a_wrong_source_is_an_error_and_writes_nothing(tmp_path):
     source, output = tmp_path / "users.dat", tmp_path / "split.parquet"
     source.write_text("".join(f"5 {' '.join(str(item) for item in range(5))}\n" for _ in range(5)))
     done = command(SCRIPT, "--data=citeulike-a", f"--source={source}", f"--output={output}")
@@ -61,7 +61,7 @@ def test_another_source_is_refused_and_nothing_is_written(tmp_path):
     assert not output.exists()
 
 
-def test_a_file_is_written_from_downloads_of_the_cache(script, tmp_path, monkeypatch):
+def test_a_file_is_written_from_cached_downloads(script, tmp_path, monkeypatch):
     folder = tmp_path / "fixed_splits" / "yelp"
     folder.mkdir(parents=True)
     (folder / "train.txt").write_text("1 4 5\r\n0 5 4\r\n")
@@ -77,7 +77,7 @@ def test_a_file_is_written_from_downloads_of_the_cache(script, tmp_path, monkeyp
     assert script.fixed_split("yelp", []).height == 6
 
 
-# The sources as the folder of real data has them. MovieLens-1M is there without the order of its rows.
+# The sources in the folder of real data, where the rows of MovieLens-1M lost their order.
 SOURCES = {
     "ml-100k": "ml-100k/ml-100k.inter", "lastfm-hetrec": "lastfm-hetrec/user_artists.dat",
     "citeulike-a": "citeulike-a/users.dat", "lastfm": "lastfm.parquet", "yelp": "yelp.parquet",

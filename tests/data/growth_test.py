@@ -1,4 +1,4 @@
-"""A data set that more interactions join."""
+"""New interactions are added to a data set."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def pairs_of(dataset, part):
     )
 
 
-def test_new_pairs_join_training_and_what_is_held_out_stays_so(world):
+def test_new_pairs_go_to_training_and_held_out_pairs_stay_held_out(world):
     held = int(world.test.user[0]), int(world.test.item[0])
     known = int(world.train.user[0]), int(world.train.item[0])
     everything = pairs_of(world, world.train + world.valid + world.test)
@@ -30,7 +30,7 @@ def test_new_pairs_join_training_and_what_is_held_out_stays_so(world):
     assert added == {(99, 7), fresh, (3, 70), (98, 70)}
     assert len(grown.train) == len(world.train) + 4
     assert grown.test is world.test
-    assert grown.user_ids.to_list() == [*range(60), 99, 98]  # in the order of their rows
+    assert grown.user_ids.to_list() == [*range(60), 99, 98]  # in row order
     assert grown.item_ids.to_list() == [*range(50), 70]
     order = grown.train.user.astype(int) * 51 + grown.train.item
     assert (np.diff(order) > 0).all()
@@ -42,21 +42,21 @@ def test_new_pairs_join_training_and_what_is_held_out_stays_so(world):
 @pytest.mark.parametrize(("new", "ids"), [
     (["100", "60"], [100, 60]), (["ann", "60"], ["ann", "60"]), (["007", "60"], ["007", "60"]),
 ])  # fmt: skip
-def test_ids_stay_numbers_where_all_are(world, new, ids):
+def test_ids_stay_numbers_if_all_are_numbers(world, new, ids):
     grown = with_interactions(world, rows(*((user, "1") for user in new)))
     known = list(range(60))
     assert grown.user_ids.to_list() == (known if isinstance(ids[0], int) else list(map(str, known))) + ids
     assert grown.item_ids.to_list() == list(range(50))
 
 
-def test_titles_of_new_items_are_not_known(world):
+def test_new_items_have_no_titles(world):
     named = replace(world, titles=pl.DataFrame({"title": ["x"] * 50, "genres": [["a"]] * 50}))
     grown = with_interactions(named, rows((1, "new")))
     assert grown.titles.height == 51
     assert grown.item_titles[50] == "new"
 
 
-def test_a_user_with_all_items_is_refused(world):
+def test_a_user_with_all_items_is_an_error(world):
     nothing = world.test.where(np.zeros(len(world.test), bool))
-    with pytest.raises(InputError, match="user 4 has met all 50 items"):
+    with pytest.raises(InputError, match="user 4 has interacted with all 50 items"):
         with_interactions(replace(world, test=nothing), rows(*((4, item) for item in range(50))))

@@ -17,7 +17,7 @@ def test_ids_are_found_as_text_in_any_order():
     assert IdIndex(pl.Series([], dtype=pl.String)).find(pl.Series(["a"])).tolist() == [-1]
 
 
-def test_rows_of_some_users_are_numbered_by_their_places(rng):
+def test_rows_of_some_users_are_renumbered_by_position(rng):
     users, items = rng.integers(0, [[6], [9]], (2, 40))
     code = np.unique(users * 9 + items)
     all_pairs = Interactions(*(part.astype(np.int32) for part in np.divmod(code, 9)))
@@ -27,7 +27,7 @@ def test_rows_of_some_users_are_numbered_by_their_places(rng):
     assert list(zip(some.user, some.item, strict=True)) == expected
 
 
-def test_ids_lose_blanks_and_stay_what_they_are():
+def test_ids_lose_blanks_and_keep_their_types():
     assert texts_of([" ann", "b b\u3000", 7, 8.0, np.int32(9)], "x").to_list() == ["ann", "b b", "7", "8", "9"]
     for seven in (7, "7", np.int64(7), np.array(7), [7], pl.Series([7]), pl.Series([7]).to_arrow(), {7}):
         assert texts_of(seven, "x").to_list() == ["7"]
@@ -39,21 +39,23 @@ def test_ids_lose_blanks_and_stay_what_they_are():
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        ([True], "True is no id"),
-        (7.5, "7.5 is no id"),
-        ([b"a"], "b'a' is no id"),
-        ([[7]], "a list is no id"),
-        (["a", " "], "a blank text is no id"),
+        ([True], "True is not an id"),
+        (7.5, "7.5 is not an id"),
+        ([b"a"], "b'a' is not an id"),
+        ([[7]], "a list is not an id"),
+        (["a", " "], "an id is blank; drop rows"),
         (pl.Series(["a", None]), "an id is missing"),
-        (pl.DataFrame({"user": [1]}), "ids are a list or a column, not a DataFrame; pass one column of it"),
-        ({7: 1}, "ids are a list or a column, not a dict"),
+        (pl.DataFrame({"user": [1]}), "pass ids as a list or a column, not a DataFrame; pass one column of it"),
+        ({7: 1}, "pass ids as a list or a column, not a dict"),
     ],
 )
-def test_what_is_no_id_is_one_line(ids, message):
+def test_bad_ids_are_one_line(ids, message):
     with pytest.raises(InputError, match=f"^x: {message}"):
         texts_of(ids, "x")
 
 
-def test_a_whole_number_beyond_64_bits_is_refused():
-    with pytest.raises(InputError, match=r'^x: a whole number is beyond 64 bits: "9223372036854775808"$'):
+def test_a_whole_number_of_more_than_64_bits_is_an_error():
+    with pytest.raises(
+        InputError, match=r'^x: a whole number needs more than 64 bits: "9223372036854775808"; pass texts$'
+    ):
         typed_ids([1, 2**63], "x")

@@ -19,7 +19,7 @@ def assert_same(pairs, user, item):
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
 @pytest.mark.parametrize("which", ["train", "union"])
-def test_parts_counts_and_the_other_order_are_those_of_the_columns(kind, which, world, stored):
+def test_parts_counts_and_the_transpose_equal_those_of_the_columns(kind, which, world, stored):
     source = world if kind == "memory" else stored
     user, item = world.train.user, world.train.item
     pairs = source.train
@@ -37,7 +37,7 @@ def test_parts_counts_and_the_other_order_are_those_of_the_columns(kind, which, 
     assert_same(pairs.where(user % 2 == 0), user[user % 2 == 0], item[user % 2 == 0])
 
 
-def test_a_union_has_the_users_that_only_a_part_has():
+def test_a_union_has_the_users_of_all_parts():
     first = Interactions(np.array([0, 0, 3]), np.array([2, 5, 1]))
     second = Interactions(np.array([1, 3, 6]), np.array([4, 0, 9]))
     assert_same(first + second, [0, 0, 1, 3, 3, 6], [2, 5, 4, 0, 1, 9])

@@ -1,4 +1,4 @@
-"""Data in memory: the same rows are the same data set, whatever holds them."""
+"""Data in memory: the same rows give the same data set in every container."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ import scipy.sparse
 import hlr_jax
 from hlr_jax import Dataset, InputError
 
-BIG = 2**53  # here float64 begins to skip whole numbers: BIG + 1 is none
+BIG = 2**53  # float64 can't represent BIG + 1
 WANT = "an optional way in, of a library that the package does not need"
 
 
@@ -19,7 +19,7 @@ def quiet(_):
 
 
 class Capsule:
-    """A table that has the Arrow PyCapsule interface and nothing else."""
+    """A table with only the Arrow PyCapsule interface."""
 
     def __init__(self, frame):
         self._frame = frame
@@ -69,7 +69,7 @@ SETTINGS = {"threshold": 3, "k_core": 3, "split": "time", "unknown_users": "keep
 
 
 def content(dataset):
-    """Return all that a data set is, by ids."""
+    """Return the whole content of a data set, by ids."""
     rows = {tuple(row) for row in dataset.to_frame().rows()}
     return rows, dataset.user_ids.to_list(), dataset.item_ids.to_list(), dataset.fingerprint, dataset.reading_report()
 
@@ -81,7 +81,7 @@ def of_file(frame, tmp_path):
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_a_frame_is_what_a_file_with_the_same_rows_is(frame, of_file, kind):
+def test_a_frame_equals_a_file_with_the_same_rows(frame, of_file, kind):
     assert content(Dataset.from_frame(FRAMES[kind](frame), **SETTINGS)) == of_file
     assert content(hlr_jax.load_dataset(FRAMES[kind](frame), **SETTINGS)) == of_file
 
@@ -95,7 +95,7 @@ def test_columns_have_any_names(frame, of_file):
 
 
 @pytest.mark.parametrize("kind", ["lists", "numpy", "series", "pandas", "pyarrow"])
-def test_arrays_are_what_a_file_with_the_same_rows_is(frame, of_file, kind):
+def test_arrays_equal_a_file_with_the_same_rows(frame, of_file, kind):
     columns = frame.get_columns()
     if kind == "lists":
         columns = [column.to_list() for column in columns]
@@ -111,7 +111,7 @@ def test_arrays_are_what_a_file_with_the_same_rows_is(frame, of_file, kind):
 @pytest.mark.parametrize("form", ["csr_array", "coo_matrix", "lil_array"])
 def test_the_entries_of_a_matrix_are_interactions(rng, form):
     counts = rng.integers(0, 4, (12, 9))
-    counts[5] = 0  # a user of nothing
+    counts[5] = 0  # a user without items
     matrix = getattr(scipy.sparse, form)(counts)
     user_ids, item_ids = [f"u{n}" for n in range(12)], np.arange(9) * 10
     for threshold, kept in ((None, counts > 0), (2, counts >= 2)):
@@ -120,11 +120,11 @@ def test_the_entries_of_a_matrix_are_interactions(rng, form):
         assert set(dataset.to_frame().select("user", "item").rows()) == pairs
         report = dataset.reading_report()
         assert (report.rows, report.below_threshold) == ((counts > 0).sum(), (counts > 0).sum() - kept.sum())
-    np.testing.assert_array_equal(matrix.toarray(), counts)  # it is as it was
+    np.testing.assert_array_equal(matrix.toarray(), counts)  # it was not modified
     assert Dataset.from_csr(matrix, log=quiet).user_ids.to_list() == [n for n in range(12) if n != 5]
 
 
-def test_entries_of_zero_are_none_and_entries_at_one_place_are_added_up():
+def test_zero_entries_are_no_interactions_and_duplicate_entries_are_summed():
     matrix = scipy.sparse.coo_array(([1, 2, 0, 5], ([0, 0, 1, 1], [1, 1, 0, 2])), shape=(2, 3))
     rows = Dataset.from_csr(matrix, log=quiet).to_frame()
     assert set(rows.select("user", "item").rows()) == {(0, 1), (1, 2)}
@@ -133,7 +133,7 @@ def test_entries_of_zero_are_none_and_entries_at_one_place_are_added_up():
 
 
 @pytest.mark.parametrize("ids", [[BIG, BIG + 1, 2**62 + 1], [2**63 + 1, 2**63 + 2, 7]])
-def test_ids_of_64_bits_are_never_floats(ids, tmp_path):
+def test_64_bit_ids_are_never_floats(ids, tmp_path):
     frame = pl.DataFrame({"user": [1, 2, 3], "item": ids}, schema_overrides={"item": pl.UInt64})
     frame.write_parquet(tmp_path / "big.parquet")
     frame.write_csv(tmp_path / "big.csv")
@@ -152,7 +152,7 @@ def test_ids_of_64_bits_are_never_floats(ids, tmp_path):
         assert found == (sorted(ids) if max(ids) < 2**63 else sorted(map(str, ids)))
 
 
-def test_pandas_keeps_ids_of_64_bits_beside_missing_values(frame):
+def test_pandas_keeps_64_bit_ids_in_columns_with_missing_values(frame):
     pandas = pytest.importorskip("pandas", reason=WANT)
     for dtype in ("Int64", "UInt64", object):
         table = pandas.DataFrame({"user": pandas.Series([BIG + 1, BIG, 5], dtype=dtype), "item": ["a", "b", "c"]})
@@ -171,7 +171,7 @@ def test_pandas_keeps_ids_of_64_bits_beside_missing_values(frame):
         Dataset.from_frame(mixed, log=quiet)
 
 
-def test_texts_stay_texts_where_a_table_has_types(tmp_path):
+def test_texts_stay_texts_in_a_table_with_types(tmp_path):
     frame = pl.DataFrame({"user": ["7", "8", "8"], "item": [1, 2, 3]})
     frame.write_parquet(tmp_path / "own.parquet")
     for dataset in (Dataset.from_frame(frame, log=quiet), hlr_jax.load_dataset(tmp_path / "own.parquet", log=quiet)):
@@ -204,7 +204,7 @@ def test_frames_of_several_splits_are_a_given_split(frame):
     arrays = Dataset.from_arrays(*columns[:2], splits=columns[2], split="given", unknown_users="keep", log=quiet)
     assert arrays.fingerprint == dataset.fingerprint
     assert len(Dataset.from_frame(train=parts["train"], test=parts["test"], unknown_users="drop", log=quiet).valid) == 0
-    with pytest.raises(InputError, match="stand in two splits"):
+    with pytest.raises(InputError, match="is in two splits"):
         Dataset.from_frame(train=distinct, test=distinct.head(1), log=quiet)
 
 
@@ -214,38 +214,38 @@ def one(**columns):
 
 MISTAKES = {
     "a number": (lambda: hlr_jax.load_dataset(3, log=quiet), "takes a path or a list of paths, not int"),
-    "nothing": (lambda: hlr_jax.load_dataset(path=None, log=quiet), "not NoneType; for data in memory there are"),
+    "nothing": (lambda: hlr_jax.load_dataset(path=None, log=quiet), "not NoneType; for data in memory use"),
     "numbers": (lambda: hlr_jax.load_dataset([1, 2], log=quiet), "not a list of int"),
     "no files": (lambda: hlr_jax.load_dataset([], log=quiet), "is an empty list"),
     "an array": (lambda: hlr_jax.load_dataset(path=np.ones((3, 2)), log=quiet), "not numpy.ndarray"),
-    "a column": (lambda: hlr_jax.load_dataset(pl.Series([1]), log=quiet), "Dataset.from_frame, from_csr and from_arr"),
+    "a column": (lambda: hlr_jax.load_dataset(pl.Series([1]), log=quiet), "Dataset.from_frame, from_csr or from_arr"),
     "two sources": (lambda: hlr_jax.load_dataset(one(), path="x.csv", log=quiet), "takes one source"),
-    "no frame": (lambda: Dataset.from_frame({"user": [1]}, log=quiet), "frame: a frame of polars, pandas or Arrow"),
-    "a dense matrix": (lambda: Dataset.from_csr(np.eye(3), log=quiet), "a SciPy sparse matrix of two dimensions is"),
-    "too few ids": (lambda: Dataset.from_csr(scipy.sparse.eye(3), [1, 2]), "user_ids has 2 ids, and the matrix 3"),
+    "no frame": (lambda: Dataset.from_frame({"user": [1]}, log=quiet), "frame: pass a frame of polars, pandas"),
+    "a dense matrix": (lambda: Dataset.from_csr(np.eye(3), log=quiet), "pass a SciPy sparse matrix with two dimens"),
+    "too few ids": (lambda: Dataset.from_csr(scipy.sparse.eye(3), [1, 2]), "user_ids has 2 ids, but the matrix has 3"),
     "an id twice": (lambda: Dataset.from_csr(scipy.sparse.eye(3), None, "aab"), "item_ids: a column is a list or an"),
-    "one id twice": (lambda: Dataset.from_csr(scipy.sparse.eye(3), None, list("aab")), 'the id "a" stands twice'),
-    "lengths": (lambda: Dataset.from_arrays([1, 2], [1]), "same length, and there are 2 users, 1 items"),
+    "one id twice": (lambda: Dataset.from_csr(scipy.sparse.eye(3), None, list("aab")), 'the id "a" occurs twice'),
+    "lengths": (lambda: Dataset.from_arrays([1, 2], [1]), "same length, got 2 users, 1 items"),
     "no users": (lambda: Dataset.from_arrays(None, [1]), "arrays: users: a column is a list or an array, not NoneType"),
-    "no times": (lambda: Dataset.from_arrays([1], [1], split="time"), "split=time needs timestamps, and none were"),
+    "no times": (lambda: Dataset.from_arrays([1], [1], split="time"), "split=time needs timestamps; pass timestam"),
     "two dimensions": (lambda: Dataset.from_arrays(np.ones((2, 1)), [1, 2]), "ids; write a row for each entry"),
     "another name": (lambda: Dataset.from_frame(one(), item="itm"), 'frame: no column "itm" (did you mean "item"?)'),
-    "no name": (lambda: Dataset.from_frame(one(), user=0), "the user column is named by a text, not int"),
+    "no name": (lambda: Dataset.from_frame(one(), user=0), "name of the user column must be a text, not int"),
     "another key": (lambda: Dataset.from_frame(one(), k_cor=2), "unknown setting dataset.k_cor (did you mean"),
     "a key of files": (lambda: Dataset.from_frame(one(), format="csv"), "format is for files"),
     "an unread rating": (lambda: Dataset.from_frame(one(), rating="item"), "a rating column is read only with a"),
     "an unread split": (lambda: Dataset.from_frame(one(), split_column="item"), "is read only with dataset.split="),
-    "no train": (lambda: Dataset.from_frame(test=one()), "takes one frame, or train= and with it valid= and test="),
-    "a drawn split": (lambda: Dataset.from_frame(train=one(), split="time"), "there can be no split=time"),
+    "no train": (lambda: Dataset.from_frame(test=one()), "either one frame, or train= with optional valid"),
+    "a random split": (lambda: Dataset.from_frame(train=one(), split="time"), "leave out split=time"),
     "a gone file": (lambda: Dataset.from_frame(pl.scan_csv("/no.csv")), "frame: can't be read: No such file or dir"),
     "null": (lambda: Dataset.from_frame(one(user=["a", None])), 'row 1 (counted from 0): column "user" is empty'),
     "no text": (lambda: Dataset.from_frame(one(user=["a", ""])), 'row 1 (counted from 0): column "user" is empty'),
     "NaN": (lambda: Dataset.from_arrays([1, float("nan")], [1, 2]), 'row 1 (counted from 0): column "user" is empty'),
     "a half": (lambda: Dataset.from_frame(one(item=[2.0, 1.5])), "row 1 (counted from 0): column \"item\" is neither"),
     "rounded": (lambda: Dataset.from_frame(one(item=[2.0, 2.0**60])), "is a floating-point number beyond 2^53"),
-    "truth": (lambda: Dataset.from_frame(one(user=[True, False])), 'column "user" holds truth values, which can\'t'),
-    "lists": (lambda: Dataset.from_frame(one(item=[[1], [2]])), 'column "item" holds lists, which can\'t be'),
-    "a word": (lambda: Dataset.from_frame(one(rating=["5", "good"]), threshold=1), "is no number: 'good'"),
+    "a boolean": (lambda: Dataset.from_frame(one(user=[True, False])), 'column "user" has booleans, which can\'t'),
+    "lists": (lambda: Dataset.from_frame(one(item=[[1], [2]])), 'column "item" has lists, which can\'t be'),
+    "a word": (lambda: Dataset.from_frame(one(rating=["5", "good"]), threshold=1), "is not a number: 'good'"),
     "no date": (lambda: Dataset.from_frame(one(timestamp=["2024-01-01", "x"]), split="time"), "nor a date: 'x'"),
 }  # fmt: skip
 
@@ -259,7 +259,7 @@ def test_mistakes_are_one_line(case):
     assert "\n" not in str(caught.value)
 
 
-def test_what_a_data_set_is_does_not_depend_on_its_name(frame):
+def test_the_fingerprint_does_not_depend_on_the_name(frame):
     dataset = Dataset.from_frame(frame, log=quiet)
     assert dataclasses.replace(dataset, name="other").fingerprint == dataset.fingerprint
     assert Dataset.from_frame(frame, seed=1, log=quiet).fingerprint != dataset.fingerprint

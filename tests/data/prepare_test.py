@@ -41,7 +41,7 @@ def triples(dataset):
 
 @pytest.mark.parametrize("split", ["random", "per-user", "time", "leave-last-out"])
 @pytest.mark.parametrize("protocol", ["paper", "reference"])
-def test_splits_divide_what_passes_the_threshold(own_file, split, protocol):
+def test_splits_divide_the_rows_above_the_threshold(own_file, split, protocol):
     path, frame = own_file
     dataset = quiet(path=str(path), threshold=3, split=split, protocol=protocol)
     prepared = triples(dataset)
@@ -85,7 +85,7 @@ def test_the_cache_gives_the_same_and_follows_file_and_settings(own_file):
     again = quiet(path=str(path))
     assert triples(fresh) == triples(cached) == triples(again)
     assert fresh.fingerprint == again.fingerprint
-    assert quiet(path=str(path), k_core=2).fingerprint == fresh.fingerprint  # it leaves nobody out
+    assert quiet(path=str(path), k_core=2).fingerprint == fresh.fingerprint  # it leaves out no user
     assert quiet(path=str(path), seed=1).fingerprint != fresh.fingerprint
     frame.head(800).write_csv(path)
     assert quiet(path=str(path)).fingerprint != fresh.fingerprint
@@ -105,7 +105,7 @@ def test_k_core_equals_brute_force(rng):
     assert set(k_core(rows, 4, "x").rows()) == left
 
 
-def test_of_duplicates_the_earliest_stays():
+def test_the_earliest_duplicate_is_kept():
     frame = pl.DataFrame({"user": [1, 1, 1], "item": [2, 2, 3], "timestamp": [9.0, 4.0, 5.0]})
     assert encode(frame, "x")[0]["timestamp"].to_list() == [4.0, 5.0]
 
@@ -122,7 +122,7 @@ def test_per_user_ratio_is_exact():
     ]
 
 
-def test_a_given_split_is_taken_as_it_is(tmp_path):
+def test_a_given_split_is_used_unchanged(tmp_path):
     path = tmp_path / "given.parquet"
     frame = pl.DataFrame(
         {"user": ["a", "a", "b", "b"], "item": [5, 6, 5, 7], "split": ["train", "test", "train", "valid"]}
@@ -137,7 +137,7 @@ def given(tmp_path, *rows):
     return {"path": str(path), "split": "given"}
 
 
-def test_users_that_train_lacks(tmp_path):
+def test_users_without_training_interactions(tmp_path):
     options = given(tmp_path, "a,1,train", "a,2,train", "c,1,test", "a,3,test")
     with pytest.raises(InputError, match=r"user c is in test but not in train \(1 such users\).*unknown_users=drop"):
         quiet(**options)
@@ -151,8 +151,8 @@ BAD_SETTINGS = {
     "missing file": ({"path": "nowhere.csv"}, "nowhere.csv: no such file"),
     "unknown protocol": ({"name": "ml-100k", "protocol": "papers"}, 'unknown dataset.protocol "papers" (did you mean'),
     "unknown split": ({"name": "ml-100k", "split": "randm"}, 'did you mean "random"'),
-    "planted name": ({"name": "planted-10x20"}, "planted-USERSxITEMSxINTERACTIONS"),
-    "planted size": ({"name": "planted-10x20x30"}, "must be at least 5 a user"),
+    "synthetic name": ({"name": "planted-10x20"}, "planted-USERSxITEMSxINTERACTIONS"),
+    "synthetic size": ({"name": "planted-10x20x30"}, "must be at least 5 per user"),
 }
 
 
@@ -180,25 +180,25 @@ def test_bad_contents(own_file, tmp_path):
     for rows, message in [
         (["a,1,trian"], 'holds "trian"; it must be one of train, valid, test'),
         (["a,1,test"], 'no row has split "train"'),
-        (["a,1,train", "a,1,test"], "user a and item 1 stand in two splits"),
-        (["a,1,train", "a,2,valid"], "user a has met all 2 items"),
+        (["a,1,train", "a,1,test"], "user a and item 1 is in two splits"),
+        (["a,1,train", "a,2,valid"], "user a has interacted with all 2 items"),
     ]:
         with pytest.raises(InputError) as caught:
             quiet(**given(tmp_path, *rows))
         assert message in str(caught.value)
 
 
-def test_planted_world_keeps_its_promises():
+def test_a_synthetic_data_set_has_its_planted_relations():
     world = hlr_jax.synthetic_world(300, 200, 6000, num_relations=3, seed=4)
     keys = world.pairs.user.astype(int) * 200 + world.pairs.item
     assert len(np.unique(keys)) == 6000
     assert (np.diff(keys) > 0).all()
     assert np.bincount(world.pairs.user).min() >= 5
     np.testing.assert_allclose(world.user_relations.sum(axis=1), 1)
-    # Each cluster has one successor by each relation type, and type 0 stays within the cluster.
+    # Each cluster has one successor for each relation type; that of type 0 is the cluster itself.
     assert ((world.relation_of >= 0).sum(axis=1) == 3).all()
     assert (np.diag(world.relation_of) == 0).all()
-    # What a user meets lies where one of their tastes leads: far more often than chance.
+    # Items are in clusters that a taste of the user leads to, far more often than by chance.
     reach = (world.relation_of >= 0)[world.user_tastes].any(axis=1)
     within = reach[world.pairs.user, world.item_cluster[world.pairs.item]].mean()
     assert within > 0.95
@@ -209,8 +209,8 @@ def test_planted_world_keeps_its_promises():
 
 
 @pytest.mark.parametrize("name", ["ml-100k", "lastfm-hetrec"])
-def test_published_files_prepare_to_the_reference_sizes(shared_data, name):
-    """Users, items and sizes of ../shared/reference, from the raw files."""
+def test_published_files_give_the_reference_sizes(shared_data, name):
+    """Users, items and sizes in ../shared/reference, from the raw files."""
     path = {"ml-100k": "ml-100k/ml-100k.inter", "lastfm-hetrec": "lastfm-hetrec/user_artists.dat"}[name]
     format = "recbole" if name == "ml-100k" else "auto"
     dataset = quiet(name=name, path=str(shared_data / path), format=format)
@@ -220,7 +220,7 @@ def test_published_files_prepare_to_the_reference_sizes(shared_data, name):
 
 
 @pytest.mark.parametrize("name", ["interactions.parquet", "users.parquet", "items.parquet", "dataset.json"])
-def test_prepared_data_that_is_damaged_is_made_anew_with_a_line_that_says_so(own_file, tmp_path, monkeypatch, name):
+def test_damaged_prepared_data_is_prepared_again_with_a_warning(own_file, tmp_path, monkeypatch, name):
     monkeypatch.setenv("HLR_JAX_DATA", str(tmp_path / "cache"))
     whole, lines = quiet(path=str(own_file[0])), []
     (path,) = (tmp_path / "cache" / "prepared").glob(f"*/{name}")
@@ -229,7 +229,7 @@ def test_prepared_data_that_is_damaged_is_made_anew_with_a_line_that_says_so(own
     again = hlr_jax.load_dataset(path=str(own_file[0]), log=lines.append)
     assert again.fingerprint == whole.fingerprint
     assert f"warning: {path}: damaged" in lines[0]
-    assert lines[0].endswith("; the prepared data is made anew")
+    assert lines[0].endswith("; preparing the data again")
     lines.clear()
-    hlr_jax.load_dataset(path=str(own_file[0]), log=lines.append)  # from the cache, which is whole again
+    hlr_jax.load_dataset(path=str(own_file[0]), log=lines.append)  # from the repaired cache
     assert not any("warning" in line for line in lines)

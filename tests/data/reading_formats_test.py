@@ -1,4 +1,4 @@
-"""Every layout that is known reads to the same rows."""
+"""Every known format gives the same rows."""
 
 import bz2
 import gzip
@@ -74,7 +74,7 @@ def test_every_format_is_tested():
 
 
 @pytest.mark.parametrize("name", ["csv", "movielens-dat", "ndjson", "parquet"])
-def test_a_path_is_no_pattern(tmp_path, name):
+def test_a_path_is_not_a_pattern(tmp_path, name):
     path = tmp_path / "a[1]*" / "own[1-9]?.data"
     path.parent.mkdir()
     other = tmp_path / "a1" / "own1x.data"  # what the path would match
@@ -103,7 +103,7 @@ def test_compressed_files(tmp_path, packing):
     assert f"own.csv{suffix}: unpacked from {suffix}" in read_interactions(path, DataOptions()).report.notes[0]
     for damaged in (packed[:-9], packed + b"what follows is no stream", b"x" + packed[1:]):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match=f"damaged or cut off: it does not unpack as {suffix}"):
+        with pytest.raises(InputError, match=f"damaged or truncated: it can't be unpacked as {suffix}"):
             read(path)
 
 
@@ -115,7 +115,7 @@ def test_an_archive_of_one_file(tmp_path):
     assert read(path).rows() == ROWS
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("readme.txt", "x")
-    with pytest.raises(InputError, match=r"an archive of 2 files \(log/own.csv, readme.txt\); unpack it"):
+    with pytest.raises(InputError, match=r"the archive has 2 files \(log/own.csv, readme.txt\); unpack it"):
         read(path)
 
 
@@ -128,7 +128,7 @@ def test_packed_parquet(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["xlsx", "json", "pkl"])
-def test_what_is_no_table_is_refused_with_the_way_out(tmp_path, ending):
+def test_unsupported_files_are_errors_with_a_remedy(tmp_path, ending):
     path = tmp_path / f"own.{ending}"
     path.write_text("x")
     with pytest.raises(InputError, match=r"save it as CSV|write a line for each row|save it as Parquet"):

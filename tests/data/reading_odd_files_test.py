@@ -1,4 +1,4 @@
-"""Files as people have them: read right, with a word on what was decided, or refused by line with the cure."""
+"""Unusual files: read correctly with a note on each decision, or an error that names the line and a remedy."""
 
 import json
 
@@ -52,31 +52,33 @@ READ = {
 
 
 @pytest.mark.parametrize("case", READ)
-def test_odd_files_are_read_right(tmp_path, case):
+def test_unusual_files_are_read_correctly(tmp_path, case):
     text, options = READ[case]
     reading = read(tmp_path, text, **options)
     assert reading.rows.select("user", "item").rows() == AB
     assert reading.report.rows == 3
 
 
-def test_blanks_divide_an_inter_file(tmp_path):
+def test_blanks_separate_the_fields_of_an_inter_file(tmp_path):
     reading = read(tmp_path, "user_id:token item_id:token\na 1\nb 2\nc 3\n", "log.inter")
     assert reading.rows.rows() == AB
     assert reading.report.notes == (
-        'log.inter: fields divided by blanks; user is column "user_id:token", item is column "item_id:token"',
+        'log.inter: fields separated by blanks; user is column "user_id:token", item is column "item_id:token"',
     )
 
 
-def test_latin_1_by_option_and_the_guess_that_works(tmp_path):
+def test_latin_1_by_setting_and_a_suggested_encoding(tmp_path):
     text = "user,item\nJosé,1\n".encode("latin-1")
     assert read(tmp_path, text, encoding="latin-1").rows.rows() == [("José", 1)]
-    with pytest.raises(InputError, match=r"line 2 is not text in UTF-8; dataset.encoding=cp1252 would read 'José,1'"):
+    with pytest.raises(
+        InputError, match=r"line 2 is not text in UTF-8; pass dataset.encoding, such as cp1252, which reads 'José,1'"
+    ):
         read(tmp_path, text)
     with pytest.raises(InputError, match=r'unknown dataset.encoding "latin-99"'):
         read(tmp_path, text, encoding="latin-99")
 
 
-def test_joined_files_leave_headers_behind(tmp_path):
+def test_concatenated_files_have_repeated_headers(tmp_path):
     reading = read(tmp_path, "user,item\na,1\nuser,item\nb,2\n\ufeffuser,item\nc,3\n")
     assert reading.rows.rows() == AB
     assert (reading.report.rows, reading.report.repeated_headers) == (5, 2)
@@ -87,34 +89,38 @@ def test_joined_files_leave_headers_behind(tmp_path):
     assert (reading.report.rows, reading.report.repeated_headers, reading.rows.height) == (4, 0, 4)
 
 
-def test_what_was_decided_is_said_each_time(tmp_path):
+def test_decisions_are_logged_each_time(tmp_path):
     path = tmp_path / "own.csv"
     path.write_text("who;what;stars;title\n" + "".join(f"{n % 5};{n};{1 + n % 5};x\n" for n in range(40)))
-    expected = 'own.csv: fields divided by ";"; user is column "who", item is column "what"; not read: "stars", "title"'
+    expected = (
+        'own.csv: fields separated by ";"; user is column "who", item is column "what"; not read: "stars", "title"'
+    )
     for _ in range(2):  # the second time from the cache
         lines = []
         hlr_jax.load_dataset(path, user_column="who", item_column="what", log=lines.append)
         assert lines[0] == expected
 
 
-def test_ratings_that_nobody_asked_for_are_named_with_their_range(tmp_path):
+def test_unread_ratings_are_logged_with_their_range(tmp_path):
     notes = read(tmp_path, "user,item,rating,weight\na,1,0.5,2\nb,2,5,3\n").report.notes
     assert notes == ('log.csv: not read: "rating" (0.5 to 5), "weight"',)
 
 
 @pytest.mark.parametrize("low", ["0", "-1", "false"])
-def test_ratings_that_may_be_no_interactions_are_asked_about(tmp_path, low):
+def test_ratings_of_zero_or_less_need_a_threshold(tmp_path, low):
     text = f"user,item,rating\na,1,{low}\nb,2,{'true' if low == 'false' else 1}\n"
-    with pytest.raises(InputError, match=r'"rating" holds (0|-1) to 1, and without a threshold each row is an inter'):
+    with pytest.raises(
+        InputError, match=r'"rating" ranges from (0|-1) to 1, and without a threshold every row is an inter'
+    ):
         read(tmp_path, text)
     assert read(tmp_path, text, threshold=1).rows["user"].to_list() == ["b"]
     assert read(tmp_path, text, threshold=-1).rows.height == 2
     frame = pl.DataFrame({"user": [1, 2], "item": [1, 2], "rating": [low == "false" and False, True]})
-    with pytest.raises(InputError, match=r'frame: column "rating" holds 0 to 1'):
+    with pytest.raises(InputError, match=r'frame: column "rating" ranges from 0 to 1'):
         Dataset.from_frame(frame)
 
 
-def test_truth_values_read_alike_from_all_formats(tmp_path):
+def test_booleans_are_read_the_same_from_all_formats(tmp_path):
     frame = pl.DataFrame({"user": ["a", "b"], "item": [1, 2], "rating": [True, False]})
     frame.write_parquet(tmp_path / "log.parquet")
     frame.write_csv(tmp_path / "log.csv")
@@ -127,14 +133,14 @@ def test_truth_values_read_alike_from_all_formats(tmp_path):
 def test_decimal_commas(tmp_path):
     text = "user;item;rating\na;1;4,5\nb;2;3\n"
     assert read(tmp_path, text, threshold=0, decimal=",").rows["rating"].to_list() == [4.5, 3.0]
-    with pytest.raises(InputError, match=r"line 2: column \"rating\" is no number: '4,5'; pass dataset.decimal=,"):
+    with pytest.raises(InputError, match=r"line 2: column \"rating\" is not a number: '4,5'; pass dataset.decimal=,"):
         read(tmp_path, text, threshold=0)
 
 
 MISSING = "user,item\na,1\n,2\nNULL,3\n nan ,4\nb,None\nc,5\n"
 
 
-def test_missing_ids_in_every_clothing(tmp_path):
+def test_missing_ids_in_every_notation(tmp_path):
     with pytest.raises(InputError, match=r'line 3: column "user" is empty; .*missing_ids=drop \(4 rows lack an id\)'):
         read(tmp_path, MISSING)
     reading = read(tmp_path, MISSING, missing_ids="drop")
@@ -169,7 +175,7 @@ def test_missing_ids_of_frames_and_parquet(tmp_path):
         Dataset.from_frame(frame, missing_ids="drop")
 
 
-def test_ids_keep_what_they_are(tmp_path):
+def test_ids_keep_their_types(tmp_path):
     def users(*values):
         return read(tmp_path, "user,item\n" + "".join(f"{value},1\n" for value in values)).rows["user"].to_list()
 
@@ -181,45 +187,47 @@ def test_ids_keep_what_they_are(tmp_path):
     many = [str(number) for number in range(30)]
     reading = read(tmp_path, "user,item\n" + "".join(f"{user},1\n" for user in [*many, "abc"]))
     assert reading.rows["user"].to_list() == [*many, "abc"]
-    assert reading.report.notes == ('log.csv: ids in column "user" are texts, for there is "abc" among the numbers',)
+    assert reading.report.notes == (
+        'log.csv: ids in column "user" are read as texts, because "abc" is among the numbers',
+    )
     for value, problem in (("9007199254740994.0", "a floating-point number beyond 2"), ("1E+17", "a rounded numb")):
         with pytest.raises(InputError, match=f'line 3: column "user" is {problem}'):
             users("1", value)
 
 
 REFUSED = {
-    "no header": ("1,2\n1,3\n", {}, "its first line (1, 2) names no columns; pass dataset.columns=user,item"),
-    "no header, columns named": ("1,2\n1,3\n", {"user_column": "1", "item_column": "2"}, "names no columns"),
+    "no header": ("1,2\n1,3\n", {}, "the first line (1, 2) is not a header; pass dataset.columns=user,item"),
+    "no header, columns named": ("1,2\n1,3\n", {"user_column": "1", "item_column": "2"}, "is not a header"),
     "other names": ("who;what\na;1\n", {}, 'no columns "user" and "item" (it has: who, what); pass the names of'),
     "one other name": ("usr,item\na,1\n", {}, 'no column "user" (did you mean "usr"?); pass the name of the user'),
-    "a name twice": ("user,user,item\na,b,1\n", {}, '2 columns are called "user"'),
+    "a name twice": ("user,user,item\na,b,1\n", {}, '2 columns have the name "user"'),
     "ragged": ("user,item\na,1\nb,2,3\n", {}, "line 3 has 3 fields instead of 2"),
     "short": ("user,item,x\na,1,\nb,2\n", {}, "line 3 has 2 fields instead of 3"),
-    "a quote that stays open": ('user,item\na,"1\nb,2\n', {}, "line 2: a quote opens and does not close"),
-    "text after a quote": ('user,item\na,"1"x\nb,2\n', {}, "line 2: text follows a quote"),
-    "swallowed lines": (
-        'user,item,x\na,1,"y\nb,2,z\nc,3,"\n', {}, "line 2: a quoted field holds a line that looks like a record",
+    "an unclosed quote": ('user,item\na,"1\nb,2\n', {}, "line 2: a quote is not closed"),
+    "text after a quote": ('user,item\na,"1"x\nb,2\n', {}, "line 2: text follows a closing quote"),
+    "lines within quotes": (
+        'user,item,x\na,1,"y\nb,2,z\nc,3,"\n', {}, "line 2: a quoted field has a line that looks like a record",
     ),
-    "a NUL": ("user,item\na,1\nb\0,2\n", {}, "line 3 holds a NUL byte"),
+    "a NUL": ("user,item\na,1\nb\0,2\n", {}, "line 3 has a NUL byte"),
     "several lines in a record": (
         'user,item,x\na,1,"p\nq"\nb,2\n', {}, "line 4 has 2 fields instead of 3",
     ),
     "records across lines are counted": (
         'user,item,x\na,1,"p\nq"\n,2,z\n', {}, 'record 2 (line 4): column "user" is empty',
     ),
-    "an order of another length": ("1,2,3\n", {"columns": "user,item"}, "a line has 3 fields, and dataset.columns nam"),
+    "an order of another length": ("1,2,3\n", {"columns": "user,item"}, "the first line has 3 fields, but dataset.c"),
     "a header in a format without": (
-        "user,item,rating,timestamp\na,1,5,9\nb,2,4,9\n", {"format": "amazon-csv"}, "looks like a header, and the for",
+        "user,item,rating,timestamp\na,1,5,9\nb,2,4,9\n", {"format": "amazon-csv"}, "looks like a header, but the for",
     ),
     "products for users": (
         "B000000001,A1B2C3D4E5F6,5,1\nB000000002,A1B2C3D4E5F7,5,1\n", {"format": "amazon-csv"},
-        "what this format takes for users are products (B000000001); pass dataset.format=amazon-2018-csv",
+        "the user column has product ids (B000000001); pass dataset.format=amazon-2018-csv",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_looks_misread_is_refused(tmp_path, case):
+def test_files_that_seem_misread_are_errors(tmp_path, case):
     text, options, message = REFUSED[case]
     with pytest.raises(InputError) as caught:
         read(tmp_path, text, **options)
@@ -229,7 +237,7 @@ def test_what_looks_misread_is_refused(tmp_path, case):
     assert "\n" not in str(caught.value)
 
 
-def test_swallowed_lines_are_text_where_one_says_so(tmp_path):
+def test_lines_within_quotes_are_text_with_quotes_yes(tmp_path):
     reading = read(tmp_path, 'user,item,x\na,1,"y\nb,2,z\nc,3,"\n', quotes="yes")
     assert reading.rows.rows() == [("a", 1)]
 
@@ -239,8 +247,8 @@ def test_json_lines(tmp_path):
     assert read(tmp_path, "\n".join(lines), "log.jsonl").rows.rows() == AB
     bad = {
         '{"user": 1, "item": 2': "line 2 is not a JSON object",
-        '{"user": 1, "item": [1, 2]}': 'line 2: column "item" holds a list; write a row for each entry',
-        '{"user": true, "item": 1}': 'line 2: column "user" holds the truth value true, which is no id',
+        '{"user": 1, "item": [1, 2]}': 'line 2: column "item" has a list; write a row for each entry',
+        '{"user": true, "item": 1}': 'line 2: column "user" has the boolean true, which is not an id',
         '{"user": 1, "item": 2}{"user": 1, "item": 3}': "line 2 is not a JSON object",
         '{"user": 1, "user": 2, "item": 3}': "line 2 is not a JSON object",
         '{"user": 1, "item": NaN}': "line 2 is not a JSON object",
@@ -253,13 +261,11 @@ def test_json_lines(tmp_path):
         assert message in str(caught.value)
 
 
-def test_parquet_that_is_none_and_lists_in_cells(tmp_path):
+def test_damaged_parquet_and_lists_in_cells(tmp_path):
     pl.DataFrame({"user": [1], "item": [[1, 2]]}).write_parquet(tmp_path / "log.parquet")
-    with pytest.raises(
-        InputError, match=r'column "item" holds lists, which can\'t be read as ids; write a row for eac'
-    ):
+    with pytest.raises(InputError, match=r'column "item" has lists, which can\'t be read as ids; write a row for eac'):
         read_interactions(tmp_path / "log.parquet", DataOptions())
-    with pytest.raises(InputError, match=r"damaged or cut off: it does not read as parquet"):
+    with pytest.raises(InputError, match=r"damaged or truncated: it can't be read as parquet"):
         read(tmp_path, b"PAR1 cut off", "log.parquet")
     pl.DataFrame({"user": np.arange(5000), "item": np.arange(5000)}).write_parquet(tmp_path / "log.parquet")
     data = (tmp_path / "log.parquet").read_bytes()
@@ -267,9 +273,9 @@ def test_parquet_that_is_none_and_lists_in_cells(tmp_path):
         read(tmp_path, data[:4] + b"x" * 400 + data[404:], "log.parquet")
 
 
-def test_settings_of_reading_are_checked():
+def test_reading_settings_are_checked():
     for options, message in (
-        ({"separator": "ab"}, "dataset.separator is one character"),
+        ({"separator": "ab"}, "dataset.separator must be one character"),
         ({"columns": "user,thing"}, 'unknown role in dataset.columns "thing"'),
         ({"columns": "user,item,user"}, "dataset.columns names user twice"),
         ({"header": "maybe"}, 'unknown dataset.header "maybe"'),

@@ -25,11 +25,11 @@ CASES = int(os.environ.get("HLR_JAX_READING_CASES", "0"))
 FOREIGN = ("polars", "pyarrow", "arrow", "Error", "dtype", "schema", "Traceback", "errno", "codec", "strict=", "\n")
 SPECIAL = b'"",,;|\t\n\r\r\n  ::\0\xff\xc3\xef{}[]\\-+.0019eE#\x1a'
 
-CHUNKS = st.sampled_from([16, 1 << 22, 1 << 22])  # bytes that are read at a time
+CHUNKS = st.sampled_from([16, 1 << 22, 1 << 22])  # bytes to read at a time
 
 
 def budget(cases: int) -> settings:
-    """Return the settings of a test of so many cases, which are the same ones each time unless others are asked for."""
+    """Return the settings of a test with this many cases; by default they are the same in each run."""
     return settings(
         max_examples=CASES or cases,
         phases=[Phase.generate, Phase.shrink] if CASES else [Phase.generate],
@@ -46,7 +46,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def read_by_package(folder: Path, log: Log, data: bytes, chunk: int) -> tuple[list[tuple], ReadingReport]:
-    """Return the rows before any is dropped, and their counts; read so many bytes at a time."""
+    """Return the rows before any is dropped, and their counts, reading ``chunk`` bytes at a time."""
     path = folder / log.name
     path.write_bytes(data)
     timed = {} if log.layout.kind == "adjacency" else {"threshold": -1e300, "split": "leave-last-out"}
@@ -63,21 +63,21 @@ def ranks(moments: list) -> list[int]:
 
 
 def compared(rows: list[tuple]) -> list[tuple]:
-    """Return rows with the rank of each moment in place of it."""
+    """Return rows with each time replaced by its rank."""
     if not rows or len(rows[0]) < len(ROLES):
         return rows
     return [(*row[:-1], rank) for row, rank in zip(rows, ranks([row[-1] for row in rows]), strict=True)]
 
 
 def counts(report: ReadingReport | Reading) -> tuple[int, int, int]:
-    """Return records, those without ids and repeated headers, of the package or of the witness."""
+    """Return the counts of records, rows without ids and repeated headers, of the package or of the witness."""
     records = report.records if isinstance(report, Reading) else report.rows
     return records, report.without_ids, report.repeated_headers
 
 
 @budget(150)
 @given(log=st.one_of(logs(), logs(kinds=("found",))), chunk=CHUNKS)
-def test_what_was_written_is_read(folder, log, chunk):
+def test_written_rows_are_read(folder, log, chunk):
     told = read(log.data, log.layout)
     rows, report = read_by_package(folder, log, log.data, chunk)
     assert [(str(row[0]), str(row[1])) for row in told.rows] == log.pairs
@@ -87,32 +87,32 @@ def test_what_was_written_is_read(folder, log, chunk):
 
 @st.composite
 def mutations(draw) -> tuple:
-    """A log, and its bytes with one of them inserted, left out or replaced, or with the end cut off."""
+    """A log, and its bytes with one byte inserted, deleted or replaced, or with the end removed."""
     log = draw(logs(packed_one_in=12))
     place = draw(st.integers(0, len(log.data) - 1))
     letter = bytes([draw(st.one_of(st.sampled_from(SPECIAL), st.integers(0, 255)))])
     before, after = log.data[:place], log.data[place:]
-    # Damaged lengths inside of Parquet make polars ask for memory that nobody has, and end the process.
+    # With damaged lengths inside Parquet, polars allocates too much memory and the process is killed.
     damages = ["cut"] if log.layout.kind == "parquet" else ["insert", "delete", "replace", "replace", "cut"]
     kind = draw(st.sampled_from(damages))
     parts = {"insert": [letter, after], "delete": [after[1:]], "replace": [letter, after[1:]], "cut": []}[kind]
     return log, before + b"".join(parts)
 
 
-def told_of(data: bytes, log: Log) -> Reading | None:
-    """Return what the witness reads of changed bytes; None: they have no reading."""
+def witness_of(data: bytes, log: Log) -> Reading | None:
+    """Return what the witness reads from changed bytes; None: it refuses them."""
     try:
         return read(data, log.layout)
     except Refused:
-        # Libraries check different parts of what surrounds the columns; where one sees no harm, the columns are whole.
+        # Libraries check different parts of the metadata. If one of them accepts the file, the columns are intact.
         return read(log.data, log.layout) if log.layout.kind == "parquet" else None
 
 
 @budget(350)
 @given(case=mutations(), chunk=CHUNKS)
-def test_a_changed_byte_is_read_as_it_stands_or_refused(folder, case, chunk):
+def test_a_changed_byte_is_read_unchanged_or_an_error(folder, case, chunk):
     log, data = case
-    told = told_of(data, log)
+    told = witness_of(data, log)
     try:
         rows, report = read_by_package(folder, log, data, chunk)
     except InputError as error:
@@ -138,7 +138,7 @@ def pairs_in(dataset: Dataset, split: str) -> list[tuple]:
 
 @budget(40)
 @given(log=logs(kinds=("csv", "csv", "ndjson", "parquet"), users=2), split=st.sampled_from(["leave-last-out", "time"]))
-def test_time_divides_what_was_written_and_every_record_is_counted(folder, log, split):
+def test_time_splits_the_written_rows_and_every_record_is_counted(folder, log, split):
     path = folder / log.name
     path.write_bytes(log.data)
     options = {"split": split, "threshold": -9, "unknown_users": "keep", **log.options}

@@ -1,4 +1,4 @@
-"""What became of a source's rows: counted by hand, told always, and kept with the data."""
+"""The reading report: counts derived by hand, always logged, and stored with the data."""
 
 from dataclasses import replace
 
@@ -11,12 +11,12 @@ from hlr_jax.data.report import ReadingReport
 from hlr_jax.data.serialization import read_stored, store_dataset
 from hlr_jax.data.unknown_users import leave_out
 
-# user, item, rating, timestamp: ten rows that stay, of which the last two moments are those of a user who is new then.
+# user, item, rating, timestamp: ten rows that are kept. The last two times are those of a new user.
 KEPT = [
     ("a", 1, 5, 1), ("a", 2, 5, 2), ("a", 3, 3, 3), ("b", 1, 4, 4), ("b", 2, 5, 5), ("b", 4, 5, 6), ("c", 3, 5, 7),
     ("c", 4, 5, 8), ("d", 1, 5, 9), ("d", 2, 5, 10),
 ]  # fmt: skip
-# Two below 3; a pair that is there; f with one item, and g, who has one when the core has left out item 9.
+# Two ratings below 3; a repeated pair; f with one item; g with one item once the core has dropped item 9.
 ROWS = [*KEPT, ("a", 4, 2, 1), ("e", 1, 1, 2), ("a", 1, 5, 11), ("f", 1, 5, 1), ("g", 9, 5, 1), ("g", 1, 5, 2)]
 LINE = (
     "16 rows read, left out: 2 below the threshold of 3, 1 repeated, 3 outside the 2-core, "
@@ -52,13 +52,13 @@ def test_every_reason_is_counted(table):
     assert str(expected) == LINE
     assert lines[-2:] == [f"frame: {LINE}", dataset.summary()]
     assert expected.interactions == len(dataset.train) + len(dataset.valid) + len(dataset.test) == 8
-    # Of ten interactions the last two, by the ceiling of a fifth, are test, and the one before them is valid.
+    # Of ten interactions the last two (a fifth, rounded up) are test, and the one before them is valid.
     assert dataset.valid.user.tolist() == [2]
     assert dataset.user_ids.to_list() == ["a", "b", "c"]
     assert dataset.summary().endswith("; users without training interactions: 0 kept, 1 dropped")
 
 
-def test_unknown_users_are_kept_where_that_is_asked_for(table):
+def test_unknown_users_are_kept_with_keep(table):
     dataset = Dataset.from_frame(table, **SETTINGS, unknown_users="keep", log=quiet)
     assert dataset.user_ids.to_list() == ["a", "b", "c", "d"]
     assert dataset.test.user.tolist() == [3, 3]
@@ -71,7 +71,7 @@ def test_unknown_users_are_kept_where_that_is_asked_for(table):
     assert drop.fingerprint == Dataset.from_frame(table, **SETTINGS, log=quiet).fingerprint
 
 
-def test_everyone_is_back_where_all_is_trained_on(table):
+def test_training_on_all_splits_restores_all_users(table):
     new = pl.DataFrame([("d", 7, 5, 11), ("d", 8, 5, 12)], schema=table.columns, orient="row")  # items of d alone
     frame = pl.DataFrame(KEPT, schema=table.columns, orient="row").vstack(new)
     dataset = Dataset.from_frame(frame, split="time", log=quiet)
@@ -83,7 +83,7 @@ def test_everyone_is_back_where_all_is_trained_on(table):
     assert same.fingerprint == everything.fingerprint
 
 
-def test_who_comes_in_the_validation_period_is_known_with_it(table):
+def test_training_on_validation_restores_its_users(table):
     rows = [*KEPT[:7], ("z", 1, 5, 8), ("z", 2, 5, 9), ("c", 2, 5, 10)]
     dataset = Dataset.from_frame(pl.DataFrame(rows, schema=table.columns, orient="row"), split="time", log=quiet)
     assert "z" not in dataset.user_ids
@@ -92,7 +92,7 @@ def test_who_comes_in_the_validation_period_is_known_with_it(table):
     assert both.reading_report().of_unknown_users == 0
 
 
-def test_titles_come_back_too(table):
+def test_titles_are_restored_too(table):
     rows = [*KEPT, ("d", 7, 5, 11), ("d", 8, 5, 12)]
     kept = Dataset.from_frame(
         pl.DataFrame(rows, schema=table.columns, orient="row"), split="time", unknown_users="keep", log=quiet
@@ -104,7 +104,7 @@ def test_titles_come_back_too(table):
     assert back.item_titles.to_list() == [f"item {n}" for n in (1, 2, 3, 4, 7, 8)]
 
 
-def test_the_line_is_told_from_cache_and_stored_copy(table, tmp_path):
+def test_the_report_is_logged_from_cache_and_stored_copy(table, tmp_path):
     table.write_csv(tmp_path / "own.csv")
     told = []
     for _ in range(2):
@@ -118,9 +118,9 @@ def test_the_line_is_told_from_cache_and_stored_copy(table, tmp_path):
     assert again.trained_on("train+valid+test").fingerprint == everyone.fingerprint
     assert everyone.user_ids.to_list() == ["a", "b", "c", "d"]
     (tmp_path / "dataset" / "left_out.parquet").unlink()
-    with pytest.raises(InputError, match=r"left_out\.parquet: no such file; delete .*dataset, and the data is read"):
+    with pytest.raises(InputError, match=r"left_out\.parquet: no such file; delete .*dataset; the data is then read"):
         read_stored(tmp_path / "dataset")
 
 
-def test_nothing_left_out_is_said_too(world):
+def test_a_report_without_left_out_rows(world):
     assert str(world.reading_report()) == "900 rows read, left out: none; 8 users are without test interactions"

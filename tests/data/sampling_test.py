@@ -11,16 +11,16 @@ from hlr_jax.data.sampling import (
     _replaced_at_once,
     _replaced_in_turn,
     below,
-    draw_history,
-    draw_negatives,
     history_bits,
     inverse_popularity,
+    sample_history,
+    sample_negatives,
     shuffled,
 )
 
 KNOWN = {0: [0, 1, 2, 8], 1: [], 2: [3], 3: [0, 1, 2, 3, 4, 5, 6, 7, 8]}
 ITEMS = 10
-DRAWS = 20_000
+SAMPLES = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def rows():
 
 
 def assert_uniform(counts, tolerance=5.0):
-    """Counts of equally likely outcomes lie within some standard deviations of their mean."""
+    """Check that counts of equally likely outcomes are within some standard deviations of their mean."""
     expected = counts.sum() / len(counts)
     assert np.abs(counts - expected).max() < tolerance * np.sqrt(expected)
 
@@ -44,17 +44,17 @@ def test_bounded_numbers_are_the_high_word_of_the_product():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 49, 997])
-def test_an_order_has_every_position_once(count):
+def test_a_permutation_has_every_position_once(count):
     def both(key):
         return shuffled(key, jnp.arange(count), count), shuffled(key, jnp.arange(0, count, 3), count)
 
     order, part = jax.jit(both)(jax.random.key(3))
     np.testing.assert_array_equal(np.sort(order), np.arange(count))
-    np.testing.assert_array_equal(part, order[::3])  # whatever else is asked for
+    np.testing.assert_array_equal(part, order[::3])  # independent of the other positions
 
 
-def test_orders_are_as_random_as_positions_need():
-    keys = jax.random.split(jax.random.key(4), DRAWS)
+def test_permutations_are_random():
+    keys = jax.random.split(jax.random.key(4), SAMPLES)
     orders = np.asarray(jax.jit(jax.vmap(lambda key: shuffled(key, jnp.arange(11), 11)))(keys))
     for place in range(11):
         assert_uniform(np.bincount(orders[:, place], minlength=11))
@@ -62,30 +62,30 @@ def test_orders_are_as_random_as_positions_need():
             pairs = np.bincount(orders[:, place] * 11 + orders[:, later], minlength=121)
             assert np.count_nonzero(pairs) == 110
             assert_uniform(pairs[pairs > 0])
-    # Neighbors in the order are as far apart as in a random one: a third of the range.
+    # The mean distance of successive entries is that of a random permutation: a third of the range.
     order = jax.jit(lambda key: shuffled(key, jnp.arange(100_000), 100_000))(keys[0])
     distances = np.abs(np.diff(np.asarray(order)))
     np.testing.assert_allclose(distances.mean(), 100_000 / 3, rtol=0.01)
 
 
 @pytest.mark.parametrize("user", KNOWN)
-def test_negatives_are_uniform_over_exactly_the_unknown(rows, user):
-    bits = jax.random.bits(jax.random.key(1), (DRAWS,))
-    drawn = np.asarray(jax.jit(draw_negatives, static_argnums=3)(bits, rows, user, ITEMS))
-    counts = np.bincount(drawn, minlength=ITEMS)
+def test_negatives_are_uniform_over_exactly_the_unknown_items(rows, user):
+    bits = jax.random.bits(jax.random.key(1), (SAMPLES,))
+    sampled = np.asarray(jax.jit(sample_negatives, static_argnums=3)(bits, rows, user, ITEMS))
+    counts = np.bincount(sampled, minlength=ITEMS)
     unknown = np.setdiff1d(np.arange(ITEMS), KNOWN[user])
     assert counts[KNOWN[user]].sum() == 0
     assert_uniform(counts[unknown])
 
 
 def histories(rows, user, skip, size, weights=None):
-    bits = jax.random.bits(jax.random.key(2), (DRAWS, history_bits(rows, size, weights is not None)))
+    bits = jax.random.bits(jax.random.key(2), (SAMPLES, history_bits(rows, size, weights is not None)))
     return tuple(map(np.asarray, _histories(bits, rows, user, skip, size, weights)))
 
 
 @partial(jax.jit, static_argnames="size")
 def _histories(bits, rows, user, skip, size, weights):
-    return jax.vmap(lambda bits: draw_history(bits, rows, user, skip, size, weights))(bits)
+    return jax.vmap(lambda bits: sample_history(bits, rows, user, skip, size, weights))(bits)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -113,7 +113,7 @@ def test_every_subset_is_equally_likely(rows):
 
 
 def floyd(candidates, first):
-    """Floyd's method as it is published: a number that was drawn before makes way for the highest."""
+    """Floyd's published method: a number that was sampled before is replaced by the highest."""
     chosen, replaced = [], []
     for step, candidate in enumerate(candidates):
         replaced.append(candidate in chosen)
@@ -121,25 +121,25 @@ def floyd(candidates, first):
     return replaced
 
 
-def test_both_forms_of_the_subset_are_floyds_method(rng):
+def test_both_implementations_are_floyds_method(rng):
     for size, first, cases in ((1, 0, 20), (2, 1, 50), (5, 0, 300), (5, 2, 300), (16, 0, 300), (16, 3, 300)):
-        last = first + np.arange(size)  # the most that a step draws
+        last = first + np.arange(size)  # the highest number of each step
         candidates = rng.integers(0, last + 1, (cases, size))
-        # A third of them draw what the step before has come to, now and then: chains of any length.
+        # A third of the steps repeat an earlier step, which makes chains of any length.
         chained = np.where(rng.random((cases, size)) < 0.9, np.maximum(last - 1, 0), candidates)
         candidates[::3] = chained[::3]
-        candidates[0] = np.maximum(last - 1, 0)  # the longest
+        candidates[0] = np.maximum(last - 1, 0)  # the longest chain
         expected = [floyd(row, first) for row in candidates.tolist()]
         for form in (_replaced_in_turn, _replaced_at_once):
             flags = jax.jit(jax.vmap(form, in_axes=(0, None)))(candidates.astype(np.int32), jnp.int32(first))
             assert flags.tolist() == expected, form.__name__
 
 
-def test_weighted_draws_follow_the_weights(rows):
+def test_weighted_sampling_follows_the_weights(rows):
     weights = jnp.arange(1.0, ITEMS + 1)
     items, mask = histories(rows, 0, 1, 1, weights)
     counts = np.bincount(items[mask], minlength=ITEMS)
-    expected = DRAWS * np.array([1, 3, 9]) / 13  # items 0, 2 and 8; item 1 is the positive
+    expected = SAMPLES * np.array([1, 3, 9]) / 13  # items 0, 2 and 8; item 1 is the positive
     np.testing.assert_allclose(counts[[0, 2, 8]], expected, atol=5 * np.sqrt(expected.max()))
 
 

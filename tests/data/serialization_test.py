@@ -16,7 +16,7 @@ def titled(world):
     return dataclasses.replace(world, titles=titles, user_ids=world.user_ids.cast(pl.String))
 
 
-def test_a_data_set_comes_back_as_it_was(titled, tmp_path):
+def test_a_data_set_is_read_back_unchanged(titled, tmp_path):
     store_dataset(tmp_path / "dataset", titled)
     again = read_stored(tmp_path / "dataset")
     for name in ("train", "valid", "test"):
@@ -45,12 +45,12 @@ def test_damage_is_one_line_that_names_the_file(titled, tmp_path, name, damage):
         path.write_text(json.dumps({"name": "x"}))
     else:
         path.write_bytes(data[:20] + bytes([data[20] ^ 1]) + data[21:])
-    with pytest.raises(InputError, match=f"{name}: .*; delete .*dataset, and the data is read") as problem:
+    with pytest.raises(InputError, match=f"{name}: .*; delete .*dataset; the data is then read") as problem:
         read_stored(tmp_path / "dataset")
     assert len(str(problem.value).splitlines()) == 1
 
 
-def test_a_run_does_not_go_on_with_a_copy_that_was_changed(tmp_path):
+def test_a_run_does_not_resume_with_a_changed_copy(tmp_path):
     config = {
         "dataset": {"name": "planted-60x50x900"}, "model": {"name": "cml", "embed_dim": 4},
         "train": {"num_epochs": 1, "batch_size": 200},

@@ -1,4 +1,4 @@
-"""A source of several files, and what a path stands for."""
+"""A source of several files, and the files of a path."""
 
 import polars as pl
 import pytest
@@ -13,7 +13,7 @@ def load(*source, **options):
 
 @pytest.fixture
 def parts(tmp_path, rng):
-    """A folder as programs write it, and the rows in it."""
+    """A folder of part files, and its rows."""
     pairs = pl.DataFrame(rng.integers(0, 40, (400, 2)), schema=["user", "item"]).unique(maintain_order=True)
     folder = tmp_path / "log[1]"
     (folder / "day=2").mkdir(parents=True)
@@ -43,12 +43,12 @@ def test_parts_are_one_source(parts, tmp_path, monkeypatch):
     assert load(path=folder, name="mine").name == "mine"
     monkeypatch.chdir(tmp_path)
     assert load("whole.csv").fingerprint == load("./whole.csv").fingerprint == whole.fingerprint
-    # The cache goes by what is in the files.
+    # The cache key depends on the content of the files.
     pairs[:50].write_parquet(folder / "part-0.parquet")
     assert load(folder).reading_report().rows == pairs.height - 50
 
 
-def test_ids_are_text_where_some_part_has_text(tmp_path):
+def test_ids_are_text_if_any_part_has_text(tmp_path):
     (tmp_path / "a.csv").write_text("user,item\n1,5\n2,6\n")
     (tmp_path / "b.csv").write_text("user,item\nx,5\n1,7\n")
     dataset = load([tmp_path / "a.csv", tmp_path / "b.csv"])
@@ -66,9 +66,9 @@ def test_missing_ids_among_numbers_are_missing(tmp_path):
     assert load(path).user_ids.to_list() == ["DE", "NA"]
 
 
-def test_dates_may_say_how_far_they_are_from_utc(tmp_path):
+def test_dates_may_have_an_offset_from_utc(tmp_path):
     path = tmp_path / "own.csv"
-    # In UTC: 8:00, 9:30 and 10:00, so that the last line is the last.
+    # In UTC: 8:00, 9:30 and 10:00, so the last line has the last time.
     path.write_text(
         "user,item,timestamp\n1,5,2024-01-01T10:00:00+02:00\n1,6,2024-01-01T07:00:00-0230\n1,7,2024-01-01T10:00:00Z\n"
     )
@@ -84,8 +84,8 @@ def test_mistakes_are_one_line(tmp_path):
         (tmp_path / "no.csv", {}, "no.csv: no such file; check dataset.path"),
         ("no/*.csv", {"glob": True}, "no/*.csv: no file matches; check dataset.path"),
         (tmp_path / "*.csv", {}, "pass dataset.glob=true if it is a pattern"),
-        (tmp_path / "empty", {}, "empty: a folder without files"),
-        (tmp_path / "other", {}, "README.txt: its ending tells no format"),
+        (tmp_path / "empty", {}, "empty: the folder has no files"),
+        (tmp_path / "other", {}, "README.txt: unknown file extension"),
     ]:
         with pytest.raises(InputError) as caught:
             load(source, **options)

@@ -1,4 +1,4 @@
-"""Timestamps: the witness is Python's datetime, which writes them and says what they are."""
+"""Timestamps: the witness is Python's datetime, which writes and parses them."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -15,7 +15,7 @@ from hlr_jax.errors import InputError
 
 
 def read(values, given="", dtype=None):
-    """Return the seconds of a column, and the form that was found."""
+    """Return a column in seconds and its detected form."""
     column = pl.DataFrame({"timestamp": pl.Series(values, dtype=dtype, strict=False)})
     form = find_form(column.lazy(), given, "log.csv", "when")
     made = column.select(form.expression(pl.col("timestamp"), column["timestamp"].dtype)).to_series()
@@ -33,7 +33,7 @@ def problem(values, given=""):
 
 @pytest.fixture
 def moments(rng):
-    """Whole seconds from 1970 to 2099, the end of a leap year's February among them."""
+    """Whole seconds from 1970 to 2099, including the end of February in a leap year."""
     seconds = [*rng.integers(0, 4_102_444_800, 300).tolist(), 951_782_399, 951_782_400, 0]
     return [datetime.fromtimestamp(second, UTC) for second in seconds]
 
@@ -85,7 +85,7 @@ PATTERNS = ("%d.%m.%y %H:%M", "%Y%m%d%H%M%S", "%B %d %Y at %I %p", "%FT%T", "%D"
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_a_given_pattern_is_strptimes(pattern, moments):
+def test_a_given_pattern_equals_that_of_strptime(pattern, moments):
     moments = [moment.replace(microsecond=250_000) for moment in moments if moment.year < 2069]
     written = [moment.strftime(pattern) for moment in moments]
     long = pattern.replace("%F", "%Y-%m-%d").replace("%T", "%H:%M:%S").replace("%D", "%m/%d/%y")
@@ -116,14 +116,14 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("case", NUMBERS)
-def test_numbers_are_told_by_magnitude(case):
+def test_units_of_numbers_are_found_by_magnitude(case):
     values, expected, note = NUMBERS[case]
     seconds, form = read(values)
     assert seconds == expected
     assert form.note.startswith(f"timestamp: {note}")
 
 
-def test_dates_of_polars_are_what_they_are():
+def test_polars_dates_are_read_directly():
     moment = datetime(2021, 7, 1, 10, 0, 0, 250_000, tzinfo=UTC)
     for unit in ("ms", "us", "ns"):
         assert read([moment], dtype=pl.Datetime(unit, "Europe/Berlin"))[0] == [moment.timestamp()]
@@ -132,39 +132,40 @@ def test_dates_of_polars_are_what_they_are():
     assert read(["2021-07-01"], dtype=pl.Categorical)[0] == [1625097600.0]
     for values in ([True], [timedelta(1)], [[1]]):
         assert find_form(pl.LazyFrame({"timestamp": values}), "", "log.csv", "when") is None
-    with pytest.raises(InputError, match='"when" holds dates already; leave out'):
+    with pytest.raises(InputError, match='"when" already has the type date; leave out'):
         read([date(2021, 7, 1)], "%Y")
 
 
-def test_one_row_of_many_tells_the_day_from_the_month():
+def test_one_row_of_many_decides_between_day_and_month():
     rows = ["02/01/2021"] * 3000
     assert read([*rows, "31/01/2021"])[0][:1] == [1609545600.0]  # 2 January
     assert read([*rows, "01/31/2021"])[0][:1] == [1612137600.0]  # 1 February
     with pytest.raises(InputError) as caught:
         read(["01/01/2021", *rows])
     assert str(caught.value) == (
-        "log.csv: column \"when\": '02/01/2021' is 2021-01-02 or 2021-02-01, and no row tells; "
+        "log.csv: column \"when\" is ambiguous: '02/01/2021' may be 2021-01-02 or 2021-02-01; "
         "pass dataset.timestamp_format=%d/%m/%Y or dataset.timestamp_format=%m/%d/%Y"
     )
-    assert read(["02.01.2021"])[0] == [1609545600.0]  # with dots nobody writes the month first
+    assert read(["02.01.2021"])[0] == [1609545600.0]  # with dots, the day comes first
     assert problem([*rows, "31/01/2021", "01/31/2021"]) == (
-        3001, "is written '01/31/2021', unlike record 1, '02/01/2021'; write all in one way"
+        3001, "has another format: '01/31/2021'; record 1 has '02/01/2021'; use one format"
     )  # fmt: skip
 
 
 PROBLEMS = {
     "a date among numbers": (["1600000000", "2021-01-14", "2021-01-15", "1600000000"], 1,
-        "is written '2021-01-14', unlike record 1, '1600000000'; write all in one way"),
-    "a number among dates": (["2021-01-14", "2021-01-15", "16"], 2, "is written '16', unlike record 1, '2021-01-14'"),
-    "another form": (["2021-01-14", "2021/01/15"], 1, "is written '2021/01/15', unlike record 1"),
+        "has another format: '2021-01-14'; record 1 has '1600000000'; use one format"),
+    "a number among dates": (["2021-01-14", "2021-01-15", "16"], 2,
+        "has another format: '16'; record 1 has '2021-01-14'"),
+    "another form": (["2021-01-14", "2021/01/15"], 1, "has another format: '2021/01/15'; record 1 has"),
     "other units": ([0, 1600000000, 1600000000000], 2,
-        "is in milliseconds, 1600000000000, unlike record 1, 0, in seconds; convert it"),
-    "a small number": ([1600000000000, 3], 1, "is in seconds, 3, unlike record 1, 1600000000000, in milliseconds"),
+        "is in milliseconds: 1600000000000; record 1 has 0, in seconds; use one unit"),
+    "a small number": ([1600000000000, 3], 1, "is in seconds: 3; record 1 has 1600000000000, in milliseconds"),
     "beyond all": ([10**19, 1], 0, "is after 2100 in every unit: 10000000000000000000; pass dataset.ti"),
-    "no such day": (["2021-02-28", "2021-02-29"], 1, "is no date: '2021-02-29'; correct it"),
+    "no such day": (["2021-02-28", "2021-02-29"], 1, "is not a date: '2021-02-29'; correct it"),
     "no such month": (["2021-02-28", "2021-13-01"], 1, "is neither a number nor a date: '2021-13-01'"),
     "no such hour": (["2021-02-28 23:00", "2021-02-28 24:00"], 1, "is neither a number nor a date"),
-    "no compact day": ([20210101, 20210132], 1, "is no date: 20210132"),
+    "no compact day": ([20210101, 20210132], 1, "is not a date: 20210132"),
     "a word first": (["soon", "2021-02-28", "2021-02-28"], 0, "is neither a number nor a date: 'soon'"),
     "words": (["soon"], 0, "is neither a number nor a date: 'soon'; correct it, or pass dataset.timestamp_format"),
     "a long word": (["1", "x" * 500], 1, f"is neither a number nor a date: '{'x' * 36}...;"),
@@ -172,7 +173,7 @@ PROBLEMS = {
     "blanks": (["2021-02-28", "  "], 1, "is empty; fill or remove the row"),
     "NaN": ([1.0, float("nan")], 1, "is empty; fill or remove the row"),
     "infinity": (["1", "inf"], 1, "is neither a number nor a date: 'inf'"),
-    "touching digits": (["2021-01-14", "2021111"], 1, "is written '2021111', unlike record 1"),
+    "touching digits": (["2021-01-14", "2021111"], 1, "has another format: '2021111'; record 1 has"),
 }  # fmt: skip
 
 
@@ -185,32 +186,35 @@ def test_the_first_bad_value_is_named(case):
     assert len(found[1]) < 200
 
 
-def test_what_is_not_by_the_given_format_is_said():
+def test_values_that_do_not_match_the_given_format():
     assert problem(["31/01/2021", "01/31/2021"], "%d/%m/%Y") == (
-        1, "is no time by dataset.timestamp_format=%d/%m/%Y: '01/31/2021'"
+        1, "does not match dataset.timestamp_format=%d/%m/%Y: '01/31/2021'"
     )  # fmt: skip
     assert problem(["5", "2021-01-31"], "ms")[0] == 1
 
 
-def test_what_was_decided_is_said():
+def test_the_form_is_logged():
     for values, note in [
         (["2021-01-31 10:00:00+02:00"], "dates such as 2021-01-31 10:00:00+02:00, by %Y-%m-%d"),
-        (["2021-01-31"], "dates such as 2021-01-31, by %Y-%m-%d; without an offset, so taken as UTC"),
+        (["2021-01-31"], "dates such as 2021-01-31, by %Y-%m-%d; without an offset, read as UTC"),
         (
             ["2021-01-31T10:00Z", "2021-01-31"],
-            "dates such as 2021-01-31T10:00Z, by %Y-%m-%d; 1 without an offset are tak",
+            "dates such as 2021-01-31T10:00Z, by %Y-%m-%d; 1 without an offset are rea",
         ),
         (
             ["Sat Jan 30 10:00:00 +0000 2021"],
             "dates such as Sat Jan 30 10:00:00 +0000 2021, by %a %b %d %H:%M:%S %z %Y",
         ),
-        ([date(2021, 1, 31)], "dates; without an offset, so taken as UTC"),
+        ([date(2021, 1, 31)], "dates; without an offset, read as UTC"),
     ]:
         assert read(values)[1].note.startswith(f"timestamp: {note}"), values
     seconds, form = read([1612051200000, 1612087201000])
-    assert form.said(pl.Series(seconds)) == "timestamp: milliseconds since 1970; 2021-01-31 to 2021-01-31 10:00:01"
+    assert (
+        form.note_with_range(pl.Series(seconds))
+        == "timestamp: milliseconds since 1970; 2021-01-31 to 2021-01-31 10:00:01"
+    )
     seconds, form = read([3, 1])
-    assert form.said(pl.Series(seconds)) == "timestamp: plain numbers; 1 to 3"
+    assert form.note_with_range(pl.Series(seconds)) == "timestamp: plain numbers; 1 to 3"
 
 
 MOMENTS = [
@@ -222,39 +226,42 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize(("values", "text", "expected"), MOMENTS)
-def test_a_moment_may_be_given_as_in_the_column_or_as_a_date(values, text, expected):
+def test_a_time_may_be_given_as_in_the_column_or_as_a_date(values, text, expected):
     assert read(values)[1].moment(text, "dataset.test_from") == expected
 
 
-def test_moments_that_are_none():
+def test_bad_times():
     for values, text, message in [
-        ([5], "2021-01-31", 'dataset.test_from="2021-01-31" is a date, and the timestamps are plain numbers'),
-        (["2021-01-31"], "soon", 'dataset.test_from="soon" is no time; pass a date such as 2021-01-31'),
-        (["2021-01-31"], "01/02/2021", 'dataset.test_from="01/02/2021" is no time'),
+        ([5], "2021-01-31", 'dataset.test_from="2021-01-31" is a date, but the timestamps are plain numbers'),
+        (["2021-01-31"], "soon", 'dataset.test_from="soon" is not a time; pass a date such as 2021-01-31'),
+        (["2021-01-31"], "01/02/2021", 'dataset.test_from="01/02/2021" is not a time'),
     ]:
         with pytest.raises(InputError) as caught:
             read(values)[1].moment(text, "dataset.test_from")
         assert message in str(caught.value)
 
 
-def test_parts_of_a_source_agree():
+def test_all_parts_of_a_source_have_one_form():
     seconds, places, days = (read(values)[1] for values in ([1600000000], [1, 2], ["2021-01-31"]))
     assert agreed([None, None]) is None
     assert agreed([days, days]) == days
     assert agreed([places, seconds]).kind == "s"
     assert agreed([seconds, days]).moment("2021-01-31", "dataset.test_from") == 1612051200.0
-    with pytest.raises(InputError, match=r"of two kinds, plain numbers and dates such as 2021-01-31, by .*one way"):
+    with pytest.raises(
+        InputError, match=r"two kinds of timestamps: plain numbers and dates such as 2021-01-31, by .*one format"
+    ):
         agreed([places, days])
 
 
 BAD_FORMATS = {
-    "%Q-%d": "%Q is none of %Y", "%H:%M": "does not name year, month and day", "%Y-%m-%d %": "% is none of",
-    "minutes": "does not name year, month and day", "%Y-%m-%d %d": "each once",
+    "%Q-%d": "unknown directive %Q; use %Y", "%H:%M": "must have year, month and day",
+    "%Y-%m-%d %": "unknown directive %;",
+    "minutes": "must have year, month and day", "%Y-%m-%d %d": "once each",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("given", BAD_FORMATS)
-def test_formats_that_are_none_are_refused(given):
+def test_bad_formats_are_errors(given):
     with pytest.raises(InputError) as caught:
         hlr_jax.load_dataset(path="log.csv", split="time", timestamp_format=given)
     assert BAD_FORMATS[given] in str(caught.value)
@@ -264,7 +271,7 @@ def test_files_and_frames_name_the_row(tmp_path):
     rows = pl.DataFrame({"user": [1, 1, 2], "item": [1, 2, 1], "timestamp": ["1600000000", "2021-01-14", "1600000000"]})
     rows.write_csv(tmp_path / "log.csv")
     rows.write_parquet(tmp_path / "log.parquet")
-    rest = "column \"timestamp\" is written '2021-01-14', unlike"
+    rest = "column \"timestamp\" has another format: '2021-01-14';"
     for source, place, other in [
         (tmp_path / "log.csv", "line 3", "line 2"),
         (tmp_path / "log.parquet", "row 2", "row 1"),
@@ -272,7 +279,7 @@ def test_files_and_frames_name_the_row(tmp_path):
     ]:
         with pytest.raises(InputError) as caught:
             hlr_jax.load_dataset(source, split="time", log=lambda _: None)
-        assert f"{place}: {rest} {other}, '1600000000'" in str(caught.value)
+        assert f"{place}: {rest} {other} has '1600000000'" in str(caught.value)
 
 
 def test_the_format_of_a_column_is_given(tmp_path):
@@ -281,9 +288,9 @@ def test_the_format_of_a_column_is_given(tmp_path):
     )
     dataset = Dataset.from_frame(rows, split="leave-last-out", timestamp_format="%d/%m/%Y", log=lambda _: None)
     assert dataset.to_frame().filter(pl.col("split") == "test")["item"].to_list() == [4]
-    said = "frame: timestamp: dates such as 01/02/2021, by %d/%m/%Y; without an offset, so taken as UTC"
-    assert dataset.reading.notes == (f"{said}; 2021-02-01 to 2021-02-04",)
+    note = "frame: timestamp: dates such as 01/02/2021, by %d/%m/%Y; without an offset, read as UTC"
+    assert dataset.reading.notes == (f"{note}; 2021-02-01 to 2021-02-04",)
     with pytest.raises(
-        InputError, match=r"dataset\.timestamp_format is for splits by time, and dataset\.split is random"
+        InputError, match=r"dataset\.timestamp_format is for splits by time, but dataset\.split is random"
     ):
         Dataset.from_frame(rows, timestamp_format="ms")

@@ -22,7 +22,7 @@ csv.field_size_limit(10**9)
 
 
 def read(data: bytes, layout: Layout) -> Reading:
-    """Return what the bytes say; ``Refused`` where they do not say it clearly."""
+    """Return the rows of the bytes; raises ``Refused`` where they are ambiguous."""
     data = unpacked(data, layout.packed)
     if layout.kind == "parquet":
         return reading_of(_parquet(data, layout), layout, keep_texts=True)
@@ -43,13 +43,13 @@ def unpacked(data: bytes, ending: str) -> bytes:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 [member] = archive.namelist()
                 return archive.read(member)
-    except Exception as error:  # each library has its own kinds
+    except Exception as error:  # each library raises other errors
         raise Refused(f"compression: {error}") from None
     return data
 
 
 def _streams(data: bytes, decompressor: type) -> bytes:
-    """Return the streams that follow each other; what follows and is none is refused, not passed over."""
+    """Return the concatenated streams; any other bytes after a stream are refused, not ignored."""
     parts = []
     while data:
         stream = decompressor()
@@ -72,12 +72,12 @@ def text_of(data: bytes, encoding: str) -> str:
 
 
 def _unmarked(text: str) -> str:
-    """Return a text without byte order marks at the start of lines, as `cat` of several files leaves them."""
+    """Return a text without the byte-order marks at line starts that `cat` of several files produces."""
     return re.sub("(^|[\r\n])\ufeff", r"\1", text)
 
 
 def _records(text: str, separator: str, quoted: bool) -> list[list[str]]:
-    """Return the fields of every record but blank lines."""
+    """Return the fields of every record; blank lines are skipped."""
     if quoted:
         try:
             records = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
@@ -127,7 +127,7 @@ def _ids_of(fields: list[str], places: dict) -> list[str]:
 
 
 def _places(header: list[str], names: dict) -> dict:
-    """Return the place of each role's column: the exact name, or else the part before a colon."""
+    """Return the place of each role's column, by its exact name or by its name before a colon."""
     header = [name.strip(BLANKS) for name in header]
     short = [name.partition(":")[0] for name in header]
     places = {}
@@ -158,7 +158,7 @@ def _ndjson(text: str, layout: Layout) -> Reading:
 
 def _object(pairs: list) -> dict:
     if len(dict(pairs)) < len(pairs):
-        raise Refused("a key stands twice")
+        raise Refused("a key occurs twice")
     return dict(pairs)
 
 
@@ -167,7 +167,7 @@ def _constant(word: str) -> float:
 
 
 def _adjacency(text: str, layout: Layout) -> Reading:
-    """A user and its items, divided by blanks."""
+    """Read lines of a user and its items, separated by blanks."""
     lines = [line.split() for line in re.split("\r\n|\r|\n", text)]
     rows = [{"user": line[0], "item": item} for line in lines for item in line[1:]]
     return reading_of(rows, layout)

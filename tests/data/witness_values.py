@@ -1,4 +1,4 @@
-"""What the values of a log mean, for the second reader of ``data.witness``: ids, ratings and moments."""
+"""Parses ids, ratings and times for the second reader in ``data.witness``."""
 
 import math
 import re
@@ -21,7 +21,7 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class Refused(Exception):
-    """The bytes have no reading, or more than one."""
+    """The bytes are invalid or ambiguous."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the bytes are to be understood.
+    """How to read the bytes.
 
     Attributes:
       kind: ``delimited``, ``ndjson``, ``parquet`` or ``adjacency``.
@@ -71,7 +71,7 @@ class Layout:
 
 
 def reading_of(rows: list[dict], layout: Layout, *, keep_texts: bool = False, repeated_headers: int = 0) -> Reading:
-    """Give every value its meaning."""
+    """Parse every value."""
     records = len(rows) + repeated_headers
     for row in rows:
         row |= {role: _id(row[role]) for role in ("user", "item")}
@@ -108,11 +108,11 @@ def _id(value: object) -> object:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise Refused(f"{value!r} is no id")
+    raise Refused(f"{value!r} is not an id")
 
 
 def _numbers(rows: list[dict], role: str) -> None:
-    """Make numbers of the ids of a column of text where all are whole numbers, and else texts."""
+    """Convert the ids of a text column to numbers if all are whole numbers, else to texts."""
     texts = [str(row[role]) for row in rows]
     are_numbers = all(WHOLE.fullmatch(text) and abs(Fraction(text)) < 2**63 for text in texts)
     if are_numbers and any("." in text and abs(Fraction(text)) > 2**53 for text in texts):
@@ -136,7 +136,7 @@ def _rating(value: object, decimal: str) -> float:
 
 
 def _moments(values: list) -> list:
-    """Return numbers in the order of the stamps: all numbers, or all dates of ISO 8601."""
+    """Return numbers in the order of the timestamps, which are all numbers or all ISO 8601 dates."""
     texts = [value.strip(BLANKS) if isinstance(value, str) else value for value in values]
     if all(isinstance(text, int | float) or (isinstance(text, str) and NUMBER.fullmatch(text)) for text in texts):
         return [Fraction(text) if math.isfinite(float(text)) else _refuse(text) for text in texts]
@@ -144,10 +144,10 @@ def _moments(values: list) -> list:
 
 
 def _seconds(moment: object) -> Fraction:
-    """Return the seconds of a date of ISO 8601; one without a zone is of UTC."""
+    """Return the seconds of an ISO 8601 date; without a zone it is in UTC."""
     parts = MOMENT.fullmatch(moment) if isinstance(moment, str) else _refuse(moment)
     if not parts:
-        raise Refused(f"{moment!r} is no date")
+        raise Refused(f"{moment!r} is not a date")
     clock = (parts["clock"] or "0:00").split(":")
     zone = (parts["zone"] or "Z").replace("Z", "+00").replace(":", "")
     try:
@@ -157,9 +157,9 @@ def _seconds(moment: object) -> Fraction:
     second = Fraction([*clock, "0"][2])
     offset = int(zone[1:3]) * 3600 + int(zone[3:] or "0") * 60
     if second >= 60 or offset >= 86400 or int(zone[3:] or "0") >= 60:
-        raise Refused(f"{moment!r} is no date")
+        raise Refused(f"{moment!r} is not a date")
     return int(day.timestamp()) + second - (offset if zone[0] == "+" else -offset)
 
 
 def _refuse(value: object) -> Fraction:
-    raise Refused(f"{value!r} is no number")
+    raise Refused(f"{value!r} is not a number")

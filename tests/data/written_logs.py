@@ -1,4 +1,4 @@
-"""Logs as people write them: any ids, ratings and stamps, in any format, quoting, encoding and compression."""
+"""Generates logs with any ids, ratings and timestamps, in any format, quoting, encoding and compression."""
 
 import bz2
 import gzip
@@ -23,7 +23,7 @@ STAMPS = ("s", "ms", "us", "date", "naive", "Z", "offset")
 
 @dataclass(frozen=True)
 class Log:
-    """A file, how the witness and the package are told to read it, and the ids that were written."""
+    """A file, the settings to read it for the witness and for the package, and the written ids."""
 
     name: str
     data: bytes
@@ -33,7 +33,7 @@ class Log:
 
 
 def ids(letters: str, size: int) -> st.SearchStrategy:
-    """A column of different ids, as text: numbers, whole floats among numbers, codes with leading zeros, or texts."""
+    """A column of distinct ids, as text: numbers, whole floats among numbers, codes with leading zeros, or texts."""
     numbers = st.integers(-5, 10**18).map(str)
     floats = st.integers(0, 2**53).map(lambda number: f"{number}.0")
     mixed = st.one_of(floats, st.integers(0, 9).map(str))
@@ -54,14 +54,14 @@ def _cycled(column: list[str], size: int) -> list[str]:
 
 
 def as_read(column: list[str]) -> list[str]:
-    """Return ids of a text file as they are to be read: numbers where all are whole numbers."""
+    """Return ids of a text file as they should be read: numbers if all are whole numbers."""
     if all(WHOLE.fullmatch(text) for text in column):
         return [_whole(text) for text in column]
     return column
 
 
 def pairs_of(table: dict) -> list[tuple[str, str]]:
-    """Return the ids of the records that have both, as they are to be read."""
+    """Return the ids of the records that have both, as they should be read."""
     columns = zip(table["user"], table["item"], strict=True)
     kept = [pair for pair in columns if not set(pair) & {*MISSING, *AMONG_NUMBERS}]
     users, items = ([pair[place] for pair in kept] for place in (0, 1))
@@ -107,7 +107,7 @@ def logs(draw, *, kinds: tuple[str, ...] = KINDS, users: int = 0, packed_one_in:
 
 
 def packed(data: bytes, ending: str) -> bytes:
-    """Return compressed bytes; of two streams, one after the other, where the ending allows that."""
+    """Return compressed bytes, in two consecutive streams if the file extension allows that."""
     if ending != "zip" and len(data) % 2:
         half = len(data) // 2
         return _stream(data[:half], ending) + _stream(data[half:], ending)
@@ -160,7 +160,7 @@ def _csv(draw, rows: dict, size: int, users: int, kind: str) -> Log:
     lines = [[title if name == "title" else field(table[name][row]) for name in order] for row in range(size)]
     if header:
         head = [f'"{name}"' if always else name for name in order]
-        again = draw(st.sampled_from([0, 0, 0, 1]))  # as `cat` of two files leaves it
+        again = draw(st.sampled_from([0, 0, 0, 1]))  # as in the `cat` of two files
         lines = [head, *lines[:1], *[head] * again, *lines[1:]]
     text = end.join(separator.join(line) for line in lines) + draw(st.sampled_from([end, "", end + end]))
     names = NAMES if header else {role: order.index(role) for role in NAMES}
@@ -194,7 +194,7 @@ def _unquoted(draw, rows: dict, size: int, users: int, kind: str) -> Log:
 
 
 def _ndjson(draw, rows: dict, size: int, users: int, kind: str) -> Log:
-    """Objects with numbers or texts, keys in any order, and nested values that nobody reads."""
+    """Objects with numbers or texts, keys in any order, and nested values that are not read."""
     table = {
         "user": _cycled(draw(ids(LETTERS + '", \n{}[]', users)), size),
         "item": draw(ids(LETTERS + '"', size)),
@@ -236,7 +236,7 @@ def _parquet(draw, rows: dict, size: int, users: int, kind: str) -> Log:
 
 
 def _adjacency(draw, rows: dict, size: int, users: int, kind: str) -> Log:
-    """A user and the items, divided by blanks."""
+    """Lines of a user and its items, separated by blanks."""
     numbers = st.integers(0, 10**6)
     lists = draw(st.lists(st.tuples(numbers, st.lists(numbers, min_size=1, max_size=4)), min_size=1, max_size=5))
     end = draw(st.sampled_from(["\n", "\r\n"]))

@@ -9,7 +9,7 @@ from command_line import command
 import hlr_jax
 from hlr_jax.cli.support import lists
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.neighbor_sampling import draw_neighbors, neighbor_source
+from hlr_jax.data.neighbor_sampling import neighbor_source, sample_neighbors
 from hlr_jax.errors import InputError
 from hlr_jax.files import expanded
 from hlr_jax.serving.export import export_model
@@ -41,7 +41,7 @@ def test_histories_have_the_size_of_the_data(rng):
         assert source.spec.size == 128
         bits = jax.random.bits(jax.random.key(0), (source.num_bits,))
         for user in range(5):
-            drawn = draw_neighbors(bits, source, np.int32(user))
+            drawn = sample_neighbors(bits, source, np.int32(user))
             assert sorted(np.asarray(drawn.ids)[np.asarray(drawn.mask)]) == list(items[users == user])
     assert neighbor_source(interactions, 5, 90, NeighborSpec(50), derived=False).spec.size == 50
 
@@ -116,7 +116,10 @@ def test_a_home_that_is_not_known(monkeypatch):
         (["--coordinator_address=localhost:port", "--process_id=1"], "must be HOST:PORT with a port from 1 to 65535"),
         (["--coordinator_address=localhost:99999", "--process_id=1"], "must be HOST:PORT with a port from 1 to 65535"),
         (["--coordinator_address=localhost:1", "--process_id=1", "--connect_timeout=0"], "must be at least 1 s, got 0"),
-        (["--coordinator_address=localhost:1", "--process_id=1", "--connect_timeout=1"], "no process answers at local"),
+        (
+            ["--coordinator_address=localhost:1", "--process_id=1", "--connect_timeout=1"],
+            "no process answered at local",
+        ),
     ],
 )
 def test_a_coordinator_that_is_not_there(words, message, tmp_path):

@@ -22,7 +22,7 @@ def test_weights_are_distributions_over_the_unmasked():
     np.testing.assert_allclose(mixture.sum(), 1, rtol=1e-6)
 
 
-def test_one_key_and_one_neighbor_leave_no_choice():
+def test_weights_of_one_key_and_one_neighbor_are_one():
     target, neighbors, anchor, keys, memories = arrays(context=1, memories=1)
     attention = memory_attention(target, neighbors, anchor, keys, memories, where=jnp.array([True]))
     np.testing.assert_allclose(attention.mixture, [1.0])
@@ -37,7 +37,7 @@ def test_two_keys_by_hand():
     np.testing.assert_allclose(attention.memory_weights, [[0.25, 0.75]], rtol=1e-6)
 
 
-def test_nothing_to_attend_to_gives_zero_and_finite_gradients():
+def test_without_neighbors_relation_is_zero_and_gradients_are_finite():
     where = jnp.zeros(6, bool)
     assert not memory_attention(*arrays(), where=where).mixture.any()
     gradients = jax.grad(lambda args: memory_attention(*args, where=where).mixture.sum())(arrays())
@@ -48,7 +48,7 @@ def test_nothing_to_attend_to_gives_zero_and_finite_gradients():
 @pytest.mark.parametrize("where", [[True] * 6, [False] * 6, [True, False, True, False, False, False]])
 def test_many_targets_equal_the_pairs(where, count):
     _, neighbors, anchor, keys, memories = arrays()
-    targets = 30 * jax.random.normal(jax.random.key(9), (count, 5))  # logits far beyond what exp can take unshifted
+    targets = 30 * jax.random.normal(jax.random.key(9), (count, 5))  # logits that would overflow exp without a shift
     where = jnp.array(where)
     found = memory_mixture(targets, neighbors, anchor, keys, memories, where=where)
     pairs = [memory_attention(t, neighbors, anchor, keys, memories, where=where).mixture for t in targets]

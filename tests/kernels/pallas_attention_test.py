@@ -1,4 +1,4 @@
-"""The GPU kernel beside its reference, in Pallas's interpreter; and lowered for CUDA, which needs no GPU."""
+"""The GPU kernel against its reference in Pallas's interpreter, and lowered for CUDA, which needs no GPU."""
 
 import inspect
 import re
@@ -13,17 +13,17 @@ import hlr_jax
 from hlr_jax.kernels import memory_attention, pallas_attention
 from hlr_jax.types import Neighbors, Padded
 
-# JAX deprecates the backend that compiles the kernel, from 0.11 on.
+# From version 0.11 on, JAX deprecates the backend that compiles the kernel.
 pytestmark = pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated:DeprecationWarning")
 
 INPUTS = range(5)  # all arrays but the mask
-# The interpreter's programs are long to compile and short to run.
+# The interpreter's programs compile slowly and run fast.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 interpreted = partial(pallas_attention.memory_mixture, interpret=True)
 
 
 def arrays(targets, context, memories, dim, users=()):
-    """Inputs of the kernel, with a leading axis of users where the arrays are a user's own."""
+    """Inputs of the kernel, with a leading axis of users for arrays that belong to one user."""
     own = [(*users, targets, dim), (*users, context, dim), (*users, dim)]
     shapes = [*own, (memories, dim), (memories, dim)]
     rng = np.random.default_rng(0)
@@ -31,7 +31,7 @@ def arrays(targets, context, memories, dim, users=()):
 
 
 def over_users(function):
-    """The function for users [B, ...] that share keys and memories, as training and ranking call it."""
+    """Return the function for users [B, ...] with shared keys and memories, as in training and ranking."""
 
     def one(targets, neighbors, anchor, keys, memories, where):
         return function(targets, neighbors, anchor, keys, memories, where=where)
@@ -40,7 +40,7 @@ def over_users(function):
 
 
 def weighted(function):
-    """A scalar of the function's result, with another weight for each entry, and its gradient."""
+    """Return a weighted sum of the function's result, with distinct weights, and its gradient."""
 
     def total(*inputs):
         result = function(*inputs)
@@ -50,7 +50,7 @@ def weighted(function):
 
 
 def check_equal(given, where):
-    """Values and all five gradients of users [B, ...] are those of the reference."""
+    """Check that values and all five gradients for users [B, ...] equal those of the reference."""
     (_, expected), gradients = quick(weighted(over_users(memory_attention.memory_mixture)))(*given, where)
     (_, found), by_kernel = quick(weighted(over_users(interpreted)))(*given, where)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
@@ -68,12 +68,12 @@ def test_users_of_some_all_and_no_neighbors_equal_the_reference():
 
 
 def test_several_blocks_of_neighbors_equal_the_reference():
-    # 70 neighbors are two blocks, 17 memories and 18 dimensions no power of two; the second user has the last only.
+    # 70 neighbors are two blocks; 17 and 18 are no powers of two; the second user has only the last neighbor.
     where = np.stack([np.arange(70) % 3 > 0, np.arange(70) >= 66])
     check_equal(arrays(2, 70, 17, 18, users=(2,)), where)
 
 
-def test_more_targets_than_a_program_takes_and_logits_beyond_exp():
+def test_more_targets_than_one_program_has_and_logits_beyond_exp():
     targets, neighbors, anchor, keys, memories = arrays(19, 4, 3, 5)
     given = 30 * targets, neighbors, 30 * anchor, keys, memories
     where = np.array([True, True, False, True])
@@ -94,7 +94,7 @@ def test_padding_is_not_read():
 
 
 def lowered(function, *inputs):
-    # From JAX 0.12 on, a kernel is lowered for a GPU by name; before, a device had no platform.
+    # From JAX 0.12 on, a kernel is lowered for a GPU by the name of the platform.
     has_platform = "platform" in inspect.signature(jax.sharding.AbstractDevice).parameters
     gpu = jax.sharding.AbstractDevice("NVIDIA H100", num_cores=None, **({"platform": "gpu"} if has_platform else {}))
     with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=gpu)):
@@ -115,13 +115,13 @@ def test_lowers_for_cuda_without_weights_in_device_memory(dtype):
     assert len(re.findall(r"custom_call @.*triton", by_kernel)) == 2  # forward and backward
     weights = [shape for shape in shapes_in(by_kernel) if {context, memories} <= set(shape)]
     assert not weights
-    padded = [shape for shape in shapes_in(by_kernel) if {16, 64} & set(shape)]  # what a program sees
+    padded = [shape for shape in shapes_in(by_kernel) if {16, 64} & set(shape)]  # the block shapes of a program
     assert not padded
     assert [shape for shape in shapes_in(by_xla) if {context, memories} <= set(shape)]
 
 
 @pytest.mark.parametrize("name", ["hlr", "hlrpp"])
-def test_models_call_it_where_there_is_a_gpu(name, monkeypatch):
+def test_models_use_the_kernel_with_a_gpu(name, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     model = hlr_jax.create_model(name, embed_dim=6, num_memories=5, kernel="pallas", variant="reference")
     params = {name: np.ones((5, 6), np.float32) for name in ("user", "item", "keys", "memories")}

@@ -14,9 +14,9 @@ NEIGHBORS, DIM = 2000, 4
     ("lengths", "owners"),
     [
         ([3, 0, 16, 17, 40, 1, 0], range(7)),
-        # Some of them, twice and in any order; the last is nobody.
+        # Some rows, repeated and in any order; the last is padding.
         ([3, 0, 16, 17, 40, 1, 0], [4, 1, 4, 2, 7]),
-        # More pieces than are summed at once.
+        # More pieces than one step sums.
         ([1500, 3, 1999, 700], range(4)),
         ([0, 0], range(2)),
     ],
@@ -31,8 +31,8 @@ def test_means_are_over_all_items_of_a_row(rng, lengths, owners):
     np.testing.assert_allclose(means, np.array(expected)[list(owners)], rtol=1e-4, atol=1e-6)
 
 
-def test_rows_that_nobody_has_met_have_no_part(rng):
-    """Tables end in rows of padding on a mesh."""
+def test_rows_without_owners_are_ignored(rng):
+    """On a mesh, tables have rows of padding at their ends."""
     pairs = Interactions(np.array([0, 0, 2], np.int32), np.array([1, 4, 4], np.int32))
     table = np.full((7, DIM), np.nan, np.float32)
     table[[1, 4]] = [[1, 2, 3, 4], [3, 2, 1, 0]]

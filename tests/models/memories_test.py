@@ -1,4 +1,4 @@
-"""Scales of both attentions, and memories that are kept around 0."""
+"""Scales of both attentions, and centered memories."""
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +13,13 @@ HLR = {"embed_dim": 4, "num_memories": 3, "max_history": 2}
 
 
 def pair(model, params):
-    """The output of user 0 and item 1, with the items 0 and 2 for a history."""
+    """Return the output for user 0 and item 1, with items 0 and 2 as the history."""
     history = Padded(params["item"][jnp.array([0, 2])], jnp.ones(2, bool))
     nobody = Padded(jnp.zeros((0, 4)), jnp.zeros(0, bool))
     return model.pair(params, params["user"][0], params["item"][1], Neighbors(history, nobody))
 
 
-def test_a_scale_of_zero_is_uniform_and_a_large_one_picks_the_largest():
+def test_a_scale_of_zero_is_uniform_and_a_large_one_selects_the_largest():
     params = hlr_jax.create_model("hlr", **HLR).init(jax.random.key(0), 1, 3)
     flat = pair(hlr_jax.create_model("hlr", **HLR, key_scale=0.0, attention_scale=0.0), params)
     np.testing.assert_allclose(flat.memory_weights, np.full((2, 3), 1 / 3), rtol=1e-6)
@@ -33,7 +33,7 @@ def test_a_scale_of_zero_is_uniform_and_a_large_one_picks_the_largest():
     np.testing.assert_allclose(sharp.neighbor_weights, np.eye(2)[np.argmax(logits)], atol=1e-6)
 
 
-def test_learned_scales_start_from_the_options_and_their_slope_is_that_of_the_score():
+def test_learned_scales_start_from_the_options_and_have_the_gradient_of_the_score():
     scales = {"key_scale": 3.0, "attention_scale": 0.5}
     model = hlr_jax.create_model("hlr", **HLR, **scales, learned_scales=True)
     params = model.init(jax.random.key(0), 1, 3)
@@ -69,10 +69,10 @@ def test_centered_memories_have_mean_zero_within_their_ball(radius, expected):
     ("options", "message"),
     [
         ({"key_scale": -1.0}, r"model\.key_scale must be at least 0"),
-        ({"attention_scale": 0.0, "learned_scales": True}, r"model\.learned_scales: set model\.key_scale and"),
-        ({"num_memories": 1, "center_memories": True}, r"model\.center_memories makes a single memory 0: set"),
+        ({"attention_scale": 0.0, "learned_scales": True}, r"model\.learned_scales needs scales above 0; set"),
+        ({"num_memories": 1, "center_memories": True}, r"model\.center_memories makes a single memory zero; set"),
     ],
 )
-def test_options_that_make_no_attention_are_refused(options, message):
+def test_bad_options_are_errors(options, message):
     with pytest.raises(InputError, match=message):
         hlr_jax.create_model("hlr", **(HLR | options))

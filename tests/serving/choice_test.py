@@ -90,13 +90,13 @@ def test_ids_that_are_none_or_unknown_are_one_line(trained, pairs):
     ]
     cases = [
         ({"users": [3], "exclude": {3: ["x"]}}, '1 of 1 excluded items are unknown, such as "x"'),
-        ({"users": 2.5}, "users: 2.5 is no id; ids are texts or whole numbers"),
-        ({"users": [None]}, "users: None is no id"),
-        ({"users": [True]}, "users: True is no id"),
-        ({"users": trained[2]}, "users: a Dataset is no id"),
-        ({"users": [[3]]}, "users: a list is no id"),
+        ({"users": 2.5}, "users: 2.5 is not an id; ids are texts or whole numbers"),
+        ({"users": [None]}, "users: None is not an id"),
+        ({"users": [True]}, "users: True is not an id"),
+        ({"users": trained[2]}, "users: a Dataset is not an id"),
+        ({"users": [[3]]}, "users: a list is not an id"),
         ({"candidates": pl.DataFrame({"item": [1]})}, 'candidates: no column "user" '),
-        ({"exclude": {3: [None]}}, "excluded items: None is no id"),
+        ({"exclude": {3: [None]}}, "excluded items: None is not an id"),
         ({"users": pl.Series([3, None])}, "users: an id is missing"),
     ]
     for options, message in cases:

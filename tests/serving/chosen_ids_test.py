@@ -122,7 +122,7 @@ def test_parquet_keeps_whole_numbers_beside_missing_ones(tmp_path):
         ("empty.txt", "\n", "no user ids"),
         ("cut.parquet", "PAR1", "damaged, or no Parquet file"),
         ("bad.jsonl", '"u1"\n{', "line 2 is not JSON"),
-        ("nested.jsonl", '{"user": [1]}', "a list is no id"),
+        ("nested.jsonl", '{"user": [1]}', "a list is not an id"),
         ("latin.txt", "Jos\u00e9\n".encode("latin-1"), "line 1 is not text in UTF-8; save it as UTF-8"),
     ],
 )

@@ -29,11 +29,11 @@ def test_items_of_users_as_a_frame_or_a_dict():
         assert read_pairs(given, "here").rows() == [("7", "1")]
     with pytest.raises(InputError, match='here: no column "user"'):
         read_pairs(frame.select("item"), "here")
-    with pytest.raises(InputError, match="here: None is no id"):
+    with pytest.raises(InputError, match="here: None is not an id"):
         read_pairs({7: [None]}, "here")
-    with pytest.raises(InputError, match="here: ids are texts or whole numbers, and these are both"):
+    with pytest.raises(InputError, match="here: the ids mix texts and whole numbers"):
         read_pairs({7: [1], "7": [2]}, "here", is_new=True)
-    with pytest.raises(InputError, match="here: ids are a list or a column, not a DataFrame"):
+    with pytest.raises(InputError, match="here: pass ids as a list or a column, not a DataFrame"):
         read_pairs({7: frame}, "here")
     with pytest.raises(InputError, match="here: a frame of user and item is needed, or a dict of items by user"):
         read_pairs([("ann", 1)], "here")

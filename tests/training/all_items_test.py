@@ -227,5 +227,5 @@ def test_what_has_no_meaning_is_refused(world, model, changes, reason):
 
 
 def test_options_of_history_are_refused_where_users_have_a_table():
-    with pytest.raises(InputError, match=r"model\.tied is for model\.user=history: set that too, or leave it out"):
+    with pytest.raises(InputError, match=r"model\.tied needs model\.user=history; set that too, or leave out"):
         hlr_jax.create_model("cml", tied=True)

@@ -177,7 +177,7 @@ def test_mistakes_are_one_line(chosen, tmp_path):
         ),
         'unknown train_splits "train"': lambda: hlr_jax.refit(folder, tmp_path / "two", train_splits="train"),
         'unknown dataset.train_splits "all"': lambda: data.trained_on("all"),
-        "user 0 has met all 2 items, so no negative exists": lambda: dataclasses.replace(
+        "user 0 has interacted with all 2 items": lambda: dataclasses.replace(
             data, train=Interactions(*np.zeros((2, 1), np.int32)), valid=Interactions(np.zeros(1, np.int32), np.ones(1,
             np.int32)), item_ids=data.item_ids[:2],
         ).trained_on("train+valid"),

@@ -1,1 +1,1 @@
-"""From files, or from nothing, to prepared interactions and samples of them."""
+"""Reads or generates interactions, prepares data sets, and samples negatives and neighbors."""

@@ -1,6 +1,6 @@
-"""Ids as they are written: blanks at their ends, words for a missing one, whole numbers with a decimal point.
+"""Cleans ids: strips blanks at both ends, finds words for missing ids, reads whole numbers with a decimal point.
 
-Each rule looks at the distinct ids, of which there are few, and not at the rows.
+Each rule reads the distinct ids instead of the rows, because there are far fewer of them.
 """
 
 from typing import NamedTuple
@@ -10,13 +10,13 @@ import polars as pl
 from hlr_jax.data.ids import stripped
 
 MISSING_WORDS = ("NULL", "null", "nan", "NaN", "NaT", "<NA>", "None", r"\N")
-"""How programs write an id that is not there."""
+"""How programs write a missing id."""
 AMONG_NUMBERS = ("NA", "N/A")
-"""How some write a missing number; among texts NA may be Namibia."""
+"""How some programs write a missing number. In a column of texts, NA may mean Namibia."""
 EXACT = 2**53
-"""Up to here, a float64 is one whole number and no other."""
+"""Float64 holds every whole number up to this one exactly."""
 
-_WHOLE = r"^(0|-?[1-9][0-9]{0,18})$"  # ids that survive the way to a number and back; "007" does not
+_WHOLE = r"^(0|-?[1-9][0-9]{0,18})$"  # ids that are the same text after a round trip through a number; not "007"
 _DECIMAL = r"^-?(0|[1-9][0-9]*)\.0+$"
 _ROUNDED = r"^-?[0-9](\.[0-9]+)?[eE]\+?[0-9]+$"  # as spreadsheets and float columns write large numbers
 
@@ -25,9 +25,9 @@ class CleanIds(NamedTuple):
     """A column of ids.
 
     Attributes:
-      ids: Int64, UInt64 or text; null where one is missing.
-      note: what is worth saying of them, or nothing.
-      bad: an id that can't be one, and what is wrong with it; None if there is none.
+      ids: Int64, UInt64 or text; null where an id is missing.
+      note: a remark for the log; may be empty.
+      bad: an invalid id and what is wrong with it; None if all are valid.
     """
 
     ids: pl.Series
@@ -36,12 +36,12 @@ class CleanIds(NamedTuple):
 
 
 def clean_ids(ids: pl.Series, missing_words: tuple[str, ...], *, text_may_be_number: bool) -> CleanIds:
-    """Return the ids as they are meant.
+    """Return ids without blanks at both ends, with null for missing ones.
 
     Args:
-      ids: integers, which stay as they are, or texts.
-      missing_words: texts that say that there is none.
-      text_may_be_number: whether a column of whole numbers is one of Int64: in text files, where nothing else says so.
+      ids: integers, which are returned unchanged, or texts.
+      missing_words: texts that mean a missing id.
+      text_may_be_number: whether a column of whole numbers becomes Int64. True for text files, which have no types.
 
     Example:
       >>> clean_ids(pl.Series(["1", " 2", "NULL", "3.0"]), MISSING_WORDS, text_may_be_number=True).ids.to_list()
@@ -69,7 +69,7 @@ def clean_ids(ids: pl.Series, missing_words: tuple[str, ...], *, text_may_be_num
                 return CleanIds(ids, bad=(beyond[0], "is a floating-point number beyond 2^53; write whole numbers"))
             is_number = not numbers.null_count()
         elif 0 < len(odd) <= len(meant) // 10:
-            note = f'are texts, for there is "{odd.sort()[0]}" among the numbers'
+            note = f'are read as texts, because "{odd.sort()[0]}" is among the numbers'
     changed = (clean != raw) | missing
     if changed.any():
         meaning = clean.set(missing, None).filter(changed)

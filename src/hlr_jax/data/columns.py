@@ -1,6 +1,6 @@
-"""The columns of interactions, whatever their types: ids, ratings as float64, seconds since 1970, and splits.
+"""Reads columns of interactions of any type: ids, ratings as float64, seconds since 1970, and splits.
 
-Files and frames are both read here, so that the same rows mean the same data set.
+Files and frames share this code, so the same rows give the same data set.
 """
 
 from collections.abc import Callable
@@ -17,23 +17,23 @@ from hlr_jax.data.values import Rules, bad_value, column_name, is_whole, normali
 from hlr_jax.errors import InputError, nearest
 from hlr_jax.terminal import shortened
 
-_SHOWN = 8  # names of columns that are not read
+_SHOWN = 8  # the most names of unread columns in a note
 
 
 class Table(NamedTuple):
     """A source whose columns are known.
 
     Attributes:
-      rows: not yet read; the columns are called by their roles. A rating that no threshold asks for is looked at, and
-        not kept.
-      names: role -> what people call the column.
-      where: what the source is called.
-      place: what to call a row, counted from 0.
-      is_text: whether it comes from a text file, so that a column of whole numbers is one of numbers.
-      header: role -> name, where a line of a file may name the columns once more.
-      num_rows: how many there are; None: not counted yet.
-      notes: what was decided about it so far.
-      unread: names of the columns that nobody reads.
+      rows: lazy; the columns are named by their roles. Without a threshold, the range of ratings is checked and the
+        ratings are dropped.
+      names: role -> name of the column in the source.
+      where: name of the source in messages.
+      place: number of a row, counted from 0 -> its name in messages.
+      is_text: whether it comes from a text file, where a column of whole numbers is read as numbers.
+      header: role -> name, where the header line may be repeated within the file.
+      num_rows: number of rows; None: not counted yet.
+      notes: decisions about the source so far, for the log.
+      unread: names of the columns that are not read.
     """
 
     rows: pl.LazyFrame
@@ -48,12 +48,12 @@ class Table(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What was read of a source.
+    """The rows of a source.
 
     Attributes:
-      rows: the columns that were asked for, by role.
+      rows: the requested columns, by role.
       report: how many rows the source has, and how many were left out so far.
-      form: how the timestamps are written; None where none were asked for.
+      form: how the timestamps are written; None where no timestamps were requested.
     """
 
     rows: pl.DataFrame
@@ -65,12 +65,12 @@ def find_columns(present: dict[str, str], wanted: dict[str, str], where: str) ->
     """Return role -> column of the table.
 
     Args:
-      present: the table's columns by the names that people give them.
-      wanted: role -> such a name.
-      where: what the table is called.
+      present: name in the source -> column of the table.
+      wanted: role -> name in the source.
+      where: name of the table in messages.
 
     Raises:
-      InputError: columns are not there; names them all.
+      InputError: columns are missing; names them all.
     """
     missing = {role: name for role, name in wanted.items() if name not in present}
     if missing:
@@ -87,11 +87,11 @@ def find_columns(present: dict[str, str], wanted: dict[str, str], where: str) ->
 
 
 def read_columns(table: Table, rules: Rules) -> Reading:
-    """Read columns of a table; with a threshold, keep only the rows whose rating reaches it.
+    """Read columns of a table; with a threshold, keep only the rows whose rating is at least the threshold.
 
-    Rows below the threshold never fill the memory. Ids become Int64 (UInt64 where one needs it) or text: integers and
-    whole floating-point numbers the first, all else the second. Of text files a column of whole numbers is one of
-    numbers; elsewhere a text stays a text, also one of digits.
+    Rows below the threshold are never held in memory. Integer ids and whole floating-point numbers become Int64, or
+    UInt64 where an id needs it. All other ids become text. Text files have no types, so there a column of whole
+    numbers is read as numbers. Elsewhere a text of digits stays a text.
 
     Raises:
       InputError: a column of a type that can't be read, or an empty or unreadable value; names the first row.
@@ -103,7 +103,7 @@ def read_columns(table: Table, rules: Rules) -> Reading:
     looked_at = "rating" in table.names and rules.threshold is None
     kept = made
     if rules.threshold is not None:
-        # A missing rating and NaN stay: they are errors to report, not rows to drop or keep.
+        # Rows with a missing or NaN rating are kept so that the check below reports them.
         rating = pl.col("rating")
         kept = made.filter((rating >= rules.threshold) | ~rating.is_finite().fill_null(False))
     elif looked_at:
@@ -127,13 +127,13 @@ def read_columns(table: Table, rules: Rules) -> Reading:
         below_threshold=total - headers - lacking - frame.height,
         without_ids=lacking,
         threshold=rules.threshold,
-        notes=_said(table, notes, span),
+        notes=_decisions(table, notes, span),
     )
     return Reading(_fitted(frame), report, form)
 
 
-def _said(table: Table, notes: tuple[str, ...], span: str) -> tuple[str, ...]:
-    """Return the line about what was decided, if anything was; ``span`` is that of ratings that are not read."""
+def _decisions(table: Table, notes: tuple[str, ...], span: str) -> tuple[str, ...]:
+    """Return one line with all decisions about the source, or none; ``span`` is the range of unread ratings."""
     named = {role: name for role, name in table.names.items() if name != role and role != "rating"}
     renamed = ", ".join(f"{role} is {column_name(name)}" for role, name in named.items())
     unread = [f'"{name}"' for name in table.unread]
@@ -145,48 +145,48 @@ def _said(table: Table, notes: tuple[str, ...], span: str) -> tuple[str, ...]:
 
 
 def _form_of(rows: pl.LazyFrame, table: Table, rules: Rules) -> TimestampForm | None:
-    """Return the form of the timestamps, if there are some, of a type that can be read."""
+    """Return the form of the timestamps; None without timestamps, or for a type that can't be read."""
     if "timestamp" not in table.names:
         return None
     return find_form(rows.select("timestamp"), rules.timestamp_format, table.where, table.names["timestamp"])
 
 
 def _without_headers(table: Table) -> pl.LazyFrame:
-    """Return the columns by role, without lines that name the columns once more."""
+    """Return the columns by role, without repeated header lines."""
     rows = table.rows.select(list(table.names))
     return rows if table.header is None else rows.filter(~_repeats_header(table))
 
 
 def _repeats_header(table: Table) -> pl.Expr:
-    """Return what tells the lines that name the columns once more."""
+    """Return an expression that is true for repeated header lines."""
     if table.header is None:
-        return pl.first().is_null() & False  # of as many rows as there are
+        return pl.first().is_null() & False  # false for every row
     names = [(role, name) for role, name in table.header.items() if role in ("user", "item")]
     return pl.all_horizontal((pl.col(role).str.strip_chars() == name).fill_null(False) for role, name in names)
 
 
 def _range_of(table: Table, low: float | None, high: float | None) -> str:
-    """Return what to say of ratings that nobody asked for.
+    """Return the range of ratings that are not read, for the log.
 
     Raises:
-      InputError: some of them may stand for no interaction, or a bad one.
+      InputError: a rating is 0 or negative, so it may not mean an interaction.
     """
     if low is None or high is None:
-        return " (no number)"
+        return " (no numbers)"
     if low <= 0:
         column = column_name(table.names["rating"])
         raise InputError(
-            f"{table.where}: {column} holds {low:g} to {high:g}, and without a threshold each "
-            f"row is an interaction; pass dataset.threshold={low:g} for all rows, or a higher one"
+            f"{table.where}: {column} ranges from {low:g} to {high:g}, and without a threshold every "
+            f"row is an interaction; pass dataset.threshold={low:g} to keep all rows, or a higher one"
         )
     return f" ({low:g} to {high:g})"
 
 
 def _with_clean_ids(frame: pl.DataFrame, table: Table, rules: Rules) -> tuple[pl.DataFrame, int, tuple[str, ...]]:
-    """Return the rows with the ids as they are meant, how many rows without ids were dropped, and notes.
+    """Return the rows with clean ids, how many rows without ids were dropped, and notes.
 
     Raises:
-      InputError: an id that can't be one, or a missing one where that is an error.
+      InputError: an invalid id, or a missing one where that is an error.
     """
     notes, raw = [], frame
     sides = [role for role in ("user", "item") if role in frame.columns]
@@ -202,14 +202,14 @@ def _with_clean_ids(frame: pl.DataFrame, table: Table, rules: Rules) -> tuple[pl
     lacking = int(lacks.sum())
     if lacking and (rules.missing_ids == "error" or not _only_missing(table)):
         raise _bad_row(table, rules, lacking)
-    if lacking:  # what is left alone says of which type the ids are
+    if lacking:  # the remaining rows alone decide the type of the ids
         frame, more, again = _with_clean_ids(raw.filter(~lacks), table, rules)
         return frame, lacking + more, again
     return frame, 0, tuple(notes)
 
 
 def _only_missing(table: Table) -> bool:
-    """Return whether all numbers in columns of ids are whole, so that a null is a missing id and no other."""
+    """Return whether all numbers in columns of ids are whole, so that a null can only be a missing id."""
     rows = _without_headers(table)
     schema = rows.collect_schema()
     floats = [pl.col(role) for role in ("user", "item") if role in schema and schema[role].is_float()]
@@ -218,13 +218,13 @@ def _only_missing(table: Table) -> bool:
 
 
 def _first(table: Table, is_it: pl.Expr) -> int:
-    """Return the place of the first row for which an expression of the columns holds; 0 if it does for none."""
+    """Return the number of the first row for which an expression of the columns is true; 0 if there is none."""
     found = table.rows.select(is_it.fill_null(False).arg_true().first()).collect().item()
     return 0 if found is None else int(found)
 
 
 def _bad_row(table: Table, rules: Rules, lacking: int = 0) -> InputError:
-    """Return the error for the first row that can't be read, among those that nothing leaves out."""
+    """Return the error for the first row that can't be read, except rows that are left out anyway."""
     lazy, repeated = table.rows.select(list(table.names)), _repeats_header(table)
     raw, form = lazy.collect(), _form_of(_without_headers(table), table, rules)
     made = normalized(raw.lazy(), table.names, rules, form, table.where).collect()
@@ -242,7 +242,7 @@ def _bad_row(table: Table, rules: Rules, lacking: int = 0) -> InputError:
             count = f" ({lacking:,} rows lack an id)" if lacking > 1 and role in ("user", "item") else ""
             return InputError(f"{table.where}: {table.place(at)}: {column_name(name)} {problem}{count}")
     if form is not None and moments is not None and moments[at] is None:
-        moments = moments.set(left_out, 0.0)  # what is left out is no bad row
+        moments = moments.set(left_out, 0.0)  # rows that are left out are not bad rows
         _, problem = form.problem(raw["timestamp"], moments, table.place)
         return InputError(f"{table.where}: {table.place(at)}: {column_name(table.names['timestamp'])} {problem}")
     return InputError(f"{table.where}: {table.place(at)} can't be read")
@@ -254,7 +254,7 @@ def _unreadable(raw: pl.DataFrame, made: pl.DataFrame, table: Table, rules: Rule
     for role in made.columns:
         if role in ("user", "item"):
             unusable = clean_ids(made[role], rules.missing_words, text_may_be_number=table.is_text).ids.is_null()
-            if rules.missing_ids == "drop":  # then what is missing is no error
+            if rules.missing_ids == "drop":  # then a missing id is not an error
                 unusable &= raw[role].cast(pl.Float64, strict=False).is_not_nan().fill_null(False)
             bad |= unusable
         elif role == "split":
@@ -272,7 +272,7 @@ def _fitted(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def joined(parts: list[Reading]) -> Reading:
-    """Return parts of one source as one; ids are text where some part has text."""
+    """Return the parts of one source as one; ids are text where any part has text."""
     frames = [part.rows for part in parts]
     for role in ("user", "item"):
         if len({frame.schema[role] for frame in frames}) > 1:

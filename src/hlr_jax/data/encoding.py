@@ -1,4 +1,4 @@
-"""From rows with ids to rows with codes: each pair once, in order, and only those that the k-core keeps."""
+"""Encodes rows of ids as rows of codes: distinct pairs, sorted, reduced to the k-core."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ SPLITS = ("train", "valid", "test")
 def encode(frame: pl.DataFrame, where: str) -> tuple[pl.DataFrame, pl.Series, pl.Series]:
     """Replace ids by codes in the order of the ids, sort the rows by user and item, and drop duplicate pairs.
 
-    Of duplicates the earliest stays. The result does not depend on the order of the rows.
+    The earliest of several duplicates is kept. The result does not depend on the order of the rows.
 
     Returns:
-      Rows with int32 ``user`` and ``item``, and ``timestamp`` and ``split`` (0, 1, 2) where the frame has them; the ids
-      behind the codes of users, and of items.
+      Rows with int32 ``user`` and ``item``, and ``timestamp`` and ``split`` (0, 1, 2) where the frame has them; the id
+      of each user code; the id of each item code.
 
     Raises:
-      InputError: one pair stands in two splits, or a split has an unknown name.
+      InputError: a pair is in two splits, or a split has an unknown name.
     """
     user_ids, item_ids = (frame[role].unique().sort() for role in ("user", "item"))
     order = [column for column in ("user", "item", "timestamp", "split") if column in frame.columns]
@@ -38,15 +38,15 @@ def encode(frame: pl.DataFrame, where: str) -> tuple[pl.DataFrame, pl.Series, pl
         clashes = rows.filter(repeated & (pl.col("split") != pl.col("split").shift()))
         if len(clashes):
             user, item = user_ids[clashes["user"][0]], item_ids[clashes["item"][0]]
-            raise InputError(f"{where}: user {user} and item {item} stand in two splits; keep one")
+            raise InputError(f"{where}: the pair of user {user} and item {item} is in two splits; keep one")
     return rows.filter(~repeated), user_ids, item_ids
 
 
 def k_core(rows: pl.DataFrame, k: int, where: str) -> pl.DataFrame:
-    """Drop users and items with fewer than ``k`` interactions until none is left.
+    """Drop users and items with fewer than ``k`` interactions, repeatedly, until all have at least ``k``.
 
     Raises:
-      InputError: nothing is left.
+      InputError: no interactions are left.
     """
     user, item = rows["user"].to_numpy(), rows["item"].to_numpy()
     keep = np.arange(len(rows))
@@ -63,12 +63,12 @@ def k_core(rows: pl.DataFrame, k: int, where: str) -> pl.DataFrame:
 
 
 def renumbered(codes: np.ndarray, ids: pl.Series) -> tuple[np.ndarray, pl.Series]:
-    """Return the codes counted from 0 without a gap, and the ids that are left."""
+    """Return the codes renumbered from 0 without gaps, and the remaining ids."""
     present = np.zeros(len(ids), bool)
     present[codes] = True
     return (np.cumsum(present, dtype=np.int32) - np.int32(1))[codes], ids.filter(pl.Series(present))
 
 
 def divided(everything: Interactions, parts: np.ndarray) -> dict[str, Any]:
-    """Return the interactions of each split, given the part of each row: 0, 1 or 2."""
+    """Return the interactions of each split, given the split of each row: 0, 1 or 2."""
     return {split: everything.where(parts == code) for code, split in enumerate(SPLITS)}

@@ -1,7 +1,7 @@
-"""Data in memory, as one kind of table: frames of polars, pandas and Arrow, and columns of any kind.
+"""Converts polars, pandas and Arrow frames, and columns of any kind, to polars.
 
-Nothing of pandas or pyarrow is imported: pandas is known by its methods, and everything else by the Arrow PyCapsule
-interface (``__arrow_c_stream__``), which pyarrow, DuckDB, ibis and others have.
+Neither pandas nor pyarrow is imported. Pandas is recognized by its methods. Other frames are recognized by the Arrow
+PyCapsule interface (``__arrow_c_stream__``), which pyarrow, DuckDB, ibis and others implement.
 """
 
 from collections.abc import Iterable
@@ -15,11 +15,11 @@ from hlr_jax.data.source_files import described
 from hlr_jax.data.values import DEFAULT_RULES, Rules
 from hlr_jax.errors import InputError
 
-_NUMBERS = "biufM"  # kinds of NumPy's types: truth values, numbers, times
+_NUMBERS = "biufM"  # NumPy dtype kinds: booleans, numbers, times
 
 
 def is_frame(value: object) -> bool:
-    """Return whether a value is a table that ``read_frame`` may read; a column is none."""
+    """Return whether a value is a table that ``read_frame`` may read; a column is not a table."""
     if isinstance(value, pl.DataFrame | pl.LazyFrame) or _is_pandas(value):
         return True
     return hasattr(value, "__arrow_c_stream__") and not hasattr(value, "dtype")
@@ -33,18 +33,19 @@ def read_frame(frame: Any, columns: dict[str, str], rules: Rules = DEFAULT_RULES
     """Read columns of a frame.
 
     Args:
-      frame: of polars (lazy too), pandas, pyarrow or anything with ``__arrow_c_stream__``. Of pandas, a level of the
-        index that has a name is a column too; the index is not read otherwise.
+      frame: a frame of polars (also lazy), pandas, pyarrow or anything with ``__arrow_c_stream__``. In pandas, a named
+        level of the index counts as a column; the rest of the index is not read.
       columns: role -> column.
-      rules: what values mean; a threshold needs the role ``rating``. Without one, a column of that name is looked at.
-      where: what the frame is called.
+      rules: how values are read. A threshold needs the role ``rating``. Without a threshold, the range of a column
+        ``rating`` is checked.
+      where: name of the frame in messages.
 
     Raises:
-      InputError: no frame, a missing column, one that can't be read, or a bad value; names column and row.
+      InputError: not a frame, a missing or unreadable column, or a bad value; names column and row.
     """
     for role, name in columns.items():
         if not isinstance(name, str):
-            raise InputError(f"{where}: the {role} column is named by a text, not {described(name)}")
+            raise InputError(f"{where}: the name of the {role} column must be a text, not {described(name)}")
     try:
         table = _table(frame, columns, where)
         present = {name: name for name in table.collect_schema()}
@@ -65,7 +66,7 @@ def _table(frame: Any, columns: dict[str, str], where: str) -> pl.LazyFrame:
         return _pandas_columns(frame, columns, where).lazy()
     if not is_frame(frame):
         raise InputError(
-            f"{where}: a frame of polars, pandas or Arrow is needed, not {described(frame)}; for columns there is "
+            f"{where}: pass a frame of polars, pandas or Arrow, not {described(frame)}; for columns use "
             "Dataset.from_arrays, for a sparse matrix Dataset.from_csr, for a file load_dataset"
         )
     try:
@@ -89,13 +90,13 @@ def _pandas_columns(frame: Any, columns: dict[str, str], where: str) -> pl.DataF
 
 
 def column_of(values: Any, name: str, where: str) -> pl.Series:
-    """Return a column of any kind as a Series: of polars, pandas, Arrow, NumPy or another array, or a list.
+    """Return a column as a polars Series; it may be of polars, pandas, Arrow, NumPy, another array, or a list.
 
-    Missing values become null. What pandas keeps as objects, its texts and nullable numbers among them, needs no
-    pyarrow: it goes through Python's objects. So no whole number passes through a float on the way.
+    Missing values become null. Pandas' texts, nullable numbers and other objects are converted through Python
+    objects. So pyarrow is not needed, and whole numbers are never converted to floats.
 
     Raises:
-      InputError: something else, or values that no column holds.
+      InputError: not a column, or values that a column can't hold.
     """
     try:
         values = _plain(values)
@@ -107,7 +108,7 @@ def column_of(values: Any, name: str, where: str) -> pl.Series:
 
 
 def _plain(values: Any) -> Any:
-    """Return a column as what polars reads without pyarrow: an array of numbers or times, a list, or Arrow's own."""
+    """Return a column as a type that polars reads without pyarrow: a NumPy array, a list or an Arrow object."""
     if hasattr(values, "notna"):  # of pandas
         if not isinstance(values.dtype, np.dtype) or values.dtype.kind not in _NUMBERS:
             return values.astype(object).where(values.notna(), None).tolist()

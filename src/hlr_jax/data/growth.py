@@ -1,4 +1,4 @@
-"""A data set that more interactions join, with users and items that come with them."""
+"""Adds new interactions, with their new users and items, to a data set."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,19 +17,19 @@ from hlr_jax.data.reading.formats import SUFFIXES
 from hlr_jax.data.source_files import check_paths, find_files
 from hlr_jax.data.sources import DATASETS
 
-# Rows that join are not divided, so they need no timestamps.
+# New rows all go to train, so they need no timestamps.
 _OF_THE_SPLIT = (
     "path", "split", "split_column", "timestamp_column", "timestamp_format", "valid_from", "test_from",
 )  # fmt: skip
 
 
 def read_rows(source: Any, settings: dict[str, Any]) -> pl.DataFrame:
-    """Return the ``user`` and ``item`` of rows that are to join a data set.
+    """Return the ``user`` and ``item`` columns of rows to add to a data set.
 
     Args:
       source: a frame, a file, a folder of part files, or a list of files.
-      settings: the section ``dataset`` of the run that they are to join: it names the columns, and the threshold. The
-        format is what a file's ending says, and otherwise that of the run.
+      settings: the section ``dataset`` of the run's config, for column names and the threshold. The format follows
+        from the file extension; for unknown extensions it is that of the run.
 
     Raises:
       InputError: anything wrong with the file or the frame.
@@ -46,24 +46,24 @@ def read_rows(source: Any, settings: dict[str, Any]) -> pl.DataFrame:
 
 
 def _read_file(path: Path, options: DataOptions, otherwise: str) -> Reading:
-    """Read a file in the format that its ending says; where that says none, ``otherwise``."""
+    """Read a file in the format of its extension or, for an unknown extension, in the format ``otherwise``."""
     return read_interactions(path, replace(options, format="auto" if path.suffix in SUFFIXES else otherwise))
 
 
 def with_interactions(dataset: Dataset, rows: pl.DataFrame) -> Dataset:
     """Return the data set with more training interactions.
 
-    Users and items keep their places; new ones stand behind them in the order of their first row. A pair that a split
-    holds already stays where it is, so that what is held out is never trained on. Neither threshold nor k-core is
-    applied to the rows: whoever comes is kept.
+    Users and items keep their numbers; new ones follow in the order of their first row. A pair that is already in a
+    split stays there, so held-out pairs are never trained on. All rows are kept: neither a threshold nor the k-core is
+    applied to them.
 
     Args:
-      dataset: stays as it is.
-      rows: columns ``user`` and ``item``, original ids. Ids are compared as text. They stay whole numbers where all
+      dataset: not modified.
+      rows: columns ``user`` and ``item`` of original ids. Ids are compared as text. They stay whole numbers if all
         are, and become strings otherwise.
 
     Raises:
-      InputError: a user would have met all items.
+      InputError: a user would have interacted with all items.
     """
     codes, ids = {}, {}
     for role, known in (("user", dataset.user_ids), ("item", dataset.item_ids)):
@@ -82,14 +82,14 @@ def with_interactions(dataset: Dataset, rows: pl.DataFrame) -> Dataset:
     grown = replace(dataset, train=train, user_ids=ids["user"], item_ids=ids["item"], titles=titles)
     if dataset.left_out is None:
         return grown
-    # What was left out for want of a training interaction, and is one now, is left out no more.
+    # Pairs that were left out because train lacked their user, and that are training pairs now.
     left = dataset.left_out.with_columns(pl.col(role).cast(ids[role].dtype) for role in ("user", "item"))
     now = pl.DataFrame({role: ids[role].gather(codes) for role, codes in vars(added).items()})
     return replace(grown, left_out=left.join(now, on=["user", "item"], how="anti"))
 
 
 def _coded(known: pl.Series, wanted: pl.Series) -> tuple[np.ndarray, pl.Series]:
-    """Return the place of each wanted id among all ids, and these: the known ones, then the new ones."""
+    """Return the code of each wanted id, and all ids: the known ones, then the new ones."""
     texts, names = wanted.cast(pl.String), known.cast(pl.String)
     new = texts.unique(maintain_order=True)
     new = new.filter(~new.is_in(names.implode()))
@@ -98,6 +98,6 @@ def _coded(known: pl.Series, wanted: pl.Series) -> tuple[np.ndarray, pl.Series]:
         everything, pl.int_range(len(everything), eager=True), return_dtype=pl.Int64
     ).to_numpy()
     as_known = new.cast(known.dtype, strict=False)
-    if not as_known.null_count() and as_known.cast(pl.String).equals(new):  # "007" is no number
+    if not as_known.null_count() and as_known.cast(pl.String).equals(new):  # "007" is not a number
         return places, pl.concat([known, as_known.alias(known.name)])
     return places, everything

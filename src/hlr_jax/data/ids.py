@@ -1,4 +1,4 @@
-"""Ids of the source: what people write for one or several of them, and where each stands in a data set."""
+"""Original ids: normalizes ids that users pass, and finds their positions in a data set."""
 
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
@@ -12,16 +12,16 @@ from hlr_jax.terminal import shortened
 
 UNKNOWN = -1
 ON_UNKNOWN = ("error", "skip", "popular")
-"""What becomes of ids that a data set lacks."""
-_NAMED = 3  # unknown ids that a message names
-_LONGEST = 40  # characters of each
+"""How unknown ids are handled."""
+_NAMED = 3  # the most ids in a message
+_LONGEST = 40  # the most characters of each
 _BITS = 64
 
 Texts = TypeVar("Texts", pl.Series, pl.Expr)
 
 
 def stripped(texts: Texts) -> Texts:
-    """Return texts without blanks at both ends, as ids stand in logs, in files of ids and on command lines.
+    """Return texts without blanks at both ends.
 
     Example:
       >>> stripped(pl.Series([" ann", "bob\\u00a0"])).to_list()
@@ -31,7 +31,7 @@ def stripped(texts: Texts) -> Texts:
 
 
 class IdIndex:
-    """Finds ids by what they are as text. It keeps them sorted, so that a look-up reads few of them.
+    """Finds ids by their text. It keeps them sorted, so a lookup is a binary search.
 
     Example:
       >>> IdIndex(pl.Series([7, 42])).find(pl.Series(["42", "8"])).tolist()
@@ -39,14 +39,14 @@ class IdIndex:
     """
 
     def __init__(self, ids: pl.Series):
-        """Sort the ids, each of which stands there once."""
+        """Sort the ids, which must be distinct."""
         texts = ids.cast(pl.String)
         order = texts.arg_sort()
         self._order, self._sorted = order.to_numpy().astype(np.int64), texts.gather(order)
         self._are_numbers = ids.dtype.is_integer()
 
     def find(self, wanted: pl.Series) -> np.ndarray:
-        """Return the place of every wanted id; ``UNKNOWN`` where it is not there."""
+        """Return the position of each wanted id, ``UNKNOWN`` for ids that are not in the index."""
         if not len(self._sorted):
             return np.full(len(wanted), UNKNOWN)
         places = self._sorted.search_sorted(wanted).to_numpy().clip(max=len(self._sorted) - 1)
@@ -55,14 +55,14 @@ class IdIndex:
 
     @property
     def kind(self) -> str:
-        """What its ids are, for people."""
+        """The type of the ids, for messages."""
         if self._are_numbers or not len(self._sorted):
             return "whole numbers"
         return f"texts, such as {named(self._sorted[:1])}"
 
 
 def named(ids: pl.Series) -> str:
-    """Return the first few ids in quotes, each shortened to what fits on a line.
+    """Return the first three ids in quotes, each shortened to 40 characters.
 
     Example:
       >>> named(pl.Series(["a", "b", "c", "d"]))
@@ -76,19 +76,19 @@ def texts_of(ids: Any, what: str) -> pl.Series:
 
     Args:
       ids: one id, a text or a whole number; or several: a list, a set, an array, a Series of polars or pandas.
-      what: they are ids of.
+      what: name of the ids in messages.
 
     Raises:
-      InputError: a value that is no id, or a missing one; a table or a dict.
+      InputError: a value that is not an id, or is missing; a table or a dict.
     """
     return _typed(ids, what, pl.String)
 
 
 def typed_ids(ids: Any, what: str) -> pl.Series:
-    """Return ids as they are: whole numbers where all are, else texts; arguments as of ``texts_of``.
+    """Return ids as whole numbers if all are, else as texts; arguments as in ``texts_of``.
 
     Raises:
-      InputError: see ``texts_of``; both kinds, of which ``7`` and ``"7"`` would be one id.
+      InputError: see ``texts_of``; or whole numbers mixed with texts, since ``7`` and ``"7"`` would be the same id.
 
     Example:
       >>> typed_ids([7, 42], "users").dtype
@@ -102,28 +102,30 @@ def _typed(ids: Any, what: str, dtype: Any) -> pl.Series:
         values = [_value(value, what) for value in _several(ids, what)]
         is_text = [isinstance(value, str) for value in values]
         if dtype is None and any(is_text) and not all(is_text):
-            raise InputError(f"{what}: ids are texts or whole numbers, and these are both; pass one kind")
+            raise InputError(f"{what}: the ids mix texts and whole numbers; pass one kind")
         ids = pl.Series([str(value) for value in values], dtype=pl.String)
         dtype = dtype or (pl.Int64 if values and not any(is_text) else pl.String)
     if ids.null_count():
-        raise InputError(f"{what}: an id is missing; drop rows without one")
+        raise InputError(f"{what}: an id is missing; drop rows without an id")
     if not ids.dtype.is_integer():
         ids = stripped(ids.cast(pl.String))
         if (ids == "").any():
-            raise InputError(f"{what}: a blank text is no id; drop rows without one")
+            raise InputError(f"{what}: an id is blank; drop rows without an id")
     made = ids if dtype is None else ids.cast(dtype, strict=False)
     if made.null_count():
-        raise InputError(f"{what}: a whole number is beyond {_BITS} bits: {named(ids.filter(made.is_null()))}")
+        raise InputError(
+            f"{what}: a whole number needs more than {_BITS} bits: {named(ids.filter(made.is_null()))}; pass texts"
+        )
     return made
 
 
 def _several(ids: Any, what: str) -> Iterable[Any]:
-    """Return the values of one id or several, as Python's or NumPy's."""
+    """Return the values of one id or several, as Python or NumPy scalars."""
     if isinstance(ids, Mapping) or hasattr(ids, "columns") or hasattr(ids, "collect_schema"):
-        raise InputError(f"{what}: ids are a list or a column, not a {type(ids).__name__}; pass one column of it")
+        raise InputError(f"{what}: pass ids as a list or a column, not a {type(ids).__name__}; pass one column of it")
     if isinstance(ids, np.ndarray):
         ids = ids.tolist()
-    elif hasattr(ids, "to_pylist"):  # of Arrow
+    elif hasattr(ids, "to_pylist"):  # Arrow
         ids = ids.to_pylist()
     return ids if isinstance(ids, Iterable) and not isinstance(ids, str | bytes) else [ids]
 
@@ -134,6 +136,6 @@ def _value(value: Any, what: str) -> str | int:
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
     if isinstance(value, Real) and not isinstance(value, Integral) and float(value).is_integer():
-        return int(float(value))  # pandas makes floats of whole numbers beside missing ones
+        return int(float(value))  # pandas stores whole numbers as floats in a column with missing values
     shown = repr(value) if value is None or isinstance(value, Real | bytes) else f"a {type(value).__name__}"
-    raise InputError(f"{what}: {shown} is no id; ids are texts or whole numbers")
+    raise InputError(f"{what}: {shown} is not an id; ids are texts or whole numbers")

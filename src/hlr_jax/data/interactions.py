@@ -1,4 +1,4 @@
-"""Who interacted with what: the columns that every other form of the data is made from."""
+"""Interactions as sorted columns of user and item numbers."""
 
 from dataclasses import dataclass
 
@@ -26,11 +26,11 @@ class Interactions:
         return Interactions(user[order], item[order])
 
     def where(self, mask: np.ndarray) -> "Interactions":
-        """Return those that a mask [n] keeps."""
+        """Return the interactions where a mask [n] is true."""
         return Interactions(self.user[mask], self.item[mask])
 
     def of_users(self, users: np.ndarray) -> "Interactions":
-        """Return those of some users [b], whose numbers are then their places in ``users``."""
+        """Return the interactions of some users [b], renumbered by their positions in ``users``."""
         starts = np.searchsorted(self.user, users)
         counts = np.searchsorted(self.user, users, side="right") - starts
         place = np.repeat(np.arange(len(users), dtype=np.int32), counts)
@@ -38,14 +38,14 @@ class Interactions:
         return Interactions(place, self.item[np.repeat(starts, counts) + inside])
 
     def degrees(self, num_users: int = 0) -> np.ndarray:
-        """Return how many interactions each user has [U], U the larger of ``num_users`` and all users here."""
+        """Return the number of interactions of each user [U], where U is at least ``num_users``."""
         return np.bincount(self.user, minlength=num_users)
 
     def item_degrees(self, num_items: int = 0) -> np.ndarray:
-        """Return how many interactions each item has [I], I the larger of ``num_items`` and all items here."""
+        """Return the number of interactions of each item [I], where I is at least ``num_items``."""
         return np.bincount(self.item, minlength=num_items)
 
     def transposed(self) -> "Interactions":
-        """Return the same with the sides exchanged: each item's users."""
-        order = np.argsort(self.item, kind="stable")  # users are in order already
+        """Return the interactions with users and items exchanged, sorted by item."""
+        order = np.argsort(self.item, kind="stable")  # a stable sort keeps the users in order
         return Interactions(self.item[order], self.user[order])

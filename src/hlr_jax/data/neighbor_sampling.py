@@ -1,4 +1,4 @@
-"""Which neighbors a pair reads, on either side: what they are drawn from, and the draws."""
+"""Samples the neighbors of a pair: items of the user, and users of the item."""
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +6,10 @@ from flax import struct
 
 from hlr_jax.data.csr import csr_of, position_in_row
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.data.sampling import draw_history, history_bits, inverse_popularity
+from hlr_jax.data.sampling import history_bits, inverse_popularity, sample_history
 from hlr_jax.types import CSR, NeighborSpec, Padded
 
-SHORTEST = 64  # neighbors for which there is always room
+SHORTEST = 64  # ``capped`` never reduces a size below this
 
 
 @struct.dataclass
@@ -20,15 +20,16 @@ class NeighborIds:
     mask: jax.Array
 
     def vectors(self, table: jax.Array) -> Padded:
-        """Return their vectors in a table [I, D]: [..., H, D]."""
+        """Return the vectors of the neighbors from a table [I, D]: [..., H, D]."""
         return Padded(table[self.ids], self.mask)
 
 
 @struct.dataclass
 class NeighborSource:
-    """What neighbors on one side of a pair are drawn from: ``rows`` of the items of users, or of the users of items.
+    """What the neighbors on one side of a pair are sampled from.
 
-    There are none where a model reads nothing of this side. ``weights`` are of the draws by inverse popularity.
+    ``rows`` has the items of each user, or the users of each item. It is None where a model does not use this side.
+    ``weights`` are for sampling by inverse popularity, else None.
     """
 
     rows: CSR | None
@@ -37,13 +38,13 @@ class NeighborSource:
 
     @property
     def num_bits(self) -> int:
-        """How many 32-bit words ``draw_neighbors`` takes."""
+        """How many 32-bit random words ``sample_neighbors`` needs."""
         return 0 if self.rows is None else history_bits(self.rows, self.spec.size, self.weights is not None)
 
 
 @struct.dataclass
 class NeighborSources:
-    """What the histories of users and the users of items are drawn from."""
+    """What the histories of users and the users of items are sampled from."""
 
     history: NeighborSource
     item_users: NeighborSource
@@ -61,7 +62,7 @@ def neighbor_source(
 ) -> NeighborSource:
     """Return the source of interactions sorted by owner (``interactions.user``).
 
-    With ``derived`` it has rows even where no neighbors are drawn: a model derives arrays from them.
+    With ``derived`` it has rows even where no neighbors are sampled, because the model derives arrays from them.
     """
     rows = csr_of(interactions, num_owners) if spec.size or derived else None
     weighted = spec.size and spec.sampling == "inverse_popularity"
@@ -70,24 +71,24 @@ def neighbor_source(
 
 
 def capped(spec: NeighborSpec, rows: CSR | None) -> NeighborSpec:
-    """Return the neighbors that are drawn from rows, no more than the longest one holds: sizes follow the data.
+    """Return the spec with its size reduced to the length of the longest row, rounded up to a power of two.
 
-    Sizes up to 64 stay, so that few differ between data sets; all neighbors are read either way.
+    Sizes up to 64 are kept, so that data sets share few distinct sizes. All neighbors fit in either case.
     """
     if rows is None:
         return spec
     return spec._replace(size=min(spec.size, max(SHORTEST, 1 << max(rows.longest - 1, 0).bit_length())))
 
 
-def draw_neighbors(
+def sample_neighbors(
     bits: jax.Array, source: NeighborSource, owner: jax.Array, other: jax.Array | None = None
 ) -> NeighborIds:
-    """Return the neighbors [H] that an owner [] is read with, from ``source.num_bits`` random words.
+    """Return sampled neighbors [H] of an owner [], from ``source.num_bits`` random words.
 
-    ``other`` [] is the other end of the pair, which is never drawn.
+    ``other`` [] is the other side of the pair, which is never sampled.
     """
     rows, size = source.rows, source.spec.size
     if rows is None or not size:
         return NeighborIds(jnp.zeros(0, jnp.int32), jnp.zeros(0, bool))
     skip = rows.degree(owner) if other is None else position_in_row(rows, owner, other)
-    return NeighborIds(*draw_history(bits, rows, owner, skip, size, source.weights))
+    return NeighborIds(*sample_history(bits, rows, owner, skip, size, source.weights))

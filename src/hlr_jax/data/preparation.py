@@ -1,4 +1,4 @@
-"""From the rows of a source to a data set: the one way, for files and for data in memory."""
+"""Prepares a data set from the rows of a source, for files and for data in memory alike."""
 
 from dataclasses import replace
 
@@ -19,28 +19,28 @@ from hlr_jax.errors import InputError
 def prepare(
     reading: Reading, options: DataOptions, *, where: str, name: str, titles: pl.DataFrame | None = None
 ) -> Dataset:
-    """Drop duplicates, take the k-core, divide, and settle users of valid and test that train lacks.
+    """Drop duplicates, take the k-core, split, and handle users without training interactions.
 
     Args:
       reading: the rows, with the columns ``options.roles``.
-      options: what to do with them; ``k_core`` is a number.
-      where: what the source is called.
+      options: the settings; ``k_core`` is a number.
+      where: name of the source in messages.
       name: of the data set.
       titles: ``item``, ``title`` and ``genres`` of items.
 
     Raises:
-      InputError: nothing is left, a given split is none, a user whom train lacks where that is an error, or a user for
-        whom no negative is left.
+      InputError: no rows are left, a given split is invalid, a user has no training interaction where that is an
+        error, or a user has interacted with all items.
     """
     if reading.rows.is_empty():
         reason = "" if options.threshold is None else f" with a rating of at least {options.threshold:g}"
-        raise InputError(f"{where}: no interactions{reason}; check dataset.threshold and the data")
+        raise InputError(f"{where}: no interactions{reason}; check the data and dataset.threshold")
     assert options.k_core is not None
     distinct, *ids = encode(reading.rows, where)
     rows = k_core(distinct, options.k_core, where)
     form, cuts, notes = reading.form, None, []
     if form is not None:
-        notes.append(form.said(reading.rows["timestamp"]))
+        notes.append(form.note_with_range(reading.rows["timestamp"]))
         if options.split == "time":
             cuts = find_cuts(rows["timestamp"].to_numpy(), options, form, where)
             notes.append(cuts.note(form))
@@ -55,19 +55,20 @@ def prepare(
     item, item_ids = renumbered(rows["item"].to_numpy(), ids[1])
     rows = rows.with_columns(user=user, item=item)
     parts = assign_splits(rows, user_ids, item_ids, options, cuts, where)
-    known = None if titles is None else titles_of(item_ids.cast(pl.Int64), titles)
+    item_titles = None if titles is None else titles_of(item_ids.cast(pl.Int64), titles)
     splits = divided(Interactions(user, item), parts)
     dataset = Dataset(
-        name, **splits, user_ids=user_ids, item_ids=item_ids, titles=known, protocol=options.measured_by, reading=report
-    )
+        name, **splits, user_ids=user_ids, item_ids=item_ids, titles=item_titles, protocol=options.measured_by,
+        reading=report,
+    )  # fmt: skip
     dataset = settle(dataset, options.unknown_user_policy, where)
-    met, told = dataset.train + dataset.valid, dataset.reading_report()
-    check_negatives_exist(met, dataset.user_ids, dataset.num_items, where, told)
+    known, report = dataset.train + dataset.valid, dataset.reading_report()
+    check_negatives_exist(known, dataset.user_ids, dataset.num_items, where, report)
     return dataset
 
 
 def finish(dataset: Dataset, options: DataOptions, log: Log) -> Dataset:
-    """Return the data set with the chosen training interactions, and tell people what it is."""
+    """Return the data set with the chosen training splits, and log its summary."""
     dataset = dataset.trained_on(options.train_splits)
     for part in SPLITS[1:]:
         if not len(getattr(dataset, part)):

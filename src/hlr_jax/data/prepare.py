@@ -1,4 +1,4 @@
-"""One call from a name or a file to a prepared data set, cached by the hash of its source and settings."""
+"""Loads a data set by name or from files, cached by the hash of its source and settings."""
 
 import shutil
 from dataclasses import replace
@@ -16,30 +16,30 @@ from hlr_jax.data.reading.files import read_interactions
 from hlr_jax.data.serialization import read_stored, store_dataset
 from hlr_jax.data.source_files import find_files, name_of, place_of
 from hlr_jax.data.sources import DATASETS
-from hlr_jax.data.splits import DRAWN
+from hlr_jax.data.splits import RANDOM_SPLITS
 from hlr_jax.data.synthetic import SYNTHETIC_PREFIX, synthetic_dataset
 from hlr_jax.data.titles import read_titles
 from hlr_jax.errors import InputError, check_options
 from hlr_jax.files import expanded, sha256, sha256_of
 
-_LAYOUT = 5  # of the cached files; raise it when they change
-_MEANING = 3  # of the settings; raise it when the same ones give other splits
+_LAYOUT = 5  # version of the cached files; increase it when their layout changes
+_MEANING = 3  # version of the settings; increase it when the same settings give other splits
 
 _OF_FILES = (*READING_SETTINGS, "glob", "format", *(f"{role}_column" for role in ROLES))
 
 
 def load_dataset(name: Any = "", *, cache: bool = True, log: Log = print, **options: Any) -> Dataset:
-    """Prepare a named data set, files of one's own, a frame, or a synthetic world.
+    """Prepare a named data set, your own files, a frame, or a synthetic data set.
 
     Args:
-      name: a data set of the registry or ``planted-USERSxITEMSxINTERACTIONS``; or, instead of ``path``, what that
-        takes: a file, a folder, a list of files, a pattern. A frame is prepared as by ``Dataset.from_frame``.
-      cache: whether to keep the result in the cache folder, and to look for it there.
-      log: takes lines for people: what became of the rows, and what the data set is.
+      name: a data set of the registry or ``planted-USERSxITEMSxINTERACTIONS``; or a file, a folder, a list of files or
+        a pattern, as for ``path``. A frame is prepared as by ``Dataset.from_frame``.
+      cache: whether to read the result from the cache folder, and to store it there.
+      log: receives log lines: the rows left out, and a summary of the data set.
       options: the fields of ``DataOptions``.
 
     Raises:
-      InputError: in one line, everything that can be wrong with a file or a setting.
+      InputError: anything wrong with a file or a setting, in one line.
 
     Example:
       >>> small = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda line: None)
@@ -53,9 +53,11 @@ def load_dataset(name: Any = "", *, cache: bool = True, log: Log = print, **opti
     chosen = DataOptions(name=name, path=source, **options)
     if name.startswith(SYNTHETIC_PREFIX) and source == "":
         if chosen.split != "random" or chosen.threshold is not None or chosen.k_core is not None:
-            raise InputError(f"{name}: a planted world takes no dataset.threshold or k_core, and dataset.split=random")
+            raise InputError(
+                f"{name}: a synthetic data set needs dataset.split=random, and neither dataset.threshold nor k_core"
+            )
         if unread := [key for key in _OF_FILES if getattr(chosen, key) != getattr(DataOptions, key)]:
-            raise InputError(f"dataset.{unread[0]} is for files, and {name} is synthetic data: leave it out")
+            raise InputError(f"dataset.{unread[0]} is for files, but {name} is a synthetic data set: leave it out")
         dataset = synthetic_dataset(name, chosen.measured_by, chosen.seed)
     else:
         dataset = _from_files(chosen, cache, log)
@@ -63,10 +65,10 @@ def load_dataset(name: Any = "", *, cache: bool = True, log: Log = print, **opti
 
 
 def _source_and_name(name: Any, path: Any, is_pattern: bool) -> tuple[Any, str]:
-    """Return what to read, empty for a named data set, and the name; what is no known name may be a path.
+    """Return the source, empty for a named data set, and the name. An unknown name may be a path.
 
     Raises:
-      InputError: two sources.
+      InputError: two sources are given.
     """
     if isinstance(name, str):
         unknown = name not in DATASETS and not name.startswith(SYNTHETIC_PREFIX)
@@ -79,7 +81,7 @@ def _source_and_name(name: Any, path: Any, is_pattern: bool) -> tuple[Any, str]:
 
 
 def _from_files(options: DataOptions, cache: bool, log: Log) -> Dataset:
-    """Return the data set of the files that the options name, downloaded if need be."""
+    """Return the data set of the files in the options, downloaded if needed."""
     if options.path == "":
         if not options.name:
             raise InputError("pass dataset.name (a data set of the registry) or dataset.path (your own file)")
@@ -101,7 +103,7 @@ def _from_files(options: DataOptions, cache: bool, log: Log) -> Dataset:
 def _prepared(
     files: list[Path], digests: list[str], titles: Path | None, options: DataOptions, cache: bool, log: Log
 ) -> Dataset:
-    """Return the data set of files with these hashes, from the cache if it is there and whole."""
+    """Return the data set of files with these hashes, from the cache if it has an undamaged copy."""
     name, where = options.name or name_of(options.path, files), place_of(options.path, files)
     settings = {
         "layout": _MEANING, "source": digests, "format": options.format,
@@ -109,7 +111,7 @@ def _prepared(
         "reading": {name: getattr(options, name) for name in READING_SETTINGS},
         "threshold": options.threshold, "k_core": options.k_core, "protocol": options.measured_by._asdict(),
         "unknown_users": options.unknown_user_policy,
-        "seed": options.seed if options.split in DRAWN else None,
+        "seed": options.seed if options.split in RANDOM_SPLITS else None,
         "cuts": [options.valid_from, options.test_from],
         "titles": None if titles is None else sha256(titles),
     }  # fmt: skip
@@ -118,7 +120,7 @@ def _prepared(
         try:
             return read_stored(folder)
         except InputError as problem:
-            log(f"warning: {str(problem).partition(';')[0]}; the prepared data is made anew")
+            log(f"warning: {str(problem).partition(';')[0]}; preparing the data again")
             shutil.rmtree(folder)
     readings = [read_interactions(path, options) for path in files]
     known = None if titles is None else read_titles(titles, options.format)

@@ -1,28 +1,28 @@
-"""What became of the rows of a source."""
+"""Counts the rows of a source that were left out, by reason."""
 
 from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
 class ReadingReport:
-    """How many rows a source had, and how many were left out for which reason; ``str`` of it is one line.
+    """How many rows a source had, and how many were left out for each reason; its ``str`` is one line.
 
-    The rows are the sum of all reasons and of ``interactions``.
+    ``rows`` is the sum of all reasons and of ``interactions``.
 
     Attributes:
-      rows: rows of the source; the first line of a file is none where it names the columns.
-      repeated_headers: lines that name the columns once more, as in files that were joined.
+      rows: rows of the source, without a header line.
+      repeated_headers: repeated header lines, as in concatenated files.
       below_threshold: rows whose rating is below ``threshold``.
       without_ids: rows that lack a user or an item (``missing_ids="drop"``).
       duplicates: rows that repeat a pair of user and item.
-      outside_k_core: pairs that the ``k_core`` leaves out.
+      outside_k_core: pairs outside the ``k_core``.
       of_unknown_users: pairs of valid and test that are left out because their user has no training interaction.
-      users_dropped: the users of those pairs.
-      users_kept: users without training interactions who stay (``unknown_users="keep"``).
-      users_without_test: users of whom no interaction is left for test.
-      threshold: the least rating that counts as an interaction; None: every row does.
-      k_core: the least interactions of a user and of an item.
-      notes: what was decided about the source, a line each. Reports with the same counts are equal whatever they say.
+      users_dropped: the number of users of those pairs.
+      users_kept: users without training interactions who are kept (``unknown_users="keep"``).
+      users_without_test: users without test interactions.
+      threshold: the minimum rating of an interaction; None: every row is an interaction.
+      k_core: the minimum number of interactions of each user and item.
+      notes: decisions about the source, one line each. They are ignored when two reports are compared.
 
     Example:
       >>> log = pl.DataFrame({"user": [1, 1, 1, 2], "item": [5, 5, 6, 7], "rating": [4, 4, 1, 5]})
@@ -59,7 +59,7 @@ class ReadingReport:
 
     @property
     def interactions(self) -> int:
-        """What is left."""
+        """The number of remaining interactions."""
         return self.rows - sum(self._reasons.values())
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ class ReadingReport:
         return line + without * (self.users_without_test > 0)
 
     def joined(self, other: "ReadingReport") -> "ReadingReport":
-        """Return the report of two parts of one source, before anything is left out for its neighbors' sake."""
+        """Return the report of two parts of one source, before duplicates and the k-core are counted."""
         return replace(
             self,
             rows=self.rows + other.rows,

@@ -1,7 +1,7 @@
-"""Draws on the device, inside the compiled step: negatives and histories of one user; batches are ``jax.vmap``.
+"""Samples negatives and histories of one user on the device, inside the compiled step; batches use ``jax.vmap``.
 
-Every draw is exact and takes a fixed number of steps, so nothing is rejected and tried again. Draws are pure functions
-of random bits, which a batch takes from the generator in one call.
+Sampling is exact and takes a fixed number of steps, without rejection. Each function is a pure function of random
+bits, which a batch takes from the generator in one call.
 """
 
 import math
@@ -20,7 +20,8 @@ _ROUNDS = 8
 def below(bits: jax.Array, bound: jax.Array | int) -> jax.Array:
     """Return numbers uniform in 0..bound-1 from 32 random bits: the high word of bits * bound, int32.
 
-    A number's probability is off by at most 2^-32. The product is taken in halves, since 64-bit numbers are off.
+    Each probability has an error of at most 2^-32. The product is computed in halves, because JAX disables 64-bit
+    numbers by default.
     """
     bound = jnp.asarray(bound).astype(jnp.uint32)
     high, low = bits >> 16, bits & 0xFFFF
@@ -31,16 +32,16 @@ def below(bits: jax.Array, bound: jax.Array | int) -> jax.Array:
 
 
 def shuffled(key: jax.Array, positions: jax.Array, count: int) -> jax.Array:
-    """Return where each of ``positions`` stands in a random order of 0..count-1: a keyed bijection, [B] -> [B].
+    """Return the image of each of ``positions`` under a random permutation of 0..count-1: [B] -> [B].
 
-    A Feistel network whose halves are the digits of a position to a base near sqrt(count), so that few positions leave
-    the range; those walk on until they are back in it. No order of all positions is ever made: at ten million of them
-    sorting takes seconds, and would have to be gathered from all devices.
+    The permutation is a keyed Feistel network whose halves are the digits of a position to a base near sqrt(count), so
+    few positions leave the range. Those are permuted again until they are back in the range (cycle walking). The whole
+    permutation is never stored: sorting ten million positions takes seconds, and would gather them from all devices.
 
     Args:
-      key: of the order.
+      key: of the permutation.
       positions: int32, each below ``count``.
-      count: of all positions.
+      count: number of all positions.
     """
     base = max(1, math.isqrt(count - 1) + 1)
     rest = -(-count // base)
@@ -53,7 +54,7 @@ def shuffled(key: jax.Array, positions: jax.Array, count: int) -> jax.Array:
 
     def walk(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         place, moves = state
-        # A loop compiles in a fraction of the time; on an accelerator each of its steps launches kernels of its own.
+        # A loop compiles much faster, but on an accelerator each of its steps launches its own kernels.
         unroll = jax.default_backend() != "cpu"
         high, low = jax.lax.fori_loop(0, _ROUNDS, mix, (place // rest, place % rest), unroll=unroll)
         place = jnp.where(moves, high * rest + low, place)
@@ -64,7 +65,7 @@ def shuffled(key: jax.Array, positions: jax.Array, count: int) -> jax.Array:
 
 
 def _mixed(number: jax.Array, key: jax.Array) -> jax.Array:
-    """Return 32 bits in which every bit of the number and of the key has a part."""
+    """Return 32 bits that depend on every bit of the number and of the key."""
     bits = number.astype(jnp.uint32) + key
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         bits = (bits ^ (bits >> shift)) * jnp.uint32(factor)
@@ -72,19 +73,19 @@ def _mixed(number: jax.Array, key: jax.Array) -> jax.Array:
 
 
 def pair_bits(words: jax.Array, users: jax.Array, items: jax.Array) -> jax.Array:
-    """Return 32 random bits for each pair of a user and an item: [...], [...] -> [...], the same wherever it stands.
+    """Return 32 random bits for each pair of a user and an item: [...], [...] -> [...].
 
-    ``words`` [2] are the random bits that they are made from.
+    They are a function of ``words`` [2] and the pair alone, wherever the pair is in the arrays.
     """
     return _mixed(_mixed(users, words[0]) ^ items.astype(jnp.uint32), words[1])
 
 
-def draw_negatives(bits: jax.Array, known: CSR, user: jax.Array, num_items: int) -> jax.Array:
-    """Draw n items uniformly, with replacement, among those that ``known`` does not give the user: bits [n] -> [n].
+def sample_negatives(bits: jax.Array, known: CSR, user: jax.Array, num_items: int) -> jax.Array:
+    """Sample n items uniformly, with replacement, from those not in the user's row of ``known``: bits [n] -> [n].
 
-    A rank r is drawn among the I - degree unknown items. Of a sorted row, ``items[k] - k`` unknown items lie before
-    the k-th known one, so bisection for the first k where that exceeds r makes the r-th unknown item r + k.
-    The user must not know all items.
+    A rank r is sampled among the I - degree unknown items. In a sorted row, ``items[k] - k`` unknown items are below
+    the k-th known one. Bisection finds the first k where that exceeds r; the r-th unknown item is then r + k.
+    The user must have at least one unknown item.
     """
     start, degree = known.start(user), known.degree(user)
     rank = below(bits, num_items - degree)
@@ -94,24 +95,23 @@ def draw_negatives(bits: jax.Array, known: CSR, user: jax.Array, num_items: int)
 
 
 def history_bits(rows: CSR, size: int, weighted: bool) -> int:
-    """Return how many 32-bit words ``draw_history`` takes."""
+    """Return how many 32-bit random words ``sample_history`` needs."""
     return max(size, rows.longest) if weighted and size else size
 
 
-def draw_history(
+def sample_history(
     bits: jax.Array, rows: CSR, user: jax.Array, skip: jax.Array, size: int, weights: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
-    """Draw up to ``size`` distinct items of a user, leaving one out: items [size], mask [size].
+    """Sample up to ``size`` distinct items of a user, leaving one out: items [size], mask [size].
 
     Args:
       bits: [history_bits(rows, size, weights is not None)] random words.
       rows: the users' items.
       user: [].
-      skip: [], the position within the user's row that must not be drawn (the positive); the degree, or more, for
-        none.
-      size: H. A user with at most H items to draw from gets them all.
-      weights: [I], or None for a uniform subset. With weights, items are drawn one after the other in proportion to
-        them, without replacement; this looks at the whole row, where the uniform draw takes O(H^2) whatever its length.
+      skip: [], the position within the user's row that is left out (the positive); the degree, or more, for none.
+      size: H. A user with at most H available items gets all of them.
+      weights: [I], or None for a uniform subset. With weights, items are sampled one after the other in proportion to
+        them, without replacement. This reads the whole row; uniform sampling takes O(H^2) at any length.
     """
     start, degree = rows.start(user), rows.degree(user)
     available = degree - (skip < degree)
@@ -120,33 +120,33 @@ def draw_history(
         position = chosen + (chosen >= skip)
         items = rows.items[jnp.where(mask, start + position, 0)]
         return jnp.where(mask, items, 0), mask
-    # Gumbel noise turns successive weighted draws into one top-k (Efraimidis and Spirakis 2006).
+    # Gumbel noise turns successive weighted sampling into one top-k (Efraimidis and Spirakis 2006).
     width = bits.shape[0]
     items, mask = padded_row(rows, user, width)
     mask &= jnp.arange(width) != skip
     noise = -jnp.log(-jnp.log((bits.astype(jnp.float32) + 0.5) * 2.0**-32))
     priority = jnp.where(mask, jnp.log(weights[items]) + noise, -jnp.inf)
-    _, best = jax.lax.top_k(priority, size)  # in the order in which they are drawn
+    _, best = jax.lax.top_k(priority, size)  # in sampling order
     return jnp.where(mask[best], items[best], 0), mask[best]
 
 
 def _uniform_subset(bits: jax.Array, available: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
-    """Draw min(most, available) distinct numbers below ``available``, each subset equally likely (Floyd's method).
+    """Sample min(most, available) distinct numbers below ``available``, each subset equally likely (Floyd's method).
 
-    Step i of the method draws a candidate up to ``first + i``, and takes ``first + i`` itself where an earlier step
-    took the candidate.
+    Step i of the method samples a candidate up to ``first + i``. If an earlier step took the candidate, step i takes
+    ``first + i`` instead.
     """
     first = jnp.maximum(available - most, 0)
     last = first + jnp.arange(most)
     candidate = below(bits, last + 1)
-    # A loop is the fastest on a CPU, and a kernel launch for each of its steps on an accelerator.
+    # A loop is fastest on a CPU; on an accelerator each of its steps is a kernel launch.
     replaced = _replaced_in_turn if jax.default_backend() == "cpu" else _replaced_at_once
     mask = last < available
     return jnp.where(mask, jnp.where(replaced(candidate, first), last, candidate), -1), mask
 
 
 def _replaced_in_turn(candidate: jax.Array, first: jax.Array) -> jax.Array:
-    """Return which steps of Floyd's method find their candidate taken: [H], [] -> [H]."""
+    """Return for each step of Floyd's method whether its candidate was taken: [H], [] -> [H]."""
 
     def add(i: jax.Array, steps: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         chosen, replaced = steps
@@ -161,8 +161,8 @@ def _replaced_in_turn(candidate: jax.Array, first: jax.Array) -> jax.Array:
 def _replaced_at_once(candidate: jax.Array, first: jax.Array) -> jax.Array:
     """Return the same as ``_replaced_in_turn``, without a loop over the steps.
 
-    An earlier step took the candidate if it drew the same, or if the candidate is ``first + j`` and step j was
-    replaced. Those j are followed twice as far each time.
+    An earlier step took the candidate if it sampled the same one, or if the candidate is ``first + j`` and step j was
+    replaced. These links to steps j are followed by pointer doubling.
     """
     step = jnp.arange(candidate.shape[0])
     replaced = jnp.any((candidate[:, None] == candidate) & (step < step[:, None]), axis=1)
@@ -175,19 +175,19 @@ def _replaced_at_once(candidate: jax.Array, first: jax.Array) -> jax.Array:
 
 
 def inverse_popularity(counts: np.ndarray) -> jax.Array:
-    """Return 1 / (number of users) of each item, the weights of ``inverse_popularity`` histories: [I] -> [I]."""
+    """Return 1 / (number of users) of each item, the weights of ``inverse_popularity`` sampling: [I] -> [I]."""
     return jnp.asarray(1.0 / np.maximum(counts, 1), jnp.float32)
 
 
 ItemPopularity: TypeAlias = tuple[jax.Array, jax.Array]
-"""What items are drawn by: their shares added up [I], whole numbers up to 2^30, and the logs of the shares [I]."""
+"""Sampling probabilities of items: their cumulative sums [I] as whole numbers up to 2^30, and their logarithms [I]."""
 
 
 def item_popularity(counts: np.ndarray, exponent: float) -> ItemPopularity:
-    """Return draws in proportion to (number of users)^exponent; ``counts`` [I] are the numbers of users.
+    """Return sampling probabilities proportional to (number of users)^exponent; ``counts`` [I] are numbers of users.
 
-    Shares are rounded to multiples of 2^-30, and logs are of the rounded ones. Items that nobody has met are never
-    drawn.
+    Probabilities are rounded to multiples of 2^-30, and the logarithms are of the rounded values. Items without users
+    are never sampled.
     """
     weights = np.where(counts > 0, np.maximum(counts, 1).astype(np.float64) ** exponent, 0)
     whole = np.where(counts > 0, np.maximum(1, np.floor(weights * (2.0**30 / weights.sum()))), 0).astype(np.int64)
@@ -198,8 +198,8 @@ def item_popularity(counts: np.ndarray, exponent: float) -> ItemPopularity:
     return jnp.asarray(cumulative, jnp.int32), jnp.asarray(log_share, jnp.float32)
 
 
-def draw_popular(bits: jax.Array, popularity: ItemPopularity) -> tuple[jax.Array, jax.Array]:
-    """Draw items by popularity, with replacement: random words [...] -> items [...], the logs of their shares [...]."""
+def sample_popular(bits: jax.Array, popularity: ItemPopularity) -> tuple[jax.Array, jax.Array]:
+    """Sample items by popularity, with replacement: random words [...] -> items [...], log probabilities [...]."""
     cumulative, log_share = popularity
     items = jnp.searchsorted(cumulative, below(bits, cumulative[-1]), side="right").astype(jnp.int32)
     return items, log_share[items]

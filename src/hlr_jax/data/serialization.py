@@ -1,4 +1,4 @@
-"""A prepared data set as a folder of Parquet files: in the cache, and in every workdir."""
+"""Stores a prepared data set as a folder of Parquet files, in the cache and in each workdir."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -25,11 +25,11 @@ _SCHEMA = {
     "reading": _READING,
     "sha256": dict.fromkeys(_TABLES, str) | {"*": str},
 }  # fmt: skip
-_LEFT_OUT = "left_out.parquet"  # of a data set that leaves some users out
+_LEFT_OUT = "left_out.parquet"  # only for a data set that left users out
 
 
 def _write_tables(folder: Path, dataset: Dataset) -> dict[str, str]:
-    """Write a data set as Parquet files, interactions split after split, and return the hash of each."""
+    """Write a data set as Parquet files, with interactions in the order of splits, and return the hash of each."""
     parts = [getattr(dataset, name) for name in SPLITS]
     columns = {side: np.concatenate([getattr(part, side) for part in parts]) for side in ("user", "item")}
     columns["split"] = np.repeat(np.arange(3, dtype=np.int8), [len(part) for part in parts])
@@ -76,7 +76,7 @@ def _read(path: Path) -> pl.DataFrame:
 
 
 def store_dataset(folder: Path, dataset: Dataset) -> None:
-    """Write a data set and what it takes to read it back, whole or not at all; a folder that is there stays."""
+    """Write a data set and its metadata atomically; does nothing if the folder exists."""
     if folder.is_dir():
         return
     with atomic_folder(folder) as temporary:
@@ -93,10 +93,10 @@ def store_dataset(folder: Path, dataset: Dataset) -> None:
 def read_stored(folder: Path, *, check: bool = True) -> Dataset:
     """Read what ``store_dataset`` wrote.
 
-    ``check`` compares all bytes with what was written. Where several processes read, one does that for all.
+    ``check`` compares the files with the hashes of what was written. With several processes, only one needs to check.
 
     Raises:
-      InputError: a file is missing, damaged, or another than the one that was written.
+      InputError: a file is missing, damaged or changed.
     """
     about = _read_about(folder)
     protocol = Protocol(**{name: about["protocol"][name] for name in Protocol._fields})
@@ -109,7 +109,7 @@ def read_stored(folder: Path, *, check: bool = True) -> Dataset:
 
 
 def stored_fingerprint(folder: Path) -> str | None:
-    """Return the fingerprint of what ``store_dataset`` wrote; None where there is nothing that can be read."""
+    """Return the fingerprint of what ``store_dataset`` wrote; None if it can't be read."""
     try:
         return _read_about(folder)["fingerprint"]
     except Damaged:
@@ -121,4 +121,4 @@ def _read_about(folder: Path) -> dict[str, Any]:
 
 
 def _again(folder: Path) -> str:
-    return f"delete {folder}, and the data is read from its source again"
+    return f"delete {folder}; the data is then read from its source again"

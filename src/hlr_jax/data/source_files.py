@@ -1,4 +1,4 @@
-"""Which files a path, a list, a folder or a pattern stands for."""
+"""Finds the files of a source: a path, a list, a folder or a pattern."""
 
 import glob
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ def check_paths(paths: object, name: str = "dataset.path") -> None:
     listed = paths if isinstance(paths, list | tuple) else [paths]
     if not all(isinstance(path, str | Path) for path in listed):
         raise InputError(
-            f"{name} takes a path or a list of paths, not {described(paths)}; for data in memory there are "
-            "Dataset.from_frame, from_csr and from_arrays"
+            f"{name} takes a path or a list of paths, not {described(paths)}; for data in memory use "
+            "Dataset.from_frame, from_csr or from_arrays"
         )
     if not listed:
         raise InputError(f"{name} is an empty list; pass a file")
@@ -30,9 +30,9 @@ def find_files(paths: Paths, is_pattern: bool = False) -> list[Path]:
     """Return the files of a source, sorted.
 
     Args:
-      paths: a file, a folder of part files, a pattern, or a list of these. Of a folder, files whose name, or a folder's
-        on the way there, starts with ``.`` or ``_`` are no parts (``_SUCCESS``, say).
-      is_pattern: whether paths are patterns; a path is none otherwise.
+      paths: a file, a folder of part files, a pattern, or a list of these. In a folder, files and subfolders whose
+        names start with ``.`` or ``_`` are ignored, such as ``_SUCCESS``.
+      is_pattern: whether the paths are patterns.
 
     Raises:
       InputError: no such file, an empty folder, or a pattern that nothing matches.
@@ -44,7 +44,7 @@ def find_files(paths: Paths, is_pattern: bool = False) -> list[Path]:
 
 
 def described(value: object) -> str:
-    """Return the type of a value, for people; of a list, also that of its first entry which is no path."""
+    """Return the type of a value, for messages; of a list, also the type of its first entry that is not a path."""
     if isinstance(value, list | tuple) and value:
         other = next((entry for entry in value if not isinstance(entry, str | Path)), value[0])
         return f"a {type(value).__name__} of {type(other).__name__}"
@@ -67,13 +67,14 @@ def _parts(path: Path) -> list[Path]:
     files = [file for file in path.rglob("*") if file.is_file()]
     parts = [file for file in files if not any(name[0] in "._" for name in file.relative_to(path).parts)]
     if not parts:
-        raise InputError(f"{path}: a folder without files; check dataset.path")
+        raise InputError(f"{path}: the folder has no files; check dataset.path")
     return parts
 
 
 def name_of(paths: Paths, files: list[Path]) -> str:
-    """Return what to call the data of these files: after the folder, or the only file, that ``paths`` is, or the folder
-    of the first.
+    """Return a name for the data of these files.
+
+    It is the name of the folder ``paths``, else of the only file, else of the folder of the first file.
     """
     if isinstance(paths, str | Path) and (folder := expanded(paths)).is_dir():
         return folder.resolve().name
@@ -81,7 +82,7 @@ def name_of(paths: Paths, files: list[Path]) -> str:
 
 
 def place_of(paths: Paths, files: list[Path]) -> str:
-    """Return what to call the source in a message."""
+    """Return the name of the source in messages."""
     if len(files) == 1:
         return str(files[0])
     return str(paths) if isinstance(paths, str | Path) else f"{files[0]} and {len(files) - 1} more files"

@@ -1,4 +1,4 @@
-"""The registry of named data sets: where they are published, and how the paper prepares them (section 4.1)."""
+"""The registry of named data sets: their addresses, and how the paper prepares them (section 4.1)."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,18 @@ _SNAP = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 
 @dataclass(frozen=True)
 class Source:
-    """One place that a data set can be had from, and how the paper prepares what is there.
+    """One address of a data set, and how the paper prepares it.
 
     Attributes:
       url: an https address of an archive or a plain file; ``wheel:NAME==VERSION`` for a package of a Python index;
-        empty where the file must be fetched by hand.
-      sha256: of the file at ``url``; empty where it isn't known here: then the hash of the first download is
-        recorded beside it, and checked from then on.
-      interactions, titles: names of the members inside the archive (of the file itself, if it is no archive).
+        empty where the user must download the file.
+      sha256: of the file at ``url``; empty if unknown. Then the hash of the first download is recorded beside the
+        file, and later runs compare with it.
+      interactions, titles: names of the members inside the archive (of the file itself, if it is not an archive).
       layout: a name of ``reading.formats.FORMATS``, and of ``titles.TITLE_READERS`` where there are titles.
-      threshold: the least rating that counts as an interaction.
-      k_core: least interactions of users and items.
-      by_hand: where to get the file that can't be fetched without a login.
+      threshold: the minimum rating of an interaction.
+      k_core: the minimum number of interactions of each user and item.
+      by_hand: how to get a file that needs a login, as a clause that continues with "to PATH".
     """
 
     url: str
@@ -52,7 +52,7 @@ DATASETS: dict[str, tuple[Source, ...]] = {
             k_core=10,
             titles="ml-100k/u.item",
         ),
-        # The same ratings inside a wheel, for networks that reach a package index only.
+        # The same ratings inside a wheel, for networks that only reach a package index.
         Source(
             "wheel:recbole==1.2.1",
             "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
@@ -99,14 +99,14 @@ _OWN = tuple(DATASETS)
 
 
 def register_dataset(name: str, *sources: Source) -> None:
-    """Make ``load_dataset(name)``, and a config's ``dataset.name``, know a data set of one's own.
+    """Register your own data set for ``load_dataset(name)`` and ``dataset.name`` in a config.
 
     Args:
-      name: a new one.
+      name: a name that is not in the registry.
       sources: in order of preference.
 
     Raises:
-      InputError: the registry has that name.
+      InputError: a data set of this package has that name.
 
     Example:
       >>> from hlr_jax.data.sources import Source
@@ -122,7 +122,7 @@ def named_dataset(name: str) -> tuple[Source, ...]:
     """Return the sources of a data set of the registry.
 
     Raises:
-      InputError: no such data set; names the nearest.
+      InputError: unknown data set; suggests the nearest name.
     """
     try:
         return DATASETS[pick(name, DATASETS, "data set")]

@@ -1,4 +1,4 @@
-"""Ways to divide interactions into train (0), valid (1) and test (2)."""
+"""Splits interactions into train (0), valid (1) and test (2)."""
 
 import hashlib
 import math
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 SPLIT_KINDS = ("random", "per-user", "time", "leave-last-out", "given")
 BY_TIME = ("time", "leave-last-out")
-DRAWN = ("random", "per-user", "leave-last-out")
-"""Kinds of split to which the seed matters."""
+RANDOM_SPLITS = ("random", "per-user", "leave-last-out")
+"""Kinds of split that depend on the seed."""
 
 
 def split_counts(total: int, protocol: Protocol) -> tuple[int, int]:
-    """Return the numbers of test and valid rows among ``total``; a fraction of a row counts as one."""
+    """Return the numbers of test and valid rows among ``total``, rounded up."""
     num_test = math.ceil(total * protocol.test_size)
     return num_test, math.ceil((total - num_test) * protocol.valid_size)
 
@@ -29,21 +29,25 @@ def split_counts(total: int, protocol: Protocol) -> tuple[int, int]:
 def assign_splits(
     rows: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series, options: "DataOptions", cuts: Cuts | None, where: str
 ) -> np.ndarray:
-    """Return the part of each row, int8 [rows], by ``options.split``.
+    """Return the split of each row, int8 [rows], by ``options.split``.
 
-    ``random`` draws over all interactions; ``per-user`` draws the protocol's share of each user; ``time`` cuts the
-    whole data set at two moments; ``leave-last-out`` gives each user's last interaction to test and the one before
-    to valid, and draws the order of those at one moment; ``given`` takes the file's ``split`` column. In the kinds that
-    draw, a user always keeps one interaction in train. What ``per-user`` and ``leave-last-out`` draw for a user depends
-    on the seed and on the ids of that user's pairs alone: see ``pair_hashes``.
+    - ``random`` samples from all interactions.
+    - ``per-user`` samples the protocol's share of each user's interactions.
+    - ``time`` cuts the whole data set at two times.
+    - ``leave-last-out`` puts each user's last interaction into test and the one before into valid. Interactions with
+      equal times are ordered at random.
+    - ``given`` reads the ``split`` column.
+
+    In the random kinds, each user keeps at least one interaction in train. In ``per-user`` and ``leave-last-out``, a
+    user's split depends only on the seed and the ids of that user's pairs: see ``pair_hashes``.
 
     Args:
       rows: ``user`` and ``item``, codes from 0, each pair once; ``timestamp`` or ``split`` where the split needs it.
-      user_ids: the id behind each code of users.
-      item_ids: the id behind each code of items.
+      user_ids: the id of each user code.
+      item_ids: the id of each item code.
       options: the kind of split, the protocol and the seed.
       cuts: where ``time`` cuts.
-      where: what the source is called.
+      where: name of the source in messages.
 
     Raises:
       InputError: a given split without train rows.
@@ -61,22 +65,22 @@ def assign_splits(
     user = rows["user"].to_numpy()
     if kind == "random":
         return random_split(user, protocol, options.seed)
-    draws = pair_hashes(user, rows["item"].to_numpy(), user_ids, item_ids, options.seed)
+    hashes = pair_hashes(user, rows["item"].to_numpy(), user_ids, item_ids, options.seed)
     if kind == "per-user":
-        return _by_rank(user, np.argsort(draws, kind="stable"), protocol)
-    from_last = _rank_within_user(user, np.lexsort([draws, rows["timestamp"].to_numpy()])[::-1])
+        return _by_rank(user, np.argsort(hashes, kind="stable"), protocol)
+    from_last = _rank_within_user(user, np.lexsort([hashes, rows["timestamp"].to_numpy()])[::-1])
     long_enough = np.bincount(user)[user] >= 3
     return np.where(long_enough & (from_last < 2), 2 - from_last, 0).astype(np.int8)
 
 
 def random_split(user: np.ndarray, protocol: Protocol, seed: int) -> np.ndarray:
-    """Return the part of each row, int8 [rows], by a draw over all rows; ``user`` is the code of each row's user."""
+    """Return a random split of each row, int8 [rows]; ``user`` is the code of each row's user."""
     count, parts = len(user), np.zeros(len(user), np.int8)
     order = np.random.default_rng(seed).permutation(count)
     num_test, num_valid = split_counts(count, protocol)
     parts[order[:num_test]] = 2
     parts[order[num_test : num_test + num_valid]] = 1
-    # The first interaction of each user that the draw left without any goes back to train.
+    # Users without a training interaction get their first interaction back.
     users, first_rows = np.unique(user, return_index=True)
     lacking = np.bincount(user[parts == 0], minlength=user.max() + 1) == 0
     parts[first_rows[lacking[users]]] = 0
@@ -86,16 +90,16 @@ def random_split(user: np.ndarray, protocol: Protocol, seed: int) -> np.ndarray:
 def pair_hashes(user: np.ndarray, item: np.ndarray, user_ids: pl.Series, item_ids: pl.Series, seed: int) -> np.ndarray:
     """Return a hash of the seed and the two ids of each pair, uint64 [rows].
 
-    An id counts as its text in UTF-8, so the hash is the same in every data set, on every machine, in any order of the
-    rows. It is ``mix(mix(mix(seed) ^ user) ^ item)``: ``mix`` is the step of SplitMix64 (Steele, Lea and Flood,
-    OOPSLA 2014), and an id is the first 8 bytes of its BLAKE2b, the least first.
+    Ids are hashed as UTF-8 text, so the hash is the same in every data set, on every machine and in any order of the
+    rows. It is ``mix(mix(mix(seed) ^ user) ^ item)``. ``mix`` is the step of SplitMix64 (Steele, Lea and Flood,
+    OOPSLA 2014); each id is the first 8 bytes of its BLAKE2b hash, little-endian.
 
     Args:
       user: code of each row's user [rows].
       item: code of each row's item [rows].
-      user_ids: the id behind each code.
-      item_ids: the id behind each code.
-      seed: of the draw.
+      user_ids: the id of each user code.
+      item_ids: the id of each item code.
+      seed: of the hash.
     """
     users, items = (_id_hashes(ids) for ids in (user_ids, item_ids))
     hashes = _mixed(users ^ _mixed(np.array([seed], np.uint64)))[user]
@@ -118,7 +122,7 @@ def _mixed(values: np.ndarray) -> np.ndarray:
 
 
 def _rank_within_user(user: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return, for each row, how many rows of its user come before it in ``order``."""
+    """Return for each row how many rows of the same user come before it in ``order``."""
     by_user = order[np.argsort(user[order], kind="stable")]
     degrees = np.bincount(user)
     starts = np.repeat(np.cumsum(degrees) - degrees, degrees)

@@ -1,4 +1,4 @@
-"""The two moments at which ``split="time"`` cuts: from one on rows are for valid, from the other on for test."""
+"""The two times at which ``split="time"`` cuts: the first time of valid, and the first time of test."""
 
 import math
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,44 +13,44 @@ if TYPE_CHECKING:
 
 
 class Cuts(NamedTuple):
-    """Moments in seconds since 1970; rows before both are for train.
+    """Times in seconds since 1970; earlier rows are for train.
 
     Attributes:
-      valid_from: the first moment of valid; that of test where valid is empty.
-      test_from: the first moment of test; infinite where test is empty.
+      valid_from: the first time of valid; equal to ``test_from`` where valid is empty.
+      test_from: the first time of test; infinite where test is empty.
     """
 
     valid_from: float
     test_from: float
 
     def parts(self, stamps: np.ndarray) -> np.ndarray:
-        """Return the part of each row, int8 [rows]."""
+        """Return the split of each row, int8 [rows]."""
         return (stamps >= self.valid_from).astype(np.int8) + (stamps >= self.test_from).astype(np.int8)
 
     def note(self, form: TimestampForm) -> str:
-        """Return the cuts, for people."""
+        """Return the cuts as a log line."""
         if math.isinf(self.test_from):
-            return "split: all rows are of one moment, so valid and test are empty"
+            return "split: all rows have the same time, so valid and test are empty"
         test = f"test from {form.written(self.test_from)}"
         if self.valid_from == self.test_from:
-            return f"split: {test}; too few moments lie before it for valid"
+            return f"split: {test}; valid is empty, because too few distinct times are earlier"
         return f"split: valid from {form.written(self.valid_from)}, {test}"
 
 
 def find_cuts(stamps: np.ndarray, options: "DataOptions", form: TimestampForm, where: str) -> Cuts:
-    """Return where to cut: as the options say, and else at the moments nearest to the protocol's shares.
+    """Return the cuts in the options or, without them, the times nearest to the protocol's shares.
 
-    Rows of one moment lie in one part. A part is empty only where there are too few moments, or where a given cut
-    leaves it empty.
+    Rows with equal times are in the same split. A split is empty only where there are too few distinct times, or where
+    a given cut leaves it empty.
 
     Args:
       stamps: seconds since 1970 [rows].
       options: with ``split="time"``.
-      form: how the source writes timestamps, and so cuts.
-      where: what the source is called.
+      form: how the source writes timestamps; cuts may be written in the same way.
+      where: name of the source in messages.
 
     Raises:
-      InputError: a cut that is no time, out of order, or outside the data.
+      InputError: a cut that is not a time, out of order, or outside the data.
     """
     protocol, first, last = options.measured_by, float(stamps.min()), float(stamps.max())
     if options.test_from:
@@ -58,8 +58,8 @@ def find_cuts(stamps: np.ndarray, options: "DataOptions", form: TimestampForm, w
         if not first < test_from <= last:
             part = "train" if test_from <= first else "test"
             raise InputError(
-                f"{where}: dataset.test_from={options.test_from} leaves no row for {part}; pass a time after "
-                f"{form.written(first)} and not after {form.written(last)}"
+                f"{where}: dataset.test_from={options.test_from} leaves no rows for {part}; pass a time after "
+                f"{form.written(first)} and at most {form.written(last)}"
             )
     else:
         test_from = _last_share(stamps, protocol.test_size, moments_before=2)
@@ -67,8 +67,8 @@ def find_cuts(stamps: np.ndarray, options: "DataOptions", form: TimestampForm, w
         valid_from = form.moment(options.valid_from, "dataset.valid_from")
         if not first < valid_from < test_from:
             raise InputError(
-                f"{where}: dataset.valid_from={options.valid_from} must lie after {form.written(first)}, the first "
-                f"time, and before dataset.test_from={options.test_from}"
+                f"{where}: dataset.valid_from={options.valid_from} must be after the first time, "
+                f"{form.written(first)}, and before dataset.test_from={options.test_from}"
             )
         return Cuts(valid_from, test_from)
     rest = stamps[stamps < test_from]
@@ -76,9 +76,9 @@ def find_cuts(stamps: np.ndarray, options: "DataOptions", form: TimestampForm, w
 
 
 def _last_share(stamps: np.ndarray, share: float, moments_before: int) -> float:
-    """Return the moment from which on there are about a share of the rows; infinite where all are of one moment.
+    """Return the time from which on about ``share`` of the rows are; infinite if all rows have the same time.
 
-    So many moments lie before it, or all but one.
+    At least ``moments_before`` distinct times are earlier or, if there are fewer, all but the last.
     """
     moments, counts = np.unique(stamps, return_counts=True)
     if len(moments) < 2:

@@ -1,7 +1,7 @@
-"""Patterns of dates: what ``strptime`` calls them, as regular expressions that read a whole column at once.
+"""Date patterns in the notation of ``strptime``, compiled to regular expressions that parse a whole column at once.
 
-One pattern is one regular expression with named groups, and the same arithmetic turns the groups of every pattern into
-seconds. Groups match only what can be right on its own (a month is 1 to 12), so a match nearly always is a date.
+Each pattern is one regular expression with named groups. The same arithmetic converts the groups of every pattern to
+seconds. Each group only matches values in its range (a month is 1 to 12), so nearly every match is a date.
 """
 
 import re
@@ -14,7 +14,7 @@ _MONTHS = ("January", "February", "March", "April", "May", "June",
            "July", "August", "September", "October", "November", "December")  # fmt: skip
 _NAMES = "|".join(f"{name[:3]}(?:{name[3:]})?" for name in _MONTHS)
 _WEEKDAY = "(?:Mon(?:day)?|Tue(?:sday)?|Wed(?:nesday)?|Thu(?:rsday)?|Fri(?:day)?|Sat(?:urday)?|Sun(?:day)?)"
-# Each alternative is told by its first characters, so that one pass of the text is enough.
+# The first characters of a text decide the alternative, so the expression needs one pass without backtracking.
 _MONTH, _DAY = "0[1-9]|1[0-2]?|[2-9]", "0[1-9]|[12][0-9]?|3[01]?|[4-9]"
 _HOUR, _SIXTY = "[01][0-9]?|2[0-3]?|[3-9]", "[0-5][0-9]?|[6-9]"
 _OFFSET = "(?:Z|UTC|GMT|(?P<sign>[+-])(?P<east>[01][0-9]|2[0-3])(?::?(?P<east_minute>[0-5][0-9]))?)"
@@ -29,7 +29,7 @@ _DIRECTIVES = {
 _GROUPS = ("year", "short_year", "month", "month_name", "day", "hour", "half", "minute", "second", "fraction", "sign",
            "east", "east_minute")  # fmt: skip
 _SHORT = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M", "%D": "%m/%d/%y"}
-# What may follow a date: a time of day with a fraction, then the half of the day or the offset from UTC.
+# What may follow a date: a time of day with a fraction, then AM or PM or the offset from UTC.
 _TIME = (
     rf"(?:(?:[T:]|,? +)(?P<hour>{_HOUR}):(?P<minute>[0-5][0-9])(?::(?P<second>[0-5][0-9])"
     rf"(?:[.,](?P<fraction>[0-9]{{1,12}}))?)?(?: ?(?:(?P<half>[AP])M|{_OFFSET}))?)?"
@@ -41,11 +41,11 @@ DATES = (
     "%a, %d %b %Y", "%d %b %Y", "%d-%b-%Y", "%d/%b/%Y", "%b %d, %Y", "%a, %b %d, %Y", "%b %d %Y",
     "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z",
 )  # fmt: skip
-"""The patterns that are tried, where none is given. With dots, the day always comes first."""
+"""The patterns to try if none is given. With dots, the day always comes before the month."""
 
 
 def check_pattern(pattern: str) -> None:
-    """Check that a pattern names a day, by directives that are known.
+    """Check that a pattern has a year, a month and a day, and only supported directives.
 
     Raises:
       InputError: it does not.
@@ -55,18 +55,18 @@ def check_pattern(pattern: str) -> None:
     unknown = [letter for letter in letters if letter not in _DIRECTIVES]
     if unknown:
         known = " ".join(f"%{letter}" for letter in _DIRECTIVES)
-        raise InputError(f'dataset.timestamp_format="{pattern}": %{unknown[0]} is none of {known}')
+        raise InputError(f'dataset.timestamp_format="{pattern}": unknown directive %{unknown[0]}; use {known}')
     groups = [group for letter in letters for group in re.findall(r"\?P<(\w+)>", _DIRECTIVES[letter])]
     needed = ({"year", "short_year"}, {"month", "month_name"}, {"day"})
     if not all(len(names & {*groups}) == 1 for names in needed) or len({*groups}) < len(groups):
         raise InputError(
-            f'dataset.timestamp_format="{pattern}" does not name year, month and day, each once; pass s, ms, us, ns or '
+            f'dataset.timestamp_format="{pattern}" must have year, month and day once each; pass s, ms, us, ns or '
             "a pattern such as %d/%m/%Y or %Y-%m-%d %H:%M:%S"
         )
 
 
 def _parts(pattern: str) -> list[str]:
-    """Return the directives of a pattern, and the texts between them."""
+    """Return the directives of a pattern and the texts between them, in order."""
     for short, long in _SHORT.items():
         pattern = pattern.replace(short, long)
     return re.findall("%.?|[^%]+", pattern)
@@ -77,9 +77,9 @@ def _names_time(pattern: str) -> bool:
 
 
 def expression(pattern: str) -> str:
-    """Return the regular expression for a whole value. A pattern of a date alone may be followed by a time of day.
+    """Return the regular expression for a whole value. After a pattern without a time, a time of day may follow.
 
-    Numbers that touch have two digits each, so that ``2021111`` is no ``%Y%m%d``.
+    Adjacent numbers need two digits each, so that ``2021111`` does not match ``%Y%m%d``.
     """
     parts, made = _parts(pattern), ""
     for place, part in enumerate(parts):
@@ -95,16 +95,16 @@ def expression(pattern: str) -> str:
 
 
 def has_offset(text: pl.Expr, pattern: str) -> pl.Expr:
-    """Return whether values that match a pattern say how far their time is from UTC."""
+    """Return whether values that match a pattern include an offset from UTC."""
     if _names_time(pattern):
         return pl.when(text.is_not_null()).then(pl.lit("%z" in pattern))
     return text.str.contains(rf"(?i):[0-9]{{2}}(?:[.,][0-9]+)? ?{_OFFSET}$")
 
 
 def seconds(text: pl.Expr, pattern: str) -> pl.Expr:
-    """Return the seconds since 1970 UTC, float64, by a pattern; null where the text is no date by it.
+    """Return the seconds since 1970 UTC, float64, by a pattern; null where the text does not match it.
 
-    A time without an offset counts as UTC.
+    A time without an offset is read as UTC.
 
     Example:
       >>> column = pl.DataFrame({"at": ["31/01/1970", "1/2/1970 00:00:01.5", "30/02/1970"]})
@@ -112,14 +112,14 @@ def seconds(text: pl.Expr, pattern: str) -> pl.Expr:
       [2592000.0, 2678401.5, None]
     """
     regex = expression(pattern)
-    # In stages, so that the regular expression runs once for a value.
+    # As a batch function, so that the regular expression runs once per value.
     return text.map_batches(
         lambda series: _of_groups(series.str.extract_groups(regex).struct.unnest()), pl.Float64, is_elementwise=True
     )
 
 
 def _of_groups(groups: pl.DataFrame) -> pl.Series:
-    """Return the seconds of the groups of a pattern, which are texts; those that a pattern lacks count as missing."""
+    """Return the seconds for the matched groups of a pattern, which are texts; absent groups are null."""
     texts = {name: pl.col(name) if name in groups.columns else pl.lit(None, pl.String) for name in _GROUPS}
     number = {name: text.cast(pl.Int32, strict=False) for name, text in texts.items()}
     short = number["short_year"]
@@ -132,7 +132,7 @@ def _of_groups(groups: pl.DataFrame) -> pl.Series:
             number["month"], month_name.replace_strict(known, range(1, 13), default=None, return_dtype=pl.Int32)
         ),
         day=number["day"],
-        # 12 am is 0, 12 pm is 12; 0 and 13 to 23 have no half.
+        # 12 am is 0 and 12 pm is 12. With AM or PM, 0 and 13 to 23 are invalid and give null.
         hour=pl.when(half.is_null())
         .then(number["hour"].fill_null(0))
         .when(number["hour"].is_between(1, 12))
@@ -147,7 +147,7 @@ def _of_groups(groups: pl.DataFrame) -> pl.Series:
     return (
         fields.with_columns(date=date)
         .select(
-            # 30 February would be 2 March.
+            # Rejects days beyond the end of a month: 30 February would become 2 March.
             pl.when(pl.col("date").dt.month() == pl.col("month")).then(
                 pl.col("date").cast(pl.Int32) * 86_400.0 + minutes * 60 + pl.col("second")
             )

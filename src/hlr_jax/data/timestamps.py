@@ -1,13 +1,13 @@
-"""A column of timestamps, however they are written, as seconds since 1970 UTC.
+"""Converts a column of timestamps to seconds since 1970 UTC.
 
-All rows of a column are written in one form. It is found from the rows, and said:
+All rows of a column have the same form. It is found from the rows and logged:
 
-- A date, or a date and time, of polars is what it is.
-- Text is by the pattern of ``time_patterns.DATES`` that reads every row. Where two patterns do (the day first, or the
-  month first), the column is refused. A time without an offset from UTC counts as UTC.
-- Numbers are told by magnitude: see ``time_numbers``.
+- Polars dates and datetimes are read directly.
+- Text is parsed by the pattern of ``time_patterns.DATES`` that matches every row. If two patterns do (day first or
+  month first), the column is an error. A time without an offset from UTC is read as UTC.
+- The unit of numbers is found by magnitude: see ``time_numbers``.
 
-Seconds are float64, which in 2021 are a quarter of a microsecond apart: nearer moments count as one.
+Seconds are float64. In 2021 their resolution is a quarter of a microsecond; times closer than that are equal.
 """
 
 import re
@@ -24,7 +24,7 @@ from hlr_jax.terminal import shortened
 
 _UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
-_SAMPLE = 1000  # rows that choose the patterns to try
+_SAMPLE = 1000  # rows that select the candidate patterns
 
 
 def check_timestamp_format(given: str) -> None:
@@ -42,11 +42,11 @@ class TimestampForm:
     """How the timestamps of one column are written.
 
     Attributes:
-      kind: ``moments`` (dates of polars), ``numbers`` (of a unit that ``settled`` finds), ``plain`` (numbers of an
-        unknown unit), a key of ``UNITS``, a pattern, or ``several`` (parts of a source, each in a form of its own).
-      example: a value, of a pattern.
-      local: how many rows lack an offset from UTC; None: all.
-      given: whether ``dataset.timestamp_format`` says so.
+      kind: ``moments`` (polars dates), ``numbers`` (``settled`` finds the unit), ``plain`` (numbers of unknown unit), a
+        key of ``UNITS``, a pattern, or ``several`` (the parts of a source have different forms).
+      example: an example value, for a pattern.
+      local: number of rows without an offset from UTC; None: all.
+      given: whether ``dataset.timestamp_format`` gives the form.
     """
 
     kind: str
@@ -56,26 +56,26 @@ class TimestampForm:
 
     @property
     def note(self) -> str:
-        """What was decided, for people."""
+        """The form as a log line."""
         if self.kind in UNITS:
             return f"timestamp: {_UNIT_NAMES[self.kind]} since 1970"
         if self.kind in ("plain", "numbers"):
             return "timestamp: plain numbers"
         if self.kind == "several":
-            return "timestamp: written in several ways, file by file"
+            return "timestamp: formats differ between the files"
         such = "" if self.kind == "moments" else f" such as {self.example}, by {self.kind}"
-        utc = {None: "; without an offset, so taken as UTC", 0: ""}
-        return f"timestamp: dates{such}{utc.get(self.local, f'; {self.local} without an offset are taken as UTC')}"
+        utc = {None: "; without an offset, read as UTC", 0: ""}
+        return f"timestamp: dates{such}{utc.get(self.local, f'; {self.local} without an offset are read as UTC')}"
 
-    def said(self, moments: pl.Series) -> str:
-        """Return the note, with the first and the last of the moments, in seconds."""
+    def note_with_range(self, moments: pl.Series) -> str:
+        """Return the note with the first and the last time; ``moments`` are in seconds."""
         if not len(moments):
             return self.note
         first, last = (self.written(float(moment)) for moment in bounds(moments))
         return f"{self.note}; {first} to {last}"
 
     def expression(self, column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-        """Return what stands in a column, float64; null where that is no time. ``settled`` makes seconds of it."""
+        """Return the parsed column, float64; null where a value is not a time. ``settled`` converts it to seconds."""
         if self.kind == "moments":
             return column.cast(pl.Datetime("us")).dt.timestamp("us").cast(pl.Float64)
         if self.kind in ("numbers", *UNITS):
@@ -83,9 +83,9 @@ class TimestampForm:
         return seconds(_text(column, dtype), self.kind)
 
     def settled(self, values: pl.Series) -> "tuple[pl.Series, TimestampForm]":
-        """Return the seconds for what ``expression`` gave, and the form, now with the unit of all rows.
+        """Return the result of ``expression`` in seconds, and the form with the unit of all rows.
 
-        What is no finite number, or not of the first number's unit, is null then.
+        Values that are not finite, or don't have the first number's unit, become null.
         """
         if not values.is_finite().fill_null(False).all():
             values = select(values, pl.when(pl.first().is_finite()).then(pl.first()))
@@ -102,40 +102,40 @@ class TimestampForm:
         """Return the first row that could not be read, counted from 0, and what is wrong with its value.
 
         Args:
-          raw: the column as it stands.
-          read: the seconds of all its rows, by ``settled``; null where a value could not be read.
-          place: how to call a row.
+          raw: the column of the source.
+          read: the seconds of all rows, from ``settled``; null where a value could not be read.
+          place: number of a row -> its name in messages.
         """
         row, good = read.is_null().arg_true()[0], read.is_not_null().arg_true()
         value = raw[row]
         if value is None or value != value or not str(value).strip():
             return row, "is empty; fill or remove the row"
         if self.given:
-            return row, f"is no time by dataset.timestamp_format={self.kind}: {_shown(value)}"
+            return row, f"does not match dataset.timestamp_format={self.kind}: {_shown(value)}"
         kind, shown = _kind_of(str(value)), _shown(value)
         if kind == "":
-            return row, f"is after 2100 in every unit: {shown}; pass dataset.timestamp_format=s to take it as it is"
+            return row, f"is after 2100 in every unit: {shown}; pass dataset.timestamp_format=s to read it as seconds"
         if kind == self.kind or (kind in UNITS and self.kind in COMPACT):
-            return row, f"is no date: {shown}; correct it, or pass dataset.timestamp_format"
+            return row, f"is not a date: {shown}; correct it, or pass dataset.timestamp_format"
         if kind is None or not len(good):
             return row, f"is neither a number nor a date: {shown}; correct it, or pass dataset.timestamp_format"
-        other = f"unlike {place(good[0])}, {_shown(raw[good[0]])}"
+        other = f"{place(good[0])} has {_shown(raw[good[0]])}"
         if kind in UNITS and self.kind in ("plain", *UNITS):
             theirs = _UNIT_NAMES.get(self.kind, "seconds")
-            return row, f"is in {_UNIT_NAMES[kind]}, {shown}, {other}, in {theirs}; convert it"
-        return row, f"is written {shown}, {other}; write all in one way"
+            return row, f"is in {_UNIT_NAMES[kind]}: {shown}; {other}, in {theirs}; use one unit"
+        return row, f"has another format: {shown}; {other}; use one format"
 
     def moment(self, text: str, setting: str) -> float:
-        """Return the seconds of a time that a setting gives: a number or a date as in the column, or ``%Y-%m-%d``.
+        """Return a setting's time in seconds: a number or a date as in the column, or ``%Y-%m-%d``.
 
         Raises:
-          InputError: it is neither.
+          InputError: not a time.
         """
         is_number = re.match(_NUMBER, text.strip()) is not None
         if is_number and self.kind in ("plain", *UNITS):
             return float(text) / UNITS.get(self.kind, 1)
         if self.kind == "plain":
-            raise InputError(f'{setting}="{text}" is a date, and the timestamps are plain numbers; pass one like them')
+            raise InputError(f'{setting}="{text}" is a date, but the timestamps are plain numbers; pass a number')
         column = pl.DataFrame({"timestamp": [text]})
         forms = [] if self.kind in ("moments", "several") else [self]
         for form in (*forms, TimestampForm("%Y-%m-%d"), TimestampForm("numbers")):
@@ -143,10 +143,10 @@ class TimestampForm:
             read = form.settled(made)[0].to_list()[0]
             if read is not None:
                 return float(read)
-        raise InputError(f'{setting}="{text}" is no time; pass a date such as 2021-01-31')
+        raise InputError(f'{setting}="{text}" is not a time; pass a date such as 2021-01-31')
 
     def written(self, moment: float) -> str:
-        """Return seconds as a date, or as the number that they are where the unit is not known."""
+        """Return seconds as a date, or as a number where the unit is unknown."""
         try:
             date = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=moment)
         except OverflowError:
@@ -157,24 +157,24 @@ class TimestampForm:
 
 
 def find_form(stamps: pl.LazyFrame, given: str, where: str, name: str) -> TimestampForm | None:
-    """Return the form of a column; None where its type holds no times.
+    """Return the form of a column; None if its type can't hold times.
 
-    The first rows choose which patterns of text to try, and all rows say which is right. Of numbers only the type is
-    looked at here: their unit is known when all are read, by ``TimestampForm.settled``.
+    For texts, the first rows select candidate patterns, and all rows decide between them. The unit of numbers is found
+    later by ``TimestampForm.settled``, when all rows were read.
 
     Args:
-      stamps: the column ``timestamp``, not yet read.
+      stamps: the column ``timestamp``, lazy.
       given: ``dataset.timestamp_format``.
-      where: what the source is called.
-      name: what the column is called there.
+      where: name of the source in messages.
+      name: name of the column in the source.
 
     Raises:
-      InputError: two patterns read all rows, or a format is given for what is a date already.
+      InputError: two patterns match all rows, or a format is given for a column of dates.
     """
     dtype = stamps.collect_schema()["timestamp"]
     if isinstance(dtype, pl.Date | pl.Datetime):
         if given:
-            raise InputError(f'{where}: column "{name}" holds dates already; leave out dataset.timestamp_format')
+            raise InputError(f'{where}: column "{name}" already has the type date; leave out dataset.timestamp_format')
         return TimestampForm("moments", local=0 if getattr(dtype, "time_zone", None) else None)
     if not (dtype.is_numeric() or dtype == pl.Null or dtype in (pl.String, pl.Categorical, pl.Enum)):
         return None
@@ -188,7 +188,7 @@ def find_form(stamps: pl.LazyFrame, given: str, where: str, name: str) -> Timest
 
 
 def _likely(sample: pl.Series) -> list[str]:
-    """Return the patterns that read most of a sample; ``numbers`` where numbers are most, or the first of as many."""
+    """Return the patterns that match most of a sample, or ``numbers``; on a tie the first value decides."""
     regexes = {"numbers": _NUMBER} | {pattern: expression(pattern) for pattern in DATES}
     counts = {kind: int(sample.str.contains(regex).sum()) for kind, regex in regexes.items()}
     most = max(counts.values())
@@ -200,10 +200,10 @@ def _likely(sample: pl.Series) -> list[str]:
 def _proved(
     text: pl.LazyFrame, sample: pl.Series, patterns: list[str], where: str, name: str, given: bool
 ) -> TimestampForm:
-    """Return the form by the one pattern that reads all rows, or else most of them.
+    """Return the form with the pattern that matches all rows or, failing that, most rows.
 
     Raises:
-      InputError: two patterns read all.
+      InputError: two patterns match all rows.
     """
     if patterns == ["numbers"]:
         return TimestampForm("numbers")
@@ -221,23 +221,23 @@ def _proved(
         readings = " or ".join(TimestampForm("moments").written(dates[pattern][place]) for pattern in patterns)
         cures = " or ".join(f"dataset.timestamp_format={pattern}" for pattern in patterns)
         raise InputError(
-            f'{where}: column "{name}": {_shown(examples[place])} is {readings}, and no row tells; pass {cures}'
+            f'{where}: column "{name}" is ambiguous: {_shown(examples[place])} may be {readings}; pass {cures}'
         )
     local = counts["all"] - counts["offsets"]
     return TimestampForm(best, example, None if local == counts["all"] else local, given)
 
 
 def agreed(forms: Iterable[TimestampForm | None]) -> TimestampForm | None:
-    """Return one form for the parts of a source; what it says of a cut holds for all of them.
+    """Return one form for all parts of a source, in which cuts are read.
 
     Raises:
-      InputError: dates in one part and plain numbers in another.
+      InputError: one part has dates and another has plain numbers.
     """
     known = [form for form in forms if form is not None]
     kinds = dict.fromkeys(form.kind for form in known)
     if "plain" in kinds and len(kinds) > 1 and kinds.keys() != {"plain", "s"}:
         notes = " and ".join(form.note.removeprefix("timestamp: ") for form in (known[0], _other(known)))
-        raise InputError(f"the files have timestamps of two kinds, {notes}; write all in one way")
+        raise InputError(f"the files have two kinds of timestamps: {notes}; use one format")
     if len(kinds) > 1:
         return TimestampForm("s" if kinds.keys() == {"plain", "s"} else "several")
     return known[0] if known else None
@@ -248,7 +248,7 @@ def _other(forms: list[TimestampForm]) -> TimestampForm:
 
 
 def _kind_of(text: str) -> str | None:
-    """Return the unit of a number, empty where it is beyond all; the pattern of a date; None for anything else."""
+    """Return the unit of a number, empty if it is after 2100; the pattern of a date; None for anything else."""
     text = text.strip()
     if re.match(_NUMBER, text):
         return unit_of(abs(float(text)))
@@ -256,7 +256,7 @@ def _kind_of(text: str) -> str | None:
 
 
 def _text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Return a column as text without blanks at both ends, null where nothing is left; 2021.0 is 2021."""
+    """Return a column as text without blanks at both ends, null where it is empty; 2021.0 becomes 2021."""
     if dtype.is_float():
         column = pl.when(column == column.floor()).then(column).cast(pl.Int64, strict=False)
     text = column.cast(pl.String).str.strip_chars()

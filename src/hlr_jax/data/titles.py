@@ -1,4 +1,4 @@
-"""What people call the items: readers of the published title files, to a frame ``item``, ``title``, ``genres``."""
+"""Reads published files of item titles into a frame with ``item``, ``title`` and ``genres``."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ TITLE_READERS: dict[str, tuple[str, bool, Callable[[list[str]], tuple[str, str]]
     "movielens-dat": ("::", False, _movielens_dat),
     "hetrec": ("\t", True, lambda fields: (fields[1], "")),
 }
-"""By layout: what divides fields, whether there is a header, and (fields of a line, the id first) -> title, genres.
+"""Layout -> separator, whether there is a header, and a function from a line's fields (the id first) to title, genres.
 
 ``movielens-csv`` is read by Polars.
 """
@@ -43,7 +43,7 @@ def read_titles(path: Path, layout: str) -> pl.DataFrame:
     """Return ``item``, ``title`` and ``genres`` (space-separated, empty where unknown) of a published title file.
 
     Raises:
-      InputError: the file does not read as ``layout``.
+      InputError: the file can't be read as ``layout``.
     """
     try:
         if layout == "movielens-csv":
@@ -59,17 +59,17 @@ def read_titles(path: Path, layout: str) -> pl.DataFrame:
 
 
 def titles_of(item_ids: pl.Series, known: pl.DataFrame) -> pl.DataFrame:
-    """Return ``title`` and ``genres`` of each item [I], null where ``known`` (with a column ``item``) has none."""
+    """Return ``title`` and ``genres`` of each item [I], null for items that the column ``item`` of ``known`` lacks."""
     items, first = pl.DataFrame({"item": item_ids}), known.unique("item", keep="first")
     return items.join(first, on="item", how="left", maintain_order="left").select("title", "genres")
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the lines of a file in UTF-8 or, as MovieLens 100K and 1M are, Latin-1."""
+    """Return the lines of a file in UTF-8 or, as in MovieLens 100K and 1M, Latin-1."""
     data = path.read_bytes()
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         text = data.decode("latin-1")
-    # Not `splitlines`: some names hold the rarer line separators.
+    # Not `splitlines`: some titles contain other Unicode line separators.
     return [line.rstrip("\r") for line in text.split("\n") if line.strip()]

@@ -1,4 +1,7 @@
-"""Users of valid or test that train lacks: an error, kept, or left out and kept aside for a training on everything."""
+"""Handles users of valid or test without training interactions: an error, kept, or left out.
+
+The interactions that are left out are stored, so that training on all splits can use them.
+"""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def settle(dataset: "Dataset", policy: str, where: str) -> "Dataset":
-    """Keep or drop users of valid and test that train lacks.
+    """Keep or drop users of valid and test without training interactions.
 
     Raises:
       InputError: there are such users and the policy is ``error``; names the first.
@@ -28,7 +31,7 @@ def settle(dataset: "Dataset", policy: str, where: str) -> "Dataset":
         split = "valid" if unknown[0] in dataset.valid.user else "test"
         raise InputError(
             f"{where}: user {dataset.user_ids[int(unknown[0])]} is in {split} but not in train "
-            f"({len(unknown)} such users); pass dataset.unknown_users=drop to leave their rows out, or keep"
+            f"({len(unknown)} such users); pass dataset.unknown_users=drop to leave out their rows, or keep"
         )
     return dataset
 
@@ -38,7 +41,7 @@ def _known(dataset: "Dataset") -> np.ndarray:
 
 
 def leave_out(dataset: "Dataset") -> "Dataset":
-    """Return the data set without users who have no training interaction; ``left_out`` has their interactions."""
+    """Return the data set without users who have no training interactions; ``left_out`` has their interactions."""
     known = _known(dataset)
     if known.all():
         return dataset
@@ -47,10 +50,10 @@ def leave_out(dataset: "Dataset") -> "Dataset":
     if dataset.titles is not None:
         left = left.hstack(titles_of(left["item"], _titled(dataset)))
     parts = {name: part.where(known[part.user]) for name, part in dataset.splits.items()}
-    met = np.zeros(dataset.num_items, bool)
+    present = np.zeros(dataset.num_items, bool)
     for part in parts.values():
-        met[part.item] = True
-    user_codes, item_codes = (np.cumsum(mask, dtype=np.int32) - np.int32(1) for mask in (known, met))
+        present[part.item] = True
+    user_codes, item_codes = (np.cumsum(mask, dtype=np.int32) - np.int32(1) for mask in (known, present))
     coded: dict[str, Any] = {
         name: Interactions(user_codes[part.user], item_codes[part.item]) for name, part in parts.items()
     }
@@ -58,14 +61,14 @@ def leave_out(dataset: "Dataset") -> "Dataset":
         dataset,
         **coded,
         user_ids=dataset.user_ids.filter(pl.Series(known)),
-        item_ids=dataset.item_ids.filter(pl.Series(met)),
-        titles=None if dataset.titles is None else dataset.titles.filter(pl.Series(met)),
+        item_ids=dataset.item_ids.filter(pl.Series(present)),
+        titles=None if dataset.titles is None else dataset.titles.filter(pl.Series(present)),
         left_out=left if dataset.left_out is None else pl.concat([dataset.left_out, left]),
     )
 
 
 def bring_back(dataset: "Dataset") -> "Dataset":
-    """Return the data set with the users whom ``leave_out`` has taken out, in the split where they stood."""
+    """Return the data set with the interactions that ``leave_out`` removed, in their original splits."""
     if dataset.left_out is None:
         return dataset
     interactions = pl.concat([dataset.to_frame(), dataset.left_out.select("user", "item", "split")])
@@ -80,6 +83,6 @@ def bring_back(dataset: "Dataset") -> "Dataset":
 
 
 def _titled(dataset: "Dataset") -> pl.DataFrame:
-    """Return ``item``, ``title`` and ``genres`` of each item, of a data set with titles."""
+    """Return ``item``, ``title`` and ``genres`` of each item; the data set must have titles."""
     assert dataset.titles is not None
     return dataset.titles.with_columns(dataset.item_ids.alias("item"))

@@ -1,4 +1,4 @@
-"""The values of interactions: what they mean, and what is wrong with one that means nothing."""
+"""Converts the values of interactions, and explains values that can't be converted."""
 
 import math
 import re
@@ -15,13 +15,13 @@ _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
 class Rules(NamedTuple):
-    """What values mean.
+    """How values are read.
 
     Attributes:
-      threshold: the least rating that is kept; None: every row counts.
+      threshold: the minimum rating of rows to keep; None: keep every row.
       missing_ids: ``error`` or ``drop``.
-      missing_words: texts that stand for a missing id.
-      decimal: what stands before the fraction of a number: ``.`` or ``,``.
+      missing_words: texts that mean a missing id.
+      decimal: the decimal separator: ``.`` or ``,``.
       timestamp_format: see ``timestamps``.
     """
 
@@ -38,17 +38,17 @@ DEFAULT_RULES = Rules()
 def normalized(
     rows: pl.LazyFrame, names: dict[str, str], rules: Rules, form: TimestampForm | None, where: str
 ) -> pl.LazyFrame:
-    """Return the columns by role, in which what can't be read is null.
+    """Return the converted columns by role, with null for values that can't be read.
 
     Args:
       rows: with a column for each role.
-      names: role -> what people call the column.
-      rules: what values mean.
-      form: how timestamps are written; they are what ``TimestampForm.settled`` makes seconds of.
-      where: what the table is called.
+      names: role -> name of the column in the source.
+      rules: how values are read.
+      form: how timestamps are written; ``TimestampForm.settled`` converts the result to seconds.
+      where: name of the table in messages.
 
     Raises:
-      InputError: a column of a type that can't be read.
+      InputError: a column has a type that can't be read.
     """
     made = []
     for role, dtype in rows.collect_schema().items():
@@ -57,7 +57,7 @@ def normalized(
             expression = None if form is None else form.expression(column, dtype)
         elif role == "rating":
             expression = _number(rows, column, dtype, rules.decimal)
-            if expression is None and rules.threshold is None:  # it is looked at, and nobody asked for it
+            if expression is None and rules.threshold is None:  # ratings are not used, so any type is accepted
                 expression = pl.lit(None, pl.Float64)
         elif role == "split":
             expression = None if dtype.is_nested() else column.cast(pl.String, strict=False).str.strip_chars()
@@ -66,20 +66,20 @@ def normalized(
         if expression is None:
             kind = {"user": "ids", "item": "ids", "timestamp": "times"}.get(role, f"{role}s")
             cure = "write a row for each entry" if dtype.is_nested() else "convert it"
-            raise InputError(f"{where}: {what} holds {_shown_type(dtype)}, which can't be read as {kind}; {cure}")
+            raise InputError(f"{where}: {what} has {_shown_type(dtype)}, which can't be read as {kind}; {cure}")
         made.append(expression.alias(role))
     return rows.select(made)
 
 
 def column_name(name: str) -> str:
-    """Return what to call a column: in quotes, unless it has a number instead of a name."""
+    """Return a column's name for messages: quoted, unless it has a number instead of a name."""
     return name if re.fullmatch(r"column \d+", name) else f'column "{name}"'
 
 
 def _shown_type(dtype: pl.DataType) -> str:
     if dtype.is_nested():
         return "lists" if isinstance(dtype, pl.List | pl.Array) else "records"
-    return {"Boolean": "truth values", "Object": "objects"}.get(str(dtype), str(dtype))
+    return {"Boolean": "booleans", "Object": "objects"}.get(str(dtype), str(dtype))
 
 
 def _id(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
@@ -87,7 +87,7 @@ def _id(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
         return column
     if dtype.is_integer() or dtype == pl.Null or (isinstance(dtype, pl.Decimal) and not dtype.scale):
         return column.cast(pl.Int64, strict=False)
-    if dtype.is_float():  # whole numbers beside missing ones, as pandas keeps them
+    if dtype.is_float():  # pandas stores whole numbers as floats in a column with missing values
         return pl.when(is_whole(column)).then(column.cast(pl.Float64)).cast(pl.Int64, strict=False)
     if dtype == pl.Boolean or dtype == pl.Object or dtype.is_nested():
         return None
@@ -95,7 +95,7 @@ def _id(column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
 
 
 def is_whole(column: pl.Expr) -> pl.Expr:
-    """Return whether numbers are whole ones that a float64 holds exactly."""
+    """Return whether numbers are whole and exact in float64."""
     exact = column.cast(pl.Float64)
     return exact.is_finite() & (exact == exact.floor()) & (exact.abs() <= EXACT)
 
@@ -115,7 +115,7 @@ def _number(rows: pl.LazyFrame, column: pl.Expr, dtype: pl.DataType, decimal: st
 
 
 def bad_value(role: str, value: object, rules: Rules) -> str:
-    """Return what is wrong with a value, or nothing."""
+    """Return what is wrong with a value; empty if nothing."""
     is_id = role in ("user", "item")
     value = value.strip() if isinstance(value, str) else value
     word = isinstance(value, str) and is_id and value in (*rules.missing_words, *AMONG_NUMBERS)
@@ -132,13 +132,13 @@ def bad_value(role: str, value: object, rules: Rules) -> str:
             return f"is neither text nor a whole number: {value!r}"
         return "" if abs(value) <= EXACT else f"is a floating-point number beyond 2^53: {value!r}; read whole numbers"
     if role == "rating" and not is_number(str(value).replace(rules.decimal, ".")):
-        comma = "; pass dataset.decimal=, if that is a number" if is_number(str(value).replace(",", ".")) else ""
-        return f"is no number: {shortened(repr(str(value)), 60)}{comma}"
+        comma = "; pass dataset.decimal=, for decimal commas" if is_number(str(value).replace(",", ".")) else ""
+        return f"is not a number: {shortened(repr(str(value)), 60)}{comma}"
     return ""
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value, or the text of it, is a finite number."""
+    """Return whether a value, or its text, is a finite number."""
     if isinstance(value, bool):
         return True
     try:

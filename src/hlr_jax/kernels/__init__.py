@@ -1,1 +1,1 @@
-"""Pure maths of one pair."""
+"""Pure mathematical functions of one pair."""

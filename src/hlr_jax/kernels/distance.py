@@ -1,4 +1,4 @@
-"""Distances, and the ball that keeps them bounded."""
+"""Squared distances, and the projection onto a ball."""
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,9 @@ def squared_distance(a: jax.Array, b: jax.Array) -> jax.Array:
 def squared_distances(point: jax.Array, points: jax.Array) -> jax.Array:
     """Return |a - b_t|^2 of one point [D] and many [T, D]: [T].
 
-    By products: for several points at once (``vmap``) and the same ``points`` that is one matrix product, where the
-    differences would fill an array [.., T, D]. It is exact to about 1e-7 of the squared lengths. For the few items of
-    a triplet the differences are faster.
+    For many points it uses products. Under ``vmap`` over ``point`` they become one matrix product, where differences
+    would need an array [.., T, D]. The error is about 1e-7 of the squared lengths. For the few items of a triplet,
+    differences are faster.
     """
     if points.shape[0] <= _FEW:
         return squared_distance(point, points)
@@ -29,7 +29,7 @@ def translated_distances(
 ) -> jax.Array:
     """Return |a + w_t M - b_t|^2 of one point [D], mixtures [T, N] of memories [N, D] and points [T, D]: [T].
 
-    For many points without an array [T, D]: |a - b|^2 + w (2 M (a - b) + M M^T w), where M b is the same for all a.
+    For many points it avoids an array [T, D]: |a - b|^2 + w (2 M (a - b) + M M^T w), where M b is the same for all a.
     """
     if points.shape[0] <= _FEW:
         return squared_distance(point + memory_mixture @ memories, points)
@@ -40,9 +40,9 @@ def translated_distances(
 
 
 def project_to_ball(rows: jax.Array, radius: float = 1.0) -> jax.Array:
-    """Scale each row [..., D] that lies outside the ball back onto it; rows inside stay as they are.
+    """Scale each row [..., D] outside the ball back onto it; rows inside are not changed.
 
-    The constraint |p_u|, |q_v| <= 1 of CML (Hsieh et al. 2017, section 3.3), kept by HLR (section 3.4).
+    This is the constraint |p_u|, |q_v| <= 1 of CML (Hsieh et al. 2017, section 3.3) and of HLR (section 3.4).
     """
     norms = jnp.sqrt(jnp.sum(rows * rows, axis=-1, keepdims=True))
     return rows * (radius / jnp.maximum(norms, radius))

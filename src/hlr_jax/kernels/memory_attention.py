@@ -1,7 +1,7 @@
 """The hierarchical relation of one pair: attention over memories, then over neighbors (HLR, eq. 2-6).
 
-Each r_vj is a mixture of the same N memory vectors, so the whole second attention can be done on mixture weights
-[H, N]; no [H, D] array of relations is ever made:
+Each r_vj is a mixture of the same N memory vectors. So the second attention only needs the mixture weights [H, N], and
+no [H, D] array of relations:
 
     s[h, n] = q_v . (q_h * k_n)         eq. 2      a[h] = softmax_n s[h]              eq. 3
     r_vh    = a[h] M                    eq. 4      alpha = softmax_h a[h] . (M p_u)   eq. 5: p_u . r_vh without r_vh
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-_FEW = 64  # targets that are scored: above, neighbors lie along the slowest axis, as many items want it
+_FEW = 64  # targets; above this number, neighbors are along the slowest axis, which is faster for many items
 
 
 class Attention(NamedTuple):
@@ -36,17 +36,17 @@ def memory_attention(
     """Return the attention weights of one pair (eq. 2-6, factored as above); the relation is ``mixture @ memories``.
 
     Args:
-      target: [D], the vector that meets each neighbor; q_v in the user attention.
+      target: [D], the vector that multiplies each neighbor; q_v in the user attention.
       neighbors: [H, D], padded; q_j of the user's history in the user attention.
       anchor: [D], the vector that attends over the neighbors; p_u in the user attention.
       keys: [N, D].
       memories: [N, D].
-      where: [H], true for real neighbors. With none, every weight is 0 and so is the relation.
+      where: [H], true for real neighbors. Without real neighbors, all neighbor weights and the relation are 0.
     """
-    # The keys meet the target first: [N, D] is far smaller than the [H, D] of target * neighbors.
+    # The target multiplies the keys [N, D], which is far smaller than target * neighbors [H, D].
     logits = neighbors @ (target * keys).T
     memory_weights = jax.nn.softmax(logits, axis=-1)
-    # `where=` gives 0 and finite gradients on a history without neighbors; minus infinity would give NaN.
+    # Without real neighbors, `where=` gives 0 and finite gradients; minus infinity would give NaN.
     neighbor_weights = jax.nn.softmax(memory_weights @ (memories @ anchor), where=where)
     return Attention(neighbor_weights @ memory_weights, memory_weights, neighbor_weights)
 
@@ -62,9 +62,9 @@ def memory_mixture(
 ) -> jax.Array:
     """Return ``memory_attention(target, ...).mixture`` for every target of one anchor: [T, D] -> [T, N].
 
-    The arguments are those of ``memory_attention``; the mask may be [T, H], of each target another one. Neighbors meet
-    all targets at once. Of the two forms, one is for few targets and brings its own gradient, the other for the many
-    of a catalogue that is ranked.
+    The arguments are those of ``memory_attention``; the mask may also be [T, H], one for each target. All targets are
+    computed together. There are two implementations: one for few targets, with a custom gradient, and one for the
+    many targets of a catalogue.
     """
     return _mixture(targets, neighbors, memories @ anchor, keys, where)
 
@@ -72,9 +72,9 @@ def memory_mixture(
 def _weigh(
     targets: jax.Array, neighbors: jax.Array, memory_scores: jax.Array, keys: jax.Array, where: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
-    """Return the mixtures [T, N] and what their gradient needs again: a [T, N, H], alpha [T, H] and l [T, H].
+    """Return the mixtures [T, N] and the residuals of the gradient: a [T, N, H], alpha [T, H] and l [T, H].
 
-    Neighbors lie along the fastest axis.
+    Neighbors are along the fastest axis.
     """
     queries = targets[:, None] * keys
     logits = (queries.reshape(-1, keys.shape[1]) @ neighbors.T).reshape(*queries.shape[:2], -1)
@@ -101,14 +101,14 @@ def _mixture_forward(*inputs: jax.Array) -> tuple[jax.Array, tuple]:
 def _mixture_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
     """Return the gradients by targets, neighbors, memory_scores and keys, given that by the mixtures w [T, N].
 
-    With a, alpha, l as in the module's docstring, and g = M p_u:
+    With a, s and alpha as in the module's docstring, g = M p_u and l[h] = a[h] . g:
 
         d alpha[h] = sum_n dw[n] a[h, n]
         d l[h] = alpha[h] (d alpha[h] - sum_j alpha[j] d alpha[j])
         d g[n] = sum_h d l[h] a[h, n]
         d s[h, n] = a[h, n] (alpha[h] (dw[n] - d alpha[h]) + d l[h] (g[n] - l[h]))
 
-    The softmax over n needs no sum of its own, since sum_n a[h, n] dw[n] = d alpha[h] and sum_n a[h, n] g[n] = l[h].
+    The softmax over n needs no extra sum, since sum_n a[h, n] dw[n] = d alpha[h] and sum_n a[h, n] g[n] = l[h].
     """
     targets, neighbors, memory_scores, keys, (memory, neighbor, values) = saved
     grad_neighbor = jnp.sum(grad_mixture[:, :, None] * memory, axis=1)
@@ -131,8 +131,8 @@ _mixture.defvjp(_mixture_forward, _mixture_backward)
 def item_weights(neighbors: jax.Array, targets: jax.Array, keys: jax.Array) -> jax.Array:
     """Return the memory weights (eq. 2-3) of every neighbor [J, D] and target [T, D]: [J, N, T].
 
-    They know nothing of the user, so that for many users they are made once for all pairs of items. Targets lie along
-    the fastest axis, so that all that comes after runs over long contiguous rows.
+    They do not depend on the user, so they are computed once for all pairs of items and reused for many users. Targets
+    are along the fastest axis, so that later steps run over long contiguous rows.
     """
     queries = (keys.T[:, :, None] * targets.T[:, None]).reshape(keys.shape[1], -1)
     logits = (neighbors @ queries).reshape(len(neighbors), *keys.shape[:1], -1)
@@ -151,7 +151,7 @@ def _weighed(weights: jax.Array, memory_scores: jax.Array, where: jax.Array) -> 
 
 
 def _weighed_forward(weights: jax.Array, memory_scores: jax.Array, where: jax.Array) -> tuple[jax.Array, tuple]:
-    # Both sums are unrolled: on a CPU each is then one pass.
+    # Both sums are unrolled, so that each is one pass on a CPU.
     values = sum(memory_scores[n] * weights[:, n] for n in range(weights.shape[1]))
     alpha = jax.nn.softmax(values, axis=0, where=where)
     mixtures = jnp.asarray(sum(alpha[h] * weights[h] for h in range(weights.shape[0]))).T
@@ -161,7 +161,7 @@ def _weighed_forward(weights: jax.Array, memory_scores: jax.Array, where: jax.Ar
 def _weighed_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
     """Return the gradients by weights and memory_scores; see ``_mixture_backward``, without the softmax over memories.
 
-    The derivative of the unrolled sums would pad every slice to the whole [H, N, T].
+    Automatic differentiation of the unrolled sums would pad every slice to the whole [H, N, T].
     """
     weights, memory_scores, alpha = saved
     grad_mixture = grad_mixture.T
@@ -176,7 +176,7 @@ _weighed.defvjp(_weighed_forward, _weighed_backward)
 
 
 def attention_flops(dim: int, memories: int, context: int) -> int:
-    """Return the float operations of eq. 2-6 for one pair and h neighbors.
+    """Return the floating-point operations of eq. 2-6 for one pair and h neighbors.
 
     q_v * K: ND; logits: 2hND; softmax over N: 4hN; M p_u: 2ND; a (M p_u): 2hN; softmax over h: 4h; mixture: 2hN.
     """
@@ -184,5 +184,8 @@ def attention_flops(dim: int, memories: int, context: int) -> int:
 
 
 def translation_flops(dim: int, memories: int) -> int:
-    """Return those of a translated distance, given w: q_v . q_v, p_u . q_v: 4D; M q_v: 2ND; w M M^T w: 2N^2 + 5N."""
+    """Return the floating-point operations of a translated distance, given w.
+
+    q_v . q_v and p_u . q_v: 4D; M q_v: 2ND; w M M^T w: 2N^2 + 5N.
+    """
     return 2 * memories * dim + 2 * memories**2 + 5 * memories + 4 * dim

@@ -1,22 +1,22 @@
 """The user attention of HLR as a GPU kernel: ``memory_attention.memory_mixture`` in Pallas, for Triton.
 
-One program holds one user's neighbors and the keys, and goes through its targets one by one. For a target q it makes
-the addresses q * k_n [N, D], one matrix product with the neighbors [H, D], and both softmaxes while the [H, N] weights
-are in registers; they are never written. The backward pass makes them again from the same inputs.
+One program holds one user's neighbors and the keys, and loops over its targets. For a target q it computes the
+addresses q * k_n [N, D], one matrix product with the neighbors [H, D], and both softmaxes. The [H, N] weights stay in
+registers and are never written. The backward pass recomputes them from the same inputs.
 
-A history of more than ``_MOST_HEADS`` neighbors is taken in blocks. Forward, the softmax over neighbors is kept as a
-running maximum and sum, as in FlashAttention (Dao et al. 2022); its logarithmic normalizer is all that the backward
-pass needs of it, so that each block there is a program of its own.
+A history of more than ``_MOST_HEADS`` neighbors is processed in blocks. The forward pass keeps a running maximum and
+sum of the softmax over neighbors, as in FlashAttention (Dao et al. 2022). The backward pass only needs the logarithmic
+normalizer of that softmax, so each block is a separate program there.
 
-Values and gradients were compared in Pallas's interpreter, and compiled on an H200, where training takes longer with
-it than with XLA (docs/results/scaling.md). Compiled for an H100 (compute capability 9.0), the kernels take 48 KiB
-(forward) and 80 KiB (backward) of shared memory at H = 50, N = 20, D = 100, and spill no register. At N = 100 the
-backward pass spills some; at N = 100, D = 256 it asks for 256 KiB, more than an H100 has.
+Values and gradients were checked in Pallas's interpreter, and compiled on an H200. Training with this kernel takes
+longer there than with XLA (docs/results/scaling.md). Compiled for an H100 (compute capability 9.0), the kernels take
+48 KiB (forward) and 80 KiB (backward) of shared memory at H = 50, N = 20, D = 100, and spill no registers. At N = 100
+the backward pass spills some; at N = 100, D = 256 it needs 256 KiB, more than an H100 has.
 
-Matrix products follow ``jax_default_matmul_precision``, as XLA's do: by default TF32.
+Matrix products follow ``jax_default_matmul_precision``, as with XLA: TF32 by default.
 
-JAX deprecates its Triton backend of Pallas from 0.11 on, and warns when the kernel is compiled. What XLA makes of
-``memory_attention`` needs no such backend.
+From version 0.11 on, JAX deprecates the Triton backend of Pallas and warns when the kernel is compiled. The XLA
+version, ``memory_attention``, does not need that backend.
 """
 
 from collections.abc import Callable
@@ -28,10 +28,10 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
-_LEAST = 16  # of each side of a matrix product in Triton; sides are powers of two besides
-_MOST_HEADS = 64  # neighbors in registers together
-_TARGETS = 16  # that a program of the forward pass goes through
-_NO_VALUE = -1e30  # below every value, yet finite: the difference of two of them is 0 and not NaN
+_LEAST = 16  # minimum side of a matrix product in Triton; sides must also be powers of two
+_MOST_HEADS = 64  # neighbors in registers at once
+_TARGETS = 16  # targets of one program of the forward pass
+_NO_VALUE = -1e30  # below every value, but finite, so that differences are 0 instead of NaN
 
 # The axes of arrays: T targets, H neighbors, N memories, D dimensions, B blocks of neighbors.
 _INPUTS = ("TD", "HD", "N", "ND", "H")  # targets, neighbors, memory scores, keys, which neighbors are real
@@ -49,15 +49,15 @@ def memory_mixture(
 ) -> jax.Array:
     """Return ``memory_attention(target, ...).mixture`` for every target at once: [T, D] -> [T, N].
 
-    Arguments and gradients are those of ``memory_attention.memory_mixture``, with a mask [H]; vectors of neighbors that
-    are not real are not even read. Arithmetic is in float32 whatever the arrays are stored in. ``interpret`` runs it in
-    Pallas's interpreter, on any device and slowly: for tests.
+    Arguments and gradients are those of ``memory_attention.memory_mixture``, with a mask [H]. Vectors of padding are
+    never read. Arithmetic is in float32, whatever the arrays' types. ``interpret`` runs the kernel in Pallas's
+    interpreter, slowly and on any device, for tests.
 
-    ``jax.vmap`` over users adds them to the kernel's grid, and shared keys are not copied for it. The gradient by the
-    keys is one [N, D] per user, which ``vmap`` then adds up; it is smaller than the gradient by the neighbors [H, D],
-    which is per user in any case. The gradient by the memories is one matrix product.
+    ``jax.vmap`` over users adds them to the kernel's grid, without copying shared keys. The gradient by the keys is one
+    [N, D] array per user, which ``vmap`` sums. It is smaller than the gradient by the neighbors [H, D], which is per
+    user in any case. The gradient by the memories is one matrix product.
     """
-    # M p_u is a product that XLA does well, batched over users too; the kernel sees its [N] values.
+    # XLA computes M p_u efficiently, also batched over users; the kernel reads its [N] values.
     memory_scores = memories.astype(jnp.float32) @ anchor.astype(jnp.float32)
     return _mixtures((targets, neighbors, memory_scores, keys, where.astype(jnp.int32)), interpret)
 
@@ -78,10 +78,10 @@ def _mixtures_forward(inputs: tuple, interpret: bool) -> tuple[jax.Array, tuple]
 def _mixtures_backward(interpret: bool, saved: tuple, grad_mixtures: jax.Array) -> tuple:
     inputs, result, normalizers = saved
     sizes = _Sizes.of(inputs)
-    # sum_h alpha[h] dL/dalpha[h], which the softmax over neighbors subtracts, without the neighbors.
+    # sum_h alpha[h] dL/dalpha[h], which the gradient of the softmax over neighbors subtracts.
     shifts = jnp.sum(result * grad_mixtures, axis=-1)
     given, axes = (inputs, (normalizers, grad_mixtures, shifts)), (_INPUTS, ("T", "TN", "T"))
-    # Of the last three, what each block of neighbors adds; of a history that fits into one, the sum is over one.
+    # The last three have one summand for each block of neighbors.
     grad_axes = ("HD", "BTD", "BN", "BND")
     grad_neighbors, *sums = _call(_backward_kernel, sizes.blocks, sizes, given, axes, grad_axes, interpret)
     grad_targets, grad_gains, grad_keys = (array.sum(axis=0) for array in sums)
@@ -97,7 +97,7 @@ def _padded(size: int) -> int:
 
 
 class _Sizes(NamedTuple):
-    """How long the axes of the arrays are in device memory, and how long a program sees them."""
+    """The sizes of axes in device memory, and their padded sizes within a program."""
 
     targets: int
     neighbors: int
@@ -111,7 +111,7 @@ class _Sizes(NamedTuple):
 
     @property
     def context(self) -> int:
-        """Neighbors in a block."""
+        """The number of neighbors in a block."""
         return min(_padded(self.neighbors), _MOST_HEADS)
 
     @property
@@ -141,8 +141,8 @@ def _call(
     real, padded = sizes.real, sizes.padded
 
     def whole(letters: str) -> pl.BlockSpec:
-        # A program sees each array whole, and past its ends up to the padded sizes. Nothing is padded in device
-        # memory: the kernels mask what they load and store.
+        # The block of a program is the whole array, extended to the padded sizes. Arrays are not padded in device
+        # memory, because the kernels mask their loads and stores.
         return pl.BlockSpec(tuple(padded[letter] for letter in letters), lambda _: (0,) * len(letters))
 
     # With 4 warps the backward pass runs out of registers at H = 50, N = 20, D = 100.
@@ -160,12 +160,12 @@ def _call(
 
 
 def _load(ref: Any, *where: Any, mask: jax.Array) -> jax.Array:
-    """Return a part of an array in float32, with 0 where ``mask`` is not."""
+    """Return a part of an array in float32, with 0 where ``mask`` is false."""
     return triton.load(ref.at[where], mask=mask, other=0).astype(jnp.float32)
 
 
 def _held(sizes: _Sizes, gains_ref: Any, keys_ref: Any) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Return what a program keeps: keys [N, D], memory scores [N]; which n [N] and which d [D] are no padding."""
+    """Return what a program keeps: keys [N, D], memory scores [N], and masks of the real n [N] and d [D]."""
     memories, dim = keys_ref.shape
     real_n, real_d = jnp.arange(memories) < sizes.memories, jnp.arange(dim) < sizes.dim
     keys = _load(keys_ref, slice(None), slice(None), mask=real_n[:, None] & real_d[None])
@@ -173,7 +173,7 @@ def _held(sizes: _Sizes, gains_ref: Any, keys_ref: Any) -> tuple[jax.Array, jax.
 
 
 def _rows(sizes: _Sizes, block: jax.Array | int) -> tuple[Any, jax.Array]:
-    """Return where a block of neighbors lies, and which of its rows [H] are in the array."""
+    """Return the slice of a block of neighbors, and which of its rows [H] are in the array."""
     start = block * sizes.context
     return pl.ds(start, sizes.context), start + jnp.arange(sizes.context) < sizes.neighbors
 
@@ -228,7 +228,7 @@ def _forward_kernel(sizes: _Sizes, inputs: tuple, mixtures_ref: Any, normalizers
 
 
 def _backward_kernel(sizes: _Sizes, inputs: tuple, saved: tuple, *grad_refs: Any) -> None:
-    """Write a block's gradients by its neighbors [H, D], and its part of those by the rest."""
+    """Write the gradients by a block's neighbors [H, D], and the block's summands of the other gradients."""
     targets_ref, neighbors_ref, gains_ref, keys_ref, real_ref = inputs
     normalizers_ref, grad_mixtures_ref, shifts_ref = saved
     grad_neighbors_ref, grad_targets_ref, grad_gains_ref, grad_keys_ref = grad_refs
@@ -243,7 +243,7 @@ def _backward_kernel(sizes: _Sizes, inputs: tuple, saved: tuple, *grad_refs: Any
         grad_mixture = _load(grad_mixtures_ref, index, slice(None), mask=real_n)
         grad_alpha = jnp.sum(weights * grad_mixture[None], axis=1)
         grad_values = alpha * (grad_alpha - shifts_ref[index])
-        # As in `memory_attention`: the softmax over memories needs no sum of its own.
+        # As in `memory_attention`, the softmax over memories needs no extra sum.
         grad_logits = weights * (
             alpha[:, None] * (grad_mixture[None] - grad_alpha[:, None])
             + grad_values[:, None] * (memory_scores[None] - values[:, None])

@@ -1,31 +1,31 @@
-"""The sum, or mean, of the vectors of all that a user (or an item) has interacted with, for many of them at once."""
+"""The sum or mean of the vectors of each user's items, or of each item's users, for many rows at once."""
 
 import jax
 import jax.numpy as jnp
 
 from hlr_jax.types import CSR
 
-_PIECE = 16  # rows are summed in pieces of so many; of 8, 16 and 32 the fastest on a CPU
+_PIECE = 16  # entries of a row that are summed together; the fastest of 8, 16 and 32 on a CPU
 _BLOCK = 256  # pieces that are summed in one step
 
 
 def row_means(table: jax.Array, rows: CSR, owners: jax.Array) -> jax.Array:
-    """Return the mean over each owner's row of the table's vectors; arguments as of ``row_sums``: [O, D]."""
+    """Return the mean of the table's vectors over each owner's row: [O, D]; arguments as in ``row_sums``."""
     totals, degrees = row_sums(table, rows, owners), rows.degree(owners)
     return totals / jnp.maximum(degrees, 1)[:, None].astype(totals.dtype)
 
 
 def row_sums(table: jax.Array, rows: CSR, owners: jax.Array) -> jax.Array:
-    """Return the sum over each owner's row of the table's vectors; zero for an owner whose row is empty: [O, D].
+    """Return the sum of the table's vectors over each owner's row, 0 for an empty row: [O, D].
 
-    Sixteen gathers fuse into one sum per piece, and only pieces are added by owner: twenty times faster on a CPU than
-    one sum over all interactions, and three times faster than a dense product at 3 % density. As many blocks of pieces
-    are summed as the owners have.
+    Sixteen gathers are fused into one sum per piece, and only the pieces are added by owner. On a CPU this is twenty
+    times faster than one sum over all interactions, and three times faster than a dense product at 3 % density. The
+    loop runs over as many blocks of pieces as the owners have.
 
     Args:
       table: [I, D].
-      rows: whose entries are rows of the table.
-      owners: [O], rows of ``rows``; one past the last stands for nobody.
+      rows: entries are row numbers of the table.
+      owners: [O], row numbers of ``rows``; the number after the last row is padding.
     """
     starts, degrees = rows.start(owners), rows.degree(owners)
     pieces = -(-degrees // _PIECE)

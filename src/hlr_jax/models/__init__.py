@@ -1,1 +1,1 @@
-"""The models: one file each, with a factory of the file's name."""
+"""The models: one module per model, with a factory of the same name."""

@@ -13,7 +13,7 @@ from hlr_jax.types import Neighbors, NeighborSpec, PairOutput, Params
 def adacml(options: AdaCMLOptions) -> Model:
     """Score a pair by -|p_u + r_uv - q_v|^2, where r_uv = sum_j softmax_j(q_v . q_j) q_j over the user's history.
 
-    The authors' released code masks one padding slot wrongly in training; that is not reproduced.
+    In training, the authors' released code masks one padding position wrongly. This is not reproduced.
     """
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:

@@ -1,7 +1,7 @@
-"""The interface of a model, and the parts that several models share.
+"""The interface of a model, and parts that several models share.
 
 A model is written for one user-item pair, on vectors. Batches, catalogues and explanations are ``jax.vmap`` of that
-one function (``hlr_jax.scoring``), so the maths of a model stands once.
+one function (``hlr_jax.scoring``), so the equations of a model are written once.
 """
 
 from collections.abc import Callable
@@ -17,20 +17,21 @@ from hlr_jax.models.options import MetricOptions
 from hlr_jax.types import CSR, Neighbors, NeighborSpec, PairOutput, Params
 
 PairFunction = Callable[[Params, jax.Array, jax.Array, Neighbors], PairOutput]
-"""(parameters, p_u [D], q_v [D], the neighbors of both); parameters are the shared arrays and this pair's rows."""
+"""(parameters, p_u [D], q_v [D], neighbors) -> output; parameters are the shared arrays and this pair's rows."""
 
 CatalogueFunction = Callable[..., jax.Array]
 """(parameters, p_u [D], items [T, D], the neighbors of the user [H, D] and of each item [T, A, D]) -> scores [T].
 
-The mask of the user's neighbors is [H], or [T, H] where each item leaves out another one. Parameters are the shared
-arrays, the user's row, and the items' rows [T, ...]. Of a model with ``item_pairs`` it also takes weights [H, M, T].
+The mask of the user's neighbors is [H], or [T, H] where each item leaves out a different one. Parameters are the
+shared arrays, the user's row, and the items' rows [T, ...]. For a model with ``item_pairs``, the function also takes
+weights [H, M, T].
 """
 
 ItemPairFunction = Callable[[Params, jax.Array, jax.Array], jax.Array]
-"""(parameters, neighbors [J, D], items [T, D]) -> the part of a score [J, M, T] that no user has a share in."""
+"""(parameters, neighbors [J, D], items [T, D]) -> the part of a score [J, M, T] that does not depend on the user."""
 
 PenaltyFunction = Callable[[Params, jax.Array, jax.Array, Neighbors, jax.Array], jax.Array]
-"""(parameters, p_u [D], items [1 + n, D], neighbors, distances [1 + n]) -> what is added to the loss of a triplet [].
+"""(parameters, p_u [D], items [1 + n, D], neighbors, distances [1 + n]) -> a term to add to the loss of a triplet [].
 
 The positive is the first item; parameters and neighbors are as for ``CatalogueFunction``.
 """
@@ -38,17 +39,17 @@ The positive is the first item; parameters and neighbors are as for ``CatalogueF
 DerivedFunction = Callable[[Params, CSR, CSR, jax.Array, jax.Array], Params]
 """(parameters, items of all users, users of all items, some users [O], some items [O']) -> row-wise arrays by name.
 
-They are [O, ...] for the axis ``user`` and [O', ...] for ``item``, and have no gradient.
+The arrays are [O, ...] for the axis ``user`` and [O', ...] for ``item``, and have no gradient.
 """
 
 
 class HistoryUsers(NamedTuple):
-    """Users who are made from their items alone: a model with them has no table of users.
+    """Computes the vectors of users from their items, instead of a table of users.
 
     Attributes:
-      source: the array of the items' rows x_j [I, D] that users are made from: ``item``, or one of ``Model.arrays``.
-      pool: (the sum of the rows of some items [..., D], how many they are [...]) -> p_u [..., D]; 0 of nothing, and
-        linear in the sum. With the sum and number of all items but one it leaves that one out.
+      source: the array of source vectors x_j [I, D] of items: ``item``, or one of ``Model.arrays``.
+      pool: (sum of source vectors [..., D], number of items [...]) -> p_u [..., D]. It is 0 without items, and linear
+        in the sum. So the sum and number of all items but one give p_u without that item.
 
     Example:
       >>> users = hlr_jax.create_model("cml", embed_dim=4, user="history").history_users
@@ -60,14 +61,14 @@ class HistoryUsers(NamedTuple):
     pool: Callable[[jax.Array, jax.Array], jax.Array]
 
     def derived(self, params: Params, user_items: CSR, item_users: CSR, users: jax.Array, items: jax.Array) -> Params:
-        """Return p_u of some users, as ``Model.derived`` does."""
+        """Return p_u of some users, with the interface of ``Model.derived``."""
         del item_users, items
         rows = jax.lax.stop_gradient(params[self.source])
         return {"user": self.pool(row_sums(rows, user_items, users), user_items.degree(users))}
 
 
 class AlternatingLeastSquares(NamedTuple):
-    """The settings of a model that is solved for, not trained by gradients; ``mf_als`` explains and checks them."""
+    """The settings of alternating least squares, which replaces training by gradients; see ``mf_als``."""
 
     confidence: float
     regularization: float
@@ -77,12 +78,12 @@ class AlternatingLeastSquares(NamedTuple):
 
 
 class ArraySpec(NamedTuple):
-    """What an array of a model is.
+    """Describes an array of a model.
 
     Attributes:
       name: in ``Params``.
-      axis: ``user`` or ``item``: it has a row for each of them; ``shared``: it has none.
-      meaning: for people who read an export.
+      axis: ``user`` or ``item``: one row per user or item; ``shared``: no such rows.
+      meaning: description for the users of an export.
 
     Example:
       >>> hlr_jax.ArraySpec("bias", axis="item", meaning="added to the score of the item").axis
@@ -95,31 +96,31 @@ class ArraySpec(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A recommender as pure functions over a small dict of arrays of any shape.
+    """A recommender as pure functions of a small dict of arrays of any shape.
 
     Attributes:
       name: as in the registry.
-      init: (key, num_users, num_items) -> params: ``user`` [U, D] (but with ``history_users``), ``item`` [I, D] and
-        whatever ``arrays`` names.
-      pair: the model's maths, for one pair.
-      project: params -> params, after every step; the unit ball, or the identity.
-      catalogue: optional: a faster form of ``pair``'s scores over many items; tested against it.
+      init: (key, num_users, num_items) -> params: ``user`` [U, D] (unless it has ``history_users``), ``item`` [I, D]
+        and the arrays of ``arrays``.
+      pair: the equations of the model, for one pair.
+      project: params -> params, after every step; projects to the unit ball, or is the identity.
+      catalogue: optional: faster scores of many items, equal to those of ``pair``.
       history: the items of the user that ``pair`` reads.
       item_users: the users of the item that ``pair`` reads.
-      share_relation: in training, whether the negatives are measured with the relation of the positive.
-      penalty: optional: a term beside the objective, for one triplet.
-      derived: optional: row-wise arrays that are computed, not learned; ``arrays`` names them too.
-      history_users: optional: users are made from their items, and ``HistoryUsers.derived`` is ``derived``; None:
+      share_relation: whether, in training, the distances of negatives use the relation of the positive.
+      penalty: optional: a term added to the objective, for one triplet.
+      derived: optional: row-wise arrays that are computed instead of learned; they are in ``arrays`` too.
+      history_users: optional: users are computed from their items, and ``HistoryUsers.derived`` is ``derived``; None:
         users have a table.
-      item_pairs: optional: what ``catalogue`` can take instead of making it, once for many users; tested against it.
+      item_pairs: optional: an input of ``catalogue`` that can be computed once for many users.
       solver: how the parameters are solved for; None: they are trained by gradients.
-      options: every option of the factory with its value, as ``create_model`` sets them: what tells two models apart.
-      label: the name for people; empty: ``name``.
-      arrays: what the arrays beside ``user`` and ``item`` are; one that is not named is shared.
-      plain: whether a score is -|p_u - q_v|^2 and nothing else, which lets training over all items multiply matrices;
-        ``history_users`` need it.
-      similarity: how vectors of items are compared: ``euclidean``, or ``cosine``.
-      flops: float operations of scoring a pair, and of a pair within a catalogue; 0 where nobody has counted them.
+      options: all options of the factory with their values, as set by ``create_model``. They identify the model.
+      label: display name; empty: ``name``.
+      arrays: the arrays beside ``user`` and ``item``; an array that is not listed is shared.
+      plain: whether a score is exactly -|p_u - q_v|^2. Then training over all items uses matrix products.
+        ``history_users`` needs it.
+      similarity: how vectors of items are compared: ``euclidean`` or ``cosine``.
+      flops: floating-point operations of scoring a pair, and of a pair within a catalogue; 0 if unknown.
 
     Example:
       >>> hlr = hlr_jax.create_model("hlr", embed_dim=4, num_memories=3)
@@ -149,7 +150,7 @@ class Model(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The name for people."""
+        """The display name."""
         return self.label or self.name
 
     def axis_of(self, name: str) -> str:
@@ -168,34 +169,34 @@ class Model(NamedTuple):
 
     @property
     def as_scored(self) -> "Model":
-        """The model without its solver and options: models that score alike are equal and share compiled programs."""
+        """The model without its solver and options, so that models with equal scores share compiled programs."""
         return self._replace(solver=None, options=())
 
     @property
     def solves_users(self) -> bool:
-        """Whether new users need no gradient steps: they are made from their items, or solved for."""
+        """Whether new users need no gradient steps, because they are computed from their items or solved for."""
         return self.solver is not None or self.history_users is not None
 
     def num_rows(self, params: Params, axis: str) -> int:
-        """Return how many rows the arrays of an axis have; 0 where there is none."""
+        """Return how many rows the arrays of an axis have; 0 if there are none."""
         return max((len(array) for array in self.on_axis(params, axis).values()), default=0)
 
     def scored(self, params: Params) -> Params:
-        """Return the arrays that scores are made from: all but rows of items that only users are made from."""
+        """Return the arrays that scores depend on: all but the source vectors of ``history_users``."""
         unread = None if self.history_users is None else self.history_users.source
         return {name: array for name, array in params.items() if name == "item" or name != unread}
 
     def neighbor_table(self, params: Params) -> jax.Array:
-        """Return the table that neighbors of items are rows of: of a model that reads none, any table."""
+        """Return the table with the vectors of the items' neighbors; if the model reads none, any table."""
         return params["user" if self.item_users.size else "item"]
 
 
 @cache
 def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Array, int, int], Params]:
-    """Return the ``init`` of users and items and, for a model that has them, of keys and memories.
+    """Return the ``init`` of users and items and, with ``num_memories``, of keys and memories.
 
-    Entries are N(0, 1/D): rows of length about 1, as in the authors' code. It is one function for all models of these
-    sizes, so that what is compiled for one serves the others.
+    Entries are N(0, 1/D), so rows have length about 1, as in the authors' code. Models of the same sizes share the
+    function, and so its compiled program.
     """
 
     def init(key: jax.Array, num_users: int, num_items: int) -> Params:
@@ -210,7 +211,7 @@ def tables(embed_dim: int, num_memories: int | None = None) -> Callable[[jax.Arr
 def ball_projection(options: MetricOptions) -> Callable[[Params], Params]:
     """Return the ``project`` that keeps users and items in their balls.
 
-    A radius of 0 is no ball of users or of items, and there may be no table of users.
+    A radius of 0 means no ball. A missing table of users is ignored.
     """
     radii = {name: radius for name, radius in (("user", options.user_radius), ("item", options.radius)) if radius}
 

@@ -11,11 +11,11 @@ from hlr_jax.types import Neighbors, PairOutput, Params
 
 @with_options(CMLOptions)
 def cml(options: CMLOptions) -> Model:
-    """Score a pair by -|p_u - q_v|^2: users and items are points, and nothing stands between them.
+    """Score a pair by -|p_u - q_v|^2, without a relation.
 
-    With ``user="history"`` p_u = sum x_j / n^a over the user's n items, as in FISM (Kabbur et al. 2013, eq. 5), whose
-    items have two vectors too. In training a positive is left out of its own p_u. Source vectors x_j start as q_j, and
-    no ball bounds them.
+    With ``user="history"`` p_u = sum x_j / n^a over the user's n items, as in FISM (Kabbur et al. 2013, eq. 5). Each
+    item then has two vectors, also as in FISM. In training, the positive is left out of p_u. The source vectors x_j
+    are initialized with q_j, and no ball bounds them.
     """
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
@@ -35,7 +35,7 @@ def cml(options: CMLOptions) -> Model:
 
 
 def _with_history_users(model: Model, options: CMLOptions) -> Model:
-    """Return the model with users who are made from their items."""
+    """Return the model with users computed from their items."""
 
     def pool(total: jax.Array, count: jax.Array) -> jax.Array:
         return total / jnp.maximum(count, 1)[..., None].astype(total.dtype) ** options.count_exponent
@@ -45,7 +45,7 @@ def _with_history_users(model: Model, options: CMLOptions) -> Model:
         return {"item": item} if options.tied else {"item": item, "source": item}
 
     users = HistoryUsers("item" if options.tied else "source", pool)
-    source = ArraySpec("source", "item", "x_j, which p_u is made from, row by row as in items.parquet")
+    source = ArraySpec("source", "item", "x_j, from which p_u is computed; rows as in items.parquet")
     return model._replace(
         init=init,
         history_users=users,

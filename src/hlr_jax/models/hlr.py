@@ -59,6 +59,6 @@ def hlr(options: HLROptions) -> Model:
 
 
 def _flops(dim: int, memories: int, context: int) -> tuple[int, int]:
-    """A pair: the attention, the relation 2ND, the distance 4D. In a catalogue q_j * k_n and M p_u are shared."""
+    """Count the attention, the relation 2ND and the distance 4D. In a catalogue q_j * k_n and M p_u are shared."""
     attention, shared = attention_flops(dim, memories, context), 3 * memories * dim
     return attention + 2 * memories * dim + 4 * dim, attention - shared + translation_flops(dim, memories)

@@ -1,15 +1,14 @@
-"""HLR++: HLR with an item attention beside the user attention (Tran et al. 2021, section 3.3).
+"""HLR++: HLR with an item attention in addition to the user attention (Tran et al. 2021, section 3.3).
 
-The user attention r^U is eq. 2-6 over the user's items: r_vj is addressed by q_v * q_j (eq. 2-4) and weighed by
-p_u . r_vj (eq. 5-6). The item attention r^I stands differently in the paper and in the released code:
+The user attention r^U is eq. 2-6 over the user's items: r_vj is addressed by q_v * q_j (eq. 2-4) and weighted by
+p_u . r_vj (eq. 5-6). The paper and the released code define the item attention r^I differently:
 
-- ``paper``: it runs over the item's users. r_uw is addressed by p_u * p_w and weighed by q_v . r_uw, over the users w
-  who met v (in training without u itself, who has met the positive and none of the negatives).
-- ``reference``: it runs over the user's items and the candidate. r_uj is addressed by p_u * q_j and weighed by
-  q_v . r_uj.
+- ``paper``: over the users w of the item v. r_uw is addressed by p_u * p_w and weighted by q_v . r_uw. In training, u
+  is left out: u is a user of the positive, but of none of the negatives.
+- ``reference``: over the user's items and the candidate. r_uj is addressed by p_u * q_j and weighted by q_v . r_uj.
 
-In neither is the user's own vector a neighbor of the user attention, unlike in the code's HLR. A padding slot, which
-takes part in the code's r^U wherever a history is shorter than the batch's longest, is not reproduced.
+In both variants, the user's own vector is not a neighbor of the user attention, unlike in the code's HLR. In the code,
+a padding position takes part in r^U for every history shorter than the longest of the batch. This is not reproduced.
 """
 
 from functools import partial
@@ -82,7 +81,7 @@ def _over_item_users(
     """Return the mixtures [T, N] of r^I for candidates [T, D] with their users [T, A, D]."""
     keys, scale = scaled(params)
     vectors, mask = neighbors.users.vectors, neighbors.users.mask
-    # All users of all candidates meet the same addresses: one matrix product.
+    # All users of all candidates have the same addresses, so this is one matrix product.
     weights = jax.nn.softmax(vectors.reshape(-1, vectors.shape[-1]) @ (user * keys).T, axis=-1)
     weights = weights.reshape(*mask.shape, -1)
     values = jnp.sum(weights * (scale * items @ params["memories"].T)[:, None], axis=-1)
@@ -90,7 +89,7 @@ def _over_item_users(
 
 
 def _over_history(scaled: Scaled, params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
-    """Return the mixtures [T, N] of r^I for candidates [T, D]; only the candidate's own slot differs."""
+    """Return the mixtures [T, N] of r^I for candidates [T, D]; all but the candidate itself is shared."""
     keys, scale = scaled(params)
     addresses, memory_scores = user * keys, scale * items @ params["memories"].T
     history = jax.nn.softmax(neighbors.items.vectors @ addresses.T, axis=-1)
@@ -102,10 +101,10 @@ def _over_history(scaled: Scaled, params: Params, user: jax.Array, items: jax.Ar
 
 
 def _flops(dim: int, memories: int, context: int, item_users: int) -> tuple[int, int]:
-    """HLR's attention with H neighbors, another over A users or H + 1 items; relation 2ND + N, distance 4D.
+    """Count HLR's attention with H neighbors, another over A users or H + 1 items; relation 2ND + N, distance 4D.
 
     In a catalogue the item attention over users takes 2ND more than its logits and weights. Over the history only the
-    candidate's own slot is new: 4HN + 4(H + 1) + 8N + 4ND.
+    candidate itself is new: 4HN + 4(H + 1) + 8N + 4ND.
     """
     shared = 3 * memories * dim
     others = attention_flops(dim, memories, item_users or context + 1)

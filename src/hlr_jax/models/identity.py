@@ -1,4 +1,4 @@
-"""What tells two models apart, and whether parameters are a model's: its options, functions and shapes."""
+"""Identifies a model by its options or, without options, by its functions and shapes."""
 
 import re
 from collections.abc import Iterator
@@ -17,21 +17,21 @@ _USERS, _ITEMS = 3, 5
 
 
 def model_identity(model: Model) -> Any:
-    """Return what a checkpoint keeps of a model, JSON-like; of two models that differ the identities differ.
+    """Return the identity of a model for checkpoints, JSON-like; different models have different identities.
 
-    A model with options is known by its name and options. One without was made by hand: it is known by a hash of its
-    functions as JAX traces them, with the values of all constants that they hold, and by the version of JAX, whose
-    next one may trace the same function in another way.
+    The identity of a model with options is its name and options. A model without options was constructed directly, so
+    its functions are traced by JAX and hashed, with the values of all their constants. The version of JAX is part of
+    this identity, because another version may trace the same function differently.
     """
     if model.options:
-        # Which kernel computes an attention is no part of what the model is.
+        # The kernel only chooses how the attention is computed, so it is not part of the identity.
         return [model.name, [option for option in model.options if option[0] != "kernel"]]
     specs = [list(model.history), list(model.item_users), model.share_relation, [list(spec) for spec in model.arrays]]
     return {"name": model.name, "jax": jax.__version__, "functions": sha256_of([_traces(model), specs])}
 
 
 def _traces(model: Model) -> list[Any]:
-    """Return the traces of a model's functions, of small sizes."""
+    """Return the traces of a model's functions, for small shapes."""
     key = jax.random.key(0)
     params: Params = jax.eval_shape(lambda: model.init(key, _USERS, _ITEMS))
     dim = params["item"].shape[1]
@@ -64,7 +64,7 @@ def _traces(model: Model) -> list[Any]:
 
 
 def _derived_inputs() -> tuple[CSR, CSR, jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
-    """Return shapes of what ``Model.derived`` takes beside the parameters."""
+    """Return the shapes of the arguments of ``Model.derived`` after the parameters."""
     sizes = 1, _USERS + 1, _ITEMS + 1, _USERS, _ITEMS
     shapes: Any = [jax.ShapeDtypeStruct((size,), jnp.int32) for size in sizes]
     entries, of_users, of_items, users, items = shapes
@@ -72,19 +72,19 @@ def _derived_inputs() -> tuple[CSR, CSR, jax.ShapeDtypeStruct, jax.ShapeDtypeStr
 
 
 def derived_shapes(model: Model, params: Params) -> Params:
-    """Return the shapes of what a model derives from parameters, of a few users and items."""
+    """Return the shapes of the arrays that a model derives, for a few users and items."""
     return {} if model.derived is None else jax.eval_shape(model.derived, params, *_derived_inputs())
 
 
 def _trace(function: Any, *arguments: Any) -> list[str]:
-    """Return a function's program as text, and a hash of each constant that it holds."""
+    """Return a function's traced program as text, and a hash of each of its constants."""
     closed = jax.make_jaxpr(function)(*arguments)
-    # Python's addresses of functions differ from process to process.
+    # Memory addresses of Python functions differ between processes.
     return [re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)), *map(_hash_of, _constants(closed))]
 
 
 def _constants(program: ClosedJaxpr | Jaxpr) -> Iterator[Any]:
-    """Yield the constants of a program and of the programs within it: a jitted function keeps its own."""
+    """Yield the constants of a program and of its nested programs: a jitted function has its own constants."""
     if isinstance(program, ClosedJaxpr):
         yield from program.consts
         program = program.jaxpr

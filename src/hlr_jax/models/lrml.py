@@ -20,7 +20,7 @@ def lrml(options: LRMLOptions) -> Model:
     """
 
     def weights(params: Params, user: jax.Array, items: jax.Array) -> jax.Array:
-        # The keys meet the user first, so that a catalogue is one product [T, D] x [D, N].
+        # The keys are multiplied with the user first, so that a catalogue is one product [T, D] x [D, N].
         return jax.nn.softmax(items @ (user * (options.key_scale * params["keys"])).T, axis=-1)
 
     def pair(params: Params, user: jax.Array, item: jax.Array, neighbors: Neighbors) -> PairOutput:
@@ -49,6 +49,9 @@ def lrml(options: LRMLOptions) -> Model:
 
 
 def _flops(dim: int, memories: int) -> tuple[int, int]:
-    """p_u * K: ND; logits: 2ND; softmax: 4N; relation: 2ND; distance: 4D. In a catalogue see ``hlr``'s translation."""
+    """Count p_u * K: ND; logits: 2ND; softmax: 4N; relation: 2ND; distance: 4D.
+
+    For a catalogue see ``translation_flops``.
+    """
     pair = 5 * memories * dim + 4 * memories + 4 * dim
     return pair, 2 * memories * dim + 4 * memories + translation_flops(dim, memories)

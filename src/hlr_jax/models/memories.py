@@ -1,8 +1,9 @@
-"""Keys and memories: what LRML, HLR and HLR++ share. What scales their attentions, and what keeps the memories apart.
+"""Memory keys and memory vectors of LRML, HLR and HLR++: initialization, attention scales, projection.
 
-Two softmaxes make a relation. That over the keys (HLR, eq. 3) has ``key_scale`` times the paper's logits, that over the
-neighbors (eq. 5) ``attention_scale`` times them: 0 gives uniform weights, 1 the paper's, and more sharper ones. The
-kernels know neither: the first multiplies the keys, the second the vector that attends, in the logits alone.
+A relation needs two softmaxes. ``key_scale`` multiplies the logits of the softmax over keys (HLR, eq. 3), and
+``attention_scale`` those of the softmax over neighbors (eq. 5). A scale of 0 gives uniform weights, 1 the paper's
+weights, and larger scales give sharper weights. The kernels do not need the scales: ``key_scale`` multiplies the keys,
+and ``attention_scale`` the vector that attends over the neighbors, in the logits only.
 """
 
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from hlr_jax.models.options import HLROptions, LRMLOptions
 from hlr_jax.types import Padded, Params
 
 MEMORY_ARRAYS = (
-    ArraySpec("keys", meaning="keys of the memories, as in memories.parquet"),
-    ArraySpec("memories", meaning="memories, as in memories.parquet"),
+    ArraySpec("keys", meaning="memory keys, as in memories.parquet"),
+    ArraySpec("memories", meaning="memory vectors, as in memories.parquet"),
 )
 _SCALES = ArraySpec("scales", meaning="logarithms of the learned key_scale and attention_scale")
 
@@ -28,7 +29,7 @@ Scaled = Callable[[Params], tuple[jax.Array, jax.Array | float]]
 
 
 def scaled_attention(options: HLROptions) -> Scaled:
-    """Return the function from parameters to what both attentions are made with."""
+    """Return the function from parameters to the scaled keys and ``attention_scale``."""
 
     def fixed(params: Params) -> tuple[jax.Array, float]:
         return options.key_scale * params["keys"], options.attention_scale
@@ -41,13 +42,13 @@ def scaled_attention(options: HLROptions) -> Scaled:
 
 
 def memory_tables(options: HLROptions) -> Callable[[jax.Array, int, int], Params]:
-    """Return the ``init`` of users, items, keys and memories and, where they are learned, of the scales [2]."""
+    """Return the ``init`` of users, items, keys and memories and, if they are learned, of the scales [2]."""
     init = tables(options.embed_dim, options.num_memories)
     if not options.learned_scales:
         return init
 
     def with_scales(key: jax.Array, num_users: int, num_items: int) -> Params:
-        # Their logarithms are learned: a scale stays positive, and a step of Adam changes it by a share of itself.
+        # Logarithms are learned, so scales stay positive and a step of Adam changes them by a relative amount.
         start = jnp.log(jnp.array([options.key_scale, options.attention_scale]))
         return init(key, num_users, num_items) | {"scales": start}
 
@@ -55,19 +56,20 @@ def memory_tables(options: HLROptions) -> Callable[[jax.Array, int, int], Params
 
 
 def memory_arrays(options: HLROptions) -> tuple[ArraySpec, ...]:
-    """Return what ``memory_tables`` makes beside users and items."""
+    """Return the arrays of ``memory_tables`` beside users and items."""
     return (*MEMORY_ARRAYS, _SCALES) if options.learned_scales else MEMORY_ARRAYS
 
 
 def user_attention(
     options: HLROptions,
 ) -> Callable[[Params, jax.Array, jax.Array, Padded, jax.Array | None], jax.Array]:
-    """Return the user attention of HLR (eq. 2-6) over many candidates, as the option ``kernel`` names it.
+    """Return the user attention of HLR (eq. 2-6) over many candidates, with the chosen ``kernel``.
 
-    It takes parameters, p_u [D], items [T, D], neighbors [H, D] and, where they are made already, the memory weights
-    [H, N, T] of neighbors and items; it returns mixtures of the memories [T, N]. ``xla`` is
-    ``memory_attention``. ``pallas`` is ``pallas_attention``, for GPUs, which keeps the attention weights out of device
-    memory; with memory weights neither is used.
+    Its arguments are parameters, p_u [D], items [T, D], neighbors [H, D] and optional precomputed memory weights
+    [H, N, T] of neighbors and items. It returns mixtures of the memory vectors [T, N].
+
+    The kernel ``xla`` is ``memory_attention``. The kernel ``pallas`` is ``pallas_attention``, which needs a GPU and
+    keeps the attention weights out of device memory. With precomputed memory weights, neither is used.
 
     Raises:
       InputError: ``pallas`` without a GPU.
@@ -76,7 +78,7 @@ def user_attention(
     if options.kernel == "pallas":
         if backend != "gpu":
             raise InputError(
-                f'model.kernel "pallas" needs a GPU, and JAX computes on a {backend} here; set it to "xla"'
+                f'model.kernel "pallas" needs a GPU, but JAX uses the {backend} backend here; set it to "xla"'
             )
         from hlr_jax.kernels import pallas_attention
 
@@ -104,11 +106,11 @@ def item_memory_weights(options: HLROptions) -> ItemPairFunction:
 
 
 def memory_projection(options: LRMLOptions) -> Callable[[Params], Params]:
-    """Return the ``project`` that keeps users and items in their balls, and keys and memories in one too if asked.
+    """Return the ``project`` that keeps users and items in their balls and, if chosen, keys and memories too.
 
-    Memories may have a ball of their own: a relation is a mean of memories, so ``memory_radius`` bounds how far it can
-    move a user. With 0 nobody moves. With ``center_memories`` the mean memory is subtracted; where a memory then lies
-    outside the ball, one factor shortens all of them, so that their mean stays 0.
+    Memories may have a different ball. A relation is a weighted mean of memories, so ``memory_radius`` bounds how far
+    it can move a user; a radius of 0 disables relations. ``center_memories`` subtracts the mean memory. If a memory is
+    then outside the ball, all memories are scaled by one factor, so that their mean stays 0.
     """
     in_balls, unit = ball_projection(options), 1.0 if options.project_memories else None
     radius = unit if options.memory_radius is None else options.memory_radius

@@ -1,4 +1,4 @@
-"""MF-ALS: matrix factorisation of implicit feedback by alternating least squares (Hu, Koren, Volinsky 2008)."""
+"""MF-ALS: matrix factorization of implicit feedback by alternating least squares (Hu, Koren, Volinsky 2008)."""
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,15 @@ from hlr_jax.types import Neighbors, PairOutput, Params
 
 @with_options(MFALSOptions)
 def mf_als(options: MFALSOptions) -> Model:
-    """Score a pair by p_u . q_v, learnt by alternating least squares instead of triplets.
+    """Score a pair by p_u . q_v, learned by alternating least squares instead of triplets.
 
-    The factors minimise sum c_uv (x_uv - p_u . q_v)^2 over all pairs, observed or not, plus
-    sum lambda_u |p_u|^2 + sum lambda_v |q_v|^2; x_uv = 1 and c_uv = c for an observed pair, 0 and 1 for any other. One
-    iteration, users and then items, is an epoch.
+    The factors minimize the sum of c_uv (x_uv - p_u . q_v)^2 over all pairs, observed or not, plus
+    sum lambda_u |p_u|^2 + sum lambda_v |q_v|^2. For an observed pair, x_uv = 1 and c_uv = c; for any other pair,
+    x_uv = 0 and c_uv = 1. An epoch is one iteration: first all users, then all items.
 
-    lambda_u = lambda (w_u / mean w)^nu, where w_u = I + (c - 1) |I_u| is the weight of all pairs of user u, and so for
-    items. That is the frequency scaling of Rendle et al. 2022, |I_u| + alpha_0 I with alpha_0 = 1 / (c - 1), divided by
-    its mean so that lambda means the same at every nu. It changes nothing for nu = 0 or c = 1.
+    lambda_u = lambda (w_u / mean w)^nu, where w_u = I + (c - 1) |I_u| is the weight of all pairs of user u; the same
+    holds for items. This is the frequency scaling of Rendle et al. 2022, |I_u| + alpha_0 I with alpha_0 = 1 / (c - 1).
+    It is divided by its mean, so that lambda has the same scale for every nu. It has no effect if nu = 0 or c = 1.
     """
     solver = AlternatingLeastSquares(
         float(options.confidence), float(options.regularization), float(options.frequency_exponent), options.solver,

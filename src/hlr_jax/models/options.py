@@ -1,4 +1,4 @@
-"""The options of each model: the section ``model`` of a config, behind ``model.name``."""
+"""The options of each model: the section ``model`` of a config, except ``model.name``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,26 +21,26 @@ SOLVERS = ("cg", "cholesky")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(Settings):
-    """What every model has.
+    """Options of every model.
 
     Attributes:
-      embed_dim: D, the length of the vectors of users and items.
+      embed_dim: D, the dimension of the vectors of users and items.
     """
 
     section: ClassVar[str] = "model"
     solved: ClassVar[bool] = False
-    """Whether parameters are solved for; else they are trained by gradients."""
+    """Whether parameters are solved for instead of trained by gradients."""
 
     embed_dim: int = number(100, 1, 65536)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricOptions(ModelOptions):
-    """What every model of distances has.
+    """Options of every model whose score is a distance.
 
     Attributes:
-      radius: of the ball that items stay in; 0: none.
-      user_radius: of the ball that users stay in; 0: none, as users need who start from factors (``train.start=als``).
+      radius: radius of the ball that bounds the items; 0: no ball.
+      user_radius: radius of the ball that bounds the users; 0: no ball, as ``train.start=als`` needs.
     """
 
     radius: float = number(1.0, 0.0, 1e6)
@@ -49,17 +49,17 @@ class MetricOptions(ModelOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class CMLOptions(MetricOptions):
-    """Of CML.
+    """Options of CML.
 
     Attributes:
-      user: table: each user has a vector of its own. history: p_u is made from source vectors x_j of the user's items,
-        so that new users need no training; trained with ``train.batch=users`` alone.
-      tied: of history: the items' own vectors are the source vectors; else these have a table of their own.
-      count_exponent: a, of history: p_u = sum x_j / n^a over the user's n items; 1 is the mean.
+      user: table: each user has a learned vector. history: p_u is computed from source vectors x_j of the user's items,
+        so new users need no training; needs ``train.batch=users``.
+      tied: with history: use the items' vectors as source vectors; else source vectors are a separate table.
+      count_exponent: with history: a in p_u = sum x_j / n^a over the user's n items; 1 gives the mean.
 
     Raises:
-      InputError: also if ``tied`` or ``count_exponent`` is set and users have a table, or ``user_radius`` and they have
-        none.
+      InputError: a value out of range; ``tied`` or ``count_exponent`` with a table of users; or ``user_radius``
+        without one.
     """
 
     user: str = word("table", USERS)
@@ -67,28 +67,29 @@ class CMLOptions(MetricOptions):
     count_exponent: float = number(1.0, 0.0, 1.0)
 
     def __post_init__(self) -> None:
-        """Check every field, and that what is set is read."""
+        """Check every field, and that no unused option is set."""
         super().__post_init__()
         other, unread = ("history", ("tied", "count_exponent")) if self.user == "table" else ("table", ("user_radius",))
         for name in unread:
             if getattr(self, name) != getattr(CMLOptions, name):
-                raise InputError(f"model.{name} is for model.user={other}: set that too, or leave it out")
+                raise InputError(f"model.{name} needs model.user={other}; set that too, or leave out model.{name}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LRMLOptions(MetricOptions):
-    """Of LRML, and of all models with memories.
+    """Options of LRML, and of all models with memories.
 
     Attributes:
-      num_memories: N, the number of keys and of memories.
-      project_memories: whether the rows of keys and memories stay in the unit ball too.
-      memory_radius: of a ball of the memories' own, which bounds how far a relation moves a user; None: as above.
-      center_memories: whether each step subtracts the mean memory: a relation can then not be one constant.
-      share_relation: whether training measures the negatives with the relation of the positive.
-      key_scale: what multiplies the logits of the softmax over keys; above 1 it is sharper, and 0 makes it uniform.
+      num_memories: N, the number of memory keys and of memory vectors.
+      project_memories: whether memory keys and memory vectors are kept in the unit ball too.
+      memory_radius: radius of the ball of memory vectors, which bounds how far a relation moves a user; None: the unit
+        ball if ``project_memories``, else no ball.
+      center_memories: whether each step subtracts the mean memory vector, so that relations can't all be one constant.
+      share_relation: whether, in training, the distances of negatives use the relation of the positive.
+      key_scale: factor of the logits of the softmax over keys; above 1 the weights are sharper, 0 makes them uniform.
 
     Raises:
-      InputError: also if the one memory that there is would be its own mean.
+      InputError: a value out of range, or ``center_memories`` with a single memory.
     """
 
     num_memories: int = number(20, 1, 65536)
@@ -99,27 +100,29 @@ class LRMLOptions(MetricOptions):
     key_scale: float = number(1.0, 0.0, 1e6)
 
     def __post_init__(self) -> None:
-        """Check every field, and that centering leaves memories."""
+        """Check every field, and that centering does not make the only memory zero."""
         super().__post_init__()
         if self.center_memories and self.num_memories < 2:
-            raise InputError("model.center_memories makes a single memory 0: set model.num_memories to 2 or more")
+            raise InputError("model.center_memories makes a single memory zero; set model.num_memories to 2 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HLROptions(LRMLOptions):
-    """Of HLR.
+    """Options of HLR.
 
     Attributes:
-      max_history: H, the most items of the user that the attention reads; more are sampled anew at each visit.
-      history_sampling: how they are drawn, in either case without replacement.
-      variant: paper: eq. 5-6 run over the user's items. reference: as in the released code; for HLR, p_u joins them as
-        one more neighbor, so that a user without items still has a relation.
-      kernel: what computes the attention of many candidates at once; pallas is a GPU kernel.
-      attention_scale: what multiplies the logits of the softmax over neighbors (for HLR++ of both); as ``key_scale``.
-      learned_scales: whether training goes on from ``key_scale`` and ``attention_scale`` and learns both.
+      max_history: H, the maximum number of items of the user in the attention; longer histories are sampled anew each
+        time.
+      history_sampling: how items of the history are sampled, always without replacement.
+      variant: paper: eq. 5-6 run over the user's items. reference: as in the released code. There, HLR also has p_u as
+        a neighbor, so that users without items have a relation too.
+      kernel: implementation of the attention over many candidates; pallas is a GPU kernel.
+      attention_scale: factor of the logits of the softmax over neighbors (in HLR++ of both softmaxes); see
+        ``key_scale``.
+      learned_scales: whether both scales are learned, starting from ``key_scale`` and ``attention_scale``.
 
     Raises:
-      InputError: also if scales are learned from 0, which has no logarithm.
+      InputError: a value out of range, or learned scales that start from 0, which has no logarithm.
     """
 
     max_history: int = number(50, 1, 65536)
@@ -133,16 +136,17 @@ class HLROptions(LRMLOptions):
         """Check every field, and that learned scales have a logarithm."""
         super().__post_init__()
         if self.learned_scales and not (self.key_scale and self.attention_scale):
-            raise InputError("model.learned_scales: set model.key_scale and model.attention_scale above 0")
+            raise InputError("model.learned_scales needs scales above 0; set model.key_scale and model.attention_scale")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HLRPPOptions(HLROptions):
-    """Of HLR++.
+    """Options of HLR++.
 
     Attributes:
-      max_item_users: A, the most users of the item that the variant paper reads; more are sampled anew.
-      item_users_sampling: how they are drawn; inverse_popularity: users of few items first.
+      max_item_users: A, the maximum number of users of the item in the variant paper; more users are sampled anew each
+        time.
+      item_users_sampling: how these users are sampled; inverse_popularity prefers users with few items.
     """
 
     max_item_users: int = number(20, 1, 65536)
@@ -151,11 +155,12 @@ class HLRPPOptions(HLROptions):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaCMLOptions(MetricOptions):
-    """Of AdaCML.
+    """Options of AdaCML.
 
     Attributes:
-      max_history: H, the most items of the user that the attention reads; more are sampled anew at each visit.
-      history_sampling: how they are drawn, in either case without replacement.
+      max_history: H, the maximum number of items of the user in the attention; longer histories are sampled anew each
+        time.
+      history_sampling: how items of the history are sampled, always without replacement.
     """
 
     max_history: int = number(50, 1, 65536)
@@ -164,11 +169,11 @@ class AdaCMLOptions(MetricOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TransCFOptions(MetricOptions):
-    """Of TransCF.
+    """Options of TransCF.
 
     Attributes:
-      neighborhood_weight: of the regularizer that pulls a vector to the mean of its neighbors.
-      distance_weight: of the regularizer on the positive's squared distance.
+      neighborhood_weight: weight of the regularizer that pulls a vector to the mean of its neighbors.
+      distance_weight: weight of the regularizer on the positive's squared distance.
     """
 
     neighborhood_weight: float = number(0.1, 0.0, 1e6)
@@ -177,14 +182,14 @@ class TransCFOptions(MetricOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class MFALSOptions(ModelOptions):
-    """Of MF-ALS.
+    """Options of MF-ALS.
 
     Attributes:
       confidence: c, the weight of an observed pair.
       regularization: lambda.
-      frequency_exponent: nu, by which lambda grows with the weight of a row.
-      solver: of the normal equations: cg, conjugate gradients from the factors at present, or cholesky, exact and slow.
-      cg_steps: of each row in an iteration, for cg.
+      frequency_exponent: nu, the exponent by which lambda grows with the weight of a row.
+      solver: of the normal equations: cg, conjugate gradients from the current factors, or cholesky, exact and slow.
+      cg_steps: number of cg steps for each row in an iteration.
     """
 
     solved: ClassVar[bool] = True
@@ -208,10 +213,10 @@ MODEL_OPTIONS: dict[str, type[ModelOptions]] = {
 
 
 def with_options(options: Callable[P, Options]) -> Callable[[Callable[[Options], Made]], Callable[P, Made]]:
-    """Let a factory that takes an object of options be called with their keywords.
+    """Let a factory that takes an options object be called with keyword arguments.
 
     Args:
-      options: a dataclass, such as a subclass of ``ModelOptions``, that checks its values.
+      options: a dataclass that checks its values, such as a subclass of ``ModelOptions``.
 
     Example:
       >>> @with_options(CMLOptions)
@@ -227,7 +232,7 @@ def with_options(options: Callable[P, Options]) -> Callable[[Callable[[Options],
             return factory(options(*positional, **keywords))
 
         made: Any = called
-        made.__wrapped__ = options  # whose signature is the factory's
+        made.__wrapped__ = options  # gives the factory the signature of the options
         return called
 
     return decorate

@@ -1,4 +1,4 @@
-"""Models by name: those of this package, and those that a program registers."""
+"""Models by name: those of this package and registered ones."""
 
 import importlib
 import inspect
@@ -16,7 +16,7 @@ _registered: dict[str, "Callable[..., Model]"] = {}
 
 
 def model_names() -> tuple[str, ...]:
-    """Return the names of all models: those of this package, and what was registered.
+    """Return the names of all models: those of this package and registered ones.
 
     Example:
       >>> hlr_jax.model_names()[:3]
@@ -26,7 +26,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def options_of(name: str) -> Callable[..., Any]:
-    """Return what takes the options of a model by keyword: for help and checks, without making the model.
+    """Return the callable that takes a model's options by keyword, for help and checks without making the model.
 
     Raises:
       InputError: an unknown model.
@@ -35,14 +35,14 @@ def options_of(name: str) -> Callable[..., Any]:
 
 
 def register_model(name: str, factory: "Callable[..., Model]") -> None:
-    """Make ``create_model(name, ...)``, and a config's ``model.name``, call a factory of one's own.
+    """Register your own factory for ``create_model(name, ...)`` and ``model.name`` in a config.
 
     Args:
-      name: a new one.
+      name: a name that no model of this package has.
       factory: takes options by keyword, each with a default, and returns a ``Model`` of that name.
 
     Raises:
-      InputError: a model of this package has the name.
+      InputError: a model of this package has that name.
 
     Example:
       >>> def small_cml(*, embed_dim=8):
@@ -57,9 +57,9 @@ def register_model(name: str, factory: "Callable[..., Model]") -> None:
 
 
 def create_model(name: "str | Callable[..., Model]", **options: Any) -> "Model":
-    """Make a model by name, or by a factory of one's own; ``options`` are the factory's keyword arguments.
+    """Make a model by name or by your own factory; ``options`` are the factory's keyword arguments.
 
-    The same options give the same model, so that what is compiled for it once serves every call.
+    Equal options give an equal model, so compiled programs are reused.
 
     Raises:
       InputError: an unknown model, an option that the model does not have, or a value out of range.
@@ -89,5 +89,5 @@ def create_model(name: "str | Callable[..., Model]", **options: Any) -> "Model":
 
 @lru_cache(maxsize=256, typed=True)
 def _create(factory: "Callable[..., Model]", /, **chosen: Any) -> "Model":
-    # Options by keyword, so that the cache tells 1 from 1.0 and True, which Python holds to be equal.
+    # Options by keyword, so that the cache distinguishes 1, 1.0 and True, which are equal in Python.
     return factory(**chosen)._replace(options=tuple(chosen.items()))

@@ -14,11 +14,11 @@ from hlr_jax.types import CSR, Neighbors, PairOutput, Params
 def transcf(options: TransCFOptions) -> Model:
     """Score a pair by -|p_u + r_uv - q_v|^2 with r_uv = a_u * b_v, element by element (Park et al. 2018, section III).
 
-    a_u is the mean of the vectors of all items that u met, b_v the mean of the vectors of all users who met v, both in
-    training. Means are taken from the present vectors and no gradient flows through them, as in the released code.
+    a_u is the mean vector of all training items of u, and b_v the mean vector of all training users of v. Means use
+    the current vectors, and no gradient flows through them, as in the released code.
 
-    The loss of a triplet has two regularizers more: ``neighborhood_weight`` times |p_u - a_u|^2 + |q_v - b_v|^2
-    (positive and negatives), which pulls a vector to the mean of its neighbors, and ``distance_weight`` times the
+    The loss of a triplet has two additional regularizers. ``neighborhood_weight`` times |p_u - a_u|^2 + |q_v - b_v|^2
+    (positive and negatives) pulls a vector to the mean of its neighbors. The other is ``distance_weight`` times the
     positive's squared distance.
     """
 
@@ -30,7 +30,7 @@ def transcf(options: TransCFOptions) -> Model:
         del neighbors
         relation = params["user_mean"] * params["item_mean"]
         score = -squared_distance(user + relation, item)
-        # A mean over all neighbors weighs none of them: there is nothing to explain a pair with.
+        # A mean weights all neighbors equally, so there are no weights to explain a pair with.
         return PairOutput(score, relation, jnp.zeros((1, 0), user.dtype), jnp.ones((1,), user.dtype))
 
     def catalogue(params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors) -> jax.Array:
@@ -41,8 +41,8 @@ def transcf(options: TransCFOptions) -> Model:
         params: Params, user: jax.Array, items: jax.Array, neighbors: Neighbors, distances: jax.Array
     ) -> jax.Array:
         del neighbors
-        strayed = squared_distance(user, params["user_mean"]) + squared_distance(items, params["item_mean"]).sum()
-        return options.neighborhood_weight * strayed + options.distance_weight * distances[0]
+        deviation = squared_distance(user, params["user_mean"]) + squared_distance(items, params["item_mean"]).sum()
+        return options.neighborhood_weight * deviation + options.distance_weight * distances[0]
 
     arrays = (
         ArraySpec("user_mean", "user", "mean vector of each user's items"),

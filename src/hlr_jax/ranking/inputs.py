@@ -14,7 +14,7 @@ from hlr_jax.data.neighbor_sampling import (
     NeighborIds,
     NeighborSource,
     NeighborSources,
-    draw_neighbors,
+    sample_neighbors,
 )
 from hlr_jax.models.base import Model
 from hlr_jax.scoring import neighbor_sources
@@ -103,7 +103,7 @@ def filled_up(codes: np.ndarray) -> np.ndarray:
 def ranking_neighbors(key: jax.Array, source: NeighborSource, owner: jax.Array) -> NeighborIds:
     """Return the neighbors that a user (or an item) is ranked with: a draw that depends on key and owner alone."""
     bits = jax.random.bits(jax.random.fold_in(key, owner), (source.num_bits,))
-    return draw_neighbors(bits, source, owner)
+    return sample_neighbors(bits, source, owner)
 
 
 def ranking_item_users(key: jax.Array, source: NeighborSource, items: jax.Array) -> NeighborIds:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from hlr_jax.data.csr import contains, padded_row
-from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSource, draw_neighbors
-from hlr_jax.data.sampling import draw_negatives, draw_popular, shuffled
+from hlr_jax.data.neighbor_sampling import NeighborIds, NeighborSource, sample_neighbors
+from hlr_jax.data.sampling import sample_negatives, sample_popular, shuffled
 from hlr_jax.kernels.distance import squared_distances
 from hlr_jax.losses import LossParams, Objective, positive_losses
 from hlr_jax.models.base import Model
@@ -45,7 +45,7 @@ def sample_triplets(
             for mine, drawn in ((item, own), (jnp.zeros(len(rows), bool), known), (log_count, log_expected))
         )
     items = jnp.concatenate([positive[:, None], own], axis=1)
-    history = jax.vmap(draw_neighbors, in_axes=(0, None, 0, 0))(history_bits, near.history, user, positive)
+    history = jax.vmap(sample_neighbors, in_axes=(0, None, 0, 0))(history_bits, near.history, user, positive)
     item_users = draw_item_users(user_bits.reshape(*items.shape, for_item_users), near.item_users, items, user)
     shared = _draw_shared(jax.random.fold_in(key, 0), source, positive, weight, negatives)
     if shared is not None:
@@ -74,7 +74,7 @@ def _draw_shared(
         items = shuffled(item_key, jnp.arange(count), source.num_items)
         log_expected = jnp.full(count, math.log(count / source.num_items))
     else:
-        items, log_share = draw_popular(jax.random.bits(item_key, (negatives.number,)), source.popularity)
+        items, log_share = sample_popular(jax.random.bits(item_key, (negatives.number,)), source.popularity)
         log_expected = log_share + math.log(negatives.number)
     return SharedNegatives(items, draw_users_of_shared(user_key, source.neighbors.item_users, items), log_expected)
 
@@ -89,7 +89,7 @@ def sample_users(
     bits = jax.random.bits(negative_key, (len(users), negatives.own))
     own, known, log_expected = draw_own_negatives(bits, source, users)
     bits = jax.random.bits(history_key, (len(users), near.history.num_bits))
-    history = jax.vmap(draw_neighbors, in_axes=(0, None, 0))(bits, near.history, users)
+    history = jax.vmap(sample_neighbors, in_axes=(0, None, 0))(bits, near.history, users)
     items = jnp.concatenate([positives, own], axis=1)
     bits = jax.random.bits(jax.random.fold_in(user_key, 0), (*items.shape, near.item_users.num_bits))
     item_users, shared = draw_item_users(bits, near.item_users, items, users), None
@@ -121,10 +121,10 @@ def draw_own_negatives(bits: jax.Array, source: BatchSource, user: jax.Array) ->
     """Return the negatives that examples draw for themselves, which are known, and their log_expected: each [B, n]."""
     n, known, popularity = bits.shape[1], source.known, source.popularity
     if popularity is None:
-        drawn = jax.vmap(draw_negatives, in_axes=(0, None, 0, None))(bits, known, user, source.num_items)
+        drawn = jax.vmap(sample_negatives, in_axes=(0, None, 0, None))(bits, known, user, source.num_items)
         log_expected = jnp.log(max(n, 1) / (source.num_items - known.degree(user)).astype(jnp.float32))
         return drawn, jnp.zeros(bits.shape, bool), jnp.broadcast_to(log_expected[:, None], bits.shape)
-    drawn, log_share = draw_popular(bits, popularity)
+    drawn, log_share = sample_popular(bits, popularity)
     is_known = jax.vmap(contains, in_axes=(None, 0, 0))(known, user, drawn)
     return drawn, is_known, log_share + math.log(max(n, 1))
 
@@ -154,14 +154,14 @@ def contains_shared(rows: CSR, users: jax.Array, items: jax.Array, num_items: in
 
 def draw_item_users(bits: jax.Array, source: NeighborSource, items: jax.Array, users: jax.Array) -> NeighborIds:
     """Return the neighbors [B, T, A] of the items [B, T] of users [B], who are never their own."""
-    of_items = jax.vmap(draw_neighbors, in_axes=(0, None, 0, None))
+    of_items = jax.vmap(sample_neighbors, in_axes=(0, None, 0, None))
     return jax.vmap(of_items, in_axes=(0, None, 0, 0))(bits, source, items, users)
 
 
 def draw_users_of_shared(key: jax.Array, source: NeighborSource, items: jax.Array) -> NeighborIds:
     """Return the neighbors [S, A] of items that a batch shares."""
     bits = jax.random.bits(key, (len(items), source.num_bits))
-    return jax.vmap(draw_neighbors, in_axes=(0, None, 0))(bits, source, items)
+    return jax.vmap(sample_neighbors, in_axes=(0, None, 0))(bits, source, items)
 
 
 def triplet_loss(

@@ -1,1 +1,1 @@
-"""From a file, as published or as people have it, to rows: user, item, rating, timestamp, split."""
+"""Reads files of interactions into rows of user, item, rating, timestamp and split."""

@@ -1,4 +1,4 @@
-"""Lists of items: a line for each user."""
+"""Reads adjacency lists: one line per user, with its items."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def read_adjacency(plain: Path, counted: bool, where: str) -> Records:
     """Read lines ``user item item ...`` or, counted, ``count item item ...`` with users numbered from 0.
 
     Raises:
-      InputError: a line whose count is another than that of its items.
+      InputError: a line whose count differs from its number of items.
     """
     check_text(plain, where)
     users: list[str] = []
@@ -23,7 +23,7 @@ def read_adjacency(plain: Path, counted: bool, where: str) -> Records:
         head, *rest = line.split() or [""]
         if counted and head:
             if head != str(len(rest)):
-                raise InputError(f"{where}: line {number} says {head[:20]} items and has {len(rest)}")
+                raise InputError(f"{where}: line {number} has {len(rest)} items, but its count is {head[:20]}")
             head = str(number - 1)
         users += [head] * len(rest)
         items += rest

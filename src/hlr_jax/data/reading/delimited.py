@@ -1,4 +1,4 @@
-"""Records of delimited text: by polars where every line is plain, and otherwise by Python's csv, which reads all."""
+"""Reads delimited text: with polars if every line is a plain record, else with Python's csv module."""
 
 import csv
 import itertools
@@ -20,9 +20,9 @@ class Records(NamedTuple):
 
     Attributes:
       rows: columns by role, as text; null where a field is empty.
-      place: what to call a row, counted from 0.
-      num_rows: how many there are; None: not counted yet.
-      may_repeat_header: whether a row may name the columns once more.
+      place: number of a row, counted from 0 -> its name in messages.
+      num_rows: number of rows; None: not counted yet.
+      may_repeat_header: whether a row may be a repeated header line.
     """
 
     rows: pl.LazyFrame
@@ -34,24 +34,24 @@ class Records(NamedTuple):
 def scan_records(plain: Path, dialect: Dialect, where: str, *, lines_may_be_quoted: bool = False) -> Records:
     """Return the records of a plain text file.
 
-    Polars checks quotes in the columns alone that it is asked for, and takes a line with too few fields for one with
-    empty ones. So it reads only files of which each line has been seen to be a record without quotes.
+    Polars only checks quotes in the requested columns, and it fills lines with too few fields. So it only reads files
+    in which every line was checked to be a record without quotes.
 
     Args:
       plain: UTF-8 text.
-      dialect: how it is laid out.
-      where: what the file is called.
-      lines_may_be_quoted: whether a quoted field may hold lines that look like records.
+      dialect: the layout.
+      where: name of the file in messages.
+      lines_may_be_quoted: whether a quoted field may contain lines that look like records.
 
     Raises:
-      InputError: no text, or a record that is none; names it.
+      InputError: not a text, or an invalid record; names the record.
     """
     sides = [place for role, place in dialect.places.items() if role in ("user", "item")]
     names = [dialect.header[place] for place in sides] if dialect.header else []
     known = structure(plain, dialect.separator, dialect.num_fields, where, max(names, key=len, default=""))
     skipped = int(bool(dialect.header))
     if known.regular and known.num_lines > skipped and not (dialect.quoted and known.quotes):
-        stride = len(dialect.separator)  # "::" is read as two characters with nothing between them
+        stride = len(dialect.separator)  # "::" is read as two separators with an empty field between them
         table = pl.scan_csv(
             plain,
             separator=dialect.separator[0],
@@ -83,10 +83,10 @@ def scan_records(plain: Path, dialect: Dialect, where: str, *, lines_may_be_quot
 def _records(
     plain: Path, dialect: Dialect, where: str, lines_may_be_quoted: bool
 ) -> Iterator[tuple[str | int | None, ...]]:
-    """Yield the wanted fields of each record, and the line that it starts in.
+    """Yield the wanted fields of each record, followed by the number of its first line.
 
     Raises:
-      InputError: a record with more or fewer fields than the first, or with a quote that does not close.
+      InputError: a record with more or fewer fields than the first, or an unclosed quote.
     """
     places = list(dialect.places.values())
     skip = bool(dialect.header)
@@ -94,7 +94,7 @@ def _records(
         if len(fields) <= 1 and not "".join(fields).strip():
             continue  # a blank line
         if len(fields) != dialect.num_fields:
-            lines = f"line {line}" if line == last else f"lines {line} to {last}, one record,"
+            lines = f"line {line}" if line == last else f"the record in lines {line} to {last}"
             raise InputError(f"{where}: {lines} has {len(fields)} fields instead of {dialect.num_fields}")
         if skip:
             skip = False
@@ -130,30 +130,31 @@ def _parsed(plain: Path, dialect: Dialect, where: str) -> Iterator[tuple[int, in
                 first, last = last + 1, reader.line_num
                 yield first, last, fields
         except csv.Error as problem:
-            odd = "a quote opens and does not close" if "end of data" in str(problem) else "text follows a quote"
+            cause = "a quote is not closed" if "end of data" in str(problem) else "text follows a closing quote"
             if "limit" in str(problem):
-                odd = "a field has over 100,000 characters, as if a quote did not close"
+                cause = "a field has over 100,000 characters, maybe because of an unclosed quote"
             raise InputError(
-                f"{where}: line {last + 1}: {odd}; mend it, or pass dataset.quotes=no if quotes are plain characters"
+                f"{where}: line {last + 1}: {cause}; correct it, or pass dataset.quotes=no if quotes are plain "
+                "characters"
             ) from None
 
 
 def _without_marks(lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines without the byte-order marks that joined files leave at their starts."""
+    """Yield lines without the byte-order marks that concatenated files have at line starts."""
     return (line.removeprefix("\ufeff") for line in lines)
 
 
 def _check_swallowed(fields: list[str], dialect: Dialect, where: str) -> None:
-    """Check that a field of several lines is a text, and not records between two lone quotes.
+    """Check that a field of several lines does not contain whole records between two stray quotes.
 
     Raises:
-      InputError: one of its lines looks like a record: as many fields, and ids without blanks.
+      InputError: one of its lines looks like a record: the same number of fields, and ids without blanks.
     """
     ids = [dialect.places[role] for role in ("user", "item") if role in dialect.places]
     for line in (line for field in fields for line in field.splitlines()[1:]):
         parts = line.split(dialect.separator)
         if len(parts) == dialect.num_fields and all(parts[place] and not parts[place].split()[1:] for place in ids):
             raise InputError(
-                f"{where}: a quoted field holds a line that looks like a record ({line[:60]}); pass dataset.quotes=no "
-                "if quotes are plain characters, or yes if it is text"
+                f"{where}: a quoted field has a line that looks like a record ({line[:60]}); pass dataset.quotes=no "
+                "if quotes are plain characters, or dataset.quotes=yes if the field is text"
             )

@@ -1,6 +1,6 @@
-"""What divides the fields of a delimited file, whether its first line names them, and which column is which.
+"""Finds the separator, the header and the columns of a delimited file.
 
-All of it is decided by the first lines, and said. What they leave open is asked, not guessed.
+The first lines decide, and the decisions are logged. Ambiguous files are errors that ask for a setting.
 """
 
 import csv
@@ -17,8 +17,8 @@ from hlr_jax.data.values import is_number
 from hlr_jax.errors import InputError, nearest
 from hlr_jax.terminal import shortened
 
-_HEAD = 1 << 16  # bytes that are looked at
-_SAMPLE = 50  # records that are looked at
+_HEAD = 1 << 16  # bytes to inspect
+_SAMPLE = 50  # records to inspect
 _CALLED = {"\t": "tabs", " ": "blanks"} | {sign: f'"{sign}"' for sign in (",", ";", "|", "::")}
 _TYPED = re.compile(r"(.+):(token|float|token_seq|float_seq)")  # of RecBole
 
@@ -28,11 +28,11 @@ class Dialect(NamedTuple):
 
     Attributes:
       separator: one character, or ``::``.
-      quoted: whether fields may stand in double quotes.
+      quoted: whether fields may be in double quotes.
       header: the names in the first line; empty: that line is a record.
-      num_fields: of each record.
+      num_fields: number of fields of each record.
       places: role -> place of its column, counted from 0.
-      notes: what was decided, where that is not what the format says.
+      notes: decisions that differ from the format's definition.
     """
 
     separator: str
@@ -44,17 +44,17 @@ class Dialect(NamedTuple):
 
 
 def find_dialect(plain: Path, layout: Format, options: DataOptions, wanted: dict[str, str], where: str) -> Dialect:
-    """Decide how a file is to be read.
+    """Return how to read a file.
 
     Args:
       plain: UTF-8 text.
-      layout: what the format says.
-      options: what was asked for: ``header``, ``separator``, ``columns``, ``quotes``.
-      wanted: role -> name of the columns to be read. A rating is looked for in any case.
-      where: what the file is called.
+      layout: the format's definition.
+      options: the settings ``header``, ``separator``, ``columns`` and ``quotes``.
+      wanted: role -> name of the columns to read. A column of ratings is found even if it is not wanted.
+      where: name of the file in messages.
 
     Raises:
-      InputError: a column is not there, or the first lines leave open what they are.
+      InputError: a column is missing, or the first lines are ambiguous.
     """
     quoted = layout.quoted if options.quotes == "auto" else options.quotes == "yes"
     head, whole = _head(plain, where)
@@ -63,11 +63,11 @@ def find_dialect(plain: Path, layout: Format, options: DataOptions, wanted: dict
     if not records:
         raise InputError(f"{where}: the file is empty")
     order = options.column_order or (() if layout.header or options.header == "yes" else tuple(layout.columns))
-    notes = [] if separator == layout.separator else [f"fields divided by {_CALLED.get(separator, separator)}"]
+    notes = [] if separator == layout.separator else [f"fields separated by {_CALLED.get(separator, separator)}"]
     if order:
         has_header = _header_above_order(records, order, options, where)
         places = _by_order(records[0], order, wanted, options, where)
-        notes += ["first line passed over as a header"] * (has_header and options.header == "auto")
+        notes += ["first line skipped as a header"] * (has_header and options.header == "auto")
     else:
         has_header = True
         places = _by_name(records, wanted, options, where)
@@ -82,10 +82,10 @@ def find_dialect(plain: Path, layout: Format, options: DataOptions, wanted: dict
 
 
 def _head(plain: Path, where: str) -> tuple[str, bool]:
-    """Return the first lines, and whether that is all.
+    """Return the start of the file, and whether it is the whole file.
 
     Raises:
-      InputError: a NUL, which no text holds.
+      InputError: a NUL byte.
     """
     with plain.open("rb") as file:
         data = file.read(_HEAD)
@@ -95,7 +95,7 @@ def _head(plain: Path, where: str) -> tuple[str, bool]:
 
 
 def _records(head: str, whole: bool, separator: str, quoted: bool) -> list[list[str]]:
-    """Return the first records; of a cut text the last may be half a record, and is left out."""
+    """Return the first records; if the text was cut, without the last record, which may be incomplete."""
     reader: Iterable[list[str]]
     if len(separator) > 1:
         reader = (line.split(separator) for line in re.split(r"\r\n|\r|\n", head))
@@ -120,7 +120,7 @@ def _records(head: str, whole: bool, separator: str, quoted: bool) -> list[list[
 def _separator(
     head: str, whole: bool, layout: Format, options: DataOptions, quoted: bool, wanted: dict[str, str]
 ) -> str:
-    """Return what divides the fields: what was asked for, or what divides the first lines as it should."""
+    """Return the given separator, or the first one that gives the wanted columns or evenly divided lines."""
     if options.separator:
         return SEPARATORS.get(options.separator, options.separator)
     even = []
@@ -136,10 +136,10 @@ def _separator(
 
 
 def _header_above_order(records: list[list[str]], order: tuple[str, ...], options: DataOptions, where: str) -> bool:
-    """Return whether a first line names columns whose order is known without it.
+    """Return whether the first line is a header, where the order of columns is already known.
 
     Raises:
-      InputError: it looks so, and the format says that there is none.
+      InputError: it looks like a header, but the format has none.
     """
     if options.header != "auto":
         return options.header == "yes"
@@ -150,8 +150,8 @@ def _header_above_order(records: list[list[str]], order: tuple[str, ...], option
         names = names or (len(numbers) > 1 and not numbers[0] and all(numbers[1:]))
     if names and not options.column_order:
         raise InputError(
-            f"{where}: its first line ({_shown(first)}) looks like a header, and the format has none; "
-            "pass dataset.header=yes, or no if it is a record"
+            f"{where}: the first line ({_shown(first)}) looks like a header, but the format has none; "
+            "pass dataset.header=yes, or dataset.header=no if it is a record"
         )
     return names
 
@@ -160,11 +160,11 @@ def _by_order(
     first: list[str], order: tuple[str, ...], wanted: dict[str, str], options: DataOptions, where: str
 ) -> dict[str, int]:
     if options.column_order and len(first) != len(order):
-        raise InputError(f"{where}: a line has {len(first)} fields, and dataset.columns names {len(order)}")
+        raise InputError(f"{where}: the first line has {len(first)} fields, but dataset.columns names {len(order)}")
     places = {role: place for place, role in enumerate(order) if role != PASSED_OVER and place < len(first)}
     if missing := [role for role in wanted if role not in places]:
         what = "dataset.columns" if options.column_order else "this format"
-        raise InputError(f"{where}: {what} has no column for {_listed(missing)}; its lines have {len(first)} fields")
+        raise InputError(f"{where}: {what} has no column for {_listed(missing)}; the lines have {len(first)} fields")
     return {role: places[role] for role in wanted}
 
 
@@ -172,15 +172,15 @@ def _by_name(records: list[list[str]], wanted: dict[str, str], options: DataOpti
     """Return role -> place by the names in the first line.
 
     Raises:
-      InputError: that line is none of names, as far as can be told, or lacks some.
+      InputError: the first line does not look like a header, or lacks a name.
     """
     first = records[0]
     found = {role: _place(name, first) for role, name in wanted.items()}
     order = ",".join(["user", "item", *ROLES[2:]][: len(first)])
     if options.header != "yes" and (options.header == "no" or _is_data(first)):
         raise InputError(
-            f"{where}: its first line ({_shown(first)}) names no columns; pass dataset.columns={order}, in the order "
-            "of the file, or dataset.header=yes if it does"
+            f"{where}: the first line ({_shown(first)}) is not a header; pass dataset.columns={order}, in the order "
+            "of the file, or dataset.header=yes if it is one"
         )
     missing = {wanted[role]: role for role, place in found.items() if place is None}
     if missing:
@@ -189,16 +189,16 @@ def _by_name(records: list[list[str]], wanted: dict[str, str], options: DataOpti
         several, of = ("s", "these columns") if len(missing) > 1 else ("", f"the {next(iter(missing.values()))} column")
         raise InputError(
             f"{where}: no column{several} {_listed(missing)}{has}; pass the name{several} of {of}, or "
-            f"dataset.columns={order} if that is no header"
+            f"dataset.columns={order} if the first line is not a header"
         )
     for role, name in wanted.items():
         if first.count(name) > 1:
-            raise InputError(f'{where}: {first.count(name)} columns are called "{name}"; rename all but the {role}s\'')
+            raise InputError(f'{where}: {first.count(name)} columns have the name "{name}"; keep it only for {role}s')
     return {role: place for role, place in found.items() if place is not None}
 
 
 def _place(name: str, header: list[str]) -> int | None:
-    """Return the place of a column: by its exact name, and otherwise by that before a type of RecBole."""
+    """Return the place of a column by its exact name, or by its name before a RecBole type (``name:token``)."""
     if name in header:
         return header.index(name)
     bare = [match[1] if (match := _TYPED.fullmatch(field)) else None for field in header]
@@ -206,12 +206,12 @@ def _place(name: str, header: list[str]) -> int | None:
 
 
 def _is_data(first: list[str]) -> bool:
-    """Return whether a line holds values: numbers, dates or nothing are no names."""
+    """Return whether a line has values instead of column names: a number, a date or an empty field."""
     return any(not field or is_number(field) or re.fullmatch(r"\d{4}-\d\d-\d\d.*", field) for field in first)
 
 
 def _check_sides(records: list[list[str]], places: dict[str, int], item_pattern: str, where: str) -> None:
-    """Check that users are not taken for items.
+    """Check that the columns of users and items are not exchanged.
 
     Raises:
       InputError: all users look like items, and no item does.
@@ -222,7 +222,7 @@ def _check_sides(records: list[list[str]], places: dict[str, int], item_pattern:
     ]
     if sides[0] and all(sides[0]) and not any(sides[1]):
         raise InputError(
-            f"{where}: what this format takes for users are products ({records[0][places['user']][:40]}); "
+            f"{where}: in this format, the user column has product ids ({records[0][places['user']][:40]}); "
             "pass dataset.format=amazon-2018-csv (item, user, rating, timestamp), or amazon-csv (user, item, ...)"
         )
 

@@ -1,4 +1,4 @@
-"""Files of interactions to rows; and any table of a file as texts."""
+"""Reads the rows of files of interactions, and any table as texts."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -19,14 +19,14 @@ from hlr_jax.errors import InputError
 
 
 def read_interactions(path: Path, options: DataOptions) -> Reading:
-    """Read the columns that the options need; with a threshold, only the rows whose rating reaches it.
+    """Read the columns that the options need; with a threshold, only rows whose rating is at least the threshold.
 
-    ``columns.read_columns`` says what becomes of types. Blank lines are passed over. What is read of a text is what
-    Python's csv and json read of it; what looks misread is refused.
+    See ``columns.read_columns`` for types. Blank lines are skipped. Text files are read as by Python's csv and json
+    modules; files that seem to be misread are errors.
 
     Raises:
-      InputError: a missing file or column, an empty file, an unreadable row, an empty id or rating, a rating or
-        timestamp that is no number; names the file and the line (or row) or column.
+      InputError: a missing file or column, an empty file, an unreadable row, an empty id or rating, an unreadable
+        rating or timestamp; names the file and the line (or row) or column.
 
     Example:
       >>> path = Path("log.csv")
@@ -57,7 +57,7 @@ def read_texts(path: Path, names: tuple[str, ...]) -> pl.DataFrame:
 
 
 def check_readable(path: Path) -> None:
-    """Check that there is something to read.
+    """Check that a path is a file and not empty.
 
     Raises:
       InputError: no such file, a folder, or an empty file.
@@ -72,10 +72,10 @@ def check_readable(path: Path) -> None:
 
 @contextlib.contextmanager
 def _table(path: Path, layout: Format, options: DataOptions, roles: tuple[str, ...]) -> Iterator[Table]:
-    """Yield the columns of a file, as long as its temporary copies are there.
+    """Yield the columns of a file; temporary copies are deleted afterwards.
 
     Raises:
-      InputError: a column is not there, or the file is not of its kind.
+      InputError: a column is missing, or the file does not have the expected format.
     """
     where, wanted = str(path), {role: layout.columns.get(role, role) for role in roles}
     looked_at = {role: name for role, name in layout.columns.items() if role == "rating" and role not in wanted}
@@ -88,7 +88,7 @@ def _table(path: Path, layout: Format, options: DataOptions, roles: tuple[str, .
         with plain_text(path, options.encoding) as text:
             yield _text_table(text, layout, options, wanted, looked_at, where)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        raise InputError(f"{path}: damaged or cut off: it does not read as {layout.kind}") from None
+        raise InputError(f"{path}: damaged or truncated: it can't be read as {layout.kind}") from None
 
 
 def _parquet_table(table: pl.LazyFrame, wanted: dict[str, str], looked_at: dict[str, str], where: str) -> Table:

@@ -1,4 +1,4 @@
-"""How files of interactions are laid out, by name."""
+"""Named formats of files of interactions."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,16 +10,16 @@ from hlr_jax.errors import InputError, pick
 
 @dataclass(frozen=True)
 class Format:
-    """A layout.
+    """The layout of a file.
 
     Attributes:
       kind: ``delimited``, ``parquet``, ``ndjson`` or ``adjacency``.
-      columns: role -> column name in the file; of a file without header its columns in order, by role.
-      separator: one character, or ``::``; where the first line shows another one, that one is taken.
-      header: whether the first line names the columns; RecBole's ``name:type`` names are read by their names too.
-      quoted: whether fields may stand in double quotes.
+      columns: role -> column name in the file; without a header, the roles of the columns in order.
+      separator: one character, or ``::``; overridden if the first lines show another one.
+      header: whether the first line names the columns; RecBole's ``name:type`` also matches ``name``.
+      quoted: whether fields may be in double quotes.
       counted: adjacency lists only: each line starts with the number of its items, and users are line numbers.
-      item_pattern: what ids of items look like, where users and items are easily taken for each other.
+      item_pattern: regular expression of item ids, for formats whose users and items are easily exchanged.
     """
 
     kind: Literal["delimited", "parquet", "ndjson", "adjacency"]
@@ -65,18 +65,18 @@ _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 _OTHERS = {
     **dict.fromkeys(_SHEETS, "a spreadsheet; save it as CSV"),
     ".json": "one JSON value; write a line for each row (.jsonl)",
-    ".pkl": "a pickle, which may run code when it is read; save it as Parquet or CSV",
-    ".pickle": "a pickle, which may run code when it is read; save it as Parquet or CSV",
+    ".pkl": "a pickle, which may run code when loaded; save it as Parquet or CSV",
+    ".pickle": "a pickle, which may run code when loaded; save it as Parquet or CSV",
 }
 
 
 def resolve_format(path: Path, options: DataOptions) -> Format:
-    """Return the format that the options name (``auto``: by the file's ending), with the columns that they name.
+    """Return the format in the options (``auto``: by the file extension), with the column names in the options.
 
-    An ending that says how the file is compressed stands behind the one that tells the format: ``log.csv.gz``.
+    The extension of a compressed file follows that of its format: ``log.csv.gz``.
 
     Raises:
-      InputError: an unknown format, an ending that tells none, or names for columns that have none.
+      InputError: an unknown format or file extension, or column names for a format without a header.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     ending = (suffixes[:-1] or [""])[-1] if suffixes and suffixes[-1] in COMPRESSIONS else (suffixes or [""])[-1]
@@ -85,11 +85,11 @@ def resolve_format(path: Path, options: DataOptions) -> Format:
         if ending in _OTHERS:
             raise InputError(f"{path}: {_OTHERS[ending]}")
         if ending not in SUFFIXES:
-            raise InputError(f"{path}: its ending tells no format; pass dataset.format, one of: {', '.join(FORMATS)}")
+            raise InputError(f"{path}: unknown file extension; pass dataset.format, one of: {', '.join(FORMATS)}")
         name = SUFFIXES[ending]
     layout = FORMATS[pick(name, FORMATS, "dataset.format")]
     chosen = {role: column for role, column in options.named_columns.items() if column}
     if chosen and (layout.kind == "adjacency" or (not layout.header and options.header != "yes")):
         cure = "use csv or tsv" if layout.kind == "adjacency" else "pass dataset.columns, or dataset.header=yes"
-        raise InputError(f"{path}: format {name} has no header, so columns can't be named; {cure}")
+        raise InputError(f"{path}: format {name} has no header, so its columns have no names; {cure}")
     return replace(layout, columns=layout.columns | chosen)

@@ -1,4 +1,4 @@
-"""Records of newline-delimited JSON, read by Python's json: the fields that are wanted, as text."""
+"""Reads the wanted fields of newline-delimited JSON as text, with Python's json module."""
 
 import json
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ from hlr_jax.errors import InputError
 def scan_objects(
     plain: Path, wanted: dict[str, str], looked_at: dict[str, str], where: str
 ) -> tuple[Records, tuple[str, ...]]:
-    """Return the records of a file with a JSON object in each line, and the names of the first one's fields.
+    """Return the records of a file with one JSON object per line, and the field names of the first object.
 
     Args:
       plain: UTF-8 text.
-      wanted: role -> name of a field that must be there.
-      looked_at: role -> name of a field that may be there.
-      where: what the file is called.
+      wanted: role -> name of a required field.
+      looked_at: role -> name of an optional field.
+      where: name of the file in messages.
 
     Raises:
-      InputError: a line that is no JSON object, or a field that holds a list or an object; names the line.
+      InputError: a line is not a JSON object, or a field is a list or an object; names the line.
     """
     check_text(plain, where)
     names: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ def _objects(plain: Path, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             record = json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
             if "\\u" in text:
-                json.dumps(record, ensure_ascii=False).encode()  # half a surrogate pair is no text
+                json.dumps(record, ensure_ascii=False).encode()  # a lone surrogate is not valid text
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
@@ -67,21 +67,21 @@ def _refuse(word: str) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return fields
 
 
 def _text(value: Any, role: str, name: str, where: str) -> str | None:
-    """Return a value as text: numbers exactly as Python writes them; NaN is nothing.
+    """Return a value as text; numbers as Python writes them.
 
     Raises:
-      InputError: it is a list, an object or, as an id, a truth value.
+      InputError: the value is a list, an object or, for an id, a boolean.
     """
     if isinstance(value, bool):
         if role in ("user", "item"):
-            raise InputError(f'{where}: column "{name}" holds the truth value {str(value).lower()}, which is no id')
+            raise InputError(f'{where}: column "{name}" has the boolean {str(value).lower()}, which is not an id')
         return str(value).lower()
     if isinstance(value, list | dict):
         kind = "a list; write a row for each entry" if isinstance(value, list) else "an object; convert it"
-        raise InputError(f'{where}: column "{name}" holds {kind}')
+        raise InputError(f'{where}: column "{name}" has {kind}')
     return None if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Text files as they come, compressed or in another encoding, to plain ones: UTF-8, no byte-order mark."""
+"""Converts compressed or differently encoded text files to plain ones: UTF-8 without a byte-order mark."""
 
 import bz2
 import codecs
@@ -33,11 +33,11 @@ _MARKS = {codecs.BOM_UTF8: _UTF8, codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_U
 
 
 class PlainText(NamedTuple):
-    """A text file that is made plain.
+    """A plain text file.
 
     Attributes:
-      path: in UTF-8, without a byte-order mark; the file itself, or a temporary one.
-      notes: what had to be done.
+      path: a file in UTF-8 without a byte-order mark: the source itself, or a temporary copy.
+      notes: the conversions, for the log.
     """
 
     path: Path
@@ -50,7 +50,7 @@ def plain_text(path: Path, encoding: str = "") -> Iterator[PlainText]:
 
     Args:
       path: of the file; see ``unpacked``.
-      encoding: of the text; empty: what its byte-order mark says, and otherwise UTF-8.
+      encoding: of the text; empty: the encoding of its byte-order mark, else UTF-8.
 
     Raises:
       InputError: an unknown encoding, a damaged archive, or text in another encoding; names the line.
@@ -77,7 +77,7 @@ def plain_text(path: Path, encoding: str = "") -> Iterator[PlainText]:
 
 
 def unpacked(path: Path) -> Iterator[bytes]:
-    """Yield the bytes of a file, at least one block; ``.gz``, ``.bz2``, ``.xz``, ``.zst``, ``.zip`` are unpacked.
+    """Yield the bytes of a file in blocks; ``.gz``, ``.bz2``, ``.xz``, ``.zst``, ``.zip`` are unpacked.
 
     Raises:
       InputError: a damaged archive, or one with several members.
@@ -91,15 +91,16 @@ def unpacked(path: Path) -> Iterator[bytes]:
         try:
             yield from _member(file, path) if suffix == ".zip" else _streams(file, _DECOMPRESSORS[suffix])
         except (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError, zipfile.BadZipFile, NotImplementedError):
-            raise InputError(f"{path}: damaged or cut off: it does not unpack as {suffix}") from None
-        except RuntimeError:  # of zipfile
-            raise InputError(f"{path}: the archive wants a password; unpack it first") from None
+            raise InputError(f"{path}: damaged or truncated: it can't be unpacked as {suffix}") from None
+        except RuntimeError:  # zipfile's error for encryption
+            raise InputError(f"{path}: the archive needs a password; unpack it first") from None
 
 
 def _streams(file: IO[bytes], new: Callable[[], Any]) -> Iterator[bytes]:
-    """Yield what a file of one or more streams unpacks to; what follows the last one must be a stream too, or zeros.
+    """Yield the unpacked bytes of a file of one or more compressed streams, with optional zeros between them.
 
-    The file objects of bz2 and lzma pass over what is no stream, and with it over all after a damaged place.
+    Any other bytes after a stream are an error. The file objects of bz2 and lzma would silently ignore them, and so
+    would hide damage.
     """
     stream, begun = new(), False
     while chunk := file.read(_CHUNK):
@@ -121,27 +122,27 @@ def _member(file: IO[bytes], path: Path) -> Iterator[bytes]:
         members = [name for name in members if not name.startswith("__MACOSX/")]
         if len(members) != 1:
             shown = ", ".join(members[:3]) + (", ..." if members[3:] else "")
-            raise InputError(f"{path}: an archive of {len(members)} files ({shown[:120]}); unpack it, and pass one")
+            raise InputError(f"{path}: the archive has {len(members)} files ({shown[:120]}); unpack it and pass one")
         with archive.open(members[0]) as member:
             while chunk := member.read(_CHUNK):
                 yield chunk
 
 
 def _encoding_named(name: str) -> str:
-    """Return what Python calls an encoding; the empty name is UTF-8.
+    """Return Python's name of an encoding; the empty name is UTF-8.
 
     Raises:
-      InputError: Python does not know it.
+      InputError: unknown to Python.
     """
     try:
         return codecs.lookup(name or _UTF8).name.removesuffix("-sig")
     except LookupError:
-        raise InputError(f'unknown dataset.encoding "{name}"; pass latin-1, cp1252 or utf-16, say') from None
+        raise InputError(f'unknown dataset.encoding "{name}"; pass, for example, latin-1, cp1252 or utf-16') from None
 
 
 def _transcoded(chunks: Iterable[bytes], encoding: str, path: Path) -> Iterator[bytes]:
-    """Yield the bytes of a text in UTF-8."""
-    if encoding == _UTF8:  # checked by whoever reads
+    """Yield the text as UTF-8 bytes."""
+    if encoding == _UTF8:  # readers check it
         yield from chunks
         return
     decoder, lines = codecs.getincrementaldecoder(encoding)(), 1
@@ -152,17 +153,19 @@ def _transcoded(chunks: Iterable[bytes], encoding: str, path: Path) -> Iterator[
             yield text.encode()
         yield decoder.decode(b"", final=True).encode()
     except (UnicodeError, ValueError):
-        raise InputError(f"{path}: near line {lines}: not text in {encoding}; pass another dataset.encoding") from None
+        raise InputError(
+            f"{path}: line {lines} or later is not text in {encoding}; pass another dataset.encoding"
+        ) from None
 
 
 class Structure(NamedTuple):
-    """What the bytes of a plain text say of it, before anybody parses it.
+    """Properties of a plain text file, found from its bytes before it is parsed.
 
     Attributes:
-      regular: each line has as many fields as the first, no line is blank, and lines end in LF or CR LF.
-      quotes: whether it holds a double quote.
-      num_lines: how many end in LF, the last in any case.
-      repeats: whether the name that was looked for stands in a line after the first.
+      regular: whether all lines have the same number of fields, no line is blank, and lines end in LF or CR LF.
+      quotes: whether the file has a double quote.
+      num_lines: number of lines that end in LF, plus an unterminated last line.
+      repeats: whether the given name occurs in a line after the first.
     """
 
     regular: bool
@@ -172,7 +175,7 @@ class Structure(NamedTuple):
 
 
 def check_text(plain: Path, where: str) -> None:
-    """Check that a file is UTF-8 without a NUL.
+    """Check that a file is UTF-8 without NUL bytes.
 
     Raises:
       InputError: it is not; names the line.
@@ -182,17 +185,17 @@ def check_text(plain: Path, where: str) -> None:
 
 
 def structure(plain: Path, separator: str, num_fields: int, where: str, name: str = "") -> Structure:
-    """Return what holds for all lines of a file.
+    """Return the structure of a file.
 
     Args:
       plain: UTF-8 text.
       separator: between fields.
-      num_fields: of each line.
-      where: what the file is called.
-      name: of a column, to be looked for.
+      num_fields: expected number of fields of each line.
+      where: name of the file in messages.
+      name: of a column, to search for.
 
     Raises:
-      InputError: bytes that are not UTF-8, or a NUL; names the line.
+      InputError: bytes that are not UTF-8, or a NUL byte; names the line.
     """
     regular, quotes, lines, repeats, wanted = True, False, 0, False, name.encode()
     for block in _text_blocks(plain, where):
@@ -205,13 +208,13 @@ def structure(plain: Path, separator: str, num_fields: int, where: str, name: st
 
 
 def _text_blocks(plain: Path, where: str) -> Iterator[bytes]:
-    """Yield the file in blocks of whole lines, each as soon as it is known to be text.
+    """Yield the file in blocks of whole lines, each checked to be UTF-8 without NUL bytes.
 
     Raises:
-      InputError: one is none.
+      InputError: a block is not.
     """
     for number, block in enumerate(_blocks(plain)):
-        if b"\0" in block or not _is_utf8(block):  # only then does it matter which line that is
+        if b"\0" in block or not _is_utf8(block):  # lines are counted only for the error
             first_line = 1 + sum(before.count(b"\n") for before in itertools.islice(_blocks(plain), number))
             _check_utf8(block, first_line, where)
             check_no_nul(block, where, first_line=first_line)
@@ -219,7 +222,7 @@ def _text_blocks(plain: Path, where: str) -> Iterator[bytes]:
 
 
 def _blocks(plain: Path) -> Iterator[bytes]:
-    """Yield the file in blocks of whole lines; the last one ends with a line end too."""
+    """Yield the file in blocks of whole lines; a missing line end is added to the last one."""
     if not plain.stat().st_size:
         return
     with plain.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -231,18 +234,18 @@ def _blocks(plain: Path) -> Iterator[bytes]:
 
 
 def check_no_nul(block: bytes, where: str, *, first_line: int = 1) -> None:
-    """Check that bytes may be text.
+    """Check that a block has no NUL byte.
 
     Raises:
-      InputError: one is NUL; names its line.
+      InputError: it has; names the line.
     """
     if b"\0" in block:
         at = first_line + block[: block.index(b"\0")].count(b"\n")
-        raise InputError(f"{where}: line {at} holds a NUL byte; it is no text, or its encoding is another one")
+        raise InputError(f"{where}: line {at} has a NUL byte; it is not text, or dataset.encoding is wrong")
 
 
 def _regular_lines(block: bytes, separator: bytes, num_fields: int) -> int:
-    """Return how many lines a block has; 0 unless each is a record of so many fields, and not blank."""
+    """Return the number of lines of a block; 0 unless each line is a nonblank record of ``num_fields`` fields."""
     if num_fields == 1 or (b"\r" in block and block.count(b"\r") != block.count(b"\r\n")):
         return 0
     if not block.isascii() and b"\n" + codecs.BOM_UTF8 in block:
@@ -272,6 +275,6 @@ def _check_utf8(block: bytes, line: int, where: str) -> None:
         for guess in ("cp1252", "latin-1"):
             shown = bad.decode(guess, "replace")
             if shown.isprintable() and "\ufffd" not in shown:
-                hint = f"dataset.encoding={guess} would read {shown!r} there"
+                hint = f"pass dataset.encoding, such as {guess}, which reads {shown!r}"
                 raise InputError(f"{where}: line {at} is not text in UTF-8; {hint}") from None
-        raise InputError(f"{where}: line {at} is not text in UTF-8; mend it, or pass dataset.encoding") from None
+        raise InputError(f"{where}: line {at} is not text in UTF-8; correct it, or pass dataset.encoding") from None
