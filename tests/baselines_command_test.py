@@ -76,7 +76,7 @@ def test_a_second_command_reads_what_the_first_has_done(fitted):
     assert "model.regularization is [30.0, 3000000.0] there" in done.stderr
 
 
-def test_what_validation_chose_is_fitted_anew_on_validation_too(fitted, world):
+def test_what_validation_chose_is_refitted_on_validation_too(fitted, world):
     # MF-ALS by hand: the iteration that validation chose, and as many on both.
     folder, _ = fitted
     model = hlr_jax.create_model("mf_als", embed_dim=6, confidence=5.0, regularization=1.0, frequency_exponent=1.0)
@@ -121,7 +121,7 @@ def test_runs_of_baselines_are_taken_wherever_runs_are(fitted, tmp_path):
     succeed("report", both + f",{folder / 'mf_als'}", f"--output={page}")
     text = page.read_text()
     assert "Best in NDCG@5 on test: <strong>" in text
-    assert "One seed of MF-ALS: what another seed changes is not in the test." in text
+    assert "One seed of MF-ALS: the test ignores the variance over its seeds." in text
     assert "Memory keys<" not in text  # no section without content
     for command_line, what in (("similar", "similar"), ("keys", "keys")):
         more = ["--items=1"] if what == "similar" else [f"--output={tmp_path / 'no'}"]
@@ -196,7 +196,7 @@ def test_a_wrong_flag_is_one_clear_line(flag, message):
 
 
 @pytest.mark.parametrize(
-    ("system", "purpose"), [("mf_als", "to compare points by"), ("ease", "to choose regularization")]
+    ("system", "purpose"), [("mf_als", "to compare points by"), ("ease", "to select regularization")]
 )
 def test_data_without_validation_is_one_clear_line(tmp_path, system, purpose):
     rows = pl.DataFrame({"user": [1, 1, 2, 2, 3], "item": [1, 2, 2, 3, 1], "split": ["train", "test"] * 2 + ["train"]})

@@ -123,7 +123,7 @@ def test_refit_measures_once_more_and_serves(solved, tmp_path):
     assert "mf_als 1/" in out
     assert "user 3" in succeed("recommend", f"--workdir={tmp_path / 'all'}", "--users=3", "--k=2")
     line = refuse("refit", f"--workdir={tmp_path}/none", f"--output={tmp_path}/no")
-    assert line == f"error: {tmp_path}/none is no workdir: it has no config.json; train first\n"
+    assert line == f"error: {tmp_path}/none is not a workdir: it has no config.json; train first\n"
 
 
 def test_an_unfinished_training_is_refused_in_one_line(workdir, tmp_path):
@@ -187,10 +187,10 @@ def test_a_mistake_is_one_line_and_status_2(workdir, case):
 def test_a_mistake_as_a_shell_sees_it(tmp_path):
     done = shell("evaluate", f"--workdir={tmp_path}")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: {tmp_path} is no workdir: it has no config.json; train first\n"
+    assert done.stderr == f"error: {tmp_path} is not a workdir: it has no config.json; train first\n"
 
 
-def test_recommend_to_users_and_to_new_people(workdir, tmp_path):
+def test_recommend_to_users_and_to_new_users(workdir, tmp_path):
     out = succeed("recommend", f"--workdir={workdir}", "--users=3,99", "--k=2", "--explain", "--on_unknown=skip")
     assert '1 of 2 users are unknown, such as "99": left out' in out
     assert "user 3" in out
@@ -214,10 +214,10 @@ def test_recommend_to_users_and_to_new_people(workdir, tmp_path):
     [
         (["--users=3,99"], '1 of 2 users are unknown, such as "99"'),
         ([], "--users=all|id,id|@FILE or --histories=FILE, one of both"),
-        (["--users=all", "--output=recs.xls"], "recs.xls: its ending tells no format"),
+        (["--users=all", "--output=recs.xls"], "recs.xls: unknown file extension"),
         (["--users=all"], "too many to show; pass --output=recs.parquet"),
-        (["--users=3", "--seed=1"], "seed 1 is none of this run's seeds 0"),
-        (["--users=3", "--items=77"], 'such as "77"; ids of items are whole numbers; a file of ids is @FILE'),
+        (["--users=3", "--seed=1"], "seed 1 is not among this run's seeds: 0"),
+        (["--users=3", "--items=77"], 'such as "77"; ids of items are whole numbers; pass a file of ids as @FILE'),
         (["--users=3", "--exclude_items=@no.txt"], "no.txt: no such file"),
         (["--histories=no.csv"], "no.csv: no such file"),
     ],
@@ -264,7 +264,7 @@ def test_an_export_answers_and_what_lies_near_is_written(workdir, tmp_path):
     line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path / 'other'}", "--m=4")
     assert line == "error: --m is of an index: pass --index=hnsw too\n"
     line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path / 'other'}", "--seed=1")
-    assert line == "error: seed 1 is none of this run's seeds 0\n"
+    assert line == "error: seed 1 is not among this run's seeds: 0\n"
     neighbors = tmp_path / "near.csv"
     succeed("similar", f"--workdir={workdir}", "--items=all", "--k=2", f"--output={neighbors}")
     assert pl.read_csv(neighbors).height == 2 * pl.read_parquet(tmp_path / "out" / "items.parquet").height

@@ -137,13 +137,13 @@ def test_a_run_and_what_it_saves_are_the_same_recommender(made, tmp_path):
 def test_damaged_and_foreign_folders_are_refused_in_one_line(made, tmp_path):
     recommender, workdir = made
     refused("holds no recommender: neither recommender.json nor config.json$", Recommender.load, tmp_path)
-    refused("seed 4 is none of this run's seeds 0, 1", Recommender.load, workdir, seed=4)
+    refused("seed 4 is not among this run's seeds: 0, 1", Recommender.load, workdir, seed=4)
     (tmp_path / "mine.txt").write_text("mine")
     refused("holds something that is no saved recommender", recommender.save, tmp_path)
     refused("is a file; pass another folder", recommender.save, tmp_path / "mine.txt")
     assert (tmp_path / "mine.txt").read_text() == "mine"
     saved = recommender.save(tmp_path / "saved")
-    refused("is a saved recommender: blend_seeds and meshes are", Recommender.load, saved, blend_seeds=True)
+    refused("is a saved recommender: blend_seeds and mesh need", Recommender.load, saved, blend_seeds=True)
 
     def with_manifest(**changes):
         folder = tmp_path / "changed"
@@ -154,7 +154,7 @@ def test_damaged_and_foreign_folders_are_refused_in_one_line(made, tmp_path):
         return folder
 
     refused("has format 99, .* reads formats up to 1: install", Recommender.load, with_manifest(format=99))
-    refused("recommender.json is no hlr_jax recommender", Recommender.load, with_manifest(kind="other"))
+    refused("recommender.json is not an hlr_jax recommender", Recommender.load, with_manifest(kind="other"))
     lacking = r'recommender.json: of another version, it has no "seeds\[0\]\.run"; save'
     refused(lacking, Recommender.load, with_manifest(seeds=[{}]))
     folder = with_manifest()
@@ -170,9 +170,9 @@ def test_a_model_that_no_name_makes_is_fitted_but_not_kept(world, tmp_path):
     by_hand = mf_als(embed_dim=4)  # without create_model, nothing knows its options
     recommender = hlr_jax.fit(world, by_hand, train=TrainOptions(num_epochs=1), quiet=True)
     assert recommender.recommend(3, k=2)["user"].to_list() == [3, 3]
-    refused("made by hand can't be kept in a folder", recommender.save, tmp_path / "own")
+    refused("a model without a registered name can't be saved", recommender.save, tmp_path / "own")
     options = {"train": {"num_epochs": 1}, "quiet": True, "workdir": tmp_path / "own"}
-    refused("made by hand can't be kept in a folder", hlr_jax.fit, world, by_hand, **options)
+    refused("a model without a registered name can't be saved", hlr_jax.fit, world, by_hand, **options)
     assert not (tmp_path / "own").exists()
     model = hlr_jax.create_model("mf_als", embed_dim=4)
     named = hlr_jax.fit(world, model, **options, eval=EvalOptions(k=4))
@@ -207,8 +207,8 @@ def test_settings_that_are_not_there_or_not_read_are_refused(world):
     refused('unknown recipe "hrl"', hlr_jax.fit, world, "hrl")
     refused(r"unknown setting train\.num_epoch \(did you mean", hlr_jax.fit, world, train={"num_epoch": 1})
     refused(r"unknown setting model\.num_memory \(did you mean", hlr_jax.fit, world, model={"num_memory": 1})
-    refused(r"train\.temperature would change nothing", hlr_jax.fit, world, train={"temperature": 0.2})
-    refused("a Model has its settings already", hlr_jax.fit, world, mf_als(), model={"embed_dim": 3})
+    refused(r"train\.temperature has no effect", hlr_jax.fit, world, train={"temperature": 0.2})
+    refused("a Model already has its settings", hlr_jax.fit, world, mf_als(), model={"embed_dim": 3})
 
 
 def test_what_does_not_belong_together_is_refused_wherever_it_is_handed_in(hlr, world):
@@ -245,14 +245,14 @@ def test_what_does_not_belong_together_is_refused_wherever_it_is_handed_in(hlr, 
                 continue  # has no history: that comes first
             refused(message, call, run)
     people = hlr.of_seed(1).fold_in([3, 4])
-    refused("another recommender has folded these people in", hlr.recommend, histories=people)
+    refused("another recommender folded these users in", hlr.recommend, histories=people)
 
 
 def test_the_lower_level_says_where_a_whole_run_is_kept(world, tmp_path):
     options = TrainOptions(num_epochs=1)
     hlr_jax.train_model(world, hlr_jax.create_model("mf_als", embed_dim=4), options, workdir=tmp_path, quiet=True)
     for load in (hlr_jax.load_run, Recommender.load):
-        refused("holds checkpoints of train_model .* hlr_jax.fit.* keeps a whole run", load, tmp_path)
+        refused("holds checkpoints of train_model .* hlr_jax.fit.* stores a complete run", load, tmp_path)
 
 
 def test_a_recommender_on_a_mesh_gives_the_same_lists_and_is_saved_without_padding(world, tmp_path):

@@ -103,7 +103,7 @@ def test_cohorts(tmp_path):
 def test_one_seed_has_no_spread(tmp_path):
     text = render.markdown(table_of(tmp_path, LEVELS, seeds=(4,)))
     assert "One seed (4), so no ±." in text
-    assert "One seed of CML, HLR, LRML: what another seed changes is not in the test." in text
+    assert "One seed of CML, HLR, LRML: the test ignores the variance over its seeds." in text
     assert " ± " not in "".join(line for line in text.splitlines() if line.startswith("|"))
 
 

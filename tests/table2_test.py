@@ -106,7 +106,7 @@ def test_the_settings_of_a_run(command, asked, tmp_path):
     assert named["dataset"] == {"name": "ml-1m", "path": "", "split": "random", "protocol": "paper"}
 
 
-def test_a_stopped_command_leaves_a_valid_table_and_goes_on(command, asked, tmp_path):
+def test_a_stopped_command_leaves_a_valid_table_and_resumes(command, asked, tmp_path):
     command(*asked, "--data=ml-1m", "--systems=cml")
     with pytest.raises(KeyboardInterrupt):
         command(*asked, "--data=ml-1m,ml-100k", "--systems=cml,hlr,lrml", stopped_at="lrml")
@@ -158,7 +158,7 @@ def test_runs_are_compared_by_a_paired_test(tmp_path):
     done = command_line.command("compare", f"--workdir={','.join(folders)}")
     assert done.returncode == 0, done.stderr
     assert "best is high." in done.stdout
-    assert "One seed of low, high: what another seed changes is not in the test." in done.stdout
+    assert "One seed of low, high: the test ignores the variance over its seeds." in done.stdout
     shown = re.search(r"low +([\d.]+) +([\d.]+) to ([\d.]+) +([\d.e-]+)", done.stdout)
     mean, low, high, p_value = map(float, shown.groups())
     values = [pl.read_parquet(f"{folder}/eval/per_user.parquet").sort("user") for folder in folders]

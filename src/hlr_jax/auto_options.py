@@ -1,4 +1,4 @@
-"""The settings of ``auto``: the section ``model`` of a config with ``model.name=auto``. Without JAX."""
+"""The settings of ``auto``: the section ``model`` of a config with ``model.name=auto``. Imports no JAX."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from hlr_jax.settings import Settings, number, words
 
 NAME = "auto"
 PARTS = ("ease", "item_knn", "mf_als", "cml", "hlr")
-MATRICES = {"ease", "item_knn"}  # of items by items: a catalog may be too large for them
+MATRICES = {"ease", "item_knn"}  # matrices of items by items, which a large catalog may rule out
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoOptions(Settings):
-    """What is tried, and how far.
+    """Which systems are tried, and limits of the search.
 
     Attributes:
-      parts: the kinds of systems, in any order: ``ease``, ``item_knn`` and ``mf_als`` are closed forms; ``cml``, with
-        users who are made from their items, and ``hlr`` start from the factors of MF-ALS and are trained.
-      max_dim: D, the most dimensions of vectors.
-      time_budget: seconds after which no further step begins; 0: none, so that settings and validation alone decide
-        what is done. What was done is recorded, and a run that goes on repeats that.
+      parts: the kinds of systems, in any order. ``ease``, ``item_knn`` and ``mf_als`` are closed forms. ``cml``, with
+        users made from their items, and ``hlr`` are trained from the factors of MF-ALS.
+      max_dim: D, the largest dimension of vectors.
+      time_budget: seconds after which no further step begins; 0: no limit, so that the result depends only on settings
+        and validation. Finished steps are recorded, and a resumed run reuses them.
     """
 
     section: ClassVar[str] = "model"
@@ -31,5 +31,5 @@ class AutoOptions(Settings):
 
 
 def is_auto(config: Mapping[str, Any]) -> bool:
-    """Return whether settings are those of ``auto``."""
+    """Return whether settings are for ``auto``."""
     return config.get("model", {}).get("name") == NAME

@@ -1,4 +1,4 @@
-"""What any model should be read beside, as runs in workdirs: Popularity, ItemKNN, EASE, and MF-ALS after a search."""
+"""Baselines as runs in workdirs: Popularity, ItemKNN, EASE, and MF-ALS after a search."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ class Baseline(NamedTuple):
 
     Attributes:
       config: its settings.
-      space: what a sweep searches first, by key; empty: nothing. Scorers choose among their values themselves.
+      space: values to search first, by key; empty: none. Scorers select among their values themselves.
     """
 
     config: dict[str, Any]
@@ -36,19 +36,18 @@ def baseline(
 ) -> Baseline:  # fmt: skip
     """Return the settings of a baseline.
 
-    MF-ALS is tuned as Rendle et al. 2022 do: lambda grows with the weight of a row (exponent 1), and both it and the
-    weight of what was observed are searched. Its lists are masked like all others, also under a protocol that leaves
-    validation items in them.
+    MF-ALS is tuned as in Rendle et al. 2022: lambda grows with the weight of a row (exponent 1). Both lambda and the
+    confidence are searched. Its lists leave out the same items as all others, even if the protocol says otherwise.
 
     Args:
       system: a name of ``configs.baselines.SYSTEMS``.
       name: of the data set.
       path: a file; empty: the registry's data set.
-      split: how the file is divided; ``given``: by its column.
+      split: how the file is split; ``given``: by its column.
       k: the length of lists.
-      options: of the model or scorer, where they differ from the recipe's.
-      num_epochs: of MF-ALS, the most; four without a better one end it.
-      space: of MF-ALS, what is searched.
+      options: of the model or scorer, if they differ from the recipe's.
+      num_epochs: most epochs of MF-ALS; it stops after four without an improvement.
+      space: of MF-ALS, the values to search.
     """
     config = get_config(f"{system}:{name if not path else 'split'}").to_dict()
     config["dataset"] = dataset_settings(config["dataset"], name, path, split)
@@ -65,14 +64,14 @@ def baseline(
 def fit_baseline(
     asked: Baseline, folder: Path, *, train_splits: str = "train", log: Callable[[str], None] = print
 ) -> tuple[Path, Result]:
-    """Fit a baseline, or read it where it is done, and return its workdir and what it shows on test.
+    """Fit a baseline, or read its finished run, and return its workdir and its test result.
 
     Args:
       asked: from ``baseline``.
-      folder: its workdir. What a search has tried is in ``folder-search``, and what is fitted once more to both splits
-        is in ``folder-refit``.
-      train_splits: ``train``, or ``train+valid``: what validation chose is fitted anew to both before test.
-      log: takes lines for people.
+      folder: its workdir. The trials of a search are in ``folder-search``, and a refit to both splits is in
+        ``folder-refit``.
+      train_splits: ``train``, or ``train+valid`` to refit the selected settings to both splits before test.
+      log: receives log lines.
 
     Raises:
       InputError: data without validation or test interactions, a value out of range, or a workdir of another run.
@@ -98,7 +97,7 @@ def fit_baseline(
 def _searched(
     config: dict[str, Any], points: Sequence[dict[str, Any]], folder: Path, log: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Return the point that validates best; those in the folder are not trained again."""
+    """Return the point that validates best; finished points in the folder are not trained again."""
     sweep = Sweep(config, folder, quiet=True, log=log)
     sweep.train(points)
     board = leaderboard(sweep.outcomes(points), sweep.metric, higher_is_better=sweep.higher_is_better)
@@ -110,7 +109,7 @@ def _searched(
 
 
 def chosen_settings(folder: Path, space: Space) -> list[float]:
-    """Return what validation chose for a baseline: settings of a scorer that are not the defaults, or of a search."""
+    """Return the settings that validation selected: a scorer's non-default values, or those of a search."""
     config = read_config(folder)
     if (scorer := config["model"]["name"]) in SCORERS:
         usual, kept = dict(create_scorer(scorer).options), read_record(folder)["options"]

@@ -1,4 +1,4 @@
-"""What a blend is: parts by label, each a model or a scorer, with weights that sum to 1. Without JAX."""
+"""Defines a blend: parts by label, each a model or a scorer, with weights that sum to 1. Imports no JAX."""
 
 import math
 import re
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hlr_jax.scorers.base import Scorer
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_OFF = 1e-6  # by which a sum of weights may differ from 1
+_OFF = 1e-6  # tolerance for the sum of weights
 
 
 class Part(NamedTuple):
@@ -22,7 +22,7 @@ class Part(NamedTuple):
     Attributes:
       system: a model or a scorer.
       weight: w of its standardized scores.
-      seed: of the draws of neighbors that a model reads, as in lists of the part alone.
+      seed: for sampling the neighbors that a model reads, as in the lists of the part alone.
       training: the ``TrainOptions`` that a model was trained with, which ``fold_in`` reads; None for a scorer.
 
     Example:
@@ -40,16 +40,16 @@ class Part(NamedTuple):
 class Blend:
     """Several systems as one: an item's score is sum_p w_p z_p(u, v).
 
-    z_p(u, v) = (s_p(u, v) - mean) / std is the score of part p, standardized for user u over all items of the catalog.
-    So parts whose scores have other scales count by their weights alone. Where a part scores all items alike, z_p is 0.
+    z_p(u, v) = (s_p(u, v) - mean) / std is the score of part p, standardized for user u over all items. So the scale of
+    a part's scores does not matter, only its weight. If a part scores all items equally, z_p is 0.
 
-    A blend stands wherever a model or a scorer does. Its parameters are those of its parts by label.
+    A blend can be used like a model or a scorer. Its parameters are those of its parts by label.
 
     Attributes:
-      parts: each by its label: letters, digits, ".", "_" and "-".
+      parts: by label; a label has letters, digits, ".", "_" and "-".
 
     Raises:
-      InputError: no part, a label that is none, a part that is a blend, or weights below 0 or that do not sum to 1.
+      InputError: no part, an invalid label, a part that is a blend, or weights that are negative or do not sum to 1.
 
     Example:
       >>> from hlr_jax.scorers.ease import Ease
@@ -80,17 +80,17 @@ class Blend:
         """Check the labels of parts.
 
         Raises:
-          InputError: there is none, or one that is none.
+          InputError: there is none, or one is invalid.
         """
         if not labels:
             raise InputError("a blend needs at least one part")
         for label in labels:
             if not _LABEL.fullmatch(label):
-                raise InputError(f'"{label}" is no label of a blend\'s part: letters, digits, ".", "_" and "-"')
+                raise InputError(f'"{label}": a label of a blend\'s part has only letters, digits, ".", "_" and "-"')
 
     @property
     def title(self) -> str:
-        """The parts' names for people, each once."""
+        """The titles of the parts, each once."""
         titles = [part.system.title for part in self.parts.values()]
         named = (f"{titles.count(title)} x {title}" if titles.count(title) > 1 else title for title in titles)
         return " + ".join(dict.fromkeys(named))
@@ -102,7 +102,7 @@ class Blend:
 
     @property
     def options(self) -> tuple[tuple[str, Any], ...]:
-        """What tells two blends apart: each part's system, options, seed and weight."""
+        """What identifies a blend: each part's system, options, seed and weight."""
         return tuple(
             (label, (part.system.name, part.system.options, part.seed, part.weight))
             for label, part in self.parts.items()
@@ -110,11 +110,11 @@ class Blend:
 
     @classmethod
     def equal(cls, parts: Mapping[str, Part]) -> "Blend":
-        """Return the blend of parts with equal weights, whatever weights they have."""
+        """Return the blend of parts with equal weights; their own weights are ignored."""
         return cls({label: part._replace(weight=1 / len(parts)) for label, part in parts.items()})
 
     def weighted(self, weights: Mapping[str, float]) -> "Blend":
-        """Return the blend with other weights, without the parts that weigh 0.
+        """Return the blend with other weights, without the parts that have weight 0.
 
         Args:
           weights: by label; of all parts.
@@ -125,7 +125,7 @@ class Blend:
         for label in {**self.parts, **weights}:
             if label not in self.parts or label not in weights:
                 known = ", ".join(self.parts)
-                what = "is no part of the blend" if label not in self.parts else "has no weight"
+                what = "is not in the blend" if label not in self.parts else "has no weight"
                 raise InputError(f'part "{label}" {what}; pass a weight for each of {known}')
         whole = Blend({label: part._replace(weight=float(weights[label])) for label, part in self.parts.items()})
         return Blend({label: part for label, part in whole.parts.items() if part.weight})

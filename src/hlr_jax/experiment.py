@@ -1,4 +1,4 @@
-"""Whole runs from plain settings: what the command lines call, and notebooks can."""
+"""Complete runs from plain settings, for the command line and for notebooks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -34,7 +34,7 @@ from hlr_jax.workdir import DATASET, begin, held_by_all, record_environment
 
 
 class RunParts(NamedTuple):
-    """The objects that settings stand for. ``model`` may be a scorer, which reads nothing of ``train``."""
+    """The objects that settings describe. ``model`` may be a scorer, which ignores ``train``."""
 
     dataset: Dataset
     model: System
@@ -45,13 +45,13 @@ class RunParts(NamedTuple):
 
 
 class RunResult(NamedTuple):
-    """A run that is done.
+    """A finished run.
 
     Attributes:
-      parts: what it was made of.
-      fits: the training of each seed; of a scorer, its one fit.
-      evaluations: of each split that isn't empty, each seed's.
-      metrics: of each split that isn't empty, of all seeds: what ``eval/SPLIT.json`` holds.
+      parts: the objects of the run.
+      fits: the training of each seed; for a scorer, its one fit.
+      evaluations: for each split with interactions, the evaluation of each seed.
+      metrics: for each split with interactions, the metrics of all seeds, as in ``eval/SPLIT.json``.
 
     Example:
       >>> config = {"model": {"name": "ease"}, "train": {}, "eval": {}, "seed": 0}
@@ -67,9 +67,9 @@ class RunResult(NamedTuple):
 
 
 def settings_of(config: dict[str, Any], model: System | None = None) -> tuple[System, TrainOptions, EvalOptions]:
-    """Make the model and its options, which need neither data nor devices, and check the names of all settings.
+    """Make the model and its options, without data or devices, and check the names of all settings.
 
-    A ``model`` that is given stands for the section of that name.
+    ``model``, if given, replaces the section of that name.
 
     Raises:
       InputError: an unknown section or key, a value out of range, or a setting that a scorer does not read.
@@ -101,20 +101,20 @@ def settings_of(config: dict[str, Any], model: System | None = None) -> tuple[Sy
 
 
 def _check_unread(title: str, config: dict[str, Any]) -> None:
-    """Check that the settings of a scorer have nothing that only models read."""
+    """Check that the settings of a scorer contain nothing that only models read."""
     for name in config.get("train", {}):
-        raise InputError(f"train.{name} is set, and {title} reads no settings of training: leave it out")
+        raise InputError(f"train.{name} is set, but {title} reads no settings of training: leave it out")
     if any(count != 1 for count in config.get("mesh", {}).values()):
-        raise InputError(f"{title} is fitted on the host: leave the settings of mesh out")
+        raise InputError(f"{title} is fitted on the host: leave out the settings of mesh")
 
 
 def build(
     config: dict[str, Any], log: Callable[[str], None] = print, dataset: Dataset | None = None,
     model: System | None = None,
 ) -> RunParts:  # fmt: skip
-    """Make the parts that five sections of keyword arguments and a ``seed`` describe; values are checked first.
+    """Make the objects that five sections of keyword arguments and a ``seed`` describe; values are checked first.
 
-    A ``dataset`` or ``model`` that is given stands for the section of that name.
+    ``dataset`` or ``model``, if given, replaces the section of that name.
 
     Raises:
       InputError: an unknown section, key or value, or anything wrong with the data.
@@ -137,11 +137,11 @@ def run(
     quiet: bool = False,
     log: Callable[[str], None] = print,
 ) -> RunResult:
-    """Train, or continue, the run that ``config`` describes in ``workdir``, and evaluate its best epoch.
+    """Train or resume the run that ``config`` describes in ``workdir``, and evaluate its best epoch.
 
-    Sections of ``config`` may be dicts or options such as ``TrainOptions``, and values those of NumPy, or paths.
-    Without a ``workdir`` nothing is written. A ``dataset`` or ``model`` that is given stands for the section of that
-    name; a run in a workdir is loaded by its section ``model``. ``loggers`` are called with each epoch's record.
+    Sections of ``config`` may be dicts or options such as ``TrainOptions``, and values may be of NumPy, or paths.
+    Without a ``workdir`` nothing is written. ``dataset`` or ``model``, if given, replaces the section of that name. A
+    run in a workdir is later loaded by its section ``model``. ``loggers`` are called with each epoch's record.
 
     Raises:
       InputError: see ``build``; a workdir of another run.
@@ -153,14 +153,14 @@ def run(
     """
     config, folder = plain(config), None if workdir is None else folders.as_folder(workdir)
     log = log_on_process_zero(log)
-    # They meet before one of them reads the source: that may take longer than processes wait when they first meet.
+    # The processes synchronize before one of them reads the source, which may take longer than their first timeout.
     on_all_processes(lambda: _check_settings(config, model, folder))
     if folder is None:
         return _trained(on_all_processes(lambda: build(config, log, dataset, model)), None, loggers, quiet, log)
     source = on_all_processes(lambda: build(config, log, dataset, model).dataset if is_process_zero() else None)
     with held_by_all(folder):
         on_all_processes(partial(_begin, folder, config, source, log))
-        del source  # all go on with the copy in the workdir, of which each reads its share
+        del source  # each process reads its share of the copy in the workdir
         kept = on_all_processes(lambda: read_stored(folder / DATASET, check=is_process_zero()))
         parts = on_all_processes(lambda: build(config, log, kept, model))
         return _trained(parts, folder, loggers, quiet, log)
@@ -169,7 +169,7 @@ def run(
 def _trained(
     parts: RunParts, folder: Path | None, loggers: Sequence[Logger], quiet: bool, log: Callable[[str], None]
 ) -> RunResult:
-    """Train and evaluate what settings stand for, in a workdir that has begun, if there is one."""
+    """Train and evaluate the objects, in a prepared workdir if there is one."""
     parts, fits = _fit(parts, folder, loggers, quiet)
     for fit in fits:
         if fit.stopped:
@@ -192,21 +192,21 @@ def _check_settings(config: dict[str, Any], given: System | None, folder: Path |
 def _fit(
     parts: RunParts, folder: Path | None, loggers: Sequence[Logger], quiet: bool
 ) -> tuple[RunParts, list[FitResult]]:
-    """Return what was trained, with the settings that a scorer has chosen, and the fit of each seed."""
+    """Return the run's objects, with the selected settings of a scorer, and the fit of each seed."""
     dataset, model = parts.dataset, parts.model
     if isinstance(model, Model):
         others: dict[str, Any] = {"workdir": folder, "mesh": parts.mesh, "loggers": loggers, "quiet": quiet}
         return parts, train_seeds(dataset, model, parts.train, parts.eval, seed=parts.seed, **others)
-    assert not isinstance(model, Blend)  # _check_settings has said so
+    assert not isinstance(model, Blend)  # _check_settings has raised
     scorer, fit = fit_scorer(dataset, model, parts.eval, seed=parts.seed, workdir=folder, loggers=loggers)
     return parts._replace(model=scorer), [fit]
 
 
 def _begin(folder: Path, config: dict[str, Any], dataset: Dataset | None, log: Callable[[str], None]) -> None:
-    """Write what a workdir holds before training, or check that it does; the process that has the data does that."""
+    """Write the files of a workdir before training, or check those that exist; only the process with the data does."""
     if dataset is None:
         return
-    settings_of(config)  # the run can be loaded by them, also where a model is given
+    settings_of(config)  # checks that the config can load the run, even if a model is given
     begin(folder, config)
     record_environment(folder, dataset, log)
     store_dataset(folder / DATASET, dataset)
@@ -216,10 +216,10 @@ def evaluate_run(
     parts: RunParts, params: list[Params], best_epochs: list[int | None], seeds: list[int], folder: Path | None,
     config: dict[str, Any] | None = None,
 ) -> tuple[dict[str, list[Evaluation]], dict[str, Metrics]]:  # fmt: skip
-    """Evaluate each seed's parameters on the splits that have interactions, and write ``eval/`` in ``folder`` if given.
+    """Evaluate each seed's parameters on the splits with interactions, and write ``eval/`` if there is a ``folder``.
 
-    ``seeds`` are those that neighbors are drawn with. ``config`` are the settings of the run in the folder; None: those
-    that it holds.
+    ``seeds`` are those for sampling neighbors. ``config`` are the settings of the run in the folder; None: those in its
+    ``config.json``.
 
     Returns:
       The evaluations and the metrics of ``RunResult``.
@@ -230,7 +230,7 @@ def evaluate_run(
     for split in ("valid", "test"):
         if not len(getattr(parts.dataset, split)):
             continue
-        # Validation metrics are of the users that chose the epoch.
+        # Validation metrics are over the users that selected the epoch.
         users = validation_users(parts.dataset, parts.eval) if split == "valid" else None
         of_seeds = evaluate_seeds(parts.model, params, parts.dataset, split, parts.eval, seeds, users)
         evaluations[split] = of_seeds

@@ -1,4 +1,4 @@
-"""What a run has trained, read from its workdir."""
+"""Loads the results of a run from its workdir."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,10 +30,10 @@ def _stored_dataset(folder: Path, log: Callable[[str], None]) -> Dataset | None:
 
 
 class LoadedRun(NamedTuple):
-    """A trained run from its workdir: its parts, and for each seed the parameters and the run of its best epoch.
+    """A trained run from its workdir: its objects, and for each seed the parameters and progress of its best epoch.
 
-    Of a scorer there is one seed; ``parts.model`` has the values that were chosen, and the parameters are its state. Of
-    a blend there is one set of parameters, those of its parts by label.
+    A scorer has one seed; ``parts.model`` has the selected values, and the parameters are its state. A blend has one
+    set of parameters, which contains those of its parts by label.
 
     Example:
       >>> run = hlr_jax.load_run(workdir, log=lambda line: None)
@@ -47,7 +47,7 @@ class LoadedRun(NamedTuple):
 
     @classmethod
     def of(cls, done: RunResult) -> "LoadedRun":
-        """Return a run that has just been trained."""
+        """Return a run that has just finished training."""
         progress = [RunProgress(fit.run, fit.best_epoch, fit.best_value) for fit in done.fits]
         return cls(done.parts, [fit.params for fit in done.fits], progress)
 
@@ -58,11 +58,11 @@ class LoadedRun(NamedTuple):
 
     @property
     def best_epochs(self) -> list[int | None]:
-        """The epoch that each set of parameters is from; 0: what training started from."""
+        """The epoch of each set of parameters; 0: the start of training."""
         return [progress.best_epoch for progress in self.progress]
 
     def training_of(self, index: int) -> TrainOptions:
-        """Return the settings that one set of parameters was trained with, its temperature among them."""
+        """Return the settings that one set of parameters was trained with, including its temperature."""
         return self.parts.train.at(self.progress[index].run.temperature)
 
 
@@ -70,17 +70,17 @@ def read_run(
     folder: Path, config: dict[str, Any], mesh: dict[str, int] | None = None,
     log: Callable[[str], None] = lambda line: None, dataset: Dataset | None = None,
 ) -> LoadedRun:  # fmt: skip
-    """Return the run of a single system in a folder, whose training has ended.
+    """Return the finished run of a single system in a folder.
 
     Args:
       folder: the workdir.
       config: its settings.
       mesh: the section ``mesh``; None: one device.
-      log: takes lines for people.
-      dataset: is not read again, if the run has this data.
+      log: receives log lines.
+      dataset: reused if it is the data of the run.
 
     Raises:
-      InputError: no result there, or its data is damaged or that of another run.
+      InputError: no result there, or the data is damaged or that of another run.
     """
     log, config = log_on_process_zero(log), portable(config, mesh)
     kept = (folder / "checkpoints").is_dir() or (folder / RESULT).is_dir()
@@ -89,7 +89,7 @@ def read_run(
     known = dataset if dataset is not None and dataset.fingerprint == stored_fingerprint(folder / DATASET) else None
     parts = on_all_processes(lambda: build(config, log, known or _stored_dataset(folder, log)))
     on_all_processes(lambda: check_data(folder, parts.dataset, log) if is_process_zero() else None)
-    assert not isinstance(parts.model, Blend)  # build makes none
+    assert not isinstance(parts.model, Blend)  # build makes no blend
     if not isinstance(parts.model, Model):
         (scorer, fit), chosen = load_scorer(folder, scorer_identity(parts.dataset, parts.model))
         return LoadedRun(parts._replace(model=scorer), [fit.params], [chosen])
@@ -101,6 +101,6 @@ def read_run(
 
 
 def portable(config: dict[str, Any], mesh: dict[str, int] | None = None) -> dict[str, Any]:
-    """Return settings for the devices that are here: one may read what many wrote, and a CPU what a GPU wrote."""
+    """Return settings that fit the local devices: without the kernel, and with another mesh."""
     model = {name: value for name, value in config.get("model", {}).items() if name != "kernel"}
     return config | {"mesh": mesh or {}, "model": model}

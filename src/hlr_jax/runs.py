@@ -1,4 +1,4 @@
-"""Trained runs from their workdirs: to use, and to train once more or further on more interactions."""
+"""Loads finished runs from their workdirs, refits them on more splits, and updates them with new interactions."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,17 +30,17 @@ def load_run(
 ) -> LoadedRun:
     """Return a trained run, or a blend, from its workdir.
 
-    Its data is the workdir's own copy; only of a workdir without one, the source is read.
+    It needs only the workdir, which has a copy of the data. If the copy is missing, the source is read.
 
     Args:
       workdir: of a run with a result.
       eval_options: replace settings of the section ``eval``.
-      mesh: the section ``mesh``, whatever the run was trained on; None: one device.
-      blend_seeds: whether all seeds of the run are one blend with equal weights, whose parts are ``seed-0``, ...
-      log: takes lines for people.
+      mesh: the section ``mesh``, independent of the one in training; None: one device.
+      blend_seeds: whether to blend all seeds of the run with equal weights, as parts ``seed-0``, ...
+      log: receives log lines.
 
     Raises:
-      InputError: no run there, or its data is damaged or that of another run; a blend on a mesh, or of a blend.
+      InputError: no run there, damaged data or data of another run, a blend on a mesh, or a blend of blends.
 
     Example:
       >>> run = hlr_jax.load_run(workdir, log=lambda line: None)
@@ -49,14 +49,14 @@ def load_run(
     """
     config = read_config(Path(workdir))
     evaluation = config.get("eval", {}) | (eval_options or {})
-    if eval_options and "k" in eval_options:  # nothing is chosen any more, at whatever K it was
+    if eval_options and "k" in eval_options:  # the monitor no longer selects anything, so any K is valid
         evaluation["monitor"] = evaluation.get("monitor", "loss").partition("@")[0]
     config["eval"] = evaluation
     if is_blend(config):
         if any(count != 1 for count in (mesh or {}).values()):
-            raise InputError(f"{workdir} is a blend, which is ranked on the host: leave the mesh out")
+            raise InputError(f"{workdir} is a blend, which is ranked on the host: leave out the mesh")
         if blend_seeds:
-            raise InputError(f"{workdir} is a blend already: leave blend_seeds out")
+            raise InputError(f"{workdir} is already a blend: leave out blend_seeds")
         return read_blend(Path(workdir), config, log)
     loaded = read_run(Path(workdir), config, mesh, log)
     return blend_of_seeds(loaded) if blend_seeds else loaded
@@ -71,31 +71,32 @@ def refit(
     quiet: bool = False,
     log: Callable[[str], None] = print,
 ) -> RunResult:
-    """Train the settings that a run has chosen once more, on more than its training interactions, in ``output``.
+    """Retrain a run with its selected settings on its training and validation interactions, in ``output``.
 
-    Validation has said which of several temperatures and which epoch are best, so its interactions can be learned from
-    too: the temperature that most seeds have kept, for as many epochs as they needed in the mean, from the start. A
-    scorer is fitted with the values that it has kept.
+    Validation has already selected a temperature and an epoch, so its interactions can be used for training too. The
+    new run uses the temperature that most seeds kept, and the mean number of epochs that those seeds needed. It starts
+    from the beginning. A scorer is fitted with its selected values.
 
-    With ``train+valid`` the result is measured on test, once; with ``train+valid+test`` it is a model to serve, and not
-    measured. The same call continues it.
+    With ``train+valid`` the result is measured on test, once. With ``train+valid+test`` it is a model to deploy, and is
+    not measured. The same call resumes it.
 
-    Data is the run's own copy, so the source may be gone. It holds everyone whom the settings of the run let in: also
-    users who were left out because train lacks them, as a split by time does with those who come later. They are
-    trained on as soon as ``train_splits`` has interactions of theirs; with ``train+valid+test`` nobody is missing.
+    The data is the run's own copy, so the source is not needed. It contains all users that the run's settings admit,
+    including those without training interactions, such as late users in a split by time. These users are trained as
+    soon as ``train_splits`` has interactions of theirs; with ``train+valid+test`` all users do.
 
-    Of a blend, each part is trained so; the weights are kept.
+    In a blend each part is retrained, and the weights do not change.
 
     Args:
-      workdir: of a run that is done.
+      workdir: of a finished run.
       output: workdir of the new run.
-      train_splits: the splits that are trained on, the second or third of ``dataset.TRAIN_SPLITS``.
-      mesh: the section ``mesh``, whatever the run was trained on; None: one device.
-      quiet: show no progress.
-      log: takes lines for people.
+      train_splits: the splits to train on, the second or third of ``dataset.TRAIN_SPLITS``.
+      mesh: the section ``mesh``, independent of the one in training; None: one device.
+      quiet: whether to hide progress.
+      log: receives log lines.
 
     Raises:
-      InputError: no run there, one that is not done or has chosen nothing on validation, or another one in ``output``.
+      InputError: no run there, a run that is unfinished or has selected nothing on validation, or another run in
+        ``output``.
 
     Example:
       >>> done = hlr_jax.refit(workdir, "runs/final", quiet=True, log=lambda line: None)
@@ -126,30 +127,31 @@ def update(
     quiet: bool = False,
     log: Callable[[str], None] = print,
 ) -> RunResult:
-    """Train a run a little further, in ``output``, on its interactions and new ones: yesterday's run and today's rows.
+    """Continue training a run on its interactions and new ones, in ``output``, for example daily.
 
-    The new run starts from the best epoch of the old one (``train.start``); users and items that came with the new rows
-    are folded in. It has the same settings, at the temperature that most seeds have kept. The new rows join the
-    training interactions; validation and test stay as they were, and a row that stands in them stays there. So metrics
-    of the two runs are of the same interactions, and the best epoch is chosen on validation as before; of a run that
-    was trained on everything (``refit``), the last epoch is the result. The same call continues it.
+    The new run starts from the best epoch of the old one (``train.start``), and new users and items are folded in. It
+    has the same settings, at the temperature that most seeds kept.
 
-    A scorer has nothing to start from: it is fitted anew, with the values that it has kept. Of a blend, each part is
-    updated; the weights are kept.
+    The new rows join the training interactions. Validation and test do not change, and rows that they contain are not
+    moved. So the metrics of both runs are of the same interactions, and validation selects the best epoch as before. If
+    the old run was trained on all splits (``refit``), the last epoch is the result. The same call resumes the run.
+
+    A scorer cannot start from another one: it is fitted again with its selected values. In a blend each part is
+    updated, and the weights do not change.
 
     Args:
-      workdir: of a run that is done.
-      data: the new rows: a file, or a frame, with the columns that the run's section ``dataset`` names; its threshold
-        applies. Neither its k-core nor its split does.
+      workdir: of a finished run.
+      data: the new rows: a file or a frame, with the columns that the run's section ``dataset`` names. The threshold of
+        that section applies to them, but its k-core and split do not.
       output: workdir of the new run.
       num_epochs: passes over all interactions; see docs/guides/updating.md.
-      mesh: the section ``mesh``, whatever the run was trained on; None: one device.
-      loggers: are called with each epoch's record.
-      quiet: show no progress.
-      log: takes lines for people.
+      mesh: the section ``mesh``, independent of the one in training; None: one device.
+      loggers: called with each epoch's record.
+      quiet: whether to hide progress.
+      log: receives log lines.
 
     Raises:
-      InputError: no run there, or one that is not done; anything wrong with the rows, or no new one among them; another
+      InputError: no run there, or an unfinished one; anything wrong with the rows, or no new row among them; another
         run in ``output``.
 
     Example:
@@ -167,7 +169,7 @@ def update(
     dataset = with_interactions(before, read_rows(data, config.get("dataset", {})))
     added = len(dataset.train) - len(before.train)
     if not added:
-        raise InputError(f"{workdir}: the run has every one of the new rows already; there is nothing to update with")
+        raise InputError(f"{workdir}: the run already has all of these rows; pass at least one new row")
     users, items = dataset.num_users - before.num_users, dataset.num_items - before.num_items
     log(f"{added:,} new interactions, {users:,} new users, {items:,} new items")
     config = _as_chosen(config, loaded) | {"mesh": mesh or {}}
@@ -179,7 +181,7 @@ def update(
 def _of_parts(
     workdir: str | Path, output: str | Path, again: Callable[[Path, Path], RunResult], log: Callable[[str], None]
 ) -> RunResult:
-    """Train each part of a blend once more, from its workdir to a new one, and keep the weights."""
+    """Retrain each part of a blend, from its workdir to a new one, and keep the weights."""
     folder, new = Path(workdir), as_folder(output)
     config = read_config(folder)
     weights = {label: part["weight"] for label, part in config["model"][PARTS].items()}
@@ -191,12 +193,12 @@ def _of_parts(
 
 
 def _as_chosen(config: dict[str, Any], loaded: LoadedRun) -> dict[str, Any]:
-    """Return the settings of a run that is done with what it has chosen, for its seeds or for a scorer."""
+    """Return the settings of a finished run, with those that it selected for its seeds or for a scorer."""
     if not isinstance(loaded.parts.model, Model):
         return config | {"model": config["model"] | dict(loaded.parts.model.options)}
     temperature = mode(state.run.temperature for state in loaded.progress)
     needed = [state.best_epoch or 0 for state in loaded.progress if state.run.temperature == temperature]
-    # A start that no epoch has made better is the whole training; at random there is always one that has.
+    # Best epoch 0 counts as no epochs: the start was never improved. With a random start some epoch always improves it.
     chosen = {
         "temperatures": [], "temperature": temperature, "prune_after": 0, "num_epochs": round(mean(needed)),
         "patience": 0,

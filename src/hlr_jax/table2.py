@@ -1,4 +1,4 @@
-"""A table of systems on data sets: the settings of each run, the runs that are done, and what they show together."""
+"""A table of systems on data sets: the settings of each run, the finished runs, and their comparison."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ from hlr_jax.systems import system_names, system_title
 from hlr_jax.training.result import train_seconds
 
 Place = tuple[str, str]
-"""(data set, system): a run's folder below that of the table is DATA/SYSTEM."""
+"""(data set, system): the folder of a run is DATA/SYSTEM in the folder of the table."""
 
 
 class Comparison(NamedTuple):
-    """What a table shows: a block per data set, the systems asked for, the row of the test."""
+    """The contents of a table: a block per data set, the requested systems, and the tested row."""
 
     blocks: list[Block]
     systems: list[str]
@@ -25,11 +25,11 @@ class Comparison(NamedTuple):
     spread: str
 
     def results(self) -> list[Result]:
-        """Return all results there are."""
+        """Return all available results."""
         return [result for block in self.blocks for result in block.results.values()]
 
     def missing(self) -> list[str]:
-        """Return what has no result yet, in words."""
+        """Return the runs without a result, in words."""
         return [
             f"{system_title(system)} on {block.data}"
             for block in self.blocks
@@ -39,10 +39,10 @@ class Comparison(NamedTuple):
 
 
 def ordered_systems(asked: Sequence[str]) -> list[str]:
-    """Return systems as a table shows them: scorers, the paper's in its order, and models of one's own behind them.
+    """Return systems in the order of a table: scorers, then the paper's in its order, then your own models.
 
     Raises:
-      InputError: an unknown one.
+      InputError: an unknown system.
     """
     known = dict.fromkeys((*SCORERS, *SYSTEMS, *system_names()))
     chosen = {pick(system, known, "system of --systems:") for system in asked}
@@ -53,10 +53,10 @@ def dataset_settings(dataset: Mapping[str, Any], name: str, path: str, split: st
     """Return the section ``dataset`` for a data set of the registry, or for a file if there is a path.
 
     Args:
-      dataset: the section as a config has it.
+      dataset: the section of a config.
       name: of the data set.
       path: of the file; empty: the registry's.
-      split: how the file is divided; ``given``: by its column.
+      split: how the file is split; ``given``: by its column.
     """
     if path:
         return dict(dataset) | {"name": "", "path": path, "split": split}
@@ -75,11 +75,11 @@ def plan(
       data_sets: the file of each, empty for one of the registry.
       systems: in their order.
       num_seeds: of each run of a model; a scorer has one.
-      seed: the first of them.
-      protocol: another than the configs'.
+      seed: the first seed.
+      protocol: replaces that of the configs.
 
     Raises:
-      InputError: no data set or system, or one that has no config.
+      InputError: no data set or system, or a system without a config.
     """
     if not data_sets or not systems:
         raise InputError("--data and --systems must each name at least one")
@@ -98,25 +98,25 @@ def plan(
 
 
 class TableRuns:
-    """The runs of a table in a folder, some of which may be done.
+    """The runs of a table in a folder; some of them may be finished.
 
     Attributes:
       configs: the settings of each run.
-      results: of each run that is done.
-      before: those that were done before this object was made.
+      results: of each finished run.
+      before: the runs that were finished before this object was made.
     """
 
     def __init__(self, folder: Path, configs: Mapping[Place, dict[str, Any]], *, tested: str, spread: str | None):
-        """Read what is done.
+        """Read the finished runs.
 
         Args:
           folder: of the runs.
           configs: from ``plan``.
           tested: the row in which the best system is tested.
-          spread: what ± is over; None: seeds if a run has several, or what the protocol says.
+          spread: what ± is over; None: seeds if a run has several, or as in the protocol.
 
         Raises:
-          InputError: a run there has other settings, or two cannot stand in one table.
+          InputError: a run there has other settings, or two are not comparable.
         """
         self._folder, self.configs, self._tested, self._spread = folder, configs, tested, spread
         found = {place: finished(self.folder(place), config) for place, config in configs.items()}
@@ -130,21 +130,21 @@ class TableRuns:
         return self._folder.joinpath(*place)
 
     def add(self, place: Place) -> None:
-        """Read the result of a run that was just done.
+        """Read the result of a run that has just finished.
 
         Raises:
-          InputError: it cannot stand beside the others.
+          InputError: it is not comparable with the others.
         """
         self.results[place] = read_result(self.folder(place))
         check_comparable(self.results)
         self._blocks[place[0]] = self._block(place[0])
 
     def comparison(self, systems: Sequence[str]) -> Comparison:
-        """Return the table of what is done."""
+        """Return the table of the finished runs."""
         return Comparison(list(self._blocks.values()), list(systems), self._tested, self._spread_now())
 
     def line(self, place: Place) -> str:
-        """Return a line for people about a run that is done."""
+        """Return a log line about a finished run."""
         data, system = place
         result = self.results[place]
         mean, _ = result.mean_and_std("NDCG", "seeds")

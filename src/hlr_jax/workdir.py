@@ -15,13 +15,13 @@ from hlr_jax.json_files import Schema, as_stored, read_json, write_json
 
 Log = Callable[[str], None]
 
-DATASET = "dataset"  # the folder with the run's own copy of its data
-AUTO = "auto.json"  # the record of a run of ``auto``, which has a config once it has ended
+DATASET = "dataset"  # folder with the run's copy of its data
+AUTO = "auto.json"  # record of a run of ``auto``, whose config is written at its end
 _CONFIG: Schema = {f"{section}?": {"*": object} for section in ("dataset", "model", "train", "eval")}
 _CONFIG |= {"mesh?": {"*": int}, "seed?": int}
 _ENVIRONMENT = {"python": str, "packages": {"*": str}, "devices": [str], "data": str, "summary": str}
-_STARTED = ("checkpoints/[0-9]*", "result/*", "trials/*.json", AUTO)  # what any kind of run leaves that did something
-_OF_A_START = (  # what a run that did nothing yet, or whose checkpoints are gone, leaves behind
+_STARTED = ("checkpoints/[0-9]*", "result/*", "trials/*.json", AUTO)  # files of a run that has made progress
+_OF_A_START = (  # files of a run without progress, or whose checkpoints are gone
     "env.json", DATASET, "metrics.jsonl", "eval", "tensorboard", "strong_generalization", "leaderboard.parquet",
     "leaderboard.png", "history.parquet",
 )  # fmt: skip
@@ -43,11 +43,11 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @contextmanager
 def held_by_all(folder: Path | None, kind: str | None = "run") -> Iterator[None]:
-    """Hold a folder for a block; of several processes of one run, the first holds it for all.
+    """Lock a folder for a block; with several processes of one run, the first locks it for all.
 
     Args:
-      folder: None: nothing is held.
-      kind: see ``folders.claim``; None: a folder of any kind that is there.
+      folder: None: nothing is locked.
+      kind: see ``folders.claim``; None: a folder of any kind that exists.
 
     Raises:
       InputError: see ``folders.claim`` and ``folders.hold``.
@@ -64,12 +64,12 @@ def held_by_all(folder: Path | None, kind: str | None = "run") -> Iterator[None]
 
 
 def begin(folder: Path, config: dict[str, Any]) -> None:
-    """Write the settings of a run to its folder, which this process holds, or check that it has them.
+    """Write the settings of a run to its folder, which this process has locked, or check that they agree.
 
-    A run that never ended an epoch binds nobody: what it has left is deleted, results of an earlier one too.
+    A run without a finished epoch is replaced: its files are deleted, including results of an earlier run.
 
     Raises:
-      InputError: the folder has a run with other settings, which are named.
+      InputError: the folder has a run with other settings; names them.
     """
     if any(found for pattern in _STARTED for found in folder.glob(pattern)):
         check_settings(folder, config)
@@ -79,7 +79,7 @@ def begin(folder: Path, config: dict[str, Any]) -> None:
 
 
 def settings_that_matter(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings, flat, that a run keeps: it may go on on other devices, and for more epochs or fewer."""
+    """Return the flat settings that identify a run; a resumed run may change devices and the number of epochs."""
     flat = flatten(as_stored(config))
     return {name: value for name, value in flat.items() if not name.startswith(_MAY_CHANGE)}
 
@@ -88,16 +88,16 @@ def check_settings(folder: Path, config: dict[str, Any]) -> None:
     """Check that the run in a folder has the settings of ``config``.
 
     Raises:
-      InputError: it has others, which are named; or there is no run.
+      InputError: it has other settings, which are named; or there is no run.
     """
     check_same(folder, read_config(folder), config)
 
 
 def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    """Check that the settings of a folder are those that are asked for.
+    """Check that the settings of a folder equal the requested ones.
 
     Raises:
-      InputError: they differ, and where.
+      InputError: they differ; names the settings.
     """
     there, here = settings_that_matter(there), settings_that_matter(here)
     differing = [name for name in sorted(there | here) if there.get(name) != here.get(name)]
@@ -113,64 +113,64 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Return the settings of the run in a folder.
 
     Raises:
-      InputError: there is none.
+      InputError: there is no run.
     """
     again = "delete the workdir and train again"
-    if not (folder / folders.MARKER).exists():  # somebody's own
-        again = f"{folder} has no {folders.MARKER}, so it is no workdir; pass another"
+    if not (folder / folders.MARKER).exists():  # not made by hlr_jax
+        again = f"{folder} has no {folders.MARKER}, so it is not a workdir; pass another"
     return read_json(folder / "config.json", _CONFIG, again, _no_config(folder))
 
 
 def _no_config(folder: Path) -> str:
-    """Return what to say of a folder without ``config.json``."""
+    """Return the message for a folder without ``config.json``."""
     if (folder / AUTO).exists():
-        return f"{folder} has an unfinished run of auto: the call that started it continues it"
+        return f"{folder} has an unfinished run of auto: repeat the call that started it to resume it"
     if (folder / "checkpoints").is_dir() and not (folder / "env.json").exists():
         return (
-            f"{folder} holds checkpoints of train_model or train_seeds, but neither settings nor data: continue it "
-            "by the same call; hlr_jax.fit(dataset, model, workdir=...) keeps a whole run"
+            f"{folder} holds checkpoints of train_model or train_seeds, but neither settings nor data: repeat the call "
+            "to resume it; hlr_jax.fit(dataset, model, workdir=...) stores a complete run"
         )
-    return f"{folder} is no workdir: it has no config.json; train first"
+    return f"{folder} is not a workdir: it has no config.json; train first"
 
 
 def read_environment(folder: Path, log: Log) -> dict[str, Any] | None:
-    """Return what a run was made with, from ``env.json``; None, with a line for people, if it is missing or damaged.
+    """Return the contents of ``env.json``; None, with a log line, if the file is missing or damaged.
 
-    It is information: what a run has learned is known without it.
+    The file is for information only; loading a run does not need it.
     """
     try:
-        return read_json(folder / "env.json", _ENVIRONMENT, "what the run was made with can't be told")
+        return read_json(folder / "env.json", _ENVIRONMENT, "the environment of the run is unknown")
     except Damaged as problem:
         log(f"warning: {problem}")
         return None
 
 
 def check_data(folder: Path, dataset: Dataset, log: Log) -> dict[str, Any] | None:
-    """Check that the run in a folder has this data, and return what ``env.json`` holds.
+    """Check that the run in a folder has this data, and return the contents of ``env.json``.
 
-    Where that is damaged, the workdir's own copy of the data tells.
+    If that file is damaged, the workdir's own copy of the data is compared.
 
     Raises:
-      InputError: the folder's run saw other data under the same settings.
+      InputError: the run in the folder has other data under the same settings.
     """
     there = read_environment(folder, log)
     known = stored_fingerprint(folder / DATASET) if there is None else there["data"]
     if known not in (None, dataset.fingerprint):
         was = "" if there is None else f": {there['summary']}"
         raise InputError(
-            f"{folder} holds a run on other data: its source has changed, or what the settings make of it; pass "
-            f"another --workdir ({known[:16]} there{was}; {dataset.fingerprint[:16]} here: {dataset.summary()})"
+            f"{folder} holds a run on other data: the source or its preparation has changed; pass another --workdir "
+            f"({known[:16]} there{was}; {dataset.fingerprint[:16]} here: {dataset.summary()})"
         )
     return there
 
 
 def record_environment(folder: Path, dataset: Dataset, log: Log = print) -> None:
-    """Write ``env.json`` where a run starts (versions, devices, data); where it goes on, check the data.
+    """Write ``env.json`` when a run starts (versions, devices, data); when it resumes, check the data.
 
-    Where the file is damaged it is written anew: checkpoints and trials are bound to their data, too.
+    A damaged file is written again. This is safe, since checkpoints and trials also contain the identity of their data.
 
     Raises:
-      InputError: the folder's run saw other data under the same settings.
+      InputError: the run in the folder has other data under the same settings.
     """
     import jax
 

@@ -72,7 +72,7 @@ def test_a_climb_along_a_ridge_moves_both_settings_together():
 
 
 def test_a_climb_ends_when_there_is_no_more_time():
-    climb = Climb(lambda point: point["a"], {"a": 0}, goes_on=lambda: len(climb_values) < 3)
+    climb = Climb(lambda point: point["a"], {"a": 0}, may_continue=lambda: len(climb_values) < 3)
     climb_values = climb.values
     assert climb.along(to_next("a", range(9))).best == {"a": 2}
 
@@ -153,7 +153,7 @@ def test_its_workdir_is_a_recommender_and_so_is_each_part(found, world):
     assert part.metrics["test"].value("ndcg") == result.parts["mf_als"].metrics["test"].value("ndcg")
 
 
-def test_the_same_call_goes_on_and_searches_nothing_again(found, world):
+def test_the_same_call_resumes_and_searches_nothing_again(found, world):
     result, folder = found
     record = json.loads((folder / AUTO).read_text())
     with (
@@ -173,7 +173,7 @@ def test_what_the_time_budget_left_out_stays_out(world, tmp_path):
     said = []
     few = run_auto(config(time_budget=1e-9), tmp_path, dataset=world, quiet=True, log=said.append)
     assert list(few.parts) == ["ease"]
-    assert {f"{label} is left out: the time budget is over" for label in ("item_knn", "mf_als")} <= set(said)
+    assert {f"{label} is left out: the time budget is used up" for label in ("item_knn", "mf_als")} <= set(said)
     valid = few.metrics["valid"].value("ndcg")
     assert any(re.fullmatch(rf"after \d+ s: ease: valid_ndcg@10 {valid:.4f}", line) for line in said)
     with mock.patch.object(auto.time, "perf_counter", return_value=0.0):  # now there would be time

@@ -111,7 +111,7 @@ def test_a_blend_of_one_part_has_its_lists_to_the_last_rank(made, world, name):
     assert both.drop("score").equals(alone.drop("score"))
 
 
-def test_people_with_the_history_of_a_trained_user_get_the_list_of_that_user(world):
+def test_new_users_with_the_history_of_a_trained_user_get_the_list_of_that_user(world):
     """Of parts that know a user by the history alone."""
     fits = [next(Ease((strength,)).fits(world)) for strength in (3.0, 300.0)]
     blend = Blend.equal({f"ease-{place}": Part(fit.scorer, 1.0) for place, fit in enumerate(fits)})
@@ -198,7 +198,7 @@ def test_mistakes_are_one_line(made, world):
     ease = Part(Ease(), 0.5)
     for parts, line in (
         ({}, "at least one part"),
-        ({"a/b": ease}, '"a/b" is no label'),
+        ({"a/b": ease}, '"a/b": a label of'),
         ({"a": ease}, "sum to 0.5; they must sum to 1"),
         ({"a": ease._replace(weight=-0.5), "b": ease._replace(weight=1.5)}, "weight of part a is -0.5"),
         ({"a": Part(Blend({"b": ease._replace(weight=1.0)}), 1.0)}, "part a is a blend"),

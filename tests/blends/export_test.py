@@ -43,7 +43,7 @@ SCORERS = {
 
 @pytest.mark.parametrize("scorer", SCORERS.values(), ids=SCORERS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_scorer_answers_known_people_and_new_ones(world, tmp_path, scorer, dtype):
+def test_a_scorer_answers_known_and_new_users(world, tmp_path, scorer, dtype):
     fit = next(scorer.fits(world))
     state = {name: array.astype(jax.numpy.dtype(dtype)).astype(np.float32) for name, array in fit.state.items()}
     folder = hlr_jax.export_model(scorer, fit.state, world, tmp_path / "out", k=K, dtype=dtype)
@@ -92,25 +92,28 @@ def test_a_blend_answers_as_it_recommends(blend, world, tmp_path):
     written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert set(manifest["files"]) | {"manifest.json", MARKER} == written
     assert all(sha256(folder / name) == facts["sha256"] for name, facts in manifest["files"].items())
-    for histories, line in (({"ann": []}, "ann has met 0 items; it must be from 1 to 49"), ({"ann": ["x"]}, "x is no")):
+    for histories, line in (
+        ({"ann": []}, "user ann has 0 items; pass from 1 to 49"),
+        ({"ann": ["x"]}, "x: no such item"),
+    ):
         with pytest.raises(ValueError, match=line):
             answer.newcomers(histories)
 
 
-def test_what_cannot_be_exported_is_told(blend, world, tmp_path):
+def test_what_cannot_be_exported_is_an_error(blend, world, tmp_path):
     class Newest:
         name, title, explains, options = "newest", "Newest", False, ()
 
     for given, options, line in (
-        ((Newest(), {"age": np.arange(50)}), {}, "Newest is a scorer of your own, and export takes models, EASE, "),
+        ((Newest(), {"age": np.arange(50)}), {}, "Newest is not a scorer of this package; export takes models, EASE, "),
         (blend, {"index": IndexOptions("hnsw")}, "has no vectors that an index could search"),
     ):
         with pytest.raises(InputError, match=line):
             hlr_jax.export_model(*given, world, tmp_path / "out", **options)
     assert not any(tmp_path.iterdir())
-    # Part of a blend that does not know how it was trained: the folder takes nobody new.
+    # A part of a blend without training options: the export accepts no new users.
     model = blend[0].parts["cml"].system
     untold = Blend({"cml": Part(model, 1.0)})
     folder = hlr_jax.export_model(untold, {"cml": blend[1]["cml"]}, world, tmp_path / "out")
-    with pytest.raises(ValueError, match="takes nobody new"):
+    with pytest.raises(ValueError, match="accepts no new users"):
         answer_of(folder).newcomers({"ann": [3]})

@@ -102,7 +102,7 @@ def test_spaces_are_those_of_a_part(runs):
     for call, line in (
         (lambda: blend.similar_items(3, part="cm"), 'unknown part of the blend "cm"'),
         (lambda: blend.similar_items(3, part="ease"), "EASE has no vectors"),
-        (lambda: cml.similar_items(3, part="cml"), "part=cml: CML is no blend"),
+        (lambda: cml.similar_items(3, part="cml"), "part=cml: CML is not a blend"),
         (hlr_jax.blend([cml], {"cml": 1.0}).keys, "no part of the blend has keys"),
     ):
         with pytest.raises(InputError, match=line):
@@ -206,10 +206,10 @@ def test_mistakes_are_one_line_and_leave_nothing(blend, runs, tmp_path):
     hlr_jax.fit(other, "ease", workdir=tmp_path / "other", quiet=True, log=silent)
     ease = runs / "ease"
     for workdirs, weights, line in (
-        ({"a": ease, "b": tmp_path / "other"}, None, "part b has other data than part a"),
+        ({"a": ease, "b": tmp_path / "other"}, None, "parts b and a have different data"),
         ({"a": folder}, None, "is a blend: blend its parts instead"),
-        ({"a": tmp_path / "none"}, None, "is no workdir"),
-        ({"a/b": ease}, None, "is no label"),
+        ({"a": tmp_path / "none"}, None, "is not a workdir"),
+        ({"a/b": ease}, None, "a label of a blend's part"),
         ({}, None, "at least one part"),
         ({"a": ease}, {"b": 1.0}, '"a" has no weight|"b" is no part'),
         ({"a": ease}, {"a": 0.5}, "sum to 0.5; they must sum to 1"),
@@ -225,28 +225,28 @@ def test_mistakes_are_one_line_and_leave_nothing(blend, runs, tmp_path):
         ([f"--workdirs={ease}", "--weights=ease"], "--weights: 'ease' is not NAME:WEIGHT"),
     ):
         assert line in command("blend", *flags, f"--workdir={tmp_path / 'out'}").stderr
-    with pytest.raises(InputError, match="is a blend already: leave blend_seeds out"):
+    with pytest.raises(InputError, match="is already a blend: leave out blend_seeds"):
         hlr_jax.load_run(folder, blend_seeds=True, log=silent)
-    with pytest.raises(InputError, match="ranked on the host: leave the mesh out"):
+    with pytest.raises(InputError, match="ranked on the host: leave out the mesh"):
         hlr_jax.load_run(folder, mesh={"data": 2, "model": 1}, log=silent)
     whole = hlr_jax.refit(ease, tmp_path / "whole", train_splits="train+valid", log=silent)
     assert whole.metrics
-    with pytest.raises(InputError, match="no valid interactions to choose weights on: pass weights"):
+    with pytest.raises(InputError, match="no validation interactions to select weights: pass weights"):
         hlr_jax.blend([Recommender.load(tmp_path / "whole")], log=silent)
     broken = shutil.copytree(folder, tmp_path / "broken")
     shutil.rmtree(broken / "parts" / "cml")
-    with pytest.raises(InputError, match="cml is no workdir"):
+    with pytest.raises(InputError, match="cml is not a workdir"):
         hlr_jax.load_run(broken, log=silent)
     hlr_jax.fit(other, "cml", train={"num_epochs": 1}, workdir=broken / "parts" / "cml", quiet=True, log=silent)
-    with pytest.raises(InputError, match="part cml has other data than part ease"):
+    with pytest.raises(InputError, match="parts cml and ease have different data"):
         hlr_jax.load_run(broken, log=silent)
     changed = json.loads((folder / "config.json").read_text())
     changed["model"]["parts"]["cml"].pop("weight")
     write_json(broken / "config.json", changed)
-    with pytest.raises(InputError, match="is no description of a blend"):
+    with pytest.raises(InputError, match="does not describe a blend"):
         hlr_jax.load_run(broken, log=silent)
     start = config("cml", TRAIN | {"start": str(folder), "num_epochs": 1}, embed_dim=6)
-    with pytest.raises(InputError, match="is a run of model blend, and this is cml"):
+    with pytest.raises(InputError, match="is a run of model blend, but the model is cml"):
         hlr_jax.run(start, tmp_path / "started", quiet=True, log=silent)
 
 

@@ -17,7 +17,7 @@ from hlr_jax.evaluation.comparison import (
 from hlr_jax.json_files import write_json
 
 
-def test_equal_figures_are_both_bold(tmp_path):
+def test_equal_values_are_both_bold(tmp_path):
     results = {name: read_result(fabricate(tmp_path / name, 0.3)) for name in ("cml", "hlr")}
     block = compare("x", results)
     assert all(block.cells["MAP"][name].best for name in results)
@@ -36,7 +36,7 @@ def test_the_test_pairs_users_and_knows_seeds(tmp_path):
     np.testing.assert_array_equal(paired_values(results, "NDCG", "cohorts")["hlr"], values[:1])
 
 
-def test_one_seed_is_told_where_another_one_would_give_another_result(tmp_path):
+def test_one_seed_is_noted_if_results_depend_on_the_seed(tmp_path):
     ease, model = {"name": "ease"}, {"name": "hlr"}
     blends = {name: {"name": "blend", "parts": {"a": {"model": ease}, "b": {"model": of}}}
               for name, of in (("closed", ease), ("mixed", model))}  # fmt: skip
@@ -84,7 +84,7 @@ def test_what_is_no_result(tmp_path):
     write_json(path, summary)
     table, frame = folder / "eval" / "per_user.parquet", read_result(folder).per_user
     other = read_result(fabricate(tmp_path / "hlr", 0.3))
-    for rows, message in ((frame.head(10), "of other users"), (frame[1:], "not all seeds have the same users")):
+    for rows, message in ((frame.head(10), "have different users"), (frame[1:], "not all seeds have the same users")):
         rows.write_parquet(table)
         with pytest.raises(InputError, match=r"per_user\.parquet: damaged, it is not what was written; run hlr-jax"):
             read_result(folder)

@@ -10,7 +10,7 @@ from hlr_jax.evaluation.evaluate import evaluate
 from hlr_jax.evaluation.metrics import (
     LOWER_IS_BETTER,
     METRICS,
-    catalogue_metrics,
+    catalog_metrics,
     cohort_statistics,
     find_hits,
     per_user_metrics,
@@ -55,10 +55,10 @@ def test_find_hits():
     np.testing.assert_array_equal(counts, [2, 1])
 
 
-def test_catalogue_metrics_by_hand():
+def test_catalog_metrics_by_hand():
     items = np.array([[0, 1], [0, 2], [0, -1]])
     popularity = np.array([10, 4, 2, 50])
-    metrics = catalogue_metrics(items, popularity)
+    metrics = catalog_metrics(items, popularity)
     assert metrics["median_popularity"] == 4  # of items 0, 1 and 2, each once
     assert metrics["shown_popularity"] == 10  # of 10, 4, 10, 2, 10
     assert metrics["coverage"] == 3 / 4
@@ -69,8 +69,8 @@ def test_catalogue_metrics_by_hand():
 
 
 def test_gini_of_equal_exposure_is_zero():
-    assert catalogue_metrics(np.array([[0, 1], [2, 3]]), np.ones(4))["gini"] == 0
-    nothing = catalogue_metrics(np.full((2, 2), -1), np.ones(4))
+    assert catalog_metrics(np.array([[0, 1], [2, 3]]), np.ones(4))["gini"] == 0
+    nothing = catalog_metrics(np.full((2, 2), -1), np.ones(4))
     assert nothing.pop("coverage") == 0
     assert np.isnan(list(nothing.values())).all()
 
@@ -113,7 +113,7 @@ def test_a_metric_of_ones_own_is_in_every_evaluation_and_chooses_the_epoch(misse
 def test_a_metric_of_the_package_is_not_replaced_and_an_unknown_one_not_monitored():
     before = dict(METRICS)
     for name in ("ndcg", "gini", "loss"):  # of a list, of the catalogue, of training
-        message = f'"{name}" is a metric of this package; register yours under another name'
+        message = f'"{name}" is a metric of this package; register it under another name'
         with pytest.raises(InputError, match=message):
             hlr_jax.register_metric(name, lambda hits: hits.num_relevant)
     assert before == METRICS

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hlr_jax.evaluation.metrics import catalogue_metrics
+from hlr_jax.evaluation.metrics import catalog_metrics
 from hlr_jax.report.drawing import HEIGHT, LEFT, WIDTH, Axis, dots, element, place, spanning
 from hlr_jax.report.recommendations import Exposure, lorenz
 
@@ -56,7 +56,7 @@ def test_the_lorenz_curve_belongs_to_the_gini_coefficient(rng):
     curve = np.array(lorenz(shown))
     assert len(curve) == 91
     area = np.trapezoid(curve[:, 1], curve[:, 0])
-    assert 1 - 2 * area == pytest.approx(catalogue_metrics(items, popularity)["gini"])
+    assert 1 - 2 * area == pytest.approx(catalog_metrics(items, popularity)["gini"])
     assert lorenz(np.array([1, 1, 1, 1])) == [(0, 0), (0.25, 0.25), (0.5, 0.5), (0.75, 0.75), (1, 1)]
     assert len(lorenz(np.arange(10_000))) <= 130
 

@@ -79,7 +79,7 @@ def tables(page):
     return by_caption
 
 
-def test_every_figure_of_the_result_files_is_in_its_cell(runs, page):
+def test_every_value_of_the_result_files_is_in_its_cell(runs, page):
     for split, words in (("test", "test"), ("valid", "validation")):
         expected = [result(runs, name, split) for name in ("cml", "attentive")]
         caption = f"K = 5 on {words}, {expected[0]['users']} users, {expected[0]['items']} items"
@@ -204,8 +204,7 @@ def test_how_true_reasons_are_is_shown_of_the_runs_that_were_measured(runs, page
     assert (record["users"], record["k"]) == (9, 5)
     rows = tables(page)["Score lost when an item of the history is deleted"]
     assert rows[""] == ["attentive (HLR)"]
-    largest = rows["largest drop without any one item of the history"]
-    assert largest == [f"{record['largest_drop']:.3f} SD"]
+    assert rows["largest drop for any item of the history"] == [f"{record['largest_drop']:.3f} SD"]
     (run,) = read_runs([runs / "attentive"])
     assert vars(run.reasons) | {"made_by": maker_of(runs / "attentive")} == record
 
@@ -256,12 +255,12 @@ def spoiled(runs, folder, path, text):
 @pytest.mark.parametrize(
     ("path", "text", "message"),
     [
-        ("config.json", None, "is no workdir: it has no config.json; train first"),
+        ("config.json", None, "is not a workdir: it has no config.json; train first"),
         ("eval/valid.json", None, "eval/valid.json: no such file; run hlr-jax evaluate --workdir="),
         ("eval/test.json", "{", "eval/test.json: damaged, it is not JSON; run hlr-jax evaluate"),
     ],
 )
-def test_a_workdir_that_is_none_is_told_in_one_line(runs, tmp_path, path, text, message):
+def test_a_folder_that_is_not_a_workdir_is_an_error_in_one_line(runs, tmp_path, path, text, message):
     folder = spoiled(runs, tmp_path / "spoiled", path, text)
     with pytest.raises(InputError) as problem:
         write_report([folder], tmp_path / "never.html")
@@ -277,7 +276,7 @@ def test_the_command_line(runs, tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["page.html"]
     done = command("report", f"--workdir={runs / 'cml'},{runs / 'nothing'}", f"--output={tmp_path}/x.html")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
-    assert "nothing is no workdir" in done.stderr
+    assert "nothing is not a workdir" in done.stderr
     with pytest.raises(InputError, match=r"is a folder; pass a file for the page"):
         write_report([runs / "cml"], tmp_path)
     with pytest.raises(InputError, match="at least one workdir"):

@@ -96,7 +96,7 @@ def test_without_validation_there_is_nothing_to_choose_by(world):
     both = world.trained_on("train+valid")
     assert fit_scorer(both, Ease((9.0,))).fit.best_value is None
     with pytest.raises(
-        InputError, match="no validation interactions to choose regularization of EASE by: pass one value of each"
+        InputError, match="no validation interactions to select regularization of EASE: pass one value of each"
     ):
         fit_scorer(both, Ease((9.0, 10.0)))
     with pytest.raises(InputError, match="has no training interactions"):
@@ -127,7 +127,7 @@ def test_a_damaged_or_missing_result_is_one_line(fitted, tmp_path):
     assert "state.safetensors: no such file; delete" in refused()
     state.write_bytes(whole)
     write_json(record, json.loads(written) | {"identity": "f" * 64})
-    assert "scorer.json is of another scorer or other data" in refused()
+    assert "scorer.json belongs to another scorer or other data" in refused()
     record.write_text("{")
     assert "scorer.json: damaged, it is not JSON; delete" in refused()
     record.unlink()
@@ -139,8 +139,8 @@ def test_a_damaged_or_missing_result_is_one_line(fitted, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train": {"margin": 1.0}}, "train.margin is set, and EASE reads no settings of training"),
-        ({"mesh": {"data": 2}}, "EASE is fitted on the host: leave the settings of mesh out"),
+        ({"train": {"margin": 1.0}}, "train.margin is set, but EASE reads no settings of training"),
+        ({"mesh": {"data": 2}}, "EASE is fitted on the host: leave out the settings of mesh"),
         ({"model": {"name": "ease", "lambda": 3}}, "unknown setting model.lambda"),
         ({"model": {"name": "eas"}}, 'unknown model "eas" \\(did you mean "ease'),
         ({"eval": {"solver_mask": "test"}}, 'unknown eval.solver_mask "test"'),

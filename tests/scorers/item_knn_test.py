@@ -106,7 +106,7 @@ def test_validation_chooses_a_combination_and_a_workdir_keeps_it(world, tmp_path
     np.testing.assert_array_equal(both.fits[0].params["similarities"], fitted["similarities"])
 
 
-def test_it_takes_the_memory_that_it_says_and_no_more_for_other_numbers_of_matches():
+def test_it_takes_the_stated_memory_and_no_more_for_other_numbers_of_matches():
     wide = hlr_jax.load_dataset("planted-60x1200x3000", cache=False, log=lambda _: None)
     fit_scorer(wide, ItemKNN((0,), (0.0,)))  # imports are no part of it
     for scorer, matrices in ((ItemKNN((0, 1), (1.0,)), 1), (ItemKNN((0,), (0.0, 1.0, 10.0, 100.0)), 3)):
@@ -117,7 +117,7 @@ def test_it_takes_the_memory_that_it_says_and_no_more_for_other_numbers_of_match
         needed = scorer.bytes_needed(1200)
         assert needed == matrices * 4 * 1200**2
         assert needed < peak < needed + 3 * 1200**2  # 512 of 1,200 rows at once, and lists
-    with pytest.raises(InputError, match=r"ItemKNN of 1200 items takes 0\.0161 GiB, and may take 0\.001: give one "):
+    with pytest.raises(InputError, match=r"ItemKNN of 1200 items needs 0\.0161 GiB, and the limit is 0\.001: pass one"):
         next(ItemKNN(memory_limit_gib=0.001).fits(wide))
 
 
@@ -127,9 +127,9 @@ def test_it_takes_the_memory_that_it_says_and_no_more_for_other_numbers_of_match
         ({"best_matches": (2.5,)}, "model.best_matches must be a whole number, got 2.5"),
         ({"best_matches": (101,)}, "model.best_matches must be at most 100, got 101"),
         ({"shrink": (-1.0,)}, "model.shrink must be at least 0.0, got -1.0"),
-        ({"shrink": ()}, "model.shrink must be one value or several, each once"),
+        ({"shrink": ()}, r"model\.shrink is \[\]; it must be one value, or several distinct ones"),
     ],
 )
-def test_settings_out_of_range_are_told(given, message):
+def test_settings_out_of_range_are_errors(given, message):
     with pytest.raises(InputError, match=message):
         ItemKNN(**given)

@@ -140,19 +140,19 @@ def test_a_scorer_of_ones_own_is_evaluated_and_served(world):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ((), "must be one value or several, each once"),
-        ((1.0, 1.0), "must be one value or several, each once"),
+        ((), "it must be one value, or several distinct ones"),
+        ((1.0, 1.0), "it must be one value, or several distinct ones"),
         ((0.0,), "model.regularization must be at least 1e-06, got 0.0"),
         ("many", "model.regularization must be a number, got 'many'"),
     ],
 )
-def test_a_lambda_that_is_none_is_told(given, message):
+def test_an_invalid_lambda_is_an_error(given, message):
     with pytest.raises(InputError, match=message):
         Ease(given)
 
 
 @pytest.mark.parametrize("values", [(30.0,), (300.0, 30.0, 100.0), (30.0, 300.0, 400.0, 500.0)])
-def test_ease_takes_the_memory_that_it_says(values):
+def test_ease_takes_the_stated_memory(values):
     wide = hlr_jax.load_dataset("planted-60x1200x3000", cache=False, log=lambda _: None)
     fit_scorer(wide, Ease((10.0,)))  # imports are no part of it
     tracemalloc.start()
@@ -163,14 +163,14 @@ def test_ease_takes_the_memory_that_it_says(values):
     assert needed < peak < needed + 2 * wide.num_items**2  # half a matrix for all the rest
 
 
-def test_what_ease_cannot_take_is_told(world, monkeypatch):
+def test_what_ease_cannot_fit_is_an_error(world, monkeypatch):
     wide = Ease(memory_limit_gib=2.79e-5)  # three matrices of 50 x 50 numbers take 30,000 bytes
-    with pytest.raises(InputError, match=r"EASE of 50 items takes 2\.79e-05 GiB, and may take 2\.79e-05: give one "):
+    with pytest.raises(InputError, match=r"EASE of 50 items needs 2\.79e-05 GiB, and the limit is 2\.79e-05: pass "):
         next(wide.fits(world))
     assert Ease((10.0,), memory_limit_gib=2.79e-5).bytes_needed(50) == 10_000
     next(Ease((10.0,), memory_limit_gib=2.79e-5).fits(world))
     monkeypatch.setattr(item_matrix, "available_memory", lambda: 9_999)
-    with pytest.raises(InputError, match=r"may take 9\.31e-06: set model\.memory_limit_gib higher, drop rare items"):
+    with pytest.raises(InputError, match=r"the limit is 9\.31e-06: raise model\.memory_limit_gib, drop rare items"):
         next(Ease((10.0,)).fits(world))
     with pytest.raises(InputError, match="regularization=1e-06 is too small"):
         ease_weights(np.full((3, 3), 1e6, np.float32), 1e-6)
@@ -182,7 +182,7 @@ def test_histories_are_a_matrix():
 
 
 @pytest.mark.parametrize(("name", "popularity", "best"), [("ml-100k", 0.166, 0.319), ("lastfm-hetrec", 0.095, 0.286)])
-def test_yardsticks_on_the_fixed_splits(shared_data, name, popularity, best):
+def test_baselines_on_the_fixed_splits(shared_data, name, popularity, best):
     """Figures from ../shared/reference, which another implementation measured on the same splits."""
     dataset = hlr_jax.load_dataset(path=str(shared_data / "splits" / f"{name}.parquet"), split="given", cache=False)
     for scorer, expected in ((Popularity(), popularity), (Ease((100.0, 300.0)), best)):

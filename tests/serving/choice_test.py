@@ -57,7 +57,7 @@ def test_excluded_items_of_single_users(trained, pairs, form):
     assert lists_of(frame) == reference(trained, lambda user: everything - pairs.get(user, set()), 6)
 
 
-def test_candidates_of_single_users_beside_items_that_nobody_gets(trained, pairs):
+def test_candidates_of_single_users_beside_items_that_no_user_gets(trained, pairs):
     frame = hlr_jax.recommend(*trained, USERS, k=60, candidates=as_frame(pairs), exclude=[4, 9, 30])
     assert lists_of(frame) == reference(trained, lambda user: pairs.get(user, set()) - {4, 9, 30}, 60)
     assert lists_of(frame)[12] == []  # no candidates, no list

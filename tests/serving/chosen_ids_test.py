@@ -47,7 +47,7 @@ def test_unknown_ids_are_named_and_a_file_is_named_by_an_at_sign(tmp_path):
     kind = 'ids of users are texts, such as "007"'
     with pytest.raises(InputError, match=rf'ids, all\.txt: 1 of 2 users are unknown, such as "new"; {kind}$'):
         chosen(f"@{tmp_path}/ids, all.txt")
-    with pytest.raises(InputError, match=rf'^4 of 5 users are unknown, such as "x", "y", "z"; {kind}; a file of ids'):
+    with pytest.raises(InputError, match=rf'^4 of 5 users are unknown, such as "x", "y", "z"; {kind}; pass a file'):
         chosen("x,y,z,v,u1")
     with pytest.raises(InputError, match="ids of users are whole numbers"):
         read_choice("7,x", "user", IdIndex(pl.Series([7])))
@@ -55,14 +55,14 @@ def test_unknown_ids_are_named_and_a_file_is_named_by_an_at_sign(tmp_path):
         chosen("@no.txt")
     with pytest.raises(InputError, match="no user ids; pass id,id or @FILE"):
         chosen(" ,")
-    with pytest.raises(InputError, match='user ids: quotes are not closed in "abc; write them as in CSV'):
+    with pytest.raises(InputError, match='user ids: unclosed quote in "abc; quote ids as in CSV'):
         chosen('"abc')
     with pytest.raises(InputError) as problem:
         chosen(",".join("x" * 500 + str(n) for n in range(9)))
     assert len(str(problem.value)) < 300
 
 
-def test_all_is_everybody_unless_somebody_is_called_so():
+def test_all_is_all_users_unless_it_is_an_id():
     assert read_choice_or_all("all", "user", INDEX) is None
     assert read_choice_or_all("u1", "user", INDEX).to_list() == ["u1"]
     called_all = IdIndex(pl.Series(["all", "u1"]))
@@ -95,12 +95,12 @@ def test_ids_of_a_file(tmp_path, name, content, ids):
 
 
 @pytest.mark.parametrize("name", ["banned.csv", "banned.tsv", "banned.txt"])
-def test_a_first_line_is_an_id_or_a_header_and_which_is_said(tmp_path, name):
+def test_a_first_line_is_an_id_or_a_header_and_the_log_says_which(tmp_path, name):
     log = []
     assert in_file(tmp_path / name, "u1\nu2\n", log=log) == ["u1", "u2"]
     assert log == []
     assert in_file(tmp_path / name, "user_id\nu1\nu2\n", log=log) == ["u1", "u2"]
-    assert log == [f'{tmp_path / name}: the first line, "user_id", is the header']
+    assert log == [f'{tmp_path / name}: the first line, "user_id", is read as the header']
     assert in_file(tmp_path / name, "user\nu1\n", IdIndex(pl.Series(["user", "u1"])), log) == ["user", "u1"]
     assert in_file(tmp_path / name, "whatever\nu1\n") == ["whatever", "u1"]  # and is refused as unknown
     with pytest.raises(InputError, match='1 of 2 users are unknown, such as "whatever"'):
@@ -120,7 +120,7 @@ def test_parquet_keeps_whole_numbers_beside_missing_ones(tmp_path):
     [
         ("wide.csv", "a,c\n1,2\n", 'no column "user"; its columns are "a", "c"'),
         ("empty.txt", "\n", "no user ids"),
-        ("cut.parquet", "PAR1", "damaged, or no Parquet file"),
+        ("cut.parquet", "PAR1", "damaged, or not a Parquet file"),
         ("bad.jsonl", '"u1"\n{', "line 2 is not JSON"),
         ("nested.jsonl", '{"user": [1]}', "a list is not an id"),
         ("latin.txt", "Jos\u00e9\n".encode("latin-1"), "line 1 is not text in UTF-8; save it as UTF-8"),

@@ -36,7 +36,7 @@ CASES = {
     "own": {},
 }
 K, SEED = 45, 3  # of 50 items: some users have met too many for a full list
-# Models that are told how they were trained take people whom nobody has trained; one that is solved for does anyway.
+# Models with training options take new users; a model that is solved for needs none.
 SOFTMAX = TrainOptions(objective="sampled_softmax", temperature=0.5, num_negatives=4, negative_popularity=0.5)
 TRAINING = {"cml": SOFTMAX, "transcf": TrainOptions(), "adacml": TrainOptions(batch="users", negatives="per_user")}
 NEW = ("mf_als", *TRAINING)
@@ -76,7 +76,7 @@ def exported(world, tmp_path_factory):
     """A folder for each model, and beside it what another process reads there."""
     root = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(programs, "_DRAWN_TOGETHER", 16)  # fewer than the users: they draw in several parts
+        patch.setattr(programs, "_SAMPLED_AT_ONCE", 16)  # fewer than the users, so several calls sample
         folders = folders_of(world, root)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, "-c", ELSEWHERE, json.dumps(histories(world)), *map(str, folders.values())]
@@ -129,7 +129,7 @@ def test_the_arrays_are_what_the_paper_scores_with(exported):
 
 
 @pytest.mark.parametrize("case", NEW)
-def test_it_finds_the_lists_of_people_whom_nobody_has_trained(exported, world, case):
+def test_it_finds_the_lists_of_new_users(exported, world, case):
     model, params = trained(world, case)
     met = histories(world)
     first = dict(list(met.items())[:8])
@@ -145,21 +145,21 @@ def test_it_finds_the_lists_of_people_whom_nobody_has_trained(exported, world, c
         assert not set(items) & set(lists.filter(user=person)["item"])
 
 
-def test_who_was_not_told_how_it_was_trained_takes_nobody_new(exported, world):
+def test_an_export_without_training_options_accepts_no_new_users(exported, world):
     assert [case for case in CASES if (exported[case] / "newcomers.stablehlo").exists()] == [
         case for case in CASES if case in NEW
     ]
-    with pytest.raises(ValueError, match="takes nobody new: export_model was not given the training options"):
+    with pytest.raises(ValueError, match="accepts no new users: export_model was not given the training options"):
         TopK(exported["hlr"]).newcomers({"ann": [world.item_ids[0]]})
 
 
 def test_histories_that_cannot_be_answered_are_refused(exported, world):
     answer = TopK(exported["cml"])
-    with pytest.raises(ValueError, match=r"^nothing is no item of items\.parquet$"):
+    with pytest.raises(ValueError, match=r"^nothing: no such item in items\.parquet$"):
         answer.newcomers({"ann": ["nothing"]})
-    with pytest.raises(ValueError, match="ann has met 0 items; it must be from 1 to 49"):
+    with pytest.raises(ValueError, match="user ann has 0 items; pass from 1 to 49"):
         answer.newcomers({"ann": []})
-    with pytest.raises(ValueError, match="ann has met 50 items; it must be from 1 to 49"):
+    with pytest.raises(ValueError, match="user ann has 50 items; pass from 1 to 49"):
         answer.newcomers({"ann": world.item_ids})
 
 
@@ -174,13 +174,13 @@ def test_lists_keep_to_candidates_and_leave_out_what_is_excluded(exported, world
     for person in (answer(users[0], exclude=exclude), answer.newcomers({"ann": candidates[:3]}, **choice)):
         assert not set(person["item"]) & set(exclude)
         assert person.height
-    with pytest.raises(ValueError, match=r"^nothing is no item of items\.parquet$"):
+    with pytest.raises(ValueError, match=r"^nothing: no such item in items\.parquet$"):
         answer(users, exclude=["nothing"])
     with pytest.raises(ValueError, match="no item is left to recommend"):
         answer(users, candidates=exclude, exclude=exclude)
 
 
-def test_the_program_takes_any_number_of_people_and_lists_nothing_where_nothing_is_allowed(exported, world):
+def test_the_program_takes_any_number_of_users_and_lists_nothing_where_nothing_is_allowed(exported, world):
     folder = exported["cml"]
     program = export.deserialize(bytearray((folder / "topk.stablehlo").read_bytes()))
     arrays = load_file(folder / "parameters.safetensors") | load_file(folder / "interactions.safetensors")
@@ -227,7 +227,7 @@ def test_tables_hold_the_parameters_bit_by_bit(exported, world, case):
     np.testing.assert_array_equal(memories["memory"].to_numpy(), params["memories"])
 
 
-def test_the_manifest_tells_what_lies_beside_it(exported):
+def test_the_manifest_describes_the_other_files(exported):
     folder = exported["transcf"]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert set(manifest["files"]) | {"manifest.json", MARKER} == {path.name for path in folder.iterdir()}
@@ -270,9 +270,9 @@ def test_answer_as_a_command(exported, world, monkeypatch, capsys):
     assert shown(user, "--exclude", best[0])[3] == best[1]
     new = pl.read_parquet(exported["cml"].with_name("cml.new")).filter(user="new 0")["title"]
     told = shown("--history", *map(str, histories(world)["new 0"]))
-    assert told[:2] + told[3:4] == ["somebody new", "1", new[0]]
+    assert told[:2] + told[3:4] == ["new user", "1", new[0]]
     for arguments, line in (
-        (["nobody"], r"^error: nobody is no user of users\.parquet$"),
+        (["nobody"], r"^error: nobody: no such user in users\.parquet$"),
         ([user, "--candidates", items[0], "--exclude", items[0]], "^error: no item is left to recommend"),
     ):
         with pytest.raises(SystemExit, match=line):
@@ -308,7 +308,7 @@ def test_an_index_finds_what_the_model_ranks(indexed, world, case):
     assert found.join(met, on=["user", "item"]).is_empty()
 
 
-def test_whoever_may_be_given_few_items_is_given_exact_lists(indexed, world):
+def test_users_with_few_allowed_items_get_exact_lists(indexed, world):
     users, answer = world.user_ids.to_list(), TopK(indexed["lrml"])
     few = {"candidates": world.item_ids[:6].to_list()}  # 44 others, more than three times the candidates
     assert answer(users, **few).equals(answer(users, exact=True, **few))

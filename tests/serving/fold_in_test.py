@@ -159,7 +159,7 @@ def test_neighbors_by_inverse_popularity_go_by_the_popularity_of_training(world,
     np.testing.assert_allclose(near.weights, expected, rtol=1e-6)
 
 
-def test_item_users_that_an_attention_draws_are_those_of_training(world):
+def test_item_users_that_an_attention_samples_are_those_of_training(world):
     model, params = made("hlrpp", world)
     people = hlr_jax.fold_in(model, params, world, histories(world), training=HINGE, options=QUICK)
     key, known = jax.random.key(0), known_of(world)
@@ -217,8 +217,9 @@ def test_unknown_items_are_named_and_counted(world):
     people = hlr_jax.fold_in(model, params, world, frame, **settings, on_unknown="skip", log=said.append)
     assert people.ids.to_list() == ["ann"]
     assert said == [
-        'histories: 2 items (2 rows) are unknown, such as "x9", "x8": left out', "histories: 1 users have no known item"
-    ]  # fmt: skip
+        'histories: 2 items (2 rows) are unknown, such as "x9", "x8": left out',
+        "histories: 1 users have no known item: left out",
+    ]
     with pytest.raises(InputError, match="no user has an item"):
         hlr_jax.fold_in(model, params, world, frame.filter(user="eve"), training=HINGE, on_unknown="skip", log=quiet)
     with pytest.raises(InputError, match="user ann has all 50 items"):
@@ -313,7 +314,7 @@ def test_a_new_item_is_at_the_optimum_of_the_frozen_objective(world):
 @pytest.mark.parametrize("kind", [
     {"num_negatives": 20}, {"num_negatives": 20, "negative_popularity": 0.5}, {"negatives": "in_batch"},
 ])  # fmt: skip
-def test_however_negatives_are_drawn_the_softmax_places_a_new_item_alike(world, kind):
+def test_however_negatives_are_sampled_the_softmax_places_a_new_item_alike(world, kind):
     """Sampled negatives, corrected for their frequency, estimate the softmax over all items."""
     model, params = made("cml", world)
     given, options = users_of(world, [NEW]), FoldInOptions(num_steps=60, positives=16, others=64)
@@ -348,9 +349,9 @@ def test_mistakes_of_new_items_are_one_line(world):
     model, params = made("cml", world)
     several = TrainOptions(objective="sampled_softmax", temperatures=(0.1, 0.2))
     for message, given, training in (
-        ("item 7 is no new one", {7: [1, 2]}, HINGE),
+        ("the data set already has item 7", {7: [1, 2]}, HINGE),
         (
-            r'users_of_items: 1 users \(1 rows\) are unknown, such as "eve"; ids of users are whole numbers; leave',
+            r'users_of_items: 1 users \(1 rows\) are unknown, such as "eve"; ids of users are whole numbers; remove',
             {NEW: [1, "eve"]},
             HINGE,
         ),

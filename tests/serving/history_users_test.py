@@ -70,7 +70,7 @@ def test_lists_are_the_nearest_items_to_the_mean(world, trained):
     assert_lists(lists, world.user_ids.to_list(), *best(users_of(model, exact, met), exact, met, 4))
 
 
-def test_new_people_are_made_from_their_items_without_training_options(world, trained, tmp_path):
+def test_new_users_are_made_from_their_items_without_training_options(world, trained, tmp_path):
     model, params = trained
     exact, met = oracles.float64(params), [np.array(items) for items in NEW.values()]
     expected = best(users_of(model, exact, met), exact, met, 4)
@@ -142,9 +142,7 @@ def test_new_items_have_the_source_vectors_of_their_place(world):
 
 def test_new_items_are_refused_after_the_square_loss(world, trained):
     training = replace(TRAINING, objective="square")
-    with pytest.raises(
-        InputError, match=r"train\.objective=square places no new items; train anew with them, or leave"
-    ):
+    with pytest.raises(InputError, match=r"train\.objective=square can't place new items; retrain with them, or leave"):
         hlr_jax.fold_in_items(*trained, world, {1000: [3, 8]}, training=training)
 
 

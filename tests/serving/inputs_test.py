@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 from hlr_jax import InputError
-from hlr_jax.serving.inputs import read_histories, read_pairs, read_people
+from hlr_jax.serving.inputs import read_histories, read_new_users, read_pairs
 
 
 def test_histories_are_read_as_logs_are(tmp_path):
@@ -35,11 +35,11 @@ def test_items_of_users_as_a_frame_or_a_dict():
         read_pairs({7: [1], "7": [2]}, "here", is_new=True)
     with pytest.raises(InputError, match="here: pass ids as a list or a column, not a DataFrame"):
         read_pairs({7: frame}, "here")
-    with pytest.raises(InputError, match="here: a frame of user and item is needed, or a dict of items by user"):
+    with pytest.raises(InputError, match="here: pass a frame of user and item, or a dict of items by user"):
         read_pairs([("ann", 1)], "here")
 
 
 def test_one_person_is_called_new():
     for items in ([1, "2"], np.array([1, 2]), pl.Series([1, 2])):
-        assert read_people(items).rows() == [("new", "1"), ("new", "2")]
-    assert read_people("12").rows() == [("new", "12")]
+        assert read_new_users(items).rows() == [("new", "1"), ("new", "2")]
+    assert read_new_users("12").rows() == [("new", "12")]

@@ -25,7 +25,7 @@ def found_and_drops(system, params, world):
     return found, list(drops_of(system, population, world, USERS, TARGETS, found))
 
 
-def test_figures_are_those_of_the_definition():
+def test_values_are_those_of_the_definition():
     """Two users with lists of two items, and histories of four and of two."""
     values = np.array([[5.0, 0.0], [1.0, 2.0], [0.0, 0.0], [0.0, 0.0]])
     drops = np.array([[2.0, 0.1], [0.0, 0.0], [-1.0, 0.2], [0.0, 0.3]])  # the second top reason has the fourth drop
@@ -98,7 +98,7 @@ def test_a_person_without_the_item_has_lost_what_the_reason_says(world, name, op
         np.testing.assert_allclose(drop * each.spread, lost, rtol=1e-2, atol=1e-4)
 
 
-def test_what_cannot_be_measured_is_said(world, tmp_path):
+def test_what_cannot_be_measured_is_an_error(world, tmp_path):
     popularity = hlr_jax.fit(world, "popularity", workdir=tmp_path / "run", quiet=True, log=id)
     ended = command("evaluate", f"--workdir={tmp_path / 'run'}", "--reasons")
     assert ended.returncode == 2

@@ -66,7 +66,7 @@ def test_alpha_and_keys_stand_beside_and_are_those_of_the_attention(world):
     np.testing.assert_allclose(why["distance_after"], np.sum((p + w @ exact["memories"] - q) ** 2), rtol=1e-4)
 
 
-def test_what_is_derived_of_a_user_is_derived_anew_without_an_item(world):
+def test_what_is_derived_of_a_user_is_derived_again_without_an_item(world):
     model = hlr_jax.create_model("transcf", embed_dim=4)
     params = model.init(jax.random.key(2), world.num_users, world.num_items)
     exact, known = oracles.float64(params), world.known

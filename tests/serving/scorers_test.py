@@ -19,7 +19,7 @@ def known(world, user):
     return met.item[met.user == user]
 
 
-def test_new_people_get_the_lists_of_users_with_the_same_history(fitted, world):
+def test_new_users_get_the_lists_of_users_with_the_same_history(fitted, world):
     items = world.item_ids.gather(known(world, 3)).to_list()
     people = hlr_jax.fold_in(*fitted, world, {"ann": items, "bob": [*items[:4], "none"]}, on_unknown="skip", log=id)
     lists = hlr_jax.recommend(*fitted, world, k=5, among=people)

@@ -106,7 +106,7 @@ def test_keys_of_a_user_and_an_item_make_the_relation(world, name):
     np.testing.assert_allclose(weights_of(frame) @ arrays["memories"], relation, rtol=1e-4, atol=1e-6)
 
 
-def test_keys_of_an_item_are_averaged_over_what_its_users_met_beside_it(hlr, world):
+def test_keys_of_an_item_are_averaged_over_the_other_items_of_its_users(hlr, world):
     params = oracles.float64(hlr[1])
     known = {(int(u), int(i)) for part in (world.train, world.valid) for u, i in zip(part.user, part.item, strict=True)}
     pairs = [
@@ -131,7 +131,7 @@ def test_mistakes_are_one_line(hlr, world):
         hlr_jax.similar_items(*cml, world, [item], k=0)
     with pytest.raises(InputError, match="model cml has no keys"):
         hlr_jax.nearest_keys(*cml, world, [item])
-    with pytest.raises(InputError, match="model lrml addresses its keys by pairs of user and item: give a user too"):
+    with pytest.raises(InputError, match="model lrml addresses its keys by pairs of user and item; pass a user too"):
         hlr_jax.nearest_keys(*lrml, world, [item])
     with pytest.raises(InputError, match="another item or a user, not both"):
         hlr_jax.nearest_keys(*hlr, world, [item], other=item, user=user)

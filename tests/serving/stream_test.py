@@ -21,7 +21,7 @@ def everyone(lister):
     return wanted_users(lister.population, None, "error", print)
 
 
-def test_chunks_are_the_lists_of_all_and_a_stopped_call_goes_on(lister, tmp_path, monkeypatch):
+def test_chunks_are_the_lists_of_all_and_a_stopped_call_resumes(lister, tmp_path, monkeypatch):
     whole, path = lister.lists(*everyone(lister)), tmp_path / "recs.parquet"
     progress, made, lists = [], [], Lister.lists
 
@@ -73,7 +73,7 @@ def test_text_formats(world, tmp_path):
 
 
 def test_outputs_that_can_not_be(lister, tmp_path):
-    with pytest.raises(InputError, match="its ending tells no format"):
+    with pytest.raises(InputError, match="unknown file extension"):
         write_lists(tmp_path / "recs.xlsx", lister, everyone(lister), {})
     (tmp_path / "recs.csv").mkdir()
     with pytest.raises(InputError, match="is a folder"):

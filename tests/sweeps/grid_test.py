@@ -61,14 +61,14 @@ MISTAKES = {
     "no preset": (["papr"], 'unknown preset of --grid: "papr" (did you mean "paper"?)'),
     "no key": (["train.margn=1"], 'unknown key of --grid=train.margn=1: "train.margn" (did you mean "train.margin"?)'),
     "a key that nothing reads": (["train.temperature=0.1,0.2"], "train.objective=hinge_mean does not read it"),
-    "no value": (["train.margin="], "train.margin needs one value or more"),
+    "no value": (["train.margin="], "train.margin needs a list of one or more values"),
     "twice": (["train.margin=1", "train.margin=2"], "train.margin is given twice"),
     "a value twice": (["train.margin=1,1.0"], "train.margin has a value twice"),
     "data": (["dataset.name=a,b"], "dataset.name is the same for all points"),
     "seeds": (["train.num_seeds=1,2"], "train.num_seeds is the same for all points"),
-    "a range from high to low": (["train.margin=2..1"], "'2..1' is no range"),
-    "a range of no numbers": (["train.margin=a..b"], "'a..b' is no range"),
-    "a logarithm of 0": (["train.margin=log:0..1"], "'log:0..1' is no range"),
+    "a range from high to low": (["train.margin=2..1"], "'2..1' is not a range"),
+    "a range of no numbers": (["train.margin=a..b"], "'a..b' is not a range"),
+    "a logarithm of 0": (["train.margin=log:0..1"], "'log:0..1' is not a range"),
 }
 
 
@@ -85,8 +85,8 @@ def test_a_mistake_is_named(case):
     [
         ("a.json", "{", "not JSON"),
         ("a.toml", "[", "not TOML"),
-        ("a.json", "[1]", "must map keys to lists"),
-        ("a.json", '{"train.margin": 1}', "needs one value or more, in a list"),
+        ("a.json", "[1]", "not a map of keys to lists"),
+        ("a.json", '{"train.margin": 1}', "needs a list of one or more values"),
         ("none.json", None, "no such file"),
     ],
 )

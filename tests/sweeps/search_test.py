@@ -28,7 +28,7 @@ def test_proposals_lie_in_the_space_and_get_better_than_the_first_batch():
     assert late > early
 
 
-def test_a_search_repeats_itself_so_a_stopped_one_goes_on():
+def test_a_search_repeats_itself_so_a_stopped_one_resumes():
     pytest.importorskip("optuna")
     whole = run(12)
     assert run(8) == whole[:8]

@@ -94,7 +94,7 @@ def test_a_folder_of_other_settings_or_data_is_refused(swept):
     write_json(folder / "env.json", environment)
 
 
-def test_stopped_in_a_pack_it_goes_on_from_its_checkpoint(swept, tmp_path, monkeypatch):
+def test_stopped_in_a_pack_it_resumes_from_its_checkpoint(swept, tmp_path, monkeypatch):
     make, calls = fitting.create_learner, []
 
     def limited(stop):
@@ -196,7 +196,7 @@ def test_what_nothing_can_be_compared_by_is_refused_before_training(world, tmp_p
 def test_runs_must_differ(world):
     model = hlr_jax.create_model("cml", embed_dim=6)
     for runs in ([], [Run(0, 0.1, 0.5, 0.5)] * 2):
-        with pytest.raises(InputError, match="runs must be one or more, and differ"):
+        with pytest.raises(InputError, match="runs: pass one or more that differ"):
             fitting.fit_runs(world, model, runs=runs)
     with pytest.raises(InputError, match=r"train\.learning_rate must be at most 10"):
         fitting.fit_runs(world, model, runs=[Run(0, 11.0, 0.5, 0.5)])

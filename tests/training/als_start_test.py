@@ -196,10 +196,10 @@ def test_a_ball_of_users_shrinks_all_of_them_and_keeps_the_lists(world, solved):
     params = {name: array[0] for name, array in start.items()}
     assert np.linalg.norm(params["user"], axis=1).max() == pytest.approx(0.05)
     assert lists(model, params, world) == lists(factorization, done.params, world)
-    assert said[1].startswith("model.user_radius=0.05 makes all users shorter, whose likeliest lengths go up to ")
+    assert said[1].startswith("model.user_radius=0.05 shortens all users: their best lengths are up to ")
 
 
-def test_without_validation_a_tenth_of_training_says_how_sure_lists_are(world):
+def test_without_validation_a_tenth_of_training_says_how_sharp_scores_are(world):
     nothing = Interactions(*np.zeros((2, 0), np.int32))
     alone, options = dataclasses.replace(world, valid=nothing), TrainOptions(**TRAIN)
     with_valid, without = (
@@ -229,7 +229,7 @@ def test_the_start_is_epoch_0_and_the_result_where_no_epoch_is_better(world, tmp
     longer, straight = (
         train(world, folder, learning_rate=3.0, num_epochs=9, patience=3) for folder in (tmp_path, None)
     )
-    assert longer.stopped == "no better epoch than 0 in the last 3 (the result is what training started from)"
+    assert longer.stopped == "no better epoch than 0 in the last 3 (the result is epoch 0, the start)"
     assert [record["epoch"] for record in longer.history] == [0, 1, 2, 3]
     assert [record["valid_loss"] for record in longer.history] == [record["valid_loss"] for record in straight.history]
 
@@ -269,19 +269,19 @@ def test_a_refit_of_a_start_that_no_epoch_has_made_better_is_the_start(tmp_path)
 
 def test_mistakes_are_one_line(world):
     mistakes = {
-        "train.start=als is what MF-ALS solves for: leave it out": lambda: hlr_jax.train_model(
+        "train.start=als: MF-ALS itself is solved by ALS; leave train.start out": lambda: hlr_jax.train_model(
             world, hlr_jax.create_model("mf_als", embed_dim=4), TrainOptions(start="als"), quiet=True
         ),
-        "source vectors that are not the items' own: set model.tied=false": lambda: check_als(
+        "source vectors other than the items': set model.tied=false": lambda: check_als(
             hlr_jax.create_model("cml", embed_dim=4, user="history", tied=True)
         ),
-        "keeps one dimension for the lengths of items: set model.embed_dim to 2 or more": lambda: hlr_jax.train_model(
+        "uses one dimension for the lengths of items: set model.embed_dim to 2 or more": lambda: hlr_jax.train_model(
             world, make(embed_dim=1), TrainOptions(**TRAIN), quiet=True
         ),
-        "train.start_regularization=1e+08 leaves nothing of the factors: lower it": lambda: train(
+        "train.start_regularization=1e+08 shrinks the factors to zero: lower it": lambda: train(
             world, start_regularization=1e8
         ),
-        "train.start_confidence would change nothing: only train.start=als reads it": lambda: check_read(
+        "train.start_confidence has no effect: only train.start=als reads it": lambda: check_read(
             {"model": {"name": "cml"}, "train": {"start": "random"}}, ["train.start_confidence"]
         ),
     }

@@ -235,7 +235,7 @@ def test_without_validation_the_last_epoch_is_the_result(world):
     nothing = Interactions(np.empty(0, np.int32), np.empty(0, np.int32))
     result = fit(dataclasses.replace(world, valid=nothing), model=cml(), num_epochs=2)
     assert (result.best_epoch, result.best_value) == (2, None)
-    with pytest.raises(InputError, match=r"no validation interactions to choose one .*train\.temperatures=\(0\.1,\)"):
+    with pytest.raises(InputError, match=r"no validation interactions to select one .*train\.temperatures=\(0\.1,\)"):
         fit(dataclasses.replace(world, valid=nothing), num_epochs=2, temperatures=(0.1, 0.2), evaluation=NDCG)
     with pytest.raises(InputError, match="no training interactions"):
         fit(dataclasses.replace(world, train=nothing), num_epochs=2)

@@ -55,7 +55,7 @@ def test_negatives_that_do_not_fit_the_batch_are_refused_with_those_that_do(batc
 
 def test_temperatures_are_not_chosen_by_a_loss(world):
     several, cml = TrainOptions(temperatures=[0.1, 0.5]), hlr_jax.create_model("cml", embed_dim=2)
-    with pytest.raises(InputError, match=r"train\.temperatures needs a metric to choose by: set eval\.monitor"):
+    with pytest.raises(InputError, match=r"train\.temperatures needs a metric to select by: set eval\.monitor"):
         hlr_jax.train_model(world, cml, several)
     by_ndcg = EvalOptions(monitor="ndcg", k=5)
     check_monitor(by_ndcg, several, world)

@@ -170,7 +170,7 @@ def test_mistakes_are_one_line(chosen, tmp_path):
     hlr_jax.refit(folder, tmp_path / "one", quiet=True, log=silent)
     data = done.parts.dataset
     mistakes = {
-        "is no workdir": lambda: hlr_jax.refit(tmp_path / "none", tmp_path / "two"),
+        "is not a workdir": lambda: hlr_jax.refit(tmp_path / "none", tmp_path / "two"),
         "holds a run with other settings: dataset.train_splits": lambda: hlr_jax.refit(folder, folder),
         "no valid interactions for dataset.train_splits=train": lambda: hlr_jax.refit(
             tmp_path / "one", tmp_path / "two"

@@ -95,7 +95,7 @@ def test_each_seed_starts_from_its_own_where_there_are_as_many(before, world, nu
 
 
 @pytest.mark.parametrize("mesh", [None, {"data": 2, "model": 2}])
-def test_training_goes_on_from_there(before, world, mesh):
+def test_training_continues_from_there(before, world, mesh):
     """With a learning rate of 0 nothing moves: the result is where it began."""
     done, folder = before
     options = options_from(folder, num_epochs=1, learning_rate=0.0, num_seeds=2, ema_decay=0.5)
@@ -138,7 +138,7 @@ def test_the_parameters_that_a_run_started_from_are_part_of_what_it_is(before, w
         train(4)
     shutil.rmtree(other)
     shutil.rmtree(workdir)
-    with pytest.raises(InputError, match="start is no workdir"):
+    with pytest.raises(InputError, match="start is not a workdir"):
         train(1)
     assert not workdir.exists()
 
@@ -146,8 +146,11 @@ def test_the_parameters_that_a_run_started_from_are_part_of_what_it_is(before, w
 def test_a_start_of_another_model_is_refused_by_the_option_that_differs(before, world):
     _, folder = before
     for wrong, message in (
-        (hlr_jax.create_model("cml", embed_dim=7), r"is a run with model\.embed_dim=6, and this has 7; set the same"),
-        (hlr_jax.create_model("lrml", embed_dim=6), "is a run of model cml, and this is lrml"),
+        (
+            hlr_jax.create_model("cml", embed_dim=7),
+            "model.embed_dim=6, but the model has 7; set the same value",
+        ),
+        (hlr_jax.create_model("lrml", embed_dim=6), "is a run of model cml, but the model is lrml"),
     ):
         with pytest.raises(InputError, match=message) as caught:
             hlr_jax.train_model(world, wrong, options_from(folder), quiet=True)
@@ -160,7 +163,7 @@ def test_a_wrong_start_leaves_no_workdir_behind(before, tmp_path):
     _, folder = before
     unended = tmp_path / "unended"
     shutil.copytree(folder, unended, ignore=shutil.ignore_patterns("result"))
-    for start, message in ((tmp_path, "is no workdir"), (unended, "its training has not ended")):
+    for start, message in ((tmp_path, "is not a workdir"), (unended, "its training has not ended")):
         with pytest.raises(InputError, match=message):
             hlr_jax.run(config(start=str(start)), tmp_path / "run", **OPTIONS)
         assert not (tmp_path / "run").exists()

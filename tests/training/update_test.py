@@ -41,7 +41,7 @@ def yesterday(world, tmp_path_factory):
     return hlr_jax.run(config, folder / "yesterday", **OPTIONS), folder / "yesterday"
 
 
-def test_an_update_goes_on_from_yesterday_with_the_new_rows_in_training(yesterday, tmp_path):
+def test_an_update_continues_from_yesterday_with_the_new_rows_in_training(yesterday, tmp_path):
     done, folder = yesterday
     data, said = done.parts.dataset, []
     held = [(data.user_ids[int(part.user[0])], data.item_ids[int(part.item[0])]) for part in (data.valid, data.test)]
@@ -99,19 +99,19 @@ def test_mistakes_are_one_line(yesterday, tmp_path):
     data = done.parts.dataset
     known = [(data.user_ids[int(data.train.user[0])], data.item_ids[int(data.train.item[0])], 5)]
     for rows, message in (
-        (frame(known), "the run has every one of the new rows already"),
+        (frame(known), "the run already has all of these rows"),
         (frame(ROWS).rename({"who": "person"}), 'new rows: no column "who"'),
         (frame(ROWS).drop("rating"), 'new rows: no column "rating"'),
     ):
         with pytest.raises(InputError, match=message) as caught:
             hlr_jax.update(folder, rows, tmp_path / "run", **OPTIONS)
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="is no workdir"):
+    with pytest.raises(InputError, match="is not a workdir"):
         hlr_jax.update(tmp_path, frame(ROWS), tmp_path / "run", **OPTIONS)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_scorer_is_fitted_anew_to_all_rows(world, tmp_path):
+def test_a_scorer_is_refitted_to_all_rows(world, tmp_path):
     config = {"dataset": {"name": "planted-60x50x900"}, "model": {"name": "ease", "regularization": [30.0, 300.0]}}
     before = hlr_jax.run(config, tmp_path / "before", **OPTIONS)
     rows = pl.DataFrame({"user": [60, 60], "item": [1, 2]})

@@ -1,1 +1,1 @@
-"""One answer for data that nobody has tuned for: closed forms first, refinements after, and their blend."""
+"""The ``auto`` recipe for new data: closed forms first, then models trained from them, then their blend."""

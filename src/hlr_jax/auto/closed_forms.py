@@ -1,4 +1,4 @@
-"""Settings of what is solved for, searched on validation: each point takes about a second on MovieLens-1M."""
+"""Searches settings of closed-form systems on validation; each point takes about a second on MovieLens-1M."""
 
 from collections.abc import Callable
 
@@ -16,18 +16,18 @@ from hlr_jax.scorers.item_knn import ALL, ItemKNN, similarities
 from hlr_jax.scorers.item_matrix import gram_matrix
 from hlr_jax.training.als import factorize
 
-GoesOn = Callable[[], bool]
+MayContinue = Callable[[], bool]
 
 _STRENGTHS = tuple(float(f"{digit}e{power}") for power in range(-1, 5) for digit in (1, 2, 5))
 _DROPOUTS = (0.0, 0.2, 0.4, 0.6)
-_DENSE = 0.01  # the share of pairs from which on users of many items should count for less in EASE
-_PER_DENSITY = 2000.0  # lambda for the confidence 20 where a share of 1 of all pairs would be observed
+_DENSE = 0.01  # density from which users with many items should have less weight in EASE
+_PER_DENSITY = 2000.0  # lambda for confidence 20, per unit of density
 _FIRST_DIM = 128
-_ITERATIONS = 6  # enough to tell good strengths from others
+_ITERATIONS = 6  # enough to compare regularizations
 
 
-def search_ease(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lambda: True) -> SolvedEase:
-    """Return EASE with the settings that validate best: lambda and the dropout, and the weights of users.
+def search_ease(dataset: Dataset, evaluation: EvalOptions, may_continue: MayContinue = lambda: True) -> SolvedEase:
+    """Return EASE with the settings that validate best: lambda, dropout and the user exponent.
 
     Raises:
       InputError: the catalog is too large for EASE.
@@ -39,7 +39,7 @@ def search_ease(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lam
         state: State = {"weights": ease_weights(gram.copy(), point["regularization"], point["dropout"])}
         ease = SolvedEase(**point, **state)
         value = lists.merit(float(values_on_valid(ease, state, dataset, lists).mean()))
-        if not kept or value > kept[0][0]:  # as the climb moves: what it ends at is kept, and no other weights are
+        if not kept or value > kept[0][0]:  # keeps only the weights of the best point, as the climb does
             kept[:] = [(value, ease)]
         return value
 
@@ -47,12 +47,12 @@ def search_ease(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lam
     strength = _nearest(_STRENGTHS, 2 * per_item if is_dense else per_item)
     start = {"regularization": strength, "dropout": 0.4, "user_exponent": 0.5 if is_dense else 0.0}
     gram = gram_matrix(dataset, start["user_exponent"])
-    Climb(measure, start, goes_on).along(to_next("regularization", _STRENGTHS), to_next("dropout", _DROPOUTS))
+    Climb(measure, start, may_continue).along(to_next("regularization", _STRENGTHS), to_next("dropout", _DROPOUTS))
     return kept[0][1]
 
 
-def search_item_knn(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn = lambda: True) -> ItemKNN:
-    """Return ItemKNN with the settings that validate best: shrink, and how many matches count.
+def search_item_knn(dataset: Dataset, evaluation: EvalOptions, may_continue: MayContinue = lambda: True) -> ItemKNN:
+    """Return ItemKNN with the settings that validate best: shrink, and the number of matches.
 
     Raises:
       InputError: the catalog is too large for ItemKNN.
@@ -65,29 +65,29 @@ def search_item_knn(dataset: Dataset, evaluation: EvalOptions, goes_on: GoesOn =
         state: State = {"similarities": similarities(counts.copy(), point["shrink"])}
         return lists.merit(float(values_on_valid(ItemKNN(**point), state, dataset, lists).mean()))
 
-    climb = Climb(measure, {"best_matches": ALL, "shrink": 10.0}, goes_on)  # scores of all matches are a product
+    climb = Climb(measure, {"best_matches": ALL, "shrink": 10.0}, may_continue)  # ALL makes scores one product
     return ItemKNN(**climb.along(to_next("shrink", space.shrink), to_next("best_matches", space.best_matches)).best)
 
 
 def search_mf_als(
-    dataset: Dataset, evaluation: EvalOptions, max_dim: int, seed: int = 0, goes_on: GoesOn = lambda: True
+    dataset: Dataset, evaluation: EvalOptions, max_dim: int, seed: int = 0, may_continue: MayContinue = lambda: True
 ) -> Point:
     """Return the best settings of MF-ALS: lambda, the confidence and D.
 
-    D doubles as long as that is worth more than a standard error over users; lambda is searched anew then.
+    D doubles as long as the gain exceeds a standard error over users; lambda is searched again for each D.
     """
-    lists, values = evaluation.of_lists, dict[tuple, np.ndarray]()  # of each user, by point
+    lists, values = evaluation.of_lists, dict[tuple, np.ndarray]()  # per user, by point
 
     def measure(point: Point) -> float:
         model, sizes = mf_als(**point), (dataset.num_users, dataset.num_items)
         params = factorize(model, dataset.train, *sizes, num_iterations=_ITERATIONS, seed=seed)
-        # Scores do not depend on the strengths: one model of each D, so that its lists are compiled once.
+        # Scores do not depend on the strengths, so one model per D is enough and its program is compiled once.
         each = values_on_valid(mf_als(embed_dim=point["embed_dim"]), params, dataset, lists)
         values[tuple(point.values())] = each
         return lists.merit(float(each.mean()))
 
-    # What suits depends on both strengths together: more confidence wants more lambda, here more and there less.
-    stronger, both, surer = (
+    # Confidence and regularization interact: data sets differ in how much lambda a higher confidence needs.
+    more_regularized, both, more_confident = (
         scaled(2.0, "regularization"),
         scaled(2.0, "confidence", "regularization"),
         scaled(2.0, "confidence"),
@@ -97,13 +97,13 @@ def search_mf_als(
         "regularization": _nearest(_STRENGTHS, _PER_DENSITY * _density(dataset)),
         "embed_dim": min(_FIRST_DIM, max_dim),
     }
-    climb = Climb(measure, start, goes_on).along(stronger, both, surer)
-    while (dim := 2 * climb.best["embed_dim"]) <= max_dim and goes_on():
-        wider = Climb(measure, climb.best | {"embed_dim": dim}, goes_on)
+    climb = Climb(measure, start, may_continue).along(more_regularized, both, more_confident)
+    while (dim := 2 * climb.best["embed_dim"]) <= max_dim and may_continue():
+        wider = Climb(measure, climb.best | {"embed_dim": dim}, may_continue)
         noise = standard_error(values[tuple(wider.best.values())] - values[tuple(climb.best.values())])
         if wider.best_value - climb.best_value <= noise:
             break
-        climb = wider.along(scaled(0.5, "regularization"))  # more dimensions want less of it more often than more
+        climb = wider.along(scaled(0.5, "regularization"))  # a larger D mostly needs a smaller lambda
     return climb.best
 
 

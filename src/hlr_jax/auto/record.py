@@ -1,4 +1,4 @@
-"""``auto.json``: the settings of a run of ``auto``, and the steps that it has taken."""
+"""``auto.json``: the settings of a run of ``auto``, and its finished steps."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +12,12 @@ _SCHEMA = {"settings": {"*": object}, "steps": [{"step": str, "found": object, "
 
 @dataclass
 class Record:
-    """Steps in order, each with its name, what it found (None: it was left out) and its seconds.
+    """Steps in order, each with its name, its result (None: it was skipped) and its seconds.
 
     Attributes:
       folder: the workdir; None: nothing is written.
       settings: of the run.
-      steps: that were taken.
+      steps: finished steps.
     """
 
     folder: Path | None
@@ -26,7 +26,7 @@ class Record:
 
     @classmethod
     def of(cls, folder: Path | None, settings: dict[str, Any]) -> "Record":
-        """Return the record of a workdir, which this process holds; a new one where there is none.
+        """Return the record of a workdir that this process has locked; a new one if there is none.
 
         Raises:
           InputError: the folder holds a run with other settings; or the record is damaged.
@@ -44,7 +44,7 @@ class Record:
         return record
 
     def step(self, name: str) -> dict[str, Any] | None:
-        """Return the step of a name; None: it has not been taken."""
+        """Return the step of a name; None: it is not finished."""
         return next((step for step in self.steps if step["step"] == name), None)
 
     def add(self, name: str, found: dict[str, Any] | None, seconds: float) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The parts that are vectors: MF-ALS, and what starts from its factors and is trained."""
+"""The settings of parts with vectors: MF-ALS, and models trained from its factors."""
 
 from hlr_jax.auto.search import Point
 from hlr_jax.training.options import ALS
 
-ITERATIONS = 10  # of MF-ALS, as a part and as a start
+ITERATIONS = 10  # of MF-ALS, both as a part and as a start
 _CML = {
     "batch": "users", "batch_size": 128, "negatives": "all", "num_negatives": 1, "objective": "sampled_softmax",
     "temperature": 0.2, "history_dropout": 0.3, "start_scale": 0.5, "learning_rate": 1.5e-3, "ema_decay": 0.8,
@@ -18,16 +18,16 @@ _HLR = {
 def solved_part(found: Point) -> Point:
     """Return the sections ``model`` and ``train`` of MF-ALS with the best settings."""
     model = {"name": "mf_als", "solver": "cg"} | found
-    # Its lists are masked like those of the other parts.
+    # Its lists leave out the same items as those of the other parts.
     return {"model": model, "train": {"num_epochs": ITERATIONS}, "eval": {"solver_mask": "train+valid"}}
 
 
 def trained_parts(kinds: tuple[str, ...], found: Point) -> dict[str, Point]:
-    """Return the sections ``model`` and ``train`` of each part that is trained, by label, in the order of training.
+    """Return the sections ``model`` and ``train`` of each trained part, by label, in the order of training.
 
     Args:
-      kinds: of ``auto_options.PARTS``.
-      found: what suits MF-ALS: ``embed_dim``, ``confidence`` and ``regularization``.
+      kinds: some of ``auto_options.PARTS``.
+      found: the best settings of MF-ALS: ``embed_dim``, ``confidence`` and ``regularization``.
     """
     start = {
         "start": ALS, "start_confidence": found["confidence"], "start_regularization": found["regularization"],

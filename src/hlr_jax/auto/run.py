@@ -1,11 +1,11 @@
-"""``auto`` as one call: closed forms first, then what is worth training, then their blend.
+"""Runs ``auto``: searches closed forms, trains models that start from them, and blends all.
 
-    WORKDIR/auto.json       settings, and each step that was taken, with what it found and its seconds
+    WORKDIR/auto.json       settings, and each finished step with its result and seconds
     WORKDIR/dataset/        the data, as in any workdir
     WORKDIR/parts/LABEL/    each part: a run of its own
-    the rest                as of any blend (``blends.workdir``)
+    the rest                as in any blend (``blends.workdir``)
 
-Without a time budget the steps depend on settings and validation alone. Steps that a workdir has are not taken again.
+Without a time budget the steps depend only on the settings and on validation. Rerunning skips the finished steps.
 """
 
 import time
@@ -19,7 +19,7 @@ from hlr_jax.auto.record import Record
 from hlr_jax.auto.refined import solved_part, trained_parts
 from hlr_jax.auto.search import Point
 from hlr_jax.auto_options import MATRICES, NAME, AutoOptions
-from hlr_jax.blends.runs import PARTS, blend_of, settings_of_blend, told, weighted
+from hlr_jax.blends.runs import PARTS, blend_of, described_weights, settings_of_blend, weighted
 from hlr_jax.blends.weights import BlendWeights
 from hlr_jax.blends.workdir import write_blend
 from hlr_jax.data.dataset import Dataset
@@ -39,17 +39,17 @@ from hlr_jax.workdir import DATASET, held_by_all, record_environment
 
 Log = Callable[[str], None]
 Found = tuple[Point, System | None]
-"""The sections ``model`` and ``train`` of a part, and what they make, where the search has it at hand."""
+"""The sections ``model`` and ``train`` of a part, and the system if the search has already made it."""
 
 
 class AutoPart(NamedTuple):
     """One part that was tried.
 
     Attributes:
-      title: of its system, for people.
+      title: of its system, to display.
       weight: in the blend; 0: left out.
       metrics: by split.
-      seconds: that it took, with the search of its settings.
+      seconds: total time, including the search of its settings.
     """
 
     title: str
@@ -59,15 +59,15 @@ class AutoPart(NamedTuple):
 
 
 class AutoResult(NamedTuple):
-    """What ``run_auto`` has found.
+    """The result of ``run_auto``.
 
     Attributes:
-      blend: the parts that have a weight, as a run that is done.
+      blend: the parts with a weight, as a finished run.
       settings: its config.
       metrics: its own, by split.
-      parts: all that were tried, by label.
-      chosen: how validation chose the weights.
-      seconds: that all of it took.
+      parts: all parts that were tried, by label.
+      chosen: how validation selected the weights.
+      seconds: total time.
     """
 
     blend: LoadedRun
@@ -79,7 +79,7 @@ class AutoResult(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What is recommended and how sure that is, in a sentence."""
+        """The recommended system and its uncertainty, in a sentence."""
         chosen, title = self.chosen, self.blend.parts.model.title
         if sum(weight > 0 for weight in chosen.weights.values()) == 1:
             return f"{title} alone is recommended: no blend is better on validation"
@@ -97,24 +97,24 @@ def run_auto(
     quiet: bool = False,
     log: Log = print,
 ) -> AutoResult:
-    """Find out what suits a data set, train it, and blend it.
+    """Find good systems for a data set, train them, and blend them.
 
-    First the closed forms, whose settings are searched on validation; then models that start from the factors of
-    MF-ALS; then the blend. Test is measured once for each part, and for the blend at the end; nothing looks at it
-    before.
+    First come the closed forms, whose settings are searched on validation; then models that start from the factors of
+    MF-ALS; then the blend. Test is measured once for each part, and once for the blend at the end. It influences no
+    choice.
 
     Args:
-      config: the sections ``dataset``, ``model`` (``AutoOptions``) and ``eval``, and a ``seed``; as ``auto:DATA`` has.
-      workdir: where all of it is kept, as a blend that every command reads; the same call goes on there. None: nothing
-        is written.
-      dataset: prepared interactions; None: those of the section ``dataset``.
-      loggers: are called with each epoch's record of each part.
-      quiet: show no progress.
-      log: takes lines for people.
+      config: the sections ``dataset``, ``model`` (``AutoOptions``) and ``eval``, and a ``seed``, as in ``auto:DATA``.
+      workdir: folder of the result, a blend that every command reads; the same call resumes it. None: nothing is
+        written.
+      dataset: prepared interactions; None: loaded from the section ``dataset``.
+      loggers: called with each epoch's record of each part.
+      quiet: whether to hide progress.
+      log: receives log lines.
 
     Raises:
-      InputError: an unknown setting, a value out of range, a data set without validation interactions, or a workdir of
-        something else.
+      InputError: an unknown setting, a value out of range, a data set without validation interactions, or a workdir
+        with something else.
     """
     start = time.perf_counter()
     config = plain(config)
@@ -123,7 +123,7 @@ def run_auto(
     with held_by_all(folder, NAME):
         record = Record.of(folder, config)
         data = _data(dataset, config, folder, log)
-        relevant_of(data, "valid")  # there is something to choose by
+        relevant_of(data, "valid")  # raises without validation interactions
         return _Auto(config, options, evaluation, data, folder, record, start, loggers, quiet, log).run()
 
 
@@ -135,7 +135,7 @@ def auto_options(config: Mapping[str, Any]) -> tuple[AutoOptions, EvalOptions]:
     """
     for section in ("train", "mesh"):
         if config.get(section):
-            raise InputError(f"{NAME} has settings of its own for each part: leave the section {section} out")
+            raise InputError(f"{NAME} sets its own {section} settings for each part: leave out the section {section}")
     given = {name: value for name, value in config["model"].items() if name != "name"}
     check_options(AutoOptions, given, "model")
     check_options(EvalOptions, config.get("eval", {}), "eval")
@@ -144,10 +144,10 @@ def auto_options(config: Mapping[str, Any]) -> tuple[AutoOptions, EvalOptions]:
 
 
 def _data(dataset: Dataset | None, config: Mapping[str, Any], folder: Path | None, log: Log) -> Dataset:
-    """Return the data, which a workdir keeps.
+    """Return the data, and store it in the workdir.
 
     Raises:
-      InputError: the run in the workdir is of other data.
+      InputError: the run in the workdir has different data.
     """
     if dataset is None and folder is not None and (folder / DATASET).exists():
         return read_stored(folder / DATASET)
@@ -159,7 +159,7 @@ def _data(dataset: Dataset | None, config: Mapping[str, Any], folder: Path | Non
 
 
 class _Auto(NamedTuple):
-    """What the steps of one ``run_auto`` share."""
+    """The state that the steps of one ``run_auto`` share."""
 
     config: dict[str, Any]
     options: AutoOptions
@@ -173,16 +173,16 @@ class _Auto(NamedTuple):
     log: Log
 
     def run(self) -> AutoResult:
-        """Take all steps, and blend what is done after each."""
+        """Run all steps, and blend the finished parts after each."""
         done = dict[str, tuple[RunResult, float]]()
         for label, find in self._steps():
             if self._step(done, label, find):
                 loaded, chosen = self._blend(done)
-                self.log(f"after {time.perf_counter() - self.start:.0f} s: {told(chosen)}")
+                self.log(f"after {time.perf_counter() - self.start:.0f} s: {described_weights(chosen)}")
         return self._finish(done, loaded, chosen)
 
     def _steps(self) -> Iterator[tuple[str, Callable[[], Found]]]:
-        """Yield the label of each part and what finds its settings; what starts from MF-ALS once that is found."""
+        """Yield the label of each part and its search; parts that start from MF-ALS follow its search."""
         kinds = self.options.parts
         if "ease" in kinds:
             yield "ease", self._ease
@@ -195,32 +195,32 @@ class _Auto(NamedTuple):
                 yield label, partial(lambda found: (found, None), sections)
 
     def _ease(self) -> Found:
-        ease = search_ease(self.dataset, self.evaluation, self._goes_on)
+        ease = search_ease(self.dataset, self.evaluation, self._may_continue)
         return {"model": {"name": "ease"} | dict(ease.options)}, ease
 
     def _item_knn(self) -> Found:
-        knn = search_item_knn(self.dataset, self.evaluation, self._goes_on)
+        knn = search_item_knn(self.dataset, self.evaluation, self._may_continue)
         return {"model": {"name": "item_knn"} | dict(knn.options)}, None
 
     def _mf_als(self) -> Found:
         seed, most = self.config.get("seed", 0), self.options.max_dim
-        return solved_part(search_mf_als(self.dataset, self.evaluation, most, seed, self._goes_on)), None
+        return solved_part(search_mf_als(self.dataset, self.evaluation, most, seed, self._may_continue)), None
 
-    def _goes_on(self) -> bool:
+    def _may_continue(self) -> bool:
         budget = self.options.time_budget
         return not budget or time.perf_counter() - self.start < budget
 
     def _step(self, done: dict[str, tuple[RunResult, float]], label: str, find: Callable[[], Found]) -> bool:
-        """Find the settings of a part and fit it, and return whether it is done.
+        """Find the settings of a part and fit it, and return whether it was fitted.
 
-        It is not where there was no time, or where the catalog is too large for a matrix of items by items and other
-        parts need none.
+        A part is skipped if there is no time left. One with a matrix of items by items is also skipped if the catalog
+        is too large and other parts need no such matrix.
         """
         step = self.record.step(label)
         if step is None:
             began = time.perf_counter()
-            if done and not self._goes_on():
-                self.log(f"{label} is left out: the time budget is over")
+            if done and not self._may_continue():
+                self.log(f"{label} is left out: the time budget is used up")
                 self.record.add(label, None, 0.0)
                 return False
             try:
@@ -241,7 +241,7 @@ class _Auto(NamedTuple):
         return True
 
     def _fit(self, label: str, sections: Point, system: System | None = None) -> RunResult:
-        """Fit a part as a run of its own; a ``system`` that is given stands for the section ``model``."""
+        """Fit a part as a run of its own; ``system``, if given, replaces the section ``model``."""
         config = {name: self.config[name] for name in ("dataset", "eval", "seed") if name in self.config} | sections
         config["eval"] = self.config.get("eval", {}) | sections.get("eval", {})
         folder = None if self.folder is None else self.folder / PARTS / label
@@ -252,7 +252,7 @@ class _Auto(NamedTuple):
         )  # fmt: skip
 
     def _blend(self, done: dict[str, tuple[RunResult, float]]) -> tuple[LoadedRun, BlendWeights]:
-        """Return the blend of what is done, with weights that validation chooses."""
+        """Return the blend of the finished parts, with weights selected on validation."""
         members = {label: (LoadedRun.of(result), 0) for label, (result, _) in done.items()}
         loaded, chosen = weighted(blend_of(members, self.evaluation), log=lambda line: None)
         assert chosen is not None

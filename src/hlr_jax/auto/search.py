@@ -1,33 +1,36 @@
-"""A search that needs few measurements: one move after the other, uphill."""
+"""A coordinate-wise hill climb, for searches with few measurements."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 Point = dict[str, Any]
 Move = Callable[[Point, int], Point | None]
-"""(point, 1 or -1) -> the next point in that direction, or None where there is none."""
+"""(point, 1 or -1) -> the next point in that direction, or None if there is none."""
 
 
 class Climb:
-    """Finds a good point, from one that is good for most data.
+    """Finds a good point, starting from one that is good for most data.
 
-    Each move is repeated as long as it helps, in one direction or else in the other. A point is measured once.
+    Each move is repeated as long as it helps, in one direction or, failing that, in the other. No point is measured
+    twice.
 
     Attributes:
       best: the best point so far.
-      best_value: what it measured.
-      values: what each point measured, in order.
+      best_value: its value.
+      values: the value of each measured point, in order.
     """
 
-    def __init__(self, measure: Callable[[Point], float], start: Point, goes_on: Callable[[], bool] = lambda: True):
+    def __init__(
+        self, measure: Callable[[Point], float], start: Point, may_continue: Callable[[], bool] = lambda: True
+    ):
         """Measure the start.
 
         Args:
           measure: point -> value, higher is better.
           start: the first point.
-          goes_on: asked before each further measurement; where it is false, the search ends.
+          may_continue: called before each further measurement; the search ends when it returns false.
         """
-        self._measure, self._goes_on = measure, goes_on
+        self._measure, self._may_continue = measure, may_continue
         self.values: list[tuple[Point, float]] = []
         self.best = start
         self.best_value = self._value(start)
@@ -41,9 +44,9 @@ class Climb:
         return self
 
     def _walk(self, move: Move, direction: int) -> bool:
-        """Go on in a direction as long as that helps, and return whether it ever did."""
+        """Move in a direction as long as that helps, and return whether it ever did."""
         moved = False
-        while self._goes_on() and (point := move(self.best, direction)) is not None:
+        while self._may_continue() and (point := move(self.best, direction)) is not None:
             value = self._value(point)
             if value <= self.best_value:
                 break
@@ -60,7 +63,7 @@ class Climb:
 
 
 def to_next(name: str, values: Sequence[float]) -> Move:
-    """Return the move of a setting, which is one of some values, to the next of them.
+    """Return the move of a setting to the next or previous of some values.
 
     Example:
       >>> to_next("a", (1, 2, 5))({"a": 2}, 1)

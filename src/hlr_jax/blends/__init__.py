@@ -1,1 +1,1 @@
-"""Blends of runs: their weights, their workdirs, and the lists that choose among weights."""
+"""Blends of runs: their weights, their workdirs, and the lists that weights are selected by."""

@@ -1,4 +1,4 @@
-"""The lists of many blends of the same parts, from the best items of each part: exact, and without all scores."""
+"""The lists of many blends of the same parts, computed from the best items of each part: exact, without all scores."""
 
 from typing import NamedTuple
 
@@ -9,24 +9,24 @@ from hlr_jax.blended_systems import Blend
 from hlr_jax.ranking.population import Population
 from hlr_jax.ranking.scores import best_items, part_scores, ranked
 
-_LARGE = 3e38  # in the place of minus infinity, where it is multiplied by a weight of 0
+_LARGE = 3e38  # used in place of infinity, since it is multiplied by weights of 0
 _TILE = 512  # users
 
 
 class Candidates(NamedTuple):
-    """What the lists of any blend of some parts are made from.
+    """The inputs for the lists of any blend of some parts.
 
-    An item that is not among the best M of any part has z_p <= t_p for each part p, where t_p is the M-th best. So it
-    scores at most sum_p w_p t_p in a blend. Where the K-th best of the candidates scores more, the list is exact.
-    Elsewhere all items are scored (the threshold algorithm of Fagin et al. 2003, with M fixed).
+    An item outside the best M of every part has z_p <= t_p for each part p, where t_p is the M-th best score. So it
+    scores at most sum_p w_p t_p in a blend. If the K-th best of the candidates scores more, the list is exact.
+    Otherwise all items are scored (the threshold algorithm of Fagin et al. 2003, with M fixed).
 
     Attributes:
       blend: the parts, with any weights.
       population: the users.
-      places: [n], of these users in the population.
-      seen: [users of the population, I], what may not stand in their lists.
-      items: [n, C], candidates in increasing order; I behind them.
-      scores: [P, n, C], their standardized scores by each part; very low behind them.
+      places: [n], rows of these users in the population.
+      seen: [users of the population, I], items to leave out of their lists.
+      items: [n, C], candidates in increasing order, padded with I.
+      scores: [P, n, C], their standardized scores in each part; very low for padding.
       thresholds: [P, n], t of each part; very low for a user all of whose items are candidates.
     """
 
@@ -48,10 +48,10 @@ class Candidates(NamedTuple):
         Args:
           blend: the parts, with any weights.
           population: the users.
-          places: [n], of some of them.
+          places: [n], rows of some users.
           seen: [users of the population, I].
           best: M.
-          memory_limit_mib: that a tile of users may take.
+          memory_limit_mib: MiB that a tile of users may use.
 
         Raises:
           InputError: see ``scores``.
@@ -97,7 +97,7 @@ class Candidates(NamedTuple):
 def _candidates(
     blend: Blend, population: Population, places: np.ndarray, seen: csr_array, best: int, memory_limit_mib: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the items, scores and thresholds of some users, as wide as is needed, and at least M."""
+    """Return the items, scores and thresholds of some users, at least M wide."""
     count, num_items = len(places), seen.shape[1]
     masked, best = seen[places].nonzero(), min(best, num_items)
     each, thresholds = [], np.empty((len(blend.parts), count), np.float32)

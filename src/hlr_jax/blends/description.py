@@ -1,4 +1,4 @@
-"""A blend as plain settings, from which it is made again: what configs and saved recommenders hold."""
+"""A blend as plain settings, for configs and saved recommenders."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,17 +17,17 @@ def described(blend: Blend) -> Described:
     """Return the parts of a blend, JSON-like.
 
     Raises:
-      InputError: a part's model was made by hand.
+      InputError: a part's model was not made by name.
     """
     parts: Described = {}
     for label, part in blend.parts.items():
         system, options = part.system, dict(part.system.options)
         if system.name not in system_names() or create_system(system.name, **options) != system:
             raise InputError(
-                f"part {label} of the blend was made by hand and can't be kept in a folder: make it by create_model, "
-                "and one of your own by register_model before"
+                f"part {label} of the blend has no registered name and can't be saved: make it with create_model, and "
+                "register a model of your own with register_model first"
             )
-        options.pop("kernel", None)  # of the devices, and no part of what the model is
+        options.pop("kernel", None)  # depends on the device, and is not part of the model
         training = None if part.training is None else asdict(part.training)
         model = {"name": system.name, **options}
         parts[label] = {"model": model, "weight": part.weight, "seed": part.seed, "training": training}
@@ -35,11 +35,11 @@ def described(blend: Blend) -> Described:
 
 
 def from_description(parts: Mapping[str, Mapping[str, Any]]) -> Blend:
-    """Return the blend that ``described`` has told of.
+    """Return the blend from the result of ``described``.
 
     Raises:
       InputError: a setting is unknown or out of range, or see ``Blend``.
-      KeyError, TypeError: it is not what ``described`` returns.
+      KeyError, TypeError: the argument is not a result of ``described``.
     """
     made = {}
     for label, fields in parts.items():

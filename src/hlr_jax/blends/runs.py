@@ -17,14 +17,14 @@ from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.training.run_progress import RunProgress
 from hlr_jax.types import Params
 
-PARTS = "parts"  # of the settings of a blend, and the folder of its workdir
-EPOCH = 1  # of its one line in metrics.jsonl
+PARTS = "parts"  # a key of a blend's settings, and a folder in its workdir
+EPOCH = 1  # of the one line in a blend's metrics.jsonl
 
 Log = Callable[[str], None]
 
 
 def is_blend(config: Mapping[str, Any]) -> bool:
-    """Return whether settings are those of a blend."""
+    """Return whether settings describe a blend."""
     return config.get("model", {}).get("name") == Blend.name
 
 
@@ -32,11 +32,11 @@ def blend_of(members: Mapping[str, tuple[LoadedRun, int]], evaluation: EvalOptio
     """Return runs of one data set as a blend with equal weights.
 
     Args:
-      members: by label, a run and the place of one of its seeds.
+      members: by label, a run and the position of one of its seeds.
       evaluation: settings of evaluation; None: those of the first run.
 
     Raises:
-      InputError: no run, other data sets, a run of a blend, or parameters on a mesh.
+      InputError: no run, different data sets, a run of a blend, or parameters on a mesh.
     """
     parts: dict[str, Part] = {}
     params: dict[str, Any] = {}
@@ -49,7 +49,7 @@ def blend_of(members: Mapping[str, tuple[LoadedRun, int]], evaluation: EvalOptio
         parts[label] = Part(system, 1.0, loaded.seeds[place], training)
         params[label] = loaded.params[place]
         if loaded.parts.mesh is not None:
-            raise InputError(f"part {label} lies on a mesh, and a blend is ranked on the host: load it without")
+            raise InputError(f"part {label} is on a mesh, but a blend is ranked on the host: load it without mesh")
     blend = Blend.equal(parts) if parts else Blend(parts)
     check_same_data({label: loaded for label, (loaded, _) in members.items()})
     first = next(iter(members.values()))[0].parts
@@ -66,15 +66,15 @@ def check_same_data(runs: Mapping[str, LoadedRun]) -> None:
     for label, dataset in others:
         if dataset.fingerprint != one.fingerprint:
             raise InputError(
-                f"part {label} has other data than part {first}: {dataset.summary()}; {one.summary()}; a blend needs "
-                "runs of the same data set and split"
+                f"parts {label} and {first} have different data: {dataset.summary()}; {one.summary()}; a blend needs "
+                "runs on the same data set and split"
             )
 
 
 def loaded_blend(
     dataset: Dataset, blend: Blend, params: Params, evaluation: EvalOptions, seed: int, value: float | None = None
 ) -> LoadedRun:
-    """Return a blend as a run that is done; ``params`` are those of its parts by label."""
+    """Return a blend as a finished run; ``params`` are those of its parts by label."""
     training = TrainOptions()
     run: Run = training.runs([seed])[0]
     parts = RunParts(dataset, blend, training, evaluation, None, seed)
@@ -93,12 +93,12 @@ def blend_of_seeds(loaded: LoadedRun) -> LoadedRun:
 def weighted(
     equal: LoadedRun, weights: Mapping[str, float] | None = None, log: Log = print
 ) -> tuple[LoadedRun, BlendWeights | None]:
-    """Return a blend with weights that are given, or that validation chooses, without parts that weigh 0.
+    """Return a blend with given weights, or weights selected on validation, without the parts that have weight 0.
 
     Args:
       equal: from ``blend_of``.
-      weights: by label; None: validation chooses.
-      log: takes lines for people.
+      weights: by label; None: selected on validation.
+      log: receives log lines.
 
     Raises:
       InputError: see ``Blend.weighted`` and ``fit_weights``.
@@ -108,18 +108,18 @@ def weighted(
     chosen, params = None, equal.params[0]
     if weights is None:
         if not len(dataset.valid):
-            raise InputError(f"data set {dataset.name} has no valid interactions to choose weights on: pass weights")
+            raise InputError(f"data set {dataset.name} has no validation interactions to select weights: pass weights")
         chosen = fit_weights(blend, params, dataset, evaluation)
         weights = chosen.weights
-        log(told(chosen))
+        log(described_weights(chosen))
     kept = blend.weighted(weights)
     given = {label: params[label] for label in kept.parts}
     value = None if chosen is None else chosen.value
     return loaded_blend(dataset, kept, given, evaluation, seed, value), chosen
 
 
-def told(chosen: BlendWeights) -> str:
-    """Return weights that validation has chosen, in lines for people that fit in 80 columns."""
+def described_weights(chosen: BlendWeights) -> str:
+    """Return the selected weights as lines of at most 80 columns."""
     if len(chosen.weights) == 1:
         return f"{chosen.best_part}: {chosen.metric} {chosen.value:.4f}"
     weights = ", ".join(f"{label} {weight:g}" for label, weight in chosen.weights.items() if weight)
@@ -132,10 +132,10 @@ def told(chosen: BlendWeights) -> str:
 
 
 def settings_of_blend(loaded: LoadedRun, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a blend, from which it is made again; ``settings`` are those of one of its parts.
+    """Return the settings of a blend, from which it can be made again; ``settings`` are those of one of its parts.
 
     Raises:
-      InputError: a part's model was made by hand.
+      InputError: a part's model was not made by name.
     """
     blend = loaded.parts.model
     assert isinstance(blend, Blend)
@@ -149,7 +149,7 @@ def settings_of_blend(loaded: LoadedRun, settings: Mapping[str, Any]) -> dict[st
 
 
 def runs_of_parts(loaded: LoadedRun, settings: Mapping[str, Any]) -> dict[str, tuple[LoadedRun, dict[str, Any]]]:
-    """Return each part of a blend as a run of its own, with its settings, by label; none of any other system."""
+    """Return each part of a blend as a run with its settings, by label; empty for any other system."""
     blend, runs = loaded.parts.model, {}
     if isinstance(blend, Blend):
         of_parts: dict[str, Any] = dict(loaded.params[0])

@@ -1,4 +1,4 @@
-"""The weights of a blend, chosen on validation: few values, no more parts than pay, and what choosing them costs."""
+"""The weights of a blend, selected on validation: on a coarse grid, with few parts, and with a held-out estimate."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from hlr_jax.ranking.population import trained_population
 from hlr_jax.scorers.base import histories_of
 from hlr_jax.types import Params
 
-_UNITS = 10  # that weights are whole numbers of: steps of 0.1
-_COARSE = 2  # units of a step where there are more parts than _FEW
+_UNITS = 10  # weights are multiples of 1 / _UNITS
+_COARSE = 2  # units per step with more than _FEW parts
 _FEW = 3
-_HALVINGS = 5  # of the users, to see what weights are worth on others
-_BEST = 100  # items of each part that are candidates, beside K
+_HALVINGS = 5  # random halvings of the users, to measure weights on users that did not select them
+_BEST = 100  # candidates from each part, in addition to K
 
 Point = tuple[int, ...]
 """The weight of each part in units."""
@@ -29,20 +29,20 @@ Point = tuple[int, ...]
 
 @dataclass(frozen=True)
 class BlendWeights:
-    """Weights that validation has chosen, and how much they can be trusted.
+    """Weights selected on validation, and their uncertainty.
 
     Attributes:
       weights: by label; 0 for a part that is left out.
-      metric: what they were chosen by, such as ``valid_ndcg@10``.
-      users: whose lists it is the mean of.
+      metric: the metric they were selected by, such as ``valid_ndcg@10``.
+      users: number of users whose lists were measured.
       value: of the blend.
       alone: of each part alone, by label.
-      best_part: the label of the best part alone.
+      best_part: the label of the best single part.
       lead: how much better the blend is than the best part: the mean difference over users.
       lead_error: the standard error of ``lead``, paired over users.
-      held_out: the value on users that the weights were not chosen on: on each half of the users with the weights that
-        the same search chooses on the other half, the mean over several random halvings.
-      tried: blends that were measured.
+      held_out: the value on users that did not select the weights: each half of the users is measured with weights
+        that the same search selects on the other half. It is the mean over several random halvings.
+      tried: number of measured blends.
 
     Example:
       >>> alone = {"ease": 0.30, "cml": 0.28}
@@ -71,21 +71,21 @@ class BlendWeights:
         return self.lead > 2 * self.lead_error
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it, JSON-like."""
+        """Return all fields, JSON-like."""
         return vars(self) | {"leads": self.leads}
 
 
 def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: EvalOptions | None = None) -> BlendWeights:
-    """Choose the weights of a blend's parts on validation.
+    """Select the weights of a blend's parts on validation.
 
-    Up to three parts: all weights that are multiples of 0.1. More parts: multiples of 0.2, and from the best on weight
-    moves from one part to another by 0.1 as long as that helps. Of equals the one with the fewest parts is taken.
+    With up to three parts, all multiples of 0.1 are tried. With more parts, all multiples of 0.2 are tried; then weight
+    moves from one part to another in steps of 0.1 as long as that helps. Ties go to the blend with the fewest parts.
 
     Args:
       blend: the parts; their weights are not read.
       params: their parameters, by label.
-      dataset: whose validation interactions choose.
-      evaluation: ``monitor`` chooses; where it is ``loss``, which a blend has not, NDCG does.
+      dataset: has the validation interactions.
+      evaluation: ``monitor`` is the metric; NDCG if it is ``loss``, since a blend has no loss.
 
     Raises:
       InputError: no validation interactions, or see ``scores``.
@@ -120,7 +120,7 @@ def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: Eval
 
 
 class _Measured:
-    """The monitored metric of each user by blends of the same parts, so that higher is better; each is made once."""
+    """The monitored metric of each user for blends of the same parts, higher is better; each blend is measured once."""
 
     def __init__(self, blend: Blend, params: Params, dataset: Dataset, evaluation: EvalOptions):
         relevant, known = relevant_of(dataset, "valid"), interactions_at(dataset, "valid")
@@ -151,18 +151,18 @@ class _Measured:
 
 
 def _held_out(measured: _Measured, count: int) -> float:
-    """Return what the weights that some users choose are worth on the others."""
+    """Return the value of weights on the users that did not select them."""
     value, rng = 0.0, np.random.default_rng(0)
     for _ in range(_HALVINGS):
         half = rng.permutation(measured.users) % 2 == 0
-        # A single user has no other half.
+        # A single user makes both halves.
         first, second = (_search(measured, count, some if some.any() else ~some) for some in (half, ~half))
         value += float(np.where(half, measured(second), measured(first)).mean()) / _HALVINGS
     return value
 
 
 def _search(measured: _Measured, count: int, some: np.ndarray) -> Point:
-    """Return the best weights of ``count`` parts by some of the users [n] (bool)."""
+    """Return the best weights of ``count`` parts on some of the users [n] (bool)."""
 
     def merit(point: Point) -> tuple[float, int]:
         return float(measured(point)[some].mean()), -int(np.count_nonzero(point))
@@ -178,13 +178,13 @@ def _vertex(row: int, count: int) -> Point:
 
 
 def _simplex(count: int, step: int) -> Iterator[Point]:
-    """Yield every point of ``count`` weights that are whole numbers of ``step`` units."""
-    for drawn in combinations_with_replacement(range(count), _UNITS // step):
-        yield tuple(step * drawn.count(row) for row in range(count))
+    """Yield every point of ``count`` weights that are multiples of ``step`` units."""
+    for units_of in combinations_with_replacement(range(count), _UNITS // step):
+        yield tuple(step * units_of.count(row) for row in range(count))
 
 
 def _moves(point: Point) -> Iterator[Point]:
-    """Yield the point, and those that differ by one unit of one part that another one has."""
+    """Yield the point, and those in which one unit has moved from one part to another."""
     yield point
     for giver, taker in permutations(range(len(point)), 2):
         if point[giver]:

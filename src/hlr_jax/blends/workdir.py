@@ -1,11 +1,11 @@
-"""Blends as workdirs: their parts are workdirs in them.
+"""Blends as workdirs, which contain the workdirs of their parts.
 
     OUT/config.json         model.name is blend, with a description of each part and its weight
-    OUT/parts/LABEL/        each part: a run, as its training left it, without checkpoints
-    OUT/result/blend.json   how the weights were chosen
-    OUT/eval/, env.json, metrics.jsonl: those of any run; metrics.jsonl has one line
+    OUT/parts/LABEL/        each part: a finished run, without checkpoints
+    OUT/result/blend.json   how the weights were selected
+    OUT/eval/, env.json, metrics.jsonl: as in any run; metrics.jsonl has one line
 
-All that reads a workdir reads such a folder. It needs nothing outside it, so it can be moved.
+Everything that reads a workdir reads such a folder. It needs nothing outside it, so it can be moved.
 """
 
 import shutil
@@ -44,11 +44,11 @@ _COPIED = (MARKER, "config.json", "env.json", "metrics.jsonl", "dataset", "resul
 
 
 class BlendedRun(NamedTuple):
-    """A blend that is done.
+    """A finished blend.
 
     Attributes:
-      result: as of any run; of its one fit, ``params`` are those of the parts by label.
-      chosen: how validation chose the weights; None where they were given.
+      result: as of any run; ``params`` of its one fit are those of the parts by label.
+      chosen: how validation selected the weights; None if they were given.
     """
 
     result: RunResult
@@ -59,13 +59,13 @@ def read_blend(folder: Path, config: Mapping[str, Any], log: Log = lambda line: 
     """Return the blend in a folder.
 
     Raises:
-      InputError: a part is missing or damaged, or of other data.
+      InputError: a part is missing or damaged, or has different data.
     """
     try:
         blend = from_description(config["model"][PARTS])
         evaluation = EvalOptions(**config.get("eval", {}))
     except (KeyError, TypeError, AttributeError) as problem:
-        raise InputError(f"{folder / 'config.json'} is no description of a blend ({problem}); blend again") from None
+        raise InputError(f"{folder / 'config.json'} does not describe a blend ({problem}); blend again") from None
     parts: dict[str, Part] = {}
     params: dict[str, Any] = {}
     runs = _read_parts(folder, blend.parts, log)
@@ -74,7 +74,7 @@ def read_blend(folder: Path, config: Mapping[str, Any], log: Log = lambda line: 
         part, system = blend.parts[label], loaded.parts.model
         if part.seed not in loaded.seeds:
             own = folder / PARTS / label
-            raise InputError(f"{own} has no seed {part.seed}, of which the blend is; blend again")
+            raise InputError(f"{own} has no seed {part.seed}, which the blend uses; blend again")
         params[label] = loaded.params[loaded.seeds.index(part.seed)]
         assert not isinstance(system, Blend)
         parts[label] = part._replace(system=system)
@@ -83,10 +83,10 @@ def read_blend(folder: Path, config: Mapping[str, Any], log: Log = lambda line: 
 
 
 def _read_parts(folder: Path, labels: Iterable[str], log: Log = lambda line: None) -> dict[str, LoadedRun]:
-    """Return the runs of parts by label. Data that they share is read, and announced, once.
+    """Return the runs of parts by label. Data that they share is read, and logged, once.
 
     Raises:
-      InputError: a part is missing, damaged, not done, or a blend.
+      InputError: a part is missing, damaged, unfinished, or a blend.
     """
     runs, dataset = dict[str, LoadedRun](), None
     for label in labels:
@@ -107,17 +107,18 @@ def finish_blend(
     eval: Mapping[str, Any] | None = None,
     log: Log = print,
 ) -> BlendedRun:
-    """Make the workdir of a blend of the runs in ``folder/parts``: choose weights, measure, and write the rest.
+    """Make the workdir of a blend of the runs in ``folder/parts``: select weights, measure, and write the files.
 
     Args:
-      folder: the workdir; ``folder/parts/LABEL`` is the workdir of each part, whose first seed is taken.
+      folder: the workdir; ``folder/parts/LABEL`` is the workdir of each part, whose first seed is used.
       labels: of the parts; others in ``folder/parts`` are not read.
-      weights: by label; None: validation chooses.
-      eval: settings of evaluation, in the place of the first part's.
-      log: takes lines for people.
+      weights: by label; None: selected on validation.
+      eval: settings of evaluation, in place of the first part's.
+      log: receives log lines.
 
     Raises:
-      InputError: a part is missing, not done or of other data; the folder holds something else; or see ``weighted``.
+      InputError: a part is missing, unfinished or on different data; the folder holds something else; or see
+        ``weighted``.
     """
     folder, start = Path(folder), time.perf_counter()
     adopt(folder, "blend", [PARTS])
@@ -133,14 +134,14 @@ def finish_blend(
 def write_blend(
     folder: Path, loaded: LoadedRun, chosen: BlendWeights | None, settings: Mapping[str, Any], seconds: float
 ) -> BlendedRun:
-    """Measure a blend whose parts lie in ``folder/parts``, and write all else that its workdir has.
+    """Measure a blend whose parts are in ``folder/parts``, and write all other files of its workdir.
 
     Args:
       folder: the workdir.
       loaded: the blend.
-      chosen: how validation chose its weights; None: they were given.
+      chosen: how validation selected its weights; None: they were given.
       settings: of one of the parts.
-      seconds: that it took to make.
+      seconds: total time to make it.
     """
     record_environment(folder, loaded.parts.dataset)
     metrics = {} if chosen is None else {chosen.metric: chosen.value}
@@ -171,25 +172,25 @@ def blend_runs(
     """Make the workdir of a blend of runs, with a copy of each part, whole or not at all.
 
     Args:
-      workdirs: of the runs, by label; of a run of several seeds, the first one is taken.
+      workdirs: of the runs, by label; the first seed of each run is used.
       output: the workdir; an older blend there is replaced.
-      weights: by label; None: validation chooses.
-      eval: settings of evaluation, in the place of the first run's.
-      log: takes lines for people.
+      weights: by label; None: selected on validation.
+      eval: settings of evaluation, in place of the first run's.
+      log: receives log lines.
 
     Raises:
-      InputError: something else is in ``output``; or see ``finish_blend``.
+      InputError: ``output`` holds something else; or see ``finish_blend``.
     """
     Blend.check_labels(workdirs)
     with replacing_folder(as_folder(output), "blend") as temporary:
         for label, workdir in workdirs.items():
-            read_config(Path(workdir))  # it is there
+            read_config(Path(workdir))  # raises if it is missing
             _copy(Path(workdir), temporary / PARTS / label)
         return finish_blend(temporary, list(workdirs), weights, eval=eval, log=log)
 
 
 def _copy(workdir: Path, part: Path) -> None:
-    """Copy what is read of a run whose training has ended."""
+    """Copy the files of a finished run that readers need."""
     part.mkdir(parents=True)
     for name in _COPIED:
         source = workdir / name

@@ -1,1 +1,1 @@
-"""Settings by name: recipes, and what a config of one's own starts from (``base.base_config``)."""
+"""Settings by name: recipes, and the base of your own configs (``base.base_config``)."""

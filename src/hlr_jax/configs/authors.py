@@ -1,8 +1,8 @@
 """The authors' best hyperparameters, per model and data set of the paper: ``MODEL-authors:DATA``.
 
-They are those of their repository. Time is not known: the paper's data sets could not be had where this was written.
-docs/results/parity.md measures parity with a file of fixed splits instead, ``MODEL-authors:DATA,split``, and lists
-what to expect.
+They are those of their repository. The times are unknown, because the paper's data sets were not available here.
+docs/results/parity.md measures parity on a file of fixed splits instead, ``MODEL-authors:DATA,split``, and lists the
+expected metrics.
 """
 
 from typing import Any
@@ -32,8 +32,8 @@ _RATES = {
 }  # fmt: skip
 _ATTENDING = ("adacml", "hlr", "hlrpp")
 _ADDRESSED = ("lrml", "hlr", "hlrpp")
-# Where the attention's options are not a history of 50, drawn uniformly, with free keys and memories, and each
-# negative measured with a relation of its own.
+# Options that differ from the default: a history of 50, sampled uniformly, free keys and memories, and an own relation
+# for each negative.
 _SHORT = {"max_history": 5, "history_sampling": "inverse_popularity"}
 _BOTH = {"project_memories": True, "share_relation": True}
 _OTHER: dict[tuple[str, str], dict[str, Any]] = {
@@ -50,7 +50,7 @@ DATA_SETS = tuple(_RATES)
 
 
 def get_config(model: str, tuned_for: str, data: str = "") -> ConfigDict:
-    """Return the settings of a model for one of the paper's data sets, which is the default of ``data`` too."""
+    """Return the settings of a model for one of the paper's data sets, which is also the default of ``data``."""
     config = base_config(data or _NAMES[tuned_for])
     options: dict[str, Any] = {"name": model, "embed_dim": 100}
     if model == "mf_als":

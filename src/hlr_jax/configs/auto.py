@@ -1,4 +1,4 @@
-"""``auto:DATA``: what suits the data is found out, and several kinds of systems are blended."""
+"""``auto:DATA``: searches settings for the data, and blends several kinds of systems."""
 
 from ml_collections import ConfigDict
 
@@ -7,7 +7,7 @@ from hlr_jax.configs.base import base_config, defaults
 
 
 def get_config(data: str = "ml-100k") -> ConfigDict:
-    """Return the settings, for data as ``base.base_config`` takes it; of training it reads none."""
+    """Return the settings, for data as in ``base.base_config``; the section ``train`` is empty."""
     config = base_config(data)
     config.model = ConfigDict({"name": NAME, **defaults(AutoOptions)})
     config.train = ConfigDict()

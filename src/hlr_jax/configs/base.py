@@ -1,4 +1,4 @@
-"""The five sections that every config has. Each is the keyword arguments of one part of the package."""
+"""The five sections of every config. Each is the keyword arguments of one part of the package."""
 
 import inspect
 import typing
@@ -19,9 +19,9 @@ def base_config(data: str) -> ConfigDict:
     """Return the defaults, with ``dataset`` set for ``data``.
 
     Args:
-      data: a data set of the registry; ``split``: a file of ``user``, ``item``, ``split`` columns; ``file``: a file of
-        your own; ``planted``: a small synthetic world. The files of ``split`` and ``file`` are given by
-        ``--config.dataset.path``.
+      data: a data set of the registry; ``split``: a file of ``user``, ``item``, ``split`` columns; ``file``: your own
+        file; ``planted``: a small synthetic data set with planted relations. The files of ``split`` and ``file`` are
+        given by ``--config.dataset.path``.
     """
     config = ConfigDict()
     config.dataset = defaults(DataOptions)
@@ -39,8 +39,8 @@ def base_config(data: str) -> ConfigDict:
 def defaults(part: Callable[..., Any]) -> ConfigDict:
     """Return the keyword arguments of a function or dataclass with their defaults.
 
-    A None becomes a placeholder of the argument's type (the ``float`` of ``float | None``), so that a command line can
-    set it.
+    A None becomes a placeholder of the argument's type (the ``float`` of ``float | None``), so that the command line
+    can set it.
     """
     section = ConfigDict()
     for name, parameter in inspect.signature(part).parameters.items():

@@ -1,10 +1,11 @@
-"""Popularity, ItemKNN and EASE, such as ``ease:DATA``: fitted on the host, in seconds, without JAX's devices.
+"""Popularity, ItemKNN and EASE, such as ``ease:DATA``: fitted on the host in seconds, without JAX's devices.
 
 EASE's lambda is the one of five with the best validation NDCG@10. Measured on fixed splits, on two CPU cores:
 
-  DATA          NDCG@10 on test: Popularity  EASE (lambda)
-  ml-100k                             0.166  0.319 (300)
-  movielens-1m                        0.158  0.331 (1000)
+| DATA | NDCG@10 on test: Popularity | EASE (lambda) |
+| --- | --- | --- |
+| ml-100k | 0.166 | 0.319 (300) |
+| movielens-1m | 0.158 | 0.331 (1000) |
 """
 
 from ml_collections import ConfigDict
@@ -14,11 +15,11 @@ from hlr_jax.scorers.registry import SCORERS
 
 MODELS = tuple(SCORERS)
 SYSTEMS = (*SCORERS, "mf_als")
-"""What any model should be read beside; MF-ALS is a model, with a recipe of its own."""
+"""Baselines for any model; MF-ALS is a model with a recipe of its own."""
 
 
 def get_config(model: str, data: str = "ml-100k") -> ConfigDict:
-    """Return the settings for a scorer, and for data as ``base.base_config`` takes it; of training it reads none."""
+    """Return the settings for a scorer, and for data as in ``base.base_config``; the section ``train`` is empty."""
     config = base_config(data)
     config.model = ConfigDict({"name": model, **defaults(SCORERS[model])})
     config.train = ConfigDict()

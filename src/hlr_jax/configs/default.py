@@ -1,9 +1,9 @@
-"""The default recipe, for data that nobody has tuned for: ``MODEL:DATA`` with hlr, hlrpp or cml.
+"""The default recipe, for data without tuned settings: ``MODEL:DATA`` with hlr, hlrpp or cml.
 
-Sampled softmax over 32 negatives of each triplet's own; three temperatures are trained at once, and validation NDCG@10
-chooses among them and their epochs: after eight epochs those that are significantly worse end. The epochs' average is
-what is measured. A ball of radius 0.1 for memories keeps HLR's relations from fitting what users have already met.
-docs/results/findings.md has what each of these is worth, and docs/results/recipes/README.md times and metrics.
+Sampled softmax with 32 negatives per triplet. Three temperatures are trained at once, and validation NDCG@10 selects
+among them and their epochs. After eight epochs, those that are significantly worse end. The average over epochs is
+evaluated. A ball of radius 0.1 for memories keeps HLR's relations from overfitting the training items.
+docs/results/findings.md has the effect of each choice, and docs/results/recipes/README.md times and metrics.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def get_config(model: str, data: str = "ml-100k") -> ConfigDict:
-    """Return the settings for a model, and for data as ``base.base_config`` takes it."""
+    """Return the settings for a model, and for data as in ``base.base_config``."""
     config = base_config(data)
     config.model = ConfigDict({"name": model, "embed_dim": 128} | BALLS | MODELS[model])
     config.train.update(

@@ -1,16 +1,17 @@
 """Each system with the paper's loss: ``MODEL-paper:DATA``, for ``--config`` and ``hlr_jax.fit``.
 
-The settings are the best on the validation lists of fixed splits of ml-100k, among 6 to 25 for each system. Measured
-there with one seed, on a CPU:
+The settings are the best on the validation lists of fixed splits of ml-100k, among 6 to 25 settings for each system.
+They were measured there with one seed, on a CPU:
 
-  system   NDCG@10 on valid  on test  time
-  mf_als   0.182             0.297    9 s, most of it start and compilation
-  cml      0.178             0.315    20 s, two cores
-  lrml     0.182                      31 s
-  transcf  0.179                      26 s; both regularizers off was best, by 0.001
-  adacml   0.184                      98 s
-  hlr      0.176             0.309    75 s, two cores
-  hlrpp    0.179                      13 minutes
+| system | NDCG@10 on valid | on test | time |
+| --- | --- | --- | --- |
+| mf_als | 0.182 | 0.297 | 9 s, most of it start and compilation |
+| cml | 0.178 | 0.315 | 20 s, two cores |
+| lrml | 0.182 | | 31 s |
+| transcf | 0.179 | | 26 s; best with both regularizers off, by 0.001 |
+| adacml | 0.184 | | 98 s |
+| hlr | 0.176 | 0.309 | 75 s, two cores |
+| hlrpp | 0.179 | | 13 minutes |
 """
 
 from typing import Any
@@ -51,7 +52,7 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def get_config(model: str, data: str = "ml-100k") -> ConfigDict:
-    """Return the settings for a model, and for data as ``base.base_config`` takes it."""
+    """Return the settings for a model, and for data as in ``base.base_config``."""
     options, train = MODELS[model]
     config = base_config(data)
     config.model = ConfigDict(

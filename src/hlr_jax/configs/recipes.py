@@ -1,4 +1,4 @@
-"""Recipes by name: what ``--config=NAME:DATA`` and ``hlr_jax.train_model(dataset, NAME)`` take."""
+"""Recipes by name, for ``--config=NAME:DATA`` and ``hlr_jax.fit(dataset, NAME)``."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from hlr_jax.errors import InputError, pick
 
 
 class Recipe(NamedTuple):
-    """A recipe for people: its name, what may follow the colon, and what it is in a sentence."""
+    """A recipe to list: its name, what may follow the colon, and its description in a sentence."""
 
     name: str
     data: str
@@ -19,11 +19,11 @@ class Recipe(NamedTuple):
 
 _DATA = "a data set, split, file or planted"
 _MEANINGS = {
-    "": "the default: for data that nobody has tuned for",
-    "-paper": "the paper's loss, settings chosen on ml-100k",
-    "-tuned": "the default with what validation chose for the data set",
-    AUTO: "what suits the data is found out, and several systems are blended",
-    "baseline": "fitted on the host; validation chooses its setting",
+    "": "the default: for data without tuned settings",
+    "-paper": "the paper's loss, with settings selected on ml-100k",
+    "-tuned": "the default, with settings selected on the data set's validation split",
+    AUTO: "searches settings for the data, and blends several systems",
+    "baseline": "fitted on the host; validation selects its settings",
     "-authors": "the settings of the authors' code for a data set of the paper",
 }
 
@@ -44,11 +44,11 @@ def recipes() -> list[Recipe]:
 def get_config(choice: str = "hlr:ml-100k") -> ConfigDict:
     """Return the settings of ``NAME:DATA``; without data, those for ml-100k.
 
-    Behind the data set of a tuned recipe, or of the authors', may stand other data to use it for: ``,split`` for a file
-    of fixed splits, for example. See ``base.base_config``.
+    After the data set of a tuned recipe, or of one of the authors', you can name other data to use it for, such as
+    ``,split`` for a file of fixed splits. See ``base.base_config``.
 
     Raises:
-      InputError: no recipe has the name, or none is for the data set.
+      InputError: no recipe has the name, or the recipe does not have the data set.
 
     Example:
       >>> get_config("hlr-tuned:lastfm").train.temperature

@@ -1,13 +1,13 @@
-"""The settings of each system of Table 2 on the four fixed splits that stand in for the paper's data sets.
+"""The settings of each system of Table 2 on the four fixed splits that replace the paper's data sets.
 
 hlr-jax table2 --workdir=runs/table2 --num_seeds=2 --spread=seeds \
     --data=movielens-1m=$SPLITS/movielens-1m.parquet,lastfm=$SPLITS/lastfm.parquet,...
 
-Expected time and metrics: docs/results/table2/table2.md. One budget for all: D = 50, H = 10 (5 on yelp), N = 5, 4
-negatives of which the hardest counts, batches of 2,000, few epochs, the best by validation NDCG@10. Learning rates,
-and the strength and confidence of MF-ALS, are the best on `valid` of the few that docs/results/findings.md lists. For
-other data sets they are those of `lastfm`. A file like this one is passed as --configs=FILE.py; it sets everything
-but the data and the seeds.
+Expected time and metrics: docs/results/table2/table2.md. All systems have one budget: D = 50, H = 10 (5 on yelp),
+N = 5, 4 negatives of which the hardest counts, batches of 2,000, few epochs, and the best epoch by validation NDCG@10.
+Learning rates, and the strength and confidence of MF-ALS, are the best on `valid` of those in docs/results/findings.md.
+Other data sets use the settings of `lastfm`. To use another file like this one, pass --configs=FILE.py; it sets
+everything but the data and the seeds.
 """
 
 from typing import Any
@@ -47,7 +47,7 @@ def get_config(choice: str = "hlr,lastfm") -> ConfigDict:
     if system in baselines.MODELS:
         return baselines.get_config(system, "split")
     if system not in _MODELS:
-        raise ValueError(f'no config "{choice}"; SYSTEM,DATA with systems {[*baselines.MODELS, *_MODELS]}')
+        raise ValueError(f'no config "{choice}"; pass SYSTEM,DATA with a system of {[*baselines.MODELS, *_MODELS]}')
     data = data if data in _RATES else "lastfm"
     config = base_config("split")
     options: dict[str, Any] = {"name": system, "embed_dim": 50} | _MODELS[system]

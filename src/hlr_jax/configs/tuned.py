@@ -1,28 +1,31 @@
-"""What validation chose for each of six data sets: ``MODEL-tuned:DATA`` with hlr, hlrpp, cml or mf_als.
+"""Settings selected on validation for each of six data sets: ``MODEL-tuned:DATA`` with hlr, hlrpp, cml or mf_als.
 
 HLR, HLR++ and CML: the default recipe with one temperature, 63 negatives and, for ml-100k, twice the dimensions.
 Measured on fixed splits with three seeds, on one CPU core for HLR and two for CML:
 
-  DATA           NDCG@10 on test: HLR  CML    time: HLR   CML
-  ml-100k                         0.324  0.323  7 minutes   44 s
-  movielens-1m                    0.332  0.332  32 minutes  4 minutes
-  lastfm                          0.357  0.357  18 minutes  2 minutes
-  lastfm-hetrec                   0.311  0.311  3 minutes   40 s
-  citeulike-a                     0.232  0.231  22 minutes  4 minutes
-  amazon-book                     0.136  0.136  38 minutes  7 minutes
+| DATA | NDCG@10 on test: HLR | CML | time: HLR | CML |
+| --- | --- | --- | --- | --- |
+| ml-100k | 0.324 | 0.323 | 7 minutes | 44 s |
+| movielens-1m | 0.332 | 0.332 | 32 minutes | 4 minutes |
+| lastfm | 0.357 | 0.357 | 18 minutes | 2 minutes |
+| lastfm-hetrec | 0.311 | 0.311 | 3 minutes | 40 s |
+| citeulike-a | 0.232 | 0.231 | 22 minutes | 4 minutes |
+| amazon-book | 0.136 | 0.136 | 38 minutes | 7 minutes |
 
-The radius of memories is half the temperature: what counts is how far a relation moves a distance beside that.
+The radius of memories is half the temperature: it limits how far a relation changes a distance, relative to the
+temperature.
 
-Of MF-ALS: D, confidence, lambda and its exponent by frequency, and lists that leave out validation items at test, as
-those of the other models do. One seed, two CPU cores that other work shared:
+For MF-ALS: D, confidence, lambda and its exponent by frequency. Its lists leave out validation items at test, like
+those of the other models. One seed, two CPU cores shared with other work:
 
-  DATA           NDCG@10 on test     time
-  ml-100k                  0.328      7 s
-  movielens-1m             0.328     16 s
-  lastfm                   0.375     38 s
-  lastfm-hetrec            0.303      9 s
-  citeulike-a              0.244     50 s
-  amazon-book              0.119     35 s
+| DATA | NDCG@10 on test | time |
+| --- | --- | --- |
+| ml-100k | 0.328 | 7 s |
+| movielens-1m | 0.328 | 16 s |
+| lastfm | 0.375 | 38 s |
+| lastfm-hetrec | 0.303 | 9 s |
+| citeulike-a | 0.244 | 50 s |
+| amazon-book | 0.119 | 35 s |
 """
 
 from typing import Any
@@ -49,11 +52,11 @@ _FACTORS: dict[str, tuple[int, float, float, float]] = {
     "citeulike-a": (512, 50.0, 40.0, 0.0),
     "amazon-book": (512, 10.0, 16.0, 0.0),
 }
-_REGISTRY = {"ml-100k": "ml-100k", "movielens-1m": "ml-1m"}  # of the others, a file of fixed splits is known alone
+_REGISTRY = {"ml-100k": "ml-100k", "movielens-1m": "ml-1m"}  # the others have only a file of fixed splits
 
 
 def get_config(model: str, tuned_for: str, data: str = "") -> ConfigDict:
-    """Return the settings of a model tuned for a data set, which is the default of ``data`` too."""
+    """Return the settings of a model tuned for a data set, which is also the default of ``data``."""
     data = data or _REGISTRY.get(tuned_for, "split")
     if model == "mf_als":
         return _factors(tuned_for, data)

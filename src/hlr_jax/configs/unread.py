@@ -1,4 +1,4 @@
-"""Settings that a person gives and nothing reads: they are refused, since they would change nothing without a word."""
+"""Rejects settings that a user gives and nothing reads, since they would silently have no effect."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +13,7 @@ _OF_OBJECTIVES = ("margin", "temperature", "temperatures", "confidence")
 
 
 def check_read(config: dict[str, Any], given: Iterable[str]) -> None:
-    """Check that something reads each setting that a person gives, and that no other one stands in its place.
+    """Check that the given settings are read, and that no other setting overrides them.
 
     Args:
       config: the whole config, with these settings.
@@ -28,15 +28,15 @@ def check_read(config: dict[str, Any], given: Iterable[str]) -> None:
         if section == "model" and key == "cg_steps" and config["model"].get("solver") != "cg":
             reason = "only model.solver=cg reads it"
         if reason:
-            raise InputError(f"{name} would change nothing: {reason}")
+            raise InputError(f"{name} has no effect: {reason}")
 
 
 def _unread(config: dict[str, Any], key: str) -> str:
-    """Return why a setting of ``train`` is not read, or nothing."""
+    """Return why a setting of ``train`` is not read; empty if it is read."""
     model, train = config.get("model", {}).get("name"), config.get("train", {})
     if model in MODEL_OPTIONS and MODEL_OPTIONS[model].solved:
         read = ", ".join(_OF_SOLVED)
-        return "" if key in _OF_SOLVED else f"{model} is solved for, and of train reads only {read}"
+        return "" if key in _OF_SOLVED else f"{model} is solved in closed form; of train it reads only {read}"
     if key in START[1:] and train.get("start") != ALS:
         return f"only train.start={ALS} reads it"
     objective, negatives = train.get("objective"), train.get("negatives")
@@ -44,9 +44,9 @@ def _unread(config: dict[str, Any], key: str) -> str:
         return f"train.objective={objective} does not read it; it reads {' and '.join(READS[objective]) or 'none'}"
     if key == "temperature" and train.get("temperatures"):
         instead = f"set train.temperatures=({train['temperature']},)"
-        return f"train.temperatures={tuple(train['temperatures'])} stands in its place; {instead}"
+        return f"train.temperatures={tuple(train['temperatures'])} overrides it; {instead}"
     if key == "prune_after" and train["prune_after"] and len(train.get("temperatures", ())) < 2:
-        return "there is one temperature, so none to prune"
+        return "one temperature leaves nothing to prune"
     if key in ("num_negatives", "negative_popularity") and negatives in ("all", "in_batch"):
-        return f"train.negatives={negatives} draws none"
+        return f"train.negatives={negatives} samples none"
     return ""

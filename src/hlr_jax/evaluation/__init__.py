@@ -1,1 +1,1 @@
-"""Full ranking, and how good it is."""
+"""Ranks all items for every user and measures the lists."""

@@ -1,4 +1,4 @@
-"""Results of several systems side by side: which may stand in one table, each cell of it, and who is best."""
+"""Compares results of several systems: checks comparability, and makes the cells and tests of a table."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,17 +25,17 @@ class Result(NamedTuple):
 
     Attributes:
       path: of its ``eval/test.json``.
-      metrics: what stands there.
-      per_user: a row per seed, K and user, from the ``per_user.parquet`` beside it.
-      variant: of the model, where it has several.
-      has_draws: whether another seed would give another result; not so of scorers and blends of scorers.
+      metrics: its contents.
+      per_user: a row per seed, K and user, from ``per_user.parquet`` in the same folder.
+      variant: of the model, if it has several.
+      depends_on_seed: whether the result depends on the seed; false for scorers and blends of scorers.
     """
 
     path: Path
     metrics: Metrics
     per_user: pl.DataFrame
     variant: str
-    has_draws: bool
+    depends_on_seed: bool
 
     @property
     def folder(self) -> Path:
@@ -48,13 +48,13 @@ class Result(NamedTuple):
         return self.metrics.k[0]
 
     def metric(self, row: str) -> str:
-        """Return the metric that the protocol of the run calls MAP, MRR and so on."""
+        """Return the metric that the run's protocol defines for a row such as MAP or MRR."""
         return self.metrics.names.get(row, ROWS[row])
 
     def mean_and_std(self, row: str, spread: str) -> tuple[float, float | None]:
-        """Return mean and standard deviation, the latter None where there is none; percent but for Popularity.
+        """Return the mean and the standard deviation (None if there is none), in percent except for Popularity.
 
-        With ``cohorts`` they are those of the first seed, over disjoint random groups of its users.
+        With ``cohorts`` they are over disjoint random groups of the first seed's users.
 
         Raises:
           InputError: the result lacks the metric.
@@ -62,7 +62,7 @@ class Result(NamedTuple):
         metric, scale = self.metric(row), 1 if row == POPULARITY else 100
         if spread == "seeds":
             mean, std = self.metrics.value(metric), self.metrics.std(metric)
-        elif row == POPULARITY:  # how popular a list of items is belongs to no user, so groups of users don't spread it
+        elif row == POPULARITY:  # popularity is a property of all lists, so it has no values by user to group
             mean, std = self.metrics.by_seed(metric)[0], None
         else:
             seed = self.metrics.seeds[0]
@@ -71,16 +71,16 @@ class Result(NamedTuple):
         return scale * mean, None if std is None else scale * std
 
     def users(self, of_seed: int | None = None) -> pl.DataFrame:
-        """Return the rows of users at the main K, of all seeds or of a single one."""
+        """Return the rows of users at the main K, for all seeds or one."""
         frame = self.per_user.filter(pl.col("k") == self.k)
         return frame if of_seed is None else frame.filter(pl.col("seed") == of_seed)
 
     def seeds(self, spread: str) -> tuple[int, ...]:
-        """Return the seeds that the shown numbers are made of."""
+        """Return the seeds that the displayed numbers are computed from."""
         return self.metrics.seeds[:1] if spread == "cohorts" else self.metrics.seeds
 
     def user_values(self, row: str, spread: str) -> pl.DataFrame:
-        """Return ``user``, sorted, and the values of a row: a column for each seed that the shown number is made of.
+        """Return ``user``, sorted, and the values of a row: a column for each seed of the displayed number.
 
         Raises:
           InputError: a user lacks a value in one of the seeds.
@@ -96,21 +96,21 @@ def read_result(folder: Path) -> Result:
     """Return the test metrics of a run in its workdir.
 
     Raises:
-      InputError: there are none, or files that are not what the run that is there now has written.
+      InputError: there are none, or the files are not those that the current run wrote.
     """
     path = folder / "eval" / "test.json"
     metrics, per_user = read_per_user(folder)
     model = read_config(folder).get("model", {})
     systems = [part["model"] for part in model.get("parts", {}).values()] or [model]
-    has_draws = any(system.get("name") not in SCORERS for system in systems)
-    return Result(path, metrics, per_user, model.get("variant", ""), has_draws)
+    depends_on_seed = any(system.get("name") not in SCORERS for system in systems)
+    return Result(path, metrics, per_user, model.get("variant", ""), depends_on_seed)
 
 
 def finished(folder: Path, config: dict[str, Any]) -> Result | None:
-    """Return the result of a run that is done, None for one that is not, or has results of an earlier run alone.
+    """Return the result of a finished run; None if it is unfinished or its results are of an earlier run.
 
     Raises:
-      InputError: it is one of other settings.
+      InputError: the run has other settings.
     """
     if not (folder / "eval" / "test.json").exists():
         return None
@@ -122,21 +122,21 @@ def finished(folder: Path, config: dict[str, Any]) -> Result | None:
 
 
 def check_comparable(results: Mapping[tuple[str, str], Result]) -> None:
-    """Check that results by (data, system) share protocol and K, and those of one data set their data.
+    """Check that results by (data, system) share protocol and K, and that each data set has one fingerprint.
 
     Raises:
-      InputError: names the two files, and the protocol and data of each.
+      InputError: names two files that differ, and the protocol, data and K of each.
     """
     first: dict[tuple[str, str], tuple[Result, str | int]] = {}
     for (data, _), result in results.items():
         metrics = result.metrics
         facts = ("protocol", "", metrics.protocol_hash), ("K", "", result.k), ("data", data, metrics.data)
         for reason, scope, fact in facts:
-            other, theirs = first.setdefault((reason, scope), (result, fact))
-            if fact != theirs:
+            other, expected = first.setdefault((reason, scope), (result, fact))
+            if fact != expected:
                 raise InputError(
                     f"{other.path} ({_identity(other)}) and {result.path} ({_identity(result)}) differ in {reason}, so "
-                    "they cannot stand in one table; pass another --workdir, or delete one of the two runs"
+                    "they are not comparable; pass another --workdir, or delete one of the two runs"
                 )
 
 
@@ -146,9 +146,9 @@ def _identity(result: Result) -> str:
 
 
 class Cell(NamedTuple):
-    """One number: ``best`` of its row as shown, ``marked`` where it is significantly better than every other.
+    """One number: ``best`` if it is the best of its row as displayed, ``marked`` if significantly better than all.
 
-    ``p_value`` is that of the best system's difference from this one, adjusted; only in the row that is tested.
+    ``p_value`` is the adjusted p-value of the best system's difference from this one; only in the tested row.
     """
 
     mean: float
@@ -158,7 +158,7 @@ class Cell(NamedTuple):
     p_value: float | None
 
     def text(self, row: str) -> tuple[str, str]:
-        """Return mean and spread as shown; the spread is empty where there is none."""
+        """Return the displayed mean and spread; the spread is empty if there is none."""
         places = decimals(row)
         if math.isnan(self.mean):
             return "–", ""
@@ -166,14 +166,14 @@ class Cell(NamedTuple):
 
 
 def decimals(row: str) -> int:
-    """Return how many decimals a row shows: those of the paper."""
+    """Return the number of decimals of a row, as in the paper."""
     return 1 if row == POPULARITY else 2
 
 
 class Block(NamedTuple):
-    """A data set of the table: cells by row and system, any of its results, and the test of its tested row.
+    """One data set of the table: cells by row and system, the results, and the test of the tested row.
 
-    ``best`` is empty and ``p_values`` too where fewer than two systems have a result.
+    ``best`` and ``p_values`` are empty if fewer than two systems have a result.
     """
 
     data: str
@@ -184,16 +184,16 @@ class Block(NamedTuple):
 
 
 def compare(data: str, results: Mapping[str, Result], *, tested: str = "NDCG", spread: str = "seeds") -> Block:
-    """Return the block of a data set from the results by system that there are, perhaps none.
+    """Return the block of a data set from the available results by system, which may be none.
 
     Args:
       data: its name.
       results: comparable ones, see ``check_comparable``.
       tested: the row in which the best system is tested against the others.
-      spread: ``seeds``: numbers are means over seeds; ``cohorts``: those of the first seed, over cohorts of users.
+      spread: ``seeds`` for means over seeds, or ``cohorts`` for the first seed, over cohorts of users.
 
     Raises:
-      InputError: results lack a metric or are of other users.
+      InputError: results lack a metric or have different users.
     """
     best = ""
     p_values: dict[str, float] = {}
@@ -205,7 +205,7 @@ def compare(data: str, results: Mapping[str, Result], *, tested: str = "NDCG", s
     for row in ROWS:
         numbers = {system: result.mean_and_std(row, spread) for system, result in results.items()}
         shown = {system: round(mean, decimals(row)) for system, (mean, _) in numbers.items()}
-        # Which popularity is good is a matter of taste: no best there. Nor is there one of a single result.
+        # No popularity is better than another, and a single result has nothing to be better than.
         top = max(shown.values()) if len(shown) > 1 and row != POPULARITY else None
         cells[row] = {
             system: Cell(
@@ -224,21 +224,21 @@ def paired_values(results: Mapping[str, Result], row: str, spread: str) -> dict[
     """Return the values [seeds, users] of a row by system.
 
     Raises:
-      InputError: results are of other users, or see ``Result.user_values``.
+      InputError: results have different users, or see ``Result.user_values``.
     """
     frames = {system: result.user_values(row, spread) for system, result in results.items()}
     first = next(iter(frames))
     for system, frame in frames.items():
         if not frame["user"].equals(frames[first]["user"]):
-            raise InputError(f"{results[first].path} and {results[system].path} are of other users; train one again")
+            raise InputError(f"{results[first].path} and {results[system].path} have different users; retrain one")
     return {system: frame.drop("user").to_numpy().T for system, frame in frames.items()}
 
 
 def with_one_seed(results: Mapping[str, Result], spread: str) -> list[str]:
-    """Return the systems of which the test has one seed, though another one would give another result."""
-    return [system for system, result in results.items() if result.has_draws and len(result.seeds(spread)) == 1]
+    """Return the systems that the test has only one seed of, although their results depend on the seed."""
+    return [system for system, result in results.items() if result.depends_on_seed and len(result.seeds(spread)) == 1]
 
 
 def one_seed_note(systems: Sequence[str]) -> str:
-    """Return a sentence on systems of which the test has one seed; empty without any."""
-    return f"One seed of {', '.join(systems)}: what another seed changes is not in the test." if systems else ""
+    """Return a note on systems with one seed in the test; empty without any."""
+    return f"One seed of {', '.join(systems)}: the test ignores the variance over its seeds." if systems else ""

@@ -1,4 +1,4 @@
-"""Lists of users to metrics: one path for models and baselines."""
+"""Computes metrics of top-K lists: one path for models and baselines."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import polars as pl
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.errors import InputError, pick
-from hlr_jax.evaluation.metrics import catalogue_metrics, cohort_statistics, find_hits, per_user_metrics
+from hlr_jax.evaluation.metrics import catalog_metrics, cohort_statistics, find_hits, per_user_metrics
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import At, Metrics
 from hlr_jax.models.base import Model
@@ -27,10 +27,10 @@ from hlr_jax.types import Params, Ranking
 
 
 class Evaluation(NamedTuple):
-    """What a trained model is worth on one split.
+    """The metrics of a trained model on one split.
 
     Attributes:
-      metrics: over its users, and over the catalogue.
+      metrics: means over users, and metrics of the catalog.
       per_user: for each K a row per user: ``user`` (the original id), ``k``, ``relevant`` (the number of its relevant
         items), and each metric.
       ranking: the lists, as long as the largest K, in the order of the users.
@@ -47,11 +47,11 @@ class Evaluation(NamedTuple):
 
 
 Ranker = Callable[[np.ndarray, Interactions, Interactions], Ranking]
-"""(users [users], interactions that are left out, interactions that scores may read) -> their lists."""
+"""(users [users], seen interactions to leave out, interactions that scores may read) -> their lists."""
 
 
 def relevant_of(dataset: Dataset, split: str) -> Interactions:
-    """Return what is to be found in a split.
+    """Return the relevant interactions of a split.
 
     Raises:
       InputError: an unknown split, or one without interactions.
@@ -64,7 +64,7 @@ def relevant_of(dataset: Dataset, split: str) -> Interactions:
 
 
 def interactions_at(dataset: Dataset, split: str, at_test: str = "train+valid") -> Interactions:
-    """Return what is known when a split is ranked: train at validation, and at test what ``at_test`` says."""
+    """Return the known interactions when a split is ranked: train for validation, and ``at_test`` for test."""
     return dataset.known if split == "test" and at_test == "train+valid" else dataset.train
 
 
@@ -81,12 +81,12 @@ def evaluate_ranker(
 
     Args:
       ranker: makes the lists.
-      dataset: what to rank.
+      dataset: prepared interactions.
       split: ``valid`` or ``test``.
-      options: of the measurement.
-      seed: of the draw of cohorts.
+      options: of evaluation.
+      seed: for sampling cohorts.
       mask: what is left out of the lists at test: ``train+valid`` or ``train``.
-      users: whose lists are made; None: all who have an interaction in the split.
+      users: the users to rank for; None: all with an interaction in the split.
 
     Raises:
       InputError: the split has no interactions.
@@ -106,7 +106,7 @@ def evaluate_ranker(
         per_user = per_user_metrics(hits[:, :k], counts, k)
         frames.append(pl.DataFrame({"user": ids, "relevant": counts} | per_user).insert_column(1, pl.lit(k).alias("k")))
         means = {name: float(value.mean()) for name, value in per_user.items()}
-        means |= catalogue_metrics(ranking.items[:, :k], popularity)
+        means |= catalog_metrics(ranking.items[:, :k], popularity)
         values |= {(name, k): (value,) for name, value in means.items()}
         if options.num_cohorts > 1:
             statistics = cohort_statistics(per_user, options.num_cohorts, seed)
@@ -123,9 +123,9 @@ def model_ranker(
     model: Model, params: Params, sizes: tuple[int, int], options: EvalOptions, seed: int,
     inputs: RankingInputs | None = None,
 ) -> Ranker:  # fmt: skip
-    """Return the ranker of a model on a data set of U, I; ``seed`` draws the neighbors it reads.
+    """Return the ranker of a model on a data set of U, I; ``seed`` samples the neighbors it reads.
 
-    Of ``inputs`` that are given, it reads these instead of the interactions.
+    It reads ``inputs``, if given, in place of the interactions.
     """
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
@@ -164,13 +164,13 @@ def evaluate(
 
     Args:
       model: makes the lists.
-      params: its parameters; the state of a scorer; of a blend, those of its parts by label.
-      dataset: what to rank.
+      params: its parameters; the state of a scorer; for a blend, those of its parts by label.
+      dataset: prepared interactions.
       split: ``valid`` or ``test``.
-      options: of the measurement; None: the defaults.
-      seed: of the draw of neighbors, and of cohorts.
-      users: whose lists are made, each with an interaction in the split; None: all who have one.
-      inputs: of a model, what ``evaluation_inputs`` returns; None: they are made.
+      options: of evaluation; None: the defaults.
+      seed: for sampling neighbors and cohorts.
+      users: the users to rank for, each with an interaction in the split; None: all who have one.
+      inputs: for a model, the result of ``evaluation_inputs``; None: they are computed.
 
     Raises:
       InputError: the split has no interactions, or the parameters are of another model or data set.
@@ -190,7 +190,7 @@ def evaluate(
 
 
 def _mask(model: System, dataset: Dataset, options: EvalOptions) -> str:
-    """Return what is left out of lists at test: only MF-ALS is masked otherwise by the released code."""
+    """Return what is left out of lists at test; only MF-ALS differs, since the released code masks it differently."""
     if isinstance(model, Model) and model.solver is not None:
         return options.solver_mask or dataset.protocol.solver_mask
     return "train+valid"
@@ -199,21 +199,21 @@ def _mask(model: System, dataset: Dataset, options: EvalOptions) -> str:
 def evaluation_inputs(
     model: Model, params: Params, dataset: Dataset, split: str, options: EvalOptions, seed: int = 0
 ) -> RankingInputs:
-    """Return what ``evaluate`` ranks a split with, to be made once for several calls; it lies where parameters do."""
+    """Return the inputs with which ``evaluate`` ranks a split, to reuse in several calls; they are where params are."""
     seen = interactions_at(dataset, split, _mask(model, dataset, options))
     near = interactions_at(dataset, split, dataset.protocol.test_neighbors)
     return ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, params)
 
 
 def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: EvalOptions) -> int:
-    """Return the bytes that ranking all users needs beside the parameters and interactions, before it is done."""
+    """Return the bytes that ranking all users will need beyond the parameters and interactions."""
     near, sizes = interactions_at(dataset, "test"), (dataset.num_users, dataset.num_items)
     inputs = ranking_inputs(model, near, near, sizes, params=params)
     return plan_ranking(model, params, dataset.num_users, inputs, options.longest, options.memory_limit_mib).bytes
 
 
 def validation_users(dataset: Dataset, options: EvalOptions) -> np.ndarray | None:
-    """Return the users whose validation lists are made, drawn the same for every run; None for all."""
+    """Return the users to rank for in validation, sampled equally for every run; None for all."""
     everyone = np.flatnonzero(dataset.valid.degrees())
     if not 0 < options.num_valid_users < len(everyone):
         return None
@@ -237,7 +237,7 @@ def evaluate_seeds(
     seeds: Sequence[int],
     users: np.ndarray | None = None,
 ) -> list[Evaluation]:
-    """Evaluate each run's parameters, trained with its seed, at the same time where they lie on different devices."""
+    """Evaluate the parameters of each seed, in parallel if they are on different devices."""
 
     def evaluate_run(index: int) -> Evaluation:
         return evaluate(model, params[index], dataset, split=split, options=options, seed=seeds[index], users=users)
@@ -245,7 +245,7 @@ def evaluate_seeds(
     if not isinstance(model, Model):
         return list(map(evaluate_run, range(len(params))))
     devices = {frozenset(next(iter(each.values())).devices()) for each in params}
-    # Only programs of one device each may run side by side: those of a mesh would wait for each other.
+    # Only programs of one device each may run in parallel: those of a mesh would wait for each other.
     alone = all(len(group) == 1 for group in devices)
     with ThreadPoolExecutor(len(devices) if alone else 1) as pool:
         return list(pool.map(evaluate_run, range(len(params))))

@@ -1,4 +1,4 @@
-"""Metrics of top-K lists, in float64 NumPy: per user, over the catalogue, and over cohorts of users."""
+"""Metrics of top-K lists in float64 NumPy: per user, over the catalog, and over cohorts of users."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ PerUser = dict[str, np.ndarray]
 def find_hits(
     items: np.ndarray, users: np.ndarray, relevant: Interactions, num_items: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compare lists with what the users really chose.
+    """Compare lists with the users' relevant items.
 
     Args:
       items: [users, K] recommended items, -1 for none.
@@ -36,7 +36,7 @@ def find_hits(
 
 
 class Hits(NamedTuple):
-    """What a metric of a user's list is computed from.
+    """The inputs of a metric of users' lists.
 
     Attributes:
       at_rank: [users, L], 1 for a hit and 0 else, as float64; L <= k.
@@ -84,7 +84,7 @@ METRICS: dict[str, Metric] = {
     "map_over_k": lambda hits: hits.precision_sum / hits.k,
     "rr_sum": lambda hits: (hits.at_rank / hits.rank).sum(axis=1),
 }
-"""The metrics of a user's list; ``MEANINGS`` says what each is."""
+"""The metrics of a user's list; ``MEANINGS`` describes them."""
 
 MEANINGS = {
     "ndcg": 'sum rel_i / log2(1 + i), divided by that of T hits at the top (the authors\' "global" one)',
@@ -92,24 +92,24 @@ MEANINGS = {
     "mrr": "1 / rank of the first hit",
     "precision": "hits / k",
     "recall": "hits / num_relevant",
-    "hit_rate": "whether there is a hit",
-    "map_over_k": "map with k for T (the authors' denominator)",
-    "rr_sum": 'the sum of 1 / rank of all hits (the authors\' "MRR", up to 2.93)',
-    "median_popularity": "median popularity of the recommended items, each once (as the authors' code has it)",
-    "shown_popularity": "the same over all places of all lists, each item as often as it is shown",
+    "hit_rate": "1 if there is a hit, else 0",
+    "map_over_k": "MAP with k in place of T (the authors' denominator)",
+    "rr_sum": 'the sum of 1 / rank over all hits (the authors\' "MRR", up to 2.93)',
+    "median_popularity": "median popularity of the recommended items, each counted once (as in the authors' code)",
+    "shown_popularity": "the same, with each item counted as often as it is recommended",
     "coverage": "distinct recommended items / I",
-    "gini": "of the exposure of all I items: 0 where all are shown equally often, near 1 where few are",
+    "gini": "Gini index of the exposure of all I items: 0 if all are equally exposed, near 1 if few are exposed",
 }
-"""What each metric is. rel_i = 1 for a hit at rank i, from 1, and T = min(k, num_relevant)."""
+"""A description of each metric. rel_i = 1 for a hit at rank i, from 1, and T = min(k, num_relevant)."""
 LOWER_IS_BETTER = {"loss", "median_popularity", "shown_popularity", "gini"}
-"""What is better when it is smaller; every other metric is better when it is larger."""
+"""Metrics that are better when smaller; every other metric is better when larger."""
 
 _CATALOGUE = tuple(name for name in MEANINGS if name not in METRICS)
 _OWN = (*MEANINGS, "loss")
 
 
 def register_metric(name: str, function: Metric, *, higher_is_better: bool = True) -> None:
-    """Add a metric of one's own to every evaluation, and to what ``eval.monitor`` takes.
+    """Add a metric to every evaluation, and to the values that ``eval.monitor`` takes.
 
     Raises:
       InputError: a metric of this package has the name.
@@ -120,7 +120,7 @@ def register_metric(name: str, function: Metric, *, higher_is_better: bool = Tru
       True
     """
     if name in _OWN:
-        raise InputError(f'"{name}" is a metric of this package; register yours under another name')
+        raise InputError(f'"{name}" is a metric of this package; register it under another name')
     METRICS[name], MEANINGS[name] = function, str(function.__doc__ or "").partition("\n")[0]
     (LOWER_IS_BETTER.discard if higher_is_better else LOWER_IS_BETTER.add)(name)
 
@@ -131,10 +131,10 @@ def per_user_metrics(hits: np.ndarray, num_relevant: np.ndarray, k: int) -> PerU
     return {name: metric(given) for name, metric in METRICS.items()}
 
 
-def catalogue_metrics(items: np.ndarray, popularity: np.ndarray) -> dict[str, float]:
-    """Return what lists [users, K] do to the catalogue, given each item's number of training users [I].
+def catalog_metrics(items: np.ndarray, popularity: np.ndarray) -> dict[str, float]:
+    """Return the catalog metrics of lists [users, K], given each item's number of training users [I].
 
-    Where all lists are empty there is nothing to measure but the coverage: the others are NaN.
+    If all lists are empty, the coverage is 0 and the others are NaN.
     """
     exposure = np.bincount(items[items >= 0].ravel(), minlength=len(popularity))
     shown = exposure > 0
@@ -151,7 +151,7 @@ def catalogue_metrics(items: np.ndarray, popularity: np.ndarray) -> dict[str, fl
 
 
 def standard_error(values: np.ndarray) -> float:
-    """Return the standard error of the mean of values [n]; 0 of a single one, whose spread is unknown.
+    """Return the standard error of the mean of values [n]; 0 for one value, whose spread is unknown.
 
     Example:
       >>> standard_error(np.array([0.0, 0.2]))

@@ -1,4 +1,4 @@
-"""What people choose from and read: systems, rows of Table 2, the test. Commands read them first."""
+"""Names of systems, rows of Table 2, and the test. Commands import this first, so it is cheap to import."""
 
 SYSTEMS = ("mf_als", "cml", "lrml", "transcf", "adacml", "hlr", "hlrpp")
 """The systems of the paper's Table 2, in its order."""
@@ -12,12 +12,12 @@ ROWS = {
     "Recall": "recall",
     POPULARITY: "median_popularity",
 }
-"""The rows of a block, and the metric of each; MAP, MRR and Popularity are what the protocol says."""
+"""The rows of a block, and the metric of each; the protocol defines MAP, MRR and Popularity."""
 
 TESTED = {row.lower(): row for row in ROWS if row != POPULARITY}
-"""The rows that systems can be tested in, by the word of a command line."""
+"""The rows in which systems can be tested, by their command-line name."""
 
 TEST = "paired t-test over users and seeds"
-"""What the test of ``significance.paired_difference`` is called."""
+"""Name of the test in ``significance.paired_difference``."""
 
 SPREADS = ("seeds", "cohorts")

@@ -1,4 +1,4 @@
-"""The settings of evaluation, checked where they are made."""
+"""The settings of evaluation, checked at construction."""
 
 import math
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ class EvalOptions(Settings):
     """How to rank and measure.
 
     Attributes:
-      k: the lengths K of lists that are measured, or a single one; the first is the main one, which tables show.
-      monitor: what chooses the best epoch: the validation ``loss``, or a metric of the validation lists, ``ndcg`` for
-        example; at another K than the main one as ``ndcg@20``.
-      num_valid_users: users whose validation lists are made, drawn once, where ranking all takes too long; 0: all.
-      memory_limit_mib: MiB that one tile of users may take in ranking; the results do not depend on it.
+      k: the lengths K of the lists to measure, or a single one; the first is the main K, which tables show.
+      monitor: selects the best epoch: the validation ``loss``, or a metric of the validation lists, such as ``ndcg``;
+        at another K than the main one as ``ndcg@20``.
+      num_valid_users: validation users to rank for, sampled once, if ranking for all takes too long; 0: all.
+      memory_limit_mib: MiB that one tile of users may use in ranking; the results do not depend on it.
       num_cohorts: disjoint random groups of users whose means give a mean and standard deviation; 1: none.
-      solver_mask: what is left out of the lists of MF-ALS at test, ``train`` or ``train+valid``; empty: what the
-        protocol says. All other lists leave out train+valid.
+      solver_mask: what is left out of the lists of MF-ALS at test, ``train`` or ``train+valid``; empty: as in the
+        protocol. All other lists leave out train+valid.
 
     Raises:
       InputError: a value out of range, by name.
@@ -41,10 +41,10 @@ class EvalOptions(Settings):
     solver_mask: str = word("", ("", "train", "train+valid"))
 
     def __post_init__(self) -> None:
-        """Check every field, and that the monitor is one."""
+        """Check every field, and that the monitor is a known metric."""
         super().__post_init__()
         if not self.ks or len(set(self.ks)) < len(self.ks):
-            raise InputError(f"eval.k must be one length of lists or several, each once, got {self.k}")
+            raise InputError(f"eval.k is {self.k}; it must be one list length, or several distinct ones")
         name, _, at = self.monitor.partition("@")
         if self.monitor != "loss" and (name not in METRICS or (at and at not in map(str, self.ks))):
             known = ", ".join(["loss", *METRICS])
@@ -58,12 +58,12 @@ class EvalOptions(Settings):
 
     @property
     def longest(self) -> int:
-        """The longest K: that of the lists that are made."""
+        """The longest K, which is the length of the lists that are made."""
         return max(self.ks)
 
     @property
     def of_lists(self) -> "EvalOptions":
-        """The same with NDCG in the place of a monitored loss, for what has lists but no loss."""
+        """The same with NDCG in place of a monitored loss, for systems without a loss."""
         return replace(self, monitor="ndcg") if self.monitor == "loss" else self
 
     @property
@@ -80,9 +80,9 @@ class EvalOptions(Settings):
 
     @property
     def higher_is_better(self) -> bool:
-        """Which way the monitored metric goes."""
+        """Whether a larger monitored value is better."""
         return self.monitored[0] not in LOWER_IS_BETTER
 
     def merit(self, value: float | None) -> float:
-        """Return a monitored value so that higher is better; no value is worse than any."""
+        """Return a monitored value with its sign chosen so that higher is better; None gives -inf."""
         return -math.inf if value is None else value if self.higher_is_better else -value

@@ -1,4 +1,4 @@
-"""Metrics of a split, of one trained model or of several seeds, and the files of a workdir that hold them."""
+"""Metrics of a split, for one trained model or several seeds, and their files in a workdir."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from hlr_jax.provenance import check_maker
 
 PER_USER = "per_user.parquet"  # beside test.json, which holds its hash
 At = tuple[str, int]
-"""A metric by its name, and the length K of the lists that it is of."""
+"""A metric's name, and the length K of its lists."""
 
 METRICS = {
     "split": str, "users": int, "items": int, "data": str, "protocol": str, "protocol_hash": str, "names": {"*": str},
@@ -34,19 +34,19 @@ class Metrics:
 
     Attributes:
       split: ``valid`` or ``test``.
-      users: whose lists were made.
+      users: number of users with lists.
       items: I.
       data: the first digits of the data set's fingerprint.
-      protocol: how it was measured.
-      protocol_hash: metrics with different ones are not comparable.
+      protocol: name of the protocol.
+      protocol_hash: metrics with different hashes are not comparable.
       names: the metrics that the protocol calls MAP, MRR and Popularity.
-      seconds: to make the lists of all seeds.
+      seconds: total time to make the lists of all seeds.
       k: the lengths of lists, the main one first.
       seeds: of each trained model.
-      best_epochs: that each one's parameters are from; 0: of the start; None: not known.
-      values: of each metric at each K, for each seed; NaN where there was nothing to measure, which is null in files.
+      best_epochs: the epoch of each model's parameters; 0: the start; None: unknown.
+      values: of each metric at each K, for each seed; NaN (null in files) if nothing could be measured.
       cohorts: of each metric at each K, for each seed: mean and standard deviation over random groups of users; empty
-        where ``eval.num_cohorts`` asks for none.
+        if ``eval.num_cohorts`` requests none.
 
     Example:
       >>> metrics = recommender.metrics["test"]
@@ -74,10 +74,10 @@ class Metrics:
         return list(dict.fromkeys(name for name, _ in self.values))
 
     def by_seed(self, name: str, k: int | None = None) -> tuple[float, ...]:
-        """Return a metric of each seed, at the main K unless another is given.
+        """Return a metric for each seed, by default at the main K.
 
         Raises:
-          InputError: it was not measured.
+          InputError: the metric was not measured.
         """
         at = name, self.k[0] if k is None else k
         if at not in self.values:
@@ -85,12 +85,12 @@ class Metrics:
         return self.values[at]
 
     def value(self, name: str, k: int | None = None) -> float:
-        """Return the mean of a metric over the seeds that have it; NaN if none has; see ``by_seed``."""
+        """Return the mean of a metric over the seeds that have a value; NaN if none has; see ``by_seed``."""
         values = self._finite(name, k)
         return float(np.mean(values)) if values else math.nan
 
     def std(self, name: str, k: int | None = None) -> float | None:
-        """Return the standard deviation (of a sample) of a metric over seeds, None of one seed; see ``by_seed``."""
+        """Return the sample standard deviation of a metric over seeds; None for one seed; see ``by_seed``."""
         values = self._finite(name, k)
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
@@ -98,7 +98,7 @@ class Metrics:
         return [value for value in self.by_seed(name, k) if math.isfinite(value)]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the files hold."""
+        """Return the contents of the files."""
         facts = {name: getattr(self, name) for name in _FACTS}
         seeds = [{"seed": seed, "best_epoch": best} for seed, best in zip(self.seeds, self.best_epochs, strict=True)]
         rows = [
@@ -111,7 +111,7 @@ class Metrics:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Metrics":
-        """Return the metrics that ``to_json`` has written, of the schema ``METRICS``."""
+        """Return the metrics from a record of ``to_json``, which has the schema ``METRICS``."""
         rows, seeds = record["metrics"], record["seeds"]
         at = {(row["metric"], row["k"]): row for row in rows}
         return cls(
@@ -127,7 +127,7 @@ def _number(value: float | None) -> float:
 
 
 def over_seeds(each: Sequence[Metrics], best_epochs: Sequence[int | None]) -> Metrics:
-    """Return the metrics of one model trained with several seeds from those of each of them."""
+    """Combine the metrics of several seeds of one model."""
     first = each[0]
     return replace(
         first, seconds=sum(single.seconds for single in each), seeds=tuple(single.seeds[0] for single in each),
@@ -137,13 +137,13 @@ def over_seeds(each: Sequence[Metrics], best_epochs: Sequence[int | None]) -> Me
 
 
 def write_metrics(folder: Path, metrics: Metrics, per_user: Sequence[pl.DataFrame], maker: str) -> None:
-    """Write ``eval/SPLIT.json`` and, for test, ``eval/per_user.parquet`` of all seeds, whose hash it holds.
+    """Write ``eval/SPLIT.json`` and, for test, ``eval/per_user.parquet`` of all seeds with its hash in the former.
 
     Args:
       folder: the workdir.
       metrics: of all seeds.
       per_user: of each seed, a row per user and K.
-      maker: the run that they were measured of, from ``provenance.maker_of``.
+      maker: identity of the measured run, from ``provenance.maker_of``.
     """
     record, path = metrics.to_json() | {"made_by": maker}, folder / "eval" / PER_USER
     if metrics.split == "test":
@@ -161,8 +161,8 @@ def read_metrics(folder: Path, split: str) -> Metrics:
     """Return the metrics of a run in its workdir.
 
     Raises:
-      InputError: there are none, or the file is not what a run has written.
-      OtherRunError: they are of another run than the one that is there now.
+      InputError: there are none, or no run wrote this file.
+      OtherRunError: another run wrote them before the current one.
     """
     return Metrics.from_json(_read(folder, split, {}))
 
@@ -171,8 +171,8 @@ def read_per_user(folder: Path) -> tuple[Metrics, pl.DataFrame]:
     """Return the test metrics of a run in its workdir, and those of each seed, K and user.
 
     Raises:
-      InputError: there are none, or a file is not what a run has written.
-      OtherRunError: they are of another run than the one that is there now.
+      InputError: there are none, or no run wrote these files.
+      OtherRunError: another run wrote them before the current one.
     """
     record, path = _read(folder, "test", {"per_user": str}), folder / "eval" / PER_USER
     check_hash(path, record["per_user"], f"run hlr-jax evaluate --workdir={folder} again")
@@ -181,7 +181,7 @@ def read_per_user(folder: Path) -> tuple[Metrics, pl.DataFrame]:
 
 def _read(folder: Path, split: str, more: dict[str, Any]) -> dict[str, Any]:
     path, evaluate = folder / "eval" / f"{split}.json", f"run hlr-jax evaluate --workdir={folder}"
-    absent = f"{path}: no such file; {evaluate} first, on data that has {split} interactions"
+    absent = f"{path}: no such file; {evaluate} first, on data with {split} interactions"
     record = read_json(path, METRICS | {"made_by": str} | more, f"{evaluate} again", absent)
     check_maker(path, record["made_by"], folder)
     return record

@@ -1,1 +1,1 @@
-"""Whole trainings: from random parameters, from another run, or by fitting a scorer."""
+"""Complete trainings: from random parameters, from another run, or by fitting a scorer."""

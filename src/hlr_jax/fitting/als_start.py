@@ -1,14 +1,14 @@
-"""A start that is solved for: the factors of MF-ALS as points, whose distances rank as the products of factors do.
+"""Starts training from MF-ALS: its factors become points whose distances rank like the products of factors.
 
 Item factors y become q = (y / R, sqrt(1 - |y|^2 / R^2)) with R = max |y|, so that every |q| is 1. User factors x become
-p = (s x, 0). Then |p - q|^2 = s^2 |x|^2 + 1 - (2 s / R) x . y, which falls as x . y grows, whatever s is.
+p = (s x, 0). Then |p - q|^2 = s^2 |x|^2 + 1 - (2 s / R) x . y, which decreases in x . y for any s.
 
-Users who are made from their items have no x. The equation of theirs, (Y^T Y + lambda I) x = c sum_j y_j for a
-confidence c that its left side leaves out, is linear in the items: source vectors are s c (Y^T Y + lambda I)^-1 y_j.
+Users who are made from their items have no x. Their equation, (Y^T Y + lambda I) x = c sum_j y_j for a confidence c
+that its left side leaves out, is linear in the items. Source vectors are s c (Y^T Y + lambda I)^-1 y_j.
 
-s says how sure the lists are. A softmax of distances at temperature t is one of b x . y with b = 2 s / (R t), and b is
-taken where validation is likeliest. The square loss has the product p . q itself for its score, b = s / R, and takes
-the b of least squares.
+s sets the confidence of the ranking. A softmax of distances at temperature t is one of b x . y with b = 2 s / (R t).
+This b maximizes the likelihood of validation. The score of the square loss is the product p . q itself, so b = s / R,
+found by least squares.
 """
 
 import math
@@ -30,13 +30,13 @@ from hlr_jax.training.learner import key_of
 from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.types import Params
 
-_PAIRS = 2**24  # of users and items, whose scores say how likely validation is: 64 MiB
-_SPAN = 100.0  # the likeliest b is looked for up to this factor around one over the deviation of the scores
-_NOTHING = 1e-6  # factors that are all shorter say nothing
+_PAIRS = 2**24  # user-item scores in memory to compute the likelihood of validation: 64 MiB
+_SPAN = 100.0  # b is searched within this factor of 1 / the standard deviation of scores
+_NOTHING = 1e-6  # shorter factors than this count as zero
 
 
 class Factors(NamedTuple):
-    """What MF-ALS has solved for: users x [U, d] and items y [I, d], float64."""
+    """The factors of MF-ALS: users x [U, d] and items y [I, d], float64."""
 
     user: np.ndarray
     item: np.ndarray
@@ -51,15 +51,15 @@ def check_als(model: Model) -> None:
     """Check that a model can start from factors.
 
     Raises:
-      InputError: it is solved for itself, its items are their own source vectors, or they have one dimension alone.
+      InputError: the model is solved for itself, its items are their own source vectors, or vectors have one dimension.
     """
     if model.solver is not None:
-        raise InputError(f"train.start=als is what {model.title} solves for: leave it out")
+        raise InputError(f"train.start=als: {model.title} itself is solved by ALS; leave train.start out")
     if model.history_users is not None and model.history_users.source == "item":
-        raise InputError("train.start=als has source vectors that are not the items' own: set model.tied=false")
+        raise InputError("train.start=als needs source vectors other than the items': set model.tied=false")
     if _num_factors(model) < 1:
         raise InputError(
-            "train.start=als keeps one dimension for the lengths of items: set model.embed_dim to 2 or more"
+            "train.start=als uses one dimension for the lengths of items: set model.embed_dim to 2 or more"
         )
 
 
@@ -68,19 +68,19 @@ def als_params(
 ) -> Params:
     """Return the parameters [S, ...] of runs that start from MF-ALS with D - 1 factors.
 
-    Each seed is solved for once, whatever its temperatures. Memories are zero, so that no relation moves a user: the
-    lists of CML, LRML, HLR and HLR++ are those of MF-ALS. AdaCML and TransCF have relations without memories, and so
-    lists of their own, as CML has with users who are made from their items.
+    Each seed is solved for once, for all its temperatures. Memories are zero, so that no relation moves a user: the
+    lists of CML, LRML, HLR and HLR++ are those of MF-ALS. The lists of AdaCML and TransCF differ, because they have
+    relations without memories. So do those of CML with users made from their items.
 
     Args:
-      model: what is trained.
-      dataset: what it is trained on.
+      model: the model to train.
+      dataset: the data set to train on.
       options: ``start_*`` are the settings of the solver.
-      runs: S of them.
-      log: takes a line for people.
+      runs: S runs.
+      log: receives a log line.
 
     Raises:
-      InputError: the regularization has left nothing of the factors.
+      InputError: the regularization shrinks the factors to zero.
     """
     solved = {}
     for seed in dict.fromkeys(run.seed for run in runs):
@@ -93,10 +93,10 @@ def als_params(
 
 
 def solve(dataset: Dataset, train: Interactions, options: TrainOptions, num_factors: int, seed: int) -> Factors:
-    """Return the factors of MF-ALS with the settings ``start_*``, as a training of it with this seed begins and goes.
+    """Return the factors of MF-ALS with the settings ``start_*``, as training MF-ALS with this seed does.
 
     Raises:
-      InputError: the regularization has left nothing of them.
+      InputError: the regularization shrinks them to zero.
     """
     solver = mf_als(
         embed_dim=num_factors, confidence=options.start_confidence, regularization=options.start_regularization,
@@ -107,7 +107,7 @@ def solve(dataset: Dataset, train: Interactions, options: TrainOptions, num_fact
     factors = Factors(np.asarray(params["user"], np.float64), np.asarray(params["item"], np.float64))
     if factors.radius < _NOTHING:
         raise InputError(
-            f"train.start_regularization={options.start_regularization:g} leaves nothing of the factors: lower it, or "
+            f"train.start_regularization={options.start_regularization:g} shrinks the factors to zero: lower it, or "
             "raise train.start_confidence"
         )
     return factors
@@ -130,10 +130,10 @@ def _start(
     model: Model, dataset: Dataset, options: TrainOptions, run: Run, factors: Factors, sharpness: float,
     log: Callable[[str], None],
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Return the parameters that a run starts from: keys, say, are random as ever."""
+    """Return the parameters that a run starts from; those that MF-ALS lacks, such as keys, are random."""
     fresh = model.init(key_of(run.seed, 0), dataset.num_users, dataset.num_items)
     params = {name: np.asarray(array) for name, array in fresh.items()}
-    # What b is in units of: a square's score is the product, half of what the distance falls by.
+    # The unit of b: for the square loss the score is the product, half of the decrease of the squared distance.
     units: dict[tuple[str, ...], float] = {("margin",): run.margin, ("confidence",): 2.0}
     unit = units.get(READS.get(options.objective, ()), run.temperature)
     moved, items = embedded(_moved(model, options, factors))
@@ -143,7 +143,7 @@ def _start(
     longest = float(np.linalg.norm(moved, axis=1).max())
     radius = dict(model.options).get("user_radius") if model.history_users is None else None
     if radius and longest > radius:
-        log(f"model.user_radius={radius:g} makes all users shorter, whose likeliest lengths go up to {longest:.2g}")
+        log(f"model.user_radius={radius:g} shortens all users: their best lengths are up to {longest:.2g}")
         moved *= radius / longest
     name = "user" if model.history_users is None else model.history_users.source
     params |= {name: moved.astype(np.float32), "item": items.astype(np.float32)}
@@ -153,26 +153,27 @@ def _start(
 
 
 def _moved(model: Model, options: TrainOptions, factors: Factors) -> Factors:
-    """Return the factors with what s moves in the place of users: themselves, or the source vectors [I, d]."""
+    """Return the factors with the rows that s scales in place of users: users, or the source vectors [I, d]."""
     if model.history_users is None:
         return factors
     gram = factors.item.T @ factors.item + options.start_regularization * np.eye(factors.item.shape[1])
     return factors._replace(user=options.start_confidence * np.linalg.solve(gram, factors.item.T).T)
 
 
-def _users(model: Model, moved: np.ndarray, some: np.ndarray, met: Interactions) -> np.ndarray:
-    """Return x of some users [n], who have ``met`` these items: rows of what s moves, or made of them."""
+def _users(model: Model, moved: np.ndarray, some: np.ndarray, known: Interactions) -> np.ndarray:
+    """Return x of some users [n] with these items: their scaled rows, or pooled from them."""
     if model.history_users is None:
         return moved[some]
     sums = np.zeros((len(some), moved.shape[1]))
-    np.add.at(sums, met.user, moved[met.item])
-    return np.asarray(model.history_users.pool(jnp.asarray(sums), jnp.asarray(met.degrees(len(some)))), np.float64)
+    np.add.at(sums, known.user, moved[known.item])
+    return np.asarray(model.history_users.pool(jnp.asarray(sums), jnp.asarray(known.degrees(len(some)))), np.float64)
 
 
 def _sharpness(model: Model, dataset: Dataset, options: TrainOptions, factors: Factors, seed: int) -> float:
-    """Return b, the factor of the scores x . y at which what training lacks is likeliest.
+    """Return b, the factor of the scores x . y that maximizes the likelihood of held-out interactions.
 
-    Without validation a tenth of the training interactions stands for it, and factors that are solved without it.
+    They are those of validation. Without validation, a tenth of the training interactions is held out, and the factors
+    are solved without it.
     """
     train, held = dataset.train, dataset.valid
     if not len(held):
@@ -181,27 +182,28 @@ def _sharpness(model: Model, dataset: Dataset, options: TrainOptions, factors: F
         factors = solve(dataset, train, options, factors.item.shape[1], seed)
     everyone = np.random.default_rng(0).permutation(np.flatnonzero(held.degrees()))
     some = np.sort(everyone[: max(1, _PAIRS // dataset.num_items)])
-    met = train.of_users(some)
-    users = _users(model, _moved(model, options, factors).user, some, met)
+    known = train.of_users(some)
+    users = _users(model, _moved(model, options, factors).user, some, known)
     scores, held = users @ factors.item.T, held.of_users(some)
     if options.objective == "square":
-        return least_squares_factor(scores, met, held, options.confidence)
-    return likeliest_factor(scores, met, held)
+        return least_squares_factor(scores, known, held, options.confidence)
+    return likeliest_factor(scores, known, held)
 
 
-def likeliest_factor(scores: np.ndarray, met: Interactions, held: Interactions) -> float:
-    """Return the b at which ``held`` is likeliest by softmaxes of b times the scores [n, I].
+def likeliest_factor(scores: np.ndarray, known: Interactions, held: Interactions) -> float:
+    """Return the b that maximizes the likelihood of ``held`` under softmaxes of b times the scores [n, I].
 
-    Each held item competes with the items that its user has neither met nor held. The mean of the negative logarithms
-    is convex in b, so that its slope has one zero; where that lies far from one over the deviation of the scores, or
-    nowhere, the nearest b looked at is returned. Where no held item has a competitor it is one over the deviation.
+    Each held-out item competes with the items that are neither training nor held-out items of its user. The mean
+    negative log-likelihood is convex in b, so its slope has at most one zero. With the standard deviation d of the
+    scores, the search is limited to a range around 1 / d, and may return an end of it. If no held-out item has a
+    competitor, the result is 1 / d.
     """
     from scipy.optimize import brentq
 
     middle = 1 / ((float(scores.std()) if scores.size else 1.0) or 1.0)
     row, of_held = held.user, scores[held.user, held.item]
     others = scores.astype(np.float32)
-    for pairs in (met, held):
+    for pairs in (known, held):
         others[pairs.user, pairs.item] = -np.inf
     has_others = np.isfinite(others.max(axis=1))[row]
     row, of_held = row[has_others], of_held[has_others]
@@ -224,8 +226,8 @@ def likeliest_factor(scores: np.ndarray, met: Interactions, held: Interactions) 
     return math.exp(high if slope(high) <= 0 else brentq(slope, low, high, xtol=1e-4))
 
 
-def least_squares_factor(scores: np.ndarray, met: Interactions, held: Interactions, confidence: float) -> float:
-    """Return the b with the least sum of c (1 - b x)^2 over the scores x of ``held``, and (b x)^2 over all not met.
+def least_squares_factor(scores: np.ndarray, known: Interactions, held: Interactions, confidence: float) -> float:
+    """Return the b that minimizes the sum of c (1 - b x)^2 over the scores x of ``held`` and (b x)^2 over the others.
 
     Example:
       >>> nothing = Interactions(np.zeros(0, int), np.zeros(0, int))
@@ -233,7 +235,7 @@ def least_squares_factor(scores: np.ndarray, met: Interactions, held: Interactio
       0.46153846153846156
     """
     others, of_held = scores.copy(), scores[held.user, held.item]
-    for pairs in (met, held):
+    for pairs in (known, held):
         others[pairs.user, pairs.item] = 0
     squares = np.sum(others**2) + confidence * np.sum(of_held**2)
     return float(max(confidence * of_held.sum() / squares, 1 / _SPAN)) if squares else 1.0

@@ -1,4 +1,4 @@
-"""Training as one call: a model and a data set in, the best epoch's parameters out, for one run or several at once."""
+"""Training as one call, for one run or several at once: returns the parameters of the best epoch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,15 +36,15 @@ class FitResult(NamedTuple):
 
     Attributes:
       params: of the best epoch.
-      run: what it was trained with; of several temperatures, the chosen one.
-      best_epoch: the epoch they are from; 0: what training started from (``train.start``), and no epoch was better.
-        None, of ``fit_runs`` alone: there is no result, since the loss of the first epoch was not finite.
+      run: the settings that differ between runs; with several temperatures, the selected one.
+      best_epoch: the epoch of the parameters; 0 if no epoch was better than the start (``train.start``). None means no
+        result: the loss of the first epoch was not finite. It occurs only in ``fit_runs``.
       best_value: the validation metric of the best epoch; None without one.
-      history: one record per epoch: this run's lines of ``metrics.jsonl``. Of several processes the first has them
-        all; the others lack the epochs before they started.
+      history: one record per epoch: this run's lines of ``metrics.jsonl``. With several processes only the first has
+        all of them; the others lack the epochs before they started.
       stopped: why training ended before the last epoch, in a sentence; empty if it did not.
-      failed: whether that is because a loss was not finite.
-      equals: other temperatures that validated as well; of equals the first is kept.
+      failed: whether it ended because a loss was not finite.
+      equals: other temperatures with the same validation metric; the first of equals is kept.
 
     Example:
       >>> fitted = hlr_jax.train_model(data, model, options, quiet=True)
@@ -63,7 +63,7 @@ class FitResult(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """That the model was trained with."""
+        """The seed of the run."""
         return self.run.seed
 
 
@@ -82,8 +82,8 @@ def train_model(
       dataset: prepared interactions. Without validation interactions, the last epoch is the result.
       model: from ``create_model``.
       options: of training.
-      evaluation: ``monitor`` chooses the best epoch.
-      seed: of parameters and draws.
+      evaluation: ``monitor`` selects the best epoch.
+      seed: of parameters and sampling.
       others: see ``train_seeds``.
 
     Raises:
@@ -112,24 +112,24 @@ def train_seeds(
     loggers: Sequence[Logger] = (),
     quiet: bool = False,
 ) -> list[FitResult]:
-    """Train ``options.num_seeds`` models at once, with the seeds from ``seed`` on, an epoch of all in one call.
+    """Train ``options.num_seeds`` models at once, with consecutive seeds from ``seed``, one epoch of all per call.
 
-    Each has its own best epoch and patience, and ends as ``train_model`` with its seed alone would end, but for
-    rounding; one that is out of patience, or whose loss is not finite, waits until the last one is done. Of several
-    temperatures each seed keeps the one that validates best.
+    Each has its own best epoch and patience. Its result equals that of ``train_model`` with its seed, up to rounding. A
+    run that is out of patience, or whose loss is not finite, waits for the others. With several temperatures, each seed
+    keeps the one that validates best.
 
     Args:
       dataset: prepared interactions.
       model: from ``create_model``.
       options: of training.
-      evaluation: ``monitor`` chooses the best epoch.
-      seed: the first one.
-      workdir: where checkpoints, ``metrics.jsonl`` and the result go; a run found there is continued, and ends with the
-        same bits as one that was never stopped. Settings and data are not kept: ``hlr_jax.fit`` does that. None:
+      evaluation: ``monitor`` selects the best epoch.
+      seed: the first seed.
+      workdir: folder for checkpoints, ``metrics.jsonl`` and the result. A run found there is resumed, and ends with the
+        same bits as one that was never stopped. Settings and data are not stored; ``hlr_jax.fit`` does that. None:
         nothing is written.
       mesh: from ``sharding.create_mesh``; None: one device.
-      loggers: are called with each record of an epoch, with those of a continued run first.
-      quiet: show no progress.
+      loggers: called with each epoch's record; a resumed run first passes its earlier records.
+      quiet: whether to hide progress.
 
     Raises:
       InputError: see ``train_model``.
@@ -171,20 +171,21 @@ def fit_runs(
     quiet: bool = False,
     **others: Any,
 ) -> list[FitResult]:
-    """Train several models at once whose seeds, learning rates and losses are those of ``runs``, not of ``options``.
+    """Train several models at once, with the seeds, learning rates and losses of ``runs`` and not of ``options``.
 
-    Each ends as ``train_model`` with its settings alone would end, but for rounding. One whose loss is not finite ends,
-    as its result says, and the others go on. ``others`` are ``workdir``, ``mesh`` and ``loggers`` of ``train_seeds``.
+    The result of each equals that of ``train_model`` with its settings, up to rounding. A run whose loss is not finite
+    ends, as its result records, and the others continue. ``others`` are ``workdir``, ``mesh`` and ``loggers`` of
+    ``train_seeds``.
 
     Raises:
-      InputError: see ``train_model``; no run, one that stands twice in ``runs``, or a value out of range.
+      InputError: see ``train_model``; no run, a duplicate in ``runs``, or a value out of range.
     """
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
     if not runs or len(set(runs)) < len(runs):
-        raise InputError("runs must be one or more, and differ in seed, learning rate, margin or temperature")
+        raise InputError("runs: pass one or more that differ in seed, learning rate, margin or temperature")
     for run in runs:
         check_seed("seed", run.seed)
-        replace(options, **{name: value for name, value in run._asdict().items() if name != "seed"})  # checks them
+        replace(options, **{name: value for name, value in run._asdict().items() if name != "seed"})  # checks ranges
     shared = options.of_every_run()
     identity = run_identity(dataset, model, shared, 0)
     identity["run"] = sha256_of([identity["run"], [run._asdict() for run in runs]])
@@ -197,10 +198,10 @@ def _train(
     parts: tuple[Dataset, Model, TrainOptions, EvalOptions], runs: Sequence[Run], identity: dict[str, Any], label: str,
     workdir: str | Path | None = None, mesh: Mesh | None = None, loggers: Sequence[Logger] = (),
 ) -> tuple[Loop, dict[str, Any]]:  # fmt: skip
-    """Train from the checkpoint in the workdir, or from the start, to the end; without a label nothing is shown.
+    """Train from the checkpoint in the workdir, or from the start, to the end; without a label nothing is displayed.
 
     Returns:
-      The training, and its identity with what it started from.
+      The training loop, and the identity of the training including its start.
     """
     dataset, model, options, evaluation = parts
     start, started_from = start_of(options, model, workdir)
@@ -224,13 +225,13 @@ def _train(
                     _needs(ranking, learner.memory and learner.memory(loop.state)),
                 )
             if folder is not None and is_process_zero():
-                folders.clear(folder, [RESULT])  # it has ended, and goes on
+                folders.clear(folder, [RESULT])  # the run had ended, and now continues
         loop.run()
     return loop, identity
 
 
 def _needs(ranking: int, plan: tuple[int, int, int] | None) -> str:
-    """Return what memory of each device the training will take, in words: to rank, and the plan of an epoch."""
+    """Describe the memory per device that training needs: for ranking, and for an epoch by its plan."""
     needs = [f"{ranking / 2**20:,.0f} MiB to rank"]
     if plan is not None:
         held = f"{plan[0] / 2**20:,.0f} parameters, moments, data"
@@ -245,7 +246,7 @@ def _results(loop: Loop, chosen: Sequence[int], patience: int) -> list[FitResult
         progress = loop.progress[index]
         run, best, why = progress.run, progress.best_epoch, progress.ended(patience)
         if why and best is not None:
-            why = f"{why} (the result is {f'epoch {best}' if best else 'what training started from'})"
+            why = f"{why} (the result is {f'epoch {best}' if best else 'epoch 0, the start'})"
         history, failed = loop.history.of_run(run), bool(progress.failed)
         equals = equal_temperatures(loop.progress, index)
         results.append(FitResult(params[index], run, best, progress.best_value, history, why, failed, equals))
@@ -253,26 +254,26 @@ def _results(loop: Loop, chosen: Sequence[int], patience: int) -> list[FitResult
 
 
 def check_monitor(evaluation: EvalOptions, options: TrainOptions, dataset: Dataset) -> None:
-    """Check that what is monitored can choose among the temperatures, if there are several.
+    """Check that the monitor can select among the temperatures, if there are several.
 
     Raises:
-      InputError: it is a loss, whose values at two temperatures can't be compared, or nothing to validate on.
+      InputError: it is a loss, which is not comparable between temperatures, or there is no validation split.
     """
     if len(options.temperatures) < 2:
         return
     if not len(dataset.valid):
         raise InputError(
-            f"data set {dataset.name} has no validation interactions to choose one of several temperatures by: pass "
-            f"one, such as train.temperatures=({options.temperatures[0]:g},), or a split that has some"
+            f"data set {dataset.name} has no validation interactions to select one of several temperatures: pass one, "
+            f"such as train.temperatures=({options.temperatures[0]:g},), or a split with validation interactions"
         )
     if evaluation.monitor == "loss":
-        raise InputError("train.temperatures needs a metric to choose by: set eval.monitor, to ndcg for example")
+        raise InputError("train.temperatures needs a metric to select by: set eval.monitor, for example to ndcg")
 
 
 def validation_of(
     learner: Learner, dataset: Dataset, model: Model, evaluation: EvalOptions, runs: Sequence[Run]
 ) -> Validate:
-    """Return the function from parameters [S, ...] to what the runs that are wanted [S] show on validation."""
+    """Return the function from parameters [S, ...] to the validation results of the wanted runs [S]."""
     users, (name, k) = validation_users(dataset, evaluation), evaluation.monitored
     at_k = replace(evaluation, k=k)
     ranks = evaluation.monitor != "loss" and len(dataset.valid) > 0
@@ -285,9 +286,9 @@ def validation_of(
             for index in chosen:
                 results[index] = {"valid_loss": float(losses[index])}, None
         if chosen and learner.attention is not None:
-            figures = {name: np.asarray(values) for name, values in learner.attention(params).items()}
+            attention = {name: np.asarray(values) for name, values in learner.attention(params).items()}
             for index in chosen:
-                seen = {name: float(values[index]) for name, values in figures.items() if np.isfinite(values[index])}
+                seen = {name: float(values[index]) for name, values in attention.items() if np.isfinite(values[index])}
                 results[index] = results[index][0] | seen, None
         if chosen and ranks:
             split, seeds = split_seeds(params), [runs[index].seed for index in chosen]

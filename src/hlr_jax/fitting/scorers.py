@@ -1,4 +1,4 @@
-"""Fitting a scorer: each value of its settings is an epoch, and the best on validation is kept, in ``result/``."""
+"""Fits a scorer: each value of its settings is an epoch, and the best on validation is kept in ``result/``."""
 
 import time
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ _SCHEMA = {"identity": str, "name": str, "options": {"*": object}, "progress": P
 
 
 class FittedScorer(NamedTuple):
-    """A scorer that is fitted: it has the values that were chosen, and its ``fit`` the state as ``params``."""
+    """A fitted scorer with its selected values; ``params`` of ``fit`` are its state."""
 
     scorer: Scorer
     fit: FitResult
@@ -48,18 +48,18 @@ def fit_scorer(
     workdir: str | Path | None = None,
     loggers: Sequence[Logger] = (),
 ) -> FittedScorer:
-    """Fit a scorer to the training interactions, and choose among the values of its settings on validation.
+    """Fit a scorer to the training interactions, and select among the values of its settings on validation.
 
     Args:
       dataset: prepared interactions.
-      scorer: with one value of each setting, or several to choose from.
-      evaluation: ``monitor`` chooses; where it is ``loss``, which a scorer has not, NDCG does.
-      seed: of the groups of users in its metrics; nothing is drawn to fit it.
-      workdir: where ``metrics.jsonl`` and the result go; a result found there is returned. None: nothing is written.
-      loggers: are called with a record for each value.
+      scorer: with one value of each setting, or several to select from.
+      evaluation: ``monitor`` is the metric; NDCG if it is ``loss``, since a scorer has no loss.
+      seed: for the groups of users in its metrics; fitting uses no random numbers.
+      workdir: folder for ``metrics.jsonl`` and the result; a result found there is returned. None: nothing is written.
+      loggers: called with a record for each value.
 
     Raises:
-      InputError: no training interactions, or several values and no validation interactions; see ``Scorer.fits``.
+      InputError: no training interactions, or several values without validation interactions; see ``Scorer.fits``.
 
     Example:
       >>> from hlr_jax.scorers.ease import Ease
@@ -80,8 +80,8 @@ def fit_scorer(
     if several and not len(dataset.valid):
         name, values = several[0]
         raise InputError(
-            f"data set {dataset.name} has no validation interactions to choose {' and '.join(dict(several))} of "
-            f"{scorer.title} by: pass one value of each, such as model.{name}=({values[0]},), or a split with some"
+            f"data set {dataset.name} has no validation interactions to select {' and '.join(dict(several))} of "
+            f"{scorer.title}: pass one value of each, such as model.{name}=({values[0]},), or a split with some"
         )
     with held_by_all(folder):
         written = folder if is_process_zero() else None
@@ -98,11 +98,11 @@ def fit_scorer(
 def _best_fit(
     dataset: Dataset, scorer: Scorer, evaluation: EvalOptions, seed: int, history: History
 ) -> tuple[Fit, RunProgress]:
-    """Fit each value in turn, with a line of the history for each, and return the best."""
+    """Fit each value in turn, with a record in the history for each, and return the best."""
     progress = RunProgress(TrainOptions().runs([seed])[0])
     kept: Fit | None = None
     start, epochs = time.perf_counter(), count(1)
-    for candidate in scorer.fits(dataset):  # with enumerate, one more state would stay alive
+    for candidate in scorer.fits(dataset):  # enumerate would keep one more state alive
         epoch = next(epochs)
         value = _value(candidate, dataset, evaluation)
         progress = progress.after(epoch, (), value, evaluation)
@@ -110,21 +110,21 @@ def _best_fit(
         measured = {} if value is None else {evaluation.monitor_name: value}
         history.add([_record(candidate, epoch, measured, progress, time.perf_counter() - start)])
         start = time.perf_counter()
-        del candidate  # the next one is made in as much memory
+        del candidate  # frees its memory for the next one
     if kept is None:
-        raise InputError(f"{scorer.title} was never fitted: its metrics on validation are not finite")
+        raise InputError(f"{scorer.title} has no result: its validation metrics are not finite")
     return kept, progress
 
 
 def _value(fit: Fit, dataset: Dataset, evaluation: EvalOptions) -> float | None:
-    """Return what a fit is worth on validation, where there is one."""
+    """Return the validation metric of a fit, or None without validation interactions."""
     if not len(dataset.valid):
         return None
     return float(values_on_valid(fit.scorer, fit.state, dataset, evaluation).mean())
 
 
 def _record(fit: Fit, epoch: int, measured: dict[str, float], progress: RunProgress, seconds: float) -> Record:
-    """Return the line of one value: those names that a model's lines have, and the settings."""
+    """Return the record of one value, with the keys of a model's records and the settings."""
     chosen = {name: values[0] if isinstance(values, tuple) else values for name, values in fit.scorer.options}
     seed = progress.run.seed
     named = {"epoch": epoch, "run": f"seed-{seed}", "seed": seed}
@@ -132,12 +132,12 @@ def _record(fit: Fit, epoch: int, measured: dict[str, float], progress: RunProgr
 
 
 def scorer_identity(dataset: Dataset, scorer: Scorer) -> str:
-    """Return a hash of all that the state of a scorer depends on."""
+    """Return a hash of everything that the state of a scorer depends on."""
     return sha256_of([dataset.fingerprint, scorer.name, scorer.options])
 
 
 def _save(folder: Path, fitted: FittedScorer, progress: RunProgress, identity: str) -> None:
-    """Write the state, then the record that says it is whole."""
+    """Write the state, then the record, which marks the state as complete."""
     with atomic_file(folder / _STATE) as temporary:
         write_arrays(temporary, {name: np.asarray(array) for name, array in fitted.fit.params.items()})
     record = {
@@ -148,7 +148,7 @@ def _save(folder: Path, fitted: FittedScorer, progress: RunProgress, identity: s
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return the record of a scorer in a workdir: among other things ``options``, the values that were chosen.
+    """Return the record of a scorer in a workdir; its ``options`` are the selected values.
 
     Raises:
       InputError: there is none, or it is damaged.
@@ -159,14 +159,14 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def load_scorer(folder: Path, identity: str) -> tuple[FittedScorer, RunProgress]:
-    """Return the fitted scorer of a workdir, without its history, and how it was chosen.
+    """Return the fitted scorer of a workdir, without its history, and the progress of its selection.
 
     Raises:
-      InputError: there is none, a file is damaged, or it is another scorer's or of other data.
+      InputError: there is none, a file is damaged, or it belongs to another scorer or other data.
     """
     record, path = read_record(folder), folder / _STATE
     if record["identity"] != identity:
-        raise InputError(f"{folder / RECORD} is of another scorer or other data; pass another workdir")
+        raise InputError(f"{folder / RECORD} belongs to another scorer or other data; pass another workdir")
     scorer = create_scorer(record["name"], **record["options"])
     progress = RunProgress.from_json(record["progress"])
     check_hash(path, record["state"], f"delete {path.parent} and train again")

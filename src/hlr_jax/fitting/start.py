@@ -1,4 +1,4 @@
-"""Where a training starts: at random, from factors that are solved for, or from another run (``train.start``)."""
+"""The start of a training (``train.start``): random, the factors of MF-ALS, or another run."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,19 +15,19 @@ from hlr_jax.training.options import ALS, RANDOM, Run, TrainOptions
 from hlr_jax.types import Params
 
 Start = Callable[[Dataset, Sequence[Run], Callable[[str], None]], Params]
-"""(data set, S runs, what takes a line for people) -> the parameters [S, ...] before the first epoch."""
+"""(data set, S runs, receiver of log lines) -> the parameters [S, ...] before the first epoch."""
 
 
 def check_start(options: TrainOptions, model: Model, workdir: str | Path | None) -> bool:
-    """Check that a training can start as ``train.start`` says; return whether it needs what that names.
+    """Check that a training can start as ``train.start`` requires; return whether it needs that start.
 
     Raises:
-      InputError: several processes, a model that can't start so, or no run that has ended in the folder.
+      InputError: several processes, a model that cannot start this way, or no finished run in the folder.
     """
     if options.start == RANDOM:
         return False
     if jax.process_count() > 1:
-        raise InputError(f"train.start={options.start} makes whole tables: begin in one process")
+        raise InputError(f"train.start={options.start} needs whole tables: start in one process")
     if options.start == ALS:
         check_als(model)
         return True
@@ -35,9 +35,9 @@ def check_start(options: TrainOptions, model: Model, workdir: str | Path | None)
 
 
 def start_of(options: TrainOptions, model: Model, workdir: str | Path | None) -> tuple[Start | None, dict[str, Any]]:
-    """Return what a training starts from, None for random parameters, and what of it belongs to its identity.
+    """Return the start of a training (None: random parameters), and what it adds to the training's identity.
 
-    Where ``check_start`` finds that the other run is gone and not needed, nothing of it is compared.
+    If ``check_start`` finds that the other run is gone and not needed, it is not compared.
 
     Raises:
       InputError: see ``check_start``; or the other run is damaged.

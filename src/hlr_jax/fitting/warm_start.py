@@ -1,8 +1,8 @@
-"""Warm start: a training that begins where another run has ended, on data that has grown since.
+"""Warm start: a training that starts from a finished run, on data that may have grown since.
 
 Rows of the tables are matched by the original ids of users and items. New items are folded in from their known users,
-then new users from their known items (``serving.fold_in``); whoever has met nothing known starts at random, as all do
-without a warm start. The optimizer starts anew.
+then new users from their known items (``serving.fold_in``). Users and items without known interactions start at random,
+as without a warm start. The state of the optimizer is not taken over.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ class Origin(NamedTuple):
 
     Attributes:
       folder: its workdir.
-      dataset: what it was trained on.
+      dataset: its data set.
       members: the parameters of each of its seeds, on one device.
-      training: the settings of each, at the temperature that it has kept.
+      training: the settings of each seed, at the temperature that was kept.
       digest: a hash of the parameters.
     """
 
@@ -48,12 +48,12 @@ class Origin(NamedTuple):
 
 
 def check_origin(folder: Path, model: Model, workdir: str | Path | None) -> bool:
-    """Check that a training may start from the run in a folder; return whether it needs it.
+    """Check that a training may start from the run in a folder; return whether it needs the run.
 
-    A training that has a checkpoint goes on from that, also where the folder is gone.
+    A training with a checkpoint resumes from that, even if the folder is gone.
 
     Raises:
-      InputError: no run that has ended there, or one of another model.
+      InputError: no finished run in the folder, or a run of another model.
     """
     if not folder.exists() and workdir is not None and any(Path(workdir).glob("checkpoints/[0-9]*")):
         return False
@@ -82,22 +82,22 @@ def read_origin(folder: Path) -> Origin:
 
 
 def _check_model(folder: Path, there: dict[str, Any], model: Model) -> None:
-    """Check that the run in a folder is of this model, whatever kernel computes it.
+    """Check that the run in a folder has this model, with any kernel.
 
     Raises:
-      InputError: it has another name or another option, which is named.
+      InputError: it has another name or option; names the option.
     """
     options = dict(there)
     name = options.pop("name", None)
     if name != model.name:
-        raise InputError(f"train.start={folder} is a run of model {name}, and this is {model.name}")
+        raise InputError(f"train.start={folder} is a run of model {name}, but the model is {model.name}")
     options.pop("kernel", None)
-    theirs = dict(create_model(name, **options).options)
+    existing = dict(create_model(name, **options).options)
     for option, value in model.options:
-        if option != "kernel" and theirs.get(option) != value:
+        if option != "kernel" and existing.get(option) != value:
             raise InputError(
-                f"train.start={folder} is a run with model.{option}={theirs.get(option)!r}, and this has {value!r}; "
-                "set the same, or start=random"
+                f"train.start={folder} is a run with model.{option}={existing.get(option)!r}, but the model has "
+                f"{value!r}; set the same value, or train.start=random"
             )
 
 
@@ -106,15 +106,15 @@ def warm_params(
 ) -> Params:
     """Return the parameters [S, ...] that runs start from.
 
-    Seed i of the runs starts from seed i of the origin where that has as many, else from its first; whatever their
-    temperatures.
+    Seed i of the runs starts from seed i of the origin, or from its first seed if the origin has fewer seeds. Runs of
+    one seed with different temperatures start equally.
 
     Args:
       origin: from ``read_origin``.
-      model: what is trained.
-      dataset: what it is trained on.
-      runs: S of them.
-      log: takes a line for people.
+      model: the model to train.
+      dataset: the data set to train on.
+      runs: S runs.
+      log: receives a log line.
     """
     seeds = list(dict.fromkeys(run.seed for run in runs))
     enough = len(origin.members) >= len(seeds)
@@ -130,16 +130,16 @@ def warm_params(
 
 
 def _known(there: pl.Series, here: pl.Series) -> np.ndarray:
-    """Return which of the ids here are there too."""
+    """Return which of the ids ``here`` are also in ``there``."""
     return IdIndex(there).find(here.cast(pl.String)) != UNKNOWN
 
 
 def _extended(
     origin: Origin, member: int, model: Model, dataset: Dataset, users: np.ndarray, items: np.ndarray
 ) -> tuple[Params, pl.Series, pl.Series]:
-    """Return a member's parameters with rows of what is new, and the ids of users and of items that its rows are of.
+    """Return a seed's parameters with rows for new users and items, and the ids of users and items of these rows.
 
-    ``users`` and ``items`` say which of the data set's the origin knows.
+    ``users`` and ``items`` mark those of the data set that the origin has.
     """
     params, data, train = origin.members[member], origin.dataset, dataset.train
     common: dict[str, Any] = {"training": origin.training[member], "log": lambda line: None}
@@ -154,19 +154,19 @@ def _extended(
         items = _known(data.item_ids, dataset.item_ids)
     user_ids = data.user_ids.cast(pl.String)
     to_known_items = train.where(~users[train.user] & items[train.item])
-    # Nothing is negative for a user who has met all that is known.
+    # A user with all known items has no negatives.
     all_of_it = to_known_items.degrees(dataset.num_users) >= data.num_items
     to_known_items = to_known_items.where(~all_of_it[to_known_items.user])
     if len(to_known_items):
-        people = fold_in(model, params, data, frame(to_known_items), **common)
-        params, user_ids = people.params, pl.concat([user_ids, people.ids.cast(pl.String).alias(user_ids.name)])
+        new_users = fold_in(model, params, data, frame(to_known_items), **common)
+        params, user_ids = new_users.params, pl.concat([user_ids, new_users.ids.cast(pl.String).alias(user_ids.name)])
     return params, user_ids, data.item_ids.cast(pl.String)
 
 
 def _placed(
     params: Params, user_ids: pl.Series, item_ids: pl.Series, model: Model, dataset: Dataset, run: Run
 ) -> dict[str, Any]:
-    """Return parameters with the rows of the data set's users and items, at random where there are none."""
+    """Return parameters with the rows of the data set's users and items; rows that are missing are random."""
     fresh = model.init(key_of(run.seed, 0), dataset.num_users, dataset.num_items)
     rows = {
         "user": IdIndex(user_ids).find(dataset.user_ids.cast(pl.String)),
@@ -185,7 +185,7 @@ def _placed(
 def _describe(
     origin: Origin, users: np.ndarray, items: np.ndarray, extended: tuple[Params, pl.Series, pl.Series]
 ) -> str:
-    """Return a line on what is taken over."""
+    """Return a log line on the rows that are reused."""
     parts, (_, *ids) = [], extended
     before = origin.dataset.num_users, origin.dataset.num_items
     for what, known, after, trained in zip(("users", "items"), (users, items), ids, before, strict=True):

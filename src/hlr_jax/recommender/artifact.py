@@ -1,7 +1,7 @@
-"""A recommender as a folder: parameters, settings, ids, titles and interactions, apart from checkpoints.
+"""Saves a recommender as a folder: parameters, settings, ids, titles and interactions, without checkpoints.
 
 recommender.json              format, settings, seeds, metrics, and the hash of every other file
-parameters/SEED.safetensors   the arrays of each seed; of a blend, LABEL/NAME of each part
+parameters/SEED.safetensors   the arrays of each seed; for a blend, LABEL/NAME of each part
 dataset/                      ids, titles and interactions, as in a workdir
 """
 
@@ -40,12 +40,12 @@ _AGAIN = "save the recommender again"
 
 
 class Saved(NamedTuple):
-    """What is in such a folder.
+    """The contents of such a folder.
 
     Attributes:
       run: parameters of each seed, model, data and options.
       settings: the config that they were trained with.
-      metrics: by split, those that were measured.
+      metrics: the measured metrics, by split.
     """
 
     run: LoadedRun
@@ -54,30 +54,30 @@ class Saved(NamedTuple):
 
 
 def check_named(settings: dict[str, Any]) -> None:
-    """Check that settings say how the model is made, so that a folder can hold it.
+    """Check that settings name the model, so that a folder can store it.
 
     Raises:
-      InputError: it was made by hand.
+      InputError: the model was not made by name.
     """
     if "name" not in settings.get("model", {}):
         raise InputError(
-            "a model that was made by hand can't be kept in a folder: make it by create_model, and one of your own by "
-            "register_model before"
+            "a model without a registered name can't be saved: make it with create_model, and register a model of your "
+            "own with register_model first"
         )
 
 
 def write(folder: Path, saved: Saved) -> Path:
-    """Write a folder, whole or not at all; an older one of this kind is replaced.
+    """Write a folder, whole or not at all; an older recommender there is replaced.
 
     Raises:
-      InputError: something else is there, or the model was made by hand.
+      InputError: the folder holds something else, or the model was not made by name.
     """
     check_named(saved.settings)
     model, dataset = saved.run.parts.model, saved.run.parts.dataset
     settings = saved.settings
     if isinstance(model, Blend):
         settings = settings | {"model": {"name": model.name, "parts": described(model)}}
-    elif not isinstance(model, Model):  # a scorer has chosen among the values of its settings
+    elif not isinstance(model, Model):  # fitting a scorer has selected among the values of its settings
         settings = settings | {"model": {"name": model.name, **dict(model.options)}}
     with replacing_folder(folder, "recommender") as temporary:
         (temporary / "parameters").mkdir()
@@ -98,7 +98,7 @@ def write(folder: Path, saved: Saved) -> Path:
 
 
 def _flat(model: System, params: dict[str, Any], sizes: tuple[int, int]) -> dict[str, Any]:
-    """Return arrays by name, without padding; those of a blend's parts as ``label/name``."""
+    """Return arrays by name, without padding; arrays of a blend's parts are named ``label/name``."""
     if isinstance(model, Blend):
         own = {label: _flat(part.system, params[label], sizes) for label, part in model.parts.items()}
         return {f"{label}/{name}": array for label, arrays in own.items() for name, array in arrays.items()}
@@ -106,7 +106,7 @@ def _flat(model: System, params: dict[str, Any], sizes: tuple[int, int]) -> dict
 
 
 def _nested(model: System, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of ``_flat`` arrays; those of models on JAX's default device."""
+    """Return the parameters from ``_flat`` arrays; those of models are on JAX's default device."""
     if isinstance(model, Blend):
         names = [(name, *name.split("/", 1)) for name in arrays]
         return {
@@ -117,10 +117,10 @@ def _nested(model: System, arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Saved:
-    """Return what ``write`` wrote, parameters on one device.
+    """Return what ``write`` wrote, with the parameters on one device.
 
     Raises:
-      InputError: a file is damaged or missing, or a later version wrote the folder.
+      InputError: a file is damaged or missing, or a later version of hlr_jax wrote the folder.
     """
     manifest = _manifest(folder)
     for name, expected in manifest["files"].items():
@@ -141,10 +141,10 @@ def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     about = read_json(path, {"kind": str, "format": int, "hlr_jax": str}, _AGAIN)
     if about["kind"] != _KIND:
-        raise InputError(f"{path} is no {_KIND}")
+        raise InputError(f"{path} is not an {_KIND}")
     if about["format"] > _FORMAT:
         raise InputError(
-            f"{path} has format {about['format']}, and this version of hlr_jax reads formats up to {_FORMAT}: install "
+            f"{path} has format {about['format']}, but this version of hlr_jax reads formats up to {_FORMAT}; install "
             f"hlr_jax {about['hlr_jax']} or later"
         )
     return read_json(path, _SCHEMA, _AGAIN)

@@ -1,4 +1,4 @@
-"""From recommenders to one that blends them, in one call."""
+"""Blends several recommenders into one, in one call."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,21 +18,21 @@ def blend(
     eval: Mapping[str, Any] | None = None,
     log: Callable[[str], None] = print,
 ) -> Recommender:
-    """Return several recommenders of one data set as one, which ranks by their weighted standardized scores.
+    """Return one recommender that ranks by the weighted sum of the standardized scores of several.
 
-    ``hlr_jax.blended_systems.Blend`` says what a score is, ``hlr_jax.blends.weights.fit_weights`` how validation
-    chooses.
+    All use the same data set. ``hlr_jax.blended_systems.Blend`` defines the score, and
+    ``hlr_jax.blends.weights.fit_weights`` how validation selects the weights.
 
     Args:
-      recommenders: by label; or in a row, each then called after its model: ``ease``, ``cml``, and ``cml-2`` where two
-        have one name. Each takes part with the seed that it serves.
-      weights: by label, with a sum of 1; None: validation chooses, and parts that weigh 0 are left out.
+      recommenders: by label; or a sequence, labeled by model: ``ease``, ``cml``, and ``cml-2`` for a second ``cml``.
+        Each takes part with the seed that it serves.
+      weights: by label, with a sum of 1. None: validation selects them, and parts with weight 0 are left out.
       eval: settings of evaluation that differ from those of the first recommender, such as ``{"k": (5, 10)}``.
-      log: takes a line about the weights.
+      log: receives a line about the weights.
 
     Raises:
-      InputError: no recommender, other data sets, a blend among them, weights that are none, or no validation
-        interactions to choose them by.
+      InputError: no recommender, different data sets, a blend among them, invalid weights, or no validation
+        interactions to select weights.
 
     Example:
       >>> parts = {name: hlr_jax.fit(data, name, quiet=True) for name in ("ease", "popularity")}
@@ -55,7 +55,7 @@ def blend(
 
 
 def _labelled(recommenders: Sequence[Recommender]) -> dict[str, Recommender]:
-    """Return recommenders by the names of their models, numbered from the second of a name on."""
+    """Label recommenders by the names of their models, with numbers from the second of a name on."""
     seen: Counter[str] = Counter()
     labelled = {}
     for recommender in recommenders:

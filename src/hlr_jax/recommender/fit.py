@@ -1,4 +1,4 @@
-"""From a data set to a recommender in one call."""
+"""Trains a recommender on a data set in one call."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -39,30 +39,30 @@ def fit(
     quiet: bool = False,
     log: Callable[[str], None] = print,
 ) -> Recommender:
-    """Train a model on a data set, measure its best epoch, and return what recommends with it.
+    """Train a model on a data set, evaluate its best epoch, and return a recommender.
 
     ``model``, ``train``, ``eval`` and ``mesh`` are the sections of a config: their keys override those of the recipe.
 
     Args:
       dataset: prepared interactions.
-      system: a recipe by name, as ``--config`` takes it: ``auto``, ``hlr``, ``cml-paper``, ``hlr-tuned:ml-100k``; its
-        data set is not read. Or a ``Model`` or scorer, with the defaults of ``train`` and ``eval``.
+      system: a recipe by name, as in ``--config``: ``auto``, ``hlr``, ``cml-paper``, ``hlr-tuned:ml-100k``; its data
+        set is ignored. Or a ``Model`` or scorer, with the defaults of ``train`` and ``eval``.
       model: settings of a recipe's model, such as ``{"num_memories": 10}``.
-      train: settings of training, such as ``{"num_epochs": 5}``; ``TrainOptions`` stand for the whole section.
-      eval: settings of evaluation, such as ``{"k": (5, 10)}``; ``EvalOptions`` stand for the whole section.
-      mesh: devices to train on, such as ``{"data": 2, "model": 4}``; None: one.
-      seed: of parameters and draws.
-      num_seeds: models that are trained at once, with ``seed`` and those after it. The result holds all and serves the
-        first.
-      workdir: where the whole run is kept: the commands, ``load_run`` and ``Recommender.load`` read it, and the same
-        call continues it. None: nothing is written.
-      loggers: are called with each record of an epoch.
-      quiet: show no progress.
-      log: takes lines for people.
+      train: settings of training, such as ``{"num_epochs": 5}``; ``TrainOptions`` replace the whole section.
+      eval: settings of evaluation, such as ``{"k": (5, 10)}``; ``EvalOptions`` replace the whole section.
+      mesh: devices to train on, such as ``{"data": 2, "model": 4}``; None: one device.
+      seed: of parameters and sampling.
+      num_seeds: number of models trained at once, with ``seed`` and the following seeds. The result holds all and
+        serves the first.
+      workdir: folder of the run. The commands, ``load_run`` and ``Recommender.load`` read it, and the same call resumes
+        the run. None: nothing is written.
+      loggers: called with each epoch's record.
+      quiet: whether to hide progress.
+      log: receives log lines.
 
     Raises:
-      InputError: an unknown recipe or setting, a value out of range, a data set without training interactions, a
-        workdir of another run, or a workdir for a model that was made by hand.
+      InputError: an unknown recipe or setting, a value out of range, or a data set without training interactions.
+      InputError: a workdir of another run, or a workdir for a model that was not made by name.
 
     Example:
       >>> ease = hlr_jax.fit(data, "ease", model={"regularization": (30.0,)}, quiet=True)
@@ -76,7 +76,7 @@ def fit(
     if not isinstance(system, str) and not hasattr(system, "options"):
         raise InputError(f"fit: a recipe's name, a Model or a scorer is needed, not {described(system)}")
     if not isinstance(system, str) and model is not None:
-        raise InputError("fit: a Model has its settings already; settings of `model` are those of a recipe")
+        raise InputError("fit: a Model already has its settings; pass `model` only with the name of a recipe")
     by_hand = None if isinstance(system, str) else system
     seeds = {} if num_seeds is None else {"num_seeds": num_seeds}
     sections = ("model", model), ("train", train), ("train", seeds), ("eval", eval), ("mesh", mesh)
@@ -91,10 +91,10 @@ def fit(
 
 
 def _config_of(system: str | System, sections: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the config of a recipe or a system, without data, overridden by what is given of its sections.
+    """Return the config of a recipe or a system without its data, with the given sections applied.
 
     Raises:
-      InputError: no such recipe, or a setting that nothing reads.
+      InputError: an unknown recipe, or a setting that nothing reads.
     """
     config, overridden = get_config(system).to_dict() if isinstance(system, str) else _of_system(system), list[str]()
     config.pop("dataset", None)
@@ -111,7 +111,7 @@ def _config_of(system: str | System, sections: Iterable[tuple[str, Any]]) -> dic
 
 
 def _of_system(system: System) -> dict[str, Any]:
-    """Return the config of a model and the defaults of all else; without a section ``model`` if no name makes it."""
+    """Return the config of a model with defaults for all else; without a section ``model`` if no name makes it."""
     train = asdict(TrainOptions()) if isinstance(system, Model) else {}
     config: dict[str, Any] = {"train": train, "eval": asdict(EvalOptions())}
     options = dict(system.options)

@@ -25,7 +25,7 @@ from hlr_jax.runs import load_run
 from hlr_jax.serving.explain import explain
 from hlr_jax.serving.export import export_model
 from hlr_jax.serving.fold_in import fold_in
-from hlr_jax.serving.inputs import read_people
+from hlr_jax.serving.inputs import read_new_users
 from hlr_jax.serving.lists import recommend
 from hlr_jax.serving.new_rows import FoldInOptions
 from hlr_jax.systems import System
@@ -37,11 +37,11 @@ Log = Callable[[str], None]
 
 
 class Recommender(Spaces):
-    """A trained model that recommends: parameters, settings and data, which belong together, and what to do with them.
+    """A trained model that recommends: parameters, settings and data as one object.
 
-    ``hlr_jax.fit`` and ``Recommender.load`` return it. Of several seeds it holds all and serves one. What it reads of
-    the interactions is indexed once and stays on the device as long as the object lives, as compiled programs do.
-    Ids are those of the source; one id is an id, and needs no list.
+    ``hlr_jax.fit`` and ``Recommender.load`` return it. It may hold several seeds and serves one. The interactions that
+    it reads are indexed once. They stay on the device, like the compiled programs, while the object exists. Ids are the
+    original ones; wherever ids are expected, one id needs no list.
 
     Example:
       >>> recommender.recommend(users=7, k=2)["rank"].to_list()
@@ -54,16 +54,16 @@ class Recommender(Spaces):
         self, run: LoadedRun, settings: dict[str, Any], metrics: Mapping[str, Metrics] | None = None, *,
         place: int = 0,
     ):  # fmt: skip
-        """Put together what belongs together.
+        """Combine a run with its settings and metrics.
 
         Args:
           run: model, data, and parameters of each seed.
           settings: the config that they were trained with.
-          metrics: of each split that was measured, over all seeds.
-          place: of the seed that is served.
+          metrics: of each measured split, over all seeds.
+          place: position of the seed to serve.
 
         Raises:
-          InputError: the parameters are of another model or data set.
+          InputError: the parameters belong to another model or data set.
         """
         self._run, self._place = run, place
         self.settings, self.metrics = settings, dict(metrics or {})
@@ -83,14 +83,14 @@ class Recommender(Spaces):
         """Return what ``save`` wrote, or the run in a workdir.
 
         Args:
-          folder: of either.
-          seed: which of several seeds is served; None: the first.
-          blend_seeds: of a run, whether all its seeds are one blend; see ``load_run``.
-          mesh: of a run, the section ``mesh``; None: one device.
-          log: takes lines for people.
+          folder: a saved recommender, or a workdir.
+          seed: the seed to serve; None: the first.
+          blend_seeds: for a run, whether to blend all its seeds; see ``load_run``.
+          mesh: for a run, the section ``mesh``; None: one device.
+          log: receives log lines.
 
         Raises:
-          InputError: nothing of the kind is there, something is damaged, or the run has not ended.
+          InputError: the folder has no recommender or run, something is damaged, or the run is unfinished.
 
         Example:
           >>> Recommender.load("/tmp/nothing")
@@ -100,7 +100,7 @@ class Recommender(Spaces):
         folder = as_folder(folder)
         if (folder / artifact.MANIFEST).is_file():
             if blend_seeds or mesh:
-                raise InputError(f"{folder} is a saved recommender: blend_seeds and meshes are for workdirs of runs")
+                raise InputError(f"{folder} is a saved recommender: blend_seeds and mesh need the workdir of a run")
             saved = artifact.read(folder)
             return cls(saved.run, saved.settings, saved.metrics)._serving(seed)
         if not (folder / "config.json").is_file() and not (folder / "checkpoints").is_dir():
@@ -111,45 +111,45 @@ class Recommender(Spaces):
         return cls(run, settings, _measured(folder, log))._serving(seed)
 
     def save(self, folder: str | Path) -> Path:
-        """Write a folder that ``Recommender.load`` reads: parameters of all seeds, settings, ids, titles, interactions.
+        """Write a folder for ``Recommender.load``: parameters of all seeds, settings, ids, titles and interactions.
 
-        It has no pickle in it: safetensors, JSON and Parquet. An older one there is replaced.
+        The files are safetensors, JSON and Parquet, without pickle. An older recommender there is replaced.
 
         Raises:
-          InputError: something else is there, or the model was made by hand.
+          InputError: the folder holds something else, or the model was not made by name.
         """
         return artifact.write(as_folder(folder), artifact.Saved(self._run, self.settings, self.metrics))
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds that are held."""
+        """All seeds."""
         return self._run.seeds
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch that the parameters are from; 0: what training started from."""
+        """The epoch of the parameters; 0: the start of training."""
         return self._run.best_epochs[self._place]
 
     @property
     def served(self) -> tuple[LoadedRun, int]:
-        """The run, and the place of the seed that is served."""
+        """The run, and the position of the seed that is served."""
         return self._run, self._place
 
     def of_seed(self, seed: int) -> "Recommender":
         """Return the recommender that serves another seed.
 
         Raises:
-          InputError: it is not held.
+          InputError: the run does not have the seed.
         """
         if seed not in self.seeds:
-            raise InputError(f"seed {seed} is none of this run's seeds {', '.join(map(str, self.seeds))}")
+            raise InputError(f"seed {seed} is not among this run's seeds: {', '.join(map(str, self.seeds))}")
         return Recommender(self._run, self.settings, self.metrics, place=self.seeds.index(seed))
 
     def _serving(self, seed: int | None) -> "Recommender":
         return self if seed is None or seed == self.seed else self.of_seed(seed)
 
     def __repr__(self) -> str:
-        """Name the model, the data and what is held."""
+        """Name the model, the data and the seeds."""
         return f"Recommender({self.model.title}, {self.dataset.name}, seed {self.seed} of {self.seeds})"
 
     @cached_property
@@ -159,7 +159,7 @@ class Recommender(Spaces):
 
     @cached_property
     def parts(self) -> dict[str, "Recommender"]:
-        """Each part of a blend as a recommender of its own, by label; of any other system there is none."""
+        """Each part of a blend as a recommender of its own, by label; empty for any other system."""
         return {label: Recommender(*of_part) for label, of_part in runs_of_parts(self._run, self.settings).items()}
 
     def recommend(
@@ -170,15 +170,15 @@ class Recommender(Spaces):
 
         Args:
           users: one id or several; None: all.
-          histories: people who are new, instead: see ``fold_in``; or whom it returned.
+          histories: new users in place of trained ones: see ``fold_in``; or the result of ``fold_in``.
           k: K.
-          exclude: items that may not be recommended: ids, or those of each user, as a frame of ``user`` and ``item``
+          exclude: items that must not be recommended: ids, or those of each user, as a frame of ``user`` and ``item``
             or a dict of items by user.
-          candidates: the only items that may, in the same forms; a user without candidates gets no list.
-          filter_seen: whether items that a user has met are left out.
-          num_reasons: items of the history that are named beside each recommendation.
-          on_unknown: what becomes of unknown ids: ``error``, ``skip`` or ``popular``; see ``hlr_jax.recommend``.
-          log: takes lines for people.
+          candidates: the only items that may be recommended, in the same forms; a user without candidates gets no list.
+          filter_seen: whether to leave out items that the user has already interacted with.
+          num_reasons: history items to show as reasons for each recommendation.
+          on_unknown: how unknown ids are handled: ``error``, ``skip`` or ``popular``; see ``hlr_jax.recommend``.
+          log: receives log lines.
 
         Returns:
           A frame of ``user``, ``rank`` (from 1), ``item``, ``title``, ``score``; then the reasons.
@@ -186,13 +186,13 @@ class Recommender(Spaces):
         Raises:
           InputError: an unknown id, no item left to recommend, or reasons of a model without a history.
         """
-        given = histories if histories is None or isinstance(histories, Population) else read_people(histories)
+        given = histories if histories is None or isinstance(histories, Population) else read_new_users(histories)
         if users is None and on_unknown == "popular" and isinstance(given, pl.DataFrame):
-            users = given["user"]  # those without a known item too
+            users = given["user"]  # includes those without a known item
         return recommend(
             self.model, self.params, self.dataset, users, k=k, candidates=candidates, exclude=exclude,
             include_seen=not filter_seen, on_unknown=on_unknown, num_reasons=num_reasons,
-            among=self._people(given, on_unknown, log), memory_limit_mib=self._run.parts.eval.memory_limit_mib,
+            among=self._users_of(given, on_unknown, log), memory_limit_mib=self._run.parts.eval.memory_limit_mib,
             seed=self.seed, log=log,
         )  # fmt: skip
 
@@ -202,57 +202,57 @@ class Recommender(Spaces):
         """Return what each item of the user's history adds to the score of each item; see ``hlr_jax.explain``.
 
         Args:
-          user: an id; with ``histories`` of one person given as a list, ``"new"``.
+          user: an id; ``"new"`` if ``histories`` is the list of one user's items.
           items: one id or several.
-          histories: people who are new: see ``fold_in``; or whom it returned. None: the users of training.
-          on_unknown: what becomes of items of histories that are unknown.
-          log: takes lines for people.
+          histories: new users: see ``fold_in``; or the result of ``fold_in``. None: the trained users.
+          on_unknown: how unknown items in histories are handled.
+          log: receives log lines.
 
         Raises:
-          InputError: an unknown id, or a model without history.
+          InputError: an unknown id, or a model that gives no reasons.
         """
-        among = self._people(histories, on_unknown, log)
+        among = self._users_of(histories, on_unknown, log)
         return explain(self.model, self.params, self.dataset, user, items, among=among, seed=self.seed)
 
     def fold_in(
         self, histories: Any, *, options: FoldInOptions | None = None, on_unknown: str = "error", log: Log = print
     ) -> Population:
-        """Return people who were not trained in, ready for ``recommend`` and ``explain`` (``histories=``).
+        """Return new users, ready for ``recommend`` and ``explain`` (``histories=``).
 
-        The settings of training are the run's own.
+        The settings of training are those of the run.
 
         Args:
-          histories: a frame of ``user`` and ``item``, a dict of items by user, or the items of one person, who is
-            called ``"new"``.
+          histories: a frame of ``user`` and ``item``, a dict of items by user, or the items of one user, who gets the
+            id ``"new"``.
           options: of the steps; None: the defaults.
-          on_unknown: what becomes of unknown items: ``error`` or ``skip``.
-          log: takes lines for people.
+          on_unknown: how unknown items are handled: ``error`` or ``skip``.
+          log: receives log lines.
 
         Raises:
-          InputError: an unknown item, nobody with a known one, or parameters on a mesh.
+          InputError: an unknown item, no user with a known item, or parameters on a mesh.
         """
         return fold_in(
-            self.model, self.params, self.dataset, read_people(histories), training=self.training, options=options,
+            self.model, self.params, self.dataset, read_new_users(histories), training=self.training, options=options,
             on_unknown=on_unknown, seed=self.seed, log=log,
         )  # fmt: skip
 
-    def _people(self, histories: Any, on_unknown: str, log: Log) -> Population:
+    def _users_of(self, histories: Any, on_unknown: str, log: Log) -> Population:
         if histories is None:
             return self.users
         if not isinstance(histories, Population):
             return self.fold_in(histories, on_unknown=on_unknown, log=log)
         name = "item" if isinstance(self.model, Model) else next(iter(self.params))
         if histories.params.get(name) is not self.params[name]:
-            raise InputError("histories: another recommender has folded these people in; call fold_in of this one")
+            raise InputError("histories: another recommender folded these users in; call fold_in of this one")
         return histories
 
     def evaluate(self, split: str = "test", k: int | tuple[int, ...] = (5, 10, 20)) -> Evaluation:
-        """Return the metrics of the lists of a split, ``valid`` or ``test``, at each K; see ``hlr_jax.evaluate``.
+        """Return the metrics of the top-K lists on a split, ``valid`` or ``test``, at each K; see ``hlr_jax.evaluate``.
 
         Raises:
           InputError: the split has no interactions, or a K is out of range.
         """
-        options = replace(self._run.parts.eval, k=k, monitor="loss")  # nothing is chosen any more
+        options = replace(self._run.parts.eval, k=k, monitor="loss")  # the monitor no longer matters
         relevant_of(self.dataset, split)
         if isinstance(self.model, Model) and split not in self._inputs:
             given = self.model, self.params, self.dataset, split, options, self.seed
@@ -263,12 +263,12 @@ class Recommender(Spaces):
         )  # fmt: skip
 
     def export(self, folder: str | Path, *, k: int | None = None, **options: Any) -> Path:
-        """Write a folder from which JAX alone recommends; see ``hlr_jax.export_model``.
+        """Write a folder that recommends with JAX alone; see ``hlr_jax.export_model``.
 
         Args:
-          folder: where to; an older export there is replaced.
-          k: K; None: the main one of the settings.
-          options: of ``export_model``, such as ``dtype`` and ``index``.
+          folder: where to write; an older export there is replaced.
+          k: K; None: the main K of the settings.
+          options: for ``export_model``, such as ``dtype`` and ``index``.
 
         Raises:
           InputError: see ``export_model``.
@@ -280,12 +280,12 @@ class Recommender(Spaces):
 
 
 def _measured(folder: Path, log: Log) -> dict[str, Metrics]:
-    """Return the metrics by split of a run in its workdir; those of an earlier run there are left out."""
+    """Return the metrics of a run in its workdir, by split, without those of an earlier run there."""
     measured = dict[str, Metrics]()
     for split in ("valid", "test"):
         if (folder / "eval" / f"{split}.json").is_file():
             try:
                 measured[split] = read_metrics(folder, split)
             except OtherRunError as problem:
-                log(f"no metrics of {split}: {problem}")
+                log(f"no {split} metrics: {problem}")
     return measured

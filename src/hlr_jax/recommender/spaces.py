@@ -1,4 +1,4 @@
-"""What a recommender shows of the space that its model has learned: what lies near, and the keys."""
+"""Methods of a recommender for the learned space: nearest neighbors and memory keys."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -20,7 +20,7 @@ from hlr_jax.types import Params
 
 
 class Spaces:
-    """The half of ``Recommender`` that looks at vectors; of a blend, at those of one part."""
+    """The part of ``Recommender`` that uses vectors; in a blend, those of one part."""
 
     model: System
     params: Params
@@ -38,21 +38,23 @@ class Spaces:
         raise NotImplementedError
 
     def with_array(self, array: str, part: str | None = None) -> tuple["Spaces", list[pl.Expr]]:
-        """Return what has a parameter, such as ``item`` or ``keys``: itself; of a blend a part, and its label.
+        """Return the recommender whose parameters include an array, such as ``item`` or ``keys``.
+
+        It is the recommender itself or, in a blend, one of its parts.
 
         Args:
-          array: of a model.
+          array: name of the array.
           part: a label; None: the first part that has the array.
 
         Returns:
-          The recommender; and of a blend the column ``part``.
+          The recommender; and, in a blend, the column ``part``.
 
         Raises:
-          InputError: no such part, or none that has the array.
+          InputError: no such part, or no part with the array.
         """
         if not isinstance(self.model, Blend):
             if part is not None:
-                raise InputError(f"part={part}: {self.model.title} is no blend and has no parts")
+                raise InputError(f"part={part}: {self.model.title} is not a blend and has no parts")
             return self, []
         if part is None:
             having = (label for label, own in self.parts.items() if array in own.params)
@@ -62,17 +64,16 @@ class Spaces:
         return self.parts[pick(part, self.parts, "part of the blend")], [pl.lit(part).alias("part")]
 
     def similar_items(self, items: Any, k: int = 10, part: str | None = None) -> pl.DataFrame:
-        """Return the ``k`` items that lie nearest to each item; see ``hlr_jax.similar_items``.
+        """Return the ``k`` nearest items of each item; see ``hlr_jax.similar_items``.
 
-        Of a blend they are those of one ``part``, by default the first one with vectors; the column ``part``
-        says which.
+        In a blend they come from one ``part``, by default the first one with vectors. The column ``part`` names it.
         """
         own, label = self.with_array("item", part)
         found = similar_items(own._vectors("similar"), own.params, self.dataset, items, k=k)
         return found.with_columns(label)
 
     def similar_users(self, users: Any, k: int = 10, part: str | None = None) -> pl.DataFrame:
-        """Return the ``k`` users that lie nearest to each user; see ``similar_items`` and ``hlr_jax.similar_users``."""
+        """Return the ``k`` nearest users of each user; see ``similar_items`` and ``hlr_jax.similar_users``."""
         own, label = self.with_array("item", part)
         found = similar_users(own._vectors("similar"), own.params, self.dataset, users, k=k)
         return found.with_columns(label)
@@ -80,7 +81,7 @@ class Spaces:
     def nearest_keys(
         self, items: Any, *, other: object = None, user: object = None, k: int = 3, part: str | None = None
     ) -> pl.DataFrame:
-        """Return the keys that each item addresses most; see ``hlr_jax.nearest_keys``; of a blend, those of a part."""
+        """Return the keys that each item addresses most, in a blend of one part; see ``hlr_jax.nearest_keys``."""
         own, label = self.with_array("keys", part)
         model, among = own._vectors("nearest_keys"), None if user is None else own.users
         found = nearest_keys(
@@ -95,10 +96,10 @@ class Spaces:
         self, *, interactions: int = 2000, categories: pl.DataFrame | None = None, seed: int = 0,
         part: str | None = None,
     ) -> pl.DataFrame:  # fmt: skip
-        """Return a row for each memory key: what it is used for, by a sample of interactions.
+        """Return a row for each memory key that describes its use in a sample of interactions.
 
-        ``hlr_jax.analysis.keys.key_table`` says what the columns are, and ``key_cards`` puts them in words. Of a blend
-        they are the keys of one ``part``.
+        ``hlr_jax.analysis.keys.key_table`` describes the columns, and ``key_cards`` makes text of them. In a blend they
+        are the keys of one ``part``.
 
         Raises:
           InputError: a model without keys for pairs of items.

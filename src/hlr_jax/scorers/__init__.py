@@ -1,1 +1,1 @@
-"""Scorers: recommenders that know a user by what they have met, fitted and scored on the host."""
+"""Scorers: recommenders that represent a user by the user's items, fitted and scored on the host."""

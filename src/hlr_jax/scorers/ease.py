@@ -17,27 +17,26 @@ if TYPE_CHECKING:
 
     from hlr_jax.data.dataset import Dataset
 
-_BLOCK = 512  # rows that are mirrored at once
+_BLOCK = 512  # rows mirrored at once
 
 
 @dataclass(frozen=True)
 class Ease(ItemMatrix):
     """Scores an item by the sum of its weights with the items of the history; the state is ``weights`` [I, I].
 
-    B minimises sum_u w_u |x_u - x_u B|^2 + sum_ij (lambda + g_i p / (1 - p)) B_ij^2 with a diagonal of 0. Here x_u [I]
-    is 1 for what user u has met, g_i = sum_u w_u x_ui, and w_u = (n_u / mean n)^-a for n_u items. With the defaults of
-    p and a, 0, that is EASE as published. Each setting may be several values: validation chooses one of all
-    combinations.
+    B minimizes sum_u w_u |x_u - x_u B|^2 + sum_ij (lambda + g_i p / (1 - p)) B_ij^2 with a diagonal of 0. Here x_u [I]
+    is 1 for the items of user u, g_i = sum_u w_u x_ui, and w_u = (n_u / mean n)^-a for n_u items. With p = a = 0, the
+    defaults, this is EASE as published. A setting may have several values: validation selects the best combination.
 
     Attributes:
       regularization: lambda.
-      dropout: p: the penalty is that of histories whose items are each left out with probability p (Steck 2020,
-        Autoencoders that don't overfit towards the Identity).
-      user_exponent: a: with more, users of many items count for less.
-      memory_limit_gib: the most that the fit may take, GiB; 0: what the machine has left.
+      dropout: p: the penalty equals training on histories whose items are each left out with probability p (Steck
+        2020, Autoencoders that don't overfit towards the Identity).
+      user_exponent: a: larger values give less weight to users with many items.
+      memory_limit_gib: the most memory that the fit may use, GiB; 0: all available memory.
 
     Raises:
-      InputError: no value, one twice, or one out of range.
+      InputError: a setting without values, with duplicates, or with a value out of range.
     """
 
     regularization: tuple[float, ...] = number((30.0, 100.0, 300.0, 1000.0, 3000.0), 1e-6, 1e9)
@@ -50,10 +49,10 @@ class Ease(ItemMatrix):
     array: ClassVar[str] = "weights"
 
     def fits(self, dataset: "Dataset") -> Iterator[Fit]:
-        """Fit each combination of values. Those of a user exponent share a Gram matrix, in which the last one is made.
+        """Fit each combination of values. All fits of one user exponent share a Gram matrix, which the last overwrites.
 
         Raises:
-          InputError: the fit takes more memory than it may, or a lambda is too small for float32.
+          InputError: the fit needs more memory than allowed, or a lambda is too small for float32.
         """
         self.check_memory(dataset.num_items)
         for exponent in self.user_exponent:
@@ -74,7 +73,7 @@ class Ease(ItemMatrix):
 
 @dataclass(frozen=True, eq=False)
 class SolvedEase(Ease):
-    """EASE with one value of each setting, whose weights a search has made: its fit is these.
+    """EASE with one value of each setting and weights that a search has already computed; fitting returns these.
 
     Attributes:
       weights: [I, I], for the data set that it is fitted to.
@@ -88,13 +87,13 @@ class SolvedEase(Ease):
 
 
 def ease_weights(gram: np.ndarray, regularization: float, dropout: float = 0.0) -> np.ndarray:
-    """Return EASE's weights B [I, I], float32, in the memory of G = X^T W X [I, I] (Steck 2019, eq. 8; 2020).
+    """Return EASE's weights B [I, I], float32, overwriting G = X^T W X [I, I] (Steck 2019, eq. 8; 2020).
 
     B = I - P diag(1 / diag P) with P = (G + lambda I + p / (1 - p) diag G)^-1. P is symmetric and positive definite, so
     LAPACK inverts it from its Cholesky factor, in place and in float32.
 
     Args:
-      gram: G, float32; it is gone afterwards.
+      gram: G, float32; it is overwritten.
       regularization: lambda.
       dropout: p.
 
@@ -118,7 +117,7 @@ def ease_weights(gram: np.ndarray, regularization: float, dropout: float = 0.0) 
     if failed:
         raise InputError(f"model.regularization={regularization:g} is too small to invert EASE's matrix in float32")
     _mirror(inverse)
-    weights = inverse.T  # the same numbers, and its rows are those of memory
+    weights = inverse.T  # the same numbers in row-major order
     weights /= -np.diag(weights).copy()
     np.fill_diagonal(weights, 0.0)
     return weights

@@ -1,4 +1,4 @@
-"""ItemKNN: scores by the items of a history that are nearest to a candidate (Sarwar et al. 2001).
+"""ItemKNN: scores from the items of a history that are nearest to a candidate (Sarwar et al. 2001).
 
 Item-based Collaborative Filtering Recommendation Algorithms, WWW 2001.
 """
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from hlr_jax.data.dataset import Dataset
 
 ALL = 0
-_BLOCK = 512  # rows that are divided at once
+_BLOCK = 512  # rows divided at once
 
 
 @dataclass(frozen=True)
 class ItemKNN(ItemMatrix):
     """Scores an item by the sum of its largest similarities to items of the history.
 
-    s_ij = n_ij / (sqrt(n_i n_j) + shrink) and s_ii = 0, where n_i users have met item i, and n_ij users both: the
-    cosine of two columns of the data, less of it where few users speak for it (Ferrari Dacrema et al. 2019, Are We
-    Really Making Much Progress?). Of the history, only the k items that are most similar to a candidate count, as in
-    Sarwar et al. 2001. The state is ``similarities`` [I, I].
+    s_ij = n_ij / (sqrt(n_i n_j) + shrink) and s_ii = 0, where n_i users have item i and n_ij users have both. This is
+    the cosine of two columns of the data, shrunk if few users support it (Ferrari Dacrema et al. 2019, Are We Really
+    Making Much Progress?). Only the k history items that are most similar to a candidate count, as in Sarwar et al.
+    2001. The state is ``similarities`` [I, I].
 
-    Each setting may be several values: validation chooses one of all combinations.
+    A setting may have several values: validation selects the best combination.
 
     Attributes:
       best_matches: k; 0: all items of the history.
-      shrink: what is added to the denominator of each cosine.
-      memory_limit_gib: the most that the fit may take, GiB; 0: what the machine has left.
+      shrink: added to the denominator of each cosine.
+      memory_limit_gib: the most memory that the fit may use, GiB; 0: all available memory.
 
     Raises:
-      InputError: no value, one twice, or one out of range.
+      InputError: a setting without values, with duplicates, or with a value out of range.
 
     Example:
       >>> ItemKNN((3,), (10.0,)).options
@@ -56,14 +56,14 @@ class ItemKNN(ItemMatrix):
 
     @property
     def num_matrices(self) -> int:
-        """How many matrices a fit makes in turn: one for each shrink."""
+        """Number of matrices that a fit makes in turn: one for each shrink."""
         return len(self.shrink)
 
     def fits(self, dataset: "Dataset") -> Iterator[Fit]:
-        """Fit each combination of values. Those of one shrink share a matrix.
+        """Fit each combination of values. All fits of one shrink share a matrix.
 
         Raises:
-          InputError: the fit takes more memory than it may.
+          InputError: the fit needs more memory than allowed.
         """
         self.check_memory(dataset.num_items)
         own = copies(gram_matrix(dataset), len(self.shrink))
@@ -75,14 +75,14 @@ class ItemKNN(ItemMatrix):
             yield Fit(ItemKNN((best,), (shrink,)), state)
 
     def scores(self, state: State, histories: "csr_array") -> np.ndarray:
-        """Return the sums [n, I] of the k largest similarities; of a scorer with one value of each setting."""
+        """Return the sums [n, I] of the k largest similarities; the scorer must have one value of each setting."""
         (best,) = self.best_matches
         matrix = state["similarities"]
         if best == ALL:
             return histories @ matrix
         sums = np.empty(histories.shape, np.float32)
-        for row, met in zip(sums, np.split(histories.indices, histories.indptr[1:-1]), strict=True):
-            row[:] = sum_of_largest(matrix[met], best)
+        for row, items in zip(sums, np.split(histories.indices, histories.indptr[1:-1]), strict=True):
+            row[:] = sum_of_largest(matrix[items], best)
         return sums
 
     def parts(self, state: State, history: np.ndarray, items: np.ndarray) -> np.ndarray:
@@ -95,18 +95,18 @@ class ItemKNN(ItemMatrix):
 
 
 def similarities(counts: np.ndarray, shrink: float) -> np.ndarray:
-    """Return n_ij / (sqrt(n_i n_j) + shrink) [I, I], float32, with a diagonal of 0, in the memory of the counts.
+    """Return n_ij / (sqrt(n_i n_j) + shrink) [I, I], float32, with a diagonal of 0, overwriting the counts.
 
     Args:
-      counts: n_ij [I, I], with n_i on the diagonal; they are gone afterwards.
-      shrink: what is added to the denominator.
+      counts: n_ij [I, I], with n_i on the diagonal; they are overwritten.
+      shrink: added to the denominator.
 
     Example:
       >>> similarities(np.array([[4.0, 2.0], [2.0, 9.0]], np.float32), 2.0)
       array([[0.  , 0.25],
              [0.25, 0.  ]], dtype=float32)
     """
-    lengths = np.sqrt(np.maximum(np.diag(counts), 1))  # of an item without users: no matter which, as n_ij is 0
+    lengths = np.sqrt(np.maximum(np.diag(counts), 1))  # any divisor does for an item without users: n_ij is 0
     for start in range(0, len(counts), _BLOCK):
         rows = slice(start, start + _BLOCK)
         counts[rows] /= lengths[rows, None] * lengths + np.float32(shrink)
@@ -115,9 +115,9 @@ def similarities(counts: np.ndarray, shrink: float) -> np.ndarray:
 
 
 def sum_of_largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Return the sum of the largest values, none of them below 0, of each column: [h, I] -> [I].
+    """Return the sum of the largest values of each column, where no value is negative: [h, I] -> [I].
 
-    Rows are merged one after the other. That is 2 to 5 times as fast as a partition of each column for a count of 3.
+    Rows are merged one after another. For a count of 3 that is 2 to 5 times as fast as partitioning each column.
 
     Example:
       >>> sum_of_largest(np.array([[1.0, 5.0], [4.0, 2.0], [2.0, 2.0]]), 2)

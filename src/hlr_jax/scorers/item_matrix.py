@@ -1,4 +1,4 @@
-"""Scorers that learn a matrix of items by items, from the users that two items share."""
+"""Scorers with a matrix of items by items, fitted to the users that two items share."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -15,20 +15,20 @@ from hlr_jax.settings import Settings
 if TYPE_CHECKING:
     from hlr_jax.data.dataset import Dataset
 
-_GRAM_CELLS = 2**22  # of the Gram matrix that are counted at once
+_GRAM_CELLS = 2**22  # cells of the Gram matrix computed at once
 
 
 class ItemMatrix(Settings, Scorer):
-    """A frozen dataclass of settings; those whose default is a tuple may be several values.
+    """A frozen dataclass of settings; those with a tuple as default may have several values.
 
-    Validation chooses one of all combinations. The state is one array [I, I], float32.
+    Validation selects the best combination. The state is one array [I, I], float32.
 
     Attributes:
       array: the name of the array.
-      memory_limit_gib: the most that the fit may take, GiB; 0: what the machine has left.
+      memory_limit_gib: the most memory that the fit may use, GiB; 0: all available memory.
 
     Raises:
-      InputError: no value, one twice, or one out of range.
+      InputError: a setting without values, with duplicates, or with a value out of range.
     """
 
     section: ClassVar[str] = "model"
@@ -45,7 +45,7 @@ class ItemMatrix(Settings, Scorer):
         for name, given in self.options:
             values = tuple(given) if isinstance(given, tuple | list) else (given,)  # a config has a list
             if not values or len(set(values)) < len(values):
-                raise InputError(f"model.{name} must be one value or several, each once, got {list(values)}")
+                raise InputError(f"model.{name} is {list(values)}; it must be one value, or several distinct ones")
             object.__setattr__(self, name, tuple(map(type(kinds[name][0]), values)))
 
     @property
@@ -57,34 +57,34 @@ class ItemMatrix(Settings, Scorer):
 
     @property
     def num_matrices(self) -> int:
-        """How many matrices a fit makes in turn."""
+        """Number of matrices that a fit makes in turn."""
         return prod(len(values) for _, values in self.options)
 
     def bytes_needed(self, num_items: int) -> int:
-        """Return the bytes that a fit takes at most: of the Gram matrix, and to make several matrices two more like it.
+        """Return the most bytes that a fit needs: one matrix, or three to make several matrices.
 
-        Those are the one that is made, and the best so far.
+        The three are the Gram matrix, the matrix being made, and the best so far.
         """
         return (3 if self.num_matrices > 1 else 1) * 4 * num_items**2
 
     def check_memory(self, num_items: int) -> None:
-        """Check that a fit takes no more than it may.
+        """Check that a fit needs no more memory than allowed.
 
         Raises:
-          InputError: it does.
+          InputError: it needs more.
         """
         limit = int(self.memory_limit_gib * 2**30) or available_memory()
         needed = self.bytes_needed(num_items)
         if limit is None or needed <= limit:
             return
-        fewer = "give one value of each setting (a third of it), " if self.num_matrices > 1 else ""
+        fewer = "pass one value of each setting (a third of it), " if self.num_matrices > 1 else ""
         raise InputError(
-            f"{self.title} of {num_items} items takes {needed / 2**30:.3g} GiB, and may take {limit / 2**30:.3g}: "
-            f"{fewer}set model.memory_limit_gib higher, drop rare items (dataset.k_core), or train --config=mf_als"
+            f"{self.title} of {num_items} items needs {needed / 2**30:.3g} GiB, and the limit is {limit / 2**30:.3g}: "
+            f"{fewer}raise model.memory_limit_gib, drop rare items (dataset.k_core), or train --config=mf_als"
         )
 
     def shapes(self, num_items: int) -> dict[str, tuple[int, ...]]:
-        """Return that of the matrix."""
+        """Return the shape of the matrix."""
         return {self.array: (num_items, num_items)}
 
 
@@ -93,16 +93,16 @@ def gram_matrix(dataset: "Dataset", user_exponent: float = 0.0) -> np.ndarray:
 
     For a = 0 it counts the training users that two items share. Counts below 2^24 are exact.
 
-    A sparse product takes a third of the time of a dense one even on movielens-1m, where one pair in 40 is observed. It
-    is made a few rows at a time, since all of it as a sparse matrix can take more than the dense one.
+    A sparse product takes a third of the time of a dense one, even on movielens-1m, where one pair in 40 is observed.
+    It is made a few rows at a time, since the whole sparse matrix can need more memory than the dense one.
     """
     count = dataset.num_items
-    met = histories_of(dataset.train, dataset.num_users, count)
-    weighted = met
+    histories = histories_of(dataset.train, dataset.num_users, count)
+    weighted = histories
     if user_exponent:
         degrees = np.maximum(dataset.train.degrees(dataset.num_users), 1).astype(np.float32)
-        weighted = met.multiply(((degrees / degrees.mean()) ** -user_exponent)[:, None]).tocsr()
-    users_of, gram = met.T.tocsr(), np.empty((count, count), np.float32)
+        weighted = histories.multiply(((degrees / degrees.mean()) ** -user_exponent)[:, None]).tocsr()
+    users_of, gram = histories.T.tocsr(), np.empty((count, count), np.float32)
     rows = max(1, min(_GRAM_CELLS // count, count // 16))
     for start in range(0, count, rows):
         gram[start : start + rows] = (users_of[start : start + rows] @ weighted).toarray()
@@ -110,9 +110,9 @@ def gram_matrix(dataset: "Dataset", user_exponent: float = 0.0) -> np.ndarray:
 
 
 def copies(matrix: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    """Yield ``count`` matrices to compute in, the last of them the matrix itself.
+    """Yield ``count`` matrices to compute in; the last one is the matrix itself.
 
-    Take them with ``next`` inside of a call: a loop's variable would keep one of them alive as the next one is made.
+    Take them with ``next`` inside a call: a loop variable would keep one of them alive while the next one is made.
     """
     for _ in range(count - 1):
         yield matrix.copy()

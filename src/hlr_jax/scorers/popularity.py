@@ -1,4 +1,4 @@
-"""Popularity: everyone is given the items with the most training users. What personal lists must be better than."""
+"""Popularity: every user gets the items with the most training users. A baseline for personalized systems."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ class Popularity(Scorer):
 
     @property
     def options(self) -> tuple[tuple[str, Any], ...]:
-        """It has no settings."""
+        """Empty: there are no settings."""
         return ()
 
     def fits(self, dataset: "Dataset") -> Iterator[Fit]:
-        """Count, once."""
+        """Count the training users of each item, once."""
         yield Fit(self, {"counts": dataset.train.item_degrees(dataset.num_items).astype(np.float32)})
 
     def shapes(self, num_items: int) -> dict[str, tuple[int, ...]]:
-        """Return that of the counts."""
+        """Return the shape of the counts."""
         return {"counts": (num_items,)}
 
     def scores(self, state: State, histories: "csr_array") -> np.ndarray:
-        """Return the counts for everyone [n, I]."""
+        """Return the counts for every user [n, I]."""
         return np.tile(state["counts"], (histories.shape[0], 1))

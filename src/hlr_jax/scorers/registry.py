@@ -1,4 +1,4 @@
-"""Scorers by name, as ``model.name`` of a config."""
+"""Scorers by name, as in ``model.name`` of a config."""
 
 from typing import Any
 

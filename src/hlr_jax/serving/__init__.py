@@ -1,1 +1,1 @@
-"""What people use a trained model for: lists, and the reasons behind them."""
+"""How a trained model is used: recommendations, explanations, similar items, new users, export."""

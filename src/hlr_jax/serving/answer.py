@@ -1,10 +1,10 @@
-"""Recommend from a folder that ``hlr_jax.export_model`` wrote, in a place where hlr_jax is not installed.
+"""Recommend from a folder that ``hlr_jax.export_model`` wrote, without hlr_jax installed.
 
-pip install jax flatbuffers safetensors polars    # and usearch, where the folder has an index
+pip install jax flatbuffers safetensors polars    # and usearch if the folder has an index
 python answer.py USER [USER ...] [--exclude ITEM ...] [--candidates ITEM ...] [--exact]
-python answer.py --history ITEM [ITEM ...]        # somebody new, who has met these items
+python answer.py --history ITEM [ITEM ...]        # a new user with these items
 
-A copy of this file lies in every such folder. Take from it what you need.
+Every such folder contains a copy of this file. Take from it what you need.
 """
 
 import argparse
@@ -24,23 +24,23 @@ import polars as pl
 from jax import export
 from safetensors.numpy import load_file
 
-_AT_ONCE = 256  # people whose lists are made together
-MASKED = 3  # somebody for whom more than so many times C items are met or excluded is given an exact list
+_AT_ONCE = 256  # users ranked together
+MASKED = 3  # a user with more than this many times C seen or excluded items gets an exact list
 
 
 class TopK:
-    """The lists of an exported folder, with ids of the source in and out. Each program is compiled at its first call.
+    """Top-K lists from an exported folder, with the original ids. Each program compiles at its first call.
 
-    Somebody unknown, an unknown item, and a damaged file raise ``ValueError`` in one line.
+    An unknown user, an unknown item or a damaged file raises ``ValueError`` with a one-line message.
     """
 
     def __init__(self, folder: Path, check: bool = True):
-        """Read the folder; arrays go to JAX's default device. ``check`` compares each file with the manifest's hash."""
+        """Read the folder; arrays go to JAX's default device. ``check`` compares every file with its manifest hash."""
         self._folder = folder
         self.manifest = read_manifest(folder, check)
         self._users = pl.read_parquet(folder / "users.parquet", columns=["id"], glob=False)["id"]
         self._items = pl.read_parquet(folder / "items.parquet", columns=["id", "title"], glob=False)
-        # Of a blend, each part is such a folder too; then this one has no program of its own.
+        # Each part of a blend is such a folder too; a blend has no program of its own.
         self._weights: dict[str, float] = self.manifest.get("blend", {})
         self._parts = {label: TopK(folder / "parts" / label, check=False) for label in self._weights}
         self._arrays: dict[str, np.ndarray] = {}
@@ -57,30 +57,34 @@ class TopK:
 
         Args:
           users: ids.
-          candidates: ids of the items that may be recommended; None: all.
-          exclude: ids of items that may not.
-          exact: look at every item, even if the folder has an index.
+          candidates: ids of the items that may be recommended; None: all items.
+          exclude: ids of items that must not be recommended.
+          exact: score every item, even if the folder has an index.
         """
-        rows = _rows(self._codes_of_users, users, "user of users.parquet")
+        rows = _rows(self._codes_of_users, users, "user in users.parquet")
         offsets, seen = self._arrays["seen_offsets"], self._arrays["seen_items"]
-        met = [seen[offsets[row] : offsets[row + 1]] for row in rows]
-        return self._lists(self._users.gather(rows), self._known(rows, met), met, candidates, exclude, exact)
+        known_items = [seen[offsets[row] : offsets[row + 1]] for row in rows]
+        return self._lists(
+            self._users.gather(rows), self._known(rows, known_items), known_items, candidates, exclude, exact
+        )
 
     def newcomers(
         self, histories: Mapping[Any, Iterable[object]], *, candidates: Iterable[object] | None = None,
         exclude: Iterable[object] = (), exact: bool = False,
     ) -> pl.DataFrame:  # fmt: skip
-        """Return the same for people whom nobody has trained, by the items that they have met: ``{"ann": ["i1"]}``."""
+        """Return the same for new users, given their items: ``{"ann": ["i1"]}``."""
         if not isinstance(histories, Mapping):
-            raise ValueError(f"histories are a dict of items by person, not {type(histories).__name__}")
-        met = [np.unique(_rows(self._codes_of_items, items, "item of items.parquet")) for items in histories.values()]
+            raise ValueError(f"histories must be a dict of items by user, not {type(histories).__name__}")
+        known_items = [
+            np.unique(_rows(self._codes_of_items, items, "item in items.parquet")) for items in histories.values()
+        ]
         most = len(self._items) - 1
-        for person, items in zip(histories, met, strict=True):
+        for user, items in zip(histories, known_items, strict=True):
             if not 1 <= len(items) <= min(self._longest, most):
                 limit = min(self._longest, most)
-                raise ValueError(f"{person} has met {len(items)} items; it must be from 1 to {limit}")
-        people = self._new(met) if met else {}
-        return self._lists(pl.Series(list(histories), strict=False), people, met, candidates, exclude, exact)
+                raise ValueError(f"user {user} has {len(items)} items; pass from 1 to {limit}")
+        inputs = self._new(known_items) if known_items else {}
+        return self._lists(pl.Series(list(histories), strict=False), inputs, known_items, candidates, exclude, exact)
 
     @property
     def _width(self) -> int:
@@ -89,34 +93,34 @@ class TopK:
 
     @property
     def _longest(self) -> int:
-        """The most items that somebody new may have met."""
+        """The largest number of items that a new user may have."""
         if self._parts:
             return min(part._longest for part in self._parts.values())
         programs = self.manifest["programs"]
         if "newcomers" in programs:
             return int(programs["newcomers"]["inputs"][0]["shape"][1])
         if "met" not in programs["topk"]["inputs"][0]:
-            raise ValueError("this export takes nobody new: export_model was not given the training options")
+            raise ValueError("this export accepts no new users: export_model was not given the training options")
         return int(programs["topk"]["inputs"][0]["met"]["shape"][1])
 
-    def _known(self, rows: np.ndarray, met: Sequence[np.ndarray]) -> Any:
-        """Return what is read of known people: their rows of arrays, or what they have met; of a blend by part."""
+    def _known(self, rows: np.ndarray, known_items: Sequence[np.ndarray]) -> Any:
+        """Return the inputs of known users: their rows of arrays, or their items; for a blend, by part."""
         if self._parts:
-            return {label: part._known(rows, met) for label, part in self._parts.items()}
+            return {label: part._known(rows, known_items) for label, part in self._parts.items()}
         names = self.manifest["programs"]["topk"]["inputs"][0]
-        return {name: self._filled(met) if name == "met" else self._arrays[name][rows] for name in names}
+        return {name: self._filled(known_items) if name == "met" else self._arrays[name][rows] for name in names}
 
-    def _new(self, met: Sequence[np.ndarray]) -> Any:
-        """Return the same of people whom nobody has trained."""
+    def _new(self, known_items: Sequence[np.ndarray]) -> Any:
+        """Return the same for users who were not trained."""
         if self._parts:
-            return {label: part._new(met) for label, part in self._parts.items()}
-        padded = self._filled(met)
+            return {label: part._new(known_items) for label, part in self._parts.items()}
+        padded = self._filled(known_items)
         return self._run("newcomers", padded) if "newcomers" in self.manifest["programs"] else {"met": padded}
 
-    def _filled(self, met: Sequence[np.ndarray]) -> np.ndarray:
-        """Return items [b, W] with -1 behind them."""
-        padded = np.full((len(met), self._longest), -1, np.int32)
-        for row, items in zip(padded, met, strict=True):
+    def _filled(self, known_items: Sequence[np.ndarray]) -> np.ndarray:
+        """Return items [b, W], padded with -1."""
+        padded = np.full((len(known_items), self._longest), -1, np.int32)
+        for row, items in zip(padded, known_items, strict=True):
             row[: len(items)] = items
         return padded
 
@@ -129,24 +133,24 @@ class TopK:
         return {str(item): code for code, item in enumerate(self._items["id"])}
 
     def _lists(
-        self, ids: pl.Series, people: Any, met: Sequence[np.ndarray],
+        self, ids: pl.Series, inputs: Any, known_items: Sequence[np.ndarray],
         candidates: Iterable[object] | None, exclude: Iterable[object], exact: bool,
     ) -> pl.DataFrame:  # fmt: skip
-        """Return the lists of people, some of them at a time."""
+        """Return the lists of users, a block of users at a time."""
         among = np.full(len(self._items), candidates is None)
         if candidates is not None:
-            among[_rows(self._codes_of_items, candidates, "item of items.parquet")] = True
-        among[_rows(self._codes_of_items, exclude, "item of items.parquet")] = False
+            among[_rows(self._codes_of_items, candidates, "item in items.parquet")] = True
+        among[_rows(self._codes_of_items, exclude, "item in items.parquet")] = False
         if not among.any():
             raise ValueError("no item is left to recommend: check the candidates and the excluded items")
         width = self._width
         parts = [(np.empty((0, width), np.int32), np.empty((0, width), np.float32))]
         for start in range(0, len(ids), _AT_ONCE):
             some = slice(start, start + _AT_ONCE)
-            allowed = np.tile(among, (len(met[some]), 1))
-            for row, items in zip(allowed, met[some], strict=True):
+            allowed = np.tile(among, (len(known_items[some]), 1))
+            for row, items in zip(allowed, known_items[some], strict=True):
                 row[items] = False
-            tile = jax.tree.map(lambda array, some=some: array[some], people)
+            tile = jax.tree.map(lambda array, some=some: array[some], inputs)
             parts.append(self._blended(tile, allowed) if self._parts else self._ranked(tile, allowed, exact))
         items, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
         shown = self._items[np.maximum(items, 0).ravel()]
@@ -159,28 +163,28 @@ class TopK:
                 "score": scores.ravel(),
             }
         )
-        return lists.filter(pl.Series(items.ravel() >= 0))  # -1: nothing that may be recommended is left
+        return lists.filter(pl.Series(items.ravel() >= 0))  # -1: no allowed item is left
 
-    def _ranked(self, people: dict[str, np.ndarray], allowed: np.ndarray, exact: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lists [b, K] of people, and their scores: by the index if there is one, else exactly."""
+    def _ranked(self, inputs: dict[str, np.ndarray], allowed: np.ndarray, exact: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lists [b, K] of users and their scores, from the index if there is one, else exact."""
         near, candidates = np.zeros(len(allowed), bool), np.empty((len(allowed), 0), np.int32)
         if not exact and "among" in self.manifest["programs"]:
             moved = "query" in self.manifest["programs"]
-            near, candidates = self._nearest(self._run("query", people) if moved else people["user"], allowed)
+            near, candidates = self._nearest(self._run("query", inputs) if moved else inputs["user"], allowed)
         shape = len(allowed), self._width
         items, scores = np.empty(shape, np.int32), np.empty(shape, np.float32)
         for name, chosen, given in (("among", near, candidates), ("topk", ~near, allowed)):
             if chosen.any():
-                some = {name: array[chosen] for name, array in people.items()}
+                some = {name: array[chosen] for name, array in inputs.items()}
                 items[chosen], scores[chosen] = self._run(name, some, given[chosen])
         return items, scores
 
-    def _blended(self, people: Any, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the lists [b, K] of people by the weighted sum of all parts' standardized scores, and these."""
+    def _blended(self, inputs: Any, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lists [b, K] of users by the weighted sum of the parts' standardized scores, and these sums."""
         total = np.zeros(allowed.shape, np.float32)
         for label, part in self._parts.items():
-            scores = part._run("scores", people[label])
-            scores = scores - scores[:, :1]  # equal scores are 0 from here on, exactly
+            scores = part._run("scores", inputs[label])
+            scores = scores - scores[:, :1]  # equal scores become exactly 0
             scores -= scores.mean(axis=1, keepdims=True)
             spread = np.sqrt(np.mean(scores * scores, axis=1, keepdims=True))
             total += np.float32(self._weights[label]) * (scores / np.where(spread > 0, spread, np.float32(1)))
@@ -190,7 +194,7 @@ class TopK:
         return np.where(np.isneginf(best), np.int32(-1), items), best
 
     def _nearest(self, vectors: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return who can be ranked by the index [b], and C allowed items [b, C] near to each, -1 for none."""
+        """Return which users the index can rank [b], and for each C nearby allowed items [b, C], -1 for none."""
         facts, index = self._index
         wanted, fewest = facts["candidates"], np.minimum(self._width, np.count_nonzero(allowed, axis=1))
         masked = np.count_nonzero(~allowed, axis=1)
@@ -205,7 +209,7 @@ class TopK:
 
     @cached_property
     def _index(self) -> tuple[dict[str, Any], Any]:
-        """What index.json says, and the index."""
+        """The contents of index.json, and the index."""
         try:
             from usearch.index import Index
         except ImportError:
@@ -216,7 +220,7 @@ class TopK:
         return facts, index
 
     def _run(self, name: str, *inputs: Any) -> Any:
-        """Return a program's result for b people; as many as the next power of two share what is compiled."""
+        """Return a program's result for b users; b is padded to a power of two, so that few sizes are compiled."""
         if name not in self._programs:
             program = export.deserialize(bytearray((self._folder / f"{name}.stablehlo").read_bytes()))
             reads = self.manifest["programs"][name]["reads"]
@@ -235,7 +239,7 @@ class TopK:
 
 
 def read_manifest(folder: Path, check: bool) -> dict[str, Any]:
-    """Return the manifest of a folder; with ``check`` only if all files but this one are what was exported."""
+    """Return the manifest of a folder; ``check`` compares all files but this one with their hashes."""
     path, manifest = folder / "manifest.json", None
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
@@ -248,7 +252,7 @@ def read_manifest(folder: Path, check: bool) -> dict[str, Any]:
         raise ValueError(f"{path} is missing or damaged: export the model again")
     for name, about in manifest["files"].items() if check else ():
         if name.rpartition("/")[2] == Path(__file__).name:
-            continue  # yours to change
+            continue  # users may edit this file
         try:
             with (folder / name).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -260,25 +264,25 @@ def read_manifest(folder: Path, check: bool) -> dict[str, Any]:
 
 
 def _rows(codes: dict[str, int], ids: Iterable[object], what: str) -> np.ndarray:
-    """Return the rows of ids, which are compared as text; a single one may stand for itself."""
+    """Return the rows of ids, which are compared as text; a single id is accepted too."""
     wanted = [str(value).strip() for value in ([ids] if isinstance(ids, str | Integral) else ids)]
     for value in wanted:
         if value not in codes:
-            raise ValueError(f"{value} is no {what}")
+            raise ValueError(f"{value}: no such {what}")
     return np.array([codes[value] for value in wanted], np.int64)
 
 
 def main() -> None:
-    """Print the lists of the users on the command line."""
+    """Print the top-K lists of the users on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("users", nargs="*", metavar="USER", help="ids of users.parquet")
-    parser.add_argument("--history", nargs="+", metavar="ITEM", help="what somebody new has met, ids of items.parquet")
+    parser.add_argument("--history", nargs="+", metavar="ITEM", help="items of a new user, ids of items.parquet")
     parser.add_argument("--exclude", nargs="+", default=[], metavar="ITEM", help="items that are not recommended")
-    parser.add_argument("--candidates", nargs="+", metavar="ITEM", help="the only items that are recommended")
-    parser.add_argument("--exact", action="store_true", help="look at every item, even if there is an index")
+    parser.add_argument("--candidates", nargs="+", metavar="ITEM", help="the only items that may be recommended")
+    parser.add_argument("--exact", action="store_true", help="score every item, even if there is an index")
     given = parser.parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # titles in any script, on terminals of any encoding
+        sys.stdout.reconfigure(errors="replace")  # titles may have characters that the terminal lacks
     if not given.users and not given.history:
         parser.error("pass USER ... or --history ITEM ...")
     options = {"candidates": given.candidates, "exclude": given.exclude, "exact": given.exact}
@@ -286,7 +290,7 @@ def main() -> None:
         answer = TopK(Path(__file__).resolve().parent)
         lists = [answer(given.users, **options)] if given.users else []
         if given.history:
-            lists.append(answer.newcomers({"somebody new": given.history}, **options))
+            lists.append(answer.newcomers({"new user": given.history}, **options))
     except ValueError as problem:
         sys.exit(f"error: {problem}")
     with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, fmt_str_lengths=60):

@@ -1,4 +1,4 @@
-"""Which items may stand in lists: in those of all users, and in those of single ones."""
+"""Which items may be recommended: to all users, and to single ones."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,12 +16,12 @@ Log = Callable[[str], None]
 
 
 class ItemChoice(NamedTuple):
-    """Which items may stand in lists.
+    """Which items may be recommended.
 
     Attributes:
       allowed: [I] bool, for all users; None: all items.
-      excluded: items that may not stand in the list of a user, by the user's place in the population; None: none.
-      candidates: the only items that may, likewise; a user without any gets no list. None: all.
+      excluded: items that must not be recommended to a user, by the user's row in the population; None: none.
+      candidates: the only items that may be recommended to a user, by row; a user without any gets no list. None: all.
     """
 
     allowed: np.ndarray | None = None
@@ -35,7 +35,7 @@ EVERYTHING = ItemChoice()
 def item_choice(
     population: Population, dataset: Dataset, candidates: Any, exclude: Any, on_unknown: str, log: Log
 ) -> ItemChoice:
-    """Return what candidates and excluded items mean; arguments and errors are those of ``recommend``."""
+    """Return the choice of items that candidates and excluded items give; arguments and errors as in ``recommend``."""
     allowed, excluded, only = None, None, None
     if of_single_users(candidates):
         only = _pairs(population, dataset, candidates, "candidates", on_unknown, log)
@@ -53,7 +53,7 @@ def item_choice(
 
 
 def _pairs(population: Population, dataset: Dataset, given: Any, what: str, on_unknown: str, log: Log) -> Interactions:
-    """Return users' items by places in the population, sorted, each pair once."""
+    """Return items by the users' rows in the population, sorted and without duplicates."""
     pairs = read_pairs(given, what)
     user, item = (texts_of(pairs[name], what) for name in ("user", "item"))
     users = resolved(population.index, user, f"users of the {what}", on_unknown, "left out", log)

@@ -1,4 +1,4 @@
-"""The ids that an option of a command names: written out, or in a file."""
+"""Reads the ids of an option: written on the command line, or in a file."""
 
 import csv
 import json
@@ -21,26 +21,26 @@ _ALL = "all"
 
 
 def read_choice(value: str, role: str, index: IdIndex, on_unknown: str = "error", log: Log = print) -> pl.Series:
-    """Return the ids that an option names: the ids themselves, divided by commas, or those in a file: ``@FILE``.
+    """Return the ids of an option: ids separated by commas, or the ids in a file: ``@FILE``.
 
-    What exists as an id is an id, whatever it looks like: a comma, a slash or an @ may be part of it. An id with a
-    comma stands in double quotes beside others, as in CSV: ``"Smith, J",bob``.
+    A text that exists as an id is used as that id, even with a comma, a slash or an @ in it. In a list of several ids,
+    an id with a comma needs double quotes, as in CSV: ``"Smith, J",bob``.
 
     Args:
       value: of the option.
       role: ``user`` or ``item``.
       index: finds the ids that exist.
-      on_unknown: unless it is ``error``, ids that do not exist are returned too.
-      log: takes lines for people.
+      on_unknown: ``error`` raises for ids that do not exist; any other value returns them too.
+      log: receives log lines.
 
     Raises:
-      InputError: see ``read_ids``; an empty option, a quote that is not closed, or an unknown id.
+      InputError: see ``read_ids``; an empty option, an unclosed quote, or an unknown id.
     """
     whole = stripped(pl.Series([value]))
     if index.find(whole)[0] != UNKNOWN:
         return whole
     is_file = whole[0].startswith("@")
-    ids, where, hint = _written(value, role, is_file), "", "; a file of ids is @FILE"
+    ids, where, hint = _written(value, role, is_file), "", "; pass a file of ids as @FILE"
     if is_file and (index.find(ids) == UNKNOWN).all():
         path = expanded(whole[0][1:])
         ids, where, hint = read_ids(path, role, index, log), f"{path}: ", ""
@@ -58,10 +58,10 @@ def read_choice(value: str, role: str, index: IdIndex, on_unknown: str = "error"
 def read_choice_or_all(
     value: str, role: str, index: IdIndex, on_unknown: str = "error", log: Log = print
 ) -> pl.Series | None:
-    """Return what ``read_choice`` does, and None for ``all``.
+    """Return the ids as ``read_choice`` does, and None for ``all``.
 
     Raises:
-      InputError: see ``read_choice``; ``all`` is the id of somebody too.
+      InputError: see ``read_choice``; ``all`` also exists as an id.
     """
     if value != _ALL:
         return read_choice(value, role, index, on_unknown, log)
@@ -71,12 +71,12 @@ def read_choice_or_all(
 
 
 def _written(value: str, role: str, is_file: bool) -> pl.Series:
-    """Return the ids of a list that is written like a row of CSV; of a file's name that is no row, none."""
+    """Return the ids of a list written like a CSV row; none if the value is a file name and not a CSV row."""
     try:
         rows = list(csv.reader(value.splitlines(), skipinitialspace=True, strict=True))
     except csv.Error:
         if not is_file:
-            raise InputError(f"{role} ids: quotes are not closed in {value[:100]}; write them as in CSV") from None
+            raise InputError(f"{role} ids: unclosed quote in {value[:100]}; quote ids as in CSV") from None
         rows = []
     ids = stripped(pl.Series([field for row in rows for field in row], dtype=pl.String))
     return ids.filter(ids != "")
@@ -85,19 +85,18 @@ def _written(value: str, role: str, is_file: bool) -> pl.Series:
 def read_ids(path: Path, role: str, index: IdIndex, log: Log = print) -> pl.Series:
     """Return the ids in a file, as text.
 
-    A file has an id in each line, or is a table: ``.csv``, ``.tsv``, ``.parquet``, ``.jsonl`` or ``.ndjson`` with a
-    column that is called ``user``, ``user_id`` or the like (for items ``item``, ...), or with one column alone. Blank
-    lines and missing values are passed over. A first line is a header if it is no id of ``index`` and the name of such
-    a column.
+    A file has one id per line, or is a table: ``.csv``, ``.tsv``, ``.parquet``, ``.jsonl`` or ``.ndjson``. A table has
+    a column named ``user``, ``user_id`` or similar (for items ``item``, ...), or only one column. Blank lines and
+    missing values are skipped. The first line is a header if it is such a column name and not an id of ``index``.
 
     Args:
       path: of the file, in UTF-8, or UTF-16 with a byte-order mark.
       role: ``user`` or ``item``.
-      index: finds the ids that exist; what exists is an id, whatever it looks like.
-      log: is told of a header.
+      index: finds the ids that exist; a text that exists is always read as an id.
+      log: receives a line if there is a header.
 
     Raises:
-      InputError: no such file, no such column, no ids, or not readable; names the file.
+      InputError: the file is missing or unreadable, or has no such column or no ids; names the file.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
@@ -118,12 +117,12 @@ def _of_parquet(path: Path, role: str) -> pl.Series:
         names = table.collect_schema().names()
         column = table.select(names[_place(names, role, path)]).collect().to_series()
     except (pl.exceptions.PolarsError, OSError):
-        raise InputError(f"{path}: damaged, or no Parquet file") from None
+        raise InputError(f"{path}: damaged, or not a Parquet file") from None
     return texts_of(column.fill_nan(None).drop_nulls() if column.dtype.is_float() else column.drop_nulls(), str(path))
 
 
 def _of_records(path: Path, role: str) -> pl.Series:
-    """Return the ids of a file of JSON: in each line an object, or an id alone."""
+    """Return the ids of a JSON Lines file: each line is an object, or an id alone."""
     values: list[Any] = []
     for number, line in enumerate(_decoded(path).split("\n"), start=1):
         if not line.strip():
@@ -140,7 +139,7 @@ def _of_records(path: Path, role: str) -> pl.Series:
 
 
 def _of_lines(path: Path, role: str, index: IdIndex, log: Log) -> pl.Series:
-    """Return the ids of a text file: its lines, or the fields of a column."""
+    """Return the ids of a text file: its lines, or the fields of one column."""
     text = _decoded(path)
     lines = stripped(pl.Series(text.split("\n"), dtype=pl.String))
     lines = lines.filter(lines != "")
@@ -154,13 +153,13 @@ def _of_lines(path: Path, role: str, index: IdIndex, log: Log) -> pl.Series:
     fields = [line if is_id else _unquoted(line) for line, is_id in zip(lines, known, strict=True)]
     ids = stripped(pl.Series(fields, dtype=pl.String))
     if len(ids) and index.find(ids[:1])[0] == UNKNOWN and _is_name(ids[0], role):
-        log(f"{path}: the first line, {named(ids[:1])}, is the header")
+        log(f"{path}: the first line, {named(ids[:1])}, is read as the header")
         ids = ids[1:]
     return ids.filter(ids != "")
 
 
 def _unquoted(line: str) -> str:
-    """Return a line that is one field in quotes without them, and any other as it is."""
+    """Return a line without quotes if it is one quoted field, and any other line unchanged."""
     try:
         fields = next(csv.reader([line], strict=True))
     except csv.Error:
@@ -169,7 +168,7 @@ def _unquoted(line: str) -> str:
 
 
 def _place(names: Sequence[str], role: str, path: Path) -> int:
-    """Return which column has the ids: the one that is called so, or the only one."""
+    """Return the position of the column of ids: the one with a matching name, or the only one."""
     for fits in (lambda name: name == role, lambda name: _is_name(name, role)):
         for place, name in enumerate(names):
             if fits(name):
@@ -180,16 +179,16 @@ def _place(names: Sequence[str], role: str, path: Path) -> int:
 
 
 def _is_name(text: str, role: str) -> bool:
-    """Return whether a text is what a column of ids is called, such as ``User-ID``, ``user_id`` or ``user:token``."""
+    """Return whether a text names a column of ids, such as ``User-ID``, ``user_id`` or ``user:token``."""
     bare = re.sub(r"[^a-z]", "", text.partition(":")[0].lower())
     return bare in (role, f"{role}s", f"{role}id", f"{role}ids")
 
 
 def _decoded(path: Path) -> str:
-    """Return a text file's content, with every end of a line as ``\\n``."""
+    """Return the content of a text file, with every line ending as ``\\n``."""
     with plain_text(path) as text:
         try:
             check_text(text.path, str(path))
-        except InputError as problem:  # whose cure is a setting of logs
+        except InputError as problem:  # its advice is a setting that only logs have
             raise InputError(f"{str(problem).partition(';')[0]}; save it as UTF-8") from None
         return "\n".join(line for _, line in lines_of(text.path))

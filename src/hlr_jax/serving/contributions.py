@@ -1,12 +1,12 @@
-"""What each item of a user's history adds to the scores of some items, of any system: what reasons are made from.
+"""The contribution of each item of a user's history to the scores of items, for any system; reasons are made of these.
 
-Every figure is relative to what the item of the history adds to the mean item of the catalogue, since what it adds to
-all scores alike moves nothing in a list. It may be negative.
+Every contribution is relative to what the history item adds to the mean item of the catalog. What it adds to all
+scores equally does not change a ranking. A contribution may be negative.
 
-- A scorer says itself what an item adds (``Scorer.parts``).
-- A model's are those of ``model_reasons``.
-- Of a blend, whose score is sum_p w_p (s_p - mean) / std, part p adds its own contribution times w_p / std. So
-  contributions add up over the items of the history and over the parts.
+- A scorer computes its own contributions (``Scorer.parts``).
+- Those of a model are in ``model_reasons``.
+- The score of a blend is sum_p w_p (s_p - mean) / std, so part p adds its own contribution times w_p / std.
+  Contributions add up over the items of the history and over the parts.
 
 ``docs/guides/reasons.md`` has the formulas.
 """
@@ -28,20 +28,21 @@ from hlr_jax.systems import System
 
 _LEAST_SPREADS = 0.01
 _LEAST_TIMES = 2.0
-_BLOCK = 256  # users whose scores of all items are alive at once
+_BLOCK = 256  # users whose scores of all items are in memory at once
 
 
 @dataclass(frozen=True, eq=False)
 class Contributions:
-    """What the history of one user adds to the scores of T items.
+    """The contributions of one user's history to the scores of T items.
 
     Attributes:
-      items: codes of the history [H], as far as the system reads it; those of a blend are those of all its parts.
+      items: codes of the history [H] that the system reads; for a blend, of all its parts.
       values: [H, T], in units of the score.
-      spread: the standard deviation of the user's scores over the catalogue.
-      arrays: all that a model says of its history, by name, its attention among it; see ``model_reasons.Arrays``.
-      shares: of a blend, by label, each part's share [T] of all that raises the score.
-      parts: of a blend, by label, those of each part, in units of its own score.
+      spread: the standard deviation of the user's scores over the catalog.
+      arrays: everything a model computes from its history, by name, including its attention; see
+        ``model_reasons.Arrays``.
+      shares: for a blend, by label, each part's share [T] of the sum of the parts' positive scores.
+      parts: for a blend, by label, the contributions in each part, in units of its own score.
     """
 
     items: np.ndarray
@@ -53,16 +54,16 @@ class Contributions:
 
     @property
     def weights(self) -> np.ndarray:
-        """The share [H, T] of each item in all that raises a score; below 0 for what lowers it."""
+        """The share [H, T] of each item in the sum of positive contributions; negative for items that lower a score."""
         raised = np.maximum(self.values, 0).sum(axis=0)
         return self.values / np.maximum(raised, np.finfo(np.float32).tiny)
 
     @property
     def stands_out(self) -> np.ndarray:
-        """Whether an item of the history is a reason to name [H, T].
+        """Whether an item of the history is a reason to show [H, T].
 
-        It adds at least 0.01 standard deviations of the user's scores, and at least twice what the other items of the
-        history add or take away in the mean.
+        Its contribution is at least 0.01 standard deviations of the user's scores, and at least twice the mean absolute
+        contribution of the other items of the history.
         """
         sizes = np.abs(self.values)
         others = (sizes.sum(axis=0) - sizes) / max(len(sizes) - 1, 1)
@@ -73,15 +74,15 @@ class Contributions:
 def contributions(
     system: System, population: Population, dataset: Dataset, places: np.ndarray, targets: np.ndarray, seed: int = 0
 ) -> Iterator[Contributions]:
-    """Yield what the history of each of some users adds to the scores of some items.
+    """Yield the contributions of each user's history to the scores of some items.
 
     Args:
       system: a model, a scorer or a blend.
-      population: whose users they are, with the parameters.
-      dataset: that the system was trained on.
-      places: [n], of the users in the population.
+      population: the population of the users, with the parameters.
+      dataset: the data set that the system was trained on.
+      places: [n], rows of the users in the population.
       targets: [n, T], codes of items.
-      seed: of the draws of histories that are longer than a model reads; the parts of a blend have seeds of their own.
+      seed: for sampling histories longer than a model reads; the parts of a blend have seeds of their own.
 
     Raises:
       InputError: see ``ranking.scores.scores``.
@@ -104,7 +105,7 @@ def _of_single(
     system: Model | Scorer, population: Population, dataset: Dataset, places: np.ndarray, targets: np.ndarray,
     seed: int, spreads: np.ndarray,
 ) -> list[Contributions]:  # fmt: skip
-    """Return the contributions of a system that is no blend, whose scores have these standard deviations [n]."""
+    """Return the contributions in a single system, whose scores have these standard deviations [n]."""
     found: Iterable[Arrays]
     if not explains(system):
         nothing: Arrays = {"items": np.zeros(0, np.int32), "values": np.zeros((0, targets.shape[1]))}
@@ -120,16 +121,16 @@ def _of_single(
 
 
 def explains(system: Model | Scorer) -> bool:
-    """Return whether a system that is no blend says what each item of a history adds to a score."""
+    """Return whether a single system can compute the contribution of each item of a history."""
     return reads_history(system) if isinstance(system, Model) else system.explains
 
 
 def _of_scorer(
     scorer: Scorer, population: Population, dataset: Dataset, places: np.ndarray, targets: np.ndarray
 ) -> Iterator[Arrays]:
-    catalogue = np.arange(dataset.num_items)
+    all_items = np.arange(dataset.num_items)
     for items, wanted in zip(histories_in(population.met, population.rows[places]), targets, strict=True):
-        parts = scorer.parts(population.params, items, catalogue)
+        parts = scorer.parts(population.params, items, all_items)
         yield {"items": items, "values": parts[:, wanted] - parts.mean(axis=1, keepdims=True)}
 
 
@@ -159,7 +160,7 @@ def _of_blend(
 def _joined(
     blend: Blend, parts: dict[str, Contributions], shares: dict[str, np.ndarray], spread: float
 ) -> Contributions:
-    """Return the contributions of one user's parts as those of the blend."""
+    """Combine the contributions in the parts into those in the blend, for one user."""
     items = np.unique(np.concatenate([each.items for each in parts.values()]))
     values = np.zeros((len(items), len(next(iter(shares.values())))))
     for label, each in parts.items():

@@ -1,4 +1,4 @@
-"""What scores become when an item is taken out of a history and the system scores again: the test of reasons."""
+"""Scores after an item is removed from a history and the system scores again: the test of reasons."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,32 +12,32 @@ from hlr_jax.models.base import Model
 from hlr_jax.ranking.population import Population
 from hlr_jax.ranking.scores import scores, standardized
 from hlr_jax.serving.contributions import Contributions
-from hlr_jax.serving.fold_in import people_of
+from hlr_jax.serving.fold_in import new_users_of
 from hlr_jax.serving.new_rows import FoldInOptions
 from hlr_jax.systems import System
 
-_FEW, _MANY = 512, 8192  # histories that are scored in one call, about; few calls mean few compiled shapes
-_CELLS = 2**24  # of scores
+_FEW, _MANY = 512, 8192  # approximate number of histories scored in one call; few calls mean few compiled shapes
+_CELLS = 2**24  # scores in memory at once
 
 
 def drops_of(
     system: System, population: Population, dataset: Dataset, places: np.ndarray, targets: np.ndarray,
     found: Sequence[Contributions], seed: int = 0,
 ) -> Iterator[np.ndarray]:  # fmt: skip
-    """Yield, for each user, how far the scores of T items drop when each item of the history is taken out [H, T].
+    """Yield, for each user, how far the scores of T items drop when each item of the history is removed [H, T].
 
-    The whole system scores again: MF-ALS solves for the user anew, users who are made from their items are made anew,
-    and a blend standardizes each part anew. A user with a row in a trained table keeps it: only the history that the
-    model reads is another. Scores are those over the mean of the catalogue, in standard deviations of the user's scores
-    with the whole history.
+    The whole system scores again: MF-ALS solves for the user again, a pooled user vector is pooled again, and a blend
+    standardizes each part again. A user with a row in a trained table keeps it, and only the history that the model
+    reads changes. Scores are relative to the catalog mean, in standard deviations of the user's scores with the whole
+    history.
 
     Args:
       system: a model, a scorer or a blend.
       population: the users that it was trained on.
-      dataset: that it was trained on.
-      places: [n], of some users; each has met two items of the training split at least.
+      dataset: the data set that it was trained on.
+      places: [n], rows of users, each with at least two training items.
       targets: [n, T], codes of items.
-      found: the ``contributions`` of these users and items, which have the items of the histories.
+      found: the ``contributions`` of these users and items, which contain the histories.
       seed: as given to ``contributions``.
     """
     start, at_once = 0, int(np.clip(_CELLS // dataset.num_items, _FEW, _MANY))
@@ -72,22 +72,22 @@ def _rescored(
     part: Part, population: Population, dataset: Dataset, places: np.ndarray, own: Sequence[np.ndarray],
     removed: Sequence[np.ndarray],
 ) -> np.ndarray:  # fmt: skip
-    """Return scores of all items, a row for each item that is taken out of a user's history, then one of the whole.
+    """Return scores of all items: a row for each item removed from a user's history, then a row for the whole history.
 
     Args:
-      part: the system, and the seed of its draws.
+      part: the system and its seed.
       population: its users.
-      dataset: that it was trained on.
+      dataset: the data set that it was trained on.
       places: [n].
       own: the items of each user's history that the system reads.
-      removed: the items of each user that are taken out, one at a time.
+      removed: the items of each user that are removed, one at a time.
     """
     counts = [1 + len(items) for items in removed]
-    if not any(map(len, own)):  # nothing is read, so nothing changes
+    if not any(map(len, own)):  # the system reads no history, so nothing changes
         return np.repeat(scores(part.system, population, places, dataset.num_items, seed=part.seed), counts, axis=0)
     histories = [np.setdiff1d(items, out) for items, outs in zip(own, removed, strict=True) for out in [*outs, -1]]
     user = np.repeat(np.arange(len(histories), dtype=np.int32), [len(items) for items in histories])
-    met, ids = Interactions(user, np.concatenate(histories).astype(np.int32)), pl.Series(range(len(histories)))
+    interactions, ids = Interactions(user, np.concatenate(histories).astype(np.int32)), pl.Series(range(len(histories)))
     like = np.repeat(population.rows[places], counts) if isinstance(part.system, Model) else None
-    people = people_of(part, population.params, dataset, ids, met, FoldInOptions(), like)
-    return scores(part.system, people, np.arange(len(histories)), dataset.num_items, seed=part.seed)
+    users = new_users_of(part, population.params, dataset, ids, interactions, FoldInOptions(), like)
+    return scores(part.system, users, np.arange(len(histories)), dataset.num_items, seed=part.seed)

@@ -1,4 +1,4 @@
-"""Why an item: what each item of a user's history adds to its score, as frames and in a sentence."""
+"""Why an item is recommended: the contribution of each history item to its score, as a frame and as a sentence."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from hlr_jax.sharding import mesh_of
 from hlr_jax.systems import System
 from hlr_jax.types import Params
 
-MOST_REASONS = 65536  # that one item may have
+MOST_REASONS = 65536  # per recommended item
 _ATTENTION = ("alpha", "memory", "memory_weight")
 _RELATION = ("key", "key_weight", "distance_before", "distance_after")
 _NAMES = {
@@ -38,33 +38,41 @@ def explain(
 ) -> pl.DataFrame:
     """Return what each item of the user's history adds to the score of each item.
 
-    It is told relative to what the same item of the history adds to the mean item of the catalogue, because what all
-    scores share moves no list. Of EASE, MF-ALS, users who are made from their items, and blends of them, it is exact:
-    contributions add up to the score, less its mean over the catalogue. Of a model that attends over the history
-    it is what the score loses when the item is taken out. ``docs/guides/reasons.md`` has the formulas.
+    A contribution is relative to what the same history item adds to the mean item of the catalog, because what all
+    scores share does not change a ranking. It is exact for EASE, MF-ALS, models that make users from their items, and
+    blends of these: contributions add up to the score minus its mean over the catalog. For a model that attends over
+    the history, it is what the score loses when the item is removed. ``docs/guides/reasons.md`` has the formulas.
 
     Args:
-      model: one that reads the history, a scorer that explains itself, such as EASE, or a blend.
-      params: its parameters, or its state; of a blend, those of its parts by label.
+      model: one that reads the history, a scorer with contributions, such as EASE, or a blend.
+      params: its parameters, or its state; for a blend, those of its parts by label.
       dataset: the data set that the model was trained on.
       user: an original id.
       items: original ids, or one.
-      among: from ``fold_in``: users who were not trained in; None: those of ``dataset``.
-      seed: as given to ``recommend``: it draws the same history.
+      among: new users, from ``fold_in``; None: the users of ``dataset``.
+      seed: as given to ``recommend``: it samples the same history.
 
     Returns:
-      A frame of ``item``, ``title``, ``neighbor`` (an item of the history), ``neighbor_title``,
-      ``neighbor_contribution`` (in units of the score; below 0 for what lowers it), ``neighbor_weight`` (the
-      contribution as a share of the sum of those above 0) and ``stands_out`` (whether it is a reason to name, see
-      ``Contributions.stands_out``); for each item the largest contribution first.
+      A frame with these columns; for each item, the largest contribution comes first.
 
-      Of a model that attends over the history also ``alpha``, the weight that the attention gives the neighbor, which
-      is no contribution; ``memory`` (the key that the neighbor and the item address most) and ``memory_weight``, both
-      null without memories; and, the same for all neighbors of an item, ``key`` and ``key_weight`` (the key with the
-      largest weight in the relation), ``distance_before`` |p_u - q_v|^2 and ``distance_after`` |p_u + r_uv - q_v|^2.
+      - ``item`` and ``title``: the item that is explained.
+      - ``neighbor`` and ``neighbor_title``: an item of the history.
+      - ``neighbor_contribution``: in units of the score; negative if the neighbor lowers it.
+      - ``neighbor_weight``: the contribution as a share of the sum of positive contributions.
+      - ``stands_out``: whether it is a reason to show, see ``Contributions.stands_out``.
 
-      Of a blend also ``parts`` and ``part_shares``: the labels of the parts that raise the item's score, and what each
-      has of that. An item has a row without a neighbor if no part reads the history.
+      A model that attends over the history adds columns for each neighbor:
+
+      - ``alpha``: the attention weight of the neighbor. It is not a contribution.
+      - ``memory`` and ``memory_weight``: the key that neighbor and item address most; null without memories.
+
+      It also adds columns that are equal for all neighbors of an item:
+
+      - ``key`` and ``key_weight``: the key with the largest weight in the relation.
+      - ``distance_before`` |p_u - q_v|^2 and ``distance_after`` |p_u + r_uv - q_v|^2.
+
+      A blend adds ``parts`` and ``part_shares``: the labels of the parts that raise the item's score, and the share of
+      each. An item has one row without a neighbor if no part reads the history.
 
     Raises:
       InputError: an unknown id, a model that gives no reasons, or parameters of another model or data set.
@@ -91,12 +99,12 @@ def explain(
 
 
 def gives_reasons(model: System) -> bool:
-    """Return whether a system gives reasons; a blend does, since its parts have shares at least."""
+    """Return whether a system gives reasons; a blend always does, since it has at least the shares of its parts."""
     return isinstance(model, Blend) or explains(model)
 
 
 def check_reasons(model: System, params: Params) -> None:
-    """Raise ``InputError`` if a model gives no reasons, or its parameters lie on a mesh."""
+    """Raise ``InputError`` if a model gives no reasons, or its parameters are on a mesh."""
     if not gives_reasons(model):
         raise InputError(f"model {model.name} reads no history, so it gives no reasons")
     if isinstance(model, Model) and mesh_of(params) is not None:
@@ -106,21 +114,21 @@ def check_reasons(model: System, params: Params) -> None:
 def reason_columns(
     model: System, population: Population, dataset: Dataset, places: np.ndarray, items: np.ndarray, most: int, seed: int
 ) -> pl.DataFrame:
-    """Return why ``items`` [n, T] (codes) for users in ``places`` [n]: a row for each pair, as columns of a list.
+    """Return the reasons for ``items`` [n, T] (codes) of users: one row per pair, as columns of ``recommend``'s frame.
 
     Args:
       model: one that gives reasons.
-      population: whose users they are.
-      dataset: that the model was trained on.
-      places: of the users in the population.
+      population: the population of the users.
+      dataset: the data set that the model was trained on.
+      places: [n], rows of the users in the population.
       items: codes.
-      most: items of the history that a reason names.
-      seed: that of the lists: it draws the same histories.
+      most: the largest number of history items in a reason.
+      seed: that of the recommendations: it samples the same histories.
 
     Returns:
-      ``reason``: a sentence; lists of equal length, largest first, of the items of the history that stand out, null
-      where none does: ``reason_items`` (ids), ``reason_titles``, ``reason_contributions`` and ``reason_weights``; of a
-      blend ``parts`` and ``part_shares``. See ``explain``.
+      ``reason``, a sentence, and lists of equal length for the history items that stand out, largest first:
+      ``reason_items`` (ids), ``reason_titles``, ``reason_contributions`` and ``reason_weights``. The lists are null if
+      no item stands out. For a blend also ``parts`` and ``part_shares``; see ``explain``.
     """
     if not len(places):  # the same columns without a row
         one = np.zeros(1, np.int64)
@@ -138,15 +146,15 @@ def reason_columns(
 def _sentence(row: dict[str, Any]) -> str:
     shares = zip(row.get("parts") or (), row.get("part_shares") or (), strict=True)
     by = ", ".join(f"{label} ({share:.0%})" for label, share in shares)
-    said = because_of(row["reason_titles"], row["reason_weights"])
-    return f"{said[0].upper()}{said[1:]}{f'; by {by}' if by else ''}."
+    text = because_of(row["reason_titles"], row["reason_weights"])
+    return f"{text[0].upper()}{text[1:]}{f'; by {by}' if by else ''}."
 
 
 def because_of(titles: Sequence[str] | None, weights: Sequence[float] | None) -> str:
-    """Return what a reason names, in words.
+    """Return a reason in words.
 
     Args:
-      titles: of the items of the history that stand out; None: there are none.
+      titles: of the history items that stand out; None: no item does.
       weights: their shares.
 
     Example:
@@ -166,11 +174,10 @@ def _frames(
     """Return contributions as a frame of neighbors, the largest of each pair first, and a frame of pairs.
 
     Args:
-      found: what the histories of some users add to the scores of ``count`` items each. A pair is a user and an item,
-        numbered from 0 on.
+      found: the contributions for ``count`` items of each user. A pair is a user and an item, numbered from 0.
       count: T.
-      dataset: gives ids and titles.
-      most: of each pair only so many neighbors are kept, of those that stand out; None: all.
+      dataset: has the ids and titles.
+      most: the number of neighbors to keep for each pair, of those that stand out; None: all neighbors.
     """
     neighbors, pairs = [], []
     for user, each in enumerate(found):
@@ -185,7 +192,7 @@ def _frames(
 
 
 def _neighbors_of(each: Contributions, most: int | None) -> dict[str, np.ndarray]:
-    """Return a row for each item and neighbor of a user as columns; ``pair`` is the place of the item."""
+    """Return columns with a row for each item and neighbor of a user; ``pair`` is the position of the item."""
     order = np.argsort(-each.values, axis=0, kind="stable")[:most]
     columns = {
         "neighbor_contribution": each.values, "neighbor_weight": each.weights, "stands_out": each.stands_out,
@@ -197,7 +204,7 @@ def _neighbors_of(each: Contributions, most: int | None) -> dict[str, np.ndarray
 
 
 def _parts_of(each: Contributions) -> dict[str, pl.Series]:
-    """Return ``parts`` and ``part_shares`` of each pair of a blend as lists, the largest share first."""
+    """Return ``parts`` and ``part_shares`` of each pair in a blend as lists, the largest share first."""
     if not each.shares:
         return {}
     labels, shares = list(each.shares), np.stack(list(each.shares.values()), axis=1)
@@ -215,7 +222,7 @@ def _plain(values: np.ndarray) -> np.ndarray:
 
 
 def _without_missing(frame: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Return a frame with null for a key of -1, and for its weight, if it has such columns."""
+    """Replace a key of -1 and its weight by null, if the frame has these columns."""
     if key not in frame.columns:
         return frame
     return frame.cast({key: pl.Int64}).with_columns(pl.when(pl.col(key) >= 0).then(pl.col(key, f"{key}_weight")))

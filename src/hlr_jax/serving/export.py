@@ -1,6 +1,6 @@
-"""A trained model as a folder that needs no hlr_jax: compiled functions that make lists, and their arrays as tables.
+"""Writes a trained model as a folder that needs no hlr_jax: compiled programs for recommendations, and their arrays.
 
-``docs/guides/export.md`` says what is in the folder and how to use it.
+``docs/guides/export.md`` describes the files and how to use them.
 """
 
 import importlib.util
@@ -41,21 +41,21 @@ PARTS = "parts"  # the folder with the parts of a blend
 _MEANINGS = {
     "user": "p_u, row by row as in users.parquet",
     "item": "q_v, row by row as in items.parquet",
-    "history": "rows of `item` that each user is ranked with, -1 for none",
-    "item_users": "rows of `user` that each item is ranked with, -1 for none",
-    "seen_offsets": "the items that user u has met stand in seen_items[seen_offsets[u]:seen_offsets[u + 1]]",
+    "history": "rows of `item` that each user attends to, -1 for none",
+    "item_users": "rows of `user` that each item attends to, -1 for none",
+    "seen_offsets": "the items of user u are seen_items[seen_offsets[u]:seen_offsets[u + 1]]",
     "seen_items": "rows of `item`, and one trailing 0",
-    "item_users.rows.offsets": "the users of item v stand in item_users.rows.items[offsets[v]:offsets[v + 1]]",
+    "item_users.rows.offsets": "the users of item v are item_users.rows.items[offsets[v]:offsets[v + 1]]",
     "item_users.rows.items": "rows of `user`, and one trailing 0",
-    "item_users.weights": "of users of an item, in its draws",
-    "weights": "of items of a history, in its draws",
-    "popularity.0": "shares of negatives, added up",
-    "popularity.1": "logs of the shares of negatives",
+    "item_users.weights": "weights for sampling the users of an item",
+    "weights": "weights for sampling the items of a history",
+    "popularity.0": "cumulative probabilities of negatives",
+    "popularity.1": "logarithms of the probabilities of negatives",
 }
 
 
 class _Content(NamedTuple):
-    """What an export is written from: programs by name, arrays by file, and what these hold."""
+    """What an export is written from: programs by name, arrays by file, and a description of each array."""
 
     programs: dict[str, Program]
     arrays: dict[str, Arrays]
@@ -76,36 +76,39 @@ def export_model(
     index: IndexOptions | None = None,
     about: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a folder from which ``jax`` alone gives the lists of ``recommend``, with the same arguments.
+    """Write a folder that recommends with ``jax`` alone, and gives the lists of ``recommend`` for the same arguments.
 
-    ``topk.stablehlo`` makes lists of people, see ``programs.list_programs``. ``newcomers.stablehlo`` makes people from
-    histories, as ``hlr_jax.fold_in`` does. ``answer.py`` shows the use with ids of the source, ``manifest.json`` tells
-    shapes and versions, the safetensors files hold arrays, and the Parquet files ids, titles and vectors.
+    - ``topk.stablehlo`` makes the lists, see ``programs.list_programs``.
+    - ``newcomers.stablehlo`` makes users from histories, as ``hlr_jax.fold_in`` does.
+    - ``answer.py`` shows how to use them with the original ids.
+    - ``manifest.json`` has shapes and versions.
+    - The safetensors files hold arrays, and the Parquet files ids, titles and vectors.
 
-    Of a blend, each part is such a folder in ``parts``, with a program of all its scores, which ``answer.py`` blends.
+    Each part of a blend is such a folder in ``parts``, with a program for the scores of all items; ``answer.py`` blends
+    these.
 
     Args:
       model: scores the pairs; a model, a scorer of the package, or a blend of these.
-      params: its parameters, or its state; of a blend, those of its parts by label.
-      dataset: gives ids, titles, histories and what the users have met (train and validation items).
-      folder: where to; an older export there is replaced.
-      k: K; lists are shorter than K only where I is.
-      seed: of the draw of neighbors, as in ``recommend``, and of ``fold_in``; the parts of a blend have their own.
-      dtype: what the parameters are stored as, ``float32`` or ``bfloat16`` (half the bytes); the programs compute in
+      params: its parameters, or its state; for a blend, those of its parts by label.
+      dataset: has the ids, titles, histories and seen items (train and validation).
+      folder: where to write; an older export there is replaced.
+      k: K; lists are shorter than K only if I is.
+      seed: for sampling neighbors, as in ``recommend``, and for ``fold_in``; the parts of a blend have their own.
+      dtype: storage type of the parameters, ``float32`` or ``bfloat16`` (half the bytes). The programs compute in
         float32 either way, with the rounded values.
-      training: what ``params`` were trained with. None: the folder takes nobody new, unless the model is solved for,
-        makes users from their items, or is a scorer; the parts of a blend have their own.
-      fold_in: how p_u of somebody new is found; None: the defaults.
-      index: of a model, what finds candidates, which it then ranks; None: lists look at every item.
+      training: the settings that ``params`` were trained with. None: the export accepts no new users, unless the model
+        is solved for, makes users from their items, or is a scorer. The parts of a blend have their own.
+      fold_in: how p_u of a new user is found; None: the defaults.
+      index: for a model, finds the candidates to rank; None: every item is scored.
       about: further entries of the manifest.
 
     Returns:
       The folder.
 
     Raises:
-      InputError: the folder holds something else, ``k`` or ``dtype`` is out of range, the index gives fewer candidates
-        than K, an index of a scorer or a blend, a scorer of one's own, or the extra ``export`` (with an index: ``ann``)
-        is not installed.
+      InputError: the folder holds something else, or ``k`` or ``dtype`` is out of range.
+      InputError: the index gives fewer candidates than K, or is requested for a scorer or a blend.
+      InputError: the scorer is not of this package, or the extra ``export`` (with an index: ``ann``) is not installed.
 
     Example:
       >>> folder = hlr_jax.export_model(model, params, data, "exported", k=5)
@@ -132,7 +135,7 @@ def export_model(
 
 
 def _check_index(index: IndexOptions, model: System, k: int) -> None:
-    """Check that an index can give a model's lists their candidates."""
+    """Check that an index can find a model's candidates."""
     if not isinstance(index, IndexOptions):
         raise InputError(f"export.index is IndexOptions(...) or None, not {index!r}")
     if not isinstance(model, Model):
@@ -146,7 +149,7 @@ def _write_blend(
     folder: Path, blend: Blend, stored: dict[str, Arrays], dataset: Dataset, k: int, fold_in: FoldInOptions | None,
     about: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Write each part as an export of its own, with a program of all scores, and what blends them."""
+    """Write each part as an export of its own, with a program for the scores of all items, then the blend."""
     for label, part in blend.parts.items():
         place = folder / PARTS / label
         place.mkdir(parents=True)
@@ -160,7 +163,7 @@ def _content(
     part: Part, stored: Arrays, dataset: Dataset, k: int, fold_in: FoldInOptions | None,
     index: IndexOptions | None = None, scores: bool = False,
 ) -> _Content:  # fmt: skip
-    """Return the programs and arrays of a model or a scorer, alone or in a blend, from its parameters as stored."""
+    """Return the programs and arrays of a model or a scorer, alone or in a blend, from its stored parameters."""
     system = part.system
     if not isinstance(system, Model):
         check_exportable(system)
@@ -186,7 +189,7 @@ def _write(
     _write_arrays(folder, content.arrays, dataset)
     if index is not None:
         assert isinstance(system, Model)
-        # Items of a factorization are near a user whose product with p_u is large.
+        # MF-ALS ranks by the product with p_u, so the index searches by products.
         space = "ip" if system.similarity == "cosine" else "l2sq"
         query = "query.stablehlo" if "query" in content.programs else "user"
         write_index(folder, content.arrays["parameters"]["item"].astype(np.float32), space, index, query)
@@ -207,7 +210,7 @@ def _stored(params: Params, dataset: Dataset, dtype: str) -> Arrays:
 
 
 def _write_arrays(folder: Path, arrays: dict[str, Arrays], dataset: Dataset) -> None:
-    """Write the arrays that the programs take, file by file, and ids, titles and vectors as tables."""
+    """Write the arrays of the programs, file by file, and ids, titles and vectors as tables."""
     parameters = arrays.get("parameters", {})
 
     tables = arrays.get("interactions", {}) | parameters  # users may be made from their items
@@ -229,7 +232,7 @@ def _write_arrays(folder: Path, arrays: dict[str, Arrays], dataset: Dataset) -> 
 
 
 def _write_manifest(folder: Path, content: _Content, system: System, about: dict[str, Any]) -> None:
-    """Write what a reader needs to know of the other files."""
+    """Write the manifest, which describes all other files."""
     meanings, options = _MEANINGS | content.meanings, {} if isinstance(system, Blend) else dict(system.options)
     manifest = {
         "format": FORMAT,
@@ -253,7 +256,7 @@ def _write_manifest(folder: Path, content: _Content, system: System, about: dict
 
 
 def _described(name: str, program: Program) -> dict[str, Any]:
-    """Return what a caller of a program needs to know."""
+    """Return the manifest entry of a program."""
     exported = program.exported
     return {
         "file": f"{name}.stablehlo",

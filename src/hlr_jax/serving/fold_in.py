@@ -1,4 +1,4 @@
-"""New users and new items without retraining; ``new_rows`` says how their vectors are found."""
+"""New users and new items without retraining; ``new_rows`` describes how their vectors are found."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -23,15 +23,16 @@ from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
 
 Given = Mapping[Any, Any] | Any
-"""What new users, or new items, have met: ids by id, ``{"ann": ["i1", "i2"]}``, or a frame of ``user`` and ``item``.
+"""The interactions of new users, or of new items: ids by id, ``{"ann": ["i1", "i2"]}``, or a frame.
 
-The frame is one of polars, pandas or Arrow. One id stands for a list of one. New ids stay texts or whole numbers."""
+The frame, of polars, pandas or Arrow, has the columns ``user`` and ``item``. In place of a list, one id is enough. New
+ids stay texts or whole numbers."""
 
 
 class Catalogue(NamedTuple):
-    """A model's parameters with rows of new items, and the data set with these items and what is known of them.
+    """A model's parameters with rows for new items, and the data set with these items and their interactions.
 
-    Wherever ``params`` and ``dataset`` of a trained model are taken, these are taken too.
+    Use these two wherever ``params`` and ``dataset`` of a trained model are expected.
 
     Example:
       >>> catalogue = hlr_jax.Catalogue(params, data)  # as fold_in_items returns it
@@ -55,31 +56,31 @@ def fold_in(
     seed: int = 0,
     log: Callable[[str], None] = print,
 ) -> Population:
-    """Return users who are given by items alone, ready for ``recommend`` and ``explain`` (``among=``).
+    """Return new users, given by their items, ready for ``recommend`` and ``explain`` (``among=``).
 
-    Items, keys, memories and the users of training stay as they are, and the users of items are those of training.
-    Thousands of users share one compilation, with the next call of as many too. A scorer, and a model that makes users
-    from their items, knows users by these alone: nothing is solved for. Of a blend they join each part.
+    Items, keys, memories and trained users do not change, and the users of an item are its trained users. Thousands of
+    users share one compilation, which the next call of a similar size reuses. Scorers and models that make users from
+    their items need no solving. In a blend, new users join each part.
 
     Args:
-      model: what was trained; a model, a scorer or a blend.
+      model: a trained model, a scorer or a blend.
       params: its parameters, on one device.
-      dataset: what it was trained on.
+      dataset: the data set that it was trained on.
       histories: items by user, ``{"ann": ["i1", "i2"]}``, or a frame of ``user`` and ``item``; original item ids. A
-        user whose id is known to ``dataset`` too is another user here.
+        user here is always a new one, even if ``dataset`` has the same id.
       training: the settings that the model was trained with (objective, its scales, negatives), at the temperature
-        that was kept: ``LoadedRun.training_of(0)``, or ``options.at(result.run.temperature)``. They say what a good
-        vector is, so no others stand for them. None: the model is solved for, makes users from their items, or is a
-        scorer, which read none, or a blend, whose parts have their own.
+        that was kept: ``LoadedRun.training_of(0)``, or ``options.at(result.run.temperature)``. They define the
+        objective, so the same settings are needed. None: for a scorer, for a model that is solved for or makes users
+        from their items, and for a blend, whose parts have their own.
       options: of the steps; None: the defaults.
-      on_unknown: what becomes of items that the data set lacks: ``error``, or ``skip`` (``popular`` too: a user who has
-        no item left then has no place in the result, and ``recommend`` treats them as unknown).
-      seed: of the draws.
-      log: takes lines for people.
+      on_unknown: how unknown items are handled: ``error`` or ``skip``. ``popular`` does the same as ``skip``: a user
+        without known items is not in the result, and ``recommend`` treats them as unknown.
+      seed: random seed.
+      log: receives log lines.
 
     Raises:
-      InputError: an unknown item, no user with a known item, a user with all items, parameters on a mesh, or no
-        ``training`` or several temperatures in it.
+      InputError: an unknown item, no user with a known item, a user with all items, parameters on a mesh, or
+        ``training`` that is missing or has several temperatures.
 
     Example:
       >>> people = hlr_jax.fold_in(model, params, data, {"ann": [3, 7]}, training=options)
@@ -87,32 +88,35 @@ def fold_in(
       ['ann']
     """
     _check(model, params, dataset, seed)
-    ids, met = _read(dataset, histories, "user", on_unknown, log)
-    degrees = met.degrees()
+    ids, interactions = _read(dataset, histories, "user", on_unknown, log)
+    degrees = interactions.degrees()
     if degrees.max() >= dataset.num_items:
         raise InputError(
             f"histories: user {ids[int(np.argmax(degrees))]} has all {dataset.num_items} items; leave it out"
         )
     options = _given(options)
     if not isinstance(model, Blend):
-        return people_of(Part(model, 1.0, seed, training), params, dataset, ids, met, options)
+        return new_users_of(Part(model, 1.0, seed, training), params, dataset, ids, interactions, options)
     own = parts_of(model, params)
-    parts = {label: people_of(part, own[label][1], dataset, ids, met, options) for label, part in model.parts.items()}
-    return Population(params, ids, np.arange(len(ids)), met, met, None, parts)
+    parts = {
+        label: new_users_of(part, own[label][1], dataset, ids, interactions, options)
+        for label, part in model.parts.items()
+    }
+    return Population(params, ids, np.arange(len(ids)), interactions, interactions, None, parts)
 
 
-def people_of(
-    part: Part, params: Params, dataset: Dataset, ids: pl.Series, met: Interactions, options: FoldInOptions,
+def new_users_of(
+    part: Part, params: Params, dataset: Dataset, ids: pl.Series, interactions: Interactions, options: FoldInOptions,
     like: np.ndarray | None = None,
 ) -> Population:  # fmt: skip
-    """Return people with what they have met, for a model or a scorer, alone or in a blend.
+    """Return new users with their items, for a model or a scorer, alone or in a blend.
 
     ``like`` is that of ``solve_rows``.
     """
     if isinstance(part.system, Model):
-        new = solve_rows(part, params, dataset, "user", met, options, like)
-        return Population(new.params, ids, new.rows, new.met, new.met, new.sources)
-    return Population(params, ids, np.arange(len(ids)), met, met, None)
+        new = solve_rows(part, params, dataset, "user", interactions, options, like)
+        return Population(new.params, ids, new.rows, new.interactions, new.interactions, new.sources)
+    return Population(params, ids, np.arange(len(ids)), interactions, interactions, None)
 
 
 def fold_in_items(
@@ -127,32 +131,31 @@ def fold_in_items(
     seed: int = 0,
     log: Callable[[str], None] = print,
 ) -> Catalogue:
-    """Return the model with new items that are given by the users who met them alone.
+    """Return the model with new items, given by their users.
 
-    Users, keys, memories and the items of training stay as they are. An item that few have met yet is placed between
-    those few, and away from all others. What is given counts as training interactions from then on: users are not
-    recommended what they have met, and their histories hold it.
+    Users, keys, memories and trained items do not change. A new item with few users is placed between those few and
+    away from all others. The given pairs count as training interactions from then on: users are not recommended these
+    items again, and their histories contain them.
 
     Args:
-      model: what was trained.
+      model: a trained model.
       params: its parameters, on one device.
-      dataset: what it was trained on.
+      dataset: the data set that it was trained on.
       users_of_items: users by item, ``{"i9": ["ann", "bob"]}``, or a frame of ``user`` and ``item``; original user ids,
         and item ids that the data set lacks.
       training: as in ``fold_in``.
       options: of the steps; None: the defaults.
-      on_unknown: what becomes of users that the data set lacks: ``error``, or ``skip``; an item that has no user left
-        is left out.
-      seed: of the draws.
-      log: takes lines for people.
+      on_unknown: how unknown users are handled: ``error`` or ``skip``; an item without known users is left out.
+      seed: random seed.
+      log: receives log lines.
 
     Returns:
-      Parameters with a row for each new item behind those of training, and the data set with these items behind its
-      own; both in the place of what a trained model has: ``recommend(model, *catalogue, users=...)``.
+      The parameters with a row for each new item after the trained ones, and the data set with these items after its
+      own. Use both in place of the trained ones: ``recommend(model, *catalogue, users=...)``.
 
     Raises:
-      InputError: an unknown user, an item that the data set has already, no item with a known user, parameters on a
-        mesh, or no ``training`` or several temperatures in it.
+      InputError: an unknown user, an item that the data set already has, no item with a known user, parameters on a
+        mesh, or ``training`` that is missing or has several temperatures.
 
     Example:
       >>> more = hlr_jax.fold_in_items(model, params, data, {1000: [3, 7]}, training=options)
@@ -160,14 +163,14 @@ def fold_in_items(
       (51, 1)
     """
     _check(model, params, dataset, seed)
-    ids, met = _read(dataset, users_of_items, "item", on_unknown, log)
+    ids, interactions = _read(dataset, users_of_items, "item", on_unknown, log)
     known = ids.filter(pl.Series(dataset.item_index.find(ids.cast(pl.String)) != UNKNOWN))
     if len(known):
-        raise InputError(f"users_of_items: item {known[0]} is no new one; leave it out")
+        raise InputError(f"users_of_items: the data set already has item {known[0]}; leave it out")
     if dataset.item_ids.dtype.is_integer() and not ids.dtype.is_integer():
-        raise InputError(f"users_of_items: {named(ids)}: ids of items are {dataset.item_index.kind} in this data set")
-    pairs = pl.DataFrame({"user": dataset.user_ids.gather(met.item), "item": ids.gather(met.user)})
-    new = solve_rows(Part(model, 1.0, seed, training), params, dataset, "item", met, _given(options))
+        raise InputError(f"users_of_items: {named(ids)}: item ids are {dataset.item_index.kind} in this data set")
+    pairs = pl.DataFrame({"user": dataset.user_ids.gather(interactions.item), "item": ids.gather(interactions.user)})
+    new = solve_rows(Part(model, 1.0, seed, training), params, dataset, "item", interactions, _given(options))
     last = int(new.rows[-1]) + 1
     params = new.params | {name: array[:last] for name, array in model.on_axis(new.params, "item").items()}
     return Catalogue(params, with_interactions(dataset, pairs))
@@ -181,7 +184,7 @@ def _given(options: FoldInOptions | None) -> FoldInOptions:
 
 
 def _check(model: System, params: Params, dataset: Dataset, seed: int) -> None:
-    """Check that something new can join a model."""
+    """Check that new users or items can join a model."""
     check_seed("fold_in.seed", seed)
     if isinstance(model, Model) and mesh_of(params) is not None:
         raise InputError("fold_in runs on one device: load the run without a mesh")
@@ -191,9 +194,9 @@ def _check(model: System, params: Params, dataset: Dataset, seed: int) -> None:
 def _read(
     dataset: Dataset, given: Given, axis: str, on_unknown: str, log: Callable[[str], None]
 ) -> tuple[pl.Series, Interactions]:
-    """Return the ids of what is new and has met something known, in the order of first rows, and what by place.
+    """Return the ids of new users or items in order of first appearance, and their known interactions by position.
 
-    The places of the new ones are ``user`` of the interactions, whatever their axis is.
+    Only those with a known interaction remain. Positions are ``user`` of the interactions on either axis.
     """
     pick(on_unknown, ON_UNKNOWN, "on_unknown")
     other = OTHER_AXIS[axis]
@@ -206,16 +209,16 @@ def _read(
         first = named(unknown.unique(maintain_order=True))
         line = f"{name}: {unknown.n_unique():,} {other}s ({len(unknown):,} rows) are unknown, such as {first}"
         if on_unknown == "error":
-            raise InputError(f"{line}; ids of {other}s are {index.kind}; leave others out, or pass on_unknown=skip")
+            raise InputError(f"{line}; ids of {other}s are {index.kind}; remove them, or pass on_unknown=skip")
         log(f"{line}: left out")
-    table = pl.DataFrame({"new": rows[axis], "met": codes}).with_row_index("first")
-    table = table.with_columns(pl.col("first").min().over("new")).filter(pl.col("met") != UNKNOWN)
-    table = table.unique().sort("first", "met")
+    table = pl.DataFrame({"new": rows[axis], "other": codes}).with_row_index("first")
+    table = table.with_columns(pl.col("first").min().over("new")).filter(pl.col("other") != UNKNOWN)
+    table = table.unique().sort("first", "other")
     ids = table["new"].unique(maintain_order=True).alias(axis)
     lost = rows[axis].n_unique() - len(ids)
     if not len(ids):
-        raise InputError(f"{name}: no {axis} has {'an item' if axis == 'user' else 'a user'} that the data set knows")
+        raise InputError(f"{name}: no {axis} has {'an item' if axis == 'user' else 'a user'} that the data set has")
     if lost:
-        log(f"{name}: {lost:,} {axis}s have no known {other}")
+        log(f"{name}: {lost:,} {axis}s have no known {other}: left out")
     place = table["first"].rank("dense").cast(pl.Int32).to_numpy() - np.int32(1)
-    return ids, Interactions(place, table["met"].to_numpy())
+    return ids, Interactions(place, table["other"].to_numpy())

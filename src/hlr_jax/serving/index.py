@@ -1,4 +1,4 @@
-"""An index of items by their vectors, for lists without a look at every item: HNSW (Malkov and Yashunin 2018)."""
+"""An index of items by their vectors, to recommend without scoring every item: HNSW (Malkov and Yashunin 2018)."""
 
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,11 +19,11 @@ class IndexOptions(Settings):
     """How items are found near a user.
 
     Attributes:
-      kind: what the index is.
-      candidates: C, the unseen items per user that the index gives and the model ranks.
-      m: links of an item in each layer of the graph but the lowest, which has twice as many.
-      ef_construction: items that are held in view while a new one is linked.
-      ef: items that are held in view in a search; at least as many as it returns.
+      kind: the type of index.
+      candidates: C, the unseen items per user that the index finds and the model ranks.
+      m: links of an item in each layer of the graph; the lowest layer has twice as many.
+      ef_construction: candidate neighbors considered while an item is linked.
+      ef: candidate neighbors considered in a search; at least the number of items that it returns.
 
     Raises:
       InputError: a value out of range, by name.
@@ -44,14 +44,14 @@ class IndexOptions(Settings):
 
 
 def write_index(folder: Path, items: np.ndarray, space: str, options: IndexOptions, query: str) -> None:
-    """Write the index of item vectors [I, D] as ``index.usearch``, and ``index.json``, which says how to ask it.
+    """Write the index of item vectors [I, D] as ``index.usearch``, and ``index.json``, which describes it.
 
     Args:
       folder: of the export.
       items: q_v.
-      space: ``l2sq``, distances, or ``ip``, products.
+      space: ``l2sq`` for distances, or ``ip`` for products.
       options: of the index.
-      query: what it is asked with: ``user`` for p_u, or the file of the program that makes it.
+      query: the vector to search with: ``user`` for p_u, or the file of the program that computes it.
     """
     from usearch.index import Index
 
@@ -59,7 +59,7 @@ def write_index(folder: Path, items: np.ndarray, space: str, options: IndexOptio
         ndim=items.shape[1], metric=space, dtype="f32", connectivity=options.m,
         expansion_add=options.ef_construction, expansion_search=options.ef,
     )  # fmt: skip
-    # One thread: of several, each order in which items are linked is another graph.
+    # One thread, so that the graph is reproducible: it depends on the order in which items are linked.
     index.add(np.arange(len(items)), np.ascontiguousarray(items, np.float32), threads=1)
     index.save(str(folder / FILE))
     facts: dict[str, Any] = {
@@ -70,7 +70,7 @@ def write_index(folder: Path, items: np.ndarray, space: str, options: IndexOptio
         "query": query,
         "dim": items.shape[1],
         "items": len(items),
-        "ids": "a key of the index is a row of items.parquet",
+        "ids": "keys of the index are rows of items.parquet",
         "m": options.m,
         "ef_construction": options.ef_construction,
         "ef": options.ef,

@@ -1,4 +1,4 @@
-"""What people hand in about users: the items of each, and histories of people who are new."""
+"""Reads ids and histories from frames, dicts and files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ _COLUMNS = ("user", "item")
 
 
 def of_single_users(given: Any) -> bool:
-    """Return whether items are given for single users: as a frame, or as a dict."""
+    """Return whether items are given for single users, as a frame or a dict."""
     return isinstance(given, Mapping) or is_frame(given)
 
 
@@ -26,36 +26,35 @@ def read_pairs(given: Any, what: str, by: str = "user", is_new: bool = False) ->
     """Return the columns ``user`` and ``item`` of a frame, or of a dict with the items of each user: ``{7: [1, 2]}``.
 
     Args:
-      given: a frame of polars, pandas or Arrow (see ``read_frame``), or the dict. One id stands for a list of one.
-      what: it is called.
-      by: what the dict's keys are: ``user``, or ``item`` where it has the users of each item. What a key stands for
-        becomes text.
-      is_new: whether the keys are ids that no data set has yet: they stay whole numbers where all are. Others become
-        text.
+      given: a frame of polars, pandas or Arrow (see ``read_frame``), or the dict. In place of a list, one id is enough.
+      what: its name in messages.
+      by: the axis of the dict's keys: ``user``, or ``item`` if it has the users of each item. The ids in the values
+        become text.
+      is_new: whether the keys are new ids. New ids stay whole numbers if all are; other keys become text.
 
     Raises:
-      InputError: neither, a missing column, or a value that is no id.
+      InputError: neither a frame nor a dict, a missing column, or a value that is not an id.
     """
-    met = _COLUMNS[1 - _COLUMNS.index(by)]
+    other = _COLUMNS[1 - _COLUMNS.index(by)]
     if is_frame(given):
         return read_frame(given, {name: name for name in _COLUMNS}, where=what).rows
     if not isinstance(given, Mapping):
         raise InputError(
-            f"{what}: a frame of user and item is needed, or a dict of {met}s by {by}, not {described(given)}"
+            f"{what}: pass a frame of user and item, or a dict of {other}s by {by}, not {described(given)}"
         )
     keys = (typed_ids if is_new else texts_of)(list(given), what)
     values = [texts_of(ids, what) for ids in given.values()]
-    frame = pl.DataFrame({by: keys, met: pl.Series(values, dtype=pl.List(pl.String))})
-    return frame.explode(met).drop_nulls()
+    frame = pl.DataFrame({by: keys, other: pl.Series(values, dtype=pl.List(pl.String))})
+    return frame.explode(other).drop_nulls()
 
 
-def read_people(given: Any) -> pl.DataFrame:
-    """Return the columns ``user`` and ``item`` of people who are new: see ``read_pairs``, or the items of one person.
+def read_new_users(given: Any) -> pl.DataFrame:
+    """Return the columns ``user`` and ``item`` of new users: see ``read_pairs``; or only the items of one user.
 
-    That person is called ``"new"``.
+    That user gets the id ``"new"``.
 
     Raises:
-      InputError: see ``read_pairs``; a value that is no id.
+      InputError: see ``read_pairs``; a value that is not an id.
     """
     return read_pairs(given if of_single_users(given) else {"new": given}, "histories", is_new=True)
 
@@ -64,11 +63,11 @@ def read_histories(path: Path, **options: Any) -> pl.DataFrame:
     """Return the columns ``user`` and ``item`` of a log: a file, or a folder of part files.
 
     Args:
-      path: of it.
-      options: how it is read: those of ``DataOptions`` that say so.
+      path: of the log.
+      options: the fields of ``DataOptions`` that concern reading.
 
     Raises:
-      InputError: everything that can be wrong with a log; names the file and the line.
+      InputError: anything wrong with the log; names the file and the line.
     """
     chosen = DataOptions(**options)
     return joined([read_interactions(file, chosen) for file in find_files(path)]).rows.select(_COLUMNS)

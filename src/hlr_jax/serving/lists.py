@@ -1,4 +1,4 @@
-"""The best items of users, as frames with the ids and titles of the source."""
+"""Recommendations: the best items of each user, as frames with the original ids and titles."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,18 +27,18 @@ from hlr_jax.sharding import beside, padded_size
 from hlr_jax.systems import System
 from hlr_jax.types import CSR, Params, Ranking
 
-_LARGE = 1024  # users of a call; calls of more are filled up to a multiple of it, calls of fewer to a power of two
+_LARGE = 1024  # users; a larger call is padded to a multiple of it, a smaller one to a power of two
 
 
 @dataclass(frozen=True, eq=False)
 class Lister:
-    """What makes lists, prepared once for any number of calls; options and errors are those of ``recommend``.
+    """Makes recommendations, prepared once for any number of calls; options and errors are those of ``recommend``.
 
     Attributes:
       model: scores the pairs; a model, a scorer or a blend.
-      population: who can be given lists.
-      dataset: gives the ids and titles of items.
-      choice: which items may stand in a list.
+      population: the users to recommend to.
+      dataset: has the ids and titles of items.
+      choice: which items may be recommended.
     """
 
     model: System
@@ -52,7 +52,7 @@ class Lister:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check ranges, and that the model has reasons if some are asked for."""
+        """Check ranges, and that the model gives reasons if they are requested."""
         check_range(
             "recommend", k=(self.k, 1, 10**6), num_reasons=(self.num_reasons, 0, MOST_REASONS),
             memory_limit_mib=(self.memory_limit_mib, 1, 2**24),
@@ -70,7 +70,7 @@ class Lister:
         return RankingInputs(seen, sources, key, self.dataset.num_items, allowed)
 
     def _inputs_of(self, places: np.ndarray) -> RankingInputs:
-        """Return the inputs with what only some of these users may be given, or may not."""
+        """Return the inputs, with the excluded items and candidates of each of these users."""
 
         def rows(own: Interactions | None) -> CSR | None:
             return None if own is None else padded_rows(own.of_users(places), len(places))
@@ -81,14 +81,14 @@ class Lister:
 
     @property
     def _popular(self) -> np.ndarray:
-        """The allowed items, from the most popular on; none where single users have candidates."""
+        """The allowed items, most popular first; none if single users have candidates."""
         popular, allowed = self.dataset.popular_items, self.choice.allowed
         if self.choice.candidates is not None:
             return popular[:0]
         return popular if allowed is None else popular[allowed[popular]]
 
     def ranking(self, places: np.ndarray) -> Ranking:
-        """Return the lists of users by their places in the population, as codes and scores."""
+        """Return the top-K lists of users by their rows in the population, as codes and scores."""
         if isinstance(self.model, Model):
             return self._ranked(self.model, places)
         num_items, choice = self.dataset.num_items, self.choice
@@ -105,7 +105,7 @@ class Lister:
 
     def _ranked(self, model: Model, places: np.ndarray) -> Ranking:
         count = len(places)
-        # Few sizes are compiled: calls are filled up with their last user.
+        # A call is padded with its last user, so that few sizes are compiled.
         padded = power_of_two(count) if count < _LARGE else padded_size(count, _LARGE)
         filled = places[np.arange(padded).clip(max=count - 1)] if count else places
         rows, inputs = self.population.rows[filled], self._inputs_of(filled)
@@ -113,9 +113,9 @@ class Lister:
         return Ranking(best.items[:count], best.scores[:count])
 
     def lists(self, ids: pl.Series, places: np.ndarray, count: int | None = None) -> pl.DataFrame:
-        """Return the lists of ``wanted_users``, or of the first ``count`` of them: the frame of ``recommend``."""
+        """Return the frame of ``recommend`` for ``wanted_users``, or for the first ``count`` of them."""
         is_known = places != UNKNOWN
-        # Unknown users are ranked as the first one and then overwritten, so that every call of as many has one shape.
+        # Unknown users are ranked as the first user and then overwritten, so that equal calls have equal shapes.
         places = np.where(is_known, places, 0)
         ranking, titles = self.ranking(places), self.dataset.item_titles
         items, scores = ranking.items.astype(np.int64), ranking.scores.astype(np.float32)
@@ -163,28 +163,28 @@ def recommend(
     seed: int = 0,
     log: Callable[[str], None] = print,
 ) -> pl.DataFrame:
-    """Return the best ``k`` items for each user; by default those that they have not met.
+    """Return the best ``k`` items for each user, by default only unseen items.
 
     Args:
       model: scores the pairs; a model, a scorer or a blend.
-      params: its parameters, or its state; of a blend, those of its parts by label.
-      dataset: gives ids, titles and what the users have met (train and validation items).
+      params: its parameters, or its state; for a blend, those of its parts by label.
+      dataset: has ids, titles and the seen items of users (train and validation).
       users: original ids, or one; None: all.
       k: K.
-      candidates: the items that may be recommended: original ids; or those of each user, as a frame of ``user`` and
-        ``item`` or as a dict of items by user, where a user without a row gets no list. None: all.
-      exclude: the items that may not, in the same forms.
-      include_seen: whether items that a user has met may stand in their list.
-      on_unknown: what becomes of ids that the data set lacks: ``error``, ``skip``, or ``popular``: unknown users are
-        given the items with the most interactions, without a score, and unknown items are left out.
-      num_reasons: items of the history that are named beside each recommendation; see ``explain.reason_columns``.
-      among: from ``fold_in``: users who were not trained in; None: those of ``dataset``.
+      candidates: the only items that may be recommended. Either original ids, or the candidates of each user: a frame
+        of ``user`` and ``item``, or a dict of items by user. A user without candidates gets no list. None: all items.
+      exclude: the items that must not be recommended, in the same forms.
+      include_seen: whether to recommend items that the user has already interacted with.
+      on_unknown: how unknown ids are handled: ``error``, ``skip`` or ``popular``. With ``popular``, unknown users get
+        the items with the most interactions, without a score, and unknown items are left out.
+      num_reasons: history items to show as reasons for each recommendation; see ``explain.reason_columns``.
+      among: new users, from ``fold_in``; None: the users of ``dataset``.
       memory_limit_mib: MiB for the tiles of users.
-      seed: of the draw of histories longer than the model reads.
-      log: takes lines for people.
+      seed: for sampling histories longer than the model reads.
+      log: receives log lines.
 
     Returns:
-      A frame of ``user``, ``rank`` (from 1), ``item``, ``title``, ``score``; ids as in the source; then the reasons.
+      A frame of ``user``, ``rank`` (from 1), ``item``, ``title``, ``score``, with the original ids; then the reasons.
 
     Raises:
       InputError: an unknown id, no item left to recommend, reasons of a model that gives none, or parameters of

@@ -1,4 +1,4 @@
-"""What lies near what in the learned space: items, users, and the keys that items and pairs address."""
+"""Nearest neighbors in the learned space: items, users, and the keys that items and pairs address."""
 
 from functools import partial
 from typing import Any
@@ -22,22 +22,22 @@ from hlr_jax.types import Params
 
 
 def similar_items(model: Model, params: Params, dataset: Dataset, items: Any, *, k: int = 10) -> pl.DataFrame:
-    """Return the ``k`` items that lie nearest to each item, without the item itself.
+    """Return the ``k`` nearest items of each item, without the item itself.
 
-    In a metric model the distance is |q_v - q_w|: what the same users like lies together (Hsieh et al. 2017).
-    In a factorisation (MF-ALS) long vectors have large products with all others, so that popular items would be
-    similar to everything; there the distance is 1 - cos(q_v, q_w).
+    In a metric model the distance is |q_v - q_w|: items that the same users like are close (Hsieh et al. 2017).
+    In a factorization (MF-ALS) long vectors have large products with all others, so popular items would be similar to
+    everything. There the distance is 1 - cos(q_v, q_w).
 
     Args:
-      model: tells how its space is measured.
+      model: its ``similarity`` defines the distance.
       params: its parameters.
-      dataset: gives ids and titles.
+      dataset: has ids and titles.
       items: original ids, or one.
-      k: how many; all others where there are fewer.
+      k: number of neighbors; all other items if there are fewer.
 
     Returns:
-      A frame of ``item``, ``title``, ``rank`` (from 1), ``similar``, ``similar_title``, ``distance``; of equally near
-      items the one that stands first in the data set comes first. Memory beside it is one distance per item.
+      A frame of ``item``, ``title``, ``rank`` (from 1), ``similar``, ``similar_title``, ``distance``. Ties are in the
+      order of the data set. The call needs memory for one distance per item, beyond the parameters.
 
     Raises:
       InputError: an unknown id, ``k`` out of range, or parameters of another model or data set.
@@ -60,7 +60,7 @@ def similar_items(model: Model, params: Params, dataset: Dataset, items: Any, *,
 
 
 def similar_users(model: Model, params: Params, dataset: Dataset, users: Any, *, k: int = 10) -> pl.DataFrame:
-    """Return the ``k`` users that lie nearest to each user, without the user; all else as in ``similar_items``.
+    """Return the ``k`` nearest users of each user, without the user; all else as in ``similar_items``.
 
     Returns:
       A frame of ``user``, ``rank`` (from 1), ``similar``, ``distance``.
@@ -82,7 +82,7 @@ def similar_users(model: Model, params: Params, dataset: Dataset, users: Any, *,
 def _nearest(
     model: Model, table: jax.Array, num_rows: int, codes: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rows of a table that lie nearest to some of them: codes [Q, k], ranks [Q k], distances [Q, k]."""
+    """Return the nearest rows of some rows of a table: codes [Q, k], ranks [Q k], distances [Q, k]."""
     check_range("similar", k=(k, 1, 10**6))
     count = min(k, num_rows - 1)
     found = _nearest_rows(table, filled_up(codes), num_rows, count, model.similarity == "cosine")
@@ -94,13 +94,13 @@ def _nearest(
 def _nearest_rows(
     table: jax.Array, rows: jax.Array, num_rows: int, count: int, cosine: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the rows of a table [R, D], without padding, that lie nearest to some of them, and their distances [Q, k].
+    """Return the nearest rows of some rows of a table [R, D] without padding, and their distances [Q, k].
 
-    One row after the other, so that no array of Q by R is made; and by differences, not by
-    |a|^2 + |b|^2 - 2 a.b, which loses what tells near rows apart.
+    Rows are processed one after another, so that no array of Q by R is made. Distances are computed from differences
+    and not as |a|^2 + |b|^2 - 2 a.b, which is inaccurate for close rows.
     """
     table = table[:num_rows]
-    if cosine:  # directions are compared: |a - b|^2 / 2 = 1 - cos on the sphere
+    if cosine:  # on the unit sphere |a - b|^2 / 2 = 1 - cos
         table = table / jnp.maximum(jnp.linalg.norm(table, axis=1, keepdims=True), jnp.finfo(table.dtype).tiny)
 
     def nearest_to(row: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -125,29 +125,30 @@ def nearest_keys(
 ) -> pl.DataFrame:
     """Return the keys that each item addresses most, with the weights of their memories.
 
-    - with ``user``, of the pair of user and item: the weights w of the relation, r = w M (HLR, eq. 6 with eq. 4), which
-      sum to 1. For HLR++ those of its user attention.
-    - with ``other``, of the pair of two items (HLR, eq. 2-3), which sum to 1.
-    - with neither, of the item's pairs with all items that its users have met, averaged over these meetings; 0 for
-      an item that nobody has met together with another one.
+    - With ``user``: the weights w of the pair's relation r = w M (HLR, eq. 6 with eq. 4), which sum to 1. For HLR++,
+      those of its user attention.
+    - With ``other``: the weights of the pair of two items (HLR, eq. 2-3), which sum to 1.
+    - With neither: the mean over the item's pairs with the other items of its users. Weights are 0 if no user of the
+      item has another item.
 
     Args:
       model: one with keys.
       params: its parameters.
-      dataset: gives ids, titles, and who met what (train and validation items).
+      dataset: has ids, titles and interactions (train and validation).
       items: original ids, or one.
       other: the original id of another item.
       user: the original id of a user.
-      k: how many keys; all where there are fewer.
-      among: whose ids ``user`` is one of: from ``fold_in``; None: the users of ``dataset``.
-      seed: as given to ``recommend``: it draws the same history.
+      k: number of keys; all if there are fewer.
+      among: new users, from ``fold_in``, if ``user`` is one of them; None: the users of ``dataset``.
+      seed: as given to ``recommend``: it samples the same history.
 
     Returns:
       A frame of ``item``, ``title``, ``rank`` (from 1), ``key`` (its row), ``weight``.
 
     Raises:
-      InputError: an unknown id, both ``other`` and ``user``, ``k`` out of range, a model without keys, or without
-        ``user`` one whose keys are not addressed by pairs of items, or parameters of another model or data set.
+      InputError: an unknown id, both ``other`` and ``user``, or ``k`` out of range.
+      InputError: a model without keys, or without keys for pairs of items if there is no ``user``.
+      InputError: parameters of another model or data set.
 
     Example:
       >>> hlr = hlr_jax.create_model("hlr", embed_dim=4, num_memories=3)
@@ -165,7 +166,7 @@ def nearest_keys(
     if user is not None:
         weights = _of_relations(model, population_of(model, params, dataset, among), user, codes, seed)
     elif model.item_pairs is None:
-        raise InputError(f"model {model.name} addresses its keys by pairs of user and item: give a user too")
+        raise InputError(f"model {model.name} addresses its keys by pairs of user and item; pass a user too")
     else:
         weights = _of_items(model, params, dataset, other, codes)
     best = np.argsort(-weights, axis=1, kind="stable")[:, :k]
@@ -175,7 +176,7 @@ def nearest_keys(
 
 
 def _of_relations(model: Model, population: Population, user: object, items: np.ndarray, seed: int) -> np.ndarray:
-    """Return w [items, N] of a user and each item."""
+    """Return w [items, N] for a user and each item."""
     row = population.rows[codes_of(population.index, [user], "users")[0]]
     padded = filled_up(items)
     weights = _mixtures(model, population.params, population.placed[1], draw_key(seed), row, padded)
@@ -186,33 +187,33 @@ def _of_relations(model: Model, population: Population, user: object, items: np.
 def _mixtures(
     model: Model, params: Params, sources: NeighborSources, key: jax.Array, user: jax.Array, items: jax.Array
 ) -> jax.Array:
-    """Return the weights of the memories [T, N] in the relations of a user and some items [T]."""
+    """Return the weights of the memories [T, N] in the relations of a user with some items [T]."""
     _, outputs = pair_outputs(model, with_derived(model, params, sources), sources, key, user, items)
     return jax.vmap(jnp.matmul)(outputs.neighbor_weights, outputs.memory_weights)
 
 
 def _of_items(model: Model, params: Params, dataset: Dataset, other: object, items: np.ndarray) -> np.ndarray:
-    """Return the weights [items, N] of each item's pairs: with one other item, or with those met beside it."""
+    """Return the weights [items, N] of each item's pairs: with one other item, or with all items of its users."""
     share = np.zeros(dataset.num_items, np.float32)
     if other is not None:
         share[codes_of(dataset.item_index, [other], "items")] = 1
-    shares = [_company(dataset, item) if other is None else share for item in items]
+    shares = [_co_interactions(dataset, item) if other is None else share for item in items]
     weights = [_mean_weights(model, params, item, share) for item, share in zip(items, shares, strict=True)]
     return np.asarray(weights).reshape(len(items), -1)
 
 
 @partial(jax.jit, static_argnames="model")
 def _mean_weights(model: Model, params: Params, item: jax.Array, shares: jax.Array) -> jax.Array:
-    """Return the mean weights [N] of an item's pairs with all items, of which each has a share [I]."""
+    """Return the mean weights [N] of an item's pairs with all items, weighted by shares [I]."""
     assert model.item_pairs is not None
     table = params["item"][: len(shares)]
     return shares @ model.item_pairs(params, table, table[item][None])[..., 0]
 
 
-def _company(dataset: Dataset, item: int) -> np.ndarray:
-    """Return each item's share [I] of what the users of one item have met beside it."""
-    pairs, met = dataset.known, np.zeros(dataset.num_users, bool)
-    met[pairs.user[pairs.item == item]] = True
-    counts = np.bincount(pairs.item[met[pairs.user]], minlength=dataset.num_items)
+def _co_interactions(dataset: Dataset, item: int) -> np.ndarray:
+    """Return each item's share [I] in the other interactions of the users of one item."""
+    pairs, has_item = dataset.known, np.zeros(dataset.num_users, bool)
+    has_item[pairs.user[pairs.item == item]] = True
+    counts = np.bincount(pairs.item[has_item[pairs.user]], minlength=dataset.num_items)
     counts[item] = 0
     return (counts / max(int(counts.sum()), 1)).astype(np.float32)

@@ -1,14 +1,15 @@
-"""Rows that join a trained model: vectors of new users or of new items, everything that was trained held fixed.
+"""Rows that join a trained model: vectors of new users or new items, with all trained parameters fixed.
 
-The objective is training's. What it says of one row is a sum over triplets (user, positive, negatives):
+The objective is that of training. For one row it is a sum over triplets (user, positive, negatives):
 
-- of a user: over the user's items, each against n items that the user has not met;
-- of an item v: over its users, for whom it is the positive; and over all interactions of users who have not met it,
-  for whom it is a negative, as often as training would have drawn it. Without these nothing would push v away.
+- for a user: over the user's items, each against n items that the user has not interacted with;
+- for an item v: over its users, for whom it is the positive, and over all interactions of other users, for whom it is
+  a negative as often as training would have sampled it. Without these nothing would push v away.
 
-Only the row moves: from the mean of what it has met, by Adam, in the model's ball. A factor model has a closed form
-instead, the same for both sides (Hu et al. 2008, eq. 4 and 5). A model that makes users from their items has no rows of
-them to solve for. The source vector x_v of a new item comes from q_v by the best linear map of the trained items.
+Only the row moves. It starts at the mean of the vectors it interacted with and moves by Adam within the model's ball. A
+factor model has a closed form instead, the same for both sides (Hu et al. 2008, eq. 4 and 5). A model that makes users
+from their items has no user rows to solve for. The source vector x_v of a new item comes from q_v by the best linear
+map of the trained items.
 """
 
 from collections.abc import Callable
@@ -51,7 +52,7 @@ from hlr_jax.training.row_blocks import Side, new_side
 from hlr_jax.types import Params
 
 OTHER_AXIS = {"user": "item", "item": "user"}
-BLOCK = 8  # rows that are solved for together: what they read stays in a CPU's cache (128: a third of the speed)
+BLOCK = 8  # rows solved for together: what they read fits in a CPU's cache (128 rows: a third of the speed)
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,9 @@ class FoldInOptions(Settings):
 
     Attributes:
       num_steps: steps of Adam.
-      positives: interactions of the row that each step draws, with replacement.
-      others: of a new item: interactions of other users that each step draws, in which the item is a negative.
-      learning_rate: of the first step; it falls to 0 along a cosine.
+      positives: interactions of the row that each step samples, with replacement.
+      others: for a new item, interactions of other users that each step samples, in which the item is a negative.
+      learning_rate: of the first step; it decays to 0 along a cosine.
 
     Raises:
       InputError: a value out of range, by name.
@@ -82,86 +83,86 @@ class FoldInOptions(Settings):
 
 
 class NewRows(NamedTuple):
-    """A model that new users, or new items, have joined.
+    """A model with new users or new items.
 
     Attributes:
-      params: the model's, with the new rows, and rows of padding behind them, in the tables of that axis.
-      rows: [new], their places in these tables.
-      met: what they have met, by place.
-      sources: what histories, and the users of items, are drawn from.
+      params: the model's, with the new rows and rows of padding at the end of the tables of that axis.
+      rows: [new], positions of the new rows in these tables.
+      interactions: their interactions, by position.
+      sources: what neighbors are sampled from.
     """
 
     params: Params
     rows: np.ndarray
-    met: Interactions
+    interactions: Interactions
     sources: NeighborSources
 
 
 def solve_rows(
-    part: Part, params: Params, dataset: Dataset, axis: str, met: Interactions, options: FoldInOptions,
+    part: Part, params: Params, dataset: Dataset, axis: str, interactions: Interactions, options: FoldInOptions,
     like: np.ndarray | None = None,
 ) -> NewRows:  # fmt: skip
     """Solve for new users or new items of a model, alone or in a blend.
 
     Args:
-      part: the model, the seed of the draws, and the settings of training, at the temperature that was kept; None for a
-        model that is solved for.
+      part: the model, its seed, and the settings of training at the temperature that was kept; None for a model that is
+        solved for.
       params: its parameters, on one device.
-      dataset: what it was trained on.
+      dataset: the data set that it was trained on.
       axis: ``user`` or ``item``: what is new.
-      met: what each new row, 0, 1, ... (``met.user``), has met of the other axis (``met.item``).
+      interactions: those of each new row 0, 1, ... (as ``user``) with the other axis (as ``item``).
       options: of the steps.
-      like: [new], rows of the trained tables that new rows repeat in place of gradient steps; None: none is repeated.
+      like: [new], rows of the trained tables to copy in place of gradient steps; None: no row is copied.
 
     Raises:
-      InputError: there is no ``training``, or it leaves open which of several temperatures was kept.
+      InputError: ``training`` is missing, or has several temperatures.
     """
     model = part.system
     assert isinstance(model, Model)
-    first, count = dataset.num_users if axis == "user" else dataset.num_items, int(met.user[-1]) + 1
-    rows, met = first + np.arange(count), Interactions(met.user + np.int32(first), met.item)
-    total = first + max(BLOCK, power_of_two(count))  # calls of about as many rows share what is compiled
+    first, count = dataset.num_users if axis == "user" else dataset.num_items, int(interactions.user[-1]) + 1
+    rows, interactions = first + np.arange(count), Interactions(interactions.user + np.int32(first), interactions.item)
+    total = first + max(BLOCK, power_of_two(count))  # calls of similar sizes share one compilation
     trained = params
-    # Rows to come are in the tables from the start: what is compiled for them serves those too.
+    # The tables have room for new rows from the start, so the same compiled program handles them.
     params = with_room(model, params, axis, total - first)
-    sources = sources_with(model, axis, met, dataset.known, total, (dataset.num_users, dataset.num_items))
-    owners = padded_rows(met, total)
+    sources = sources_with(model, axis, interactions, dataset.known, total, (dataset.num_users, dataset.num_items))
+    owners = padded_rows(interactions, total)
     if axis == "user" and model.history_users is not None:
-        return NewRows(params, rows, met, sources)
+        return NewRows(params, rows, interactions, sources)
     if model.solver is not None:
-        solved = {axis: _solve_factors(model, params, axis, met, dataset)}
+        solved = {axis: _solve_factors(model, params, axis, interactions, dataset)}
     elif like is not None:
         solved = {name: array[like] for name, array in model.on_axis(params, axis).items()}
     else:
         training = _training_of(part)
         negatives = negatives_of(training, dataset.num_items)
-        examples = examples_of(axis, met, owners, sources, negatives, dataset)
+        examples = examples_of(axis, interactions, owners, sources, negatives, dataset)
         solve = block_solver(model, axis, training, options, dataset.num_items, part.seed)
         given = params if axis == "user" else params | {"user": user_table(model, trained, dataset)}
         solved = _in_blocks(lambda block: solve(given, examples, block, jnp.int32(first)), rows)
         solved |= _source_rows(model, trained, solved)
     params = params | {name: params[name].at[rows].set(array) for name, array in solved.items()}
-    return NewRows(params, rows, met, sources)
+    return NewRows(params, rows, interactions, sources)
 
 
 def _training_of(part: Part) -> TrainOptions:
-    """Return the settings of training, which say what a good vector is."""
+    """Return the settings of training, which define the objective."""
     training: TrainOptions | None = part.training
     if training is None:
         raise InputError(
-            f"pass training=, the settings that {part.system.title} was trained with: its objective counts"
+            f"pass training=, the settings that {part.system.title} was trained with: new vectors use its objective"
         )
     if training.objective not in OBJECTIVES:
         raise InputError(
-            f"train.objective={training.objective} places no new items; train anew with them, or leave them out"
+            f"train.objective={training.objective} can't place new items; retrain with them, or leave them out"
         )
     if training.temperatures:
-        raise InputError("training has several train.temperatures; pass training.at(the one that the run has kept)")
+        raise InputError("training has several train.temperatures; pass training.at(the temperature that was kept)")
     return training
 
 
 def with_room(model: Model, params: Params, axis: str, count: int) -> Params:
-    """Return parameters with ``count`` rows of zeros behind those of an axis."""
+    """Return parameters with ``count`` rows of zeros after those of an axis."""
 
     def padded(array: jax.Array) -> jax.Array:
         return jnp.pad(array, [(0, count)] + [(0, 0)] * (array.ndim - 1))
@@ -170,7 +171,7 @@ def with_room(model: Model, params: Params, axis: str, count: int) -> Params:
 
 
 def _in_blocks(solve: Callable[[jax.Array], Params], rows: np.ndarray) -> Params:
-    """Return what is solved for all rows [new, ...], a block of them at a time."""
+    """Solve for all rows [new, ...], a block of them at a time."""
     with ThreadPoolExecutor(num_workers()) as pool:
         blocks = list(pool.map(lambda start: solve(start + jnp.arange(BLOCK)), rows[::BLOCK].tolist()))
     return jax.tree.map(lambda *each: jnp.concatenate(each)[: len(rows)], *blocks)
@@ -181,7 +182,7 @@ def block_solver(
 ) -> Callable[[Params, Examples, jax.Array, jax.Array], Params]:
     """Return the function that solves for a block of rows [b] by gradient steps: their arrays by name [b, ...].
 
-    It takes parameters whose tables have these rows, their examples, the rows, and the first row that is not trained.
+    It takes parameters with these rows, their examples, the rows, and the first row that was not trained.
     """
     negatives = negatives_of(training, num_items)
     solve = _solver(model, axis, training.objective, negatives, replace(options, learning_rate=0.0))
@@ -211,13 +212,13 @@ def _solver(
         def example_loss(*example: Any) -> jax.Array:
             return triplet_loss(model, OBJECTIVES[objective], loss_params, *example)
 
-        def mean_of_met(row: jax.Array) -> jax.Array:
+        def mean_of_others(row: jax.Array) -> jax.Array:
             ids, mask = padded_row(owners, row, owners.longest)
-            met = jnp.where(mask[:, None], params[OTHER_AXIS[axis]][ids], 0)
-            return jnp.sum(met, axis=0) / jnp.maximum(owners.degree(row), 1)
+            interactions = jnp.where(mask[:, None], params[OTHER_AXIS[axis]][ids], 0)
+            return jnp.sum(interactions, axis=0) / jnp.maximum(owners.degree(row), 1)
 
         def batch_loss(learned: Params, batch: Batch, source: BatchSource) -> jax.Array:
-            """Return the weighted loss of as many examples of each row, with its learned arrays in their place."""
+            """Return the weighted loss of an equal number of examples per row, using the rows' learned arrays."""
             batch = derive_rows(model, params, source.neighbors, batch)
             owner = jnp.repeat(jnp.arange(len(rows)), len(batch.user) // len(rows))
             vectors = _with_learned(batch_vectors(model, params, batch), batch, axis, rows, owner, learned)
@@ -225,7 +226,7 @@ def _solver(
             return weighted_loss(example_loss, params, vectors, batch.examples(), shared)
 
         def loss(learned: Params, step_key: jax.Array) -> jax.Array:
-            """Return the sum over rows of their mean loss over the step's positives, and what others add to it."""
+            """Return the sum over rows of their mean loss over the step's positives, plus the terms as a negative."""
             positive_key, triplet_key = jax.random.split(step_key)
             batch = as_own(positive_key, triplet_key, examples, rows, options.positives, negatives)
             value = batch_loss(learned, batch, examples.source) / options.positives
@@ -243,7 +244,7 @@ def _solver(
             return ({name: moved[name] for name in learned}, state), None
 
         start = {name: mean_of_trained(array, first, len(rows)) for name, array in model.on_axis(params, axis).items()}
-        start[axis] = jax.lax.map(mean_of_met, rows)
+        start[axis] = jax.lax.map(mean_of_others, rows)
         (learned, _), _ = jax.lax.scan(step, (start, ADAM.init(start)), jnp.arange(options.num_steps))
         return learned
 
@@ -251,9 +252,9 @@ def _solver(
 
 
 def _source_rows(model: Model, trained: Params, solved: Params) -> Params:
-    """Return the source vectors x_v of new items, if these have a table of their own: W q_v, W from all trained items.
+    """Return the source vectors x_v of new items, if the model has a source table: W q_v, W from all trained items.
 
-    W is the least-squares fit of x_j by W q_j, a little regularized. At a start where x_j is linear in q_j it is exact.
+    W is the least-squares fit of x_j by W q_j, slightly regularized. It is exact while x_j is linear in q_j.
     """
     if model.history_users is None or (name := model.history_users.source) == "item":
         return {}
@@ -266,7 +267,7 @@ def _source_rows(model: Model, trained: Params, solved: Params) -> Params:
 def _with_learned(
     vectors: Vectors, batch: Batch, axis: str, rows: jax.Array, owner: jax.Array, learned: Params
 ) -> Vectors:
-    """Return the vectors of examples with the learned arrays of each one's owner [B] where that row stands."""
+    """Return the vectors of examples, with the learned arrays of each example's owner [B] in place of that row's."""
     of_owner = {name: array[owner] for name, array in learned.items()}
     if axis == "user":
         return replace(vectors, user=of_owner)
@@ -279,11 +280,11 @@ def _with_learned(
     return replace(vectors, items=vectors.items | items)
 
 
-def _solve_factors(model: Model, params: Params, axis: str, met: Interactions, dataset: Dataset) -> jax.Array:
-    """Return vectors [new, D] in closed form, of rows that have met what ``met`` says, by their place in the tables."""
+def _solve_factors(model: Model, params: Params, axis: str, interactions: Interactions, dataset: Dataset) -> jax.Array:
+    """Return vectors [new, D] in closed form for the rows of ``interactions``, given their positions."""
     assert model.solver is not None
-    first, num_others = int(met.user[0]), len(params[OTHER_AXIS[axis]])
-    own = Interactions(met.user - np.int32(first), met.item)
+    first, num_others = int(interactions.user[0]), len(params[OTHER_AXIS[axis]])
+    own = Interactions(interactions.user - np.int32(first), interactions.item)
     solved = factor_solver(model.solver, axis, dataset)(new_side(own, num_others), params[OTHER_AXIS[axis]])
     return solved[: int(own.user[-1]) + 1]
 
@@ -291,15 +292,15 @@ def _solve_factors(model: Model, params: Params, axis: str, met: Interactions, d
 def factor_solver(
     solver: AlternatingLeastSquares, axis: str, dataset: Dataset
 ) -> Callable[[Side, jax.Array], jax.Array]:
-    """Return the function that solves for new rows: who met what, and the vectors [C, D] of the other axis -> [R, D].
+    """Return the function that solves for new rows: interactions and the other axis's vectors [C, D] -> [R, D].
 
-    Their regularization is scaled as that of the trained rows is.
+    Their regularization is scaled like that of the trained rows.
     """
     mean_weight = jnp.float32(mean_weight_of(solver, axis, dataset))
     return lambda side, other: solve_new_rows(solver, side, other, mean_weight)
 
 
 def mean_weight_of(solver: AlternatingLeastSquares, axis: str, dataset: Dataset) -> float:
-    """Return the mean weight of the trained rows of an axis, by which regularization is scaled."""
+    """Return the mean weight of the trained rows of an axis, which scales regularization."""
     counts = {"user": dataset.num_users, "item": dataset.num_items}
     return counts[OTHER_AXIS[axis]] + (solver.confidence - 1) * len(dataset.train) / counts[axis]

@@ -1,4 +1,4 @@
-"""The program of an export that takes people whom nobody has trained: from what they met to what lists read of them."""
+"""The program of an export that takes new users: it turns their histories into the inputs of the top-K program."""
 
 from dataclasses import replace
 
@@ -25,29 +25,29 @@ from hlr_jax.types import CSR, Params
 def newcomers_program(
     model: Model, parameters: Arrays, dataset: Dataset, training: TrainOptions, options: FoldInOptions, seed: int
 ) -> tuple[Program, Arrays]:
-    """Return the exported ``fold_in``, and the arrays that it reads beside the parameters.
+    """Return the exported ``fold_in``, and the arrays that it reads in addition to the parameters.
 
-    ``newcomers``: (arrays, histories [b, W] int32) -> the people that ``topk`` takes, for any b from 1 on. A history
-    is of distinct items, with -1 for padding; W is the least power of two, from 64 on, that holds the longest one of
-    training. Blocks of people are solved for by the same draws, so that a list does not depend on the place of a block.
+    ``newcomers``: (arrays, histories [b, W] int32) -> the users that ``topk`` takes, for any b >= 1. A history has
+    distinct items, padded with -1. W is the smallest power of two that holds the longest training history, and at least
+    64. All blocks of users use the same random numbers, so a list does not depend on a user's position.
 
     Args:
-      model: what was trained.
-      parameters: its parameters, as they are stored.
-      dataset: what it was trained on.
+      model: a trained model.
+      parameters: its parameters, as stored.
+      dataset: the data set that it was trained on.
       training: its objective and negatives.
       options: of the steps.
-      seed: of the draws.
+      seed: random seed.
     """
     known, first, num_items = dataset.known, dataset.num_users, dataset.num_items
-    nobody = Interactions(np.empty(0, np.int32), np.empty(0, np.int32))
-    sources = sources_with(model, "user", nobody, known, first + BLOCK, (first, num_items))
+    no_interactions = Interactions(np.empty(0, np.int32), np.empty(0, np.int32))
+    sources = sources_with(model, "user", no_interactions, known, first + BLOCK, (first, num_items))
     popularity = negatives_of(training, num_items).drawn_by(known, num_items) if not model.solves_users else None
     read = {"item_users": sources.item_users, "weights": sources.history.weights, "popularity": popularity}
     paths, tree = jax.tree.flatten_with_path(read)
     arrays = {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in paths}
     width = history_width(dataset)
-    people = first + jnp.arange(BLOCK)
+    new_rows = first + jnp.arange(BLOCK)
 
     def solve(
         params: Params, histories: jax.Array, rows: CSR, owner: jax.Array, near: NeighborSources,
@@ -60,10 +60,10 @@ def newcomers_program(
             return {"user": factor_solver(model.solver, "user", dataset)(side, params["item"])}
         source = BatchSource((owner,), rows, near, rows, popularity, None, BLOCK * width, num_items)
         solve_block = block_solver(model, "user", training, options, num_items, seed)
-        return solve_block(params, examples_of_users(source), people, jnp.int32(first))
+        return solve_block(params, examples_of_users(source), new_rows, jnp.int32(first))
 
     def block(given: Params, histories: jax.Array) -> Params:
-        """Return what lists read of a block of people, given their histories [BLOCK, W]."""
+        """Return the inputs of the top-K program for a block of users, given their histories [BLOCK, W]."""
         by_training = jax.tree.unflatten(tree, [given[name] for name in arrays])
         rows, owner = _rows(histories, first, num_items)
         history = replace(sources.history, weights=by_training["weights"])
@@ -73,9 +73,9 @@ def newcomers_program(
         params = with_room(model, {name: given[name] for name in parameters}, "user", BLOCK)
         solved = solve(params, histories, rows, owner, near, by_training["popularity"])
         if model.derived is not None:
-            params |= {name: params[name].at[people].set(array) for name, array in solved.items()}
-            solved |= model.on_axis(model.derived(params, *near.both_sides, people, jnp.zeros(1, jnp.int32)), "user")
-        return solved | {HISTORY: padded_ids(ranking_histories(jax.random.key(seed), near.history, people))}
+            params |= {name: params[name].at[new_rows].set(array) for name, array in solved.items()}
+            solved |= model.on_axis(model.derived(params, *near.both_sides, new_rows, jnp.zeros(1, jnp.int32)), "user")
+        return solved | {HISTORY: padded_ids(ranking_histories(jax.random.key(seed), near.history, new_rows))}
 
     def newcomers(given: Params, histories: jax.Array) -> Params:
         return in_tiles(lambda tile: block(given, tile), histories, BLOCK, padding=-1)
@@ -87,15 +87,15 @@ def newcomers_program(
 
 
 def history_width(dataset: Dataset) -> int:
-    """Return W, the least power of two, from 64 on, that holds the longest history of training."""
+    """Return W, the smallest power of two that holds the longest training history, and at least 64."""
     longest = int(dataset.known.degrees(dataset.num_users).max(initial=0))
     return max(SHORTEST, power_of_two(longest))
 
 
 def _rows(histories: jax.Array, first: int, num_items: int) -> tuple[CSR, jax.Array]:
-    """Return histories [BLOCK, W] as the rows from ``first`` on, and the row of each of their places [BLOCK W]."""
+    """Return histories [BLOCK, W] as rows from ``first`` on, and the row of each of their positions [BLOCK W]."""
     real, (block, width) = histories >= 0, histories.shape
-    # One sort brings each person's items in order, and padding to the end.
+    # One sort orders the items of each user and moves padding to the end.
     keys = jnp.where(real, jnp.arange(block)[:, None] * num_items + histories, block * num_items)
     keys = jnp.sort(keys.reshape(-1))
     offsets = jnp.concatenate([jnp.zeros(first + 1, jnp.int32), jnp.cumsum(real.sum(axis=1)).astype(jnp.int32)])

@@ -1,7 +1,7 @@
 """The programs of an export: functions of arrays that ``jax`` runs without hlr_jax.
 
-They take their arrays as arguments instead of holding them as constants: each number stands on disk once, in a file
-that other programs read too, and XLA compiles a program of some kilobytes.
+They take their arrays as arguments and do not hold them as constants. So each array is stored once, in a file that
+several programs read, and XLA compiles a program of a few kilobytes.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ from hlr_jax.types import Neighbors, Padded, Params
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 HISTORY, ITEM_USERS = "history", "item_users"
-_TOGETHER = 64  # users that an accelerator ranks at once
-_DRAWN_TOGETHER = 1024
+_RANKED_AT_ONCE = 64  # users that an accelerator ranks at once
+_SAMPLED_AT_ONCE = 1024  # rows whose neighbors are sampled at once
 
 Arrays: TypeAlias = dict[str, Any]
 """NumPy arrays by name."""
@@ -37,16 +37,16 @@ class Program(NamedTuple):
     Attributes:
       exported: what is written.
       reads: the names of the arrays in its first argument.
-      people: of a list: the names of the arrays with a row for each person, in its second argument.
+      users: for a top-K program: the names of the arrays with a row for each user, in its second argument.
     """
 
     exported: export.Exported
     reads: tuple[str, ...]
-    people: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
 
 
 def interaction_arrays(model: Model, parameters: Arrays, dataset: Dataset, seed: int) -> Arrays:
-    """Return what a list depends on beside the parameters: neighbors as ``rank`` draws them, and items already met.
+    """Return what a list depends on besides the parameters: neighbors as ``rank`` samples them, and seen items.
 
     Returns:
       ``history`` [U, H] and ``item_users`` [I, A], int32, -1 for none; ``seen_offsets`` [U + 1] and ``seen_items``
@@ -57,20 +57,20 @@ def interaction_arrays(model: Model, parameters: Arrays, dataset: Dataset, seed:
 
     @jax.jit
     def read_by_lists(params: Params, sources: NeighborSources) -> Params:
-        def drawn(source: NeighborSource, count: int, draw: Callable[..., NeighborIds]) -> jax.Array:
+        def sampled(source: NeighborSource, count: int, sample: Callable[..., NeighborIds]) -> jax.Array:
             if not source.spec.size:
                 return jnp.zeros((count, 0), jnp.int32)
             ids = jax.lax.map(
-                lambda owner: padded_ids(draw(inputs.key, source, owner[None])),
+                lambda owner: padded_ids(sample(inputs.key, source, owner[None])),
                 jnp.arange(count),
-                batch_size=_DRAWN_TOGETHER,
+                batch_size=_SAMPLED_AT_ONCE,
             )
             return ids[:, 0]
 
         everything = with_derived(model, params, sources)
         return {
-            HISTORY: drawn(sources.history, dataset.num_users, ranking_histories),
-            ITEM_USERS: drawn(sources.item_users, dataset.num_items, ranking_item_users),
+            HISTORY: sampled(sources.history, dataset.num_users, ranking_histories),
+            ITEM_USERS: sampled(sources.item_users, dataset.num_items, ranking_item_users),
         } | {name: array for name, array in everything.items() if name not in parameters}
 
     arrays = read_by_lists(jax.tree.map(jnp.asarray, parameters), inputs.sources)
@@ -78,7 +78,7 @@ def interaction_arrays(model: Model, parameters: Arrays, dataset: Dataset, seed:
 
 
 def seen_arrays(dataset: Dataset) -> Arrays:
-    """Return ``seen_offsets`` [U + 1] and ``seen_items``: what each user has met, in training and validation."""
+    """Return ``seen_offsets`` [U + 1] and ``seen_items``: the items of each user in training and validation."""
     rows = csr_of(dataset.known, dataset.num_users)
     return {"seen_offsets": np.asarray(rows.offsets), "seen_items": np.asarray(rows.items)}
 
@@ -96,57 +96,58 @@ def _neighbors(ids: jax.Array) -> NeighborIds:
 def list_programs(
     model: Model, arrays: Arrays, k: int, num_candidates: int | None = None, scores: bool = False
 ) -> dict[str, Program]:
-    """Return the exported functions that make lists, by name, each of any number b of people from 1 on.
+    """Return the exported functions that make lists, by name, each for any number b >= 1 of users.
 
-    - ``topk``: (arrays, people, allowed [b, I] bool) -> (items [b, K] int32, scores [b, K] float32). Where nothing is
-      left, items are -1 and scores minus infinity.
-    - ``among``, with C candidates: the same of candidates [b, C] int32, -1 for none, in the place of ``allowed``.
-    - ``query``, with candidates and of a model that moves users: (arrays, people) -> [b, D], near which to look for
-      candidates: p_u + the mean relation with items from all over the catalogue.
-    - ``scores``, if asked for: (arrays, people) -> the scores of all items [b, I] float32.
+    - ``topk``: (arrays, users, allowed [b, I] bool) -> (items [b, K] int32, scores [b, K] float32). If fewer than K
+      items are allowed, the remaining items are -1 with scores of minus infinity.
+    - ``among``, if there are C candidates: the same, with candidates [b, C] int32, -1 for none, in place of
+      ``allowed``.
+    - ``query``, if there are candidates and the model has relations: (arrays, users) -> [b, D], the vectors to search
+      with: p_u + the mean relation with items from all over the catalog.
+    - ``scores``, if requested: (arrays, users) -> the scores of all items [b, I] float32.
 
     Args:
       model: scores the pairs.
       arrays: the parameters, and those of ``interaction_arrays``.
       k: K, at most I.
       num_candidates: C; None: only ``topk``.
-      scores: whether there is a program of all scores.
+      scores: whether to add the program of all scores.
     """
     lists = _Lists(model, k)
-    people = (HISTORY, *model.on_axis(arrays, "user"))
-    others = [name for name in model.scored(arrays) if name not in (*people, ITEM_USERS, "seen_offsets", "seen_items")]
+    users = (HISTORY, *model.on_axis(arrays, "user"))
+    others = [name for name in model.scored(arrays) if name not in (*users, ITEM_USERS, "seen_offsets", "seen_items")]
     reads = (*others, ITEM_USERS, "user") if model.item_users.size else tuple(others)
     (count,) = export.symbolic_shape("b")
     given = (
         shapes(arrays, reads),
-        {name: jax.ShapeDtypeStruct((count, *arrays[name].shape[1:]), _computed(arrays[name])) for name in people},
+        {name: jax.ShapeDtypeStruct((count, *arrays[name].shape[1:]), _computed(arrays[name])) for name in users},
     )
 
     def program(of_one: Callable[..., Any], *last: jax.ShapeDtypeStruct) -> Program:
-        return Program(exported(over_people(of_one), *given, *last), reads, people)
+        return Program(exported(over_users(of_one), *given, *last), reads, users)
 
     programs = {"topk": program(lists.topk, jax.ShapeDtypeStruct((count, len(arrays["item"])), jnp.bool_))}
     if scores:
         programs["scores"] = program(lists.scores)
     if num_candidates is not None:
         programs["among"] = program(lists.among, jax.ShapeDtypeStruct((count, num_candidates), jnp.int32))
-        if _moves(lists, arrays, people):
+        if _moves(lists, arrays, users):
             programs["query"] = program(lists.query)
     return programs
 
 
 class _Lists(NamedTuple):
-    """Each method takes arrays and returns a function of one person: (the person's rows, ...)."""
+    """Each method takes arrays and returns a function of one user: (the user's rows, ...)."""
 
     model: Model
     k: int
 
     def topk(self, given: Params) -> Callable[[Params, jax.Array], tuple[jax.Array, jax.Array]]:
-        """Return the ranking of all items that are allowed [I]."""
+        """Return the ranking of all allowed items [I]."""
         rows, users = self.model.on_axis(given, "item"), self._users_of(given, self._near(given))
 
-        def ranked(person: Params, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return best_places(self._scores(given, person, rows, users), allowed, self.k)
+        def ranked(user: Params, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return best_places(self._scores(given, user, rows, users), allowed, self.k)
 
         return ranked
 
@@ -154,10 +155,10 @@ class _Lists(NamedTuple):
         """Return the ranking of candidates [C]."""
         near = self._near(given)
 
-        def ranked(person: Params, candidates: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def ranked(user: Params, candidates: jax.Array) -> tuple[jax.Array, jax.Array]:
             ids = jnp.maximum(candidates, 0)
             rows, users = self.model.rows(given, "item", ids), self._users_of(given, near[ids])
-            places, best = best_places(self._scores(given, person, rows, users), candidates >= 0, self.k)
+            places, best = best_places(self._scores(given, user, rows, users), candidates >= 0, self.k)
             return jnp.where(jnp.isneginf(best), NO_ITEM, candidates[places]), best
 
         return ranked
@@ -165,7 +166,7 @@ class _Lists(NamedTuple):
     def scores(self, given: Params) -> Callable[[Params], jax.Array]:
         """Return the scores of all items [I]."""
         rows, users = self.model.on_axis(given, "item"), self._users_of(given, self._near(given))
-        return lambda person: self._scores(given, person, rows, users)
+        return lambda user: self._scores(given, user, rows, users)
 
     def query(self, given: Params) -> Callable[[Params], jax.Array]:
         """Return p_u + the mean relation with some items."""
@@ -173,51 +174,51 @@ class _Lists(NamedTuple):
         ids = jnp.asarray(np.linspace(0, num_items - 1, min(num_items, CATALOGUE_TILE)).round().astype(np.int32))
         rows, users = self.model.rows(given, "item", ids), self._users_of(given, self._near(given)[ids])
 
-        def moved(person: Params) -> jax.Array:
+        def moved(user: Params) -> jax.Array:
             def relation(item: Params, users: Padded) -> jax.Array:
-                params = pair_params(self.model, given, self.model.on_axis(person, "user"), item)
-                near = Neighbors(_history_of(given, person), users)
-                return self.model.pair(params, person["user"], item["item"], near).relation
+                params = pair_params(self.model, given, self.model.on_axis(user, "user"), item)
+                near = Neighbors(_history_of(given, user), users)
+                return self.model.pair(params, user["user"], item["item"], near).relation
 
-            return person["user"] + jax.vmap(relation)(rows, users).mean(axis=0)
+            return user["user"] + jax.vmap(relation)(rows, users).mean(axis=0)
 
         return moved
 
     def _near(self, given: Params) -> jax.Array:
-        """Return the users that items are ranked with [I, A]."""
+        """Return the users that items attend to [I, A]."""
         return given.get(ITEM_USERS, jnp.zeros((given["item"].shape[0], 0), jnp.int32))
 
     def _users_of(self, given: Params, near: jax.Array) -> Padded:
-        """Return the vectors of users that some items are ranked with."""
-        table = given["user" if ITEM_USERS in given else "item"]  # where items are ranked with nobody, any does
+        """Return the vectors of the users that some items attend to."""
+        table = given["user" if ITEM_USERS in given else "item"]  # any table does if items attend to no users
         return _neighbors(near).vectors(table)
 
-    def _scores(self, given: Params, person: Params, items: Params, users: Padded) -> jax.Array:
+    def _scores(self, given: Params, user: Params, items: Params, users: Padded) -> jax.Array:
         """Return the scores of some items' rows."""
-        person_rows, history = self.model.on_axis(person, "user"), _history_of(given, person)
-        return score_catalogue(self.model, given, person_rows, items, history, users)
+        user_rows, history = self.model.on_axis(user, "user"), _history_of(given, user)
+        return score_catalogue(self.model, given, user_rows, items, history, users)
 
 
 def best_places(scores: jax.Array, real: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    """Return the places [K] int32 of the best scores [T] that are real, -1 where none is left, and these scores [K]."""
+    """Return the positions [K] int32 of the best allowed scores [T], -1 for none left, and these scores [K]."""
     best, places = jax.lax.top_k(jnp.where(real, scores, -jnp.inf), k)
     return jnp.where(jnp.isneginf(best), NO_ITEM, places.astype(jnp.int32)), best
 
 
-def _history_of(given: Params, person: Params) -> Padded:
-    return _neighbors(person[HISTORY]).vectors(given["item"])
+def _history_of(given: Params, user: Params) -> Padded:
+    return _neighbors(user[HISTORY]).vectors(given["item"])
 
 
-def _moves(lists: _Lists, arrays: Arrays, people: tuple[str, ...]) -> bool:
-    """Return whether the model has relations: where it has none, lists are the items next to p_u."""
+def _moves(lists: _Lists, arrays: Arrays, users: tuple[str, ...]) -> bool:
+    """Return whether the model has relations; without them, lists are the items closest to p_u."""
     given = {name: array.astype(_computed(array)) for name, array in arrays.items()}
-    some = {name: given[name][:_DRAWN_TOGETHER] for name in people}
+    some = {name: given[name][:_SAMPLED_AT_ONCE] for name in users}
     queries = jax.jit(lambda given, some: jax.lax.map(lists.query(given), some))(given, some)
     return not np.array_equal(queries, some["user"])
 
 
 def _computed(array: Any) -> np.dtype:
-    """Return the type that an array is computed with: float32 for whatever floats are stored."""
+    """Return the type that an array is computed with: float32 for any stored float type."""
     return np.dtype(np.int32 if np.issubdtype(array.dtype, np.integer) else np.float32)
 
 
@@ -252,36 +253,36 @@ def _no_locations() -> Iterator[None]:
         jax.config.update(name, before)
 
 
-def over_people(of_one: Callable[[Params], Callable[..., Any]]) -> Callable[..., Any]:
-    """Return what ``of_one`` makes of one person for many at once: (arrays, people {[b, ...]}, ... [b, ...])."""
+def over_users(of_one: Callable[[Params], Callable[..., Any]]) -> Callable[..., Any]:
+    """Apply ``of_one``, a function of one user, to many: (arrays, users {[b, ...]}, ... [b, ...])."""
 
-    def of_all(given: Params, *people: Any) -> Any:
+    def of_all(given: Params, *users: Any) -> Any:
         function = of_one(given)
 
-        def one(person: tuple) -> Any:
-            return function(*person)
+        def one(user: tuple) -> Any:
+            return function(*user)
 
-        # As in `rank`: a CPU ranks one user after the other, each in cache, an accelerator many at once.
+        # As in `rank`: a CPU ranks users one after another, each in cache; an accelerator ranks many at once.
         return jax.lax.platform_dependent(
-            people,
-            cpu=lambda people: jax.lax.map(one, people),
-            default=lambda people: in_tiles(jax.vmap(one), people, _TOGETHER),
+            users,
+            cpu=lambda users: jax.lax.map(one, users),
+            default=lambda users: in_tiles(jax.vmap(one), users, _RANKED_AT_ONCE),
         )
 
     return of_all
 
 
-def in_tiles(function: Callable[..., Any], people: Any, size: int, padding: int = 0) -> Any:
-    """Return a function of tiles of people [size, ...], of all [b, ...]: ``lax.map(batch_size=...)`` needs b.
+def in_tiles(function: Callable[..., Any], users: Any, size: int, padding: int = 0) -> Any:
+    """Apply a function of tiles of users [size, ...] to all [b, ...]; ``lax.map(batch_size=...)`` needs a fixed b.
 
     The last tile is filled up with ``padding``.
     """
-    count = jax.tree.leaves(people)[0].shape[0]
+    count = jax.tree.leaves(users)[0].shape[0]
     tiles = (count + size - 1) // size
 
     def tiled(array: jax.Array) -> jax.Array:
         rows = [(0, tiles * size - count)] + [(0, 0)] * (array.ndim - 1)
         return jnp.pad(array, rows, constant_values=padding).reshape(tiles, size, *array.shape[1:])
 
-    results = jax.lax.map(function, jax.tree.map(tiled, people))
+    results = jax.lax.map(function, jax.tree.map(tiled, users))
     return jax.tree.map(lambda array: array.reshape(tiles * size, *array.shape[2:])[:count], results)

@@ -1,4 +1,4 @@
-"""Are reasons true? What lists lose when the item that a reason names first is taken out of the history."""
+"""Are reasons true? Measures how scores drop when the first item of a reason is removed from the history."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -21,31 +21,31 @@ from hlr_jax.systems import System
 from hlr_jax.types import Params
 
 _FILE = "reasons.json"
-_ROUNDING = 1e-3  # of the mean size of a drop
-_FEWEST = 2  # training items of a user who is measured: one is left when another is taken out
+_ROUNDING = 1e-3  # relative to the mean size of a drop
+_FEWEST = 2  # training items of a measured user: one remains when another is removed
 
 
 @dataclass(frozen=True)
 class ReasonQuality:
-    """The quality of the reasons of a system, as means over users, of the items of each user's list.
+    """How true the reasons of a system are: means over users and over the items of each user's list.
 
-    A drop is the loss of a score, compared with the mean of the catalogue, when an item of the history is deleted and
-    the whole system scores again. Its unit is the standard deviation of the user's scores (``serving.deletion``).
+    A drop is the decrease of a score, relative to the catalog mean, when a history item is removed and the whole
+    system scores again. It is in standard deviations of the user's scores (``serving.deletion``).
 
     Attributes:
-      users: that were measured.
-      k: items of a list.
-      top_drop: the drop without the item that is the largest reason.
-      largest_drop: the drop without the item whose drop is the largest: what no reason can exceed.
-      random_drop: the drop without a random item of the history: the mean over all of them.
-      random_size: the mean |drop| over all items of the history. Where users are the mean of their items, or scores are
-        standardized, drops and rises nearly cancel out in ``random_drop``, and not here.
-      ratio: top_drop / random_drop; None where the latter is 0, but for rounding, or below.
-      ratio_low, ratio_high: its interval at 95 %, by the percentile bootstrap over users.
-      size_ratio: top_drop / random_size; None where nothing drops or rises.
+      users: number of measured users.
+      k: items in a list.
+      top_drop: the drop without the item with the largest contribution.
+      largest_drop: the drop without the item whose drop is the largest, an upper bound for any reason.
+      random_drop: the mean drop over all items of the history: the expected drop for a random item.
+      random_size: the mean |drop| over all items of the history. If users are the mean of their items, or scores are
+        standardized, drops and rises nearly cancel out in ``random_drop``, but not here.
+      ratio: top_drop / random_drop; None if the latter is 0 up to rounding, or negative.
+      ratio_low, ratio_high: its 95 % interval, by the percentile bootstrap over users.
+      size_ratio: top_drop / random_size; None if no score changes.
       among_three: how often the largest reason is among the three largest drops.
       same_top: the share of pairs of items in a list that have the same largest reason.
-      nothing: how often no item of the history stands out, so that a reason names none.
+      nothing: how often no item of the history stands out, so that the reason names none.
     """
 
     users: int
@@ -63,7 +63,7 @@ class ReasonQuality:
     nothing: float
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return the values for people: the name of each, and its text with a unit."""
+        """Return the results as text: a label and a value with its unit for each."""
         ratio = size_ratio = "none: the denominator is 0"
         if self.ratio is not None:
             ratio = f"{self.ratio:.1f} ({self.ratio_low:.1f} to {self.ratio_high:.1f})"
@@ -71,28 +71,28 @@ class ReasonQuality:
             size_ratio = f"{self.size_ratio:.1f}"
         return [
             ("drop without the largest reason", f"{self.top_drop:.3f} SD"),
-            ("largest drop without any one item of the history", f"{self.largest_drop:.3f} SD"),
-            ("drop without a random item of the history", f"{self.random_drop:.3f} SD"),
+            ("largest drop for any item of the history", f"{self.largest_drop:.3f} SD"),
+            ("mean drop for a random item of the history", f"{self.random_drop:.3f} SD"),
             ("ratio to a random item's drop (95% interval)", ratio),
             ("ratio to the size of a random item's drop", size_ratio),
             ("largest reason is among the three largest drops", f"{self.among_three:.0%}"),
             ("pairs of items in a list with the same largest reason", f"{self.same_top:.0%}"),
-            ("items for which nothing in the history stands out", f"{self.nothing:.0%}"),
+            ("items for which no item of the history stands out", f"{self.nothing:.0%}"),
         ]
 
 
 def measure_reasons(
     model: System, params: Params, dataset: Dataset, *, num_users: int = 200, k: int = 10, seed: int = 0
 ) -> ReasonQuality:
-    """Return how true a system's reasons are, over a random sample of users and their lists.
+    """Measure how true a system's reasons are, over a random sample of users and their lists.
 
     Args:
       model: a model, a scorer or a blend that gives reasons.
-      params: its parameters, or its state; of a blend, those of its parts by label.
-      dataset: that it was trained on. Users with fewer than two training items are left out.
-      num_users: of the sample, which is the same for every system of a data set; all, if there are not as many.
-      k: items of a list.
-      seed: of the draws of histories, as in ``recommend``.
+      params: its parameters, or its state; for a blend, those of its parts by label.
+      dataset: the data set that it was trained on. Users with fewer than two training items are left out.
+      num_users: size of the sample, which is the same for every system of a data set; all users if there are fewer.
+      k: items in a list.
+      seed: for sampling histories, as in ``recommend``.
 
     Raises:
       InputError: a model that gives no reasons, parameters of another model or data set or on a mesh, a number out of
@@ -110,7 +110,7 @@ def measure_reasons(
     population = trained_population(model, params, dataset)
     seen = population.histories(dataset.num_items)
     targets = ranked(model, population, places, dataset.num_items, k, seen=seen, seed=seed).items
-    full = (targets >= 0).all(axis=1)  # a user who has met nearly everything has a shorter list
+    full = (targets >= 0).all(axis=1)  # a user with nearly all items has a shorter list
     if not full.any():
         raise InputError(f"reasons: no user has {k} items left to recommend; pass a smaller k")
     places, targets = places[full], targets[full]
@@ -124,15 +124,15 @@ def measure_reasons(
 
 
 def write_reasons(workdir: Path, found: ReasonQuality) -> None:
-    """Write figures to ``eval/reasons.json`` of a run, beside what tells the run from others."""
+    """Write the results to ``eval/reasons.json`` of a run, with the identity of the run."""
     write_json(workdir / "eval" / _FILE, {"made_by": maker_of(workdir)} | asdict(found))
 
 
 def read_reasons(workdir: Path) -> ReasonQuality | None:
-    """Return the figures of a run; None if there are none, or if they are of another run than the one there now.
+    """Return the results of a run; None if there are none, or if another run in that folder made them.
 
     Raises:
-      InputError: the file does not read.
+      InputError: the file is damaged.
     """
     path = workdir / "eval" / _FILE
     if not path.exists():
@@ -147,7 +147,7 @@ def read_reasons(workdir: Path) -> ReasonQuality | None:
 
 
 def _sampled(dataset: Dataset, num_users: int) -> np.ndarray:
-    """Return the codes of a random sample of users, increasing."""
+    """Return the codes of a random sample of users, in increasing order."""
     eligible = np.flatnonzero(dataset.train.degrees(dataset.num_users) >= _FEWEST)
     if not len(eligible):
         raise InputError(f"reasons: no user has {_FEWEST} training items")
@@ -155,7 +155,7 @@ def _sampled(dataset: Dataset, num_users: int) -> np.ndarray:
 
 
 def quality_of(users: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], seed: int = 0) -> ReasonQuality:
-    """Return the figures of users, of whom each has contributions, drops and what stands out, all [H, K].
+    """Return the results from contributions, drops and ``stands_out`` of each user, all [H, K].
 
     Args:
       users: H may differ between them.
@@ -180,9 +180,9 @@ def quality_of(users: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], seed:
                 (top[one] == top[other]).mean() if len(one) else 0.0, (~stands_out.any(axis=0)).mean(),
             ]
         )  # fmt: skip
-    figures = np.array(rows)
-    top_drop, random_drop, largest_drop, random_size, among_three, same_top, nothing = figures.mean(axis=0).tolist()
-    resampled = bootstrap_means(figures[:, :2], seed)
+    means = np.array(rows)
+    top_drop, random_drop, largest_drop, random_size, among_three, same_top, nothing = means.mean(axis=0).tolist()
+    resampled = bootstrap_means(means[:, :2], seed)
     ratio = low = high = None
     if resampled[:, 1].min() > _ROUNDING * random_size:
         ratio = top_drop / random_drop

@@ -1,4 +1,4 @@
-"""A few users by rule, for people to look at."""
+"""A few example users, chosen by rule."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ _QUANTILES = (0.1, 0.5, 0.9)
 
 
 def sample_users(dataset: Dataset) -> np.ndarray:
-    """Return the codes of users with few, the median number of, and many known items, those with test items if any."""
+    """Return the codes of users with few, a median number of, and many items; with test items if there are any."""
     known, test = dataset.known, dataset.test
     degrees = known.degrees(dataset.num_users)
     eligible = np.flatnonzero((degrees > 0) & ((test.degrees(dataset.num_users) > 0) | (len(test) == 0)))

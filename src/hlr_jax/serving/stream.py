@@ -1,7 +1,7 @@
-"""Lists of any number of users to one file, in bounded memory; a stopped command goes on where it was.
+"""Writes the recommendations of any number of users to one file, in bounded memory; a stopped command can be resumed.
 
-Lists are made for a chunk of users at a time. Each chunk is a Parquet file in a folder beside the output, and in the
-end the chunks are streamed into the output, which appears whole.
+Recommendations are made for a chunk of users at a time. Each chunk is a Parquet file in a folder next to the output. At
+the end the chunks are streamed into the output file, which is renamed into place once complete.
 """
 
 import json
@@ -19,13 +19,13 @@ from hlr_jax.serving.lists import Lister
 from hlr_jax.spreadsheets import cells
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
-CHUNK = 2048  # users of a part; a multiple of a tile's, and seconds of work
+CHUNK = 2048  # users of a part: a multiple of the tile size, and a few seconds of work
 
 
 def check_output(path: Path) -> None:
-    """Raise ``InputError`` if the ending of a path tells no format, or it is a folder."""
+    """Raise ``InputError`` if a path has an unknown file extension, or is a folder."""
     if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: its ending tells no format; it must be one of {', '.join(SUFFIXES)}")
+        raise InputError(f"{path}: unknown file extension; it must be one of {', '.join(SUFFIXES)}")
     if path.is_dir():
         raise InputError(f"{path} is a folder; pass a file")
 
@@ -41,21 +41,21 @@ def write_lists(
     escape_formulas: bool = False,
     log: Callable[[str], None] = print,
 ) -> int:
-    """Write the lists of users, in their order, and return the number of rows.
+    """Write the recommendations of users, in their order, and return the number of rows.
 
     Args:
-      path: ``.parquet``, ``.csv`` (columns of lists become text, divided by ``|``) or ``.jsonl``.
-      lister: makes the lists.
-      users: for whom: their ids and places, from ``wanted_users``.
-      request: all that the lists depend on, JSON-like. Parts that a stopped call left are taken where theirs is
+      path: ``.parquet``, ``.csv`` (columns of lists become text, separated by ``|``) or ``.jsonl``.
+      lister: makes the recommendations.
+      users: ids and rows of the users, from ``wanted_users``.
+      request: everything the result depends on, JSON-like. Parts that a stopped call left are reused if theirs is
         equal.
-      chunk: users of a part.
-      progress: is told (users done, of how many), first what is done already.
-      escape_formulas: of CSV; see ``spreadsheets.cells``.
-      log: takes lines for people.
+      chunk: users per part.
+      progress: receives (users done, total), starting with what is already done.
+      escape_formulas: for CSV; see ``spreadsheets.cells``.
+      log: receives log lines.
 
     Raises:
-      InputError: see ``check_output``; or parts of another request are there, or another process makes them.
+      InputError: see ``check_output``; the folder holds parts of another request, or another process is writing them.
     """
     check_output(path)
     folder = path.with_name(f"{path.name}.parts")
@@ -74,14 +74,14 @@ def _write_parts(
     chunk: int,
     progress: Callable[[int, int], None],
 ) -> list[Path]:
-    """Make the parts that are missing in a folder, and return all."""
+    """Make the parts that are missing in a folder, and return all parts."""
     ids, places = users
     count, parts = len(places), []
     for start in range(0, max(count, 1), chunk):
         part = folder / f"{start // chunk:06}.parquet"
         progress(min(start, count), count)
         if not part.is_file():
-            # The last chunk is filled up, so that all have one shape and are ranked by one compiled program.
+            # The last chunk is padded, so that all chunks share one compiled program.
             size = min(chunk, count - start)
             some = np.arange(start, start + chunk if count > chunk else count).clip(max=max(count - 1, 0))
             with atomic_file(part) as temporary:
@@ -94,7 +94,7 @@ def _write_parts(
 def _merge(
     parts: list[Path], path: Path, request: dict[str, Any], escape_formulas: bool, log: Callable[[str], None]
 ) -> None:
-    """Stream the parts into one file, in their order; a Parquet file says what was asked for, of which run."""
+    """Stream the parts into one file, in order; a Parquet file also stores the request and its run."""
     frame = pl.scan_parquet(parts, glob=False)
     packed = sum(part.stat().st_size for part in parts)
     with atomic_file(path, packed if path.suffix == ".parquet" else None) as temporary:

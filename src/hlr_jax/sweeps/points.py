@@ -1,4 +1,4 @@
-"""What a sweep varies, from text, files or presets; and its points: all of a grid, or proposed by Optuna in batches."""
+"""The settings that a sweep varies, from text, files or presets; and its points: a grid, or Optuna's proposals."""
 
 import copy
 import itertools
@@ -14,11 +14,11 @@ from hlr_jax.errors import InputError, missing_extra, pick
 from hlr_jax.workdir import flatten
 
 Overrides = dict[str, Any]
-"""A point: by key of the config, such as ``train.margin``, its value."""
+"""A point: values by key of the config, such as ``train.margin``."""
 
 
 class Range(NamedTuple):
-    """Numbers from ``low`` to ``high``, for a sampler; ``log``: drawn by their logarithm."""
+    """Numbers from ``low`` to ``high``, for a sampler; ``log``: sampled on a logarithmic scale."""
 
     low: float
     high: float
@@ -26,7 +26,7 @@ class Range(NamedTuple):
 
 
 Space = dict[str, list[Any] | Range]
-"""By key of the config, the values that it takes."""
+"""The values or range of each key of the config."""
 
 PRESETS: dict[str, Space] = {
     "paper": {  # the grid of Tran et al. 2021
@@ -40,20 +40,20 @@ PRESETS: dict[str, Space] = {
         "model.frequency_exponent": [0.0, 1.0],
     },
 }
-_DECIDING = {"train.objective", "train.negatives", "train.temperatures", "model.solver"}  # what else is read
-_SHARED = ("dataset", "eval", "mesh", "seed")  # what all points of a leaderboard have in common
+_DECIDING = {"train.objective", "train.negatives", "train.temperatures", "model.solver"}  # decide what is read
+_SHARED = ("dataset", "eval", "mesh", "seed")  # the same for all points of a leaderboard
 
 
 def read_space(entries: Sequence[str], path: str | None, config: dict[str, Any]) -> Space:
-    """Return what a sweep varies.
+    """Return the settings that a sweep varies.
 
     Args:
       entries: each ``key=value,value``, ``key=LOW..HIGH``, ``key=log:LOW..HIGH``, or the name of a preset.
       path: a JSON or TOML file with a list of values (or the text of a range) for each key; sections may be nested.
-      config: the settings that are varied; a value becomes a float where theirs is one.
+      config: the base settings; a value becomes a float if the base value is one.
 
     Raises:
-      InputError: an unreadable file, an unknown or repeated key, no value, a key that nothing reads, or one that all
+      InputError: an unreadable file, an unknown or repeated key, no value, a key that nothing reads, or a key that all
         points must share.
     """
     given: list[tuple[str, str, Any]] = []
@@ -84,7 +84,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as problem:
         raise InputError(f"{path}: not {kind}: {str(problem).splitlines()[0]}") from None
     if not isinstance(values, dict):
-        raise InputError(f'{path}: must map keys to lists of values, such as {{"train.margin": [0.5, 1.0]}}')
+        raise InputError(f'{path}: not a map of keys to lists of values, such as {{"train.margin": [0.5, 1.0]}}')
     return values
 
 
@@ -104,10 +104,10 @@ def _checked(key: str, values: Any, config: dict[str, Any], source: str) -> list
         low, _, high = values.removeprefix("log:").partition("..")
         log, ends = values.startswith("log:"), (_value(low), _value(high))
         if any(type(end) not in (int, float) for end in ends) or ends[0] >= ends[1] or (log and ends[0] <= 0):
-            raise InputError(f"{source}: {values!r} is no range; LOW..HIGH, or log:LOW..HIGH with LOW above 0")
+            raise InputError(f"{source}: {values!r} is not a range; write LOW..HIGH, or log:LOW..HIGH with LOW above 0")
         return Range(*ends, log)
     if not isinstance(values, list) or not values:
-        raise InputError(f"{source}: {key} needs one value or more, in a list")
+        raise InputError(f"{source}: {key} needs a list of one or more values")
     if isinstance(known[key], float):
         values = [float(value) if type(value) is int else value for value in values]
     if any(values.count(value) > 1 for value in values):
@@ -116,10 +116,10 @@ def _checked(key: str, values: Any, config: dict[str, Any], source: str) -> list
 
 
 def product(space: Space) -> list[Overrides]:
-    """Return every point of the grid, the last key varying fastest.
+    """Return every point of the grid; the last key varies fastest.
 
     Raises:
-      InputError: a range, which only a sampler can take values from.
+      InputError: a range, which needs a sampler.
     """
     for key, values in space.items():
         if isinstance(values, Range):
@@ -145,14 +145,14 @@ def search(
 ) -> list[Overrides]:
     """Evaluate points that a tree-structured Parzen estimator (Bergstra et al. 2011) proposes, and return them.
 
-    The proposals are a function of the seed and of the metrics so far. So a search that was stopped is repeated from
-    its start, and ``evaluate`` answers at once for what is known already.
+    The proposals depend only on the seed and on earlier metrics. So a stopped search is repeated from its start, and
+    ``evaluate`` returns known results at once.
 
     Args:
       space: lists of values and ranges.
-      evaluate: gives the metrics of a batch.
-      trials: how many points, at most: a proposal made before is not evaluated again.
-      batch: how many are proposed before their metrics are known.
+      evaluate: returns the metrics of a batch.
+      trials: the largest number of points; a repeated proposal is not evaluated again.
+      batch: number of points proposed before their metrics are known.
       higher_is_better: whether a larger metric is better.
       seed: of the proposals.
 
@@ -166,7 +166,7 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize" if higher_is_better else "minimize",
-        # All of a first batch is drawn at random: nothing is known. Points of a batch keep away from each other.
+        # The first batch is random, since nothing is known yet. Points of a batch are kept apart from each other.
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=batch, constant_liar=True),
     )
     points: list[Overrides] = []

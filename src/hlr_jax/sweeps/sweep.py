@@ -1,4 +1,4 @@
-"""Training the points of a sweep, in a folder from which it goes on where it was; and the points in order."""
+"""Trains the points of a sweep in a folder, from which a stopped sweep resumes; and ranks the points."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -20,10 +20,10 @@ from hlr_jax.systems import System
 from hlr_jax.workdir import begin, flatten, record_environment
 
 OF_THE_RUN = {"seed": 0, "train.learning_rate": 0.0, "train.margin": 0.0, "train.temperature": 0.0}
-"""What trainings may differ in and still be done at once by one program."""
+"""Settings that may differ between trainings in one program."""
 
 Trials = dict[str, dict[str, Any]]
-"""Complete settings, each of one seed, by a key that stands for them whatever they are trained beside and on."""
+"""Complete settings of one seed each, by a key that does not depend on the mesh or on other trials."""
 
 _TRIAL = {
     "seed": int, "value": float | None, "best_epoch": int | None, "stopped": str, "failed": bool,
@@ -32,11 +32,11 @@ _TRIAL = {
 
 
 class Outcome(NamedTuple):
-    """A point that is done.
+    """A finished point.
 
     Attributes:
       overrides: the point.
-      trials: of each seed: ``seed``, ``value`` (None if there is none), ``best_epoch``, ``stopped``, ``failed`` and
+      trials: for each seed ``seed``, ``value`` (None if there is none), ``best_epoch``, ``stopped``, ``failed`` and
         ``history``, a record per epoch.
     """
 
@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
 
     @property
     def values(self) -> list[float]:
-        """The validation metric of each seed's best epoch; of those that have one."""
+        """The validation metric of the best epoch, for the seeds that have one."""
         return [trial["value"] for trial in self.trials if trial["value"] is not None]
 
     @property
@@ -60,13 +60,13 @@ class Outcome(NamedTuple):
 
 
 class Sweep:
-    """The points of one config and data set in one folder: ``trials/KEY.json`` for each training that is done.
+    """The points of one config and data set in one folder: ``trials/KEY.json`` for each finished training.
 
-    The folder is held against other processes for as long as this object lives.
+    The folder is locked against other processes while this object exists.
 
     Attributes:
       metric: the name of the validation metric that points are compared by.
-      higher_is_better: whether that is what it should be.
+      higher_is_better: whether a larger metric is better.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class Sweep:
         Args:
           config: sections of settings, as ``experiment.build`` takes them; ``eval.monitor`` names the metric.
           folder: for its files.
-          parallel: how many trainings share one program, at most; each takes the memory of a model and its state. A
-            program that was stopped goes on only under the same number.
-          quiet: show no progress of epochs.
-          log: takes lines for people.
+          parallel: the largest number of trainings in one program; each needs the memory of a model and its state. A
+            stopped program resumes only with the same number.
+          quiet: whether to hide the progress of epochs.
+          log: receives log lines.
 
         Raises:
           InputError: see ``experiment.build``; a folder with a sweep of other settings or data; nothing to compare by;
-            ``parallel`` below 1; another process is in the folder.
+            ``parallel`` below 1; another process uses the folder.
         """
         check_range("sweep", parallel=(parallel, 1, 10**6))
         config = plain(config)
@@ -105,16 +105,16 @@ class Sweep:
             raise InputError(f"model {model.name} has no validation loss; set eval.monitor=ndcg")
         check_monitor(parts.eval, parts.train, parts.dataset)
         self.metric, self.higher_is_better = parts.eval.monitor_name, parts.eval.higher_is_better
-        self._lock = folders.claim(self._folder, "sweep")  # for as long as the sweep is in use
-        # How many seeds a point has may change: each is a training of its own.
+        self._lock = folders.claim(self._folder, "sweep")  # while the sweep is in use
+        # The number of seeds per point may change: each seed is a training of its own.
         begin(self._folder, with_overrides(config, {"seed": 0, "train.num_seeds": 1}))
         record_environment(self._folder, parts.dataset, self._log)
 
     def train(self, points: Sequence[Overrides], after_pack: Callable[[], object] = lambda: None) -> None:
-        """Train the points that are not done, and call ``after_pack`` after every program.
+        """Train the unfinished points, and call ``after_pack`` after every program.
 
         Raises:
-          InputError: settings out of range, before anything is trained.
+          InputError: settings out of range; this is checked before anything is trained.
         """
         trials = {key: trial for point in points for key, trial in trials_of(self._config, point).items()}
         missing = {key: trial for key, trial in trials.items() if not self._path(key).exists()}
@@ -129,10 +129,10 @@ class Sweep:
             after_pack()
 
     def outcomes(self, points: Sequence[Overrides]) -> list[Outcome]:
-        """Return those of the points that are done.
+        """Return the finished points.
 
         Raises:
-          InputError: a file of theirs is not what was written.
+          InputError: one of their files is damaged.
         """
         outcomes = []
         for point in points:
@@ -142,12 +142,12 @@ class Sweep:
         return outcomes
 
     def _path(self, key: str) -> Path:
-        # Trainings on other data are not read.
+        # The name depends on the data, so that trainings on other data are not read.
         return self._folder / "trials" / f"{sha256_of([key, self._parts.dataset.fingerprint])[:16]}.json"
 
     def _train(self, pack: Trials) -> None:
         model, train, evaluation = settings_of(next(iter(pack.values())))
-        # A model that is solved for takes no longer to train again than checkpoints take to write.
+        # Training a solved model again is as fast as writing checkpoints.
         is_solved = _trained(model).solver is not None
         folder = None if is_solved else self._folder / "packs" / sha256_of(list(pack))[:16]
         runs = [run for trial in pack.values() for run in settings_of(trial)[1].runs([trial["seed"]])]
@@ -167,7 +167,7 @@ class Sweep:
 
 def _trained(system: System) -> Model:
     if not isinstance(system, Model):
-        raise InputError(f"{system.title} chooses among the values of its settings itself: hlr-jax train fits it")
+        raise InputError(f"{system.title} selects among the values of its settings itself: use hlr-jax train")
     return system
 
 
@@ -181,7 +181,7 @@ def trials_of(config: dict[str, Any], point: Overrides) -> Trials:
     first, (_, train, _) = config.get("seed", 0), settings_of(config)
     if train.temperatures:
         raise InputError(
-            "train.temperatures is set, and a sweep chooses itself: pass --config.train.temperatures=() and "
+            "train.temperatures is set, but a sweep selects the temperature: pass --config.train.temperatures=() and "
             "--grid=train.temperature=..."
         )
     last = first + train.num_seeds - 1
@@ -191,7 +191,7 @@ def trials_of(config: dict[str, Any], point: Overrides) -> Trials:
 
 
 def packs_of(trials: Trials, parallel: int) -> list[Trials]:
-    """Put trials that may share a program together, at most ``parallel`` in each; their order is kept."""
+    """Group trials that may share a program, at most ``parallel`` in each; their order is kept."""
     groups: dict[str, Trials] = {}
     for key, trial in trials.items():
         groups.setdefault(sha256_of(with_overrides(trial, OF_THE_RUN)), {})[key] = trial
@@ -203,15 +203,17 @@ def packs_of(trials: Trials, parallel: int) -> list[Trials]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return read_json(path, _TRIAL, "delete it, and it is trained again")
+    return read_json(path, _TRIAL, "delete it, then rerun to train it again")
 
 
 def leaderboard(outcomes: Sequence[Outcome], metric: str, *, higher_is_better: bool) -> pl.DataFrame:
-    """Return a row per point, the best first and those that failed last.
+    """Return a row per point, best first and failed ones last.
 
-    Columns: ``rank`` (null for one that failed), each key that is varied, the ``metric`` (mean over seeds, each at
-    its best epoch), ``std`` (over seeds, of a sample), ``best_epoch`` and ``epochs`` (lists over seeds), ``status``
-    (``done`` or ``failed``), ``reason``.
+    - ``rank``: null for a failed point.
+    - Each key that is varied.
+    - The ``metric``: the mean over seeds, each at its best epoch; ``std``: its sample standard deviation over seeds.
+    - ``best_epoch`` and ``epochs``: lists over seeds.
+    - ``status`` (``done`` or ``failed``) and ``reason``.
     """
     sign = -1 if higher_is_better else 1
     ordered = sorted(outcomes, key=lambda point: (bool(point.reason), point.mean is None, sign * (point.mean or 0.0)))
@@ -232,7 +234,7 @@ def leaderboard(outcomes: Sequence[Outcome], metric: str, *, higher_is_better: b
 
 
 def histories(outcomes: Sequence[Outcome]) -> pl.DataFrame:
-    """Return a row per point, seed and epoch: the keys that are varied, then the records of training."""
+    """Return a row per point, seed and epoch: the varied keys, then the records of training."""
     trials = [(point.overrides, trial) for point in outcomes for trial in point.trials]
     rows = [overrides | record for overrides, trial in trials for record in trial["history"]]
     return pl.DataFrame(rows, infer_schema_length=None, strict=False)
