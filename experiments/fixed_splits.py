@@ -6,7 +6,7 @@ python experiments/fixed_splits.py --data=yelp --source=train.txt,test.txt --out
 The rows that reach the data set's threshold are reduced to its k-core. Then two random draws, as scikit-learn's
 ``train_test_split`` makes them, take 20 % of all rows for test and 10 % of the rest for valid. The file has the columns
 ``user``, ``item`` and ``split``, sorted by user and item. Without --source the files are downloaded into the cache.
-Nothing is written unless the checksum of the rows is the recorded one. docs/results-splits.md lists the sources.
+Nothing is written unless the checksum of the rows is the recorded one. docs/results/splits.md lists the sources.
 """
 
 import hashlib

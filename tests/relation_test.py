@@ -23,8 +23,8 @@ def room():
 @pytest.fixture
 def world():
     with scripts():
-        import relation_world
-    return relation_world
+        import relation_planted
+    return relation_planted
 
 
 @pytest.mark.parametrize("way", ["free", "cross", "als"])

@@ -1,6 +1,6 @@
 """A world in which the relation must live: does HLR find it, and what keeps it from that?
 
-python experiments/relation_world.py --seeds=0,1,2 --embed_dim=8
+python experiments/relation_planted.py --seeds=0,1,2 --embed_dim=8
 
 Items have a value of each of two facets (a director and a genre, say), drawn at random. A user follows one of the
 facets, and has few items: four at random, then three more, and one each for valid and test. Each of these shares the
