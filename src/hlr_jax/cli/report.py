@@ -1,14 +1,14 @@
-"""One self-contained HTML page about runs of any kind: metrics, curves, exposure, sample users.
+"""Write one self-contained HTML page about runs of any kind: metrics, curves, exposure, sample users.
 
 hlr-jax report --workdir=runs/hlr,runs/cml --output=report.html
 
-Several runs of the same data and protocol stand side by side; others stand apart.
+Runs of the same data and protocol share a table; others are shown separately.
 """
 
 from absl import flags
 
 _WORKDIR = flags.DEFINE_list("workdir", None, "folders of the runs", required=True)
-_OUTPUT = flags.DEFINE_string("output", "report.html", "the page")
+_OUTPUT = flags.DEFINE_string("output", "report.html", "file of the page")
 
 
 def main() -> None:

@@ -1,17 +1,18 @@
-"""Train a model, evaluate its best epoch, and show recommendations for three users with what each is because of.
+"""Train a model, evaluate its best epoch, and show recommendations with reasons for three users.
 
 hlr-jax train --config=hlr:ml-100k --workdir=runs/hlr [--config.train.margin=0.5]
 
-The same command on an existing workdir continues it. --config.train.num_seeds=3 trains three seeds at once, from
---config.seed on, and shows their means and standard deviations.
+Rerunning the command resumes it. --config.train.num_seeds=3 trains three seeds at once, starting at --config.seed, and
+shows their means and standard deviations.
 
 --config.mesh.data=4 --config.mesh.model=2 uses eight devices. They may be those of several processes that each run this
 command with --distributed.
 
---config=auto:ml-100k finds out what suits the data: EASE, ItemKNN and MF-ALS with settings that validation chooses, CML
-that starts from the factors of MF-ALS, and their blend. --config.model.time_budget=60 begins no step after 60 seconds.
+--config=auto:ml-100k finds a good system for the data. It fits EASE, ItemKNN and MF-ALS with settings that validation
+chooses, CML that starts from the factors of MF-ALS, and their blend. --config.model.time_budget=60 begins no step after
+60 seconds.
 
---tensorboard also writes event files, in WORKDIR/tensorboard; needs the extra `tb`.
+--tensorboard also writes event files, in WORKDIR/tensorboard; it needs the extra `tb`.
 """
 
 from absl import flags
@@ -27,7 +28,7 @@ from hlr_jax.cli.support.tables import chosen_by_validation, print_auto, print_m
 _CONFIG = configs.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _QUIET = flags.DEFINE_bool("quiet", False, "show no progress")
-_TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "write event files too, also of epochs that are done")
+_TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "also write event files, including finished epochs")
 
 
 def main() -> None:

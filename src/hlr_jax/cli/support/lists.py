@@ -1,4 +1,4 @@
-"""Lists of recommendations for people: on the screen, and how far a long command has come."""
+"""Prints recommendations, and the progress of a long command."""
 
 import time
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ from hlr_jax.terminal import as_markup
 if TYPE_CHECKING:
     from hlr_jax.recommender.recommender import Recommender
 
-_EVERY = 30.0  # seconds between two lines, where there is no bar
+_EVERY = 30.0  # seconds between two lines if there is no bar
 
 
 class Progress(LiveBar):
-    """Shows users as their lists are made: a bar on a terminal, a line now and then elsewhere."""
+    """Counts users with finished recommendations: a bar on a terminal, occasional lines elsewhere."""
 
     def __init__(self) -> None:
         """Show nothing yet."""
@@ -28,7 +28,7 @@ class Progress(LiveBar):
         self._last, self._start, self._first = 0.0, time.monotonic(), -1
 
     def show(self, done: int, total: int) -> None:
-        """Show that the lists of ``done`` of ``total`` users are made."""
+        """Show that ``done`` of ``total`` users are finished."""
         if self._bar:
             self._bar.update(self._task, completed=done, total=total)
             return
@@ -42,7 +42,7 @@ class Progress(LiveBar):
 
 
 def show_lists(frame: pl.DataFrame) -> None:
-    """Print the lists of a few users as tables, each with its reasons if there are some."""
+    """Print the recommendations of a few users as tables, with reasons if there are any."""
     console = Console(highlight=False, emoji=False)
     for (user,), rows in frame.group_by("user", maintain_order=True):
         table = Table("", "item", "title", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
@@ -55,7 +55,7 @@ def show_lists(frame: pl.DataFrame) -> None:
         console.print(f"[bold]user {as_markup(user)}[/]")
         console.print(table)
     if frame.is_empty():
-        console.print("nobody to recommend to")
+        console.print("no users to recommend to")
 
 
 def show_samples(recommender: "Recommender", k: int = 3, num_reasons: int = 2) -> None:

@@ -1,4 +1,4 @@
-"""Metrics as tables for people."""
+"""Prints metrics as tables."""
 
 import math
 from collections.abc import Mapping
@@ -32,8 +32,8 @@ _SHOWN = {
 def print_metrics(rows: Mapping[str, Metrics]) -> None:
     """Print one row of metrics for each name, in a table for each K that all have. It fits in 80 columns.
 
-    Under a row of several seeds stands the standard deviation of each metric over them; under one with cohorts of
-    users, that over the cohorts of its first seed.
+    A row of several seeds is followed by the standard deviation of each metric over them. A row with cohorts of users
+    is followed by that over the cohorts of its first seed.
     """
     for k in next(iter(rows.values())).k if rows else ():
         if any(k not in metrics.k for metrics in rows.values()):
@@ -52,7 +52,7 @@ def print_metrics(rows: Mapping[str, Metrics]) -> None:
 
 
 def chosen_by_validation(done: "RunResult") -> str:
-    """Return what validation has chosen of a run, in words: epoch and temperature, or the settings of a scorer."""
+    """Return the choices of validation as text: epoch and temperature, or the settings of a scorer."""
     from hlr_jax.models.base import Model
 
     fits, system = done.fits, done.parts.model
@@ -63,17 +63,17 @@ def chosen_by_validation(done: "RunResult") -> str:
         return ", ".join(values) or system.title
     epochs = ", ".join(str(fit.best_epoch) for fit in fits)
     if not validated:
-        return f"last epoch {epochs}, as there is no validation to choose by"
+        return f"last epoch {epochs} (there is no validation)"
     words = f"best epoch {epochs}"
     if len(done.parts.train.temperatures) > 1:
         words += f", best temperature {', '.join(f'{fit.run.temperature:g}' for fit in fits)}"
         if equals := dict.fromkeys(f"{value:g}" for fit in fits for value in fit.equals):
-            words += f" ({', '.join(equals)} validated as well: the first is kept)"
+            words += f" ({', '.join(equals)} validated equally well; the first is kept)"
     return words
 
 
 def print_auto(found: "AutoResult") -> None:
-    """Print what each part is worth and took, the blend under them, and what is recommended."""
+    """Print the metrics and seconds of each part and of the blend, and the verdict."""
     name, k = found.blend.parts.eval.of_lists.monitored
     table = Table(f"{name}@{k}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for title in ("weight", "valid", "test", "seconds"):
@@ -91,13 +91,13 @@ def print_auto(found: "AutoResult") -> None:
 
 
 def _number(value: float | None) -> str:
-    if value is None or math.isnan(value):  # nobody to measure it on, or no list
+    if value is None or math.isnan(value):  # no users or no recommendations to measure
         return "-"
     return f"{value:.0f}" if value > 1 else f"{value:.4f}"
 
 
 def print_differences(differences: Mapping[str, "Difference"]) -> None:
-    """Print how much better the best system is than each other one: a row for each, with interval and p-value."""
+    """Print how much better the best system is than each other one, with interval and p-value."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("better than")
     for title in ("by", "95 % interval", "adjusted p"):
