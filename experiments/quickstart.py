@@ -1,9 +1,9 @@
-"""The main job: find out what suits MovieLens-100K, HLR among it, and recommend.
+"""Find a good system for MovieLens-100K, HLR included, and show its recommendations.
 
 python experiments/quickstart.py --workdir=runs/auto
 
 EASE and MF-ALS are solved for, CML and HLR start from the factors of MF-ALS, and validation chooses the weights of
-their blend. The same command goes on where a stopped one was.
+their blend. Rerunning a stopped command resumes it.
 """
 
 import time
@@ -20,7 +20,7 @@ from hlr_jax.configs.recipes import get_config
 from hlr_jax.recommender.recommender import Recommender
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/auto", "folder of the run")
-_DATA = flags.DEFINE_string("data", "ml-100k", "a data set of the registry, or planted")
+_DATA = flags.DEFINE_string("data", "ml-100k", "a data set of the registry, or a synthetic one (planted)")
 
 
 def main() -> None:
@@ -35,15 +35,15 @@ def main() -> None:
     print_auto(found)
     print(f"Test items of {test.users} users, all {dataset.num_items} items ranked, seen ones left out;")
     print(f"protocol {dataset.protocol.name}; all settings and weights chosen on validation.\n")
-    print("Go on with:")
+    print("Next steps:")
     for line in (
         f"recommend --workdir={folder} --users=1,2,3 --explain",
         f"compare --workdir={folder},{folder}/parts/hlr",
         "train --config=auto:file --workdir=runs/own --config.dataset.path=YOUR.csv",
     ):
         print(f"  .venv/bin/hlr-jax {line}")
-    print(f"{time.perf_counter() - start:.0f} s in all; everything is in {folder}\n")
-    print("Recommendations, and what each is because of (its share of all that raises the score):")
+    print(f"{time.perf_counter() - start:.0f} s in total; everything is in {folder}\n")
+    print("Recommendations with reasons (and their share of everything that raises the score):")
     show_samples(Recommender(found.blend, found.settings, found.metrics))
 
 

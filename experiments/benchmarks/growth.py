@@ -12,9 +12,9 @@ from benchmarks.training import epochs
 import hlr_jax
 from hlr_jax.training import many_runs
 
-WORLD = "planted-1000x1000x10000"
+DATA = "planted-1000x1000x10000"
 USERS = 20  # that are ranked
-# axis -> its letter in the records, the option behind it, and its values; the first is where the others stay.
+# axis -> its letter in the records, the option behind it, and its values; the other axes use the first.
 AXES: dict[str, tuple[str, tuple[int, ...]]] = {
     "H": ("max_history", (20, 10, 40, 80)),
     "N": ("num_memories", (20, 5, 10, 40)),
@@ -26,17 +26,17 @@ AXES: dict[str, tuple[str, tuple[int, ...]]] = {
 
 
 def bench_growth(
-    settings: Settings, name: str, world: str = WORLD, axes: dict[str, tuple[str, tuple[int, ...]]] | None = None
+    settings: Settings, name: str, source: str = DATA, axes: dict[str, tuple[str, tuple[int, ...]]] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Time epochs and rankings along each axis that a model has; the values of an axis in turn.
 
-    A small planted world, since only growth is asked for. Its users have about 7 training interactions; histories are
-    padded, and a padded slot costs what a real one costs. Rows that ``U`` and ``I`` add to the tables have no
+    The data is small and synthetic, since only growth matters. Its users have about 7 training interactions; histories
+    are padded, and padding costs as much as real entries. Rows that ``U`` and ``I`` add to the tables have no
     interactions: the epoch stays as long. An axis begins with the value at which it stands while the others move, and
     every axis times that anew, so that what a record is compared with was measured beside it.
     """
     axes = AXES if axes is None else axes
-    dataset, known = hlr_jax.load_dataset(world, log=lambda _: None), options_of(name)
+    dataset, known = hlr_jax.load_dataset(source, log=lambda _: None), options_of(name)
     standing = {option: values[0] for option, values in axes.values() if option in known}
     batch = axes.get("B", ("", (900,)))[1][0]
 
@@ -53,7 +53,7 @@ def bench_growth(
             continue
         training, ranking = {}, {}
         for value in values:
-            # Where all axes stand is made, and compiled, once: the first axis has that compile time.
+            # The common first value is compiled once; the first axis has that compile time.
             made = works(axis, option, value) if value != values[0] else works("")
             training[f"train {value}"] = made[0]
             if axis != "B":

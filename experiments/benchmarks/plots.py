@@ -24,7 +24,7 @@ _STYLE: Any = STYLE | {"savefig.dpi": 160}
 
 
 def require_matplotlib() -> None:
-    """Check that plots can be drawn.
+    """Check that matplotlib is installed.
 
     Raises:
       InputError: names the extra to install.
@@ -34,7 +34,7 @@ def require_matplotlib() -> None:
 
 
 def draw(records: Records, folder: Path) -> list[Path]:
-    """Draw a plot of each part of ``_PLOTS`` that has records, and return the files."""
+    """Write a plot of each part of ``_PLOTS`` that has records, and return the files."""
     require_matplotlib()
     import matplotlib
 
@@ -91,7 +91,7 @@ def _short(value: int) -> str:
 
 
 def _standing(records: Records) -> str:
-    """Return the sizes at which the axes stand: what each letter is where another one is the axis."""
+    """Return the fixed sizes: the value of each letter while another one is the axis."""
     sizes = {letter: r[letter] for r in records for letter in _AXES if letter in r and r["axis"] != letter}
     return ", ".join(f"{letter} = {sizes[letter]:,}" for letter in _AXES if letter in sizes)
 
@@ -133,7 +133,7 @@ def _quality(plt: Any, records: Records) -> Any:
             (lines[system],) = axes.plot(seconds, values, marker=_MARKERS[index % len(_MARKERS)], ms=4, **style)
         best = [max(point["valid"] for point in points) for points in of_system.values()]
         axes.set(xscale="log", xlabel="seconds since the process was started", title=_title(panel))
-        axes.set_ylim(bottom=min(0.6 * max(best), 0.95 * min(best)))  # without the climb from nothing
+        axes.set_ylim(bottom=min(0.6 * max(best), 0.95 * min(best)))  # leaves out the first steep rise
         axes.xaxis.set_major_formatter("{x:g}")
     grid[0][0].set_ylabel("NDCG@10 on validation")
     figure.legend(lines.values(), lines, loc="outside lower center", ncols=min(_COLUMNS * len(panels), len(lines)))
@@ -145,7 +145,7 @@ def _title(panel: Panel) -> str:
 
 
 def _room_below(figure: Any) -> Any:
-    """Leave a line at the bottom for where the records were measured."""
+    """Add a line at the bottom with the machine of the records."""
     figure.get_layout_engine().set(rect=(0, 0.16 / figure.get_figheight(), 1, 1 - 0.16 / figure.get_figheight()))
     return figure
 
