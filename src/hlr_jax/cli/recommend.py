@@ -3,11 +3,11 @@
 hlr-jax recommend --workdir=runs/hlr --users=7,42 --explain
 hlr-jax recommend --workdir=runs/hlr --users=all --k=20 --output=recs.parquet
 
---users takes ids, @FILE with ids, or all. --histories=FILE folds in new users: their items are in columns user and
-item, or in those that --user_column and --item_column name. --items and --exclude_items (ids, or @FILE) restrict the
-recommended items. Commas separate ids, and an id with a comma is quoted: '"Smith, J",bob'. A file has one id per line,
-or a column user or item. Without --output the recommendations are printed. Rerunning an interrupted command that
-writes a file resumes it.
+--users takes ids, @FILE with ids, or all. With --histories=FILE new users are folded in. Their items are in columns
+user and item, or in those that --user_column and --item_column name. Use --items and --exclude_items (ids, or @FILE) to
+restrict the recommended items. Commas separate ids, and an id with a comma is quoted: '"Smith, J",bob'. A file has one
+id per line, or a column user or item. Without --output the recommendations are printed. Rerunning an interrupted
+command that writes a file resumes it.
 """
 
 from pathlib import Path

@@ -3,8 +3,8 @@
 hlr-jax update --workdir=runs/monday --data=tuesday.parquet --output=runs/tuesday [--num_epochs=4]
 
 The new run starts from the old one's parameters; users and items of the new rows are folded in. The new rows join the
-training interactions; validation and test stay as they were. --data takes a file, a folder of part files, or several
-files separated by commas, with the columns that the run was trained with.
+training interactions; validation and test stay as they were. The flag --data takes a file, a folder of part files, or
+several files separated by commas, with the columns that the run was trained with.
 
 Rerunning the command resumes it.
 
