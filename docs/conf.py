@@ -39,6 +39,7 @@ python_use_unqualified_type_names = True
 
 # furo: light and dark, wide and narrow, and no script that is fetched from elsewhere.
 html_theme = "furo"
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_title = f"hlr_jax {version}"
 html_show_sourcelink = False
 html_show_copyright = False

@@ -90,10 +90,18 @@ def _command(name: str) -> tuple[str, list[Any]]:
 
 def _settings(section: str, options: Any) -> Iterator[str]:
     rows = [
-        (f"`{section}.{one.name}`", _code(_shown(one.default)), _code(one.allowed), _text(one.meaning))
+        (f"`{section}.{one.name}`", _code(_shown(one.default)), f"{_text(one.meaning)} {_allowed(one.allowed)}")
         for one in describe(options)
     ]
-    yield from _table(("key", "default", "allowed", "meaning"), rows)
+    yield from _table(("key", "default", "meaning"), rows)
+
+
+def _allowed(allowed: str) -> str:
+    """Return a range, or the words that a setting takes, in brackets; nothing for what is true or false."""
+    if not allowed or allowed == "true | false":
+        return ""
+    known = ", ".join(_code(word or '""') for word in allowed.split(" | "))
+    return f"({known if ' | ' in allowed else allowed})"
 
 
 def _shown(default: Any) -> str:

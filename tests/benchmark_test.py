@@ -165,19 +165,58 @@ def test_the_forms_of_the_relation_are_timed(parts, tiny, world):
     assert all(TIMES | {"pairs_per_s", "time_ratio_over_factored"} <= set(record) for record in records)
 
 
-def test_growth_has_a_record_for_each_value_and_plots(parts, tiny, world, tmp_path):
-    axes = {"D": ("embed_dim", (6, 5)), "B": ("batch_size", (200, 100)), "H": ("max_history", (3, 2))}
-    records = list(parts.growth.bench_growth(tiny, "cml", "planted-60x50x900", axes))
-    assert [(r["axis"], r["value"], r["D"], r["B"]) for r in records] == [
-        ("D", 5, 5, 200), ("D", 6, 6, 200), ("B", 100, 6, 100), ("B", 200, 6, 200),
+def test_growth_has_a_record_for_each_value_and_plots(parts, tiny, tmp_path, monkeypatch):
+    growth = parts.growth
+    monkeypatch.setattr(growth, "BATCHES", (replace(growth.BATCHES[0], batch_sizes=(200, 100)),))
+    axes = (
+        growth.Axis("D", "embed_dim", (6, 5)), growth.Axis("H", "max_history", (3, 2)),
+        growth.Axis("U", "users", (60, 90)), growth.Axis("U", "users", (60, 10**7), at={"D": 4}),
+        growth.Axis("I", "items", (50,), ranked=5),
+    )  # fmt: skip
+    # Of 10,000,000 users 8 tables of D = 4 take 1.28 GB, which this machine has not.
+    monkeypatch.setattr(growth, "available_memory", lambda: 10**9)
+    records = list(growth.bench_growth(tiny, "cml", "planted-60x50x900", axes))
+    assert [(r["axis"], r["value"], r["D"], r["B"], r["U"]) for r in records] == [
+        ("D", 5, 5, 200, 60), ("D", 6, 6, 200, 60), ("U", 60, 6, 200, 60), ("U", 90, 6, 200, 90), ("U", 60, 4, 200, 60),
+        ("U", 10**7, 4, 200, 10**7), ("I", 50, 6, 200, 60), ("B", 100, 6, 100, 60), ("B", 200, 6, 200, 60),
     ]  # fmt: skip
-    assert all("us_per_positive" in record for record in records)
-    assert all(("us_per_user" in record) == (record["axis"] != "B") for record in records)
-    parts.report.print_tables(records)
+    assert [r["value"] for r in records if r.get("predicted")] == [10**7]
+    measured = [record for record in records if not record.get("predicted")]
+    assert all(("us_per_user" in record) == (record["axis"] != "B") for record in measured)
+    # 648 positives in batches of 200 or 100.
+    assert {(r["B"], r["steps"]) for r in measured} == {(200, 4), (100, 7)}
+    assert all(r["us_per_step"] == pytest.approx(1e6 * r["steady_s"] / r["steps"]) for r in measured)
+    closed = list(growth.bench_growth(tiny, "mf_als", "planted-60x50x900", (axes[2], axes[4]), (50, 100)))
+    assert [(r["model"], r["step_of"], r["value"]) for r in closed[:-1]] == [
+        ("mf_als", "iteration", 60), ("mf_als", "iteration", 90), ("mf_als", "iteration", 50), ("ease", "fit", 50),
+        ("ease", "fit", 100),
+    ]  # fmt: skip
+    assert (closed[-1]["value"], closed[-1]["ends"]) == (15811, True)  # 4 bytes of 15811 x 15811 cells are 1.0 GB
+    parts.report.print_tables(records + closed)
     pytest.importorskip("matplotlib")
-    drawn = parts.plots.draw([record | parts.machine.environment() for record in records], tmp_path)
+    drawn = parts.plots.draw([record | parts.machine.environment() for record in records + closed], tmp_path)
     assert [path.name for path in drawn] == ["growth.png"]
     assert all(path.stat().st_size > 1000 for path in drawn)
+
+
+def test_slopes_and_predictions_are_powers(parts):
+    line = [
+        {"what": "growth", "axis": "I", "value": v, "us_per_step": 3e-9 * v**3, "us_per_user": v} for v in (2, 4, 20)
+    ]
+    with_slopes = parts.growth.with_slopes(line)
+    assert with_slopes[0]["slope"] == pytest.approx(3)
+    assert with_slopes[0]["rank_slope"] == pytest.approx(1)
+    assert parts.growth.predicted(line[-1], 100, 3)["us_per_step"] == pytest.approx(3e-9 * 100**3)
+
+
+def test_repeated_data_has_copies_of_each_pair(parts, world):
+    wide = parts.growth.repeated(world, users=150, items=100)
+    assert (wide.num_users, wide.num_items, len(wide.train)) == (150, 100, 4 * len(world.train))
+    pairs = set(zip(wide.train.user.tolist(), wide.train.item.tolist(), strict=True))
+    first = (int(world.train.user[0]), int(world.train.item[0]))
+    assert {(first[0] + u, first[1] + i) for u in (0, 60) for i in (0, 50)} <= pairs
+    order = np.lexsort((wide.train.item, wide.train.user))
+    assert np.array_equal(order, np.arange(len(order)))
 
 
 def test_tables_get_rows_without_interactions(parts, world):

@@ -1,6 +1,7 @@
 """Plots of growth, meshes and time to quality as PNG; matplotlib is an extra."""
 
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ _AXES = {
 }  # fmt: skip
 _MARKERS = "osD^v"  # of systems, which are more than there are colors
 _COLUMNS = 3  # of a legend, for each panel
+_MOST_TICKS = 5
 _STYLE: Any = STYLE | {"savefig.dpi": 160}
 
 
@@ -63,37 +65,82 @@ def _where(records: Records) -> str:
 def _growth(plt: Any, records: Records) -> Any:
     letters = [letter for letter in _AXES if any(record["axis"] == letter for record in records)]
     models = list(dict.fromkeys(record["model"] for record in records))
-    size = (2.5 * len(letters) + 0.6, 5.4)
+    shades = dict(zip(models, colors.COLORS, strict=False))
+    size = (2.9 * len(letters) + 0.6, 6.4)
     figure, grid = plt.subplots(2, len(letters), figsize=size, sharey="row", squeeze=False, layout="constrained")
-    rows = (("us_per_positive", "training, µs/positive"), ("us_per_user", "ranking, µs/user"))
-    for panels, (field, unit) in zip(grid, rows, strict=True):
+    rows = (("us_per_step", "slope", "training, µs/step"), ("us_per_user", "rank_slope", "ranking, µs/user"))
+    for panels, (times, slope, unit) in zip(grid, rows, strict=True):
         for axes, letter in zip(panels, letters, strict=True):
-            across: set[int] = set()
-            for model, color in zip(models, colors.COLORS, strict=False):
-                chosen = [r for r in records if (r["model"], r["axis"]) == (model, letter) and field in r]
-                values, times = [r["value"] for r in chosen], [r[field] for r in chosen]
-                if chosen:
-                    axes.plot(values, times, "o-", color=color, ms=4, label=system_title(model))
-                across |= set(values)
+            chosen = [record for record in records if record["axis"] == letter and times in record]
+            for key in dict.fromkeys(_line_of(record) for record in chosen):
+                line = [record for record in chosen if _line_of(record) == key]
+                _draw_line(axes, sorted(line, key=lambda record: record["value"]), times, slope, shades[key[0]])
             axes.set(xscale="log", yscale="log", xlabel=_AXES[letter])
-            axes.minorticks_off()
-            axes.set_xticks(sorted(across), [_short(value) for value in sorted(across)])
-            axes.set_visible(bool(across))
+            axes.margins(x=0.2)
+            _set_ticks(axes, sorted({record["value"] for record in chosen if not record.get("ends")}))
+            axes.set_visible(bool(chosen))
         panels[0].set_ylabel(unit)
-    lines = {line.get_label(): line for axes in grid[0] for line in axes.lines}
-    figure.legend(lines.values(), lines, loc="upper right", ncols=len(lines))
-    figure.suptitle(f"Growth along one axis, the others at {_standing(records)}", x=0.01, ha="left", fontsize=10)
+    lines = {line.get_label(): line for axes in grid[0] for line in axes.lines if line.get_label()[0] != "_"}
+    figure.legend(lines.values(), lines, loc="outside lower center", ncols=min(_COLUMNS, len(lines)))
+    title = f"Growth along one axis, the others at {_standing(records)}"
+    legend = "numbers: exponent of the growth between the last two measured values; hollow: predicted"
+    figure.suptitle(f"{title}\n{legend}", x=0.01, ha="left", fontsize=10)
     return _room_below(figure)
 
 
+def _line_of(record: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what all points of a line share."""
+    return record["model"], record["step_of"], record.get("at", "")
+
+
+def _draw_line(axes: Any, line: Records, times: str, slope: str, color: str) -> None:
+    """Draw the points of a line, the predicted ones hollow, its slope, and where the memory ends it."""
+    model, step_of, at = _line_of(line[0])
+    points = [record for record in line if not record.get("ends")]
+    measured = [record for record in points if not record.get("predicted")]
+    style = {"color": color, "ls": "--" if step_of == "users" else "-", "label": _label(model, step_of)}
+    axes.plot([r["value"] for r in points], [r[times] for r in points], **style)
+    for part, face in ((measured, color), (points[len(measured) :], "white")):
+        axes.plot([r["value"] for r in part], [r[times] for r in part], "o", color=color, mfc=face, ms=4)
+    last = measured[-1]
+    texts = [f"{last[slope]:.2f}"] if slope in last else []
+    place = {"xy": (last["value"], last[times]), "xytext": (4, -4 if step_of == "users" else 4)}
+    note = {"textcoords": "offset points", "fontsize": 7, "color": color, "va": "center"}
+    axes.annotate(", ".join([*texts, at] if at else texts), **place, **note)
+    for end in line[len(points) :]:
+        axes.axvline(end["value"], color=color, ls=":", lw=1)
+        text = f"{system_title(model)} fills the memory at {_short(end['value'])}"
+        place = {"xy": (end["value"], 0.02), "xycoords": axes.get_xaxis_transform(), "xytext": (3, 0)}
+        axes.annotate(text, **place, **(note | {"va": "bottom", "rotation": 90}))
+
+
+def _label(model: str, step_of: str) -> str:
+    """Return what a line is called: the model, and what a step of it is."""
+    step = {"triplets": "a batch of triplets", "users": "a batch of users", "iteration": "an iteration", "fit": "a fit"}
+    return f"{system_title(model)}, {step[step_of]}"
+
+
+def _set_ticks(axes: Any, values: Sequence[int]) -> None:
+    """Mark the values; of many, the powers of ten among them."""
+    tens = [value for value in values if math.log10(value).is_integer()]
+    shown = values if len(values) <= _MOST_TICKS else tens
+    axes.minorticks_off()
+    axes.set_xticks(shown, [_short(value) for value in shown])
+
+
 def _short(value: int) -> str:
-    return f"{value / 1000:g}k" if value >= 1000 else str(value)
+    for size, letter in ((10**6, "M"), (10**3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return str(value)
 
 
 def _standing(records: Records) -> str:
     """Return the fixed sizes: the value of each letter while another one is the axis."""
-    sizes = {letter: r[letter] for r in records for letter in _AXES if letter in r and r["axis"] != letter}
-    return ", ".join(f"{letter} = {sizes[letter]:,}" for letter in _AXES if letter in sizes)
+    usual = [record for record in records if not record.get("at")]
+    sizes = {letter: [r[letter] for r in usual if letter in r and letter != r["axis"]] for letter in _AXES}
+    each = {letter: " or ".join(f"{size:,}" for size in dict.fromkeys(found)) for letter, found in sizes.items()}
+    return ", ".join(f"{letter} = {size}" for letter, size in each.items() if size)
 
 
 def _devices(plt: Any, records: Records) -> Any:

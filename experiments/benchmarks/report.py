@@ -54,9 +54,10 @@ _TABLES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "growth": (
         "Growth along one axis at a time",
         [
-            ("model", "model", "s"), ("axis", "axis", "s"), ("value", "value", ",d"),
+            ("model", "model", "s"), ("a step is of", "step_of", "s"), ("axis", "axis", "s"),
+            ("value", "value", ",d"), ("at", "at", "s"), ("us/step", "us_per_step", ",.4g"), ("slope", "slope", ".2f"),
             ("us/positive", "us_per_positive", ",.4g"), ("us/ranked user", "us_per_user", ",.4g"),
-            ("compile s", "compile_s", ".3g"),
+            ("its slope", "rank_slope", ".2f"), ("compile s", "compile_s", ".3g"), ("predicted", "predicted", "d"),
         ],
     ),
     "devices": (

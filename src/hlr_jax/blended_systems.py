@@ -24,6 +24,10 @@ class Part(NamedTuple):
       weight: w of its standardized scores.
       seed: of the draws of neighbors that a model reads, as in lists of the part alone.
       training: the ``TrainOptions`` that a model was trained with, which ``fold_in`` reads; None for a scorer.
+
+    Example:
+      >>> hlr_jax.Part(model, weight=0.5, training=options).system.title
+      'CML'
     """
 
     system: Union["Model", "Scorer"]
@@ -50,7 +54,7 @@ class Blend:
     Example:
       >>> from hlr_jax.scorers.ease import Ease
       >>> from hlr_jax.scorers.popularity import Popularity
-      >>> blend = Blend({"ease": Part(Ease((10.0,)), 0.75), "popularity": Part(Popularity(), 0.25)})
+      >>> blend = hlr_jax.Blend({"ease": hlr_jax.Part(Ease(), 0.75), "popularity": hlr_jax.Part(Popularity(), 0.25)})
       >>> blend.title, blend.weights
       ('EASE + Popularity', {'ease': 0.75, 'popularity': 0.25})
     """

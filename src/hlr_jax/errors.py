@@ -16,6 +16,13 @@ class InputError(ValueError):
     """A mistake in the input, told in one line: what is wrong, where, and what to do.
 
     Command lines print the message and exit with status 2; a traceback means a defect of this package instead.
+
+    Example:
+      >>> try:
+      ...     hlr_jax.TrainOptions(num_epochs=-1)
+      ... except hlr_jax.InputError as problem:
+      ...     print(problem)
+      train.num_epochs must be at least 0, got -1
     """
 
 

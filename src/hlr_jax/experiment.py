@@ -52,6 +52,12 @@ class RunResult(NamedTuple):
       fits: the training of each seed; of a scorer, its one fit.
       evaluations: of each split that isn't empty, each seed's.
       metrics: of each split that isn't empty, of all seeds: what ``eval/SPLIT.json`` holds.
+
+    Example:
+      >>> config = {"model": {"name": "ease"}, "train": {}, "eval": {}, "seed": 0}
+      >>> done = hlr_jax.run(config, None, dataset=data, quiet=True)
+      >>> sorted(done.metrics), len(done.fits)
+      (['test', 'valid'], 1)
     """
 
     parts: RunParts
@@ -139,6 +145,11 @@ def run(
 
     Raises:
       InputError: see ``build``; a workdir of another run.
+
+    Example:
+      >>> config = {"model": {"name": "ease"}, "train": {}, "eval": {"k": 5}, "seed": 0}
+      >>> hlr_jax.run(config, None, dataset=data, quiet=True).metrics["test"].k
+      (5,)
     """
     config, folder = plain(config), None if workdir is None else folders.as_folder(workdir)
     log = log_on_process_zero(log)

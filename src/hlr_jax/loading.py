@@ -34,6 +34,11 @@ class LoadedRun(NamedTuple):
 
     Of a scorer there is one seed; ``parts.model`` has the values that were chosen, and the parameters are its state. Of
     a blend there is one set of parameters, those of its parts by label.
+
+    Example:
+      >>> run = hlr_jax.load_run(workdir, log=lambda line: None)
+      >>> run.parts.model.title, run.seeds, run.params[0].keys()
+      ('EASE', [0], dict_keys(['weights']))
     """
 
     parts: RunParts

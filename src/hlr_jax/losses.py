@@ -153,7 +153,9 @@ def register_objective(objective: Objective, reads: Iterable[str] = ("margin", "
     Example:
       >>> def squared_hinge(positive, negatives, log_expected, params):
       ...     return jax.nn.relu(params.margin + positive - negatives.min()) ** 2
-      >>> register_objective(squared_hinge)
+      >>> hlr_jax.register_objective(squared_hinge, reads=["margin"])
+      >>> hlr_jax.TrainOptions(objective="squared_hinge").objective
+      'squared_hinge'
     """
     name = objective.__name__
     if name in OBJECTIVES and OBJECTIVES[name].__module__ == __name__:

@@ -41,6 +41,11 @@ def load_run(
 
     Raises:
       InputError: no run there, or its data is damaged or that of another run; a blend on a mesh, or of a blend.
+
+    Example:
+      >>> run = hlr_jax.load_run(workdir, log=lambda line: None)
+      >>> hlr_jax.evaluate(run.parts.model, run.params[0], run.parts.dataset).metrics.users
+      52
     """
     config = read_config(Path(workdir))
     evaluation = config.get("eval", {}) | (eval_options or {})
@@ -91,6 +96,11 @@ def refit(
 
     Raises:
       InputError: no run there, one that is not done or has chosen nothing on validation, or another one in ``output``.
+
+    Example:
+      >>> done = hlr_jax.refit(workdir, "runs/final", quiet=True, log=lambda line: None)
+      >>> sorted(done.metrics)
+      ['test']
     """
     pick(train_splits, TRAIN_SPLITS[1:], "train_splits")
     config = read_config(Path(workdir))
@@ -143,7 +153,10 @@ def update(
         run in ``output``.
 
     Example:
-      >>> update("runs/monday", "tuesday.parquet", "runs/tuesday")  # doctest: +SKIP
+      >>> today = pl.DataFrame({"user": [7, 1000], "item": [3, 3]})
+      >>> done = hlr_jax.update(workdir, today, "runs/today", quiet=True, log=lambda line: None)
+      >>> done.parts.dataset.num_users
+      61
     """
     config = read_config(Path(workdir))
     if is_blend(config):

@@ -128,7 +128,7 @@ def describe(part: Callable[..., Any]) -> list[Setting]:
     Example:
       >>> from hlr_jax.training.options import TrainOptions
       >>> describe(TrainOptions)[0].allowed
-      '1 to 1,000,000'
+      '0 to 1,000,000'
     """
     metadata = {}
     if dataclasses.is_dataclass(part):

@@ -96,7 +96,14 @@ class Padded:
 
 @struct.dataclass
 class Neighbors:
-    """The neighbors of one pair: ``items`` of the user ([H, D], its history), ``users`` of the item ([A, D])."""
+    """The neighbors of one pair: ``items`` of the user ([H, D], its history), ``users`` of the item ([A, D]).
+
+    Example:
+      >>> from hlr_jax.types import Padded
+      >>> history = Padded(jnp.ones((3, 4)), jnp.array([True, True, False]))  # two items, padded to H = 3
+      >>> hlr_jax.Neighbors(items=history, users=history).items.mask.sum().item()
+      2
+    """
 
     items: Padded
     users: Padded
@@ -111,6 +118,11 @@ class PairOutput:
       relation: [D], the translation r_uv.
       memory_weights: [H, N], the first attention; H = 0 where a model has none.
       neighbor_weights: [H], the second attention.
+
+    Example:
+      >>> found = model.pair(params, jnp.zeros(4), jnp.ones(4), None)
+      >>> found.score.item(), found.relation.tolist()
+      (-4.0, [0.0, 0.0, 0.0, 0.0])
     """
 
     score: jax.Array

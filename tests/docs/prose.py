@@ -100,7 +100,7 @@ def _paragraphs(lines: list[str], first: int) -> Iterator[tuple[int, str]]:
 def _plain(text: str) -> str:
     """Return a paragraph with inline code, formulas and images as one word each, and links as their texts."""
     text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
-    text = re.sub(r"``.+?``|`[^`]+`", "code", text)
+    text = re.sub(r"``.+?``|`[^`]+`", "Code", text)  # with a capital, as it may begin a sentence
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
     return re.sub(r"[*_]{2}", "", text)
 

@@ -43,6 +43,15 @@ class BlendWeights:
       held_out: the value on users that the weights were not chosen on: on each half of the users with the weights that
         the same search chooses on the other half, the mean over several random halvings.
       tried: blends that were measured.
+
+    Example:
+      >>> alone = {"ease": 0.30, "cml": 0.28}
+      >>> chosen = hlr_jax.BlendWeights(
+      ...     {"ease": 0.6, "cml": 0.4}, "valid_ndcg@10", users=60, value=0.33, alone=alone, best_part="ease",
+      ...     lead=0.03, lead_error=0.01, held_out=0.32, tried=11,
+      ... )
+      >>> chosen.leads  # by more than two standard errors
+      True
     """
 
     weights: dict[str, float]
@@ -82,14 +91,9 @@ def fit_weights(blend: Blend, params: Params, dataset: Dataset, evaluation: Eval
       InputError: no validation interactions, or see ``scores``.
 
     Example:
-      >>> import hlr_jax
-      >>> from hlr_jax.blended_systems import Part
-      >>> from hlr_jax.scorers.ease import Ease
-      >>> from hlr_jax.scorers.popularity import Popularity
-      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
-      >>> fits = {each.scorer.name: each for own in (Ease((30.0,)), Popularity()) for each in own.fits(world)}
-      >>> blend = Blend.equal({label: Part(each.scorer, 1.0) for label, each in fits.items()})
-      >>> chosen = fit_weights(blend, {label: each.state for label, each in fits.items()}, world)
+      >>> parts = {name: hlr_jax.fit(data, name, quiet=True) for name in ("ease", "popularity")}
+      >>> blend = hlr_jax.Blend({name: hlr_jax.Part(part.model, 0.5) for name, part in parts.items()})
+      >>> chosen = hlr_jax.fit_weights(blend, {name: part.params for name, part in parts.items()}, data)
       >>> chosen.metric, sum(chosen.weights.values())
       ('valid_ndcg@10', 1.0)
     """

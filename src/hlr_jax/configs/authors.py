@@ -55,7 +55,8 @@ def get_config(model: str, tuned_for: str, data: str = "") -> ConfigDict:
     options: dict[str, Any] = {"name": model, "embed_dim": 100}
     if model == "mf_als":
         strength = 20.0 if tuned_for == "yelp" else 30.0
-        config.model = ConfigDict(options | {"confidence": 1.0, "regularization": strength})
+        solved = {"confidence": 1.0, "regularization": strength, "solver": "cg", "cg_steps": 3}
+        config.model = ConfigDict(options | solved)
         config.train.num_epochs = 20
         return config
     if model == "transcf":

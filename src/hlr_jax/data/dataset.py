@@ -35,6 +35,13 @@ class Dataset:
       reading: what became of the source's rows, up to the interactions of all users; see ``reading_report``.
       left_out: None, or the interactions of valid and test whose users train lacks, where those were dropped: ``user``,
         ``item``, ``split``, and with titles ``title`` and ``genres``. Training on all splits brings them back.
+
+    Example:
+      >>> users, splits = ["ann", "ann", "bob", "bob"], ["train", "test"] * 2
+      >>> log = pl.DataFrame({"user": users, "item": [7, 8, 7, 9], "split": splits})
+      >>> own = hlr_jax.Dataset.from_frame(log, split="given", log=lambda line: None)
+      >>> own.num_users, own.num_items, len(own.train), own.user_ids.to_list()
+      (2, 3, 2, ['ann', 'bob'])
     """
 
     name: str
@@ -247,9 +254,8 @@ class Dataset:
         """Return how many rows the source had and how many were left out, for which reason.
 
         Example:
-          >>> from hlr_jax import load_dataset
-          >>> print(load_dataset("planted-60x50x900", log=lambda line: None).reading_report())
-          900 rows read, left out: none
+          >>> print(data.reading_report())
+          900 rows read, left out: none; 8 users are without test interactions
         """
         unknown = int((self.train.degrees(self.num_users) == 0).sum())
         untested = int((self.test.degrees(self.num_users) == 0).sum()) if len(self.test) else 0

@@ -40,8 +40,9 @@ def load_dataset(name: Any = "", *, cache: bool = True, log: Log = print, **opti
       InputError: in one line, everything that can be wrong with a file or a setting.
 
     Example:
-      >>> load_dataset("planted-60x50x900", cache=False, log=lambda line: None).num_users
-      60
+      >>> small = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda line: None)
+      >>> small.num_users, small.num_items
+      (60, 50)
     """
     check_options(DataOptions, options, "dataset")
     source, name = _source_and_name(name, options.pop("path", ""), bool(options.get("glob")))

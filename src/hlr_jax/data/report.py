@@ -23,6 +23,13 @@ class ReadingReport:
       threshold: the least rating that counts as an interaction; None: every row does.
       k_core: the least interactions of a user and of an item.
       notes: what was decided about the source, a line each. Reports with the same counts are equal whatever they say.
+
+    Example:
+      >>> log = pl.DataFrame({"user": [1, 1, 1, 2], "item": [5, 5, 6, 7], "rating": [4, 4, 1, 5]})
+      >>> own = hlr_jax.load_dataset(log, threshold=3, log=lambda line: None)
+      >>> report = own.reading_report()
+      >>> report.rows, report.duplicates, report.below_threshold, report.interactions
+      (4, 1, 1, 2)
     """
 
     rows: int

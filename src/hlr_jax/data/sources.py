@@ -109,8 +109,9 @@ def register_dataset(name: str, *sources: Source) -> None:
       InputError: the registry has that name.
 
     Example:
+      >>> from hlr_jax.data.sources import Source
       >>> source = Source("https://example.org/log.csv", "", "log.csv", "csv", threshold=1, k_core=5)
-      >>> register_dataset("our-log", source)
+      >>> hlr_jax.register_dataset("our-log", source)
     """
     if name in _OWN:
         raise InputError(f'"{name}" is a data set of this package; register yours under another name')

@@ -35,6 +35,11 @@ class SyntheticWorld(NamedTuple):
       relation_of: [clusters, clusters] relation type of an ordered pair of clusters, -1 for none.
       user_tastes: [U, tastes] clusters.
       user_relations: [U, relations] how likely the user follows each type; rows sum to 1.
+
+    Example:
+      >>> world = hlr_jax.synthetic_world(60, 50, 900, num_relations=3)
+      >>> len(world.pairs), world.item_cluster.shape, int(world.relation_of.max())
+      (900, (50,), 2)
     """
 
     pairs: Interactions
@@ -69,6 +74,11 @@ def synthetic_world(
 
     Raises:
       InputError: a size out of range.
+
+    Example:
+      >>> world = hlr_jax.synthetic_world(60, 50, 900)
+      >>> len(world.pairs), world.user_relations.shape
+      (900, (60, 4))
     """
     clusters = num_clusters or max(8, num_items // 100)
     if not 5 * num_users <= num_interactions <= num_users * num_items // 2:

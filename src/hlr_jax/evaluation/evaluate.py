@@ -34,6 +34,11 @@ class Evaluation(NamedTuple):
       per_user: for each K a row per user: ``user`` (the original id), ``k``, ``relevant`` (the number of its relevant
         items), and each metric.
       ranking: the lists, as long as the largest K, in the order of the users.
+
+    Example:
+      >>> found = hlr_jax.evaluate(model, params, data, split="test")
+      >>> found.metrics.users, found.per_user.columns[:4]
+      (52, ['user', 'k', 'relevant', 'ndcg'])
     """
 
     metrics: Metrics
@@ -169,6 +174,11 @@ def evaluate(
 
     Raises:
       InputError: the split has no interactions, or the parameters are of another model or data set.
+
+    Example:
+      >>> found = hlr_jax.evaluate(model, params, data, split="test", options=hlr_jax.EvalOptions(k=(5, 10)))
+      >>> found.metrics.k, found.metrics.value("recall", 10) >= found.metrics.value("recall", 5)
+      ((5, 10), True)
     """
     chosen, sizes = options or EvalOptions(), (dataset.num_users, dataset.num_items)
     check_params(model, params, *sizes)

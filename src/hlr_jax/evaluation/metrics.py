@@ -115,9 +115,9 @@ def register_metric(name: str, function: Metric, *, higher_is_better: bool = Tru
       InputError: a metric of this package has the name.
 
     Example:
-      >>> register_metric("first_hit", lambda hits: hits.at_rank[:, 0])
-      >>> per_user_metrics(np.array([[True, False]]), np.array([1]), 2)["first_hit"]
-      array([1.])
+      >>> hlr_jax.register_metric("first_hit", lambda hits: hits.at_rank[:, 0])
+      >>> 0 <= hlr_jax.evaluate(model, params, data).metrics.value("first_hit") <= 1
+      True
     """
     if name in _OWN:
         raise InputError(f'"{name}" is a metric of this package; register yours under another name')

@@ -25,6 +25,10 @@ class EvalOptions(Settings):
 
     Raises:
       InputError: a value out of range, by name.
+
+    Example:
+      >>> hlr_jax.EvalOptions(k=(10, 20), monitor="ndcg@20").monitor_name
+      'valid_ndcg@20'
     """
 
     section: ClassVar[str] = "eval"

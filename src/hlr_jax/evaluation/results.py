@@ -49,10 +49,9 @@ class Metrics:
         where ``eval.num_cohorts`` asks for none.
 
     Example:
-      >>> facts = ("test", 2, 9, "f00d", "paper", "cafe", {}, 0.5)
-      >>> metrics = Metrics(*facts, (10,), (0, 1), (3, 4), {("ndcg", 10): (0.25, 0.75)})
-      >>> metrics.value("ndcg"), metrics.value("ndcg", 10)
-      (0.5, 0.5)
+      >>> metrics = recommender.metrics["test"]
+      >>> metrics.k, metrics.seeds, metrics.value("ndcg", 10) == metrics.by_seed("ndcg", 10)[0]
+      ((10,), (0,), True)
     """
 
     split: str

@@ -45,6 +45,11 @@ class FitResult(NamedTuple):
       stopped: why training ended before the last epoch, in a sentence; empty if it did not.
       failed: whether that is because a loss was not finite.
       equals: other temperatures that validated as well; of equals the first is kept.
+
+    Example:
+      >>> fitted = hlr_jax.train_model(data, model, options, quiet=True)
+      >>> fitted.best_epoch, [record["epoch"] for record in fitted.history]
+      (1, [1])
     """
 
     params: Params
@@ -86,11 +91,9 @@ def train_model(
         ``options.num_seeds`` is not 1.
 
     Example:
-      >>> import hlr_jax
-      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
-      >>> model = hlr_jax.create_model("cml", embed_dim=4)
-      >>> train_model(world, model, TrainOptions(num_epochs=1), quiet=True).best_epoch
-      1
+      >>> fitted = hlr_jax.train_model(data, model, options, quiet=True)
+      >>> fitted.best_epoch, fitted.params["item"].shape
+      (1, (50, 4))
     """
     if options and options.num_seeds != 1:
         raise InputError(f"train.num_seeds is {options.num_seeds}: call train_seeds, which returns a result for each")
@@ -130,6 +133,11 @@ def train_seeds(
 
     Raises:
       InputError: see ``train_model``.
+
+    Example:
+      >>> fits = hlr_jax.train_seeds(data, model, options, seed=3, quiet=True)
+      >>> [fitted.seed for fitted in fits]
+      [3]
     """
     options, evaluation = options or TrainOptions(), evaluation or EvalOptions()
     check_seed("seed", seed)

@@ -62,10 +62,8 @@ def fit_scorer(
       InputError: no training interactions, or several values and no validation interactions; see ``Scorer.fits``.
 
     Example:
-      >>> import hlr_jax
       >>> from hlr_jax.scorers.ease import Ease
-      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
-      >>> fit_scorer(world, Ease((30.0, 3e6))).scorer.regularization
+      >>> hlr_jax.fit_scorer(data, Ease((30.0, 3e6))).scorer.regularization  # the value that validates best
       (30.0,)
     """
     folder = None if workdir is None else folders.as_folder(workdir)

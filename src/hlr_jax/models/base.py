@@ -49,6 +49,11 @@ class HistoryUsers(NamedTuple):
       source: the array of the items' rows x_j [I, D] that users are made from: ``item``, or one of ``Model.arrays``.
       pool: (the sum of the rows of some items [..., D], how many they are [...]) -> p_u [..., D]; 0 of nothing, and
         linear in the sum. With the sum and number of all items but one it leaves that one out.
+
+    Example:
+      >>> users = hlr_jax.create_model("cml", embed_dim=4, user="history").history_users
+      >>> users.source, users.pool(jnp.array([2.0, 4.0]), jnp.array(2)).tolist()  # the mean of two rows
+      ('source', [1.0, 2.0])
     """
 
     source: str
@@ -78,6 +83,10 @@ class ArraySpec(NamedTuple):
       name: in ``Params``.
       axis: ``user`` or ``item``: it has a row for each of them; ``shared``: it has none.
       meaning: for people who read an export.
+
+    Example:
+      >>> hlr_jax.ArraySpec("bias", axis="item", meaning="added to the score of the item").axis
+      'item'
     """
 
     name: str
@@ -111,6 +120,11 @@ class Model(NamedTuple):
         ``history_users`` need it.
       similarity: how vectors of items are compared: ``euclidean``, or ``cosine``.
       flops: float operations of scoring a pair, and of a pair within a catalogue; 0 where nobody has counted them.
+
+    Example:
+      >>> hlr = hlr_jax.create_model("hlr", embed_dim=4, num_memories=3)
+      >>> hlr.title, [array.name for array in hlr.arrays]
+      ('HLR', ['keys', 'memories'])
     """
 
     name: str

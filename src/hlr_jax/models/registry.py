@@ -16,7 +16,12 @@ _registered: dict[str, "Callable[..., Model]"] = {}
 
 
 def model_names() -> tuple[str, ...]:
-    """Return the names of all models: those of this package, and what was registered."""
+    """Return the names of all models: those of this package, and what was registered.
+
+    Example:
+      >>> hlr_jax.model_names()[:3]
+      ('mf_als', 'cml', 'lrml')
+    """
     return (*MODEL_OPTIONS, *_registered)
 
 
@@ -40,10 +45,11 @@ def register_model(name: str, factory: "Callable[..., Model]") -> None:
       InputError: a model of this package has the name.
 
     Example:
-      >>> from hlr_jax.models.cml import cml
-      >>> register_model("small_cml", lambda *, embed_dim=8: cml(embed_dim=embed_dim)._replace(name="small_cml"))
-      >>> create_model("small_cml").options
-      (('embed_dim', 8),)
+      >>> def small_cml(*, embed_dim=8):
+      ...     return hlr_jax.create_model("cml", embed_dim=embed_dim)._replace(name="small_cml")
+      >>> hlr_jax.register_model("small_cml", small_cml)
+      >>> hlr_jax.create_model("small_cml", embed_dim=4).options
+      (('embed_dim', 4),)
     """
     if name in MODEL_OPTIONS:
         raise InputError(f'"{name}" is a model of this package; register yours under another name')
@@ -59,8 +65,9 @@ def create_model(name: "str | Callable[..., Model]", **options: Any) -> "Model":
       InputError: an unknown model, an option that the model does not have, or a value out of range.
 
     Example:
-      >>> create_model("hlr", embed_dim=16) == create_model("hlr", embed_dim=16)
-      True
+      >>> hlr = hlr_jax.create_model("hlr", embed_dim=16)
+      >>> hlr.title, hlr == hlr_jax.create_model("hlr", embed_dim=16)
+      ('HLR', True)
     """
     if isinstance(name, str):
         pick(name, model_names(), "model")

@@ -40,6 +40,11 @@ class Population:
       sources: what a model's histories (of ``met``), and the users of items, are drawn from; None for a scorer, which
         reads ``met``, and for a blend.
       parts: of a blend, the same users as each part's population, by label.
+
+    Example:
+      >>> people = recommender.users
+      >>> people.ids.len(), people.params["user"].shape
+      (60, (60, 4))
     """
 
     params: Params

@@ -35,12 +35,10 @@ def blend(
         interactions to choose them by.
 
     Example:
-      >>> import hlr_jax
-      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda line: None)
-      >>> parts = [hlr_jax.fit(world, name, quiet=True) for name in ("ease", "popularity")]
-      >>> both = blend(parts, weights={"ease": 0.8, "popularity": 0.2})
+      >>> parts = {name: hlr_jax.fit(data, name, quiet=True) for name in ("ease", "popularity")}
+      >>> both = hlr_jax.blend(parts, weights={"ease": 0.8, "popularity": 0.2})
       >>> both.model.title, both.metrics["test"].users
-      ('EASE + Popularity', 60)
+      ('EASE + Popularity', 52)
     """
     given = recommenders if isinstance(recommenders, Mapping) else _labelled(recommenders)
     if not given:

@@ -64,10 +64,8 @@ def fit(
         workdir of another run, or a workdir for a model that was made by hand.
 
     Example:
-      >>> import hlr_jax
-      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda line: None)
-      >>> recommender = fit(world, "cml", model={"embed_dim": 4}, train={"num_epochs": 1}, quiet=True)
-      >>> recommender.recommend(users=7, k=3).columns
+      >>> ease = hlr_jax.fit(data, "ease", model={"regularization": (30.0,)}, quiet=True)
+      >>> ease.recommend(users=7, k=3).columns
       ['user', 'rank', 'item', 'title', 'score']
     """
     if not isinstance(system, str) and model is not None:

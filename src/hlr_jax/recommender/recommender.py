@@ -42,6 +42,12 @@ class Recommender(Spaces):
     ``hlr_jax.fit`` and ``Recommender.load`` return it. Of several seeds it holds all and serves one. What it reads of
     the interactions is indexed once and stays on the device as long as the object lives, as compiled programs do.
     Ids are those of the source; one id is an id, and needs no list.
+
+    Example:
+      >>> recommender.recommend(users=7, k=2)["rank"].to_list()
+      [1, 2]
+      >>> recommender.recommend(histories=[3, 7], k=1)["user"].item()  # a new user, by two items
+      'new'
     """
 
     def __init__(

@@ -33,6 +33,12 @@ class Scorer(Protocol):
       name: as in a config's ``model.name``.
       title: the name for people.
       explains: whether ``parts`` says which items of a history a score is from.
+
+    Example:
+      >>> from hlr_jax.scorers.ease import Ease
+      >>> fitted = hlr_jax.fit_scorer(data, Ease((30.0,)))
+      >>> hlr_jax.recommend(fitted.scorer, fitted.fit.params, data, users=7, k=3).height
+      3
     """
 
     name: ClassVar[str]

@@ -70,11 +70,10 @@ def explain(
       InputError: an unknown id, a model that gives no reasons, or parameters of another model or data set.
 
     Example:
-      >>> import hlr_jax
-      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
-      >>> ease = hlr_jax.fit(world, "ease", quiet=True)
-      >>> explain(ease.model, ease.params, world, user=7, items=3).columns[4:]
-      ['neighbor_contribution', 'neighbor_weight', 'stands_out']
+      >>> ease = hlr_jax.fit(data, "ease", quiet=True)
+      >>> reasons = hlr_jax.explain(ease.model, ease.params, data, user=7, items=3)
+      >>> reasons.columns[4:], reasons["neighbor_contribution"].is_sorted(descending=True)
+      (['neighbor_contribution', 'neighbor_weight', 'stands_out'], True)
     """
     check_reasons(model, params)
     population = population_of(model, params, dataset, among)

@@ -108,8 +108,9 @@ def export_model(
         is not installed.
 
     Example:
-      >>> export_model(model, trained.params, data, "exported", training=options)
-      PosixPath('exported')
+      >>> folder = hlr_jax.export_model(model, params, data, "exported", k=5)
+      >>> sorted(path.name for path in folder.glob("*.parquet"))
+      ['items.parquet', 'users.parquet']
     """
     check_range("export", k=(k, 1, 10**6))
     pick(dtype, DTYPES, "export.dtype")

@@ -32,6 +32,11 @@ class Catalogue(NamedTuple):
     """A model's parameters with rows of new items, and the data set with these items and what is known of them.
 
     Wherever ``params`` and ``dataset`` of a trained model are taken, these are taken too.
+
+    Example:
+      >>> catalogue = hlr_jax.Catalogue(params, data)  # as fold_in_items returns it
+      >>> hlr_jax.recommend(model, *catalogue, users=7, k=2).height
+      2
     """
 
     params: Params
@@ -77,12 +82,8 @@ def fold_in(
         ``training`` or several temperatures in it.
 
     Example:
-      >>> import hlr_jax
-      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
-      >>> model, training = hlr_jax.create_model("cml", embed_dim=4), TrainOptions(num_epochs=1)
-      >>> trained = hlr_jax.train_model(world, model, training, quiet=True)
-      >>> people = fold_in(model, trained.params, world, {"ann": [3, 7]}, training=training)
-      >>> hlr_jax.recommend(model, trained.params, world, among=people, k=1)["user"].to_list()
+      >>> people = hlr_jax.fold_in(model, params, data, {"ann": [3, 7]}, training=options)
+      >>> hlr_jax.recommend(model, params, data, among=people, k=1)["user"].to_list()
       ['ann']
     """
     _check(model, params, dataset, seed)
@@ -154,11 +155,7 @@ def fold_in_items(
         mesh, or no ``training`` or several temperatures in it.
 
     Example:
-      >>> import hlr_jax
-      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
-      >>> model, training = hlr_jax.create_model("cml", embed_dim=4), TrainOptions(num_epochs=1)
-      >>> trained = hlr_jax.train_model(world, model, training, quiet=True)
-      >>> more = fold_in_items(model, trained.params, world, {1000: [3, 7]}, training=training)
+      >>> more = hlr_jax.fold_in_items(model, params, data, {1000: [3, 7]}, training=options)
       >>> more.dataset.num_items, len(hlr_jax.recommend(model, *more, users=[5], candidates=[1000]))
       (51, 1)
     """

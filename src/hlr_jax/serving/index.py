@@ -27,6 +27,11 @@ class IndexOptions(Settings):
 
     Raises:
       InputError: a value out of range, by name.
+
+    Example:
+      >>> index = hlr_jax.IndexOptions(candidates=500)
+      >>> index.kind, index.candidates, index.m
+      ('hnsw', 500, 16)
     """
 
     section: ClassVar[str] = "index"

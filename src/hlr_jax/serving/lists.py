@@ -191,11 +191,7 @@ def recommend(
         another model or data set.
 
     Example:
-      >>> import hlr_jax, jax
-      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda line: None)
-      >>> model = hlr_jax.create_model("cml", embed_dim=4)
-      >>> params = model.init(jax.random.key(0), world.num_users, world.num_items)
-      >>> recommend(model, params, world, users=7, k=2, exclude={7: [3, 9]}).columns
+      >>> hlr_jax.recommend(model, params, data, users=7, k=2, exclude={7: [3, 9]}).columns
       ['user', 'rank', 'item', 'title', 'score']
     """
     population = population_of(model, params, dataset, among)

@@ -41,6 +41,10 @@ def similar_items(model: Model, params: Params, dataset: Dataset, items: Any, *,
 
     Raises:
       InputError: an unknown id, ``k`` out of range, or parameters of another model or data set.
+
+    Example:
+      >>> hlr_jax.similar_items(model, params, data, items=[3, 7], k=2)["rank"].to_list()
+      [1, 2, 1, 2]
     """
     check_params(model, params, dataset.num_users, dataset.num_items)
     codes, titles = codes_of(dataset.item_index, items, "items"), dataset.item_titles
@@ -63,6 +67,10 @@ def similar_users(model: Model, params: Params, dataset: Dataset, users: Any, *,
 
     Raises:
       InputError: see ``similar_items``.
+
+    Example:
+      >>> hlr_jax.similar_users(model, params, data, users=7, k=3).columns
+      ['user', 'rank', 'similar', 'distance']
     """
     check_params(model, params, dataset.num_users, dataset.num_items)
     codes = codes_of(dataset.user_index, users, "users")
@@ -140,6 +148,12 @@ def nearest_keys(
     Raises:
       InputError: an unknown id, both ``other`` and ``user``, ``k`` out of range, a model without keys, or without
         ``user`` one whose keys are not addressed by pairs of items, or parameters of another model or data set.
+
+    Example:
+      >>> hlr = hlr_jax.create_model("hlr", embed_dim=4, num_memories=3)
+      >>> start = hlr.init(jax.random.key(0), data.num_users, data.num_items)
+      >>> hlr_jax.nearest_keys(hlr, start, data, items=3, other=7, k=2).columns
+      ['item', 'title', 'rank', 'key', 'weight']
     """
     check_range("nearest_keys", k=(k, 1, 10**6))
     check_params(model, params, dataset.num_users, dataset.num_items)

@@ -66,6 +66,11 @@ class FoldInOptions(Settings):
 
     Raises:
       InputError: a value out of range, by name.
+
+    Example:
+      >>> quick = hlr_jax.FoldInOptions(num_steps=10)
+      >>> quick.num_steps, quick.learning_rate
+      (10, 0.1)
     """
 
     section: ClassVar[str] = "fold_in"

@@ -99,10 +99,8 @@ def measure_reasons(
         range, or a data set without such users.
 
     Example:
-      >>> import hlr_jax
-      >>> world = hlr_jax.load_dataset("planted-60x50x900", cache=False, log=lambda _: None)
-      >>> ease = hlr_jax.fit(world, "ease", quiet=True)
-      >>> found = measure_reasons(ease.model, ease.params, world, num_users=20, k=5)
+      >>> ease = hlr_jax.fit(data, "ease", quiet=True)
+      >>> found = hlr_jax.measure_reasons(ease.model, ease.params, data, num_users=20, k=5)
       >>> found.users, found.top_drop > found.random_size, found.among_three > 0.9
       (20, True, True)
     """

@@ -102,6 +102,11 @@ class TrainOptions(Settings):
 
     Raises:
       InputError: a value out of range, or two that exclude each other, by name.
+
+    Example:
+      >>> options = hlr_jax.TrainOptions(objective="sampled_softmax", temperatures=(0.2, 0.5), num_negatives=32)
+      >>> [run.temperature for run in options.runs(seeds=[0])]
+      [0.2, 0.5]
     """
 
     section: ClassVar[str] = "train"

@@ -18,7 +18,11 @@ class TensorBoardLogger:
     are in the files after a second.
 
     Example:
-      >>> train_model(dataset, model, loggers=[TensorBoardLogger("runs/mine")])  # doctest: +SKIP
+      >>> logger = hlr_jax.TensorBoardLogger("runs/mine")
+      >>> fitted = hlr_jax.train_model(data, model, options, loggers=[logger], quiet=True)
+      >>> from pathlib import Path
+      >>> sorted(path.name for path in Path("runs/mine/tensorboard").iterdir() if path.is_dir())
+      ['seed-0']
     """
 
     def __init__(self, workdir: str | Path):

@@ -29,7 +29,7 @@ def read_interactions(path: Path, options: DataOptions) -> Reading:
         timestamp that is no number; names the file and the line (or row) or column.
 
     Example:
-      >>> path = Path(getfixture("tmp_path")) / "log.csv"
+      >>> path = Path("log.csv")
       >>> _ = path.write_text("user;item\\nann;7\\nbob;7\\n")
       >>> read_interactions(path, DataOptions()).rows.rows()
       [('ann', 7), ('bob', 7)]
