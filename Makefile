@@ -18,7 +18,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 docs: $(VENV)/.docs  ## the documentation site, in docs/_build; a warning is an error
-	$(BIN)/sphinx-build -W --keep-going -n --jobs=auto -q docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -n -q docs docs/_build/html
 	@echo docs/_build/html/index.html
 
 $(BIN)/python:

@@ -1,9 +1,9 @@
-"""Find a good system for MovieLens-100K, HLR included, and show its recommendations.
+"""The main job: find the best system for MovieLens-100K, with HLR among the candidates, and recommend.
 
 python experiments/quickstart.py --workdir=runs/auto
 
-EASE and MF-ALS are solved for, CML and HLR start from the factors of MF-ALS, and validation chooses the weights of
-their blend. Rerunning a stopped command resumes it.
+EASE, ItemKNN and MF-ALS have closed-form solutions or solvers. CML and HLR start from the factors of MF-ALS. Validation
+chooses the weights of their blend. Rerunning resumes a stopped run.
 """
 
 import time
@@ -20,7 +20,7 @@ from hlr_jax.configs.recipes import get_config
 from hlr_jax.recommender.recommender import Recommender
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/auto", "folder of the run")
-_DATA = flags.DEFINE_string("data", "ml-100k", "a data set of the registry, or a synthetic one (planted)")
+_DATA = flags.DEFINE_string("data", "ml-100k", "a data set of the registry, or planted")
 
 
 def main() -> None:
@@ -30,20 +30,20 @@ def main() -> None:
     config["model"]["parts"] = PARTS
     show_devices(1)
     found = run_auto(config, folder, quiet=True)
-    dataset, test = found.blend.parts.dataset, found.metrics["test"]
+    dataset = found.blend.parts.dataset
     print()
     print_auto(found)
-    print(f"Test items of {test.users} users, all {dataset.num_items} items ranked, seen ones left out;")
-    print(f"protocol {dataset.protocol.name}; all settings and weights chosen on validation.\n")
-    print("Next steps:")
+    print("Each list ranks all items that the user has no interaction with.")
+    print(f"Protocol {dataset.protocol.name}; validation chose all settings and weights.\n")
+    print("Next commands:")
     for line in (
         f"recommend --workdir={folder} --users=1,2,3 --explain",
         f"compare --workdir={folder},{folder}/parts/hlr",
         "train --config=auto:file --workdir=runs/own --config.dataset.path=YOUR.csv",
     ):
         print(f"  .venv/bin/hlr-jax {line}")
-    print(f"{time.perf_counter() - start:.0f} s in total; everything is in {folder}\n")
-    print("Recommendations with reasons (and their share of everything that raises the score):")
+    print(f"Took {time.perf_counter() - start:.0f} s; everything is in {folder}\n")
+    print("Recommendations with reasons (each with its share of all that raises the score):")
     show_samples(Recommender(found.blend, found.settings, found.metrics))
 
 

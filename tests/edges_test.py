@@ -142,6 +142,18 @@ def test_a_metric_of_nobody_is_a_dash_and_null(tmp_path, capsys):
     assert line.split() == ["[odd]", *"------", "3", "0.2500"]
 
 
+def test_a_table_shows_the_protocols_own_map_and_mrr_and_marks_them(capsys):
+    names = ("ndcg", "map", "map_over_k", "mrr", "rr_sum", "precision", "recall", "hit_rate", "median_popularity")
+    values = {(name, 5): (0.1 + n / 100,) for n, name in enumerate((*names, "coverage"))}
+    facts = ("test", 1234, 56, "f00d", "reference", "cafe", {"MAP": "map_over_k", "MRR": "rr_sum"}, 0.5)
+    print_metrics({"hlr": Metrics(*facts, (5,), (0,), (3,), values | {("rr_sum", 5): (1.25,)})})
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[0] == "test: 1,234 users, 56 items; K = 5"
+    assert lines[1].split() == ["ndcg", "map*", "mrr*", "prec", "recall", "hits", "popul", "cover"]
+    assert lines[3].split() == ["hlr", "0.1000", "0.1200", "1.2500", "0.1500", "0.1600", "0.1700", "0", "0.1900"]
+    assert lines[4] == "* as protocol reference defines it: map is map_over_k, mrr is rr_sum"
+
+
 def test_settings_may_hold_what_numpy_and_paths_are(tmp_path):
     given = {
         "seed": np.int64(3), "dataset": {"path": tmp_path, "k_core": np.array(2)}, "eval": EvalOptions(k=np.int32(5)),

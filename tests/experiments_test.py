@@ -82,8 +82,10 @@ def test_a_workdir_holds_what_it_should(workdir):
 def test_evaluate_repeats_the_metrics_and_takes_other_settings(workdir):
     before = json.loads((workdir / "eval" / "test.json").read_text())
     out = succeed("evaluate", f"--workdir={workdir}", "--k=5,20", "--num_cohorts=3")
-    assert " at 5 " in out
-    assert " at 20 " in out
+    sizes = [json.loads((workdir / "eval" / f"{split}.json").read_text()) for split in ("valid", "test")]
+    users = ", ".join(f"{size['split']}: {size['users']} users" for size in sizes)
+    titles = [line.rstrip() for line in out.splitlines() if "; K = " in line]
+    assert titles == [f"{users}, {sizes[0]['items']} items; K = {k}" for k in (5, 20)]
     assert out.count("std, cohorts") == 4  # valid and test, at each K
     assert json.loads((workdir / "eval" / "test.json").read_text()) == before
     succeed("evaluate", f"--workdir={workdir}")

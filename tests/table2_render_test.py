@@ -67,6 +67,8 @@ def test_seven_systems_fit_the_terminal(tmp_path):
     render.print_comparison(table, console)
     shown = console.file.getvalue()
     assert "…" not in shown
+    assert "ml_100k: 60 test users, 1,234 items, K = 10\n" in "\n".join(map(str.rstrip, shown.splitlines()))
+    assert re.search(r"^ *MAP\* .*^ *MRR\* .*^ *NDCG  ", shown, re.MULTILINE | re.DOTALL)
     assert all(name in shown for name in ("MF-ALS", "CML", "LRML", "TransCF", "AdaCML", "HLR", "HLR++"))
 
 

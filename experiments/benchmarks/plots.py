@@ -65,7 +65,7 @@ def _where(records: Records) -> str:
 def _growth(plt: Any, records: Records) -> Any:
     letters = [letter for letter in _AXES if any(record["axis"] == letter for record in records)]
     models = list(dict.fromkeys(record["model"] for record in records))
-    shades = dict(zip(models, colors.COLORS, strict=False))
+    shades = dict(zip(models, colors.ON_LIGHT, strict=False))
     size = (2.9 * len(letters) + 0.6, 6.4)
     figure, grid = plt.subplots(2, len(letters), figsize=size, sharey="row", squeeze=False, layout="constrained")
     rows = (("us_per_step", "slope", "training, µs/step"), ("us_per_user", "rank_slope", "ranking, µs/user"))
@@ -148,7 +148,7 @@ def _devices(plt: Any, records: Records) -> Any:
     meshes = list(dict.fromkeys(record["mesh"] for record in records))
     figure, axes = plt.subplots(figsize=(1.0 * len(meshes) + 1.5, 3.6), layout="constrained")
     width = 0.8 / len(models)
-    for index, (model, color) in enumerate(zip(models, colors.COLORS, strict=False)):
+    for index, (model, color) in enumerate(zip(models, colors.ON_LIGHT, strict=False)):
         ratios = {record["mesh"]: record["time_ratio_over_one"] for record in records if record["model"] == model}
         places = [place + (index - (len(models) - 1) / 2) * width for place in range(len(meshes))]
         heights = [ratios.get(mesh, 0.0) for mesh in meshes]
@@ -169,21 +169,26 @@ def _devices(plt: Any, records: Records) -> Any:
 def _quality(plt: Any, records: Records) -> Any:
     panels = curves(records)
     systems = list(dict.fromkeys(system for panel in panels.values() for system in panel))
-    size = (4.4 * len(panels) + 0.6, 4.2 + 0.18 * len(systems) / _COLUMNS)
-    figure, grid = plt.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    size = (4.4 * columns + 0.6, 3.6 * rows + 0.4 + 0.18 * len(systems) / _COLUMNS)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
     lines = {}
-    for axes, (panel, of_system) in zip(grid[0], panels.items(), strict=True):
+    for axes, (panel, of_system) in zip(grid.flat, panels.items(), strict=False):
         for system, points in of_system.items():
-            index, shades = systems.index(system), len(colors.COLORS)
+            index, shades = systems.index(system), len(colors.ON_LIGHT)
             seconds, values = ([point[field] for point in points] for field in ("seconds", "valid"))
-            style = {"color": colors.COLORS[index % shades], "ls": ("-", "--", ":")[index // shades % 3]}
+            style = {"color": colors.ON_LIGHT[index % shades], "ls": ("-", "--", ":")[index // shades % 3]}
             (lines[system],) = axes.plot(seconds, values, marker=_MARKERS[index % len(_MARKERS)], ms=4, **style)
         best = [max(point["valid"] for point in points) for points in of_system.values()]
         axes.set(xscale="log", xlabel="seconds since the process was started", title=_title(panel))
         axes.set_ylim(bottom=min(0.6 * max(best), 0.95 * min(best)))  # leaves out the first steep rise
         axes.xaxis.set_major_formatter("{x:g}")
-    grid[0][0].set_ylabel("NDCG@10 on validation")
-    figure.legend(lines.values(), lines, loc="outside lower center", ncols=min(_COLUMNS * len(panels), len(lines)))
+    for row in grid:
+        row[0].set_ylabel("NDCG@10 on validation")
+    figure.legend(lines.values(), lines, loc="outside lower center", ncols=min(_COLUMNS * columns, len(lines)))
     return _room_below(figure)
 
 

@@ -39,7 +39,7 @@ def connect(
       InputError: a setting is missing or out of range, or the others can't be reached.
     """
     host, _, port = (coordinator_address or "").rpartition(":")
-    if coordinator_address and not (host and port.isdecimal() and 0 < int(port) < 2**16):
+    if coordinator_address is not None and not (host and port.isdecimal() and 0 < int(port) < 2**16):
         raise InputError(
             f'coordinator_address must be HOST:PORT with a port from 1 to 65535, got "{coordinator_address}"'
         )

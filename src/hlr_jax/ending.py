@@ -4,6 +4,7 @@ A thread waits for the signals, so that they are heard in the middle of an epoch
 What is written lies under a temporary name until it is whole, and the thread removes that.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -44,6 +45,9 @@ def end_by_signals(hint: Callable[[], str]) -> None:
         # A signal that is ignored stays so: a shell starts what it puts into the background like that.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stand_still)
+    # What is registered first runs last: all that is left then is to take the libraries apart, which takes Python's
+    # handlers away before some tenths of a second have passed.
+    atexit.register(_ignore_signals)
     threading.Thread(target=_watch, args=(reading, hint), daemon=True).start()
 
 
@@ -58,6 +62,12 @@ def _watch(reading: int, hint: Callable[[], str]) -> None:
 def _stand_still(*_: object) -> None:
     """Keep the main thread from going on: what it would fail by is that its files are taken away."""
     threading.Event().wait()
+
+
+def _ignore_signals() -> None:
+    """Let the command end as it has: everything is written, and a signal comes too late."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end(number: int, hint: Callable[[], str]) -> None:

@@ -7,15 +7,18 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hlr_jax.terminal import shown
+from hlr_jax.terminal import shortened, shown, with_short_words
 
 MAX_SEED = 2**32 - 1  # of the generators of both NumPy and JAX
+_LONGEST = 80  # letters of a wrong value that a message shows
+_LONGEST_LIST = 160  # letters of all that is known
 
 
 class InputError(ValueError):
     """A mistake in the input, told in one line: what is wrong, where, and what to do.
 
-    Command lines print the message and exit with status 2; a traceback means a defect of this package instead.
+    Command lines print the message and exit with status 2; a traceback means a defect of this package instead. A word
+    of the message that is longer than any name is shortened: somebody may have passed the content of a file.
 
     Example:
       >>> try:
@@ -24,6 +27,10 @@ class InputError(ValueError):
       ...     print(problem)
       train.num_epochs must be at least 0, got -1
     """
+
+    def __init__(self, message: object = ""):
+        """Make the error of a message."""
+        super().__init__(with_short_words(str(message)))
 
 
 class Damaged(InputError):
@@ -41,19 +48,21 @@ class OtherRunError(InputError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``' (did you mean "x"?)'`` for the known word nearest to ``word``, or the list of all known words."""
     words = sorted(known)
-    close = difflib.get_close_matches(word, words, n=1)
-    return f' (did you mean "{shown(close[0])}"?)' if close else f" (known: {shown(', '.join(words))})"
+    close = difflib.get_close_matches(word[:_LONGEST], words, n=1)
+    return (
+        f' (did you mean "{shown(close[0])}"?)' if close else f" (known: {shortened(', '.join(words), _LONGEST_LIST)})"
+    )
 
 
 def pick(word: str, known: Iterable[str], what: str) -> str:
     """Return ``word`` if it is known.
 
     Raises:
-      InputError: names ``what`` and the nearest known word.
+      InputError: it is not, or is no text; names ``what`` and the nearest known word.
     """
     words = tuple(known)
-    if word not in words:
-        raise InputError(f'unknown {what} "{word}"{nearest(word, words)}')
+    if not isinstance(word, str) or word not in words:
+        raise InputError(f'unknown {what} "{shortened(word, _LONGEST)}"{nearest(str(word), words)}')
     return word
 
 
@@ -62,8 +71,8 @@ def unknown_key(section: str, key: str, known: Iterable[str]) -> InputError:
     words, dotted = list(known), f"{section}.{key}" if section else key
     close = difflib.get_close_matches(key, words, n=1)
     hint = f" (did you mean {section + '.' if section else ''}{close[0]}?)" if close else ""
-    has = f"{section or 'the config'} has {', '.join(words)}" if words else f"{section} has no keys"
-    return InputError(f"unknown setting {dotted}{hint}; {has}")
+    has = f"has {shortened(', '.join(words), _LONGEST_LIST)}" if words else "has no keys"
+    return InputError(f"unknown setting {dotted}{hint}; {section or 'the config'} {has}")
 
 
 def missing_extra(extra: str) -> str:
@@ -83,6 +92,17 @@ def check_options(part: Callable[..., Any], options: Iterable[str], section: str
             raise unknown_key(section, option, known)
 
 
+def check_type(name: str, value: object, kind: type) -> None:
+    """Check that a value is a text (``str``), or true or false (``bool``).
+
+    Raises:
+      InputError: it is not; names it.
+    """
+    if not isinstance(value, kind):
+        wanted = "true or false" if kind is bool else "text"
+        raise InputError(f"{name} must be {wanted}, got {shortened(repr(value), _LONGEST)}")
+
+
 def check_range(section: str, **values: tuple[float, float, float]) -> None:
     """Check options given as ``name=(value, lowest, highest)``; whole numbers where both bounds are ``int``.
 
@@ -92,7 +112,9 @@ def check_range(section: str, **values: tuple[float, float, float]) -> None:
     for name, (value, lowest, highest) in values.items():
         whole = isinstance(lowest, int) and isinstance(highest, int)
         if isinstance(value, bool) or not isinstance(value, numbers.Integral if whole else numbers.Real):
-            raise InputError(f"{section}.{name} must be a {'whole ' if whole else ''}number, got {value!r}")
+            raise InputError(
+                f"{section}.{name} must be a {'whole ' if whole else ''}number, got {shortened(repr(value), _LONGEST)}"
+            )
         if not value >= lowest:  # NaN too
             raise InputError(f"{section}.{name} must be at least {lowest}, got {value}")
         if value > highest:

@@ -52,8 +52,10 @@ def as_folder(folder: str | Path) -> Path:
     """Return the path of a folder.
 
     Raises:
-      InputError: its name is empty, which would be the current folder.
+      InputError: its name is empty, which would be the current folder, or is no path.
     """
+    if not isinstance(folder, str | Path):
+        raise InputError(f"a folder is named by a path, not {type(folder).__name__}; pass one such as runs/mine")
     if not str(folder).strip():
         raise InputError("the name of a folder is empty; pass a folder, such as runs/mine")
     return Path(folder)
@@ -190,8 +192,9 @@ def _check(folder: Path, kind: str) -> dict[str, Any] | None:
       InputError: it is neither.
     """
     what = _KINDS[kind][0]
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; pass another folder for the {what}")
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise InputError(f"{there} is a file; pass another folder for the {what}")
     if not folder.exists() or not any(_contents(folder)):
         return None
     marker = _read(folder)
@@ -200,8 +203,8 @@ def _check(folder: Path, kind: str) -> dict[str, Any] | None:
             f"{folder} holds something that is no {what} that hlr-jax has made: it has no {MARKER}; pass another folder"
         )
     if marker["kind"] != kind:
-        there = _KINDS[marker["kind"]][0]
-        raise InputError(f"{folder} holds something that is no {what}: it is a {there}; pass another folder")
+        other = _KINDS[marker["kind"]][0]
+        raise InputError(f"{folder} holds something that is no {what}: it is a {other}; pass another folder")
     return marker
 
 

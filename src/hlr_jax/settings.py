@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
-from hlr_jax.errors import InputError, check_range, pick
+from hlr_jax.errors import InputError, check_range, check_type, pick
 
 SECTIONS = ("dataset", "model", "train", "eval", "mesh")
 """The sections of a config; ``seed`` stands beside them."""
@@ -53,12 +53,21 @@ class Settings:
             if field.metadata or isinstance(value, np.generic):  # others may hold arrays
                 value = _as_python(value)
                 object.__setattr__(self, field.name, value)
-            if "known" in field.metadata:
-                for entry in value if isinstance(value, tuple | list) else (value,):
-                    pick(entry, field.metadata["known"], f"{self.section}.{field.name}")
-            elif "range" in field.metadata and value is not None:
-                for entry in value if isinstance(value, tuple | list) else (value,):
-                    check_range(self.section, **{field.name: (entry, *field.metadata["range"])})
+            if value is None and field.default is None:
+                continue
+            is_list = isinstance(field.default, tuple) and isinstance(value, tuple | list)
+            for entry in value if is_list else (value,):
+                self._check(field, entry)
+
+    def _check(self, field: dataclasses.Field[Any], value: Any) -> None:
+        """Check a value, or each one of a field that holds several."""
+        name = f"{self.section}.{field.name}"
+        if "known" in field.metadata:
+            pick(value, field.metadata["known"], name)
+        elif "range" in field.metadata:
+            check_range(self.section, **{field.name: (value, *field.metadata["range"])})
+        elif field.type in (bool, str):
+            check_type(name, value, field.type)
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import re
 # Control letters with the escape of ANSI's sequences, ends of lines, marks that turn the direction, half surrogates.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_LONG_WORD = re.compile(r"(\S{80})\S{200,}(\S{20})")
+
 
 def shown(text: object) -> str:
     r"""Return a text with its control letters, ends of lines among them, as a person can read them.
@@ -25,6 +27,16 @@ def shortened(text: object, most: int) -> str:
     """
     whole = shown(text)
     return whole if len(whole) <= most else f"{whole[: most - 3]}..."
+
+
+def with_short_words(text: str) -> str:
+    """Return a text in which a word that is longer than any name of a file is shortened in its middle.
+
+    Example:
+      >>> with_short_words(f"{'x' * 999}: no such file")[70:]
+      'xxxxxxxxxx...xxxxxxxxxxxxxxxxxxxx: no such file'
+    """
+    return _LONG_WORD.sub(r"\1...\2", text)
 
 
 def as_markup(text: object) -> str:

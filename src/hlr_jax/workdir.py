@@ -25,6 +25,7 @@ _OF_A_START = (  # what a run that did nothing yet, or whose checkpoints are gon
     "env.json", DATASET, "metrics.jsonl", "eval", "tensorboard", "strong_generalization", "leaderboard.parquet",
     "leaderboard.png", "history.parquet",
 )  # fmt: skip
+_SHOWN = 3  # settings that differ, of a message
 _MAY_CHANGE = ("mesh.", "train.num_epochs", "train.patience", "train.checkpoint_every")
 _PACKAGES = ("hlr_jax", "jax", "jaxlib", "flax", "optax", "safetensors", "numpy", "polars")
 
@@ -101,8 +102,11 @@ def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> Non
     there, here = settings_that_matter(there), settings_that_matter(here)
     differing = [name for name in sorted(there | here) if there.get(name) != here.get(name)]
     if differing:
-        shown = "; ".join(f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in differing)
-        raise InputError(f"{folder} holds a run with other settings: {shown}; pass another --workdir or delete it")
+        shown = [f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in differing[:_SHOWN]]
+        shown += [f"{len(differing) - _SHOWN} more differ"] * (len(differing) > _SHOWN)
+        raise InputError(
+            f"{folder} holds a run with other settings: {'; '.join(shown)}; pass another --workdir or delete it"
+        )
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -216,10 +216,12 @@ def test_a_table_and_its_cards(trained, sample):
     assert table["key"].to_list() == [0, 1, 2]
     assert table["pairs"].list.len().to_list() == [2, 2, 2]
     cards = key_cards(table)
-    assert "mine x" in cards[0]
+    assert "mine (" in cards[0]
     for card, row in zip(cards, table.iter_rows(named=True), strict=True):
         assert card.startswith(f"### Key {row['key']}: ")
-        assert f"Takes {row['usage']:.1%} of the weight (33.3% would be an equal share)" in card
+        relative = row["usage"] * 3 - 1
+        shown = f"{abs(relative):.1%} {'above' if relative > 0 else 'below'} the equal share of 33.3%."
+        assert f"Usage: {row['usage']:.1%} of the weight, {shown}" in card
         assert f"- {row['pairs'][0]['title']} & {row['pairs'][0]['neighbor_title']} (" in card
     # A data set without categories has cards too, with ids for titles.
     plain = key_cards(key_table(sample, params, world))
@@ -250,7 +252,7 @@ def test_mistakes_are_one_line(trained, sample, world, tmp_path):
         key_categories(sample, world)
     with pytest.raises(InputError, match=r"tags\.csv: no such file"):
         read_categories(tmp_path / "tags.csv")
-    with pytest.raises(InputError, match="its ending tells no format"):
+    with pytest.raises(InputError, match="unknown file extension"):
         read_categories(tmp_path / "tags.dat")
     (tmp_path / "tags.csv").write_text("item,tag\n1,a\n")
     with pytest.raises(InputError, match=r'tags\.csv: no column "category"'):

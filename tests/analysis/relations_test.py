@@ -17,7 +17,7 @@ from hlr_jax.analysis.relations import (
     nearest_relations,
     normalized_mutual_information,
     planted_types,
-    principal_components,
+    principal_component,
     relation_recovery,
 )
 from hlr_jax.data.synthetic import synthetic_world_of
@@ -88,14 +88,17 @@ def test_items_without_a_category_take_no_part(world):
         matching_probability(sample, world)
 
 
-def test_principal_components_of_points_on_a_line(rng):
-    line = rng.normal(size=(40, 1)) * np.array([[3.0, -4.0]]) / 5 + np.array([[7.0, 1.0]])
-    coordinates, shares = principal_components(line)
-    assert shares == pytest.approx([1, 0], abs=1e-9)
+def test_the_principal_component_of_points_near_a_line(rng):
+    along, across = np.array([3.0, -4.0]) / 5, np.array([4.0, 3.0]) / 5
+    places = rng.normal(size=40)
+    line = places[:, None] * along + np.array([7.0, 1.0])
+    coordinate, share = principal_component(line)
+    assert share == pytest.approx(1, abs=1e-9)
     # The largest loading, that of the second axis, counts as positive.
-    expected = (line - line.mean(axis=0)) @ np.array([-0.6, 0.8])
-    np.testing.assert_allclose(coordinates[:, 0], expected, atol=1e-9)
-    assert np.abs(coordinates[:, 1]).max() < 1e-9
+    np.testing.assert_allclose(coordinate, places.mean() - places, atol=1e-9)
+    # Points at the corners of a rectangle whose sides are 2 and 1: the longer side has 4/5 of the variance.
+    corners = np.array([2 * x * along + y * across for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
+    assert principal_component(corners)[1] == pytest.approx(0.8)
 
 
 def test_normalized_mutual_information_by_hand():
@@ -160,7 +163,7 @@ def test_keys_that_follow_the_types_recover_them_and_untrained_ones_do_not(plant
 
 
 def test_another_world_is_refused(planted):
-    with pytest.raises(InputError, match="the planted world has 20 items"):
+    with pytest.raises(InputError, match="the synthetic data set has 20 items, the sample has more"):
         relation_recovery(planted[0], synthetic_world_of("planted-60x20x400", 2021))
     with pytest.raises(InputError, match="a planted world is called"):
         synthetic_world_of("ml-100k", 0)

@@ -115,7 +115,9 @@ def test_validation_chooses_and_the_record_says_how(runs, tmp_path):
     record = json.loads((tmp_path / "out" / "result" / "blend.json").read_text())
     chosen = record["chosen"]
     assert chosen["metric"] == "valid_ndcg@5"
-    assert f"weights ease {chosen['weights']['ease']:g}, cml {chosen['weights']['cml']:g}: valid_ndcg@5" in done.stdout
+    weights = chosen["weights"]
+    assert f"{chosen['metric']} {chosen['value']:.4f} (" in done.stdout
+    assert f"  weights: ease {weights['ease']:g}, cml {weights['cml']:g}\n" in done.stdout
     assert record["weights"] == {label: weight for label, weight in chosen["weights"].items() if weight}
     for name in ("ease", "cml"):  # EASE's own run has said the same of itself
         lines = [json.loads(line) for line in (runs / name / "metrics.jsonl").read_text().splitlines()]

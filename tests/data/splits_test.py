@@ -189,7 +189,7 @@ GIVEN = {
     "no train": ({"valid_from": "2021-01-01", "test_from": "2021-01-05"}, "must lie after 2021-01-01, the first"),
     "valid alone": ({"valid_from": "2021-01-05"}, "dataset.valid_from needs dataset.test_from"),
     "another split": ({"split": "leave-last-out", "test_from": "2021-01-05"}, "are for dataset.split=time, and that"),
-    "a number": ({"test_from": 5}, "dataset.test_from is a text such as 2021-01-31, got 5"),
+    "a number": ({"test_from": 5}, "dataset.test_from must be text, got 5"),
 }  # fmt: skip
 
 

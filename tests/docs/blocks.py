@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -83,7 +84,8 @@ def handle(block: Block, names: dict[str, Any], everything: bool = False) -> Non
     if block.language == "python":
         code = compile("\n" * block.line + block.code, str(block.page), "exec", dont_inherit=True)
         if fate(block, everything) == RUN:
-            with contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # as Python does outside of tests
                 exec(code, names)
         return
     for words in started(block.code):

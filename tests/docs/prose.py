@@ -18,7 +18,7 @@ _FENCE = re.compile(r"\s*(```|~~~)")
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+\.|:)\s+")
 _SECTION = re.compile(r"(?:Args|Arguments|Attributes|Example|Examples|Raises|Returns|Yields):$")
 _ENTRY = re.compile(r"\s{2,}\w+(?:, \w+)*: ")
-_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:al|eq|e\.g|i\.e|cf|vs|Fig|No|[A-Z])\.$")
+_ABBREVIATION = re.compile(r"(?:^|[\s(])(?:al|eq|e\.g|i\.e|cf|vs|Fig|No)\.$")
 _END = re.compile(r"[.!?][\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9§])")
 
 

@@ -2,9 +2,12 @@
 
 import contextlib
 import errno
+import json
 import os
 import resource
+import shutil
 import subprocess
+from collections import Counter
 
 import polars as pl
 import pytest
@@ -99,26 +102,77 @@ def test_other_commands_leave_nothing_half_written(run, size, tmp_path):
         assert command(*words[:1], f"--workdir={run}", *words[1:]).returncode == 0
 
 
-def test_a_disk_that_fills(log, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
+@pytest.fixture
+def disk(tmp_path):
+    """A file system in memory: a folder, and a function that mounts it, or gives it another size."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
 
-    def mount(options):
-        return subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", disk], capture_output=True).returncode
+    def sized(kib, options=""):
+        words = ["mount", "-t", "tmpfs", "-o", f"{options}size={kib}k", "none", folder]
+        return subprocess.run(words, capture_output=True).returncode == 0
 
-    if mount("size=12k"):
+    if not sized(4):
         pytest.skip("this process may mount nothing")
-    try:
-        done = train(log, disk / "run")
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"error: {disk}/run/")
-        assert "No space left on device: " in done.stderr
-        assert " bytes are free; make room, and run again" in done.stderr
-        assert temporaries(disk) == []
-        assert mount("remount,size=4m") == 0
-        assert train(log, disk / "run").returncode == 0
-    finally:
-        subprocess.run(["umount", disk], check=False)
+    yield folder, lambda kib: sized(kib, "remount,")
+    while subprocess.run(["umount", folder], capture_output=True).returncode == 0:
+        pass
+
+
+def tried(words, folder, kib):
+    """Return whether a disk of so many KiB was too small for a command; check that it says so, in one line."""
+    done = command(*words)
+    assert temporaries(folder) == []
+    if done.returncode:
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), (words, kib, done.stderr)
+        assert done.stderr.startswith(f"error: {folder}"), (words, kib, done.stderr)
+        assert "No space left on device: " in done.stderr, (words, kib, done.stderr)
+        assert " bytes are free; make room, and run again" in done.stderr, (words, kib, done.stderr)
+    return bool(done.returncode)
+
+
+def test_a_disk_that_fills(log, disk):
+    folder, resize = disk
+    assert resize(12)
+    words = "train", "--config=popularity:own", f"--config.dataset.path={log}", f"--workdir={folder}/run", "--quiet"
+    assert tried(words, folder, 12)
+    assert resize(4096)
+    assert not tried(words, folder, 4096)
+
+
+@pytest.mark.skipif(os.environ.get("HLR_JAX_FAULTS") != "all", reason="takes minutes: HLR_JAX_FAULTS=all")
+def test_every_command_on_disks_of_every_size(log, run, disk, tmp_path, monkeypatch):
+    folder, resize = disk
+    hlr, planted = tmp_path / "hlr", "--config.dataset.name=planted-300x200x6000"
+    small = "--config.model.embed_dim=8", "--config.train.num_epochs=1", "--config.train.start=random", "--quiet"
+    words = "train", "--config=hlr-paper:planted", planted, *small, f"--workdir={hlr}"
+    assert command(*words).returncode == 0
+    path = f"--config.dataset.path={log}"
+    cases = {
+        "train": ["train", *words[1:-1], f"--workdir={folder}/run"],
+        "train EASE": ["train", "--config=ease:own", path, f"--workdir={folder}/run", "--quiet"],
+        "export": ["export", f"--workdir={hlr}", f"--output={folder}/export"],
+        "keys": ["keys", f"--workdir={hlr}", f"--output={folder}/keys"],
+        "report": ["report", f"--workdir={hlr}", f"--output={folder}/page.html"],
+        "refit": ["refit", f"--workdir={run}", f"--output={folder}/run", "--quiet"],
+        "cache": ["train", "--config=popularity:own", path, f"--workdir={tmp_path}/cached", "--quiet"],
+    }
+    lists = "recommend", f"--workdir={hlr}", "--users=all", "--k=50"
+    cases |= {f"recommend {ending}": [*lists, f"--output={folder}/lists{ending}"] for ending in ENDINGS}
+    counts = Counter()
+    for name, words in cases.items():
+        for kib in (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048):
+            assert resize(kib)
+            monkeypatch.setenv("HLR_JAX_DATA", str(folder / "cache" if name == "cache" else tmp_path / "elsewhere"))
+            refused = tried(words, folder, kib)
+            counts["refused" if refused else "there was room"] += 1
+            assert resize(65536)
+            assert not tried(words, folder, 65536)
+            shutil.rmtree(tmp_path / "cached", ignore_errors=True)
+            for path in folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    print(f"\n{counts.total()} attempts: {json.dumps(counts)}")
+    assert counts["refused"] > counts.total() / 3
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import hlr_jax
 from hlr_jax import InputError
 from hlr_jax.json_files import read_json
 from hlr_jax.provenance import maker_of
+from hlr_jax.report.baselines import baselines_of
 from hlr_jax.report.page import write_report
 from hlr_jax.report.recommendations import exposure_of
 from hlr_jax.report.runs import read_runs
@@ -48,6 +49,8 @@ def runs(tmp_path_factory):
     parts = rng.choice(["train", "train", "train", "valid"], len(met))
     rows.with_columns(split=pl.Series(parts)).write_csv(folder / "given.csv")
     hlr_jax.run(config(folder / "all.csv", "cml", seeds=2), folder / "cml", **QUIET)
+    ease = config(folder / "all.csv", "ease")
+    hlr_jax.run(ease | {"model": {"name": "ease"}, "train": {}}, folder / "ease", **QUIET)
     hlr = config(folder / "all.csv", "hlr", num_memories=2, max_history=4)
     hlr_jax.run(hlr, folder / "attentive", **QUIET)
     assert command("evaluate", f"--workdir={folder / 'attentive'}", "--reasons", "--num_users=9").returncode == 0
@@ -79,7 +82,7 @@ def tables(page):
 def test_every_figure_of_the_result_files_is_in_its_cell(runs, page):
     for split, words in (("test", "test"), ("valid", "validation")):
         expected = [result(runs, name, split) for name in ("cml", "attentive")]
-        caption = f"At K = 5 on {words}, {expected[0]['users']} users"
+        caption = f"K = 5 on {words}, {expected[0]['users']} users, {expected[0]['items']} items"
         shown = list(tables(page)[caption].values())[1:]
         names = [entry["metric"] for entry in expected[0]["metrics"]]
         assert len(shown) == len(names) == 12
@@ -97,7 +100,8 @@ def test_every_figure_of_the_result_files_is_in_its_cell(runs, page):
 
 
 def test_intervals_and_groups_stand_below_what_single_users_have(runs, page):
-    rows = tables(page)[f"At K = 5 on test, {result(runs, 'cml', 'test')['users']} users"]
+    summary = result(runs, "cml", "test")
+    rows = tables(page)[f"K = 5 on test, {summary['users']} users, {summary['items']} items"]
     shown = re.fullmatch(r"([\d.]+)\|([\d.]+) to ([\d.]+)\|± ([\d.]+) groups", rows["NDCG"][1])
     mean, low, high, spread = map(float, shown.groups())
     values = pl.read_parquet(runs / "attentive" / "eval" / "per_user.parquet")["ndcg"].to_numpy()
@@ -108,6 +112,56 @@ def test_intervals_and_groups_stand_below_what_single_users_have(runs, page):
     )
     assert 0 < spread < values.std()
     assert "to" not in rows["Coverage"][1]
+
+
+def test_the_answer_comes_first_with_baselines_beside_it(runs, page):
+    text = unescape(page.read_text())
+    assert text.index("Result</h3>") < text.index("Metrics</h3>") < text.index("Runs, data and protocol</h3>")
+    values = {name: metric_of(result(runs, name, "test"), "ndcg")["value"] for name in ("cml", "attentive")}
+    best = max(values, key=values.get)
+    label = {"cml": "CML", "attentive": "attentive (HLR)"}
+    assert f"Best in NDCG@5 on test: <strong>{label[best]}, {values[best]:.4f}</strong> (95% interval " in text
+    bars = next(rows for caption, rows in tables(page).items() if caption.startswith("NDCG@5 of "))
+    loaded = hlr_jax.load_run(runs / "cml", log=lambda _: None)
+    counts = np.bincount(loaded.parts.dataset.train.item, minlength=loaded.parts.dataset.num_items)
+    popularity = ndcg_of_popularity(loaded.parts.dataset, counts, 5)
+    expected = {label[name]: value for name, value in values.items()} | {"Popularity": popularity}
+    shown = {name.strip().split("|")[-1].strip(): cells for name, cells in bars.items()}
+    shown["Popularity"] = bars[next(name for name in bars if "Popularity" in name)]
+    for name, value in expected.items():
+        mean, interval = shown[name][1].split("|")
+        low, high = map(float, interval.split(" to "))
+        assert mean == f"{value:.4f}"
+        assert low < value < high
+    means = [float(cells[1].split("|")[0]) for name, cells in bars.items() if "system" not in name]
+    assert means == sorted(means, reverse=True)
+    widths = [float(width) for width in re.findall(r'class="fill \w+" style="width:([\d.]+)%"', page.read_text())]
+    np.testing.assert_allclose(np.array(widths) / widths[0], np.array(means) / means[0], atol=1e-3)
+
+
+def ndcg_of_popularity(dataset, counts, k):
+    """Return the mean NDCG@k of the most popular items that a user does not know, by its definition."""
+    values = []
+    for user in np.unique(dataset.test.user):
+        known = dataset.known.item[dataset.known.user == user]
+        relevant = set(dataset.test.item[dataset.test.user == user].tolist())
+        scores = np.where(np.isin(np.arange(len(counts)), known), -1, counts)
+        listed = np.argsort(-scores, kind="stable")[:k]
+        gains = sum(1 / np.log2(place + 2) for place, item in enumerate(listed) if int(item) in relevant)
+        values.append(gains / sum(1 / np.log2(place + 2) for place in range(min(k, len(relevant)))))
+    return np.mean(values)
+
+
+def test_parts_of_a_blend_are_baselines_unless_they_are_runs_of_the_page(runs, tmp_path):
+    done = command("blend", f"--workdir={tmp_path / 'both'}", f"--workdirs={runs / 'ease'},{runs / 'attentive'}")
+    assert done.returncode == 0, done.stderr
+    first, second = read_runs([tmp_path / "both", tmp_path / "both" / "parts" / "attentive"])
+    found = {each.label: each for each in baselines_of([first])}
+    assert set(found) == {"EASE", "HLR", "Popularity"}
+    assert found["EASE"].metrics.value("ndcg") == metric_of(result(runs, "ease", "test"), "ndcg")["value"]
+    weights = [float(found[name].note.split()[1]) for name in ("EASE", "HLR")]
+    assert sum(weights) == pytest.approx(1)
+    assert [each.label for each in baselines_of([first, second])] == ["Popularity", "EASE"]
 
 
 def test_lists_exposure_and_reasons_are_those_of_the_model(runs, page):
@@ -121,10 +175,13 @@ def test_lists_exposure_and_reasons_are_those_of_the_model(runs, page):
     listed = cards[cards.index("attentive (HLR): ") :]
     order = [listed.index(f"<li>{title}") for title in best["title"]]
     assert order == sorted(order)
-    assert listed.count(f">{best['reason'][0]}</span>") >= 1
+    assert best["reason_items"].list.len().sum() > 0
+    for title, reason, items in best.select("title", "reason", "reason_items").iter_rows():
+        entry = listed[listed.index(f"<li>{title}") :].split("</li>")[0]
+        assert entry.endswith(f">{reason if items else 'No single reason'}</span>")
     gini = metric_of(result(runs, "cml", "test"), "gini")["by_seed"][0]
     assert f"Gini of the first seed: CML {gini:.3f}" in text
-    shown = tables(page)["Who gets the places of the lists"]["items in no list"]
+    shown = tables(page)["Exposure"]["items in no list"]
     of_lists = (result(runs, name, "test") for name in ("cml", "attentive"))
     coverage = [metric_of(summary, "coverage")["by_seed"][0] for summary in of_lists]
     items = result(runs, "cml", "test")["items"]
@@ -139,15 +196,16 @@ def test_what_attentions_do_is_drawn_by_epoch(runs, page):
         described = drawn[: drawn.index("</desc>")]
         assert f"attentive (HLR), seed 3: from {first[name]:.4g} to {last[name]:.4g}, " in described
         assert "CML" not in described
-    assert "No memories to attend over: CML." in text
+    assert "Without memories: CML." in text
 
 
 def test_how_true_reasons_are_is_shown_of_the_runs_that_were_measured(runs, page):
     record = read_json(runs / "attentive" / "eval" / "reasons.json", {}, "")
     assert (record["users"], record["k"]) == (9, 5)
-    rows = tables(page)["What lists lose without an item of the history"]
+    rows = tables(page)["Score lost when an item of the history is deleted"]
     assert rows[""] == ["attentive (HLR)"]
-    assert rows["the largest drop that any item of the history makes"] == [f"{record['largest_drop']:.3f}"]
+    largest = rows["largest drop without any one item of the history"]
+    assert largest == [f"{record['largest_drop']:.3f} SD"]
     (run,) = read_runs([runs / "attentive"])
     assert vars(run.reasons) | {"made_by": maker_of(runs / "attentive")} == record
 
@@ -167,7 +225,7 @@ def test_ids_are_text_and_nothing_on_the_page_runs_or_loads(page):
     assert "<script" not in text
     assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#|data:)""", text)
     assert not re.search(r"url\(|@import|http:", text.replace("http-equiv", ""))
-    assert "No memory keys that pairs of items address: CML." in text
+    assert "Without memory keys for pairs of items: CML." in text
     assert "attentive (HLR): 2 keys" in text
 
 
@@ -180,11 +238,11 @@ def test_runs_on_other_data_stand_apart_and_a_run_may_lack_test(runs, tmp_path):
     page = write_report([runs / "mf_als", runs / "cml"], tmp_path / "apart.html")
     text = page.read_text()
     assert text.count("<h2>") == 2
-    assert "Figures of one group cannot be compared with another" in text
+    assert "Metrics of different groups are not comparable" in text
     assert "Best in" not in text
     shown = tables(page)
     users = result(runs, "mf_als", "valid")["users"]
-    assert shown[f"At K = 5 on validation, {users} users"]["NDCG"] == [
+    assert shown[f"K = 5 on validation, {users} users, {result(runs, 'mf_als', 'valid')['items']} items"]["NDCG"] == [
         f"{metric_of(result(runs, 'mf_als', 'valid'), 'ndcg')['value']:.4f}"
     ]
 

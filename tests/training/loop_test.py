@@ -246,6 +246,17 @@ RECORD = {
 }  # fmt: skip
 
 
+def test_the_bar_shows_everything_in_80_columns():
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    record = RECORD | {"epoch": 199, "valid_ndcg@100": 0.1234, "positives_per_s": 1.234e8}
+    with Display("hlrpp, 15 runs,", 200, console=console) as display:
+        display.epoch(record)
+    shown = console.file.getvalue()
+    assert "hlrpp, 15 runs, 199/200" in shown
+    assert "loss 0.500 valid 0.250 ndcg 0.123 123.4M/s" in shown
+    assert "…" not in shown
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(terminal):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=80 if terminal else 200, color_system=None)

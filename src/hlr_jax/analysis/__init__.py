@@ -1,1 +1,1 @@
-"""What a trained model has learned: its memory keys and its relations, as frames; plots and cards of them."""
+"""Analysis of a trained model: its memory keys and its relations as frames, plots and cards."""

@@ -1,4 +1,4 @@
-"""What a model's attentions do on a sample of interactions, and its pairs of items: what every analysis starts from."""
+"""The attention weights of a model on a sample of interactions, and its pairs of items: the input of every analysis."""
 
 from functools import partial
 from typing import NamedTuple
@@ -21,11 +21,11 @@ _AT_ONCE = 128  # interactions computed together: bounds the memory, H x N weigh
 
 
 class Attended(NamedTuple):
-    """A sample of B interactions and what the model makes of each.
+    """A sample of B interactions with the attention weights and relation of each.
 
     Attributes:
       user, item: [B] codes.
-      neighbors: [B, H] codes of the items of the user that the pair is seen with, the item itself left out.
+      neighbors: [B, H] codes of the sampled items of the user, without the item itself.
       mask: [B, H], true for real neighbors.
       memory_weights: [B, H, N], the first attention (eq. 3).
       neighbor_weights: [B, H], the second (eq. 5).
@@ -45,37 +45,37 @@ def attend(
     model: Model, params: Params, dataset: Dataset, *, split: str = "train", interactions: int = 2000, seed: int = 0,
     sources: NeighborSources | None = None,
 ) -> Attended:  # fmt: skip
-    """Return the attentions and relations of interactions drawn without replacement from a split, or of all of it.
+    """Return the attentions and relations of interactions that are sampled without replacement from a split.
 
-    Neighbors are drawn as in training, from the user's items in train and, outside train, in validation too.
+    Neighbors are sampled as in training, from the user's items in train and, outside train, in validation too.
 
     Args:
-      model: any; one without history or memories has H = 0 or N = 0.
+      model: any model; without a history H = 0, and without memories N = 0.
       params: its parameters.
       dataset: the data set that it was trained on.
       split: ``train``, ``valid`` or ``test``.
-      interactions: how many are drawn.
-      seed: of the draw of interactions and of their neighbors.
-      sources: what ``attention_sources`` returns, to be made once for several calls; None: it is made.
+      interactions: the size of the sample; all of the split, if it has fewer.
+      seed: of the sample of interactions and of their neighbors.
+      sources: the result of ``attention_sources``, to share it between calls; None: it is computed.
 
     Raises:
-      InputError: a setting out of range, an empty split, or parameters of another model or data set.
+      InputError: a setting is out of range, the split is empty, or the parameters are of another model or data set.
     """
     check_range("analysis", interactions=(interactions, 1, 10**7))
     check_seed("analysis.seed", seed)
     pairs = getattr(dataset, pick(split, SPLITS, "split"))
     if not len(pairs):
-        raise InputError(f"{dataset.name}: no {split} interactions to look at; name another split")
+        raise InputError(f"{dataset.name}: no {split} interactions to analyze; choose another split")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(pairs))[:interactions])
     user, item = pairs.user[chosen], pairs.item[chosen]
     check_params(model, params, dataset.num_users, dataset.num_items)
     sources = attention_sources(model, dataset, split) if sources is None else sources
-    drawn = _attend(model, params, sources, jax.random.key(seed), jnp.asarray(user), jnp.asarray(item))
-    return Attended(user, item, *jax.device_get(drawn))
+    attended = _attend(model, params, sources, jax.random.key(seed), jnp.asarray(user), jnp.asarray(item))
+    return Attended(user, item, *jax.device_get(attended))
 
 
 def attention_sources(model: Model, dataset: Dataset, split: str = "train") -> NeighborSources:
-    """Return what the neighbors of a split's interactions are drawn from."""
+    """Return the interactions that the neighbors of a split's interactions are sampled from."""
     near = dataset.train if split == "train" else dataset.known
     return neighbor_sources(model, near, (dataset.num_users, dataset.num_items))
 
@@ -86,39 +86,39 @@ def _attend(
 ) -> tuple[jax.Array, ...]:
     """Return the fields of ``Attended`` after the first two."""
     everything = with_derived(model, params, sources)
-    length = sources.history.spec.size  # HLR's variant `reference` has the user's own vector behind the neighbors
+    length = sources.history.spec.size  # HLR's variant `reference` appends the user's own vector to the neighbors
 
     def attend_pair(pair: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
         history, output = interaction_output(model, everything, sources, key, *pair)
         by_neighbor = history.ids, history.mask, output.memory_weights, output.neighbor_weights
         return *(array[:length] for array in by_neighbor), output.relation
 
-    # By hand: ``lax.map(batch_size=...)`` fails on outputs without elements, those of models without history or memory.
+    # Not ``lax.map(batch_size=...)``: it fails on empty outputs, those of models without history or memory.
     pairs = (jnp.arange(len(user)), user, item)
     tiles = tuple(jnp.pad(array, (0, -len(user) % _AT_ONCE)).reshape(-1, _AT_ONCE) for array in pairs)
     return tuple(jax.lax.collapse(array, 0, 2)[: len(user)] for array in jax.lax.map(jax.vmap(attend_pair), tiles))
 
 
 def check_keys(model: Model, params: Params) -> None:
-    """Check that pairs of items address keys in this model.
+    """Check that a model has keys that pairs of items address.
 
     Raises:
-      InputError: they do not.
+      InputError: it has none.
     """
     if "keys" not in params or not model.history.size:
         raise InputError(f"pairs of items address no keys in model {model.name}; look at hlr or hlrpp")
 
 
 class ItemPairs(NamedTuple):
-    """The distinct pairs of items (candidate, neighbor) of a sample of interactions: what addresses the memory keys.
+    """The distinct pairs of items (candidate, neighbor) of a sample of interactions, which address the memory keys.
 
-    The memory weights (eq. 2-3) of a candidate v and a neighbor j are a softmax over q_v * q_j . k_n. They know nothing
-    of the user, and v and j may change places, so the pairs are unordered.
+    The memory weights (eq. 2-3) of a candidate v and a neighbor j are a softmax over q_v * q_j . k_n. They do not
+    depend on the user, and they are symmetric in v and j, so the pairs are unordered.
 
     Attributes:
       first, second: [P] codes, ``first`` below ``second``.
-      times: [P], in how many interactions of the sample a pair was met.
-      weights: [P, N], the memory weights, which are the same wherever a pair is met.
+      times: [P], the number of interactions of the sample with the pair.
+      weights: [P, N], the memory weights, which are the same in all of these.
     """
 
     first: np.ndarray
@@ -127,8 +127,8 @@ class ItemPairs(NamedTuple):
     weights: np.ndarray
 
 
-def met_weights(sample: Attended) -> np.ndarray:
-    """Return the memory weights [M, N] of all pairs of items that were met.
+def pair_weights(sample: Attended) -> np.ndarray:
+    """Return the memory weights [M, N] of all pairs of items in a sample, as often as they occur.
 
     Raises:
       InputError: the model has no keys for pairs of items, or no user has a second item.
@@ -141,8 +141,8 @@ def met_weights(sample: Attended) -> np.ndarray:
 
 
 def item_pairs(sample: Attended) -> ItemPairs:
-    """Return the distinct pairs of items in a sample, by their codes; see ``met_weights`` for errors."""
-    weights = met_weights(sample)
+    """Return the distinct pairs of items in a sample, by their codes; see ``pair_weights`` for errors."""
+    weights = pair_weights(sample)
     candidate = np.broadcast_to(sample.item[:, None], sample.mask.shape)[sample.mask].astype(np.int64)
     neighbor = sample.neighbors[sample.mask].astype(np.int64)
     low, high = np.minimum(candidate, neighbor), np.maximum(candidate, neighbor)
@@ -152,6 +152,6 @@ def item_pairs(sample: Attended) -> ItemPairs:
 
 
 def top_pairs(pairs: ItemPairs, share: float = _TOP_SHARE) -> np.ndarray:
-    """Return the places [N, T] of the ``share`` of pairs that address each key most, at least one, the most first."""
+    """Return the places [N, T] of the pairs with the largest weight on each key: a ``share`` of all, at least one."""
     count = min(len(pairs.first), max(1, round(share * len(pairs.first))))
     return np.argsort(-pairs.weights, axis=0, kind="stable")[:count].T

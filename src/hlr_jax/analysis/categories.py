@@ -1,4 +1,4 @@
-"""Categories of items, genres or tags of one's own, and which of them the pairs of items that address a key share."""
+"""Categories of items, such as genres or your own tags, and their frequency in the pairs that address each key."""
 
 from pathlib import Path
 
@@ -12,34 +12,36 @@ from hlr_jax.errors import InputError, check_range
 from hlr_jax.files import expanded
 
 _TABLES = (".csv", ".tsv", ".parquet")
-_LEVELS = 10  # of popularity, within which items change places
-_SHRINKAGE = 10.0  # places added to both sides of a lift
+_LEVELS = 10  # of popularity; items of one level exchange categories
+_SHRINKAGE = 10.0  # added to both counts of a lift
 
 
 def read_categories(path: str | Path) -> pl.DataFrame:
     """Return a frame of ``item`` and ``category``, a row for each category of an item, from CSV, TSV or Parquet.
 
     Raises:
-      InputError: the file is absent, is of another kind, or lacks one of the columns.
+      InputError: the file is absent, has another format, or lacks one of the columns.
     """
     path = expanded(path)
     if path.suffix not in _TABLES:
-        raise InputError(f"{path}: its ending tells no format; categories are read from {', '.join(_TABLES)}")
+        raise InputError(f"{path}: unknown file extension; categories are read from {', '.join(_TABLES)}")
     return read_texts(path, ("item", "category")).drop_nulls()
 
 
 def item_categories(
     dataset: Dataset, categories: pl.DataFrame | None = None, *, least: int = 5
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return the names [C] of the categories that at least ``least`` items have, sorted, and who has which: [I, C].
+    """Return the sorted names [C] of the categories of at least ``least`` items, and the membership of items [I, C].
 
-    ``categories`` has a row for each ``item`` (original id, as it is or as text) and ``category``; None: genres count.
+    ``categories`` has a row for each ``item`` (original id, as is or as text) and ``category``; None: the genres.
 
     Raises:
       InputError: no item has a category.
     """
     items = pl.DataFrame({"item": dataset.item_ids.cast(pl.String), "code": np.arange(dataset.num_items)})
     if categories is not None:
+        if not isinstance(categories, pl.DataFrame) or not {"item", "category"} <= set(categories.columns):
+            raise InputError("categories: a polars DataFrame with columns item and category is needed")
         rows = categories.select(pl.col("item", "category").cast(pl.String)).join(items, on="item")
     else:
         genres = pl.repeat("", len(items), eager=True) if dataset.titles is None else dataset.titles["genres"]
@@ -66,36 +68,40 @@ def key_categories(
     permutations: int = 500,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Return the categories of the items in the pairs that address each key most, against all pairs.
+    """Return the categories of the items in the pairs that address each key most, compared with all pairs.
 
-    A pair has two places, and each of its items fills one with all its categories. Whether an excess may be chance is
-    told by permutations: items of about equal popularity (tenths) exchange their categories, and everything is counted
-    anew. That keeps the pairs and how often an item stands in them, which a test for independent draws would not, and a
-    key that only likes popular items finds no genre in it.
+    A pair has two places, and each of its items counts in one with all its categories. A permutation test decides
+    whether an excess may be chance: items of about equal popularity (tenths) exchange their categories, and all counts
+    are computed again. The permutations keep the pairs and the frequency of each item in them. So a key whose pairs are
+    only popular items has no significant category.
 
     Args:
       sample: of interactions.
       dataset: gives popularity, and genres where ``categories`` is None.
       categories: a row for each ``item`` and ``category``.
-      least: places (``count``) that a row has at least.
-      permutations: how many.
+      least: the minimum of ``count`` in a row.
+      permutations: their number.
       seed: of the permutations.
 
     Returns:
-      A frame, for each ``key`` the largest lift first, of ``category``; ``count``: the places with it among the pairs
-      that address the key most; ``expected``: what that would be at its share of all places; ``lift``: (count + 10) /
-      (expected + 10), which keeps small counts near 1; ``p_adjusted``: the share of permutations in which the largest
-      standardised excess of any key and category reaches this one's, which adjusts for all that are looked at
-      (Westfall and Young 1993); never below 1 / (1 + permutations).
+      A frame, for each key the largest lift first:
+
+      - ``key``, ``category``
+      - ``count``: the places with the category among the pairs that address the key most
+      - ``expected``: the count by its share of all places
+      - ``lift``: (count + 10) / (expected + 10), which keeps small counts near 1
+      - ``p_adjusted``: the share of permutations in which the largest standardized excess of any key and category
+        reaches this one's. That adjusts for all keys and categories (Westfall and Young 1993). It is never below
+        1 / (1 + permutations).
 
     Raises:
-      InputError: no categories, or a setting out of range.
+      InputError: there are no categories, or a setting is out of range.
     """
     check_range("analysis", least=(least, 0, 10**9), permutations=(permutations, 1, 10**6))
     names, member = item_categories(dataset, categories)
     pairs = item_pairs(sample)
     both = np.stack([pairs.first, pairs.second], axis=1)
-    # Row n: how often each item stands in the pairs of key n; the last row: in all pairs.
+    # Row n: the frequency of each item in the pairs of key n; the last row: in all pairs.
     chosen = [*top_pairs(pairs), np.arange(len(both))]
     filled = np.stack([np.bincount(both[places].ravel(), minlength=len(member)) for places in chosen])
     present = np.flatnonzero(filled[-1])
@@ -122,7 +128,7 @@ def key_categories(
 def _adjusted_p(
     filled: np.ndarray, member: np.ndarray, popularity: np.ndarray, permutations: int, seed: int
 ) -> np.ndarray:
-    """Return [N, C]; from how often items fill places of keys and of all [N + 1, I], and who has what [I, C]."""
+    """Return [N, C], from frequencies of items in the pairs of keys and in all [N + 1, I], and membership [I, C]."""
     rng = np.random.default_rng(seed)
     ranked = np.argsort(popularity, kind="stable")
     levels = np.array_split(ranked, min(_LEVELS, len(ranked)))
@@ -136,8 +142,8 @@ def _adjusted_p(
         moved[ranked] = member[np.concatenate([rng.permutation(level) for level in levels])]
         return moved
 
-    drawn = np.stack([excess(exchanged()) for _ in range(permutations)])
-    mean, deviation = drawn.mean(axis=0), np.maximum(drawn.std(axis=0), 1e-12)
-    largest = ((drawn - mean) / deviation).max(axis=(1, 2))
+    permuted = np.stack([excess(exchanged()) for _ in range(permutations)])
+    mean, deviation = permuted.mean(axis=0), np.maximum(permuted.std(axis=0), 1e-12)
+    largest = ((permuted - mean) / deviation).max(axis=(1, 2))
     as_large = (largest[:, None, None] >= (excess(member) - mean) / deviation - 1e-9).sum(axis=0)
     return (1 + as_large) / (1 + permutations)

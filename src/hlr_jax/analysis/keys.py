@@ -1,4 +1,4 @@
-"""The memory keys of HLR and HLR++: which pairs address them, how they are used, how alike they are; cards of them."""
+"""The memory keys of HLR and HLR++: the pairs that address them, their usage and similarity, and cards of them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from hlr_jax.analysis.attention import Attended, ItemPairs, item_pairs, met_weights, top_pairs
+from hlr_jax.analysis.attention import Attended, ItemPairs, item_pairs, pair_weights, top_pairs
 from hlr_jax.analysis.categories import item_categories, key_categories
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.errors import check_range
@@ -14,18 +14,23 @@ from hlr_jax.types import Params
 
 SIGNIFICANT = 0.05
 _DEAD_SHARE = 0.1  # of 1/N
-_SAME = 0.95  # of the cosine of two keys that address the same
+_SAME = 0.95  # the cosine from which two keys are nearly the same
 
 
 def key_usage(sample: Attended, params: Params) -> pl.DataFrame:
-    """Return how much each key is used by a sample of interactions.
+    """Return the usage of each key by a sample of interactions.
 
     Returns:
-      A frame of ``key``; ``usage``: its weight in the relation, sum_h alpha_h a_hn, averaged over interactions (they
-      sum to 1 where the user's own vector is no neighbor); ``mean_weight`` and ``largest``: of its weights on the pairs
-      of items that were met, as often as they were; ``first``: the share of those pairs that address it most;
-      ``entropy``: of the P distinct pairs in proportion to their weight on it, over log P, 1 if all address it alike;
-      ``key_norm`` and ``memory_norm``: the lengths of the vectors; ``dead``: its usage is below a tenth of 1/N.
+      A frame with a row for each key:
+
+      - ``key``
+      - ``usage``: its weight in the relation, sum_h alpha_h a_hn, averaged over interactions. The usages sum to 1 where
+        the user's own vector is no neighbor.
+      - ``mean_weight``, ``largest``: of its weights on all pairs of items, as often as they occur
+      - ``first``: the share of those pairs that address it most
+      - ``entropy``: of the P distinct pairs in proportion to their weight on it, over log P; 1 for equal weights
+      - ``key_norm``, ``memory_norm``: the lengths of the vectors
+      - ``dead``: whether its usage is below a tenth of 1/N
 
     Raises:
       InputError: the sample has no pair of items.
@@ -33,16 +38,16 @@ def key_usage(sample: Attended, params: Params) -> pl.DataFrame:
     pairs = item_pairs(sample)
     usage = np.einsum("bh,bhn->n", sample.neighbor_weights, sample.memory_weights, dtype=np.float64)
     usage /= max(1, int(sample.mask.any(axis=1).sum()))
-    met = met_weights(sample).astype(np.float64)
-    number = met.shape[1]
+    weights = pair_weights(sample).astype(np.float64)
+    number = weights.shape[1]
     keys, memories = (np.linalg.norm(np.asarray(params[name], np.float64), axis=1) for name in ("keys", "memories"))
     return pl.DataFrame(
         {
             "key": np.arange(number),
             "usage": usage,
-            "mean_weight": met.mean(axis=0),
-            "first": np.bincount(met.argmax(axis=1), minlength=number) / len(met),
-            "largest": met.max(axis=0),
+            "mean_weight": weights.mean(axis=0),
+            "first": np.bincount(weights.argmax(axis=1), minlength=number) / len(weights),
+            "largest": weights.max(axis=0),
             "entropy": _entropy(pairs.weights, axis=0),
             "key_norm": keys,
             "memory_norm": memories,
@@ -52,23 +57,26 @@ def key_usage(sample: Attended, params: Params) -> pl.DataFrame:
 
 
 def attention_summary(sample: Attended) -> pl.DataFrame:
-    """Return how sharp the attentions of a sample are, in one row; all entropies are over that of uniform weights.
+    """Return the sharpness of the attentions of a sample, in one row; entropies are relative to uniform weights.
 
     Returns:
-      ``memory_entropy``: the mean entropy of a pair's weights over keys; ``usage_entropy``: that of the mean weights;
-      ``selectivity``: their difference, the mutual information of pair and key over log N, 0 where every pair has the
-      same weights, 1 where each takes one key and all are taken alike; ``neighbor_entropy``: the mean entropy of alpha
-      over the neighbors of an interaction that has two or more; 1 says that all weigh the same.
+      A frame with one row:
+
+      - ``memory_entropy``: the mean entropy of a pair's weights over keys
+      - ``usage_entropy``: the entropy of the mean weights
+      - ``selectivity``: their difference, the mutual information of pair and key over log N. 0: every pair has the
+        same weights. 1: each pair takes one key, and all keys are used equally.
+      - ``neighbor_entropy``: the mean entropy of alpha over the neighbors of an interaction with two or more
 
     Raises:
       InputError: the sample has no pair of items.
     """
-    met = met_weights(sample)
+    weights = pair_weights(sample)
     several = sample.mask.sum(axis=1) > 1
     alpha = sample.neighbor_weights[several]
-    alpha = alpha / alpha.sum(axis=1, keepdims=True)  # the user's own vector takes some in the variant `reference`
+    alpha = alpha / alpha.sum(axis=1, keepdims=True)  # in the variant `reference` the user's own vector has some
     neighbors = _entropy(alpha, axis=1, count=sample.mask[several].sum(axis=1))
-    by_pair, over_all = float(_entropy(met, axis=1).mean()), float(_entropy(met.mean(axis=0), axis=0))
+    by_pair, over_all = float(_entropy(weights, axis=1).mean()), float(_entropy(weights.mean(axis=0), axis=0))
     return pl.DataFrame(
         {
             "memory_entropy": [by_pair],
@@ -80,7 +88,7 @@ def attention_summary(sample: Attended) -> pl.DataFrame:
 
 
 def _entropy(weights: np.ndarray, axis: int, count: np.ndarray | None = None) -> np.ndarray:
-    """Return the entropy of weights along an axis over that of ``count`` uniform ones (None: all); 1 for only one."""
+    """Return the entropy of weights along an axis over that of ``count`` equal ones (None: all); 1 of a single one."""
     weights = weights.astype(np.float64)
     weights = weights / weights.sum(axis=axis, keepdims=True)
     entropy = -np.sum(weights * np.log(np.where(weights > 0, weights, 1.0)), axis=axis)
@@ -89,9 +97,14 @@ def _entropy(weights: np.ndarray, axis: int, count: np.ndarray | None = None) ->
 
 
 def key_pairs(sample: Attended, dataset: Dataset, *, top: int = 10) -> pl.DataFrame:
-    """Return the pairs of items that address each key most: ``key``, ``rank`` (from 1), ``item``, ``title``,
-    ``neighbor``, ``neighbor_title``, ``weight``, ``ratio`` (the weight over the key's mean on all distinct pairs) and
-    ``count`` (interactions of the sample with the pair).
+    """Return the pairs of items that address each key most.
+
+    The frame has these columns:
+
+    - ``key``, ``rank`` (from 1)
+    - ``item``, ``title``, ``neighbor``, ``neighbor_title``
+    - ``weight``, and ``ratio``: the weight over the key's mean on all distinct pairs
+    - ``count``: the interactions of the sample with the pair
     """
     check_range("analysis", top=(top, 1, 10**6))
     pairs = item_pairs(sample)
@@ -137,26 +150,30 @@ def key_table(
     permutations: int = 500,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Return a row for each key with all that is to be told of it; ``key_cards`` puts it in words.
+    """Return a row for each key with its usage, top pairs and categories; ``key_cards`` turns it into text.
 
     Args:
-      sample: of interactions, as HLR or HLR++ sees them.
+      sample: of interactions, of HLR or HLR++.
       params: the model's parameters.
       dataset: the data set that it was trained on.
-      categories: a row for each ``item`` and ``category``; None: the genres of the data set, if it has some.
-      top: pairs of items and categories listed for a key.
+      categories: a row for each ``item`` and ``category``; None: the genres of the data set, if it has any.
+      top: the number of pairs of items and of categories listed for a key.
       permutations: see ``key_categories``.
       seed: of the permutations.
 
     Returns:
-      The columns of ``key_usage``; ``popularity``: the median number of training users of the items in the pairs that
-      address the key most (a twentieth of all), and ``popularity_of_all`` in all pairs; ``nearest_key`` by its
-      ``nearest_cosine``; ``pairs``: structs of ``title``, ``neighbor_title``, ``weight`` and ``ratio``. With categories
-      ``categories``: structs of ``category``, ``lift``, ``count`` and ``p_adjusted``, the largest lift above 1 first;
-      ``shared`` and ``shared_of_all``: the shares of these pairs and of all that have a category in common.
+      The columns of ``key_usage``, and:
+
+      - ``popularity``: the median number of training users of the items in the pairs that address the key most (a
+        twentieth of all), and ``popularity_of_all`` in all pairs
+      - ``nearest_key``, with its ``nearest_cosine``
+      - ``pairs``: structs of ``title``, ``neighbor_title``, ``weight`` and ``ratio``
+      - ``categories``: structs of ``category``, ``lift``, ``count`` and ``p_adjusted``, the largest lift above 1 first;
+        only with categories
+      - ``shared``, ``shared_of_all``: the shares of these pairs and of all that have a category in common; likewise
 
     Raises:
-      InputError: a model without keys for pairs of items, or a setting out of range.
+      InputError: the model has no keys for pairs of items, or a setting is out of range.
     """
     pairs = item_pairs(sample)
     users = dataset.train.item_degrees(dataset.num_items)[np.stack([pairs.first, pairs.second], axis=1)]
@@ -196,41 +213,52 @@ def _nested(frame: pl.DataFrame, name: str, columns: list[str]) -> pl.DataFrame:
 def key_cards(table: pl.DataFrame) -> list[str]:
     """Return a card in Markdown for each row of ``key_table``.
 
-    It says how much the key is used and how its weight varies over pairs: one that hardly varies says that the key is
-    used for all pairs alike, whatever stands at the top of its list. Then which key addresses the same, the pairs that
-    address it most, and the categories that are more frequent among those than chance explains.
+    A card has the usage of the key, its weight on pairs, the most similar key, the pairs that address it most, and
+    their over-represented categories. A key whose weight hardly varies over pairs treats all pairs alike, even if its
+    top pairs look similar.
     """
     return [_card(row, len(table)) for row in table.iter_rows(named=True)]
 
 
 def significant_categories(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return those of a row of ``key_table`` that chance does not explain."""
+    """Return the categories of a row of ``key_table`` that chance does not explain."""
     return [entry for entry in row["categories"] or [] if entry["p_adjusted"] < SIGNIFICANT]
+
+
+def deviation(usage: float, number: int) -> str:
+    """Return the usage of a key relative to the equal share of ``number`` keys.
+
+    Example:
+      >>> deviation(0.22, 5), deviation(0.2, 5)
+      ('10.0% above', 'at')
+    """
+    relative = number * usage - 1
+    return f"{abs(relative):.1%} {'above' if relative > 0 else 'below'}" if abs(relative) >= 5e-4 else "at"
 
 
 def _card(row: dict[str, Any], number: int) -> str:
     lines = [
-        f"### Key {row['key']}: {_kind(row)}\n",
-        f"Takes {row['usage']:.1%} of the weight ({1 / number:.1%} would be an equal share); on one pair "
-        f"{row['mean_weight']:.1%} on average and {row['largest']:.1%} at most.",
+        f"### Key {row['key']}: {traits(row)}\n",
+        f"Usage: {row['usage']:.1%} of the weight, {deviation(row['usage'], number)} the equal share of "
+        f"{1 / number:.1%}. Weight on a pair: {row['mean_weight']:.1%} on average, {row['largest']:.1%} at most.",
     ]
     if row["nearest_key"] is not None and row["nearest_cosine"] > _SAME:
         lines.append(f"Nearly the same as key {row['nearest_key']} (cosine {row['nearest_cosine']:.3f}).")
-    lines.append("\nAddressed most by:\n")
+    lines.append("\nPairs with the largest weight on it:\n")
     lines += [f"- {pair['title']} & {pair['neighbor_title']} ({pair['weight']:.1%})" for pair in row["pairs"]]
     text = (
-        f"\nThe items of the pairs that address it most have {row['popularity']:.0f} users in the median, "
-        f"those of all pairs {row['popularity_of_all']:.0f}."
+        f"\nThe items of its top pairs have a median of {row['popularity']:.0f} training users, the items of all "
+        f"pairs {row['popularity_of_all']:.0f}."
     )
     if "categories" in row:
-        named = [f"{c['category']} x {c['lift']:.1f} ({c['count']} times)" for c in significant_categories(row)]
-        text += f" {row['shared']:.0%} of these pairs share a category, of all {row['shared_of_all']:.0%}."
-        text += f" More frequent than chance explains: {', '.join(named) or 'no category'}."
+        named = [f"{c['category']} ({c['lift']:.1f} times, {c['count']} items)" for c in significant_categories(row)]
+        text += f" {row['shared']:.0%} of its top pairs have a common category, and {row['shared_of_all']:.0%} of all."
+        text += f" Over-represented categories: {', '.join(named) or 'none'}."
     return "\n".join([*lines, text])
 
 
-def _kind(row: dict[str, Any]) -> str:
-    """Return a few words for what the figures say the key is for."""
+def traits(row: dict[str, Any]) -> str:
+    """Return in a few words what the pairs that address a key most have in common, from a row of ``key_table``."""
     if row["dead"]:
         return "dead"
     words = []

@@ -1,4 +1,4 @@
-"""Plots of the frames of this package; matplotlib is an extra. Each function returns a figure, and shows nothing."""
+"""Plots of the frames of this package, by matplotlib, which is an extra. Each function returns a figure."""
 
 import functools
 import importlib.util
@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from hlr_jax.analysis.keys import SIGNIFICANT
-from hlr_jax.colors import COLORS, GRID, MUTED, RULE
+from hlr_jax.colors import GRID, MUTED, ON_LIGHT, RULE
 from hlr_jax.errors import InputError, missing_extra
 
 if TYPE_CHECKING:
@@ -22,10 +22,12 @@ STYLE: Any = {
 }  # fmt: skip
 """Settings of matplotlib for all plots of the project."""
 _MOST = 18  # categories in one plot
+_WITH_VALUES = 10  # rows of a matrix up to which its cells have their values
+_BINS = 24
 
 
 def _styled(plot: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
-    """Make a plot draw in this package's style, or fail in one line where matplotlib is absent."""
+    """Make a plot use this package's style, and raise ``InputError`` where matplotlib is absent."""
 
     @functools.wraps(plot)
     def drawn(*arguments: Any, **options: Any) -> "Figure":
@@ -40,7 +42,7 @@ def _styled(plot: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
 
 
 def _figure(width: float, height: float, columns: int = 1) -> "tuple[Figure, Any]":
-    """Return a figure with axes, apart from pyplot, so that nobody has to close it."""
+    """Return a figure with axes, without pyplot, so that it needs no closing."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -49,40 +51,48 @@ def _figure(width: float, height: float, columns: int = 1) -> "tuple[Figure, Any
 
 @_styled
 def key_usage(table: pl.DataFrame) -> "Figure":
-    """Draw usage, and the range from the mean to the largest weight on one pair, of ``keys.key_table`` or
-    ``keys.key_usage``.
+    """Draw the deviation of each key's usage from the equal share, and that of its largest weight on one pair.
+
+    ``table`` is ``keys.key_table`` or ``keys.key_usage``.
     """
-    figure, axes = _figure(6, 0.3 * len(table) + 1.4)
-    places = np.arange(len(table))[::-1]
-    axes.barh(places, table["usage"], 0.62, color=COLORS[0], label="usage")
-    axes.plot(table["largest"], places, "|", ms=11, mew=2, color=COLORS[1], label="largest weight on one pair")
-    axes.axvline(1 / len(table), color=RULE, lw=0.8, ls=":", label="equal share")
+    number = len(table)
+    figure, axes = _figure(6, 0.3 * number + 1.4)
+    places = np.arange(number)[::-1]
+    usage, largest = (100 * (number * table[name].to_numpy() - 1) for name in ("usage", "largest"))
+    axes.barh(places, usage, 0.62, color=ON_LIGHT[0], label="usage")
+    axes.plot(largest, places, "|", ms=11, mew=2, color=ON_LIGHT[1], label="largest weight on one pair")
+    axes.axvline(0, color=RULE, lw=0.8)
     names = [f"key {key}" + (" (dead)" if dead else "") for key, dead in table.select("key", "dead").iter_rows()]
-    axes.set(yticks=places, yticklabels=names, xlim=(0, 1.1 * table["largest"].to_numpy().max()), xlabel="weight")
+    axes.set(yticks=places, yticklabels=names, xlabel=f"deviation from the equal share of {1 / number:.1%}, in percent")
+    axes.margins(x=0.08)
     axes.grid(axis="y", visible=False)
-    axes.set_title("How much each key is used", pad=22)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, fontsize=8)
+    axes.set_title("Usage of keys", pad=22)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=8)
     return figure
 
 
 @_styled
 def similarity(frame: pl.DataFrame) -> "Figure":
-    """Draw the cosines of ``keys.vector_similarity``."""
+    """Draw the cosines of ``keys.vector_similarity``, with their values for up to ten keys."""
     number = frame["key"].n_unique()
-    side = 0.34 * number + 1.5
+    side = (0.46 if number <= _WITH_VALUES else 0.34) * number + 1.5
     figure, panels = _figure(2 * side + 0.8, side, 2)
     for axes, name in zip(panels, ("keys", "memories"), strict=True):
         values = frame.sort("key", "other")[name].to_numpy().reshape(number, number)
         image = _cells(axes, values, range(number), range(number), vmin=-1, vmax=1)
-        axes.set_title(f"Cosines of {name}")
+        if number <= _WITH_VALUES:
+            for (y, x), value in np.ndenumerate(values):
+                _write(axes, x, y, f"{value:.2f}".replace("-0.00", "0.00"), abs(value) > 0.6, fontsize=7)
+        axes.set(title=f"Cosines of {name}", xlabel="key" if name == "keys" else "memory")
     figure.colorbar(image, ax=list(panels), shrink=0.8)
     return figure
 
 
 @_styled
 def category_lifts(frame: pl.DataFrame) -> "Figure":
-    """Draw the lifts of ``key_categories`` for the categories that stand in most pairs; those that chance does not
-    explain have their value in bold, with a star. Cells without a row in the frame are grey.
+    """Draw the lifts of ``key_categories`` for the most frequent categories.
+
+    Lifts that chance does not explain are bold, with a star. Cells without a row in the frame are gray.
     """
     common = frame.group_by("category").agg(pl.col("count").sum()).sort("count", "category", descending=[True, False])
     chosen = common["category"].head(_MOST).sort().to_list()
@@ -98,12 +108,19 @@ def category_lifts(frame: pl.DataFrame) -> "Figure":
         y, x, text = chosen.index(category), keys.index(key), f"{lift:.1f}{'*' if p < SIGNIFICANT else ''}"
         weight = "bold" if p < SIGNIFICANT else "normal"
         _write(axes, x, y, text, abs(logs[y, x]) > 0.6 * bound, fontsize=7, weight=weight)
-    axes.set(xlabel=f"key (*: adjusted p < {SIGNIFICANT})", title="Lift of categories")
+    axes.set_xlabel(f"key (*: adjusted p < {SIGNIFICANT})")
+    absent = bool(np.isnan(logs).any())
+    axes.set_title("Lift of categories", pad=22 if absent else None)
+    if absent:
+        from matplotlib.patches import Patch
+
+        gray = Patch(color=GRID, label="too few items to compare")
+        axes.legend(handles=[gray], loc="lower left", bbox_to_anchor=(-0.02, 1.0), fontsize=8, borderaxespad=0.2)
     return figure
 
 
 def _cells(axes: Any, values: np.ndarray, rows: Iterable[Any], columns: Iterable[Any], **colors: Any) -> Any:
-    """Draw a matrix as cells with names of its rows and columns, and return the image."""
+    """Draw a matrix as cells with the names of its rows and columns, and return the image."""
     axes.set_facecolor(GRID)
     image = axes.imshow(values, aspect="auto", **{"cmap": "RdBu_r"} | colors)
     axes.set_yticks(range(len(values)), list(map(str, rows)))
@@ -118,35 +135,37 @@ def _write(axes: Any, x: int, y: int, text: str, on_dark: bool, **options: Any) 
 
 
 @_styled
-def scatter(coordinates: np.ndarray, shares: np.ndarray, labels: list[str], title: str) -> "Figure":
-    """Draw points [B, 2] of ``relations.principal_components``, colored by label; the six commonest, and the rest."""
-    figure, axes = _figure(6.4, 4.2)
-    names = pl.Series("label", labels).value_counts(sort=True, name="n")["label"].head(len(COLORS) - 1).to_list()
-    groups = np.array(labels)
-    rest = ~np.isin(groups, names)
-    if rest.any():
-        axes.plot(*coordinates[rest].T, ".", color=MUTED, ms=4, label="other")
-    for name, color in zip(names, COLORS, strict=False):
-        axes.plot(*coordinates[groups == name].T, ".", color=color, ms=5, alpha=0.8, label=name)
-    xlabel = f"first component ({shares[0]:.2%} of the variance)"
-    axes.set(xlabel=xlabel, ylabel=f"second ({shares[1]:.2%})", title=title)
+def along(coordinate: np.ndarray, share: float, labels: list[str], title: str) -> "Figure":
+    """Draw the distribution of points [B] along their ``relations.principal_component``, by label.
+
+    The four most frequent labels have a line each, over the histogram of all points.
+    """
+    figure, axes = _figure(6.4, 3.4)
+    names = pl.Series("label", labels).value_counts(sort=True, name="n").sort("n", "label", descending=[True, False])
+    bins, groups = np.histogram_bin_edges(coordinate, _BINS), np.array(labels)
+    axes.hist(coordinate, bins, density=True, color=MUTED, label=f"all {len(coordinate):,}")
+    for name, color in zip(names["label"].head(4), ON_LIGHT, strict=False):
+        chosen = coordinate[groups == name]
+        axes.hist(chosen, bins, density=True, histtype="step", lw=1.6, color=color, label=f"{name} ({len(chosen):,})")
+    axes.set(xlabel=f"place along the first principal component ({share:.2%} of the variance)", ylabel="density")
+    axes.set_title(title)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
 @_styled
 def matching(rows: dict[str, pl.DataFrame]) -> "Figure":
-    """Draw results of ``relations.matching_probability`` by name, with the band of random partners."""
+    """Draw results of ``relations.matching_probability`` by name, over the band of random partners."""
     figure, axes = _figure(6, 0.5 * len(rows) + 1.3)
     places = np.arange(len(rows))[::-1]
     table = pl.concat(rows.values())
     spread = [table["nearest"] - table["low"], table["high"] - table["nearest"]]
-    axes.errorbar(table["nearest"], places, xerr=spread, fmt="o", color=COLORS[0], capsize=3, label="nearest")
+    axes.errorbar(table["nearest"], places, xerr=spread, fmt="o", color=ON_LIGHT[0], capsize=3, label="nearest")
     for place, low, high in zip(places, table["random_low"], table["random_high"], strict=True):
         axes.plot([low, high], [place, place], color=MUTED, lw=8, solid_capstyle="butt", zorder=0)
     axes.plot([], [], color=MUTED, lw=8, label="random partner")
     axes.set(yticks=places, yticklabels=list(rows), ylim=(-0.6, len(rows) - 0.4), xlim=(0, 1))
-    axes.set_xlabel("probability that the two share a category (95 % intervals)")
+    axes.set_xlabel("probability of a common category (95% intervals)")
     axes.set_title("Interactions with the most similar vectors", pad=20)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=2, fontsize=8)
     return figure
@@ -154,7 +173,7 @@ def matching(rows: dict[str, pl.DataFrame]) -> "Figure":
 
 @_styled
 def types_by_key(frame: pl.DataFrame) -> "Figure":
-    """Draw ``relations.key_by_type``: the share of each planted type's pairs that address each key most."""
+    """Draw ``relations.key_by_type``: for each planted type, the share of its pairs that address each key most."""
     table = frame.with_columns(share=pl.col("pairs") / pl.col("pairs").sum().over("type")).sort("type", "key")
     types, keys = table["type"].unique().sort().to_list(), table["key"].unique().sort().to_list()
     values = table["share"].to_numpy().reshape(len(types), len(keys))
@@ -167,22 +186,38 @@ def types_by_key(frame: pl.DataFrame) -> "Figure":
 
 
 @_styled
-def systems(frame: pl.DataFrame, metric: str = "NDCG", *, unit: str = "per cent", mark_best: bool = True) -> "Figure":
-    """Draw a metric of several systems on several data sets, one panel each, as dots with their standard deviation.
+def systems(
+    sources: dict[str, pl.DataFrame], metric: str = "NDCG", *, unit: str = "percent", mark_best: bool = True
+) -> "Figure":
+    """Draw a metric of several systems, one panel a data set, as dots with their standard deviation.
 
-    ``frame`` has ``dataset``, ``metric``, ``model``, ``mean`` and ``std``, as ``hlr-jax table2`` writes them.
-    With ``mark_best``, the highest of a data set stands out.
+    Each of one or two sources has its own marker: the last is filled, another one before it is hollow. A frame has
+    ``dataset``, ``metric``, ``model``, ``mean`` and ``std``, as ``hlr-jax table2`` writes them. With ``mark_best``, the
+    best system of each data set and source is orange.
     """
-    chosen = frame.filter(pl.col("metric") == metric)
-    datasets, models = (chosen[name].unique(maintain_order=True).to_list() for name in ("dataset", "model"))
-    figure, panels = _figure(2.3 * len(datasets) + 0.8, 0.27 * len(models) + 1.2, len(datasets))
+    chosen = {name: frame.filter(pl.col("metric") == metric) for name, frame in sources.items()}
+    last = list(chosen.values())[-1]
+    datasets, models = (last[name].unique(maintain_order=True).to_list() for name in ("dataset", "model"))
+    figure, panels = _figure(2.3 * len(datasets) + 0.8, 0.32 * len(models) + 1.5, len(datasets))
     for number, (axes, dataset) in enumerate(zip(np.atleast_1d(panels), datasets, strict=True)):
-        rows = chosen.filter(pl.col("dataset") == dataset)
-        best = rows["mean"].to_numpy().max()
-        for model, mean, std in rows.select("model", "mean", "std").iter_rows():
-            color = COLORS[1] if mark_best and mean == best else COLORS[0]
-            place = len(models) - 1 - models.index(model)
-            axes.errorbar(mean, place, xerr=std, fmt="o", color=color, ms=5, capsize=2)
+        for place, frame in enumerate(chosen.values()):
+            hollow = place < len(chosen) - 1
+            _dots(axes, frame.filter(pl.col("dataset") == dataset), models, 0.16 * hollow, hollow, mark_best)
         axes.set_yticks(range(len(models)), [] if number else models[::-1])
-        axes.set(xlim=(0, 1.15 * best), ylim=(-0.6, len(models) - 0.4), title=dataset, xlabel=f"{metric}, {unit}")
+        axes.set_xlim(left=0)
+        axes.set(ylim=(-0.6, len(models) - 0.4), title=dataset, xlabel=f"{metric}, {unit}")
+    if len(chosen) > 1:
+        for name, face in zip(chosen, ("white", ON_LIGHT[0]), strict=True):
+            figure.axes[0].plot([], [], "o", color=ON_LIGHT[0], markerfacecolor=face, ms=5, label=name)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure
+
+
+def _dots(axes: Any, rows: pl.DataFrame, models: list[str], up: float, hollow: bool, mark_best: bool) -> None:
+    """Draw a metric of the systems on one data set, from top to bottom in the order of ``models``."""
+    best = rows["mean"].to_numpy().max()
+    for model, mean, std in rows.select("model", "mean", "std").iter_rows():
+        color = ON_LIGHT[1] if mark_best and mean == best else ON_LIGHT[0]
+        place = len(models) - 1 - models.index(model) + up
+        face = "white" if hollow else color
+        axes.errorbar(mean, place, xerr=std, fmt="o", color=color, markerfacecolor=face, ms=5, capsize=2)

@@ -1,4 +1,4 @@
-"""Relation vectors: which are alike, do these share categories, and do keys find the types of a planted world."""
+"""Relation vectors: the most similar ones, their common categories, and the recovery of planted relation types."""
 
 import numpy as np
 import polars as pl
@@ -18,8 +18,8 @@ _MIDDLE = (0.025, 0.975)  # quantiles: the middle 95 %
 def nearest_relations(sample: Attended, dataset: Dataset, *, k: int = 5, apart: bool = True) -> pl.DataFrame:
     """Return for each interaction the k others, at most, with the most similar relation vectors.
 
-    With ``apart``, interactions of the same user or the same item are left out: they share p_u or q_v, so that their
-    relations are alike for a reason that says nothing.
+    With ``apart``, interactions of the same user or the same item are left out: they share p_u or q_v, which makes
+    their relations similar.
 
     Returns:
       A frame of ``place`` (in the sample), ``user``, ``item``, ``title``, ``rank`` (from 1), ``other_user``,
@@ -81,29 +81,32 @@ def matching_probability(
     resamples: int = 1000,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Return how probable it is that two interactions with the most similar relation vectors share a category.
+    """Return the probability that two interactions with the most similar relation vectors have a common category.
 
-    After the released code of Tran et al. 2021 (``analyse``): each interaction and the one whose relation is nearest by
-    cosine match if their categories meet. There these are the categories that both the user and the item have; data
-    with tags of users are rare, so here they are the item's. Only interactions whose item has a category take part.
+    After the released code of Tran et al. 2021 (``analyse``): an interaction and the one with the nearest relation by
+    cosine match if they have a common category. There, these are the categories that both the user and the item have.
+    Tags of users are rare, so here they are the item's. Interactions whose item has no category are left out.
 
     Args:
       sample: of interactions; the authors take them from test.
       dataset: gives genres where ``categories`` is None.
       categories: a row for each ``item`` and ``category``.
-      vectors: [B, D], compared in place of the relations, such as the vectors of the items.
-      apart: whether the nearest and the random partner must be of another user and another item. The authors' need not
-        be; but the same item always matches itself.
+      vectors: [B, D], compared instead of the relations, such as the item vectors.
+      apart: whether the nearest and the random partner must be of another user and another item. The authors do not
+        require it; but an item always matches itself.
       resamples: of the bootstrap and of the random partners.
       seed: of both.
 
     Returns:
-      One row: ``interactions``; ``nearest``: the probability, with ``low`` and ``high``, the 95 % interval of a
-      bootstrap over users; ``random``: that of random partners, with the middle 95 % of their draws, ``random_low`` and
-      ``random_high``; ``p``: the share of draws that match as often as the nearest, never below 1 / (1 + resamples).
+      A frame with one row:
+
+      - ``interactions``: their number
+      - ``nearest``: the probability, with ``low`` and ``high``, the 95 % interval of a bootstrap over users
+      - ``random``: that of random partners, with ``random_low`` and ``random_high``, the middle 95 % of the resamples
+      - ``p``: the share of resamples that match as often as the nearest, never below 1 / (1 + resamples)
 
     Raises:
-      InputError: no categories, no two interactions to compare, or zero vectors.
+      InputError: there are no categories, no two interactions to compare, or all vectors are zero.
     """
     check_range("analysis", resamples=(resamples, 1, 10**6))
     _, member = item_categories(dataset, categories, least=1)
@@ -112,7 +115,7 @@ def matching_probability(
     places, cosines = _nearest((sample.relation if vectors is None else vectors)[with_some], chosen, 1, apart)
     paired = np.flatnonzero(cosines[:, 0] > -np.inf)
     if not len(paired):
-        raise InputError("no two interactions can be compared; draw more of them")
+        raise InputError("no two interactions can be compared; sample more of them")
     has = member[chosen.item]
     matched = (has[paired] & has[places[paired, 0]]).any(axis=1)
     nearest = float(matched.mean())
@@ -127,7 +130,7 @@ def matching_probability(
 
 
 def _bootstrap_interval(rng: np.random.Generator, user: np.ndarray, matched: np.ndarray, resamples: int) -> np.ndarray:
-    """Return the middle 95 % of the share that matched, over draws of users."""
+    """Return the middle 95 % of the share that matched, over resamples of users."""
     _, owner = np.unique(user, return_inverse=True)
     size, hits = np.bincount(owner), np.bincount(owner, weights=matched)
     drawn = rng.integers(len(size), size=(resamples, len(size)))
@@ -145,19 +148,19 @@ def _random_partners(rng: np.random.Generator, sample: Attended, places: np.ndar
     return partner
 
 
-def principal_components(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates [B, 2] of vectors [B, D] along their first two principal components, and their shares [2]
-    of the variance. A component points to where its largest loading is positive.
+def principal_component(vectors: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the coordinates [B] of vectors [B, D] along their first principal component, and its share of variance.
+
+    The largest loading of the component is positive.
     """
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
-    signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1))
-    shares = lengths**2 / max(float((lengths**2).sum()), 1e-300)
-    return (centred @ (signs * axes).T)[:, :2], shares[:2]
+    centered = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    _, lengths, axes = np.linalg.svd(centered, full_matrices=False)
+    sign = np.sign(axes[0, np.abs(axes[0]).argmax()])
+    return centered @ (sign * axes[0]), float(lengths[0] ** 2 / max(float((lengths**2).sum()), 1e-300))
 
 
 def normalized_mutual_information(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the mutual information of two labellings [n] over the mean of their entropies; 0 if one has one label."""
+    """Return the mutual information of two labelings [n] over the mean of their entropies; 0 if one is constant."""
     if len(np.unique(a)) < 2 or len(np.unique(b)) < 2:
         return 0.0
     joint = crosstab(a, b).count
@@ -168,15 +171,16 @@ def normalized_mutual_information(a: np.ndarray, b: np.ndarray) -> float:
 def planted_types(world: SyntheticWorld, item_cluster: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the relation type of unordered pairs of items [P], -1 for none.
 
-    Keys cannot tell the direction of a pair, so a type counts whichever way it leads; of two, the lower one.
+    Keys ignore the direction of a pair, so a type counts in either direction; of two types, the lower one.
     """
     forth, back = (world.relation_of[item_cluster[a], item_cluster[b]] for a, b in ((first, second), (second, first)))
     return np.where((forth >= 0) & (back >= 0), np.minimum(forth, back), np.maximum(forth, back))
 
 
 def key_by_type(sample: Attended, world: SyntheticWorld) -> pl.DataFrame:
-    """Return how often pairs of each planted type address each key most: ``type``, ``key``, ``pairs``, and the
-    ``mean_weight`` of pairs of the type on the key.
+    """Return the number of pairs of each planted type that address each key most.
+
+    The frame has ``type``, ``key``, ``pairs``, and the ``mean_weight`` of pairs of the type on the key.
     """
     pairs = item_pairs(sample)
     types = planted_types(world, world.item_cluster, pairs.first, pairs.second)
@@ -192,22 +196,25 @@ def key_by_type(sample: Attended, world: SyntheticWorld) -> pl.DataFrame:
 def relation_recovery(
     sample: Attended, world: SyntheticWorld, *, permutations: int = 500, seed: int = 0
 ) -> pl.DataFrame:
-    """Return how much the key that a pair of items addresses most tells of the pair's planted type, where it has one.
+    """Return the mutual information of the key that a pair of items addresses most and the planted type of the pair.
 
-    ``world`` is what the data set of the sample was made from (``synthetic_world_of``). For the baseline, its items
-    exchange their clusters at random, which keeps the pairs, their keys and how often each item stands in one.
+    ``world`` is the source of the data set of the sample (``synthetic_world_of``). For the baseline, its items exchange
+    clusters at random, which keeps the pairs, their keys and the frequency of each item. Pairs without a type are left
+    out.
 
     Returns:
-      One row: ``pairs``; ``nmi``, the normalised mutual information; ``chance`` and ``chance_high``, the mean and the
+      One row: ``pairs``; ``nmi``, the normalized mutual information; ``chance`` and ``chance_high``, the mean and the
       95 % quantile of the permutations; ``p``, the share of them that reach it, never below 1 / (1 + permutations).
 
     Raises:
-      InputError: the world is of another size, or no pair has a type.
+      InputError: ``world`` has fewer items than the sample, or no pair has a type.
     """
     check_range("analysis", permutations=(permutations, 1, 10**6))
     pairs = item_pairs(sample)
     if int(pairs.second.max(initial=0)) >= len(world.item_cluster):
-        raise InputError(f"the planted world has {len(world.item_cluster)} items, the sample more; make the same world")
+        raise InputError(
+            f"the synthetic data set has {len(world.item_cluster)} items, the sample has more; pass its own world"
+        )
     key = pairs.weights.argmax(axis=1)
 
     def information(item_cluster: np.ndarray) -> tuple[int, float]:
@@ -216,7 +223,7 @@ def relation_recovery(
 
     count, nmi = information(world.item_cluster)
     if not count:
-        raise InputError("no pair of items in the sample has a planted type; draw more interactions")
+        raise InputError("no pair of items in the sample has a planted type; sample more interactions")
     rng = np.random.default_rng(seed)
     chance = np.array([information(rng.permutation(world.item_cluster))[1] for _ in range(permutations)])
     p = (1 + int((chance >= nmi - 1e-12).sum())) / (1 + permutations)

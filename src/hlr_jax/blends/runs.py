@@ -119,15 +119,15 @@ def weighted(
 
 
 def told(chosen: BlendWeights) -> str:
-    """Return weights that validation has chosen, in a line for people."""
+    """Return weights that validation has chosen, in lines for people that fit in 80 columns."""
     if len(chosen.weights) == 1:
         return f"{chosen.best_part}: {chosen.metric} {chosen.value:.4f}"
-    weights = ", ".join(f"{label} {weight:g}" for label, weight in chosen.weights.items())
-    alone = chosen.alone[chosen.best_part]
-    lead = f"{chosen.lead:+.4f} (standard error {chosen.lead_error:.4f})"
+    weights = ", ".join(f"{label} {weight:g}" for label, weight in chosen.weights.items() if weight)
     return (
-        f"weights {weights}: {chosen.metric} {chosen.value:.4f}, {chosen.held_out:.4f} on users held out; "
-        f"{chosen.best_part} alone {alone:.4f}, difference {lead}"
+        f"{chosen.metric} {chosen.value:.4f} ({chosen.held_out:.4f} on held-out users)\n"
+        f"  weights: {weights}\n"
+        f"  {chosen.lead:+.4f} (standard error {chosen.lead_error:.4f}) over {chosen.best_part} alone, "
+        f"{chosen.alone[chosen.best_part]:.4f}"
     )
 
 

@@ -41,7 +41,9 @@ _EASE_GRID = flags.DEFINE_list(
 _CONFIDENCE = flags.DEFINE_list("als_confidence", ["3", "10", "30", "100"], "MF-ALS: weights of an observed pair")
 _REGULARIZATION = flags.DEFINE_list("als_regularization", ["10", "30", "100", "300"], "MF-ALS: values of lambda")
 _DIM = flags.DEFINE_integer("als_dim", 128, "MF-ALS: D", lower_bound=1)
-_EPOCHS = flags.DEFINE_integer("als_epochs", 16, "MF-ALS: maximum of iterations; stops after 4 without improvement")
+_EPOCHS = flags.DEFINE_integer(
+    "als_epochs", 16, "MF-ALS: maximum of iterations; stops after 4 without improvement", lower_bound=1
+)
 _TRAIN_ON = flags.DEFINE_enum("train_splits", "train", TRAIN_SPLITS[:2], "splits to fit before test")
 _K = flags.DEFINE_integer("k", 10, "number of recommendations K", lower_bound=1)
 
@@ -53,6 +55,8 @@ def main() -> None:
     options: dict[str, dict[str, Any]] = {"ease": {"regularization": _numbers(_EASE_GRID)}}
     options |= {"mf_als": {"embed_dim": _DIM.value}}
     systems = [pick(name, SYSTEMS, "system of --systems:") for name in _SYSTEMS.value]
+    if not systems:
+        raise InputError(f"--systems names none; there are {', '.join(SYSTEMS)}")
     data_sets, folder = data_sets_of(_DATA.value), Path(_WORKDIR.value)
     from hlr_jax.baselines import baseline, chosen_settings, fit_baseline
     from hlr_jax.cli.support.tables import print_metrics

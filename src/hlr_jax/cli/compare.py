@@ -40,7 +40,7 @@ def main() -> None:
     row = TESTED[_METRIC.value]
     best, differences = best_against_rest(paired_values(results, row, "seeds"))
     metric, k = results[best].metric(row), results[best].k
-    print(f"{metric}@{k}: best is {best}. Its mean difference from each other run ({TEST}):")
+    print(f"{metric}@{k}: best is {best}. Its lead over each other run, by a {TEST}:")
     print_differences(differences)
     if note := one_seed_note(with_one_seed(results, "seeds")):
         print(note)

@@ -42,7 +42,7 @@ _COHORTS = flags.DEFINE_integer(
 )
 _BUDGET = flags.DEFINE_integer("memory_limit_mib", None, "memory for a tile of users, in MiB")
 _BLEND = flags.DEFINE_bool("blend_seeds", False, "evaluate all seeds of the run as one blend with equal weights")
-_REASONS = flags.DEFINE_bool("reasons", False, "measure whether reasons are true, for the first seed")
+_REASONS = flags.DEFINE_bool("reasons", False, "measure the quality of reasons, of the first seed")
 _USERS = flags.DEFINE_integer("num_users", 200, "with --reasons: number of users in the random sample", lower_bound=1)
 _STRONG = flags.DEFINE_enum(
     "strong_generalization",
@@ -60,6 +60,9 @@ def main() -> None:
     """Run the command."""
     from hlr_jax.workdir import held_by_all, read_config
 
+    for flag, reader in ((_USERS, _REASONS), (_HELD_OUT, _STRONG), (_GIVEN, _STRONG)):
+        if flag.present and not reader.value:
+            raise InputError(f"--{flag.name} needs --{reader.name}: pass that too, or leave it out")
     chosen = {"k": _lengths(), "num_cohorts": _COHORTS.value, "memory_limit_mib": _BUDGET.value}
     other = {name: value for name, value in chosen.items() if value is not None}
     connect_processes()
@@ -91,7 +94,7 @@ def _measure(run: "LoadedRun", folder: Path | None) -> None:
 
 
 def _measure_reasons(run: "LoadedRun", folder: Path | None) -> None:
-    """Print how true the reasons of a run's first seed are, and write that to ``folder`` if given."""
+    """Print the quality of the reasons of a run's first seed, and write it to its workdir if given."""
     from hlr_jax.serving.reason_quality import measure_reasons, write_reasons
 
     model, dataset, k = run.parts.model, run.parts.dataset, run.parts.eval.ks[0]

@@ -16,14 +16,14 @@ import hlr_jax
 from hlr_jax import errors, folders
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "folder to write; replaces an older one of keys there", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "folder to write; an existing folder of keys is replaced", required=True)
 _CATEGORIES = flags.DEFINE_string("categories", None, "CSV, TSV or Parquet file with columns item and category")
 _INTERACTIONS = flags.DEFINE_integer(
     "interactions", 2000, "number of interactions sampled from train, and from test for the relations"
 )
-_SEED = flags.DEFINE_integer("seed", 0, "seed of all sampling")
-_PART = flags.DEFINE_string("part", None, "for a blend: the part to inspect; the default is the first with keys")
-_PLOTS = flags.DEFINE_bool("plots", False, "also write PNG files; needs matplotlib")
+_SEED = flags.DEFINE_integer("seed", 0, "seed of all samples")
+_PART = flags.DEFINE_string("part", None, "for a blend: the part to analyze; the default is the first with keys")
+_PLOTS = flags.DEFINE_bool("plots", False, "write PNG files too; needs matplotlib")
 
 
 def main() -> None:

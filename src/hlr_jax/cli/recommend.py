@@ -37,7 +37,7 @@ _ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ON_UNKNOWN, "how to handl
 _EXPLAIN = flags.DEFINE_bool(
     "explain", False, "show reasons: the items of the history that add most to the score, and their shares"
 )
-_REASONS = flags.DEFINE_integer("num_reasons", 3, "number of items in a reason")
+_REASONS = flags.DEFINE_integer("num_reasons", 3, "number of items in a reason", lower_bound=1)
 _BUDGET = flags.DEFINE_integer("memory_limit_mib", 512, "memory for the tiles of users, in MiB")
 _SHOWN = 20  # users that fit on a screen
 

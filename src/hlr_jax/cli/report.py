@@ -1,8 +1,8 @@
-"""Write one self-contained HTML page about runs of any kind: metrics, curves, exposure, sample users.
+"""Write one self-contained HTML page about runs: the best one, metrics, sample users, exposure, keys, curves.
 
 hlr-jax report --workdir=runs/hlr,runs/cml --output=report.html
 
-Runs of the same data and protocol share a table; others are shown separately.
+Runs with the same data, protocol and K are compared. Other runs are in separate groups.
 """
 
 from absl import flags

@@ -41,7 +41,7 @@ def main() -> None:
     data_sets = data_sets_of(_DATA.value)
     from hlr_jax.cli.support import configs
     from hlr_jax.cli.support.launch import show_devices
-    from hlr_jax.folders import claim
+    from hlr_jax.folders import check, claim
     from hlr_jax.table2 import ordered_systems, plan
 
     show_devices(_NUM_SEEDS.value)
@@ -51,6 +51,8 @@ def main() -> None:
         num_seeds=_NUM_SEEDS.value, seed=_SEED.value, protocol=_PROTOCOL.value,
     )  # fmt: skip
     folder, output = Path(_WORKDIR.value), Path(_OUTPUT.value or _WORKDIR.value)
+    if output != folder:
+        check(output, "table")  # before anything is written
     with claim(folder, "runs"), nullcontext() if output == folder else claim(output, "table"):
         _fill(planned, systems, folder, output)
 

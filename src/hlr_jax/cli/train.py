@@ -28,7 +28,7 @@ from hlr_jax.cli.support.tables import chosen_by_validation, print_auto, print_m
 _CONFIG = configs.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _QUIET = flags.DEFINE_bool("quiet", False, "show no progress")
-_TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "also write event files, including finished epochs")
+_TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "write event files too, also for finished epochs")
 
 
 def main() -> None:

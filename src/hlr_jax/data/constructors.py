@@ -8,6 +8,7 @@ import polars as pl
 from hlr_jax.data.columns import Reading, joined
 from hlr_jax.data.dataset import Dataset, Log
 from hlr_jax.data.frames import column_of, read_frame
+from hlr_jax.data.ids import named
 from hlr_jax.data.options import FILE_SETTINGS, DataOptions
 from hlr_jax.data.preparation import finish, prepare
 from hlr_jax.data.source_files import described
@@ -83,7 +84,7 @@ def _ids(values: Any, size: int, what: str, where: str) -> pl.Series:
     if len(ids) != size:
         raise InputError(f"{where}: {what} has {len(ids):,} ids, and the matrix {size:,} {what.split('_')[0]}s")
     if ids.n_unique() < size:
-        raise InputError(f'{where}: {what}: the id "{ids.filter(ids.is_duplicated())[0]}" stands twice')
+        raise InputError(f"{where}: {what}: the id {named(ids.filter(ids.is_duplicated())[:1])} stands twice")
     return ids
 
 

@@ -93,11 +93,13 @@ class Dataset:
         """
         from hlr_jax.data import constructors
 
-        options |= {
+        named = {
             "user_column": user, "item_column": item, "rating_column": rating or "",
             "timestamp_column": timestamp or "", "split_column": split_column or "", "split": split,
-            "threshold": threshold, "k_core": k_core,
         }  # fmt: skip
+        if twice := sorted(named.keys() & options):
+            raise InputError(f"from_frame: {twice[0]} is called {twice[0].removesuffix('_column')} here")
+        options |= named | {"threshold": threshold, "k_core": k_core}
         return constructors.from_frame(frame, {"train": train, "valid": valid, "test": test}, name, log, **options)
 
     @classmethod

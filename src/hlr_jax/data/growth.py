@@ -14,7 +14,7 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.data.options import DataOptions
 from hlr_jax.data.reading.files import read_interactions
 from hlr_jax.data.reading.formats import SUFFIXES
-from hlr_jax.data.source_files import find_files
+from hlr_jax.data.source_files import check_paths, find_files
 from hlr_jax.data.sources import DATASETS
 
 # Rows that join are not divided, so they need no timestamps.
@@ -39,6 +39,7 @@ def read_rows(source: Any, settings: dict[str, Any]) -> pl.DataFrame:
     options = DataOptions(**given).with_defaults(registered[0].threshold if registered else None)
     if is_frame(source):
         return read_frame(source, options.frame_columns, options.rules, "new rows").rows.select("user", "item")
+    check_paths(source, "data")
     files = find_files(source)
     parts = [_read_file(path, options, registered[0].layout if registered else options.format) for path in files]
     return joined(parts).rows.select("user", "item")

@@ -117,9 +117,6 @@ class DataOptions(Settings):
             raise InputError(f"dataset.columns names {repeated[0]} twice")
 
     def _check_times(self) -> None:
-        for name in ("timestamp_format", "valid_from", "test_from"):
-            if not isinstance(getattr(self, name), str):
-                raise InputError(f"dataset.{name} is a text such as 2021-01-31, got {getattr(self, name)!r}")
         check_timestamp_format(self.timestamp_format)
         if self.timestamp_format and "timestamp" not in self.roles:
             raise InputError(f"dataset.timestamp_format is for splits by time, and dataset.split is {self.split}")

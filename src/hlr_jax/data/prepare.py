@@ -10,7 +10,7 @@ from hlr_jax.data.columns import joined
 from hlr_jax.data.dataset import Dataset, Log
 from hlr_jax.data.download import cache_folder, obtain, remember
 from hlr_jax.data.frames import is_frame
-from hlr_jax.data.options import READING_SETTINGS, DataOptions
+from hlr_jax.data.options import READING_SETTINGS, ROLES, DataOptions
 from hlr_jax.data.preparation import finish, prepare
 from hlr_jax.data.reading.files import read_interactions
 from hlr_jax.data.serialization import read_stored, store_dataset
@@ -24,6 +24,8 @@ from hlr_jax.files import expanded, sha256, sha256_of
 
 _LAYOUT = 5  # of the cached files; raise it when they change
 _MEANING = 3  # of the settings; raise it when the same ones give other splits
+
+_OF_FILES = (*READING_SETTINGS, "glob", "format", *(f"{role}_column" for role in ROLES))
 
 
 def load_dataset(name: Any = "", *, cache: bool = True, log: Log = print, **options: Any) -> Dataset:
@@ -52,6 +54,8 @@ def load_dataset(name: Any = "", *, cache: bool = True, log: Log = print, **opti
     if name.startswith(SYNTHETIC_PREFIX) and source == "":
         if chosen.split != "random" or chosen.threshold is not None or chosen.k_core is not None:
             raise InputError(f"{name}: a planted world takes no dataset.threshold or k_core, and dataset.split=random")
+        if unread := [key for key in _OF_FILES if getattr(chosen, key) != getattr(DataOptions, key)]:
+            raise InputError(f"dataset.{unread[0]} is for files, and {name} is synthetic data: leave it out")
         dataset = synthetic_dataset(name, chosen.measured_by, chosen.seed)
     else:
         dataset = _from_files(chosen, cache, log)

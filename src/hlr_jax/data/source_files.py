@@ -10,8 +10,8 @@ from hlr_jax.files import expanded
 Paths = str | Path | Sequence[str | Path]
 
 
-def check_paths(paths: object) -> None:
-    """Check that a source is a path or a list of them.
+def check_paths(paths: object, name: str = "dataset.path") -> None:
+    """Check that a source, which is called so, is a path or a list of them.
 
     Raises:
       InputError: it is something else, or an empty list.
@@ -19,11 +19,11 @@ def check_paths(paths: object) -> None:
     listed = paths if isinstance(paths, list | tuple) else [paths]
     if not all(isinstance(path, str | Path) for path in listed):
         raise InputError(
-            f"dataset.path takes a path or a list of paths, not {described(paths)}; for data in memory there are "
+            f"{name} takes a path or a list of paths, not {described(paths)}; for data in memory there are "
             "Dataset.from_frame, from_csr and from_arrays"
         )
     if not listed:
-        raise InputError("dataset.path is an empty list; pass a file")
+        raise InputError(f"{name} is an empty list; pass a file")
 
 
 def find_files(paths: Paths, is_pattern: bool = False) -> list[Path]:

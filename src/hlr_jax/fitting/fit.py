@@ -143,10 +143,8 @@ def train_seeds(
     check_seed("seed", seed)
     check_seed("seed", seed + options.num_seeds - 1)
     check_monitor(evaluation, options, dataset)
-    several = (options.num_seeds, "seeds"), (len(options.temperatures), "temperatures")
-    shown = [f" {count} {what}," for count, what in several if count > 1]
-    label = "" if quiet else f"{model.name}{',' * bool(shown)}{''.join(shown)}"
     runs = options.runs(range(seed, seed + options.num_seeds))
+    label = "" if quiet else model.name if len(runs) == 1 else f"{model.name}, {len(runs)} runs,"
     identity = run_identity(dataset, model, options, seed)
     loop, identity = _train((dataset, model, options, evaluation), runs, identity, label, workdir, mesh, loggers)
     chosen = chosen_runs(loop.progress, evaluation)
@@ -233,11 +231,11 @@ def _train(
 
 def _needs(ranking: int, plan: tuple[int, int, int] | None) -> str:
     """Return what memory of each device the training will take, in words: to rank, and the plan of an epoch."""
-    needs = f"{ranking / 2**20:,.0f} MiB to rank all users"
+    needs = [f"{ranking / 2**20:,.0f} MiB to rank"]
     if plan is not None:
-        held = f"parameters, moments and interactions {plan[0] / 2**20:,.0f}"
-        needs = f"{sum(plan) / 2**20:,.0f} MiB to train ({held}), {needs}"
-    return f"memory of each device: {needs}"
+        held = f"{plan[0] / 2**20:,.0f} parameters, moments, data"
+        needs.insert(0, f"{sum(plan) / 2**20:,.0f} MiB to train ({held})")
+    return f"memory per device: {', '.join(needs)}"
 
 
 def _results(loop: Loop, chosen: Sequence[int], patience: int) -> list[FitResult]:

@@ -72,8 +72,10 @@ def create_model(name: "str | Callable[..., Model]", **options: Any) -> "Model":
     if isinstance(name, str):
         pick(name, model_names(), "model")
         factory = _registered.get(name) or getattr(importlib.import_module(f"hlr_jax.models.{name}"), name)
-    else:
+    elif callable(name):
         factory = name
+    else:
+        raise InputError(f"a model is made by its name or by a function that returns one, not by {name!r}")
     check_options(factory, options, "model")
     parameters = inspect.signature(factory).parameters
     chosen = tuple(sorted((option, options.get(option, parameters[option].default)) for option in parameters))

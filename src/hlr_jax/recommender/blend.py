@@ -1,7 +1,7 @@
 """From recommenders to one that blends them, in one call."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from hlr_jax.blends.runs import blend_of, settings_of_blend, weighted
@@ -40,6 +40,9 @@ def blend(
       >>> both.model.title, both.metrics["test"].users
       ('EASE + Popularity', 52)
     """
+    several = recommenders.values() if isinstance(recommenders, Mapping) else recommenders
+    if not isinstance(several, Collection) or not all(isinstance(each, Recommender) for each in several):
+        raise InputError("blend: pass Recommender objects, in a list, or in a dict by label")
     given = recommenders if isinstance(recommenders, Mapping) else _labelled(recommenders)
     if not given:
         raise InputError("blend: pass one recommender or more")

@@ -10,6 +10,7 @@ from hlr_jax.auto_options import is_auto
 from hlr_jax.configs.recipes import get_config
 from hlr_jax.configs.unread import check_read
 from hlr_jax.data.dataset import Dataset
+from hlr_jax.data.source_files import described
 from hlr_jax.errors import InputError
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.experiment import run
@@ -68,6 +69,12 @@ def fit(
       >>> ease.recommend(users=7, k=3).columns
       ['user', 'rank', 'item', 'title', 'score']
     """
+    if not isinstance(dataset, Dataset):
+        raise InputError(
+            f"fit: a Dataset is needed, not {described(dataset)}; hlr_jax.load_dataset makes one of a file"
+        )
+    if not isinstance(system, str) and not hasattr(system, "options"):
+        raise InputError(f"fit: a recipe's name, a Model or a scorer is needed, not {described(system)}")
     if not isinstance(system, str) and model is not None:
         raise InputError("fit: a Model has its settings already; settings of `model` are those of a recipe")
     by_hand = None if isinstance(system, str) else system
@@ -94,6 +101,8 @@ def _config_of(system: str | System, sections: Iterable[tuple[str, Any]]) -> dic
     for section, given in sections:
         if isinstance(given, TrainOptions | EvalOptions):
             config[section] = asdict(given)
+        elif given is not None and not isinstance(given, Mapping):
+            raise InputError(f"fit: {section} is a dict of settings, not {described(given)}")
         elif given:
             config[section] = config.get(section, {}) | dict(given)
             overridden += [f"{section}.{name}" for name in given]

@@ -97,7 +97,7 @@ class Recommender(Spaces):
           Traceback (most recent call last):
           hlr_jax.errors.InputError: /tmp/nothing holds no recommender: neither recommender.json nor config.json
         """
-        folder = Path(folder)
+        folder = as_folder(folder)
         if (folder / artifact.MANIFEST).is_file():
             if blend_seeds or mesh:
                 raise InputError(f"{folder} is a saved recommender: blend_seeds and meshes are for workdirs of runs")

@@ -1,4 +1,4 @@
-"""Curves of runs by epoch: losses, the validation metric, and what attentions do."""
+"""Curves of runs by epoch: losses, validation metrics, and the entropies of attentions."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,41 +8,41 @@ from hlr_jax.report.drawing import Child, chart, element, gallery, line, mark, p
 from hlr_jax.report.runs import TrainedRun
 from hlr_jax.training.history import ATTENTION
 
-_LOG_FROM = 20  # a loss whose largest value is so many times its smallest needs a log scale
+_LOG_FROM = 20  # the ratio of the largest loss to the smallest from which the scale is logarithmic
 
 
 def learning_curves(runs: Sequence[TrainedRun], ids: Iterator[int]) -> list[Child]:
-    """Return a chart for each recorded quantity, all runs in it, the best epoch of each seed marked."""
+    """Return a chart of all runs for each recorded quantity, with the best epoch of each seed marked."""
     names = dict.fromkeys(
         name for run in runs for name in run.epochs.columns if name == "train_loss" or name.startswith("valid_")
     )
     lead = (
-        "A mark shows the epoch whose parameters all figures are of: the best on validation, or without any the last. "
-        "A run of several seeds has a line for each. "
-        "An epoch of EASE or ItemKNN is a value of its settings. "
-        "Losses of different objectives have different scales. "
+        "A mark shows the epoch whose parameters give all metrics: the best on validation, or the last where there is "
+        "no validation. A run of several seeds has a line for each. An epoch of EASE or ItemKNN is a value of its "
+        "settings. Losses of different objectives are not comparable. "
     )
     for run in runs:
         if run.lost:
             shown = ", ".join(map(str, run.lost))
-            lead += f"{run.label}: metrics.jsonl lacks epochs, or they are damaged there: {shown}. "
-    return gallery(lead, [run.label for run in runs], [_curve_chart(runs, name, ids) for name in names])
+            lead += f"{run.label}: metrics.jsonl has missing or damaged epochs: {shown}. "
+    labels = {number: run.label for number, run in enumerate(runs)}
+    return gallery(lead, labels, [_curve_chart(runs, name, ids) for name in names])
 
 
 def attention_curves(runs: Sequence[TrainedRun], ids: Iterator[int]) -> list[Child]:
-    """Return a chart for each figure of the attentions, of all runs that have it, and which runs have none."""
+    """Return a chart for each quantity of the attentions, and which runs have none; nothing where no run has any."""
     without = [run.label for run in runs if "memory_distance" not in run.epochs.columns]
-    content: list[Child] = []
-    if len(without) < len(runs):
-        lead = (
-            "On training interactions that are the same at every epoch. An entropy is over that of uniform weights: at "
-            "1 all memories, or all items of a history, weigh the same. Where the mean distance of two memories is "
-            "near 0, they are one point, and the relation is the same for all pairs."
-        )
-        charts = [_curve_chart(runs, name, ids) for name in ATTENTION]
-        content += gallery(lead, [run.label for run in runs], charts)
+    if len(without) == len(runs):
+        return []
+    lead = (
+        "On the same training interactions at every epoch. Entropies are relative to uniform weights: at 1, all "
+        "memories, or all items of a history, have the same weight. If the mean distance of two memories is near 0, "
+        "all memories are one point, and the relation is the same for all pairs."
+    )
+    labels = {number: run.label for number, run in enumerate(runs) if run.label not in without}
+    content = gallery(lead, labels, [_curve_chart(runs, name, ids) for name in ATTENTION])
     if without:
-        content.append(element("p", f"No memories to attend over: {', '.join(without)}."))
+        content.append(element("p", f"Without memories: {', '.join(without)}."))
     return content
 
 
@@ -68,7 +68,7 @@ def _curve_chart(runs: Sequence[TrainedRun], name: str, ids: Iterator[int]) -> C
     log = min(values) > 0 and max(values) > _LOG_FROM * min(values)
     quantity, x = _in_words(name), spanning("epoch", epochs, whole=True)
     y = spanning(quantity + (" (log scale)" if log else ""), values, log=log)
-    if name.endswith("_entropy"):  # from 0 to 1, so that what is uniform lies at the top
+    if name.endswith("_entropy"):  # from 0 to 1, so that uniform weights are at the top
         y = spanning(quantity, (0, 1))
     deciding = [run.label for run in runs if run.parts.eval.monitor_name == name]
     note = f"Chooses the best epoch of {', '.join(deciding)}." if deciding else None
@@ -77,7 +77,7 @@ def _curve_chart(runs: Sequence[TrainedRun], name: str, ids: Iterator[int]) -> C
 
 
 def _in_words(name: str) -> str:
-    """Return what a key of a record is called on an axis."""
+    """Return the axis label of a key of a record."""
     kind, _, metric = name.partition("_")
     if name in ATTENTION:
         return f"{kind} {metric}"

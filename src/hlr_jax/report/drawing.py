@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeAlias
 
 from hlr_jax.colors import ON_LIGHT
 
-WIDTH, HEIGHT = 360, 260
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 26, 40
+WIDTH, HEIGHT = 320, 250  # a chart is 280 pixels wide or more, which shows text of 13 as 11 or more
+LEFT, RIGHT, TOP, BOTTOM = 48, 14, 28, 44
 _TICKS = 5
 _MARK = 4.5
 _VOID = {"meta", "link", "br", "hr"}
@@ -27,8 +27,8 @@ Points: TypeAlias = Sequence[tuple[float, float]]
 def element(tag: str, /, *children: Child, **attributes: str | int | float | None) -> Markup:
     """Return an element of a name.
 
-    Of children, markup stays as it is, any other text is escaped, lists are laid out one after the other, and None is
-    left out. So it is of attributes; a trailing underscore of their names is dropped, and others become hyphens.
+    Children: markup is kept, other text is escaped, lists are concatenated, and None is left out. Attributes: values
+    are escaped, None is left out, a trailing underscore of a name is dropped, and others become hyphens.
     """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
@@ -47,9 +47,9 @@ def _joined(children: Child) -> str:
 
 
 def table(caption: str, columns: Sequence[str], rows: Mapping[str, Sequence[Child]], kind: str | None = None) -> Markup:
-    """Return a table with row names, and column names if there are any; it scrolls sideways on a narrow screen.
+    """Return a table with row names and, if given, column names; it scrolls sideways on a narrow screen.
 
-    ``kind`` is a class of the style sheet.
+    ``kind`` is a class of the style sheet; ``numbers`` aligns cells to the right.
     """
     head = element("thead", element("tr", element("td"), [element("th", name, scope="col") for name in columns]))
     body = [
@@ -58,7 +58,7 @@ def table(caption: str, columns: Sequence[str], rows: Mapping[str, Sequence[Chil
     ]
     content = element("caption", caption), head if columns else None, element("tbody", body)
     drawn = element("table", *content, class_=kind)
-    # With a tab stop, the part that lies outside can be reached by keyboard.
+    # The tab stop lets the keyboard scroll to the part outside the screen.
     return element("div", drawn, class_="wide", role="region", tabindex=0, aria_label=caption)
 
 
@@ -68,7 +68,7 @@ def folded(summary: str, *content: Child) -> Markup:
 
 
 def side_by_side(children: Child) -> Markup:
-    """Return children beside each other, as many as the screen has room for."""
+    """Return children side by side, as many as fit on the screen."""
     return element("div", children, class_="grid-of")
 
 
@@ -80,7 +80,7 @@ def soft(text: str) -> Markup:
 class Axis(NamedTuple):
     """A range of values, on a log scale if asked; ``low`` < ``high``, and 0 < ``low`` on a log scale.
 
-    ``whole``: values are whole numbers, and so are the ticks.
+    ``whole``: values and ticks are whole numbers.
     """
 
     label: str
@@ -90,7 +90,7 @@ class Axis(NamedTuple):
     whole: bool = False
 
     def share(self, value: float) -> float:
-        """Return where a value lies: 0 at ``low``, 1 at ``high``."""
+        """Return the place of a value: 0 at ``low``, 1 at ``high``."""
         low, high, value = (math.log10(x) if self.log else x for x in (self.low, self.high, value))
         return (value - low) / (high - low)
 
@@ -111,7 +111,7 @@ class Axis(NamedTuple):
 
 
 def spanning(label: str, values: Sequence[float], *, log: bool = False, whole: bool = False) -> Axis:
-    """Return an axis that all values fit on, with a little room."""
+    """Return an axis that contains all values, with a margin."""
     low, high = min(values), max(values)
     if log:
         return Axis(label, low / 1.15, high * 1.15, log=True)
@@ -120,7 +120,7 @@ def spanning(label: str, values: Sequence[float], *, log: bool = False, whole: b
 
 
 def place(x: Axis, y: Axis, point: tuple[float, float]) -> tuple[float, float]:
-    """Return where a point lies in the drawing."""
+    """Return the coordinates of a point in the drawing."""
     across = LEFT + x.share(point[0]) * (WIDTH - LEFT - RIGHT)
     return across, HEIGHT - BOTTOM - y.share(point[1]) * (HEIGHT - TOP - BOTTOM)
 
@@ -136,7 +136,7 @@ def _frame(x: Axis, y: Axis) -> Markup:
     for value in x.ticks():
         across = _short(place(x, y, (value, y.low))[0])
         parts.append(element("line", x1=across, x2=across, y1=TOP, y2=bottom, class_="grid"))
-        parts.append(element("text", _tick(value), x=across, y=bottom + 16, text_anchor="middle"))
+        parts.append(element("text", _tick(value), x=across, y=bottom + 17, text_anchor="middle"))
     parts.append(element("text", x.label, x=(LEFT + right) / 2, y=HEIGHT - 6, text_anchor="middle", class_="axis"))
     parts.append(element("text", y.label, x=2, y=14, class_="axis"))
     return element("g", parts, class_="frame")
@@ -147,12 +147,12 @@ def _tick(value: float) -> str:
 
 
 def _short(number: float) -> str:
-    """Return a coordinate with one decimal, or none: a drawing of thousands of points stays small."""
+    """Return a coordinate with one decimal at most, which keeps a drawing of thousands of points small."""
     return f"{number:.1f}".removesuffix(".0")
 
 
 def _style(run: int | None) -> str:
-    """Return the class of a run's drawings: runs after the seventh repeat colors in other dashes."""
+    """Return the class of a run's drawings; runs after the seventh repeat colors with other dashes."""
     if run is None:
         return "reference"
     return f"run{run % len(ON_LIGHT)}" + (" again" if run >= len(ON_LIGHT) else "")
@@ -161,9 +161,9 @@ def _style(run: int | None) -> str:
 def chart(
     ids: Iterator[int], title: str, note: str | None, description: str, x: Axis, y: Axis, drawings: Child
 ) -> Markup:
-    """Return a figure: caption and note, axes and drawings, and for those who do not see it a description.
+    """Return a figure: caption and note, axes and drawings, and a description for screen readers.
 
-    ``ids`` gives a number that no other chart of the page has: SVG names its titles by it.
+    ``ids`` gives a number that no other chart of the page has, for the ids of SVG titles.
     """
     name = f"chart{next(ids)}"
     names = {"aria_labelledby": f"{name}-title", "aria_describedby": f"{name}-desc"}
@@ -183,7 +183,7 @@ def line(x: Axis, y: Axis, run: int | None, points: Points, thin: bool = False) 
 
 
 def mark(run: int, across: float, down: float) -> Markup:
-    """Return the mark of a run: circle, square, triangle or diamond; color alone does not tell runs apart."""
+    """Return the mark of a run: circle, square, triangle or diamond, so that color alone does not identify runs."""
     r = _MARK
     shapes = (
         f"M{_short(across - r)} {_short(down)}a{r} {r} 0 1 0 {2 * r} 0a{r} {r} 0 1 0 {-2 * r} 0z",
@@ -195,17 +195,19 @@ def mark(run: int, across: float, down: float) -> Markup:
 
 
 def dots(x: Axis, y: Axis, run: int, points: Points) -> Markup:
-    """Return points as one path. Those that fall on one place of the screen are drawn once, so the size is bounded."""
+    """Return points as one path; points at the same place of the screen are drawn once, which bounds the size."""
     places = sorted({tuple(2 * round(part / 2) for part in place(x, y, point)) for point in points})
     return element("path", d="".join(f"M{a} {b}h0" for a, b in places), class_=f"dots {_style(run)}")
 
 
-def gallery(lead: str, names: Sequence[str], charts: Child, reference: str | None = None) -> list[Child]:
-    """Return charts side by side, below an explanation and what the colors, dashes and marks stand for."""
-    entries: list[tuple[int | None, str]] = [*enumerate(names), *([(None, reference)] if reference else [])]
-    rows = []
-    for run, name in entries:
-        shapes = element("path", d="M1 7H35", class_=f"line {_style(run)}"), None if run is None else mark(run, 18, 7)
-        swatch = element("svg", shapes, viewBox="0 0 36 14", class_="swatch", aria_hidden="true")
-        rows.append(element("li", swatch, " ", name))
+def legend_mark(run: int | None) -> Markup:
+    """Return the line and mark of a run, or the gray line of None, as an image for a legend."""
+    shapes = element("path", d="M1 7H35", class_=f"line {_style(run)}"), None if run is None else mark(run, 18, 7)
+    return element("svg", shapes, viewBox="0 0 36 14", class_="swatch", aria_hidden="true")
+
+
+def gallery(lead: str, names: Mapping[int, str], charts: Child, reference: str | None = None) -> list[Child]:
+    """Return charts side by side, below an explanation and a legend of runs by number and, if given, the reference."""
+    entries: list[tuple[int | None, str]] = [*names.items(), *([(None, reference)] if reference else [])]
+    rows = [element("li", legend_mark(run), " ", name) for run, name in entries]
     return [soft(lead), element("ul", rows, class_="legend"), side_by_side(charts)]

@@ -1,4 +1,4 @@
-"""Memory keys: a card for each, in numbers and in the items that address it."""
+"""Memory keys: a card for each, with its usage and the pairs of items that address it most."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,11 @@ from typing import Any
 import polars as pl
 
 from hlr_jax.analysis.attention import attend, check_keys
-from hlr_jax.analysis.keys import SIGNIFICANT, key_table, significant_categories
+from hlr_jax.analysis.keys import SIGNIFICANT, deviation, key_table, significant_categories, traits
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
-from hlr_jax.report.drawing import Child, Markup, element, folded, side_by_side, soft
+from hlr_jax.report.drawing import Child, Markup, element, side_by_side, soft
 from hlr_jax.report.runs import TrainedRun
-
-_OPEN = 6  # cards of a run that stand open: with more, a phone shows little else
 
 
 def keys_of(run: TrainedRun) -> pl.DataFrame | None:
@@ -28,47 +26,48 @@ def keys_of(run: TrainedRun) -> pl.DataFrame | None:
 
 
 def key_cards(runs: Sequence[TrainedRun], tables: Sequence[pl.DataFrame | None]) -> list[Child]:
-    """Return the cards of each run that has keys, and which runs have none."""
-    text = (
-        "On a sample of training interactions, of the first seed. A weight that is nearly the same on all pairs "
-        "says that the key is used for all of them alike, whatever stands at the top of its list. Categories are "
-        f"named where permutations among equally popular items do not explain them (adjusted p < {SIGNIFICANT})."
-    )
+    """Return the cards of each run that has keys, and which runs have none; nothing where no run has keys."""
     without = [run.label for run, table in zip(runs, tables, strict=True) if table is None]
-    content: list[Child] = [soft(text)] if len(without) < len(runs) else []
+    if len(without) == len(runs):
+        return []
+    text = (
+        "On a sample of training interactions, of the first seed. A key whose weight is nearly the same on all pairs "
+        "treats all pairs alike, even if its top pairs look similar. Categories are named where permutations among "
+        f"equally popular items do not explain them (adjusted p < {SIGNIFICANT})."
+    )
+    content: list[Child] = [soft(text)]
     for run, table in zip(runs, tables, strict=True):
-        if table is None:
-            continue
-        cards = [_card(row, len(table)) for row in table.iter_rows(named=True)]
-        content += [element("h4", f"{run.label}: {len(cards)} keys"), side_by_side(cards[:_OPEN])]
-        if cards[_OPEN:]:
-            content.append(folded(f"{len(cards) - _OPEN} more keys", side_by_side(cards[_OPEN:])))
+        if table is not None:
+            cards = [_card(row, len(table)) for row in table.iter_rows(named=True)]
+            content += [element("h4", f"{run.label}: {len(cards)} keys"), side_by_side(cards)]
     if without:
-        content.append(element("p", f"No memory keys that pairs of items address: {', '.join(without)}."))
+        content.append(element("p", f"Without memory keys for pairs of items: {', '.join(without)}."))
     return content
 
 
 def _card(row: dict[str, Any], count: int) -> Markup:
+    """Return a card that opens when its title is chosen; on a wide screen it is open."""
     facts = [
-        f"{row['usage']:.1%} of all weight (even: {1 / count:.1%})",
-        f"on one pair {row['mean_weight']:.1%} on average, {row['largest']:.1%} at most",
-        f"users of an item of its pairs: {row['popularity']:.0f} in the median (all: {row['popularity_of_all']:.0f})",
+        f"usage: {row['usage']:.1%} of all weight, {deviation(row['usage'], count)} the equal share of {1 / count:.1%}",
+        f"weight on a pair: {row['mean_weight']:.1%} on average, {row['largest']:.1%} at most",
+        f"median training users of the items of its top pairs: {row['popularity']:.0f}, of all pairs: "
+        f"{row['popularity_of_all']:.0f}",
     ]
     if row["nearest_key"] is not None:
         facts.append(f"most similar: key {row['nearest_key']}, cosine {row['nearest_cosine']:.3f}")
     if "categories" in row:
-        facts.append(f"pairs that share a category: {row['shared']:.0%} (of all pairs: {row['shared_of_all']:.0%})")
-        named = [f"{c['category']} × {c['lift']:.1f} ({c['count']})" for c in significant_categories(row)]
-        facts.append(f"over-represented: {', '.join(named) or 'no category'}")
+        facts.append(f"top pairs with a common category: {row['shared']:.0%}, of all pairs: {row['shared_of_all']:.0%}")
+        named = [f"{c['category']} ({c['lift']:.1f} times, {c['count']} items)" for c in significant_categories(row)]
+        facts.append(f"over-represented categories: {', '.join(named) or 'none'}")
     pairs = [
         element("li", f"{p['title']} & {p['neighbor_title']} ", element("span", f"{p['weight']:.1%}", class_="soft"))
         for p in row["pairs"] or []
     ]
     return element(
-        "div",
-        element("h5", f"Key {row['key']}{' (dead)' if row['dead'] else ''}"),
+        "details",
+        element("summary", f"Key {row['key']}", element("span", traits(row), class_="more")),
         element("ul", [element("li", fact) for fact in facts], class_="list soft"),
-        element("p", "Addressed most by") if pairs else None,
+        element("p", "Pairs with the largest weight on it:") if pairs else None,
         element("ul", pairs, class_="list"),
         class_="card",
     )

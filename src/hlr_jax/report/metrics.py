@@ -1,4 +1,4 @@
-"""Metrics of runs: tables with what they could have been otherwise, and the paired test."""
+"""Tables of all metrics of runs, with intervals and standard deviations."""
 
 import math
 from collections import defaultdict
@@ -6,33 +6,29 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from hlr_jax.evaluation.comparison import NUM_COHORTS, one_seed_note, paired_values, with_one_seed
+from hlr_jax.evaluation.comparison import NUM_COHORTS
 from hlr_jax.evaluation.metrics import LOWER_IS_BETTER, cohort_statistics
-from hlr_jax.evaluation.names import TEST
-from hlr_jax.evaluation.significance import INTERVAL_RESAMPLES, LEVEL, best_against_rest, bootstrap_interval
-from hlr_jax.report.drawing import Child, element, folded, soft, table
+from hlr_jax.evaluation.results import Metrics
+from hlr_jax.evaluation.significance import INTERVAL_RESAMPLES, LEVEL
+from hlr_jax.report.drawing import Child, Markup, element, folded, soft, table
+from hlr_jax.report.headline import user_intervals
 from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
 
-_TESTED = "NDCG"
 _DISPLAY_NAMES = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "map over k": "MAP over K", "rr sum": "RR sum"}
 
 
 def metric_tables(runs: Sequence[TrainedRun]) -> list[Child]:
-    """Return every metric of runs on the same data, of test first, with intervals; then each seed's own.
-
-    Raises:
-      InputError: the runs are of other users.
-    """
+    """Return every metric of runs on the same data, test first, with intervals; then the metrics of each seed."""
     content: list[Child] = []
     for split in SPLIT_NAMES:
         if split not in runs[0].metrics:
             continue
         tables: list[Child] = [_metric_table(runs, split, k) for k in runs[0].parts.eval.ks]
         tables.append(_seed_tables(runs, split))
-        content += [folded("Figures on validation, which chose the epochs", *tables)] if content else tables
+        content += [folded("Metrics on validation, which chose the epochs", *tables)] if content else tables
         if split == "test":
-            content = [_how_to_read(runs), *content, _paired_test(runs)]
-    return content or [element("p", "The data has neither validation nor test interactions, so there are no figures.")]
+            content = [_how_to_read(runs), *content]
+    return content
 
 
 def _metric_table(runs: Sequence[TrainedRun], split: str, k: int) -> Child:
@@ -51,15 +47,15 @@ def _metric_table(runs: Sequence[TrainedRun], split: str, k: int) -> Child:
             is_best = has_best and round(value, 4) == max(shown)
             mean = element("span", _amount(value, name), class_="best" if is_best else None)
             cells.append([mean, [element("span", line, class_="more") for line in spread[name]]])
-        rows[_display_name(name)] = cells
-    caption = f"At K = {k} on {SPLIT_NAMES[split]}, {measured[0].users} users"
-    return table(caption, [run.label for run in runs], rows, "figures")
+        rows[_row_name(name, measured[0])] = cells
+    caption = f"K = {k} on {SPLIT_NAMES[split]}, {measured[0].users:,} users, {measured[0].items:,} items"
+    return table(caption, [run.label for run in runs], rows, "numbers")
 
 
 def _spreads(run: TrainedRun, split: str, k: int) -> defaultdict[str, list[str]]:
-    """Return by metric what its mean could have been: over users, over groups of users, over seeds.
+    """Return by metric its interval over users and its standard deviations over groups of users and over seeds.
 
-    The first two only where each user has a value: what lists do to the catalogue (coverage, ...) is no single user's.
+    Metrics of the catalogue, such as coverage, have no value of a single user, so they have the last one only.
     """
     spreads: defaultdict[str, list[str]] = defaultdict(list)
     metrics = run.metrics[split]
@@ -67,13 +63,13 @@ def _spreads(run: TrainedRun, split: str, k: int) -> defaultdict[str, list[str]]
         assert run.result is not None
         frame, first = run.result.per_user.filter(pl.col("k") == k), metrics.seeds[0]
         names = [name for name in frame.columns if name in metrics.measured]
-        low, high = bootstrap_interval(frame.group_by("user", maintain_order=True).mean().select(names).to_numpy())
+        intervals = user_intervals(frame, k, names)
         of_seed = frame.filter(pl.col("seed") == first)
         groups = cohort_statistics({name: of_seed[name].to_numpy() for name in names}, NUM_COHORTS, first)
-        # A run that has measured groups itself has a number of its own of them.
+        # A run that measured groups itself may have another number of them.
         groups |= {name: spread[0] for (name, at), spread in metrics.cohorts.items() if at == k}
-        for place, name in enumerate(names):
-            spreads[name].append(f"{_amount(low[place], name)} to {_amount(high[place], name)}")
+        for name, (low, high) in zip(names, intervals, strict=True):
+            spreads[name].append(f"{_amount(low, name)} to {_amount(high, name)}")
             spreads[name].append(f"± {_amount(groups[name][1], name)} groups")
     for name in metrics.measured:
         if (std := metrics.std(name, k)) is not None:
@@ -85,13 +81,13 @@ def _how_to_read(runs: Sequence[TrainedRun]) -> Child:
     options = [run.parts.eval for run in runs]
     groups = {option.num_cohorts if option.num_cohorts > 1 else NUM_COHORTS for option in options}
     text = (
-        "All items are ranked but those known before. Below a figure stands what it could have been: "
-        f"{LEVEL:.0%} bootstrap interval over users ({INTERVAL_RESAMPLES:,} draws); ± standard deviation over "
-        f"{' or '.join(map(str, sorted(groups)))} random groups of users, of the first seed"
+        "Each list ranks all items that the user had no interaction with before. Below each value: "
+        f"the {LEVEL:.0%} bootstrap interval over users ({INTERVAL_RESAMPLES:,} resamples); "
+        f"± the standard deviation over {' or '.join(map(str, sorted(groups)))} random groups of users (first seed)"
     )
     several = [f"{len(run.loaded.seeds)} of {run.label}" for run in runs if len(run.loaded.seeds) > 1]
-    text += f"; ± standard deviation over seeds ({', '.join(several)})" if several else ""
-    return soft(f"{text}.{' Bold: the best of a row.' if len(runs) > 1 else ''}")
+    text += f"; ± the standard deviation over seeds ({', '.join(several)})" if several else ""
+    return soft(f"{text}.{' Bold: the best value of a row.' if len(runs) > 1 else ''}")
 
 
 def _seed_tables(runs: Sequence[TrainedRun], split: str) -> Child:
@@ -104,24 +100,16 @@ def _seed_tables(runs: Sequence[TrainedRun], split: str) -> Child:
         rows: dict[str, Sequence[Child]] = {
             _display_name(name): [_amount(value, name) for value in metrics.by_seed(name)] for name in metrics.measured
         }
-        tables.append(table(f"{run.label} on {SPLIT_NAMES[split]}", columns, rows, "figures"))
+        tables.append(table(f"{run.label} on {SPLIT_NAMES[split]}", columns, rows, "numbers"))
     return folded("Each seed", *tables) if tables else None
 
 
-def _paired_test(runs: Sequence[TrainedRun]) -> Child:
-    results = {run.label: run.result for run in runs if run.result is not None}
-    if len(results) < 2:
-        return None
-    best, differences = best_against_rest(paired_values(results, _TESTED, "seeds"))
-    metric = next(iter(results.values())).metric(_TESTED).upper()
-    others = "; ".join(
-        f"{label}: {d.mean:.4f} ({d.low:.4f} to {d.high:.4f}), p = {d.p_value:.2g}" for label, d in differences.items()
-    )
-    end = (
-        f". By how much, with the interval of each difference at 95 % and the Holm-adjusted p of a {TEST}: {others}. "
-        f"{one_seed_note(with_one_seed(results, 'seeds'))}"
-    )
-    return element("p", f"Best in {metric}@{runs[0].parts.eval.ks[0]}: ", element("strong", best), end)
+def _row_name(name: str, metrics: Metrics) -> Markup:
+    """Return the name of a metric's row, with its unit, and with what the protocol calls it where names differ."""
+    called = [row for row, metric in metrics.names.items() if metric == name and row.lower() != name]
+    unit = "training users of an item" if "popularity" in name else None
+    notes = [f"the protocol's {row}" for row in called] + ([unit] if unit else [])
+    return element("span", _display_name(name), [element("span", note, class_="more") for note in notes])
 
 
 def _display_name(name: str) -> str:
@@ -130,7 +118,7 @@ def _display_name(name: str) -> str:
 
 
 def _amount(value: float, name: str) -> str:
-    """Return a metric's value: four decimals, or one for counts of users; a dash for none."""
+    """Return a metric's value: four decimals, or one for counts of users; a dash where there is no value."""
     if math.isnan(value):
         return "–"
     return f"{value:,.1f}" if "popularity" in name else f"{value:.4f}"

@@ -1,15 +1,18 @@
-"""The whole page: one section for each group of comparable runs."""
+"""The whole page, with one section for each group of comparable runs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from itertools import count
 from pathlib import Path
+from typing import TypeAlias
 
 from hlr_jax.colors import ON_DARK, ON_LIGHT
 from hlr_jax.errors import InputError
 from hlr_jax.files import atomic_file
+from hlr_jax.report.baselines import baselines_of
 from hlr_jax.report.curves import attention_curves, learning_curves
 from hlr_jax.report.drawing import Child, Markup, element
+from hlr_jax.report.headline import headline
 from hlr_jax.report.keys import key_cards, keys_of
 from hlr_jax.report.metrics import metric_tables
 from hlr_jax.report.reasons import reason_tables
@@ -17,18 +20,21 @@ from hlr_jax.report.recommendations import Exposure, exposure_charts, exposure_o
 from hlr_jax.report.runs import TrainedRun, comparable_groups, data_and_protocol, read_runs, run_tables
 from hlr_jax.serving.samples import sample_users
 
-# Nothing may be fetched or run: the browser itself holds the page to that.
+# The browser itself keeps the page from loading or running anything.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _SECTIONS = {
-    "runs": "Runs",
-    "curves": "Learning curves",
-    "attention": "Attention",
-    "figures": "Figures",
+    "answer": "Result",
+    "metrics": "Metrics",
+    "users": "Sample users",
+    "reasons": "Reasons",
     "exposure": "Popularity and exposure",
     "keys": "Memory keys",
-    "reasons": "Reasons",
-    "users": "Sample users",
+    "curves": "Learning curves",
+    "attention": "Attention",
+    "runs": "Runs, data and protocol",
 }
+"""The sections of a group in their order; a section without content is left out."""
+_Sections: TypeAlias = "dict[str, tuple[str, list[Child]]]"
 
 
 def write_report(
@@ -36,15 +42,15 @@ def write_report(
 ) -> Path:
     """Write one self-contained HTML page about trained runs, and return its path.
 
-    Runs on different data or protocols stand apart on it. The lists of each run's test users are made anew.
+    Runs on different data or protocols are in separate groups. The lists of each run's test users are computed again.
 
     Args:
-      workdirs: of finished runs.
-      output: the page; an existing one is replaced.
+      workdirs: folders of finished runs.
+      output: the file of the page; an existing one is replaced.
       log: takes lines for people.
 
     Raises:
-      InputError: a folder that holds no finished run, or an output that is no file.
+      InputError: a folder has no finished run, or the output is a folder.
     """
     path = Path(output)
     if path.is_dir():
@@ -68,9 +74,10 @@ def _draw_page(groups: Sequence[Sequence[TrainedRun]], log: Callable[[str], None
         element("title", title),
         element("style", _style_sheet()),
     )
-    header = element("header", element("h1", title), _warning(groups), _contents(groups))
     ids = count(1)
-    main = element("main", [_group_section(group, number, ids, log) for number, group in enumerate(groups, 1)])
+    sections = [_sections(group, f"g{number}", ids, log) for number, group in enumerate(groups, 1)]
+    header = element("header", element("h1", title), _warning(groups), _contents(groups, sections))
+    main = element("main", [_drawn(group, content) for group, content in zip(groups, sections, strict=True)])
     return "<!doctype html>\n" + element("html", head, element("body", header, main), lang="en") + "\n"
 
 
@@ -95,21 +102,21 @@ def _warning(groups: Sequence[Sequence[TrainedRun]]) -> Child:
         hashes = f"(data {dataset.fingerprint[:16]}, protocol {dataset.protocol.hash})"
         identities.append(element("li", f"{_heading(group)}: {labels} {hashes}"))
     text = f"These runs fall into {len(groups)} groups of different data, protocol or K."
-    warning = element("strong", "Figures of one group cannot be compared with another's.")
+    warning = element("strong", "Metrics of different groups are not comparable.")
     return element("div", element("p", text, " ", warning), element("ul", identities), class_="warning", role="note")
 
 
-def _contents(groups: Sequence[Sequence[TrainedRun]]) -> Markup:
+def _contents(groups: Sequence[Sequence[TrainedRun]], sections: Sequence[_Sections]) -> Markup:
     entries = []
-    for number, group in enumerate(groups, 1):
+    for group, content in zip(groups, sections, strict=True):
         name = element("li", element("strong", f"{_heading(group)}: ")) if len(groups) > 1 else None
-        links = [element("li", element("a", words, href=f"#g{number}-{key}")) for key, words in _SECTIONS.items()]
+        links = [element("li", element("a", words, href=f"#{key}")) for key, (words, _) in content.items()]
         entries.append(element("ul", name, links))
     return element("nav", entries, aria_label="Sections")
 
 
-def _group_section(runs: Sequence[TrainedRun], number: int, ids: Iterator[int], log: Callable[[str], None]) -> Markup:
-    """Return the section of comparable runs; makes their lists, the slow part, and logs each run."""
+def _sections(runs: Sequence[TrainedRun], prefix: str, ids: Iterator[int], log: Callable[[str], None]) -> _Sections:
+    """Return the sections of comparable runs; computes their lists, the slow part, and logs each run."""
     users = sample_users(runs[0].parts.dataset)
     exposures: list[Exposure] = []
     keys, lists = [], []
@@ -119,17 +126,19 @@ def _group_section(runs: Sequence[TrainedRun], number: int, ids: Iterator[int], 
         keys.append(keys_of(run))
         lists.append(lists_for(run, users))
     content = {
-        "runs": run_tables(runs),
-        "curves": learning_curves(runs, ids),
-        "attention": attention_curves(runs, ids),
-        "figures": metric_tables(runs),
+        "answer": headline(runs, baselines_of(runs)),
+        "metrics": metric_tables(runs),
+        "users": sample_lists(runs, users, lists),
+        "reasons": reason_tables(runs),
         "exposure": exposure_charts(runs, exposures, ids),
         "keys": key_cards(runs, keys),
-        "reasons": reason_tables(runs),
-        "users": sample_lists(runs, users, lists),
+        "curves": learning_curves(runs, ids),
+        "attention": attention_curves(runs, ids),
+        "runs": [*run_tables(runs), data_and_protocol(runs[0].parts)],
     }
-    sections = [
-        element("section", element("h3", words, id=f"g{number}-{key}"), content[key])
-        for key, words in _SECTIONS.items()
-    ]
-    return element("section", element("h2", _heading(runs)), data_and_protocol(runs[0].parts), sections)
+    return {f"{prefix}-{key}": (words, content[key]) for key, words in _SECTIONS.items() if content[key]}
+
+
+def _drawn(runs: Sequence[TrainedRun], sections: _Sections) -> Markup:
+    drawn = [element("section", element("h3", words, id=key), content) for key, (words, content) in sections.items()]
+    return element("section", element("h2", _heading(runs)), drawn)

@@ -133,6 +133,8 @@ def export_model(
 
 def _check_index(index: IndexOptions, model: System, k: int) -> None:
     """Check that an index can give a model's lists their candidates."""
+    if not isinstance(index, IndexOptions):
+        raise InputError(f"export.index is IndexOptions(...) or None, not {index!r}")
     if not isinstance(model, Model):
         raise InputError(f"{model.title} has no vectors that an index could search: export without it")
     _require("ann", "usearch")

@@ -93,7 +93,7 @@ def fold_in(
         raise InputError(
             f"histories: user {ids[int(np.argmax(degrees))]} has all {dataset.num_items} items; leave it out"
         )
-    options = options or FoldInOptions()
+    options = _given(options)
     if not isinstance(model, Blend):
         return people_of(Part(model, 1.0, seed, training), params, dataset, ids, met, options)
     own = parts_of(model, params)
@@ -167,10 +167,17 @@ def fold_in_items(
     if dataset.item_ids.dtype.is_integer() and not ids.dtype.is_integer():
         raise InputError(f"users_of_items: {named(ids)}: ids of items are {dataset.item_index.kind} in this data set")
     pairs = pl.DataFrame({"user": dataset.user_ids.gather(met.item), "item": ids.gather(met.user)})
-    new = solve_rows(Part(model, 1.0, seed, training), params, dataset, "item", met, options or FoldInOptions())
+    new = solve_rows(Part(model, 1.0, seed, training), params, dataset, "item", met, _given(options))
     last = int(new.rows[-1]) + 1
     params = new.params | {name: array[:last] for name, array in model.on_axis(new.params, "item").items()}
     return Catalogue(params, with_interactions(dataset, pairs))
+
+
+def _given(options: FoldInOptions | None) -> FoldInOptions:
+    """Return the options that are given, or the defaults."""
+    if options is not None and not isinstance(options, FoldInOptions):
+        raise InputError(f"fold_in: options are FoldInOptions(...), not {type(options).__name__}")
+    return options or FoldInOptions()
 
 
 def _check(model: System, params: Params, dataset: Dataset, seed: int) -> None:

@@ -4,7 +4,8 @@ They take their arrays as arguments instead of holding them as constants: each n
 that other programs read too, and XLA compiles a program of some kilobytes.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -226,12 +227,29 @@ def shapes(arrays: Arrays, names: tuple[str, ...]) -> dict[str, jax.ShapeDtypeSt
 
 
 def exported(function: Callable[..., Any], *shapes: Any) -> export.Exported:
-    """Return a function of dicts of arrays, computed in float32, lowered for ``PLATFORMS``."""
+    """Return a function of dicts of arrays, computed in float32, lowered for ``PLATFORMS``.
+
+    The program does not name the Python files that it was traced from: they are this machine's alone, and the same
+    program has the same bytes on another one.
+    """
 
     def computed(given: Params, *others: Any) -> Any:
         return function({name: array.astype(_computed(array)) for name, array in given.items()}, *others)
 
-    return export.export(jax.jit(computed), platforms=PLATFORMS)(*shapes)
+    with _no_locations():
+        return export.export(jax.jit(computed), platforms=PLATFORMS)(*shapes)
+
+
+@contextlib.contextmanager
+def _no_locations() -> Iterator[None]:
+    """Let JAX write no Python file or line into what it lowers."""
+    name = "jax_traceback_in_locations_limit"
+    before = jax.config.values[name]
+    jax.config.update(name, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 def over_people(of_one: Callable[[Params], Callable[..., Any]]) -> Callable[..., Any]:

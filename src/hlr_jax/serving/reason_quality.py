@@ -27,10 +27,10 @@ _FEWEST = 2  # training items of a user who is measured: one is left when anothe
 
 @dataclass(frozen=True)
 class ReasonQuality:
-    """How true the reasons of a system are, as means over users, of the items of each user's list.
+    """The quality of the reasons of a system, as means over users, of the items of each user's list.
 
-    A drop is what a score over the mean of the catalogue loses when an item of the history is taken out and the whole
-    system scores again, in standard deviations of the user's scores (``serving.deletion``).
+    A drop is the loss of a score, compared with the mean of the catalogue, when an item of the history is deleted and
+    the whole system scores again. Its unit is the standard deviation of the user's scores (``serving.deletion``).
 
     Attributes:
       users: that were measured.
@@ -63,18 +63,18 @@ class ReasonQuality:
     nothing: float
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return the figures for people: what each is, and its text."""
-        ratio = size_ratio = "none: it is 0"
+        """Return the values for people: the name of each, and its text with a unit."""
+        ratio = size_ratio = "none: the denominator is 0"
         if self.ratio is not None:
             ratio = f"{self.ratio:.1f} ({self.ratio_low:.1f} to {self.ratio_high:.1f})"
         if self.size_ratio is not None:
             size_ratio = f"{self.size_ratio:.1f}"
         return [
-            ("drop of the score without the largest reason, standard deviations", f"{self.top_drop:.3f}"),
-            ("the largest drop that any item of the history makes", f"{self.largest_drop:.3f}"),
-            ("drop without a random item of the history", f"{self.random_drop:.3f}"),
-            ("ratio of the largest reason's drop to it, interval at 95 %", ratio),
-            ("ratio to the size of a random item's drop, either sign", size_ratio),
+            ("drop without the largest reason", f"{self.top_drop:.3f} SD"),
+            ("largest drop without any one item of the history", f"{self.largest_drop:.3f} SD"),
+            ("drop without a random item of the history", f"{self.random_drop:.3f} SD"),
+            ("ratio to a random item's drop (95% interval)", ratio),
+            ("ratio to the size of a random item's drop", size_ratio),
             ("largest reason is among the three largest drops", f"{self.among_three:.0%}"),
             ("pairs of items in a list with the same largest reason", f"{self.same_top:.0%}"),
             ("items for which nothing in the history stands out", f"{self.nothing:.0%}"),

@@ -79,7 +79,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     kind, parse = ("TOML", tomllib.loads) if path.suffix == ".toml" else ("JSON", json.loads)
     try:
         values = parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise InputError(f"{path}: no such file; check --grid_file") from None
     except (ValueError, RecursionError) as problem:
         raise InputError(f"{path}: not {kind}: {str(problem).splitlines()[0]}") from None

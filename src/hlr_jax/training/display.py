@@ -1,4 +1,4 @@
-"""What a person sees of a running training: a live bar on a terminal, plain lines elsewhere."""
+"""Shows the progress of a training: a live bar on a terminal, plain lines elsewhere."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ class Display(LiveBar):
 
     def __init__(self, label: str, total: int, *, quiet: bool = False, console: Console | None = None):
         """Show ``total`` epochs under a label."""
-        # Short enough for 80 columns; the lines of other outputs are not.
+        # The bar fits in 80 columns; the terminal wraps lines that stay.
         super().__init__(
             console or Console(soft_wrap=True, highlight=False),
-            TextColumn("{task.description} {task.completed}/{task.total}"), BarColumn(bar_width=8),
-            TextColumn("{task.fields[metrics]}"), TimeRemainingColumn(), TextColumn("left"),
+            TextColumn("{task.description} {task.completed}/{task.total}"), BarColumn(bar_width=5),
+            TextColumn("{task.fields[metrics]}"), TimeRemainingColumn(compact=True),
             shown=not quiet, description=label, total=total, metrics="compiling",
         )  # fmt: skip
         self._label, self._total, self._quiet, self._shown = label, total, quiet, 0
@@ -42,7 +42,7 @@ class Display(LiveBar):
         if self._bar:
             self._bar.update(self._task, completed=epoch, metrics=describe(record, short=True))
         elif not self._quiet:
-            # The first epoch's time is mostly compilation and tells nothing of the others.
+            # The first epoch mostly compiles, so its time does not predict that of the others.
             left = f"{record['seconds'] * (self._total - epoch):.0f} s left" if self._shown else "compiled"
             left = left if epoch else f"in {record['seconds']:.0f} s"
             self._console.print(f"{self._label} {epoch}/{self._total} {describe(record)} {left}", markup=False)
@@ -50,7 +50,7 @@ class Display(LiveBar):
 
 
 def describe(record: dict[str, Any], *, short: bool = False) -> str:
-    """Return an epoch's metrics as a person reads them."""
+    """Return the metrics of an epoch as text for people."""
     digits = 3 if short else 4
     shown = {"loss": record["train_loss"]} if "train_loss" in record else {}
     for name in record:
@@ -58,4 +58,9 @@ def describe(record: dict[str, Any], *, short: bool = False) -> str:
             kind = name.removeprefix("valid_")
             shown["valid" if kind == "loss" else kind.split("@")[0] if short else kind] = record[name]
     metrics = [f"{name} {value:.{digits}f}" for name, value in shown.items()]
-    return " ".join(metrics + ([f"{record['positives_per_s'] / 1e3:,.0f}k/s"] if "positives_per_s" in record else []))
+    return " ".join(metrics + ([_rate(record["positives_per_s"])] if "positives_per_s" in record else []))
+
+
+def _rate(per_second: float) -> str:
+    """Return positives per second, short enough for the bar on any device."""
+    return f"{per_second / 1e6:.1f}M/s" if per_second >= 1e6 else f"{per_second / 1e3:.0f}k/s"

@@ -141,9 +141,11 @@ class TrainOptions(Settings):
 
     def __post_init__(self) -> None:
         """Check every field, and those that exclude each other."""
-        object.__setattr__(self, "temperatures", tuple(self.temperatures))  # a config has a list
         super().__post_init__()
-        if not isinstance(self.start, str) or not self.start:
+        if not isinstance(self.temperatures, tuple | list):
+            raise InputError(f"train.temperatures must be a list of numbers, got {self.temperatures!r}")
+        object.__setattr__(self, "temperatures", tuple(self.temperatures))  # a config has a list
+        if not self.start:
             raise InputError(f"train.start must be {RANDOM}, {ALS} or the folder of a run, got {self.start!r}")
         if not self.num_epochs and self.start == RANDOM:
             raise InputError("train.num_epochs=0 trains nothing: set 1 or more, or train.start")

@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 
 from hlr_jax import system_errors
 from hlr_jax.errors import InputError, OtherProcessError
-from hlr_jax.terminal import shown
+from hlr_jax.terminal import shown, with_short_words
 
 T = TypeVar("T")
 
@@ -43,5 +43,5 @@ def guarded(act: Callable[[], T]) -> T:
 
 def fail(message: str, status: int = USAGE_STATUS) -> NoReturn:
     """End the process with one line on stderr."""
-    print(f"error: {shown(message)}", file=sys.stderr)
+    print(f"error: {with_short_words(shown(message))}", file=sys.stderr)
     sys.exit(status)

@@ -16,6 +16,8 @@ from hlr_jax.cli.support.compiled import keep_compiled
 from hlr_jax.cli.support.guard import fail, guarded
 from hlr_jax.errors import InputError
 
+_PATHS = ("workdir", "workdirs", "output", "data", "histories", "categories", "grid_file", "configs")
+
 
 def launch(main: Callable[..., None]) -> None:
     """Run ``main`` under absl, with the arguments that are not flags.
@@ -62,7 +64,7 @@ def _parse(arguments: list[str]) -> list[str]:
 
 def _check_paths() -> None:
     """Check that no path is empty, which would mean the current folder."""
-    for name in ("workdir", "workdirs", "output"):
+    for name in _PATHS:
         if name not in flags.FLAGS or not flags.FLAGS[name].present:
             continue
         given: list[str] | str = flags.FLAGS[name].value or ""

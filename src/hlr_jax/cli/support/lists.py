@@ -1,4 +1,4 @@
-"""Prints recommendations, and the progress of a long command."""
+"""Shows recommendations on the terminal, and the progress of a long command."""
 
 import time
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ _EVERY = 30.0  # seconds between two lines if there is no bar
 
 
 class Progress(LiveBar):
-    """Counts users with finished recommendations: a bar on a terminal, occasional lines elsewhere."""
+    """Shows how many users have their lists: a bar on a terminal, a line every 30 seconds elsewhere."""
 
     def __init__(self) -> None:
         """Show nothing yet."""
@@ -28,7 +28,7 @@ class Progress(LiveBar):
         self._last, self._start, self._first = 0.0, time.monotonic(), -1
 
     def show(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` users are finished."""
+        """Show that ``done`` of ``total`` users have their lists."""
         if self._bar:
             self._bar.update(self._task, completed=done, total=total)
             return
@@ -42,7 +42,7 @@ class Progress(LiveBar):
 
 
 def show_lists(frame: pl.DataFrame) -> None:
-    """Print the recommendations of a few users as tables, with reasons if there are any."""
+    """Print the lists of a few users as tables, with reasons if there are any."""
     console = Console(highlight=False, emoji=False)
     for (user,), rows in frame.group_by("user", maintain_order=True):
         table = Table("", "item", "title", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
@@ -70,7 +70,7 @@ def show_samples(recommender: "Recommender", k: int = 3, num_reasons: int = 2) -
         return
     lists = recommender.recommend(users.to_list(), k=k, num_reasons=num_reasons if reasons else 0)
     for user, count in zip(users, degrees, strict=True):
-        console.print(f"[bold]user {as_markup(user)}[/], who has {count} items:")
+        console.print(f"[bold]user {as_markup(user)}[/] ({count} items):")
         for row in lists.filter(user=user).iter_rows(named=True):
             console.print(f"  {row['rank']}. {as_markup(row['title'])}")
             if reasons:

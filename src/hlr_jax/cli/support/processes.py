@@ -2,6 +2,8 @@
 
 from absl import flags
 
+from hlr_jax.errors import InputError
+
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
     False,
@@ -17,9 +19,13 @@ def connect_processes() -> None:
     """Join the other processes if the flags require it. Call it before any other use of JAX.
 
     Raises:
-      InputError: see ``distributed.connect``.
+      InputError: see ``distributed.connect``; a flag about the others, without one that asks for them.
     """
     from hlr_jax import distributed
 
-    if _DISTRIBUTED.value or _ADDRESS.value:
+    if not _DISTRIBUTED.value and _ADDRESS.value is None:
+        for flag in (_COUNT, _ID, _TIMEOUT):
+            if flag.present:
+                raise InputError(f"--{flag.name} is for several processes: pass --distributed too, or leave it out")
+    else:
         distributed.connect(_ADDRESS.value, _COUNT.value, _ID.value, timeout=_TIMEOUT.value)

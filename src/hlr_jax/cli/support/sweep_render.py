@@ -68,9 +68,14 @@ def draw(board: pl.DataFrame, keys: list[str], metric: str, higher_is_better: bo
         numeric = done[key].dtype.is_numeric() and len(by_value) > 8  # many numbers: a scale; few: one position each
         places: dict[Any, Any] = {value: value if numeric else place for place, value in enumerate(by_value[key])}
         axis.plot(
-            [places[value] for value in done[key]], done[metric], "o", color=colors.COLORS[0], alpha=0.45, markersize=5
+            [places[value] for value in done[key]],
+            done[metric],
+            "o",
+            color=colors.ON_LIGHT[0],
+            alpha=0.45,
+            markersize=5,
         )
-        axis.plot(list(places.values()), by_value[metric], "-", color=colors.COLORS[1], linewidth=1.5)
+        axis.plot(list(places.values()), by_value[metric], "-", color=colors.ON_LIGHT[1], linewidth=1.5)
         if numeric:
             axis.set_xscale("log" if min(places) > 0 and max(places) > 20 * min(places) else "linear")
         else:

@@ -4,11 +4,10 @@ import re
 from pathlib import Path
 
 import polars as pl
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from hlr_jax import files
+from hlr_jax.cli.support.tables import titled_table
 from hlr_jax.evaluation.comparison import (
     NUM_COHORTS,
     SIGNIFICANT,
@@ -205,19 +204,29 @@ def write(table: Comparison, folder: Path) -> None:
 
 
 def print_comparison(table: Comparison, console: Console | None = None) -> None:
-    """Print the table; the spread is below its mean, so that seven systems fit in 80 columns."""
+    """Print the table, with each spread below its mean, so that seven systems fit in 80 columns.
+
+    The title of a block names split, users and items. A star marks a metric that the protocol defines in its own way.
+    """
     console = console or Console(highlight=False)
     for block in table.blocks:
-        shown = Table(block.data, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        title = f"{_size(block)}, K = {next(iter(block.results.values())).k}" if block.results else block.data
+        shown = titled_table(title)
         for system in table.systems:
             shown.add_column(system_title(system), justify="right", no_wrap=True)
         for row in ROWS:
-            shown.add_row(row, *(_terminal_cell(block, row, system) for system in table.systems))
+            shown.add_row(_marked(block, row), *(_terminal_cell(block, row, system) for system in table.systems))
         console.print(shown)
         if line := p_values_line(table, block):
             console.print(line)
     for sentence in caption(table):
         console.print(sentence)
+
+
+def _marked(block: Block, row: str) -> str:
+    """Return the name of a row, with a star where the protocol has its own definition of the metric."""
+    own = any(row in ("MAP", "MRR") and result.metric(row) != ROWS[row] for result in block.results.values())
+    return f"{row}*" if own else row
 
 
 def _terminal_cell(block: Block, row: str, system: str) -> str:
