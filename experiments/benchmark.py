@@ -1,4 +1,4 @@
-"""Measure what this machine does: training, ranking, seeds, kernels, growth, devices, data preparation, and quality.
+"""Measure the speed of training, ranking, seeds, kernels, growth, devices and data preparation, and time to quality.
 
 taskset -c 0 python experiments/benchmark.py --models=all --interactions=50000 --output=runs/speed.jsonl   # one core
 python experiments/benchmark.py --what=growth,devices --plots=runs/plots
@@ -9,9 +9,9 @@ python experiments/benchmark.py --what=quality --split_file=$SPLITS/movielens-1m
     --beside='auto: python experiments/curve.py auto $SPLIT_FILE budget=5' \\
     --beside='EASE: python experiments/curve.py ease $SPLIT_FILE regularization=1000'
 
-Times are medians of runs behind the first; what is compared is run in turn, round after round. It prints tables,
-appends a JSON line per measurement to --output, and draws plots of growth, meshes and quality into --plots.
-docs/results/benchmarks/README.md names every field.
+Times are medians of the runs after the first. Comparisons run in turn, round after round. The command prints tables,
+appends a JSON line per measurement to --output, and writes plots of growth, meshes and quality to --plots.
+docs/results/benchmarks/README.md describes every field.
 """
 
 import json
@@ -37,41 +37,48 @@ from hlr_jax import Dataset, InputError, errors, sharding
 from hlr_jax.cli.support.launch import launch
 
 _DEFAULT = Settings()
-_WHAT = flags.DEFINE_list("what", ["train", "rank"], f"any of {', '.join(PARTS)}")
-_MODELS = flags.DEFINE_list("models", list(_DEFAULT.models), "models to measure with, or all")
-_DATA = flags.DEFINE_string("data", _DEFAULT.data, "a data set of the registry, or a planted world")
+_WHAT = flags.DEFINE_list("what", ["train", "rank"], f"parts to measure: {', '.join(PARTS)}")
+_MODELS = flags.DEFINE_list("models", list(_DEFAULT.models), "models to measure, or all")
+_DATA = flags.DEFINE_string("data", _DEFAULT.data, "a data set of the registry, or a synthetic one")
 _SPLIT_FILE = flags.DEFINE_string("split_file", "", "a file of user, item, split columns, instead of --data")
 _INTERACTIONS = flags.DEFINE_integer(
-    "interactions", 0, "shorten epochs to the rows of so many interactions' users; 0: whole epochs", lower_bound=0
+    "interactions",
+    0,
+    "shorten epochs to users with about this many interactions in total; 0: whole epochs",
+    lower_bound=0,
 )
 _TRAIN = flags.DEFINE_list("train", [], "options of training, such as batch_size=1000,num_negatives=4")
 _MODEL = flags.DEFINE_list("model", [], "options of the models that have them, such as embed_dim=50,max_history=10")
-_USERS = flags.DEFINE_integer("users", _DEFAULT.users, "users that are ranked", lower_bound=1)
-_NUM_SEEDS = flags.DEFINE_integer("num_seeds", _DEFAULT.num_seeds, "seeds that `seeds` trains at once", lower_bound=2)
-_REPEATS = flags.DEFINE_integer("repeats", _DEFAULT.repeats, "timed runs behind the first", lower_bound=1)
+_USERS = flags.DEFINE_integer("users", _DEFAULT.users, "number of users to rank for", lower_bound=1)
+_NUM_SEEDS = flags.DEFINE_integer(
+    "num_seeds", _DEFAULT.num_seeds, "number of seeds that `seeds` trains at once", lower_bound=2
+)
+_REPEATS = flags.DEFINE_integer("repeats", _DEFAULT.repeats, "timed runs after the first", lower_bound=1)
 _SECONDS = flags.DEFINE_float(
-    "seconds", 0.0, "stop repeating after so many seconds and three runs; 0: never", lower_bound=0.0
+    "seconds", 0.0, "stop repeating after this many seconds and three runs; 0: never", lower_bound=0.0
 )
 _ROWS = flags.DEFINE_integer(
     "rows", _DEFAULT.rows, "rows of the ratings.csv that `prepare` generates", lower_bound=1000
 )
 _BESIDE = flags.DEFINE_multi_string(
-    "beside", [], "COMMAND or LABEL: COMMAND, a shell command to time in turn with each training and ranking; of "
-    "`quality`, a system to measure, which reads $SPLIT_FILE; may be given several times",
+    "beside", [], "COMMAND or LABEL: COMMAND, a shell command to time in turn with each training and ranking; for "
+    "`quality`, a system to measure, which reads $SPLIT_FILE; may be repeated",
 )  # fmt: skip
 _PATTERN = flags.DEFINE_string(
-    "beside_pattern", "", "regular expression whose group is a command's rate, in units per second; none: wall time"
+    "beside_pattern",
+    "",
+    "regular expression whose group is a command's rate, in units per second; without it, wall time",
 )
 _ISOLATE = flags.DEFINE_bool(
-    "isolate", False, "measure each item in a fresh process, so that its peak of memory is its own"
+    "isolate", False, "measure each item in a new process, so that its peak of memory is its own"
 )
 _OUTPUT = flags.DEFINE_string("output", "", "JSON lines file to append to")
 _PLOTS = flags.DEFINE_string("plots", "", "folder for plots of growth, meshes and quality (needs the extra `plots`)")
-_READ = flags.DEFINE_string("read", "", "measure nothing: show and plot the records of this JSON lines file")
-_CHILD = flags.DEFINE_bool("child", False, "set by the benchmark where it starts itself: measure in this process")
+_READ = flags.DEFINE_string("read", "", "show and plot the records of this JSON lines file without measuring")
+_CHILD = flags.DEFINE_bool("child", False, "internal: measure in this process")
 
-# What each model is measured with; and what always takes a process of its own: its number of devices differs, or its
-# peak of memory is what is asked for.
+# Parts that are measured for each model, and parts that need a process of their own, because their number of devices
+# differs or they measure the peak of memory.
 _BY_MODEL = ("train", "rank", "seeds", "growth", "devices")
 _ALWAYS_APART = ("seeds", "devices", "prepare")
 
@@ -110,7 +117,7 @@ def measure(part: str, model: str, settings: Settings, dataset: Callable[[], Dat
 
 
 def complete(record: dict[str, Any], settings: Settings, before: float) -> dict[str, Any]:
-    """Return a record with memory, what it was measured on, and the environment."""
+    """Return a record with memory, its data, and the environment."""
     record |= {"peak_mib": peak_mib(), "peak_mib_before": record.get("peak_mib_before", before)}
     record["peak_of"] = "its own process" if _CHILD.value else "the process so far"
     if (of_device := device_peak_mib()) is not None:
@@ -125,7 +132,7 @@ def complete(record: dict[str, Any], settings: Settings, before: float) -> dict[
 
 
 def in_this_process(part: str, model: str, settings: Settings, data: list[Dataset]) -> Iterator[dict[str, Any]]:
-    """Measure one item here; ``data`` keeps the data set for the next."""
+    """Measure one item in this process; ``data`` keeps the data set for the next."""
 
     def dataset() -> Dataset:
         if not data:
@@ -138,14 +145,14 @@ def in_this_process(part: str, model: str, settings: Settings, data: list[Datase
 
 
 def apart(part: str, model: str, settings: Settings) -> list[dict[str, Any]]:
-    """Measure one item in a fresh process, which sees as many devices of a CPU as the part is about."""
+    """Measure one item in a new process, with as many devices of a CPU as the part needs."""
     devices = {"seeds": min(settings.num_seeds, sharding.available_cores()), "devices": MOST}
     arguments = [f"--what={part}"] + [f"--models={model}"] * bool(model)
     return in_fresh_process(arguments, {"JAX_NUM_CPU_DEVICES": str(devices[part])} if part in devices else None)
 
 
 def records(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Yield the records of everything asked for."""
+    """Yield all requested records."""
     data: list[Dataset] = []
     for part in _WHAT.value:
         if part == "quality":  # its commands are processes of their own

@@ -1,12 +1,12 @@
-"""One system from a cold process: what its lists are worth, and after how many seconds.
+"""Measure the NDCG@10 of one system over time, from a cold process.
 
 python experiments/curve.py ease $SPLITS/movielens-1m.parquet regularization=1000
-python experiments/curve.py                                                         # which systems there are
-python experiments/curve.py implicit_als                                            # what a system takes
+python experiments/curve.py                                                         # lists the systems
+python experiments/curve.py implicit_als                                            # lists a system's settings
 
 Each line of JSON on stdout is a point: {"seconds": 1.4, "valid": 0.169, "test": 0.331}, NDCG@10 with seen items left
-out. Seconds are since the process was started (``benchmark.py --what=quality`` says when that was). ``test`` is null
-where validation has been better before. Systems of other packages need neither JAX nor hlr_jax.
+out. Seconds count from the start of the process, which ``benchmark.py --what=quality`` passes. ``test`` is null if
+validation was better before. Systems of other packages need neither JAX nor hlr_jax.
 """
 
 import importlib
@@ -21,7 +21,7 @@ SYSTEMS = ("auto", "cornac_bpr", "ease", "implicit_als", "metric_model", "recbol
 
 
 def main() -> None:
-    """Run the system that the first word names, on the file that the second one names, with ``name=value`` words."""
+    """Run the system of the first argument on the file of the second, with ``name=value`` options."""
     watch = Stopwatch()
     if len(sys.argv) < 2 or sys.argv[1] not in SYSTEMS:
         _fail(f"usage: python {sys.argv[0]} SYSTEM ...; systems: {', '.join(SYSTEMS)}")
@@ -31,8 +31,8 @@ def main() -> None:
 
 
 def _parsed(run: Callable[..., None], system: str, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Return the file and the options of ``run``, converted to the types that it states."""
-    takes = dict(list(inspect.signature(run).parameters.items())[2:])  # behind the stopwatch and the file
+    """Return the file and the options of ``run``, converted to its annotated types."""
+    takes = dict(list(inspect.signature(run).parameters.items())[2:])  # after the stopwatch and the file
     shown = (name if p.default is p.empty else f"{name}={p.default}" for name, p in takes.items())
     usage = f"usage: python {sys.argv[0]} {system} SPLIT.parquet {' '.join(shown)}"
     options: dict[str, Any] = {}
@@ -43,7 +43,7 @@ def _parsed(run: Callable[..., None], system: str, words: Sequence[str]) -> tupl
         try:
             options[name] = takes[name].annotation(value)
         except ValueError:
-            _fail(f'"{value}" is no value of {name}; {usage}')
+            _fail(f'"{value}" is not a value of {name}; {usage}')
     if not words or any(p.default is p.empty and name not in options for name, p in takes.items()):
         _fail(usage)
     return words[0], options

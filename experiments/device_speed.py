@@ -1,10 +1,14 @@
-"""What a device does: training and ranking beside its own bandwidth and matrix products, and a trace of an epoch.
+"""Measure training and ranking on a device, its own bandwidth and matrix products, and trace an epoch.
 
 python experiments/device_speed.py --what=movielens --split_file=$SPLITS/movielens-1m.parquet
 
-Parts: `movielens`: every model on that split, and HLR over batch sizes, precisions of matrix products and kernels;
-`paper`: CML and HLR on a synthetic world of the size of the paper's MovieLens; `trace`: an epoch of HLR under
-`jax.profiler`, its time summed by kernel. A line of JSON is appended to --output as each measurement ends.
+Parts:
+
+- `movielens`: every model on that split, and HLR over batch sizes, precisions of matrix products and kernels;
+- `paper`: CML and HLR on a synthetic data set of the size of the paper's MovieLens;
+- `trace`: an epoch of HLR under `jax.profiler`, its time summed by kernel.
+
+A line of JSON is appended to --output after each measurement.
 experiments/gpu_check.sh runs all three.
 """
 
@@ -30,18 +34,18 @@ from hlr_jax import Dataset
 from hlr_jax.cli.support.launch import launch
 from hlr_jax.training import many_runs
 
-_WHAT = flags.DEFINE_enum("what", "movielens", ("movielens", "paper", "trace"), "what is measured")
+_WHAT = flags.DEFINE_enum("what", "movielens", ("movielens", "paper", "trace"), "part to measure")
 _SPLIT = flags.DEFINE_string("split_file", "", "a file of user, item, split columns")
 _OUTPUT = flags.DEFINE_string("output", "", "JSON lines file to append to")
 _TRACE = flags.DEFINE_string("trace", "", "text file for the trace")
-_SMALL = flags.DEFINE_bool("small", False, "tiny sizes: to rehearse on a CPU")
+_SMALL = flags.DEFINE_bool("small", False, "tiny sizes, for a trial on a CPU")
 
 PAPER = "planted-129757x11508x9900000"
 SIZES = {"max_history": 50, "num_memories": 20, "embed_dim": 100}
 
 
 def ceilings() -> dict[str, float]:
-    """Return what the device does at best: GB/s of a copy, and TFLOP/s of products by their precision."""
+    """Return the device's peak rates: GB/s of a copy, and TFLOP/s of products by precision."""
     size, side = (2**20, 256) if _SMALL.value else (2**28, 8192)
     block, matrix = jnp.ones(size, jnp.float32), jax.random.normal(jax.random.key(0), (side, side))
     copy = jax.jit(lambda array: array + 1)
@@ -59,10 +63,10 @@ def settings_for(batch: int, users: bool = False, **model: Any) -> Settings:
     train: dict[str, Any] = {"batch_size": batch, "optimizer": "lazy_adam"}
     if users:
         train |= {"batch": "users", "negatives": "per_user", "num_negatives": 256}
-    world = "planted-500x300x15000" if _SMALL.value else PAPER
+    data = "planted-500x300x15000" if _SMALL.value else PAPER
     split = "" if _SMALL.value or _WHAT.value == "paper" else _SPLIT.value
     return Settings(
-        data=world, split_file=split, repeats=3, seconds=3.0, users=64 if _SMALL.value else 4096, train=train,
+        data=data, split_file=split, repeats=3, seconds=3.0, users=64 if _SMALL.value else 4096, train=train,
         model=SIZES | model,
     )  # fmt: skip
 
@@ -84,7 +88,7 @@ def record(fields: dict[str, Any]) -> None:
 def measured(
     dataset: Dataset, name: str, batch: int, precision: str, rank: bool = True, users: bool = False, **model: Any
 ) -> None:
-    """Record the training, and the ranking, of one model; a failure is a record too, and the next one is measured."""
+    """Record the training, and the ranking, of one model; a failure becomes a record and does not stop the others."""
     settings, about = (
         settings_for(batch, users, **model),
         {"precision": precision, "kernel": model.get("kernel", "xla")},
@@ -95,7 +99,7 @@ def measured(
         try:
             with jax.default_matmul_precision(precision):
                 record({**bench(settings, dataset, name), **about})
-        except Exception as problem:  # whatever a compiler says of one program, the others count
+        except Exception as problem:  # the others are still measured if one program fails to compile
             record({"what": what, "error": f"{type(problem).__name__}: {str(problem)[:500]}", **about})
             print(f"{what} {name}: {type(problem).__name__}: {str(problem)[:300]}", flush=True)
 
@@ -119,7 +123,7 @@ def bench_models() -> None:
 
 
 def bench_paper() -> None:
-    """Measure HLR and CML on a world of the size of the paper's MovieLens."""
+    """Measure HLR and CML on synthetic data of the size of the paper's MovieLens."""
     start = time.perf_counter()
     dataset = load(settings_for(8192))
     print(f"{dataset.summary()}; made in {time.perf_counter() - start:.0f} s", flush=True)
@@ -129,7 +133,7 @@ def bench_paper() -> None:
 
 
 def trace(path: Path) -> None:
-    """Write the device's time of one epoch, summed by kernel, and how much of the epoch that is."""
+    """Write the device's time of one epoch, summed by kernel, and its share of the epoch."""
     settings = settings_for(8192)
     dataset, options = load(settings), train_options(settings)
     learner = many_runs.create_learner(dataset, create_model("hlr", settings), options, options.runs([0]))

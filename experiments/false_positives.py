@@ -1,10 +1,10 @@
-"""How often tests call equal systems different: the share of p < 0.05 over simulated metrics, by test.
+"""Measure how often tests call equal systems different: the share of p < 0.05 over simulated metrics, by test.
 
 python experiments/false_positives.py
-python experiments/false_positives.py --difference=0.01    # the power: systems that do differ
+python experiments/false_positives.py --difference=0.01    # the power, for systems that differ
 
-A value is the sum of what is drawn for the user, for the user and the system, for the seed, and for the user and the
-seed; the standard deviations are about those of NDCG@10 on ml-100k. Each line of the Markdown table is a number of
+A value is the sum of random effects of the user, of the user and the system, of the seed, and of the user and the seed.
+Their standard deviations are about those of NDCG@10 on ml-100k. Each row of the Markdown table is for a number of
 users, a standard deviation of seeds, and a number of seeds of each system. docs/guides/significance.md has the results.
 """
 
@@ -21,11 +21,13 @@ _USERS = flags.DEFINE_list("users", ["900", "6000"], "numbers of users")
 _SEEDS = flags.DEFINE_list("seeds", ["2", "3", "5"], "numbers of seeds of each system, two or more")
 _SEED_STDS = flags.DEFINE_list("seed_stds", ["0", "0.001", "0.002", "0.004"], "standard deviations of seeds")
 _USER_STD = flags.DEFINE_float("user_std", 0.25, "standard deviation of users")
-_SYSTEM_STD = flags.DEFINE_float("system_std", 0.04, "of a user's difference between the systems")
-_REST_STD = flags.DEFINE_float("rest_std", 0.06, "of a user's difference between the seeds of a system")
-_DIFFERENCE = flags.DEFINE_float("difference", 0.0, "of the systems' true means")
-_WORLDS = flags.DEFINE_integer("worlds", 2000, "simulated comparisons for each line", lower_bound=1)
-_DRAWS = flags.DEFINE_integer("draws", 500, "of a bootstrap", lower_bound=1)
+_SYSTEM_STD = flags.DEFINE_float("system_std", 0.04, "standard deviation of a user's difference between the systems")
+_REST_STD = flags.DEFINE_float(
+    "rest_std", 0.06, "standard deviation of a user's difference between the seeds of a system"
+)
+_DIFFERENCE = flags.DEFINE_float("difference", 0.0, "difference of the systems' true means")
+_WORLDS = flags.DEFINE_integer("worlds", 2000, "simulated comparisons for each row", lower_bound=1)
+_DRAWS = flags.DEFINE_integer("draws", 500, "samples of a bootstrap", lower_bound=1)
 
 _TESTS = ("t, users", "bootstrap, users", "bootstrap, users and seeds", "the same, widened", "t, users and seeds")
 
@@ -39,20 +41,20 @@ def main() -> None:
 
 
 def positives(users: int, seed_std: float, seeds: int) -> np.ndarray:
-    """Return the share of worlds in which each test has p < 0.05."""
+    """Return the share of simulated comparisons in which each test has p < 0.05."""
     rng = np.random.default_rng(0)
-    # All worlds share the users that are drawn: each world has other users anyway.
-    drawn = rng.multinomial(users, np.full(users, 1 / users), size=_DRAWS.value) / users
+    # All comparisons share the bootstrap samples of users: each has other users anyway.
+    sampled = rng.multinomial(users, np.full(users, 1 / users), size=_DRAWS.value) / users
     found = np.zeros(len(_TESTS))
     for _ in range(_WORLDS.value):
-        a, b = world(rng, users, seed_std, seeds)
+        a, b = simulated(rng, users, seed_std, seeds)
         over_users = paired_difference(a.mean(axis=0)[None], b.mean(axis=0)[None]).p_value
-        p_values = [over_users, *bootstraps(rng, a, b, drawn), paired_difference(a, b).p_value]
+        p_values = [over_users, *bootstraps(rng, a, b, sampled), paired_difference(a, b).p_value]
         found += np.array(p_values) < SIGNIFICANT
     return found / _WORLDS.value
 
 
-def world(rng: np.random.Generator, users: int, seed_std: float, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+def simulated(rng: np.random.Generator, users: int, seed_std: float, seeds: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the values [seeds, users] of two systems."""
     of_user = rng.normal(0, _USER_STD.value, users)
     of_system = rng.normal(_DIFFERENCE.value, _SYSTEM_STD.value, users)
@@ -63,29 +65,29 @@ def world(rng: np.random.Generator, users: int, seed_std: float, seeds: int) -> 
     return measured(of_user + of_system), measured(of_user)
 
 
-def bootstraps(rng: np.random.Generator, a: np.ndarray, b: np.ndarray, drawn: np.ndarray) -> list[float]:
-    """Return p-values by the shift of what is drawn to a mean of 0.
+def bootstraps(rng: np.random.Generator, a: np.ndarray, b: np.ndarray, sampled: np.ndarray) -> list[float]:
+    """Return p-values of bootstraps shifted to a mean of 0.
 
-    Drawn are users alone; users and the seeds of each system; and both with the seeds' deviations from their mean
-    widened by sqrt(S / (S - 1)), since S drawn seeds vary less than S new ones.
+    The bootstraps sample users alone, then users and the seeds of each system. The third samples both and widens the
+    seeds' deviations from their mean by sqrt(S / (S - 1)), since S resampled seeds vary less than S new ones.
 
     Args:
-      rng: of the seeds' draws.
+      rng: for sampling seeds.
       a: values [S, U] of one system.
       b: values [S, U] of the other.
-      drawn: [draws, U], the share of each user in each draw.
+      sampled: [samples, U], the share of each user in each bootstrap sample.
     """
     observed, seeds = a.mean() - b.mean(), len(a)
-    over_users, over_seeds = np.zeros(len(drawn)), np.zeros(len(drawn))
+    over_users, over_seeds = np.zeros(len(sampled)), np.zeros(len(sampled))
     for sign, values in ((1, a), (-1, b)):
-        means = drawn @ values.T
+        means = sampled @ values.T
         centre = means.mean(axis=1)
-        shares = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(drawn)) / seeds
+        shares = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(sampled)) / seeds
         over_users += sign * centre
         over_seeds += sign * ((means * shares).sum(axis=1) - centre)
     widened = (seeds / (seeds - 1)) ** 0.5
     totals = (over_users, over_users + over_seeds, over_users + widened * over_seeds)
-    return [(1 + int((abs(total - observed) >= abs(observed)).sum())) / (1 + len(drawn)) for total in totals]
+    return [(1 + int((abs(total - observed) >= abs(observed)).sum())) / (1 + len(sampled)) for total in totals]
 
 
 if __name__ == "__main__":

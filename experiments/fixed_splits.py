@@ -3,10 +3,10 @@
 python experiments/fixed_splits.py --data=ml-100k --output=splits/ml-100k.parquet
 python experiments/fixed_splits.py --data=yelp --source=train.txt,test.txt --output=splits/yelp.parquet
 
-The rows that reach the data set's threshold are reduced to its k-core. Then two random draws, as scikit-learn's
-``train_test_split`` makes them, take 20 % of all rows for test and 10 % of the rest for valid. The file has the columns
-``user``, ``item`` and ``split``, sorted by user and item. Without --source the files are downloaded into the cache.
-Nothing is written unless the checksum of the rows is the recorded one. docs/results/splits.md lists the sources.
+The rows that reach the data set's threshold are reduced to its k-core. Then two random samples, as by scikit-learn's
+``train_test_split``, are 20 % of all rows for test and 10 % of the rest for valid. The file has the columns ``user``,
+``item`` and ``split``, sorted by user and item. Without --source the files are downloaded into the cache. Nothing is
+written unless the checksum of the rows is the recorded one. docs/results/splits.md lists the sources.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from hlr_jax.errors import pick
 from hlr_jax.files import atomic_file, expanded
 from hlr_jax.protocols import PROTOCOLS
 
-SEED = 2021  # of both draws; the authors' configs have it
+SEED = 2021  # of both samples, from the authors' configs
 _GITHUB = "https://raw.githubusercontent.com"
 _KGAT = f"{_GITHUB}/xiangwang1223/knowledge_graph_attention_network"
 _NFA = f"{_GITHUB}/project-NFA/NFA-Pytorch/d86bf67c9c95893c529799282973b099b06e5d54"
@@ -45,9 +45,9 @@ class FixedSplit:
     """How one fixed split is made.
 
     Attributes:
-      layout: format of the source files whose ending does not tell it; a name of ``reading.formats.FORMATS``.
+      layout: format of the source files, if their extension does not give it; a name of ``reading.formats.FORMATS``.
       k_core: least interactions of users and items.
-      ordered: whether rows are sorted by user and item before the draws, and ids are numbered in their order. If not,
+      ordered: whether rows are sorted by user and item before sampling, and ids are numbered in their order. If not,
         rows stay in the order of the files, and ids are numbered by first appearance.
       checksum: of the finished table, see ``checksum``.
       urls: addresses of the source files, in the order in which they are read; empty for a data set of the registry.
@@ -145,12 +145,13 @@ def shuffled_parts(count: int, seed: int = SEED) -> np.ndarray:
     """Return the part of each row, int8 [count]: 0 train, 1 valid, 2 test.
 
     The same as ``train_test_split(rows, test_size=0.2, random_state=seed)`` of scikit-learn, followed by
-    ``train_test_split(rest, test_size=0.1, random_state=seed)``: the first rows of a permutation are test, and of a
-    permutation of the others, in the order of the first one, the first rows are valid.
+    ``train_test_split(rest, test_size=0.1, random_state=seed)``. The
+    first rows of a permutation are test. The first rows of a permutation of the others, in the order of the first
+    one, are valid.
 
     Args:
       count: rows.
-      seed: of ``numpy.random.RandomState``, whose numbers NumPy keeps for good.
+      seed: of ``numpy.random.RandomState``, whose numbers NumPy guarantees to keep.
 
     Example:
       >>> shuffled_parts(5).tolist()

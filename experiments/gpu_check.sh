@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# What a GPU says of this package, in at most six minutes, on a machine where nothing can be downloaded.
+# Tests and measures this package on a GPU, in at most six minutes, on a machine without a network.
 #
 #   bash experiments/gpu_check.sh [FOLDER]     # writes log.txt, speed.jsonl, trace.txt into FOLDER (runs/gpu_check)
 #
-# The machine needs Python 3.11 or newer with JAX for its device, Flax, Optax, safetensors, rich, SciPy, absl and pytest. What
-# else is missing travels in a folder that git ignores (.gpu, or CARRIED=...), made where there is a network:
+# The machine needs Python 3.11 or newer with JAX for its device, Flax, Optax, safetensors, rich, SciPy, absl and pytest. Other
+# packages come from a folder that git ignores (.gpu, or CARRIED=...), made on a machine with a network:
 #
-#   mkdir -p .gpu/wheels .gpu/splits && cp ../shared/data/splits/movielens-1m.parquet .gpu/splits/
+#   mkdir -p .gpu/wheels .gpu/splits && cp $SPLITS/movielens-1m.parquet .gpu/splits/
 #   pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux2014_x86_64 \
 #     -d .gpu/wheels polars polars-runtime-32 ml_collections backports.zstd && pip wheel --no-deps -w .gpu/wheels .
 #
-# The package's own wheel gives its metadata; the code that runs is this checkout's. The most valuable parts come first,
-# each with its own limit, and results are appended as they come. PLATFORM=cpu rehearses all of it at small sizes.
+# The package's own wheel provides its metadata; the code is this checkout's. The most important parts come first, each
+# with its own limit, and results are appended at once. PLATFORM=cpu tries all of it at small sizes.
 set -u
 cd "$(dirname "$0")/.."
 out=$(mkdir -p "${1:-runs/gpu_check}" && cd "${1:-runs/gpu_check}" && pwd)
@@ -39,7 +39,7 @@ part() {  # NAME SECONDS COMMAND...
   began=$(date +%s)
   echo "== $name (at most $limit s)"
   timeout --kill-after=5 "$limit" "$@" < /dev/null
-  echo "== $name: status $?, $(($(date +%s) - began)) s, $(($(date +%s) - start)) s in all"
+  echo "== $name: status $?, $(($(date +%s) - began)) s, $(($(date +%s) - start)) s in total"
 }
 
 # Most of the tests' time is compilation, which several processes share.

@@ -1,11 +1,11 @@
-"""Measure what an index of an export finds of the exact lists, and how long a list takes with and without it.
+"""Measure the recall of an export's index, and the time of a list with and without it.
 
 python experiments/index_recall.py --workdirs=runs/cml,runs/hlr --candidates=100,200,500 --output=runs/index.jsonl
 
-Each run is exported for each number of candidates, and its answer.py is asked for the lists of some users, exactly and
-by the index. Recall@K is the share of the exact best K that are among the K of the index, the mean over users. Times
-are of lists of single users, warm, with and without the index in turn: the fastest tenth takes no longer, which says
-more than a median where others use the machine too. Needs the extras `export` and `ann`.
+Each run is exported for each number of candidates. Its answer.py then recommends to some users, exactly and by the
+index. Recall@K is the share of the exact best K that are among the K of the index, the mean over users. Times are of
+single warm users, with and without the index in turn. The fastest tenth is reported, because it is more reliable than a
+median on a shared machine. Needs the extras `export` and `ann`.
 """
 
 import json
@@ -28,14 +28,14 @@ from hlr_jax.serving.index import IndexOptions
 _WORKDIRS = flags.DEFINE_list("workdirs", None, "folders of runs", required=True)
 _CANDIDATES = flags.DEFINE_list("candidates", ["100", "200", "500", "1000"], "numbers of candidates")
 _M = flags.DEFINE_integer("m", IndexOptions.m, "links of an item in the index")
-_EF = flags.DEFINE_integer("ef", IndexOptions.ef, "items held in view in a search")
+_EF = flags.DEFINE_integer("ef", IndexOptions.ef, "items kept during a search")
 _EF_CONSTRUCTION = flags.DEFINE_integer(
-    "ef_construction", IndexOptions.ef_construction, "items held in view while one is linked"
+    "ef_construction", IndexOptions.ef_construction, "items kept while inserting one"
 )
-_NEAR_P_U = flags.DEFINE_bool("near_p_u", False, "ask the index with p_u alone, without the mean relation")
-_USERS = flags.DEFINE_integer("users", 1000, "users whose lists are compared")
-_TIMED = flags.DEFINE_integer("timed", 100, "users whose lists are timed, one at a time")
-_OUTPUT = flags.DEFINE_string("output", None, "file to which a JSON line per measurement is appended")
+_NEAR_P_U = flags.DEFINE_bool("near_p_u", False, "query the index with p_u alone, without the mean relation")
+_USERS = flags.DEFINE_integer("users", 1000, "number of users to compare")
+_TIMED = flags.DEFINE_integer("timed", 100, "number of users to time, one at a time")
+_OUTPUT = flags.DEFINE_string("output", None, "JSON lines file to append to")
 _KS = (10, 20, 100)
 _HEADINGS = (
     "run",
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _measured(run: Any, count: int, folder: Path) -> dict[str, Any]:
-    """Return recall and times with an index that gives ``count`` candidates."""
+    """Return recall and times with an index of ``count`` candidates."""
     parts = run.parts
     index = IndexOptions(candidates=count, m=_M.value, ef_construction=_EF_CONSTRUCTION.value, ef=_EF.value)
     export_model(
@@ -101,7 +101,7 @@ def _measured(run: Any, count: int, folder: Path) -> dict[str, Any]:
 
 
 def _recall(exact: pl.DataFrame, found: pl.DataFrame, k: int) -> float:
-    """Return the mean over users of the share of the exact best k that were found among the best k."""
+    """Return the mean over users of the share of the exact best k that are among the best k of the index."""
     best, near = (frame.filter(pl.col("rank") <= k) for frame in (exact, found))
     hits = best.join(near.select("user", "item", hit=True), on=["user", "item"], how="left")
     shares = hits.group_by("user").agg(pl.col("hit").fill_null(False).mean())
@@ -109,7 +109,7 @@ def _recall(exact: pl.DataFrame, found: pl.DataFrame, k: int) -> float:
 
 
 def _ms(answer: TopK, users: list[Any]) -> tuple[float, float]:
-    """Return the time of the fastest tenth of the users' lists, exactly and by the index."""
+    """Return the time of the fastest tenth of the users, exactly and by the index."""
     times: dict[bool, list[float]] = {True: [], False: []}
     for user in [users[0], *users]:
         for exact, taken in times.items():

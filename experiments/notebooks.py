@@ -1,9 +1,9 @@
-"""Execute notebooks, and keep their outputs without what differs from one execution to the next.
+"""Execute notebooks, and keep their outputs without parts that differ between executions.
 
 python experiments/notebooks.py [--names=quickstart,memory_keys] [--output=FOLDER] [--small]
 
-Without --output the files in notebooks/ are replaced. With --small they run on small synthetic worlds in seconds, which
-shows that they work; such outputs are not for keeping.
+Without --output the files in notebooks/ are replaced. With --small they run on small synthetic data sets in seconds, as
+a check; do not keep such outputs.
 """
 
 import importlib.util
@@ -17,10 +17,10 @@ from hlr_jax import InputError, errors, files
 from hlr_jax.cli.support.launch import launch
 
 _FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
-_NAMES = flags.DEFINE_list("names", [], "of notebooks, without .ipynb; all if left out")
-_OUTPUT = flags.DEFINE_string("output", None, "folder of the executed notebooks; the one they lie in if left out")
+_NAMES = flags.DEFINE_list("names", [], "names of notebooks, without .ipynb; all by default")
+_OUTPUT = flags.DEFINE_string("output", None, "folder of the executed notebooks; notebooks/ by default")
 _SMALL = flags.DEFINE_bool("small", False, "small settings; needs --output")
-_SECONDS = flags.DEFINE_integer("timeout", 1800, "seconds that a cell may take")
+_SECONDS = flags.DEFINE_integer("timeout", 1800, "time limit of a cell in seconds")
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def executed(path: Path) -> str:
 
 
 def _first_failure(notebook: Any) -> str:
-    """Return which cell failed, as people count them."""
+    """Return which cell failed, counted from 1."""
     for number, cell in enumerate(notebook.cells, start=1):
         if any(output.output_type == "error" for output in cell.get("outputs", [])):
             return f"cell {number}"

@@ -1,10 +1,10 @@
-"""What readers of other libraries make of logs as people have them: the right pairs, a refusal, or wrong pairs, unsaid.
+"""Compare readers of other libraries on realistic logs: the right pairs, an error, or silently wrong pairs.
 
 python experiments/other_readers.py hlr_jax=python recbole=A/bin/python cornac=B/bin/python rectools=C/bin/python
 
 Each NAME=PYTHON reads with an interpreter that has the library; the output is the table of docs/data/reading.md. Each
-library is told all that it has an option for: separator, columns, encoding, whether there is a header. RecBole gets its
-own header with types. RecTools takes frames, and ``pandas.read_csv`` makes them. What is right is written here by hand.
+library gets all options that it has: separator, columns, encoding, whether there is a header. RecBole gets its own
+header with types. RecTools takes frames from ``pandas.read_csv``. The right pairs are written here by hand.
 """
 
 import importlib
@@ -23,7 +23,7 @@ Pairs = set[tuple[str, str]]
 
 
 class Case(NamedTuple):
-    """A log, how it is written, and what is right (records without an id may be left out); None: it has no reading."""
+    """A log, its format, and its right pairs (records without an id may be left out); None: no unique reading."""
 
     what: str
     data: bytes
@@ -74,7 +74,7 @@ CASES = [
 
 
 def read_hlr_jax(case: Case, path: Path) -> Pairs:
-    """Read by the package that this file belongs to."""
+    """Read by hlr_jax."""
     from hlr_jax import load_dataset
 
     options: dict[str, Any] = {"separator": case.separator, "encoding": case.encoding, "decimal": case.decimal}
@@ -115,7 +115,7 @@ def read_recbole(case: Case, path: Path) -> Pairs:
 
 
 def _module_alone(name: str) -> Any:
-    """Import a module without what the ``__init__`` of its packages imports."""
+    """Import a module without the ``__init__`` of its packages."""
     top = name.split(".")[0]
     if top not in sys.modules:
         spec = importlib.util.find_spec(top)
@@ -130,7 +130,7 @@ def _module_alone(name: str) -> Any:
 def read_cornac(case: Case, path: Path) -> Pairs:
     """Read by ``cornac.data.Reader``; its module is loaded alone, without Cornac's compiled models."""
     reader = _module_alone("cornac.data.reader").Reader
-    # Its own parser of pairs takes all further fields of a line for items.
+    # Its own parser of pairs takes all further fields of a line as items.
     parser = None if "rating" in case.columns else lambda fields, **_: [(fields[0], fields[1], 1.0)]
     rows = reader(encoding=case.encoding).read(
         str(path), fmt="UIR", sep=case.separator, skip_lines=int(case.header), parser=parser
@@ -154,7 +154,7 @@ def read_rectools(case: Case, path: Path) -> Pairs:
 
 
 def outcome(reader: str, case: Case) -> str:
-    """Return what a reader made of a log: ``right``, ``refused``, or what was read."""
+    """Return a reader's outcome on a log: ``right``, ``refused``, or the wrong pairs."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.csv"
         path.write_bytes(case.data)

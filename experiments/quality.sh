@@ -4,7 +4,7 @@
 #   SPLITS=... PEERS=peers/bin/python RECBOLE=peers-recbole/bin/python \
 #       bash experiments/quality.sh movielens-1m runs/quality.jsonl
 #
-# PEERS and RECBOLE: the Pythons of docs/results/benchmarks/README.md; without one its systems are left out.
+# PEERS and RECBOLE: the Pythons of docs/results/benchmarks/README.md; without one, its systems are left out.
 # MODELS: the metric models, each from random points and from MF-ALS; PYTHON: of hlr_jax.
 set -euo pipefail
 data=$1 output=$2

@@ -1,13 +1,15 @@
-"""How much an attention over the history could add at most: the best matches of the history, added to all of it.
+"""Measure how much an attention over the history could add at most, from the best matches of the history.
 
 python experiments/relation_room.py --auto=runs/auto/ml-100k,runs/auto/lastfm
 
 Each --auto is the workdir of an ``auto`` run. Two of its parts score a user by the whole history: EASE (the sum of
-B_jv) and CML of history (the mean of x_j). An attention that is sharp scores by a few items of it instead. So the sum
-of the best 1, 3 or 10 matches of a candidate in the history is added, standardized as in a blend, with a weight. A
-match is the user cosine of two items, the cosine of their points q, 2 x_j . q_v or B_jv. Match, number and weight are
-chosen on valid; test is measured once. A match may know what the base does not, as in any blend. So the sum of all
-matches of the history is added too, by itself: an attention can win what the best ones have over that.
+B_jv) and CML with history users (the mean of x_j). A sharp attention scores by a few items of it instead. So the sum of
+the best 1, 3 or 10 matches of a candidate in the history is added, standardized as in a blend, with a weight. A match
+is the user cosine of two items, the cosine of their points q, 2 x_j . q_v or B_jv. Validation chooses match, number and
+weight; test is measured once.
+
+As in any blend, a match may add information that the base lacks. So the sum of all matches of the history is added in a
+run of its own. The gain of the best matches over it is what an attention can add.
 
 Each line of JSON: NDCG@10 on test of the base alone, with all matches and with the best, and the interval of the last
 difference over users (95 %).
@@ -33,7 +35,7 @@ from hlr_jax.scorers.item_knn import similarities
 from hlr_jax.scorers.item_matrix import gram_matrix
 
 _AUTO = flags.DEFINE_list("auto", None, "workdirs of auto runs", required=True)
-_USERS = flags.DEFINE_integer("num_users", 3000, "of valid, and of test, at most")
+_USERS = flags.DEFINE_integer("num_users", 3000, "maximum of users of valid, and of test")
 _ALL = 0
 _BEST = (1, 3, 10, _ALL)
 _WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
@@ -41,7 +43,7 @@ _TILE = 64  # users
 
 
 class Held(NamedTuple):
-    """Users of a split: their histories [n, I], and what they have in the split [n, I]."""
+    """Users of a split: their histories [n, I], and their items in the split [n, I]."""
 
     histories: csr_array
     relevant: csr_array
@@ -90,7 +92,7 @@ def _held(dataset: Dataset, split: str) -> Held:
 
 
 def _matches(dataset: Dataset, cml: dict[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what each item [I] of a history says about each candidate [I], by name."""
+    """Return the match of each item [I] of a history with each candidate [I], by name."""
     cosine = similarities(gram_matrix(dataset), shrink=0.0)
     unit = cml["item"] / np.linalg.norm(cml["item"], axis=1, keepdims=True)
     pairs = cml.get("source", cml["item"]) @ cml["item"].T

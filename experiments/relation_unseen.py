@@ -1,16 +1,18 @@
-"""Does a relation learn anything from what p_u has not seen? Only the relation is trained; users and items stay.
+"""Measure whether a relation learns from positives that p_u was not fitted to; users and items are held fixed.
 
 python experiments/relation_unseen.py --auto=runs/auto/ml-100k --ways=free,cross,als,history
 
-Items are the points of a solved model, users are made as --ways says (``relation_users.py``). A relation r_uv is added:
-the score is -b |p_u + r_uv - q_v|^2, trained by the softmax of a positive and --candidates random items. It starts at
-zero. Memories are centered after each step, keys start with logits of standard deviation 2, and the sharpness of the
-second attention and b are learned. Each way is trained with three histories, which is the test: ``own``; ``other``,
-that of another user; ``constant``, one memory, so that r is the same for all pairs. --relations=gated has
-r_vj = (w M) * q_j in place of w M: AdaCML's relation with N gates.
+Items are the points of a solved model, and --ways sets how users are made (``relation_users.py``). A relation r_uv is
+added: the score is -b |p_u + r_uv - q_v|^2, trained by the softmax of a positive and --candidates random items. It
+starts at zero. Memories are centered after each step, keys start with logits of standard deviation 2, and the sharpness
+of the second attention and b are learned.
 
-Each line of JSON: the mean loss of the interactions of valid, NDCG@10 on valid (``start``: before any step) of the step
-that is best there, and NDCG@10 on test at that step.
+Each way is trained with three histories for comparison: ``own``; ``other``, that of another user; ``constant``, one
+memory, so that r is the same for all pairs. With --relations=gated, r_vj is (w M) * q_j instead of w M: AdaCML's
+relation with N gates.
+
+Each line of JSON: the mean validation loss and NDCG@10 on valid of the best step, and NDCG@10 on test at that step.
+``start`` is NDCG@10 on valid before any step.
 """
 
 import json
@@ -29,17 +31,17 @@ from hlr_jax.data.dataset import Dataset
 from hlr_jax.scorers.base import histories_of
 
 _AUTO = flags.DEFINE_list("auto", None, "workdirs of auto runs", required=True)
-_WAYS = flags.DEFINE_list("ways", list(WAYS), "how users are made")
-_RELATIONS = flags.DEFINE_list("relations", ["memories", "gated"], "what a pair of items gives")
-_HISTORIES = flags.DEFINE_list("histories", ["own", "other", "constant"], "what the relation reads")
-_MEMORIES = flags.DEFINE_integer("num_memories", 4, "N")
-_LENGTH = flags.DEFINE_integer("max_history", 10, "H")
-_CANDIDATES = flags.DEFINE_integer("candidates", 64, "random items beside the positive; 0: all items")
-_STEPS = flags.DEFINE_integer("steps", 600, "of batch_size pairs")
-_BATCH = flags.DEFINE_integer("batch_size", 128, "pairs")
+_WAYS = flags.DEFINE_list("ways", list(WAYS), "kinds of users")
+_RELATIONS = flags.DEFINE_list("relations", ["memories", "gated"], "kinds of relations")
+_HISTORIES = flags.DEFINE_list("histories", ["own", "other", "constant"], "histories that the relation reads")
+_MEMORIES = flags.DEFINE_integer("num_memories", 4, "number of memories N")
+_LENGTH = flags.DEFINE_integer("max_history", 10, "length of the history H")
+_CANDIDATES = flags.DEFINE_integer("candidates", 64, "random items in addition to the positive; 0: all items")
+_STEPS = flags.DEFINE_integer("steps", 600, "steps, of batch_size pairs each")
+_BATCH = flags.DEFINE_integer("batch_size", 128, "pairs in a batch")
 _EVERY = flags.DEFINE_integer("every", 150, "steps between two measurements")
-_RATE = flags.DEFINE_float("learning_rate", 0.0003, "of Adam")
-_SEED = flags.DEFINE_integer("seed", 0, "of everything")
+_RATE = flags.DEFINE_float("learning_rate", 0.0003, "learning rate of Adam")
+_SEED = flags.DEFINE_integer("seed", 0, "seed of all sampling")
 _PAIRS, _USERS = 40_000, 2000
 _Relation = dict[str, jax.Array]
 
@@ -112,7 +114,7 @@ def _scorer(items: jax.Array, relation: str) -> Callable[[_Relation, jax.Array, 
 
     def score(params: _Relation, user: jax.Array, near: jax.Array, candidates: jax.Array) -> jax.Array:
         q, x = items[candidates], items[near]
-        # A candidate never meets itself in a history, in training or in a list.
+        # A candidate is never in its own history, in training or in ranking.
         real = (near[:, None] >= 0) & (near[:, None] != candidates)
         weights = jax.nn.softmax(jnp.einsum("hd,nd,cd->chn", x, params["keys"], q), axis=-1)
         if relation == "gated":
@@ -133,7 +135,7 @@ def _scorer(items: jax.Array, relation: str) -> Callable[[_Relation, jax.Array, 
 def _measurement(
     dataset: Dataset, users: Users, split: str, score: Callable, history: str
 ) -> Callable[[_Relation], tuple[float, float]]:
-    """Return parameters -> (mean negative logarithm of a split's interactions, NDCG@10), of some of its users."""
+    """Return parameters -> (mean negative logarithm of a split's interactions, NDCG@10), for a sample of its users."""
     sizes = dataset.num_users, dataset.num_items
     known = histories_of(dataset.train, *sizes)
     near, seen = known, known if split == "valid" else known + histories_of(dataset.valid, *sizes)

@@ -1,4 +1,4 @@
-"""User vectors that have not seen a positive, from the parts of an ``auto`` run, and the points of items."""
+"""Makes user vectors that are not fitted to a positive, and item points, from the parts of an ``auto`` run."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -17,14 +17,14 @@ WAYS = ("free", "cross", "als", "history")
 
 
 class Users(NamedTuple):
-    """What a relation is trained on: pairs (u, v) of training, with a user vector and a history for each.
+    """Training data of a relation: pairs (u, v), with a user vector and a history for each.
 
     Attributes:
       items: [I, D], points q.
       pairs: [n, 2], codes of user and positive.
       vectors: [n, D], p_u of each pair, as the way makes it.
-      history: [n, H], item codes of the user without the positive, drawn at random; -1 where there are fewer.
-      whole: [U, D], p_u from all training items, for lists.
+      history: [n, H], item codes of the user without the positive, sampled; padded with -1.
+      whole: [U, D], p_u from all training items, for ranking.
     """
 
     items: np.ndarray
@@ -45,32 +45,35 @@ def users_of(folder: Path, way: str, num_pairs: int, length: int, seed: int) -> 
     Args:
       folder: workdir of the run.
       way: a name of ``WAYS``.
-      num_pairs: of training, drawn at random.
+      num_pairs: number of sampled training pairs.
       length: H.
       seed: of pairs, halves and histories.
     """
     run = hlr_jax.load_run(folder / "parts" / ("cml" if way == "history" else "mf_als"), log=lambda line: None)
     dataset, params = run.parts.dataset, {name: np.asarray(array) for name, array in run.params[0].items()}
     rng = np.random.default_rng(seed)
-    met = histories_of(dataset.train, dataset.num_users, dataset.num_items)
-    half = rng.random(met.nnz) < 0.5
-    counts = np.diff(met.indptr)
+    interactions = histories_of(dataset.train, dataset.num_users, dataset.num_items)
+    half = rng.random(interactions.nnz) < 0.5
+    counts = np.diff(interactions.indptr)
     user = np.repeat(np.arange(dataset.num_users), counts)
     if way == "history":
         items, options = params["item"], dict(run.parts.model.options)
         source, power = params.get("source", items), options["count_exponent"]
-        sums = met @ source
-        vectors = (sums[user] - source[met.indices]) / np.maximum(counts[user] - 1, 1)[:, None] ** power
+        sums = interactions @ source
+        vectors = (sums[user] - source[interactions.indices]) / np.maximum(counts[user] - 1, 1)[:, None] ** power
         whole = sums / np.maximum(counts, 1)[:, None] ** power
     else:
         solver = require_model(run.parts.model, "this experiment").solver
         assert solver is not None
         table = params["item"].astype(np.float64)
         gram = table.T @ table + solver.regularization * np.eye(table.shape[1])
-        solved, whole = np.empty((met.nnz, table.shape[1]), np.float32), np.empty((len(counts), table.shape[1]))
+        solved, whole = (
+            np.empty((interactions.nnz, table.shape[1]), np.float32),
+            np.empty((len(counts), table.shape[1])),
+        )
         for u in range(len(counts)):
-            row = slice(met.indptr[u], met.indptr[u + 1])
-            y = table[met.indices[row]]
+            row = slice(interactions.indptr[u], interactions.indptr[u + 1])
+            y = table[interactions.indices[row]]
             solved[row], whole[u] = _solved(gram, y, solver.confidence, way, half[row])
         whole, items = embedded(Factors(whole, table))
         vectors = np.pad(solved, ((0, 0), (0, 1)))
@@ -80,11 +83,11 @@ def users_of(folder: Path, way: str, num_pairs: int, length: int, seed: int) -> 
     chosen = np.sort(rng.permutation(chosen)[:num_pairs])
     history = np.full((len(chosen), length), -1)
     for place, pair in enumerate(chosen):
-        places = np.arange(met.indptr[user[pair]], met.indptr[user[pair] + 1])
+        places = np.arange(interactions.indptr[user[pair]], interactions.indptr[user[pair] + 1])
         places = places[(half[places] != half[pair]) if way == "cross" else (places != pair)]
-        kept = rng.permutation(met.indices[places])[:length]
+        kept = rng.permutation(interactions.indices[places])[:length]
         history[place, : len(kept)] = kept
-    pairs = np.stack([user[chosen], met.indices[chosen]], axis=1)
+    pairs = np.stack([user[chosen], interactions.indices[chosen]], axis=1)
     return dataset, Users(
         items.astype(np.float32), pairs, vectors[chosen].astype(np.float32), history, whole.astype(np.float32)
     )
@@ -99,7 +102,7 @@ def _solved(gram: np.ndarray, y: np.ndarray, c: float, way: str, half: np.ndarra
 
     inverse, whole = ridge(y)
     if way == "cross":
-        halves = [ridge(y[half])[1], ridge(y[~half])[1]]  # a positive of the first half meets the second
+        halves = [ridge(y[half])[1], ridge(y[~half])[1]]  # a positive of the first half is paired with the second
         return np.where(half[:, None], halves[1], halves[0]), whole
     if way == "free":
         return np.broadcast_to(whole, y.shape), whole

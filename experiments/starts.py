@@ -1,10 +1,10 @@
-"""What a start that is solved for is worth: models from random points and from the factors of MF-ALS, on fixed splits.
+"""Measure the gain of a solved start: models from random points and from the factors of MF-ALS, on fixed splits.
 
 python experiments/starts.py --folder=$SPLITS --splits=ml-100k,lastfm-hetrec --models=cml,history,hlr,adacml
 
-Each line of JSON is a training: NDCG@10 of its best epoch on valid and test, the seconds of the call, compilation among
-them, and the epochs and seconds until validation had 99 % of its best. Data is read before. ``start_valid`` is NDCG@10
-of the start itself.
+Each line of JSON is a training: NDCG@10 of its best epoch on valid and test, the seconds of the call including
+compilation, and the epochs and seconds until validation had 99 % of its best. Data is read before. ``start_valid`` is
+NDCG@10 of the start itself.
 """
 
 import json
@@ -20,14 +20,16 @@ from hlr_jax.cli.support.launch import launch
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.training.history import Record
 
-_FOLDER = flags.DEFINE_string("folder", None, "of SPLIT.parquet", required=True)
+_FOLDER = flags.DEFINE_string("folder", None, "folder of SPLIT.parquet", required=True)
 _SPLITS = flags.DEFINE_list("splits", ["ml-100k", "lastfm-hetrec", "movielens-1m"], "fixed splits")
 _MODELS = flags.DEFINE_list(
-    "models", ["cml", "history", "hlr", "adacml"], f"any of {', '.join(MODELS)}; history: CML of model.user=history"
+    "models",
+    ["cml", "history", "hlr", "adacml"],
+    f"models, of {', '.join(MODELS)}; history: CML with model.user=history",
 )
-_STARTS = flags.DEFINE_list("starts", list(STARTS), "what training starts from")
-_DIM = flags.DEFINE_integer("embed_dim", 128, "D")
-_SEED = flags.DEFINE_integer("seed", 0, "of each training")
+_STARTS = flags.DEFINE_list("starts", list(STARTS), "starts of the training")
+_DIM = flags.DEFINE_integer("embed_dim", 128, "dimensions D")
+_SEED = flags.DEFINE_integer("seed", 0, "seed of each training")
 
 
 def main() -> None:

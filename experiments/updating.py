@@ -1,11 +1,11 @@
-"""What an update is worth beside a training anew: ml-100k, whose last tenth by time arrives as tomorrow's rows.
+"""Compare an update with a new training on ml-100k, with the last tenth by time as new rows.
 
 python experiments/updating.py --path=ml-100k.inter --model=cml --seeds=1,2,3
 
-Interactions are ratings of at least 4, 10-core. --test=random holds a random fifth of all interactions out, and the
-last tenth of the others by time is tomorrow's; --test=later holds the last tenth by time out, and the tenth before it
-is tomorrow's. A tenth of yesterday's is for validation. Both models are trained by the default recipe and know the same
-interactions; times are those of one process, one after the other.
+Interactions are ratings of at least 4, 10-core. With --test=random, the command holds out a random fifth of all
+interactions, and the last tenth of the others by time is new. With --test=later it holds out the last tenth by time,
+and the tenth before it is new. A tenth of the old rows is for validation. Both models are trained by the default recipe
+on the same interactions. Times are of one process, one after the other.
 """
 
 import json
@@ -35,14 +35,14 @@ from hlr_jax.types import Params
 
 _PATH = flags.DEFINE_string("path", None, "file of MovieLens-100K, with a header", required=True)
 _MODEL = flags.DEFINE_string("model", "cml", "model with a default recipe")
-_TEST = flags.DEFINE_enum("test", "random", ["random", "later"], "which interactions are held out")
-_SEEDS = flags.DEFINE_list("seeds", ["1"], "of the split, and of the models")
-_EPOCHS = flags.DEFINE_list("num_epochs", [str(UPDATE_EPOCHS)], "of the update")
-_WHOLE = flags.DEFINE_bool("whole_recipe", True, "train anew as a newcomer would, too: with all its temperatures")
+_TEST = flags.DEFINE_enum("test", "random", ["random", "later"], "interactions to hold out")
+_SEEDS = flags.DEFINE_list("seeds", ["1"], "seeds of the split and of the models")
+_EPOCHS = flags.DEFINE_list("num_epochs", [str(UPDATE_EPOCHS)], "epochs of the update")
+_WHOLE = flags.DEFINE_bool("whole_recipe", True, "also train again with the whole recipe and all its temperatures")
 
 
 def main() -> None:
-    """Print a line of JSON for each way of each seed."""
+    """Print a line of JSON for each method and seed."""
     devices_for_seeds(3)
     for seed in map(int, _SEEDS.value):
         with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +112,7 @@ def _timed(make: Callable[..., RunResult], *arguments: Any, **options: Any) -> t
 
 
 def _cost(done: RunResult, seconds: float) -> dict[str, Any]:
-    """Return the seconds of a call, and those of its epochs without the time to compile, which the first one has."""
+    """Return the seconds of a call, and those of its epochs without the compilation in the first."""
     each = {record["epoch"]: record["seconds"] for fit in done.fits for record in fit.history}
     later = [value for epoch, value in each.items() if epoch > 1] or list(each.values())
     fit = done.fits[0]
@@ -126,7 +126,7 @@ def _cost(done: RunResult, seconds: float) -> dict[str, Any]:
 def _quality(
     run: RunResult, params: Params, dataset: Dataset, held_out: pl.DataFrame, old_users: pl.Series
 ) -> dict[str, Any]:
-    """Return NDCG@10 over the held-out rows of users and items that the data set knows, and of which users."""
+    """Return NDCG@10 over the held-out rows of users and items that the data set contains, and for which users."""
     user, item = (
         index.find(held_out[side].cast(pl.String))
         for side, index in (("user", dataset.user_index), ("item", dataset.item_index))

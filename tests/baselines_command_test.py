@@ -157,7 +157,7 @@ def test_table_2_takes_scorers_beside_models(tmp_path):
     frame = pl.read_csv(tmp_path / "runs" / "table2.csv").filter(pl.col("metric") == "NDCG")
     assert frame["model"].to_list() == ["Popularity", "EASE", "MF-ALS"]
     assert frame["std"].is_null().to_list() == [True, True, False]
-    assert succeed(*asked, "--systems=ease,popularity,mf_als").count("was done") == 3
+    assert succeed(*asked, "--systems=ease,popularity,mf_als").count("already done") == 3
 
 
 def test_rows_of_ones_own_are_divided_as_asked(tmp_path):

@@ -76,7 +76,7 @@ def test_histories_are_read_by_flags_that_the_command_has(folder):
         ([f"--histories={path}"], 'no columns "user" and "item"'),
         ([f"--histories={folder}/h.what"], "pass --format"),
         ([f"--histories={folder}/none.csv"], "no such file; check --histories"),
-        (["--users=José", "--format=csv"], "--format is of --histories"),
+        (["--users=José", "--format=csv"], "--format applies to --histories"),
     ):
         done = command("recommend", run, *words)
         assert (done.returncode, message in done.stderr, "dataset." in done.stderr) == (2, True, False), done.stderr
@@ -117,10 +117,10 @@ def test_a_best_epoch_is_one_that_validation_chose():
 
     cml = hlr_jax.create_model("cml", embed_dim=2)
     assert said(cml, 0.1, 0.2) == "best epoch 5, 5"
-    assert said(cml, None) == "last epoch 5, as there is no validation to choose by"
+    assert said(cml, None) == "last epoch 5 (there is no validation)"
     assert said(cml, 0.1, options=(0.1, 0.2)) == "best epoch 5, best temperature 0.2"
     equal = said(cml, 0.1, options=(0.2, 0.3), equals=(0.3,))
-    assert equal == "best epoch 5, best temperature 0.2 (0.3 validated as well: the first is kept)"
+    assert equal == "best epoch 5, best temperature 0.2 (0.3 validated equally well; the first is kept)"
     assert said(Ease((30.0,)), 0.1, history=[{}, {}]).startswith("best regularization 30")
     assert said(Ease((30.0,)), 0.1, history=[{}]).startswith("regularization 30")
     assert said(Popularity(), 0.1) == "Popularity"

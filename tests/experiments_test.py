@@ -213,11 +213,11 @@ def test_recommend_to_users_and_to_new_users(workdir, tmp_path):
     ("arguments", "message"),
     [
         (["--users=3,99"], '1 of 2 users are unknown, such as "99"'),
-        ([], "--users=all|id,id|@FILE or --histories=FILE, one of both"),
+        ([], "pass either --users=all|id,id|@FILE or --histories=FILE"),
         (["--users=all", "--output=recs.xls"], "recs.xls: unknown file extension"),
-        (["--users=all"], "too many to show; pass --output=recs.parquet"),
+        (["--users=all"], "too many to print; pass --output=recs.parquet"),
         (["--users=3", "--seed=1"], "seed 1 is not among this run's seeds: 0"),
-        (["--users=3", "--items=77"], 'such as "77"; ids of items are whole numbers; pass a file of ids as @FILE'),
+        (["--users=3", "--items=77"], 'such as "77"; ids of items are whole numbers; a file of ids is @FILE'),
         (["--users=3", "--exclude_items=@no.txt"], "no.txt: no such file"),
         (["--histories=no.csv"], "no.csv: no such file"),
     ],
@@ -250,7 +250,7 @@ def test_strong_generalization_is_measured_beside_what_was_trained_in(solved, wh
     if what == "users":
         assert {row["users"] for row in metrics.values()} == {12}
     ratio = metric_of(metrics["folded in"], "ndcg")["value"] / metric_of(metrics["trained in"], "ndcg")["value"]
-    assert f"ndcg@10 with {what} folded in: {ratio:.1%} of the same trained in" in out
+    assert f"ndcg@10 with {what} folded in: {ratio:.1%} of the result with them trained in" in out
 
 
 def test_an_export_answers_and_what_lies_near_is_written(workdir, tmp_path):
@@ -262,7 +262,7 @@ def test_an_export_answers_and_what_lies_near_is_written(workdir, tmp_path):
     assert "holds something that is no export" in line
     assert (tmp_path / "out" / "newcomers.stablehlo").is_file()  # the run knows how it was trained
     line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path / 'other'}", "--m=4")
-    assert line == "error: --m is of an index: pass --index=hnsw too\n"
+    assert line == "error: --m needs an index: pass --index=hnsw too\n"
     line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path / 'other'}", "--seed=1")
     assert line == "error: seed 1 is not among this run's seeds: 0\n"
     neighbors = tmp_path / "near.csv"

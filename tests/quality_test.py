@@ -196,7 +196,7 @@ def test_a_metric_model_has_a_point_for_each_epoch(split_file):
         ((), "SYSTEM ...; systems: auto, cornac_bpr, ease,"),
         (("ease",), "ease SPLIT.parquet regularization"),
         (("ease", "x", "lambda=3"), '"lambda=3" is not one of its options'),
-        (("ease", "x", "regularization=much"), '"much" is no value of regularization'),
+        (("ease", "x", "regularization=much"), '"much" is not a value of regularization'),
         (("metric_model", "x.parquet", "model=cml", "start=als"), 'unknown fixed split "x"'),
     ],
 )

@@ -1,4 +1,4 @@
-"""The experiments on the relation: what their figures rest on."""
+"""The computations behind the experiments on the relation."""
 
 import numpy as np
 import pytest
@@ -21,10 +21,10 @@ def room():
 
 
 @pytest.fixture
-def world():
+def planted():
     with scripts():
-        import relation_world
-    return relation_world
+        import relation_planted
+    return relation_planted
 
 
 @pytest.mark.parametrize("way", ["free", "cross", "als"])
@@ -60,20 +60,20 @@ def test_best_matches_are_summed_before_they_are_standardized(room):
     np.testing.assert_allclose(three, everything, rtol=1e-6)
 
 
-def test_the_world_is_what_it_says(world):
-    drawn = world.draw_world(1, users=50, num_items=60, num_values=12)
-    assert all(len(set(row)) == len(row) for row in drawn.items.tolist())
-    user, place = np.nonzero(drawn.source >= 0)
+def test_planted_items_share_the_value_of_their_source(planted):
+    data = planted.sample_data(1, users=50, num_items=60, num_values=12)
+    assert all(len(set(row)) == len(row) for row in data.items.tolist())
+    user, place = np.nonzero(data.source >= 0)
     assert (place >= 4).all()
     assert len(place) == 50 * 5
-    values = drawn.facet[drawn.follows[user]]
+    values = data.facet[data.follows[user]]
     pair = np.arange(len(user))
-    assert (values[pair, drawn.items[user, place]] == values[pair, drawn.source[user, place]]).all()
+    assert (values[pair, data.items[user, place]] == values[pair, data.source[user, place]]).all()
 
 
-def test_mutual_information_by_hand(world):
+def test_mutual_information_by_hand(planted):
     a, b = np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0])
-    assert world._mutual_information(a, b) == pytest.approx(1)
-    assert world._mutual_information(a, np.array([0, 1, 0, 1])) == pytest.approx(0)
+    assert planted._mutual_information(a, b) == pytest.approx(1)
+    assert planted._mutual_information(a, np.array([0, 1, 0, 1])) == pytest.approx(0)
     # b splits one half of a: I = log 2, H(a) = log 2, H(b) = 1.5 log 2.
-    assert world._mutual_information(a, np.array([0, 0, 1, 2])) == pytest.approx(2 / 2.5)
+    assert planted._mutual_information(a, np.array([0, 0, 1, 2])) == pytest.approx(2 / 2.5)

@@ -87,7 +87,7 @@ def test_runs_are_trained_once_and_then_read(command, asked, tmp_path, capsys):
     before = (tmp_path / "runs" / "table2.md").read_text()
     assert before.index("## mine") < before.index("## ml-1m")
     assert command(*asked, f"--output={tmp_path}/tables") == []
-    assert capsys.readouterr().out.count("was done") == 4
+    assert capsys.readouterr().out.count("already done") == 4
     assert (tmp_path / "tables" / "table2.md").read_text() == before
     assert command(*asked, "--systems=lrml,cml", "--data=ml-1m") == ["ml-1m/lrml"]
 
@@ -128,10 +128,10 @@ MISTAKES = {
     "unknown system": (["--systems=hrl"], 'unknown system of --systems: "hrl" (did you mean "hlr'),
     "unknown data": (["--data=ml-100"], 'unknown data set "ml-100" (did you mean "ml-100k"?)'),
     "missing file": (["--data=x=no.parquet"], "no.parquet: no such file"),
-    "a name with a slash": (["--data=a/b"], '"a/b" in "a/b" is no name'),
+    "a name with a slash": (["--data=a/b"], '"a/b" in "a/b" is not a name'),
     "data twice": (["--data=ml-1m,ml-1m"], '--data has "ml-1m" twice'),
     "no systems": (["--systems="], "--data and --systems must each name at least one"),
-    "no configs": (["--configs=no.py"], "no.py: no such file of settings"),
+    "no configs": (["--configs=no.py"], "no.py: no such config file"),
     "no config of a system": (["--systems=mf_als"], 'there is no config "mf_als,mine"'),
 }
 
@@ -150,7 +150,7 @@ def test_what_is_done_is_read_by_the_whole_command(command, asked):
     command(*asked)
     done = command_line.command("table2", *asked)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("was done") == 4
+    assert done.stdout.count("already done") == 4
 
 
 def test_runs_are_compared_by_a_paired_test(tmp_path):

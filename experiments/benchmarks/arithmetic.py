@@ -1,6 +1,6 @@
-"""The arithmetic of an iteration of MF-ALS by formula; that of a pair stands with each model (``Model.flops``).
+"""The arithmetic of an iteration of MF-ALS by formula; ``Model.flops`` has that of a pair.
 
-Counted: additions, multiplications, divisions, maxima and exponentials, one each. Not counted: draws, gathers and
+Counted: additions, multiplications, divisions, maxima and exponentials, one each. Not counted: sampling, gathers and
 scatters, masks, top-K, Adam and projection. Letters are those of ``hlr_jax.types``.
 """
 

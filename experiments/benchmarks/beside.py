@@ -1,4 +1,4 @@
-"""Other processes: commands, timed in turn with our work, and this benchmark itself in a fresh process."""
+"""Other processes: commands, timed in turn with our work, and this benchmark itself in a new process."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def labeled(given: str) -> tuple[str, str]:
 
 
 def done_by(command: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a shell command, with variables of the environment, and return what it printed.
+    """Run a shell command, with environment variables, and return its output.
 
     Raises:
       InputError: it fails.
@@ -40,7 +40,7 @@ def done_by(command: str, variables: Mapping[str, str] | None = None) -> subproc
 
 
 class Beside:
-    """A shell command. Each call runs it, and keeps the rate that it prints, where a pattern is given."""
+    """A shell command. Each call runs it, and keeps the rate that it prints, if a pattern is given."""
 
     def __init__(self, given: str, pattern: str) -> None:
         """Take ``LABEL: COMMAND`` or a command, and a regular expression or an empty string.
@@ -81,7 +81,7 @@ class Beside:
             raise InputError(f'--beside_pattern: "{rate}" is no number') from None
 
     def fields(self, own: Timing, ours: Timing, rate: float) -> dict[str, Any]:
-        """Return what a record says of the command, after its runs; the first warms up and does not count.
+        """Return the fields of a record for the command, after its runs; the first warms up and is not counted.
 
         Args:
           own: the timing of the command.
@@ -101,7 +101,7 @@ class Beside:
 def beside_fields(
     besides: Mapping[str, Beside], timings: Mapping[str, Timing], ours: str, rate: float
 ) -> dict[str, Any]:
-    """Return what a record says of the commands that ran in turn with the work named ``ours``; nothing without any."""
+    """Return the fields of a record for the commands that ran in turn with the work ``ours``; empty without any."""
     fields = [beside.fields(timings[name], timings[ours], rate) for name, beside in besides.items()]
     return {"beside": fields} if fields else {}
 
@@ -110,8 +110,8 @@ def in_fresh_process(arguments: Sequence[str], variables: Mapping[str, str] | No
     """Run this command line again with other arguments and return its records.
 
     Args:
-      arguments: put behind those of this process, so that they win.
-      variables: of the environment.
+      arguments: added after those of this process, so that they override them.
+      variables: environment variables.
 
     Raises:
       InputError: it fails; the message is the child's own.

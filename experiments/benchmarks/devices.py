@@ -14,28 +14,28 @@ from hlr_jax.training import many_runs
 
 MOST = 8
 MESHES = ((1, 1), (2, 1), (1, 2), (2, 2), (4, 2), (8, 1), (1, 8))
-WORLD = "planted-1000x1000x10000"
+DATA = "planted-1000x1000x10000"
 
 
 def caveat() -> str:
-    """Return what the times on this machine do not say; empty where each device is its own."""
+    """Return a note on the limits of the times on this machine; empty for real devices."""
     if jax.default_backend() != "cpu":
         return ""
     cores = sharding.available_cores()
-    return f"virtual devices on {cores} core(s): this shows what dividing the work costs, and no speed-up"
+    return f"virtual devices on {cores} core(s): this shows the cost of dividing the work, not a speed-up"
 
 
 def bench_devices(
-    settings: Settings, name: str, world: str = WORLD, meshes: Sequence[tuple[int, int]] = MESHES
+    settings: Settings, name: str, source: str = DATA, meshes: Sequence[tuple[int, int]] = MESHES
 ) -> Iterator[dict[str, Any]]:
-    """Time an epoch on each mesh of data x model devices that the present devices allow, against one device.
+    """Time an epoch on each mesh of data x model devices that the available devices allow, compared with one device.
 
     ``data`` cuts the batch, ``model`` the rows of the tables. Unless told otherwise, B = 960, which all of them divide.
     """
     model = create_model(name, settings)
     if model.solver is not None:
         return
-    dataset = hlr_jax.load_dataset(world, log=lambda _: None)
+    dataset = hlr_jax.load_dataset(source, log=lambda _: None)
     options = train_options(settings, batch_size=settings.train.get("batch_size", 960))
     meshes = [(data, rows) for data, rows in meshes if data * rows <= jax.device_count()]
     works = {

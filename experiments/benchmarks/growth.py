@@ -21,21 +21,21 @@ from hlr_jax.scorers.ease import Ease
 from hlr_jax.training import many_runs
 from hlr_jax.training.learner import GradientLearner
 
-WORLD = "planted-1000x1000x5000"
-_COPIES = 8  # of the tables: parameters, gradients, two moments, those that are ranked with, and what makes them
+DATA = "planted-1000x1000x5000"
+_COPIES = 8  # of the tables: parameters, gradients, two moments, those used in ranking, and temporaries
 _LEFT_FREE = 0.2  # of the memory
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Values of one size, while the others stay.
+    """Values of one size, while the others are fixed.
 
     Attributes:
-      letter: of the size in records.
-      option: behind it: of the model, ``batch_size``, ``users`` or ``items``.
-      values: the first is where the size stays along other axes.
-      at: sizes, by letter, that differ from those of other axes. Such a line is of batches of triplets alone.
-      ranked: users that are ranked.
+      letter: name of the size in records.
+      option: that sets it: of the model, ``batch_size``, ``users`` or ``items``.
+      values: the first one is used for other axes.
+      at: sizes, by letter, that differ from those of other axes. Such a line is measured only for batches of triplets.
+      ranked: number of users to rank for.
     """
 
     letter: str
@@ -47,13 +47,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Kind:
-    """What one step of training is.
+    """A kind of training step.
 
     Attributes:
-      step_of: its name in records.
+      step_of: name in records.
       train: options of training.
-      batch_sizes: values of the axis B, the standing one first; none without batches.
-      repeated: whether rows that axes add to tables have interactions: copies of those of the world.
+      batch_sizes: values of the axis B, the default first; empty without batches.
+      repeated: whether rows that axes add to tables have interactions: copies of the original ones.
       ranks: whether ranking is timed too.
     """
 
@@ -85,21 +85,21 @@ Records = Sequence[dict[str, Any]]
 def bench_growth(
     settings: Settings,
     name: str,
-    world: str = WORLD,
+    source: str = DATA,
     axes: Sequence[Axis] = AXES,
     ease_items: Sequence[int] = EASE_ITEMS,
 ) -> Iterator[dict[str, Any]]:
     """Time steps and rankings along each axis that a model has; the values of an axis in turn.
 
-    Gradient models are trained with both kinds of batches. Of MF-ALS a step is an iteration; with it comes EASE, the
-    other closed form, whose step is a fit.
+    Gradient models are trained with both kinds of batches. A step of MF-ALS is an iteration. EASE, the other closed
+    form, is measured with it; its step is a fit.
 
-    A small planted world, since only growth is asked for. Its users have about 4 training interactions; histories are
-    padded, and a padded slot costs what a real one costs. For gradient models, rows that ``U`` and ``I`` add to the
-    tables have no interactions: an epoch has as many steps. For MF-ALS they have copies of the world's interactions.
-    ``slope`` is the exponent of the growth between the last two values. What the memory is too small for is predicted.
+    The data is small and synthetic, since only growth matters. Its users have about 4 training interactions; histories
+    are padded, and padding costs as much as real entries. For gradient models, rows that ``U`` and ``I`` add to the
+    tables have no interactions: an epoch has as many steps. For MF-ALS they have copies of the original interactions.
+    ``slope`` is the exponent of the growth between the last two values. Sizes that exceed the memory are predicted.
     """
-    dataset = hlr_jax.load_dataset(world, log=lambda _: None)
+    dataset = hlr_jax.load_dataset(source, log=lambda _: None)
     solved = create_model(name, settings).solver is not None
     for kind in (ITERATIONS,) if solved else BATCHES:
         yield from _Growth(settings, name, kind, dataset, axes).records()
@@ -108,7 +108,7 @@ def bench_growth(
 
 
 class _Growth:
-    """The lines of one model with one kind of steps."""
+    """Measures the lines of one model with one kind of steps."""
 
     def __init__(self, settings: Settings, name: str, kind: Kind, dataset: Dataset, axes: Sequence[Axis]):
         known = options_of(name)
@@ -118,7 +118,7 @@ class _Growth:
         self._axes = [axis for axis in own if not axis.at or kind.step_of == "triplets"]
         self._settings, self._name, self._kind, self._dataset = settings, name, kind, dataset
         self._options = {axis.letter: axis.option for axis in own}
-        self._standing = {axis.letter: axis.values[0] for axis in own if not axis.at}
+        self._default = {axis.letter: axis.values[0] for axis in own if not axis.at}
         self._made: dict[tuple[Any, ...], dict[str, Callable[[], Any]]] = {}
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -135,7 +135,7 @@ class _Growth:
                 yield predicted(measured[-1], value, 1) | {axis.letter: value}
 
     def _sizes(self, axis: Axis, value: int) -> dict[str, int]:
-        return self._standing | dict(axis.at) | {axis.letter: value}
+        return self._default | dict(axis.at) | {axis.letter: value}
 
     def _model(self, sizes: Mapping[str, int]) -> Model:
         known = options_of(self._name)
@@ -143,7 +143,7 @@ class _Growth:
         return create_model(self._name, self._settings, **chosen)
 
     def _fitting(self, axis: Axis) -> list[int]:
-        """Return the values, increasing, whose tables the memory holds all at once."""
+        """Return the values, increasing, whose tables fit in the memory together."""
         left = available_memory()
         fitting: list[int] = []
         for value in sorted(axis.values):
@@ -157,9 +157,9 @@ class _Growth:
         return fitting
 
     def _works(self, axis: Axis, value: int) -> dict[str, Callable[[], Any]]:
-        """Return what can be timed at one value: ``train``, and ``rank``.
+        """Return the works to time at one value: ``train``, and ``rank``.
 
-        Where all axes stand is made, and compiled, once: the first axis has that compile time.
+        The common first values are compiled once; the first axis has that compile time.
         """
         sizes = self._sizes(axis, value)
         key = (*sizes.items(), axis.ranked)
@@ -170,7 +170,7 @@ class _Growth:
         options = self._train_options(sizes)
         made = {"train": epochs(many_runs.create_learner(data, model, options, options.runs([0])))}
         made["rank"] = rankings(data, model, some_users(self._dataset, self._ranked(axis)))
-        if sizes == self._standing:
+        if sizes == self._default:
             self._made[key] = made
         return made
 
@@ -200,7 +200,7 @@ class _Growth:
     def _steps(self, sizes: Mapping[str, int]) -> int:
         """Return the steps of an epoch. Added rows of tables, and sizes of the model, do not change them."""
         options, data = self._train_options(sizes), self._dataset
-        learner = GradientLearner(self._model(self._standing), options, (data.num_users, data.num_items))
+        learner = GradientLearner(self._model(self._default), options, (data.num_users, data.num_items))
         groups = learner.source(data.train, data.train, data.train).groups
         return sum(-(-len(users) // options.batch_size) for users in groups)
 
@@ -210,9 +210,9 @@ def _shapes(model: Model, users: int, items: int) -> Any:
 
 
 def repeated(dataset: Dataset, users: int, items: int) -> Dataset:
-    """Return the data with tables of about so many rows, all of them with interactions.
+    """Return the data with tables of about this many rows, all with interactions.
 
-    Each pair of a user and an item is there again for the copies of both: user + c U and item + d I, for all c and d.
+    Each pair of a user and an item is repeated for the copies of both: user + c U and item + d I, for all c and d.
     """
     copies = max(1, users // dataset.num_users), max(1, items // dataset.num_items)
     shift = [np.arange(count, dtype=np.int32) for count in copies]
@@ -225,7 +225,7 @@ def repeated(dataset: Dataset, users: int, items: int) -> Dataset:
 
 
 def ease_growth(settings: Settings, dataset: Dataset, items: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Time EASE's fit along I, and predict it where its matrix fills the memory: there EASE ends."""
+    """Time EASE's fit along I, and predict it for the size at which its matrix fills the memory."""
     ease = Ease(regularization=(300.0,))
 
     def fit(data: Dataset) -> Callable[[], np.ndarray]:
@@ -257,7 +257,7 @@ def with_slopes(measured: Records) -> Records:
 
 
 def predicted(last: Mapping[str, Any], value: int, exponent: int) -> dict[str, Any]:
-    """Return the record of a value that was not measured: the last one's time, grown by the exponent."""
+    """Return the record of a value that was not measured: the last one's time, extrapolated by the exponent."""
     kept = ("what", "model", "step_of", "axis", "at", *"DHNBUI")
     time = last["us_per_step"] * (value / last["value"]) ** exponent
     return {key: last[key] for key in kept if key in last} | {"value": value, "us_per_step": time, "predicted": True}

@@ -1,8 +1,8 @@
-"""The hierarchical relation in its forms: direct (naive), factored, and on a GPU the Pallas kernel, if there is one.
+"""Times the forms of the hierarchical relation: direct (naive), factored, and on a GPU the Pallas kernel, if present.
 
-``naive`` is eq. 2-6 as they stand in ``hlr_jax.kernels.memory_attention``: it makes the relation r_vh [H, D] of every
-neighbor, where the factored forms make none. ``by pair`` is the package's form of one pair, ``factored`` what it
-trains and ranks with, for all items of a user together.
+The form ``naive`` is eq. 2-6 as written in ``hlr_jax.kernels.memory_attention``. It computes the relation r_vh [H, D]
+of every neighbor; the factored forms compute none. The form ``by pair`` is the package's for one pair. The package
+trains and ranks with ``factored``, for all items of a user together.
 """
 
 import importlib.util

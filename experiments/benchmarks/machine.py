@@ -1,4 +1,4 @@
-"""The machine that times belong to: what it is, what it holds in memory, and how fast it multiplies."""
+"""Describes the machine: its device, memory and rate of matrix products."""
 
 import functools
 import platform
@@ -20,7 +20,7 @@ _STATUS, _CPUS = Path("/proc/self/status"), Path("/proc/cpuinfo")
 def peak_mib() -> float:
     """Return the process's peak of resident memory so far, MiB.
 
-    From the kernel's count for this address space: ``ru_maxrss`` of a process starts with what its parent had.
+    Reads the kernel's count for this address space, since ``ru_maxrss`` of a process starts at its parent's.
     """
     if _STATUS.is_file():
         for line in _STATUS.read_text().splitlines():
@@ -31,7 +31,7 @@ def peak_mib() -> float:
 
 
 def device_peak_mib() -> float | None:
-    """Return the peak of the first device's own memory, MiB; None where it has none of its own (a CPU)."""
+    """Return the peak of the first device's own memory, MiB; None if it has none of its own (a CPU)."""
     statistics = jax.devices()[0].memory_stats() or {}
     peak = statistics.get("peak_bytes_in_use")
     return None if peak is None else peak / 2**20
@@ -62,14 +62,14 @@ class Gemm(NamedTuple):
 def gemm(m: int, k: int, n: int) -> Gemm:
     """Return a jitted ``jnp.dot`` whose time gives the machine's rate at a size; 2 m k n operations.
 
-    Several products in one call, if they are small, so that the call itself does not count.
+    Small products are repeated in one call, so that the overhead of the call does not count.
     """
     times = max(1, round(1e9 / (2 * m * k * n)))
     left, right = (jax.random.normal(jax.random.key(seed), shape) for seed, shape in enumerate(((m, k), (k, n))))
 
     @jax.jit
     def work(left: jax.Array, right: jax.Array) -> jax.Array:
-        # Each product is fed by the one before it, or the compiler would do one of them.
+        # Each product depends on the one before it, or the compiler would keep only one.
         def again(_: int, carry: jax.Array) -> jax.Array:
             return jnp.dot(left + carry[0, 0] * 1e-30, right)
 

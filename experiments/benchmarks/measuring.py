@@ -1,4 +1,4 @@
-"""Times: of the first call, of compiling, and of the calls behind it, with what is compared measured in turn."""
+"""Times the first call, compilation and later calls; comparisons run in turn."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from benchmarks.machine import Gemm
 
-# JAX's own clock, around what a first call does beside tracing and running.
+# JAX's own clock for the parts of a first call other than tracing and running.
 _COMPILING = ("/jax/core/compile/jaxpr_to_mlir_module_duration", "/jax/core/compile/backend_compile_duration")
 _AT_LEAST = 3
 _compiled = [0.0]
@@ -23,7 +23,7 @@ jax.monitoring.register_event_duration_secs_listener(_listen)
 
 
 class Timing(NamedTuple):
-    """Seconds: of the first call, of lowering and compiling within it, and of each call behind it."""
+    """Seconds: of the first call, of lowering and compiling within it, and of each later call."""
 
     first_s: float
     compile_s: float
@@ -31,11 +31,11 @@ class Timing(NamedTuple):
 
     @property
     def steady_s(self) -> float:
-        """The median of the calls behind the first."""
+        """The median of the calls after the first."""
         return float(np.median(self.runs_s))
 
     def fields(self) -> dict[str, Any]:
-        """Return what a record says of times."""
+        """Return the fields of a record for times."""
         return {
             "steady_s": self.steady_s,
             "compile_s": self.compile_s,
@@ -51,12 +51,12 @@ def _once(work: Callable[[], Any]) -> float:
 
 
 def time_in_turn(works: Mapping[str, Callable[[], Any]], repeats: int, seconds: float = 0.0) -> dict[str, Timing]:
-    """Time several works on a machine whose speed wavers: all of them once, and then round after round.
+    """Time several works on a machine whose speed varies: each once, and then round after round.
 
     Args:
       works: by name.
-      repeats: rounds behind the first.
-      seconds: stop after so many, if there were three rounds; 0: never.
+      repeats: rounds after the first.
+      seconds: stop after this many, if there were three rounds; 0: never.
 
     Returns:
       A timing for each name. Entry i of every ``runs_s`` is of the same round, so that their ratio is of one moment.
@@ -83,11 +83,11 @@ def ratio(above: Timing, below: Timing) -> dict[str, float]:
 
 
 def speed_fields(flops: float, timing: Timing, product: Gemm, of_product: Timing) -> dict[str, Any]:
-    """Return the arithmetic rate of a work, and its share of a matrix product's that was timed in turn with it.
+    """Return the arithmetic rate of a work, and its ratio to that of a matrix product timed in turn with it.
 
     Args:
       flops: operations of one call of the work.
-      timing: of the work.
+      timing: time of the work.
       product: the matrix product.
       of_product: its timing.
     """

@@ -26,7 +26,7 @@ _STYLE: Any = STYLE | {"savefig.dpi": 160}
 
 
 def require_matplotlib() -> None:
-    """Check that plots can be drawn.
+    """Check that matplotlib is installed.
 
     Raises:
       InputError: names the extra to install.
@@ -36,7 +36,7 @@ def require_matplotlib() -> None:
 
 
 def draw(records: Records, folder: Path) -> list[Path]:
-    """Draw a plot of each part of ``_PLOTS`` that has records, and return the files."""
+    """Write a plot of each part of ``_PLOTS`` that has records, and return the files."""
     require_matplotlib()
     import matplotlib
 
@@ -136,7 +136,7 @@ def _short(value: int) -> str:
 
 
 def _standing(records: Records) -> str:
-    """Return the sizes at which the axes stand: what each letter is where another one is the axis."""
+    """Return the fixed sizes: the value of each letter while another one is the axis."""
     usual = [record for record in records if not record.get("at")]
     sizes = {letter: [r[letter] for r in usual if letter in r and letter != r["axis"]] for letter in _AXES}
     each = {letter: " or ".join(f"{size:,}" for size in dict.fromkeys(found)) for letter, found in sizes.items()}
@@ -184,7 +184,7 @@ def _quality(plt: Any, records: Records) -> Any:
             (lines[system],) = axes.plot(seconds, values, marker=_MARKERS[index % len(_MARKERS)], ms=4, **style)
         best = [max(point["valid"] for point in points) for points in of_system.values()]
         axes.set(xscale="log", xlabel="seconds since the process was started", title=_title(panel))
-        axes.set_ylim(bottom=min(0.6 * max(best), 0.95 * min(best)))  # without the climb from nothing
+        axes.set_ylim(bottom=min(0.6 * max(best), 0.95 * min(best)))  # leaves out the first steep rise
         axes.xaxis.set_major_formatter("{x:g}")
     for row in grid:
         row[0].set_ylabel("NDCG@10 on validation")
@@ -197,7 +197,7 @@ def _title(panel: Panel) -> str:
 
 
 def _room_below(figure: Any) -> Any:
-    """Leave a line at the bottom for where the records were measured."""
+    """Add a line at the bottom with the machine of the records."""
     figure.get_layout_engine().set(rect=(0, 0.16 / figure.get_figheight(), 1, 1 - 0.16 / figure.get_figheight()))
     return figure
 

@@ -1,4 +1,4 @@
-"""Time to quality: commands that are cold processes and print the points of their curves, and what these show.
+"""Time to quality: runs commands as cold processes and summarizes the points of their curves.
 
 A point is ``{"seconds": s, "valid": NDCG@10, "test": NDCG@10 or null}``, a line of JSON on stdout; ``curve.py`` prints
 such lines. Other lines are ignored.
@@ -20,12 +20,12 @@ Point = dict[str, Any]
 Records = Sequence[dict[str, Any]]
 
 SPLIT_FILE = "SPLIT_FILE"
-"""The variable of the environment that tells the commands which file to read."""
+"""The environment variable with the file that the commands read."""
 _SHARES = (95, 99, 100)  # percent of a system's own best
 
 
 class Panel(NamedTuple):
-    """What curves are compared on: the name of the data, and the number of cores."""
+    """A setting in which curves are compared: the name of the data, and the number of cores."""
 
     data: str
     cores: int
@@ -83,7 +83,7 @@ def curves(records: Records) -> dict[Panel, dict[str, list[Point]]]:
 
 
 def summaries(records: Records) -> list[dict[str, Any]]:
-    """Return a row for each system: its best on validation, test there, and the seconds until it came near.
+    """Return a row for each system: its best on validation, test there, and the seconds until it was close to it.
 
     ``passed_s`` are the seconds until the panel's first system is better than another's best on validation.
     """

@@ -1,4 +1,4 @@
-"""Ranking: the whole catalog of some users, with masking and top-K."""
+"""Ranking: all items for some users, with masking and top-K."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ TOP = 10
 
 
 def some_users(dataset: Dataset, count: int) -> np.ndarray:
-    """Return users drawn at random."""
+    """Return a random sample of users."""
     return np.sort(np.random.default_rng(0).permutation(dataset.num_users)[:count])
 
 

@@ -1,4 +1,4 @@
-"""Records as JSON lines, and as tables for people."""
+"""Writes records as JSON lines, and prints them as tables."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-# part -> title and its columns: heading, field, format. A field that no record of a part has is left out.
+# part -> title and its columns: heading, field, format. Fields without any record are left out.
 _TIMES = [("steady s", "steady_s", ".4g"), ("compile s", "compile_s", ".3g"), ("peak MiB", "peak_mib", ",.0f")]
 _BESIDE = [
     ("beside", "label", "s"), ("its s", "beside_s", ".4g"), ("its time / ours", "beside_time_ratio", ".2f"),
@@ -19,11 +19,11 @@ _BESIDE = [
 _RATE = [("GFLOP/s", "gflops_per_s", ".3g"), ("GEMM's", "gemm_gflops_per_s", ".3g"), ("share", "of_gemm", ".1%")]
 _TABLES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "train": (
-        "Training, an epoch: sampling included, and its draws apart",
+        "Training, an epoch: sampling included, and its sampling alone",
         [
             ("model", "model", "s"), ("batches of", "batch", "s"), ("positives", "interactions", ",d"),
             ("positives/s", "positives_per_s", ",.0f"),
-            ("draws/s", "draws_per_s", ",.0f"), ("draws' share", "draws_share", ".1%"),
+            ("samples/s", "draws_per_s", ",.0f"), ("sampling's share", "draws_share", ".1%"),
             ("s/iteration", "iteration_s", ".3g"), *_RATE, *_TIMES,
             ("planned temporary MiB", "planned_temporary_mib", ",.0f"), *_BESIDE,
         ],
@@ -36,7 +36,7 @@ _TABLES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
         ],
     ),
     "seeds": (
-        "Several seeds at once against one",
+        "Several seeds at once, compared with one",
         [
             ("model", "model", "s"), ("seeds", "num_seeds", "d"), ("one, s", "one_s", ".3g"),
             ("all, s", "steady_s", ".3g"), ("ratio", "ratio", ".2f"), ("least", "ratio_low", ".2f"),
@@ -44,7 +44,7 @@ _TABLES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
         ],
     ),
     "kernels": (
-        "HLR's relation, direct (naive) against factored",
+        "HLR's relation, direct (naive) compared with factored",
         [
             ("what", "direction", "s"), ("form", "form", "s"), ("triplets at once", "triplets_at_once", "d"),
             ("pairs/s", "pairs_per_s", ",.0f"), ("time / factored", "time_ratio_over_factored", ".2f"),
@@ -73,11 +73,11 @@ _TABLES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
         [("rows", "rows", ",d"), ("seconds", "seconds", ".2f"), ("rows/s", "rows_per_s", ",.0f"), _TIMES[2]],
     ),
     "planted": (
-        "A planted world",
+        "Synthetic data",
         [("rows", "rows", ",d"), ("seconds", "seconds", ".2f"), ("rows/s", "rows_per_s", ",.0f"), _TIMES[2]],
     ),
     "quality": (
-        "Time to quality: seconds of a cold process until NDCG@10 on validation is so near its best",
+        "Time to quality: seconds of a cold process until NDCG@10 on validation has this share of its best",
         [
             ("data", "data", "s"), ("cores", "cores", "d"), ("system", "system", "s"), ("95 %", "s_95", ".1f"),
             ("99 %", "s_99", ".1f"), ("100 %", "s_100", ".1f"), ("best, valid", "valid", ".4f"),

@@ -1,4 +1,4 @@
-"""What is measured, and on what: the settings that every part of the benchmark shares."""
+"""The settings that all parts of the benchmark share."""
 
 import ast
 import dataclasses
@@ -24,23 +24,23 @@ SIZES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure.
+    """Settings of the benchmark.
 
     Attributes:
       models: names of models.
-      data: a data set of the registry, or a planted world.
+      data: a data set of the registry, or a synthetic one.
       split_file: a file of user, item, split columns, instead of ``data``.
-      interactions: train on the rows of so many interactions' users only; 0: on all. See ``shortened``.
-      repeats: timed runs of each item behind the first.
-      seconds: of timed runs, after which an item that has had three of them gets no more; 0: no bound.
-      users: how many users are ranked.
-      num_seeds: seeds that are trained at once.
-      rows: of the ratings.csv that ``prepare`` generates.
+      interactions: train only on users with about this many interactions in total; 0: on all. See ``shortened``.
+      repeats: timed runs of each item after the first.
+      seconds: time after which an item with three timed runs stops; 0: no limit.
+      users: number of users to rank for.
+      num_seeds: number of seeds to train at once.
+      rows: rows of the ratings.csv that ``prepare`` generates.
       train: options of ``TrainOptions``.
-      model: options of models; each model takes those that it has.
+      model: options of models; each model uses those that it has.
       beside: commands that are run beside each item, in turn with it, each ``COMMAND`` or ``LABEL: COMMAND``; of
         ``quality``, what is measured.
-      beside_pattern: a regular expression whose first group is a command's rate; none: its wall time counts.
+      beside_pattern: a regular expression whose first group is a command's rate; without it, its wall time counts.
       isolated: whether this process measures nothing else.
     """
 
@@ -79,7 +79,7 @@ def parsed(pairs: Sequence[str], flag: str) -> dict[str, Any]:
 
 
 def create_model(name: str, settings: Settings, **sizes: Any) -> Model:
-    """Return a model at the authors' sizes, with the options of the command line and then ``sizes`` put over them."""
+    """Return a model at the authors' sizes, with the options of the command line and then ``sizes``."""
     known = options_of(name)
     given = {option: value for option, value in settings.model.items() if option in known}
     return hlr_jax.create_model(name, **(SIZES.get(name, {}) | given | sizes))
@@ -133,7 +133,7 @@ def load(settings: Settings) -> Dataset:
 def shortened(dataset: Dataset, interactions: int, model: Model) -> Dataset:
     """Return the data with the training rows of some users only, about ``interactions`` of them, for a shorter epoch.
 
-    The users are drawn at random and keep their whole rows, and both tables keep their size, so that a step costs what
+    The users are a random sample and keep their whole rows. Both tables keep their size, so that a step costs what
     it costs on all the data. Not where a step averages over the rows of items (means), which would be shorter, or there
     are no steps (a solver): such a model gets all the data.
     """
@@ -149,7 +149,7 @@ def shortened(dataset: Dataset, interactions: int, model: Model) -> Dataset:
 
 
 def widened(dataset: Dataset, users: int = 0, items: int = 0) -> Dataset:
-    """Return the data with tables of ``users`` and ``items`` rows; those added have no interactions."""
+    """Return the data with tables of ``users`` and ``items`` rows; added rows have no interactions."""
     return dataclasses.replace(
         dataset,
         user_ids=pl.Series("user", np.arange(max(users, dataset.num_users))),

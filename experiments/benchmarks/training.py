@@ -1,4 +1,4 @@
-"""Training: whole epochs, the draws of an epoch apart, and several seeds against one."""
+"""Training: whole epochs, the sampling of an epoch alone, and several seeds compared with one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,10 +32,10 @@ def epochs(learner: many_runs.Learner) -> Callable[[], jax.Array]:
     return work
 
 
-def draws(learner: GradientLearner, source: BatchSource) -> Callable[[], jax.Array]:
-    """Return a function that draws an epoch's batches (negatives and neighbors) and does nothing with them.
+def sampling(learner: GradientLearner, source: BatchSource) -> Callable[[], jax.Array]:
+    """Return a function that samples an epoch's batches (negatives and neighbors) without using them.
 
-    What is drawn is added up, so that the compiler leaves none of it out.
+    The samples are added up, so that the compiler cannot remove them.
     """
 
     @jax.jit
@@ -51,7 +51,7 @@ def draws(learner: GradientLearner, source: BatchSource) -> Callable[[], jax.Arr
 def pairs_per_epoch(source: BatchSource, options: TrainOptions) -> int:
     """Return how many pairs of user and item an epoch scores, padding left out.
 
-    A triplet's positive and its negatives are scored for itself alone, a user's negatives once for all its positives.
+    A triplet scores its positive and its negatives; a user's negatives are scored once for all its positives.
     """
     number = {"in_batch": options.batch_size, "all": source.num_items}.get(options.negatives, options.num_negatives)
     if source.widths is not None:
@@ -60,7 +60,7 @@ def pairs_per_epoch(source: BatchSource, options: TrainOptions) -> int:
 
 
 def _memory(learner: many_runs.Learner) -> dict[str, float]:
-    """Return what the compiler plans for an epoch, MiB."""
+    """Return the memory that the compiler plans for an epoch, MiB."""
     assert learner.memory is not None
     arguments, temporary, _ = learner.memory(learner.init())
     return {"planned_temporary_mib": temporary / 2**20, "planned_state_mib": arguments / 2**20}
@@ -75,21 +75,21 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
     model, options = create_model(name, settings), train_options(settings)
     used = shortened(dataset, settings.interactions, model)
     learner = many_runs.create_learner(used, model, options, options.runs([0]))
-    # D; context times memories, or what of them the model has.
+    # D; context times memories, as far as the model has them.
     chosen = dict(model.options)
     context = max(128, max(1, model.history.size) * chosen.get("num_memories", 1))
     product, besides = gemm(context, embed_dim(model), options.batch_size), Beside.of(settings)
     works: dict[str, Callable[[], Any]] = {"epoch": epochs(learner), "gemm": product.work} | besides
     source: BatchSource | None = None
     if model.solver is None:
-        drawing = GradientLearner(model, options, (used.num_users, used.num_items))
-        source = drawing.source(used.train, used.train, used.train)
-        works["draws"] = draws(drawing, source)
+        sampler = GradientLearner(model, options, (used.num_users, used.num_items))
+        source = sampler.source(used.train, used.train, used.train)
+        works["draws"] = sampling(sampler, source)
     timings = time_in_turn(works, settings.repeats, settings.seconds)
     epoch, count = timings["epoch"], learner.positives_per_epoch
     record: dict[str, Any] = {"what": "train", "model": name, "interactions": count}
     if source is not None:
-        # A gradient takes two products for each of the forward pass, one by either factor.
+        # A gradient takes two products for each of the forward pass, one for each factor.
         flops = 3.0 * pairs_per_epoch(source, options) * model.flops[0]
         draws_s = timings["draws"].steady_s
         record |= {
@@ -103,7 +103,7 @@ def bench_train(settings: Settings, dataset: Dataset, name: str) -> dict[str, An
         flops = iteration_flops(model, used.num_users, used.num_items, len(used.train))
         record |= {"iteration_s": epoch.steady_s, "flops_per_iteration": flops}
     record |= epoch.fields() | speed_fields(flops, epoch, product, timings["gemm"])
-    # Of a solver, the command's rate is in iterations.
+    # For a solver, the command's rate is in iterations.
     record |= beside_fields(besides, timings, "epoch", record.get("positives_per_s", 1 / epoch.steady_s))
     if settings.isolated and model.solver is None:
         record["later"] = lambda: _memory(learner)  # once the peak of memory has been read

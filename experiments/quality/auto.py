@@ -1,6 +1,6 @@
-"""``auto``: one point, what it recommends. Its own evaluation is within the seconds: that is how it chooses.
+"""``auto``: one point, its result. The seconds include its own evaluation, which chooses the settings.
 
-A budget stops its searches; 0 is none. Several budgets make its curve.
+A budget stops its searches; 0 is no limit. Several budgets make its curve.
 """
 
 import tempfile
@@ -15,7 +15,7 @@ from hlr_jax.configs.recipes import get_config
 
 
 def main(watch: Stopwatch, path: str, budget: float = 0.0) -> None:
-    """Run it in a new workdir, up to its result."""
+    """Run it in a new workdir until it has a result."""
     with tempfile.TemporaryDirectory() as folder:
         found = guarded(lambda: _found(path, budget, Path(folder) / "auto"))
         seconds = watch.seconds

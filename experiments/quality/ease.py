@@ -6,14 +6,14 @@ from scipy.linalg.lapack import spotrf, spotri
 
 
 def main(watch: Stopwatch, path: str, regularization: float) -> None:
-    """Solve, and measure; lists read what is known of a user: at test valid too."""
+    """Solve, and evaluate; histories at test include validation items."""
     split = read_split(path)
     gram = np.asfortranarray((split.train.T @ split.train).toarray())
     gram[np.diag_indices_from(gram)] += regularization
     factor, failed = spotrf(gram, overwrite_a=True)
     inverse, singular = spotri(factor, overwrite_c=True)
     if failed or singular:
-        raise SystemExit(f"regularization={regularization:g}: the matrix is not positive definite; take more")
+        raise SystemExit(f"regularization={regularization:g}: the matrix is not positive definite; use a larger value")
     inverse = np.triu(inverse) + np.triu(inverse, 1).T
     weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0)

@@ -1,7 +1,7 @@
 """ALS of the package ``implicit``: a point for each iteration, and on stderr the rate of its median iteration.
 
-As MF-ALS of hlr_jax it takes three steps of conjugate gradients for each row, in float32. It runs as many threads as
-there are cores. ``every=0`` measures no point, for the rate alone.
+Like MF-ALS of hlr_jax it takes three steps of conjugate gradients for each row, in float32. It runs one thread per
+core. ``every=0`` evaluates no point, to measure only the rate.
 """
 
 import importlib
@@ -18,7 +18,7 @@ def main(
     watch: Stopwatch, path: str, factors: int, confidence: float, regularization: float, iterations: int = 16,
     every: int = 1,
 ) -> None:  # fmt: skip
-    """Train, and measure every few iterations."""
+    """Train, and evaluate every few iterations."""
     split = read_split(path)
     curve, threads, ends = Curve(watch, split), cores(), list[float]()
 
@@ -27,7 +27,7 @@ def main(
         if every and len(ends) % every == 0:
             curve.point(product(model.user_factors, model.item_factors))
 
-    with threadpoolctl.threadpool_limits(1, "blas"):  # as the package asks: it has threads of its own
+    with threadpoolctl.threadpool_limits(1, "blas"):  # as the package requires: it has its own threads
         model = als.AlternatingLeastSquares(
             factors, regularization, alpha=1.0, iterations=iterations, num_threads=threads, random_state=0
         )

@@ -1,6 +1,6 @@
 """A metric model from random points or from the factors of MF-ALS: a point for each epoch.
 
-Its own evaluation on validation is within the seconds: that is how training stops. Test is that of the best epoch.
+The seconds include its own evaluation on validation, which stops the training. Test is of the best epoch.
 """
 
 from pathlib import Path

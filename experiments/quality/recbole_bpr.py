@@ -1,6 +1,6 @@
 """BPR of the package RecBole, on the CPU: a point every few epochs.
 
-It reads the split from its own ``atomic files``, which are written for it into a temporary folder.
+RecBole reads the split from its own ``atomic files``, which this module writes to a temporary folder.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from quality.stopwatch import Curve, Split, Stopwatch, cores, product, read_split
 
-# They need not be where types are checked.
+# They may be absent where types are checked.
 torch, config, data, models, trainers = (
     importlib.import_module(name)
     for name in ("torch", "recbole.config", "recbole.data", "recbole.model.general_recommender", "recbole.trainer")
@@ -25,11 +25,11 @@ def main(
     watch: Stopwatch, path: str, factors: int, rate: float, regularization: float, batch_size: int = 2048,
     epochs: int = 100, every: int = 5,
 ) -> None:  # fmt: skip
-    """Train with Adam, and measure every few epochs; ``regularization`` is the weight decay of Adam."""
+    """Train with Adam, and evaluate every few epochs; ``regularization`` is the weight decay of Adam."""
     split = read_split(path)
     curve = Curve(watch, split)
     torch.set_num_threads(cores())
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # it writes its logs here
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # RecBole writes its logs here
         _write(split, Path(folder) / _NAME)
         settings = {
             "data_path": folder, "benchmark_filename": list(Split._fields), "load_col": {"inter": [_USER, _ITEM]},
@@ -42,7 +42,7 @@ def main(
         train, _, _ = data.data_preparation(chosen, read)
         model = models.BPR(chosen, train.dataset)
         trainer = trainers.Trainer(chosen, model)
-        # Its rows are in an order of its own, and row 0 is padding; who has no row is scored as that.
+        # RecBole orders its rows itself, and row 0 is padding; users without a row use it.
         tables = model.user_embedding, model.item_embedding
         places = [_places(read.field2token_id[_USER], split.train.shape[0]),
                   _places(read.field2token_id[_ITEM], split.train.shape[1])]  # fmt: skip

@@ -21,7 +21,7 @@ _CONFIDENCE_AND_REGULARIZATION = {
     "amazon-book": (20.0, 5.0), "citeulike-a": (50.0, 5.0),
 }  # fmt: skip
 _TRIPLETS = {"batch_size": 1000, "num_negatives": 63}
-_USERS = {"batch": "users", "batch_size": 64, "negatives": "all"}  # for users who are made from their items
+_USERS = {"batch": "users", "batch_size": 64, "negatives": "all"}  # for history users
 _OF_START: dict[str, dict[str, Any]] = {
     "random": {"learning_rate": 5e-3, "ema_decay": 0.9, "num_epochs": 60, "patience": 5},
     "als": {"learning_rate": 3e-4, "warmup": 1.0, "ema_decay": 0.5, "num_epochs": 20, "patience": 3},

@@ -1,6 +1,6 @@
-"""What every system of ``curve.py`` shares: its clock, the split that it reads, and NDCG@10 of its lists.
+"""Shared code of the systems of ``curve.py``: the clock, the split, and NDCG@10.
 
-NumPy, SciPy and polars alone, so that a package beside ours starts as fast as it can.
+It imports only NumPy, SciPy and polars, so that other packages start as fast as they can.
 """
 
 import contextlib
@@ -15,19 +15,19 @@ import polars as pl
 from scipy.sparse import csr_matrix
 
 STARTED = "HLR_JAX_STARTED"
-"""The variable of the environment that holds ``time.time()`` of when a process was started."""
+"""The environment variable with the ``time.time()`` at which a process was started."""
 K = 10
-_CELLS = 2**22  # scores of one block of users
+_CELLS = 2**22  # scores in one block of users
 
 Scores = Callable[[np.ndarray, str], np.ndarray]
-"""(users [B], ``valid`` or ``test``) -> the scores of all items [B, I]: of more, better."""
+"""(users [B], ``valid`` or ``test``) -> the scores of all items [B, I]; higher is better."""
 
 
 class Stopwatch:
-    """Seconds since the process was started, without those in which it was paused."""
+    """Seconds since the process was started, without pauses."""
 
     def __init__(self) -> None:
-        """Begin where the environment says that the process was started; else now."""
+        """Start at the time that the environment gives, or now."""
         self._start = float(os.environ.get(STARTED) or time.time())
 
     @property
@@ -37,7 +37,7 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out what is done within."""
+        """Do not count the time of the block."""
         began = time.time()
         yield
         self._start += time.time() - began
@@ -51,7 +51,7 @@ class Split(NamedTuple):
     test: csr_matrix
 
     def known(self, part: str) -> csr_matrix:
-        """Return what is known when ``valid`` or ``test`` is ranked: train, and at test valid too."""
+        """Return the known interactions when ``valid`` or ``test`` is ranked: train, and at test also valid."""
         return self.train if part == "valid" else (self.train + self.valid).tocsr()
 
 
@@ -95,14 +95,14 @@ def print_point(seconds: float, valid: float, test: float | None) -> None:
 
 
 class Curve:
-    """The points of one system. Measuring them does not count; test is measured where valid is best so far."""
+    """The points of one system. Evaluating them is not timed; test is evaluated if valid is the best so far."""
 
     def __init__(self, watch: Stopwatch, split: Split) -> None:
         """Begin without points."""
         self._watch, self._split, self._best = watch, split, -1.0
 
     def point(self, scores: Scores) -> None:
-        """Measure and print what the system is worth at this moment."""
+        """Evaluate the system now, and print the point."""
         seconds = self._watch.seconds
         with self._watch.paused():
             valid, test = ndcg(scores, self._split, "valid"), None

@@ -53,7 +53,7 @@ def test_what_is_half_written_goes(number, wait, tmp_path):
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["train", "--config=cml:planted-60x50x900"], "; to go on: hlr-jax train --config=cml:planted-60x50x900 "),
+        (["train", "--config=cml:planted-60x50x900"], "; to resume: hlr-jax train --config=cml:planted-60x50x900 "),
         (["keys"], ""),
     ],
 )
@@ -85,7 +85,7 @@ def test_a_training_ends_in_the_middle_of_an_epoch(tmp_path):
         started.send_signal(signal.SIGINT)
         _, err = started.communicate(timeout=30)
     assert started.returncode == 130
-    assert err.startswith("interrupted; to go on: hlr-jax train --config=cml:planted-60x50x900 --workdir=")
+    assert err.startswith("interrupted; to resume: hlr-jax train --config=cml:planted-60x50x900 --workdir=")
     assert len(err.splitlines()) == 1
 
 

@@ -1,4 +1,4 @@
-"""The commands of ``hlr-jax``, one a module: its docstring is the help, and ``main`` runs it.
+"""The commands of ``hlr-jax``, one per module: the docstring is the help, and ``main`` runs the command.
 
-Modules import what computes only within ``main``: flags are checked, and help is shown, before JAX is loaded.
+Modules import JAX only within ``main``, so that checking flags and showing help does not load it.
 """

@@ -1,19 +1,20 @@
-"""Fit Popularity, ItemKNN, EASE and MF-ALS to data sets, in workdirs: what any trained model should be read beside.
+"""Fit Popularity, ItemKNN, EASE and MF-ALS to data sets, as baselines for trained models.
 
 hlr-jax baselines --data=ml-100k,lastfm=$SPLITS/lastfm.parquet --workdir=runs/baselines
 hlr-jax baselines --data=own=log.csv --split=time
 hlr-jax baselines --systems=mf_als --als_confidence=3,10,30 --als_regularization=10,30,100,300
 hlr-jax baselines --train_splits=train+valid
 
-Each has a workdir, WORKDIR/DATA/SYSTEM, for all that reads one: recommend, evaluate, compare, report, table2. Rerunning
-resumes.
+Each system has a workdir, WORKDIR/DATA/SYSTEM, that recommend, evaluate, compare, report and table2 read. Rerunning a
+stopped command resumes it.
 
-Settings of ItemKNN and EASE, and the confidence, lambda and epoch of MF-ALS, are those of their grids with the best
-validation NDCG; test is looked at once. MF-ALS is tuned as Rendle et al. 2022 do: lambda grows with a row's weight
-(exponent 1), and both it and the weight of what was observed are searched, in WORKDIR/DATA/mf_als-search. Its lists are
-masked like all others, also under a protocol that leaves validation items in them.
+Validation NDCG chooses the settings of ItemKNN and EASE, and the confidence, lambda and epoch of MF-ALS. Test is
+measured once. MF-ALS is tuned as by Rendle et al. 2022: lambda grows with a row's weight (exponent 1). Lambda and the
+weight of observed pairs are searched in WORKDIR/DATA/mf_als-search. Its recommendations leave out validation items like
+those of all systems, also under a protocol that keeps them.
 
-With --train_splits=train+valid what was chosen is fitted anew to both before test, in WORKDIR/DATA/SYSTEM-refit.
+With --train_splits=train+valid the chosen settings are fitted again to both before test, in
+WORKDIR/DATA/SYSTEM-refit.
 """
 
 import math
@@ -33,7 +34,7 @@ from hlr_jax.scorers.registry import SCORERS
 _DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE")
 _SPLIT = flags.DEFINE_enum("split", "given", SPLIT_KINDS, "how a FILE is divided; given: by its column split")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/baselines", "folder of the runs")
-_SYSTEMS = flags.DEFINE_list("systems", list(SCORERS), f"which of {', '.join(SYSTEMS)}")
+_SYSTEMS = flags.DEFINE_list("systems", list(SCORERS), f"systems to fit, of {', '.join(SYSTEMS)}")
 _EASE_GRID = flags.DEFINE_list(
     "ease_regularization", [f"{value:g}" for value in Ease().regularization], "EASE: values of lambda"
 )
@@ -41,10 +42,10 @@ _CONFIDENCE = flags.DEFINE_list("als_confidence", ["3", "10", "30", "100"], "MF-
 _REGULARIZATION = flags.DEFINE_list("als_regularization", ["10", "30", "100", "300"], "MF-ALS: values of lambda")
 _DIM = flags.DEFINE_integer("als_dim", 128, "MF-ALS: D", lower_bound=1)
 _EPOCHS = flags.DEFINE_integer(
-    "als_epochs", 16, "MF-ALS: the most iterations; 4 without a better one end it", lower_bound=1
+    "als_epochs", 16, "MF-ALS: maximum of iterations; stops after 4 without improvement", lower_bound=1
 )
-_TRAIN_ON = flags.DEFINE_enum("train_splits", "train", TRAIN_SPLITS[:2], "splits that are fitted to before test")
-_K = flags.DEFINE_integer("k", 10, "length of the lists", lower_bound=1)
+_TRAIN_ON = flags.DEFINE_enum("train_splits", "train", TRAIN_SPLITS[:2], "splits to fit before test")
+_K = flags.DEFINE_integer("k", 10, "number of recommendations K", lower_bound=1)
 
 
 def main() -> None:
@@ -66,13 +67,13 @@ def main() -> None:
         for name, path in data_sets.items():
             shown = {}
             for system in systems:
-                asked = baseline(
+                wanted = baseline(
                     system, name, path, split=_SPLIT.value, k=_K.value, options=options.get(system),
                     num_epochs=_EPOCHS.value, space=space,
                 )  # fmt: skip
                 place = folder / name / system
-                place, result = fit_baseline(asked, place, train_splits=_TRAIN_ON.value)
-                chosen = ",".join(f"{value:g}" for value in chosen_settings(place, asked.space))
+                place, result = fit_baseline(wanted, place, train_splits=_TRAIN_ON.value)
+                chosen = ",".join(f"{value:g}" for value in chosen_settings(place, wanted.space))
                 label = f"{system} ({chosen})" if chosen else system
                 print(f"{name}, {label}: {train_seconds(place):.1f} s; everything is in {place}", flush=True)
                 shown[label] = result.metrics

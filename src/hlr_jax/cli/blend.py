@@ -3,10 +3,10 @@
 hlr-jax blend --workdirs=runs/ease,runs/mf_als,runs/cml --workdir=runs/blend
 hlr-jax blend --workdirs=runs/ease,runs/cml --workdir=runs/blend --weights=ease:0.2,cml:0.8
 
-Validation chooses the weights, and leaves out what adds no more than noise. --weights gives them instead. A part is
-called after its folder. The new workdir holds a copy of each part and needs nothing else: every command reads it. All
-runs must be of the same data set and split. Of a run of several seeds the first one is taken; all seeds of one run are
-a blend where --blend_seeds is passed to a command that uses the run.
+Validation chooses the weights, and leaves out parts that add no more than noise. --weights sets them instead. A part is
+named after its folder. The new workdir contains a copy of each part, needs nothing else, and works with every command.
+All runs must have the same data set and split. A run with several seeds contributes its first one. To blend all seeds
+of one run, pass --blend_seeds to the command that uses the run.
 """
 
 from pathlib import Path
@@ -16,8 +16,8 @@ from absl import flags
 from hlr_jax.errors import InputError
 
 _PARTS = flags.DEFINE_list("workdirs", None, "folders of the runs", required=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the blend; an older one there is replaced", required=True)
-_WEIGHTS = flags.DEFINE_list("weights", None, "NAME:WEIGHT for each run, instead of those that validation chooses")
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder of the blend; replaces an older blend there", required=True)
+_WEIGHTS = flags.DEFINE_list("weights", None, "NAME:WEIGHT for each run; without it, validation chooses the weights")
 
 
 def main() -> None:
@@ -26,7 +26,9 @@ def main() -> None:
     names = [folder.resolve().name for folder in folders]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"--workdirs has two folders called {name}: a part is called after its folder; rename one")
+            raise InputError(
+                f"--workdirs has two folders called {name}: parts are named after their folders; rename one"
+            )
     weights = None if _WEIGHTS.value is None else dict(map(_weight, _WEIGHTS.value))
     from hlr_jax.blends.workdir import blend_runs
     from hlr_jax.cli.support.tables import print_metrics

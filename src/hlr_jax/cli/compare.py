@@ -1,10 +1,10 @@
-"""Compare runs on the same data: metrics side by side, and by how much the best is better.
+"""Compare runs on the same data: metrics side by side, and how much better the best run is.
 
 hlr-jax compare --workdir=runs/hlr,runs/ease [--metric=ndcg]
 
-It shows the mean difference of the best run from each other one, with the 95 % interval of that difference alone. The
-p-value is that of a paired t-test over users and seeds, adjusted for the number of runs (Holm). With several seeds per
-run, the test includes the variation between seeds. docs/guides/significance.md says more.
+The table shows the mean difference between the best run and each other run, with its own interval at 95 %. The p-value
+is of a paired t-test over users and seeds, adjusted for the number of runs (Holm). With several seeds per run the test
+accounts for the variation between seeds. See docs/guides/significance.md.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from hlr_jax.evaluation.names import TEST, TESTED
 from hlr_jax.files import short_names
 
 _WORKDIR = flags.DEFINE_list("workdir", None, "folders of the runs, two or more", required=True)
-_METRIC = flags.DEFINE_enum("metric", "ndcg", list(TESTED), "what the runs are compared by")
+_METRIC = flags.DEFINE_enum("metric", "ndcg", list(TESTED), "metric to compare by")
 
 
 def main() -> None:

@@ -1,20 +1,20 @@
-"""Evaluate a trained run once more, perhaps with other settings of the section `eval`.
-
-With other settings the metrics are only printed: the files of the run keep to its own config.
+"""Evaluate a trained run again, optionally with other settings of the section `eval`.
 
 hlr-jax evaluate --workdir=runs/hlr [--k=5,10,20] [--num_cohorts=5] [--mesh_data=4 --mesh_model=2]
 hlr-jax evaluate --workdir=runs/hlr --blend_seeds
 hlr-jax evaluate --workdir=runs/auto --reasons [--num_users=200]
 
---blend_seeds measures all seeds of a run as one blend, with equal weights.
+With other settings the metrics are only printed; the files of the run keep the metrics of its own config.
 
---reasons measures the quality of reasons instead: the score that list items lose when the first item of their reason is
-deleted from the history. It also writes eval/reasons.json.
+--blend_seeds evaluates all seeds of a run as one blend with equal weights.
 
---strong_generalization=users trains two more models with the run's settings, in WORKDIR/strong_generalization: one
-without a tenth of the users, who are then folded in by 80 % of their items, and one with these items. Both are measured
-on the other items of these users. --strong_generalization=items does the same with a tenth of the items and half of the
-users of each.
+--reasons measures whether reasons are true instead: the drop of a score without the item that a reason names first.
+The results are also in eval/reasons.json.
+
+--strong_generalization=users trains two more models with the run's settings, in WORKDIR/strong_generalization. One
+lacks a tenth of the users, who are then folded in by 80 % of their items. The other trains on these items. Both are
+evaluated on the other items of these users. --strong_generalization=items does the same with a tenth of the items and
+half of the users of each.
 
 A run may be evaluated on other devices than it was trained on, and in several processes (--distributed).
 """
@@ -36,20 +36,24 @@ if TYPE_CHECKING:
     from hlr_jax.loading import LoadedRun
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
-_K = flags.DEFINE_list("k", None, "lengths of the lists, if others than the run's; the first is the main one")
-_COHORTS = flags.DEFINE_integer("num_cohorts", None, "disjoint random groups of users, for a standard deviation")
-_BUDGET = flags.DEFINE_integer("memory_limit_mib", None, "MiB for a tile of users")
-_BLEND = flags.DEFINE_bool("blend_seeds", False, "measure all seeds of the run as one blend with equal weights")
+_K = flags.DEFINE_list("k", None, "values of K, the first is the main one; the default is the run's")
+_COHORTS = flags.DEFINE_integer(
+    "num_cohorts", None, "number of disjoint random groups of users, for a standard deviation"
+)
+_BUDGET = flags.DEFINE_integer("memory_limit_mib", None, "memory for a tile of users, in MiB")
+_BLEND = flags.DEFINE_bool("blend_seeds", False, "evaluate all seeds of the run as one blend with equal weights")
 _REASONS = flags.DEFINE_bool("reasons", False, "measure the quality of reasons, of the first seed")
-_USERS = flags.DEFINE_integer("num_users", 200, "with --reasons: users of the random sample", lower_bound=1)
+_USERS = flags.DEFINE_integer("num_users", 200, "with --reasons: number of users in the random sample", lower_bound=1)
 _STRONG = flags.DEFINE_enum(
     "strong_generalization",
     None,
     ["users", "items"],
-    "measure users, or items, that are folded in, beside the same trained in",
+    "compare folded-in users, or items, with trained ones",
 )
-_HELD_OUT = flags.DEFINE_float("held_out", 0.1, "share of the users, or items, that is held out")
-_GIVEN = flags.DEFINE_float("given", None, "share of their interactions that is given: 0.8 of users, 0.5 of items")
+_HELD_OUT = flags.DEFINE_float("held_out", 0.1, "share of the users, or items, to hold out")
+_GIVEN = flags.DEFINE_float(
+    "given", None, "share of their interactions to fold in by; the default is 0.8 for users, 0.5 for items"
+)
 
 
 def main() -> None:
@@ -58,12 +62,12 @@ def main() -> None:
 
     for flag, reader in ((_USERS, _REASONS), (_HELD_OUT, _STRONG), (_GIVEN, _STRONG)):
         if flag.present and not reader.value:
-            raise InputError(f"--{flag.name} is of --{reader.name}: pass that too, or leave it out")
+            raise InputError(f"--{flag.name} needs --{reader.name}: pass that too, or leave it out")
     chosen = {"k": _lengths(), "num_cohorts": _COHORTS.value, "memory_limit_mib": _BUDGET.value}
     other = {name: value for name, value in chosen.items() if value is not None}
     connect_processes()
     written = None if other or _BLEND.value else Path(_WORKDIR.value)
-    read_config(Path(_WORKDIR.value))  # it is there
+    read_config(Path(_WORKDIR.value))  # raises if there is no run
     with held_by_all(written, kind=None):
         run = hlr_jax.load_run(_WORKDIR.value, eval_options=other, mesh=mesh_options(), blend_seeds=_BLEND.value)
         if _REASONS.value:
@@ -77,12 +81,14 @@ def main() -> None:
 
 
 def _measure(run: "LoadedRun", folder: Path | None) -> None:
-    """Print the metrics of a run, and write them to its workdir if that is given."""
+    """Print the metrics of a run, and write them to ``folder`` if given."""
     from hlr_jax import distributed, experiment
 
     _, metrics = experiment.evaluate_run(run.parts, run.params, run.best_epochs, run.seeds, folder)
     if not metrics:
-        raise InputError(f"{_WORKDIR.value}: its data has no interactions to measure on; it was trained on all")
+        raise InputError(
+            f"{_WORKDIR.value}: its data has no interactions to evaluate on; it was trained on all of them"
+        )
     if distributed.is_process_zero():
         print_metrics({f"{run.parts.model.name}, {split}": of_split for split, of_split in metrics.items()})
 
@@ -99,7 +105,7 @@ def _measure_reasons(run: "LoadedRun", folder: Path | None) -> None:
 
 
 def _lengths() -> tuple[int, ...] | None:
-    """Return the lengths of --k."""
+    """Return the values of --k."""
     if _K.value is None:
         return None
     if not all(k.isdecimal() for k in _K.value):
@@ -122,5 +128,5 @@ def _strong_generalization(parts: "experiment.RunParts", what: str) -> None:
     json_files.write_json(folder / "eval" / f"{name}.json", record)
     print_metrics(metrics)
     folded_in, trained_in = (metrics[name].value("ndcg") for name in ("folded in", "trained in"))
-    ratio = f"{folded_in / trained_in:.1%} of the same" if trained_in else "- (there is no hit of the same)"
-    print(f"ndcg@{parts.eval.ks[0]} with {what} folded in: {ratio} trained in")
+    ratio = f"{folded_in / trained_in:.1%} of" if trained_in else "no value (no hits) relative to"
+    print(f"ndcg@{parts.eval.ks[0]} with {what} folded in: {ratio} the result with them trained in")

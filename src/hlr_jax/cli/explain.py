@@ -1,11 +1,12 @@
-"""Explain items for a user: what each item of the history adds to the score, over what it adds to the mean item.
+"""Explain recommended items: what each item of the history adds to the score, relative to the mean item.
 
 hlr-jax explain --workdir=runs/hlr --user=7 --items=50,181      # these items
-hlr-jax explain --workdir=runs/hlr --user=7 --k=3               # the first three of the user's list
+hlr-jax explain --workdir=runs/hlr --user=7 --k=3               # the first three recommendations of the user
 
-It prints the --num_reasons items of the history that add most, or writes all of them, those that lower the score among
-them, with --output=FILE.parquet, .csv or .jsonl. Of a blend it also says what each part has of an item's score. The
-alpha of an attention is the weight that the model gives an item of the history, which need not move the score.
+The command prints the --num_reasons items of the history with the largest contributions. With --output=FILE.parquet,
+.csv or .jsonl it writes all items, including those that lower the score. For a blend it also shows the share of each
+part in an item's score. The alpha of an attention is the weight that the model gives to an item of the history; it is
+not a contribution to the score.
 """
 
 from pathlib import Path
@@ -18,12 +19,14 @@ from hlr_jax.cli.support.seeds import load_chosen
 from hlr_jax.serving.chosen_ids import read_choice
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
-_USER = flags.DEFINE_string("user", None, "the id of a user", required=True)
-_ITEMS = flags.DEFINE_string("items", None, "id,id,... or @FILE of ids; the user's list, if not given")
-_K = flags.DEFINE_integer("k", 5, "without --items: how many items of the list", lower_bound=1)
-_REASONS = flags.DEFINE_integer("num_reasons", 3, "items of the history that are printed for each", lower_bound=1)
+_USER = flags.DEFINE_string("user", None, "id of a user", required=True)
+_ITEMS = flags.DEFINE_string("items", None, "id,id,... or @FILE with ids; the default is the user's recommendations")
+_K = flags.DEFINE_integer("k", 5, "without --items: number of recommendations to explain", lower_bound=1)
+_REASONS = flags.DEFINE_integer("num_reasons", 3, "items of the history to print for each", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", None, "file to write instead of printing a table")
-_ESCAPE = flags.DEFINE_bool("escape_formulas", False, "in CSV, put ' before texts that a spreadsheet would compute")
+_ESCAPE = flags.DEFINE_bool(
+    "escape_formulas", False, "in CSV, put ' before texts that a spreadsheet would run as formulas"
+)
 _PRINTED = (
     "item", "title", "neighbor_title", "neighbor_contribution", "neighbor_weight", "stands_out", "alpha", "parts",
 )  # fmt: skip

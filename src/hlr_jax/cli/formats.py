@@ -1,4 +1,4 @@
-"""List the formats of files that are read, and the settings that say how.
+"""List the file formats, and the settings for reading files.
 
 hlr-jax formats
 """
@@ -17,25 +17,25 @@ from hlr_jax.settings import describe
 
 
 def main() -> None:
-    """Show each format with what a file of it looks like, and the settings of reading."""
+    """Show each format with its layout, and the settings for reading files."""
     table = Table(*TITLE, box=SIMPLE_HEAD, pad_edge=False)
     for row in rows():
         table.add_row(*map(escape, row))
     console = Console(highlight=False)
     console.print(table)
     packed = ", ".join(f"log.csv{ending}" for ending in COMPRESSIONS)
-    print(f"Each may be packed ({packed}: one file an archive), and several files may be given:\n{_WAYS}\n")
+    print(f"Files may be compressed ({packed}: one file an archive). Several files may be given:\n{_WAYS}\n")
     for setting in (setting for setting in describe(DataOptions) if setting.name in READING_SETTINGS):
         allowed = f" [{setting.allowed}]" if setting.allowed else ""
         text = f"dataset.{setting.name}={setting.default}{allowed}: {setting.meaning.replace('``', '')}"
         print(textwrap.fill(text, 116, subsequent_indent="    "))
 
 
-TITLE = ("dataset.format", "endings", "layout", "user, item, rating, timestamp")
+TITLE = ("dataset.format", "extensions", "layout", "user, item, rating, timestamp")
 
 
 def rows() -> Iterator[tuple[str, ...]]:
-    """Yield a row for each format: its name, the endings that tell it, its layout and its columns."""
+    """Yield a row for each format: its name, its file extensions, its layout and its columns."""
     for name, layout in FORMATS.items():
         endings = " ".join(ending for ending, meant in SUFFIXES.items() if meant == name)
         yield name, endings, _layout(layout), _columns(layout)
@@ -45,7 +45,7 @@ _WAYS = "a folder of part files, a list of files, a pattern with dataset.glob=tr
 
 
 def _layout(layout: Format) -> str:
-    """Return what a file looks like, in a few words."""
+    """Return a short description of a file."""
     if layout.kind == "adjacency":
         return "a line a user: " + ("number of items, items" if layout.counted else "user, items")
     if layout.kind != "delimited":

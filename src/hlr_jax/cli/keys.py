@@ -1,10 +1,11 @@
-"""Analyze the memory keys of a trained HLR or HLR++: cards, frames and plots.
+"""Inspect the memory keys of a trained HLR or HLR++: cards to read, tables, plots.
 
 hlr-jax keys --workdir=runs/hlr --output=keys [--categories=tags.csv] [--plots]
 
-Writes cards.md, keys.parquet, pairs.parquet, similarity.parquet and attention.parquet, and with categories (the genres
-of the data set, or --categories=FILE with columns item and category) categories.parquet and matching.parquet. It uses
-the first seed of a run, and the first part of a blend that has keys, or --part=NAME.
+Writes cards.md, keys.parquet, pairs.parquet, similarity.parquet and attention.parquet. With categories it also writes
+categories.parquet and matching.parquet. Categories are the genres of the data set, or --categories=FILE with columns
+item and category. For a run with several seeds the command uses the first; for a blend, --part=NAME or the first part
+with keys.
 """
 
 from pathlib import Path
@@ -17,9 +18,11 @@ from hlr_jax import errors, folders
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder to write; an existing folder of keys is replaced", required=True)
 _CATEGORIES = flags.DEFINE_string("categories", None, "CSV, TSV or Parquet file with columns item and category")
-_INTERACTIONS = flags.DEFINE_integer("interactions", 2000, "sample size, from train and from test (relations)")
+_INTERACTIONS = flags.DEFINE_integer(
+    "interactions", 2000, "number of interactions sampled from train, and from test for the relations"
+)
 _SEED = flags.DEFINE_integer("seed", 0, "seed of all samples")
-_PART = flags.DEFINE_string("part", None, "part of a blend to analyze; if not given, the first with keys")
+_PART = flags.DEFINE_string("part", None, "for a blend: the part to analyze; the default is the first with keys")
 _PLOTS = flags.DEFINE_bool("plots", False, "write PNG files too; needs matplotlib")
 
 
@@ -51,13 +54,13 @@ def main() -> None:
         tested = attend(model, params, dataset, split="test", interactions=count, seed=seed)
         frames["matching"] = matching_probability(tested, dataset, given, seed=seed)
         figures["categories"] = lambda: plots.category_lifts(frames["categories"])
-    drawn = {name: draw() for name, draw in figures.items()} if _PLOTS.value else {}
+    plotted = {name: plot() for name, plot in figures.items()} if _PLOTS.value else {}
 
     folder, cards = Path(_OUTPUT.value), "\n\n".join(keys.key_cards(table))
     with folders.replacing_folder(folder, "keys") as temporary:
         (temporary / "cards.md").write_text(f"{cards}\n", encoding="utf-8")
         for name, frame in frames.items():
             frame.write_parquet(temporary / f"{name}.parquet")
-        for name, figure in drawn.items():
+        for name, figure in plotted.items():
             figure.savefig(temporary / f"{name}.png", format="png", dpi=160)
     print(f"{cards}\n\neverything is in {folder}")

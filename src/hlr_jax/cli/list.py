@@ -1,4 +1,4 @@
-"""List what has a name: models, objectives, datasets, recipes or metrics.
+"""List models, objectives, data sets, recipes or metrics by name.
 
 hlr-jax list recipes
 """
@@ -17,7 +17,7 @@ Row = tuple[str, ...]
 
 
 def main(what: str) -> None:
-    """Show the names of a kind, with what each stands for."""
+    """Show the names of a kind, with their meanings."""
     title, rows = LISTS[pick(what, LISTS, "list")]
     table = Table(*title, box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     for row in rows():
@@ -47,7 +47,7 @@ def _datasets() -> Iterator[Row]:
 
     for name, sources in DATASETS.items():
         first = sources[0]
-        where = "a file of yours: --config.dataset.path=FILE" if first.by_hand else urlsplit(first.url).netloc
+        where = "your file: --config.dataset.path=FILE" if first.by_hand else urlsplit(first.url).netloc
         yield name, f"{first.threshold:g}", str(first.k_core), where
 
 
@@ -72,6 +72,6 @@ LISTS: dict[str, tuple[Row, Callable[[], Iterator[Row]]]] = {
     "models": (("model.name", "model", "options (hlr-jax train --config=NAME --help)"), _models),
     "objectives": (("train.objective", "reads", "loss of a positive"), _objectives),
     "datasets": (("name", "ratings from", "k-core", "source"), _datasets),
-    "recipes": (("--config=", "behind the colon", "what it is"), _recipes),
-    "metrics": (("name", "better", "what it is"), _metrics),
+    "recipes": (("--config=", "after the colon", "meaning"), _recipes),
+    "metrics": (("name", "better", "meaning"), _metrics),
 }

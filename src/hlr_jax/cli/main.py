@@ -16,31 +16,31 @@ COMMANDS = {
     "Train": {
         "train": "train a model, and evaluate its best epoch",
         "sweep": "train a grid of settings, and rank them by validation",
-        "refit": "train the chosen settings once more, on validation too",
-        "update": "train a run further, on yesterday's rows and today's",
-        "blend": "make one recommender of several runs",
+        "refit": "train again with the chosen settings, on validation too",
+        "update": "train a run further on new rows",
+        "blend": "combine several runs into one recommender",
     },
     "Measure": {
-        "evaluate": "measure a run again, at other lengths of lists",
-        "compare": "put runs side by side, with paired tests over users and seeds",
-        "baselines": "measure Popularity, ItemKNN, EASE and MF-ALS",
-        "table2": "train the systems of the paper's Table 2",
-        "report": "write a page about runs: metrics, curves, sample users",
+        "evaluate": "evaluate a run again, for example at other K",
+        "compare": "compare runs, with paired tests over users and seeds",
+        "baselines": "fit Popularity, ItemKNN, EASE and MF-ALS",
+        "table2": "reproduce the paper's Table 2",
+        "report": "write an HTML report about runs: metrics, curves, sample users",
     },
     "Use": {
-        "recommend": "write lists for users, known or new",
-        "explain": "show what moved a user toward an item",
-        "similar": "show items and users that lie near each other",
-        "keys": "look at the memory keys of HLR and HLR++",
-        "export": "write a run as files that need no hlr_jax",
+        "recommend": "recommend items to known or new users",
+        "explain": "show which items of a history support an item",
+        "similar": "show similar items or users",
+        "keys": "inspect the memory keys of HLR and HLR++",
+        "export": "export a run to files that work without hlr_jax",
     },
     "Look up": {
         "list": "list models, objectives, data sets, recipes or metrics",
-        "formats": "list the formats of files that are read",
+        "formats": "list the file formats that can be read",
     },
 }
 _CONTINUED = ("train", "sweep", "refit", "update", "baselines", "table2")
-"""Commands that go on where they were when they are run again; ``recommend`` does where it writes."""
+"""Commands that resume when they are rerun; ``recommend`` does if it writes a file."""
 
 _HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort", "help")
 
@@ -48,13 +48,13 @@ _HELP = ("--help", "-h", "-help", "--helpfull", "--helpshort", "help")
 def main(command: str | None = None) -> None:
     """Run ``command``, or the one that the first argument names, with the other arguments.
 
-    What the terminal's encoding lacks is shown as ``?``. Where nobody reads the output any more (``| head``) the
-    command ends, with status 1. Without ``command`` this is the whole process: SIGINT and SIGTERM end it in one line,
-    with status 130 and 143.
+    Characters that the terminal's encoding lacks are shown as ``?``. If the reader closes the output (``| head``), the
+    command ends with status 1. Without ``command`` this is the whole process: SIGINT and SIGTERM end it with one line
+    and status 130 and 143.
     """
     if command is None:
         words = sys.argv[1:]
-        end_by_signals(lambda: _how_to_go_on(words))
+        end_by_signals(lambda: _how_to_resume(words))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
@@ -65,15 +65,15 @@ def main(command: str | None = None) -> None:
     except OSError as problem:
         if problem.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again at exit
         sys.exit(1 if problem.errno == errno.EPIPE else f"error: standard output: {problem.strerror}")
 
 
-def _how_to_go_on(words: list[str]) -> str:
-    """Return what a command line that was stopped says of going on; empty where the command can't."""
+def _how_to_resume(words: list[str]) -> str:
+    """Return how to resume a stopped command line; empty if it cannot resume."""
     name = words[0] if words else ""
     writes_lists = name == "recommend" and any(word.lstrip("-").startswith("output") for word in words)
-    return f"; to go on: {shlex.join(['hlr-jax', *words])}" if name in _CONTINUED or writes_lists else ""
+    return f"; to resume: {shlex.join(['hlr-jax', *words])}" if name in _CONTINUED or writes_lists else ""
 
 
 def _flush() -> None:
@@ -114,9 +114,9 @@ def _overview() -> str:
     for title, commands in COMMANDS.items():
         lines += [f"{title}:", *(f"  {name:<10} {meaning}" for name, meaning in commands.items()), ""]
     for line, meaning in (
-        ("hlr-jax COMMAND --help", "what it does, and its flags"),
-        ("hlr-jax train --config=hlr --help", "every setting of a recipe"),
-        ("hlr-jax list recipes", "what --config takes"),
+        ("hlr-jax COMMAND --help", "what a command does, and its flags"),
+        ("hlr-jax train --config=hlr --help", "all settings of a recipe"),
+        ("hlr-jax list recipes", "values of --config"),
         ("hlr-jax --version", "the version"),
     ):
         lines.append(f"{line:<34} {meaning}")

@@ -1,13 +1,13 @@
-"""Recommend items with a trained run, to its users or to people it has never seen; its workdir is all that it reads.
+"""Recommend items with a trained run to its users, or to new users; the command needs only the workdir.
 
 hlr-jax recommend --workdir=runs/hlr --users=7,42 --explain
 hlr-jax recommend --workdir=runs/hlr --users=all --k=20 --output=recs.parquet
 
---users takes ids, @FILE with ids, or all. --histories=FILE folds new users in: their items are in columns user and
-item, or those that --user_column and --item_column name. --items and --exclude_items (ids, or @FILE) say what may be
-recommended. Ids are divided by commas, and one with a comma stands in double quotes: '"Smith, J",bob'. A file has an id
-in each line, or a column user or item. Without --output the lists are shown. An interrupted command that writes goes on
-where it was when it is run again.
+--users takes ids, @FILE with ids, or all. With --histories=FILE new users are folded in. Their items are in columns
+user and item, or in those that --user_column and --item_column name. Use --items and --exclude_items (ids, or @FILE) to
+restrict the recommended items. Commas separate ids, and an id with a comma is quoted: '"Smith, J",bob'. A file has one
+id per line, or a column user or item. Without --output the recommendations are printed. Rerunning an interrupted
+command that writes a file resumes it.
 """
 
 from pathlib import Path
@@ -24,20 +24,22 @@ from hlr_jax.serving.chosen_ids import read_choice, read_choice_or_all
 from hlr_jax.terminal import shown
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
-_USERS = flags.DEFINE_string("users", None, "all, id,id,... or @FILE of ids")
-_K = flags.DEFINE_integer("k", 10, "items of a list")
+_USERS = flags.DEFINE_string("users", None, "all, id,id,... or @FILE with ids")
+_K = flags.DEFINE_integer("k", 10, "number of recommendations for each user")
 _OUTPUT = flags.DEFINE_string("output", None, "file to write: .parquet, .csv or .jsonl")
-_ESCAPE = flags.DEFINE_bool("escape_formulas", False, "in CSV, put ' before texts that a spreadsheet would compute")
-_ITEMS = flags.DEFINE_string("items", None, "the items that may be recommended: id,id,... or @FILE of ids")
-_EXCLUDE = flags.DEFINE_string("exclude_items", None, "items that may not: id,id,... or @FILE of ids")
-_SEEN = flags.DEFINE_bool("include_seen", False, "recommend what a user has met already, too")
-_ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ON_UNKNOWN, "what becomes of unknown ids")
-_EXPLAIN = flags.DEFINE_bool(
-    "explain", False, "say why: the items of the history that add most to the score, and their shares"
+_ESCAPE = flags.DEFINE_bool(
+    "escape_formulas", False, "in CSV, put ' before texts that a spreadsheet would run as formulas"
 )
-_REASONS = flags.DEFINE_integer("num_reasons", 3, "items that a reason names", lower_bound=1)
-_BUDGET = flags.DEFINE_integer("memory_limit_mib", 512, "MiB for the tiles of users")
-_SHOWN = 20  # users whose lists fit on a screen
+_ITEMS = flags.DEFINE_string("items", None, "recommend only these items: id,id,... or @FILE with ids")
+_EXCLUDE = flags.DEFINE_string("exclude_items", None, "do not recommend these items: id,id,... or @FILE with ids")
+_SEEN = flags.DEFINE_bool("include_seen", False, "also recommend items that the user has interacted with")
+_ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ON_UNKNOWN, "how to handle unknown ids")
+_EXPLAIN = flags.DEFINE_bool(
+    "explain", False, "show reasons: the items of the history that add most to the score, and their shares"
+)
+_REASONS = flags.DEFINE_integer("num_reasons", 3, "number of items in a reason", lower_bound=1)
+_BUDGET = flags.DEFINE_integer("memory_limit_mib", 512, "memory for the tiles of users, in MiB")
+_SHOWN = 20  # users that fit on a screen
 
 
 def main() -> None:
@@ -50,11 +52,11 @@ def main() -> None:
 
     histories = histories_path()
     if (_USERS.value is None) == (histories is None):
-        raise InputError("pass --users=all|id,id|@FILE or --histories=FILE, one of both")
+        raise InputError("pass either --users=all|id,id|@FILE or --histories=FILE")
     output = None if _OUTPUT.value is None else Path(_OUTPUT.value)
     if output is not None:
         stream.check_output(output)
-    # Before they are read: lists of what is trained meanwhile are not of this request.
+    # Hashed before loading: if the run is trained meanwhile, its recommendations do not belong to this request.
     folder = Path(_WORKDIR.value)
     parameters = parameters_hash(folder) if output is not None and folder.is_dir() else None
     recommender, on_unknown = load_chosen(_WORKDIR.value), _ON_UNKNOWN.value
@@ -80,7 +82,7 @@ def main() -> None:
     ids, places = wanted_users(population, users, on_unknown, _say)
     if output is None:
         if len(places) > _SHOWN:
-            raise InputError(f"lists of {len(places):,} users are too many to show; pass --output=recs.parquet")
+            raise InputError(f"{len(places):,} users are too many to print; pass --output=recs.parquet")
         show_lists(lister.lists(ids, places))
         return
     request = {

@@ -1,9 +1,9 @@
-"""Train what a run has chosen on validation once more, on validation interactions too: the last step before test.
+"""Train again with the settings that validation chose, on validation interactions too, before the test.
 
 hlr-jax refit --workdir=runs/hlr --output=runs/hlr-refit [--train_splits=train+valid+test]
 
-With train+valid the new run is measured on test; with train+valid+test, a model to serve, nothing is left to measure.
-The same command continues it. All that reads a workdir reads the new one too.
+With train+valid the new run is evaluated on test. With train+valid+test, for a model to serve, nothing is left to
+evaluate on. Rerunning the command resumes it. Every command that reads a workdir reads the new one too.
 
 --mesh_data=4 --mesh_model=2 uses eight devices, which may be those of several processes (--distributed).
 """
@@ -21,7 +21,7 @@ from hlr_jax.data.dataset import TRAIN_SPLITS
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the new run", required=True)
-_TRAIN_ON = flags.DEFINE_enum("train_splits", TRAIN_SPLITS[1], TRAIN_SPLITS[1:], "splits that are trained on")
+_TRAIN_ON = flags.DEFINE_enum("train_splits", TRAIN_SPLITS[1], TRAIN_SPLITS[1:], "splits to train on")
 _QUIET = flags.DEFINE_bool("quiet", False, "show no progress")
 
 
@@ -42,5 +42,5 @@ def main() -> None:
     if done.metrics:
         print_metrics({f"{done.parts.model.name}, {split}": metrics for split, metrics in done.metrics.items()})
     at = f" at temperature {train.temperature:g}" if len(before.get("temperatures", ())) > 1 else ""
-    length = f"{train.num_epochs} epochs{at}" if before else "fitted with what validation chose"
+    length = f"{train.num_epochs} epochs{at}" if before else "fitted with the settings that validation chose"
     print(f"{length}; everything is in {_OUTPUT.value}")

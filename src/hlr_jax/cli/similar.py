@@ -1,4 +1,4 @@
-"""Show what lies near in the space that a run has learned: items, users, and the keys that items address.
+"""Show items or users that are near each other in the learned space, or the keys that items address.
 
 hlr-jax similar --workdir=runs/hlr --items=50,181 [--k=5]      # the items nearest to each
 hlr-jax similar --workdir=runs/hlr --users=1                   # the users nearest to each
@@ -6,9 +6,9 @@ hlr-jax similar --workdir=runs/hlr --items=50 --keys           # the keys that a
 hlr-jax similar --workdir=runs/hlr --items=50 --keys --other=181     # ... its pair with another item
 hlr-jax similar --workdir=runs/hlr --items=50 --keys --user=1        # ... its pair with a user
 
-Of a blend, a part with vectors is looked at: the first, or --part=NAME.
+For a blend the command uses --part=NAME or the first part with vectors.
 
-It prints a table, or writes a file with --output=FILE.parquet, .csv or .jsonl. --items=all and --users=all take all,
+It prints a table, or writes a file with --output=FILE.parquet, .csv or .jsonl. --items=all and --users=all select all,
 --items=@FILE and --users=@FILE the ids in a file.
 """
 
@@ -25,12 +25,14 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=Tr
 _ITEMS = flags.DEFINE_string("items", "", "ids of items: id,id,..., @FILE or all")
 _USERS = flags.DEFINE_string("users", "", "ids of users: id,id,..., @FILE or all")
 _KEYS = flags.DEFINE_bool("keys", False, "show the keys that each of --items addresses")
-_OTHER = flags.DEFINE_string("other", None, "with --keys: the id of another item, for pairs of items")
-_USER = flags.DEFINE_string("user", None, "with --keys: the id of a user, for pairs of user and item")
-_K = flags.DEFINE_integer("k", 10, "how many are shown of each")
-_PART = flags.DEFINE_string("part", None, "of a blend: the part that is looked at; the first with vectors, else")
+_OTHER = flags.DEFINE_string("other", None, "with --keys: id of another item, for pairs of items")
+_USER = flags.DEFINE_string("user", None, "with --keys: id of a user, for pairs of user and item")
+_K = flags.DEFINE_integer("k", 10, "number of results for each")
+_PART = flags.DEFINE_string("part", None, "for a blend: the part to use; the default is the first with vectors")
 _OUTPUT = flags.DEFINE_string("output", None, "file to write instead of printing a table")
-_ESCAPE = flags.DEFINE_bool("escape_formulas", False, "in CSV, put ' before texts that a spreadsheet would compute")
+_ESCAPE = flags.DEFINE_bool(
+    "escape_formulas", False, "in CSV, put ' before texts that a spreadsheet would run as formulas"
+)
 
 
 def main() -> None:
@@ -38,9 +40,9 @@ def main() -> None:
     if bool(_ITEMS.value) == bool(_USERS.value):
         raise InputError("pass either --items or --users")
     if _KEYS.value and not _ITEMS.value:
-        raise InputError("--keys are those of --items; the pair with a user is --items=ID --keys --user=ID")
+        raise InputError("--keys needs --items; for a pair with a user pass --items=ID --keys --user=ID")
     if not _KEYS.value and (_OTHER.value or _USER.value):
-        raise InputError("--other and --user go with --keys")
+        raise InputError("--other and --user need --keys")
     if _OUTPUT.value:
         check_suffix(Path(_OUTPUT.value))
     recommender = load_chosen(_WORKDIR.value)

@@ -1,17 +1,17 @@
-"""Train a grid of settings, many in one program, and rank them by a validation metric. Test is never looked at.
+"""Train a grid of settings, many in one program, and rank them by a validation metric. A sweep never reads test.
 
 hlr-jax sweep --config=hlr:ml-100k --workdir=runs/sweep --metric=ndcg \
     --grid=train.learning_rate=1e-3,2e-3 --grid=train.margin=0.5,1.0 --grid=model.num_memories=5,10
 
---grid=paper is the paper's grid. --grid=mf_als is one for MF-ALS, of which a point takes seconds; it may stand beside
+--grid=paper is the paper's grid. --grid=mf_als is one for MF-ALS, where a point takes seconds; it can be combined with
 --grid=model.embed_dim=128,512. --grid_file=FILE reads a grid from JSON or TOML. With --sampler=optuna --trials=32
-points are proposed instead, from such lists and from ranges such as --grid=train.learning_rate=log:1e-4..1e-2.
+Optuna proposes the points instead, from such lists and from ranges such as --grid=train.learning_rate=log:1e-4..1e-2.
 
---parallel=16 lets up to 16 trainings share a program, as far as they differ in learning rate, margin, temperature and
-seed alone; more of them compile less and take more memory.
+--parallel=16 lets up to 16 trainings share a program if they differ only in learning rate, margin, temperature and
+seed. Larger values compile less and take more memory.
 
-It writes leaderboard.parquet (with the command that trains each point), history.parquet and leaderboard.png. The same
-command goes on where a stopped one was; points of a changed grid that are done already are not trained again.
+It writes leaderboard.parquet (with the command that trains each point), history.parquet and leaderboard.png. Rerunning
+a stopped command resumes it. After a change of the grid, finished points are not trained again.
 """
 
 import shlex
@@ -36,13 +36,15 @@ _CONFIG = configs.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep", required=True)
 _GRID = flags.DEFINE_multi_string("grid", [], "KEY=VALUE,VALUE; KEY=LOW..HIGH for a sampler; or paper, or mf_als")
 _GRID_FILE = flags.DEFINE_string("grid_file", None, "JSON or TOML file with a list of values for each key")
-_METRIC = flags.DEFINE_string("metric", None, "what points are ranked by: --config.eval.monitor in short")
-_NUM_SEEDS = flags.DEFINE_integer("num_seeds", None, "seeds of each point: --config.train.num_seeds in short")
-_SAMPLER = flags.DEFINE_enum("sampler", "grid", ("grid", "optuna"), "all points of the grid, or points proposed")
-_TRIALS = flags.DEFINE_integer("trials", 32, "points that a sampler proposes", lower_bound=1)
-_BATCH = flags.DEFINE_integer("batch", 8, "points proposed at a time, to be trained together", lower_bound=1)
-_PARALLEL = flags.DEFINE_integer("parallel", 8, "trainings that share one program, at most", lower_bound=1)
-_SHOW = flags.DEFINE_integer("show", 20, "rows of the leaderboard that are printed", lower_bound=1)
+_METRIC = flags.DEFINE_string("metric", None, "metric to rank by: short for --config.eval.monitor")
+_NUM_SEEDS = flags.DEFINE_integer("num_seeds", None, "seeds of each point: short for --config.train.num_seeds")
+_SAMPLER = flags.DEFINE_enum(
+    "sampler", "grid", ("grid", "optuna"), "all points of the grid, or points that Optuna proposes"
+)
+_TRIALS = flags.DEFINE_integer("trials", 32, "number of points that a sampler proposes", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", 8, "number of points proposed and trained at a time", lower_bound=1)
+_PARALLEL = flags.DEFINE_integer("parallel", 8, "maximum of trainings that share one program", lower_bound=1)
+_SHOW = flags.DEFINE_integer("show", 20, "rows of the leaderboard to print", lower_bound=1)
 _QUIET = flags.DEFINE_bool("quiet", False, "show no progress of epochs")
 
 
@@ -53,7 +55,7 @@ def main() -> None:
     from hlr_jax.sweeps.sweep import Sweep
 
     config, changed = _CONFIG.value.to_dict(), configs.overrides()
-    settings_of(config)  # one that can't be swept has other keys
+    settings_of(config)  # raises for a config that can't be swept
     for section, name, value in (("eval", "monitor", _METRIC.value), ("train", "num_seeds", _NUM_SEEDS.value)):
         if value is not None:
             config[section][name] = changed[f"{section}.{name}"] = value
@@ -70,7 +72,7 @@ def main() -> None:
     sweep_render.print_leaderboard(table, sweep.metric, _SHOW.value)
     for key in ("train.margin", "train.objective", "train.num_negatives"):
         if sweep.metric == "valid_loss" and len(space.get(key, ())) > 1:
-            print(f"losses are not comparable between values of {key}; --metric=ndcg is")
+            print(f"losses are not comparable between values of {key}; use --metric=ndcg")
     if table["status"][0] == "done":
         print(f"to train the best: {table['command'][0]}")
     written = ["leaderboard.parquet", "history.parquet"]
@@ -96,19 +98,19 @@ def _search(sweep: "Sweep", space: Space, changed: Overrides) -> list[Overrides]
 
 
 def write(sweep: "Sweep", points: Sequence[Overrides], changed: Overrides) -> pl.DataFrame:
-    """Write the tables of the points that are done, and return the leaderboard.
+    """Write the tables of the finished points, and return the leaderboard.
 
     Args:
       sweep: the sweep.
       points: its points.
-      changed: what the command line changes in the config.
+      changed: the keys that the command line overrides, with their values.
     """
     from hlr_jax.sweeps.sweep import histories, leaderboard
 
     outcomes, folder = sweep.outcomes(points), Path(_WORKDIR.value)
     table = leaderboard(outcomes, sweep.metric, higher_is_better=sweep.higher_is_better)
     if table.is_empty():
-        raise InputError("no point is done")
+        raise InputError("no point is finished")
     keys = list(outcomes[0].overrides)
     commands = [command(changed | {key: row[key] for key in keys}) for row in table.iter_rows(named=True)]
     table = table.with_columns(pl.Series("command", commands))
@@ -119,7 +121,7 @@ def write(sweep: "Sweep", points: Sequence[Overrides], changed: Overrides) -> pl
 
 
 def command(changed: Overrides) -> str:
-    """Return the command that trains the config with these changes; its workdir is the person's to name."""
+    """Return the command that trains the config with these changes; the user names its workdir."""
     settings = [f"--config.{key}={value}" for key, value in changed.items()]
     return shlex.join(["hlr-jax", "train", f"--config={configs.given()}", *settings, "--workdir=runs/best"])
 

@@ -4,8 +4,8 @@ hlr-jax table2 --workdir=runs/table2 --num_seeds=3 \
     --data=ml-100k=$SPLITS/ml-100k.parquet,ml-1m
 hlr-jax table2 --workdir=runs/table2 --systems=popularity,ease,cml,hlr
 
-It writes table2.md, table2.csv and table2.tex, anew after every run. Each system on each data set has its own workdir,
-WORKDIR/DATA/SYSTEM. Rerunning resumes; more systems or data sets can be added.
+It writes table2.md, table2.csv and table2.tex after every run. Each system has its own workdir for each data set,
+WORKDIR/DATA/SYSTEM. Rerunning a stopped command resumes it, and systems or data sets can be added.
 """
 
 from collections.abc import Callable
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from hlr_jax.table2 import Place
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the runs", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "folder of the tables; the workdir, unless given")
+_OUTPUT = flags.DEFINE_string("output", None, "folder of the tables; the default is the workdir")
 _SYSTEMS = flags.DEFINE_list("systems", list(SYSTEMS), "systems of the table: models, popularity, ease")
 _DATA = flags.DEFINE_list("data", ["ml-100k"], "data sets of the registry, or NAME=FILE of user, item, split columns")
 _NUM_SEEDS = flags.DEFINE_integer("num_seeds", 3, "number of seeds of each run", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "the first of them", lower_bound=0)
+_SEED = flags.DEFINE_integer("seed", 0, "first seed", lower_bound=0)
 _CONFIGS = flags.DEFINE_string(
     "configs", str(Path(__file__).parents[1] / "configs" / "table2.py"), 'file with get_config("SYSTEM,DATA")'
 )
-_PROTOCOL = flags.DEFINE_enum("protocol", None, list(PROTOCOLS), "protocol, if another than the configs'")
-_SPREAD = flags.DEFINE_enum("spread", None, SPREADS, "what ± is over; if not given, several seeds")
-_METRIC = flags.DEFINE_enum("metric", "ndcg", list(TESTED), "row in which the best system is tested")
+_PROTOCOL = flags.DEFINE_enum("protocol", None, list(PROTOCOLS), "protocol; the default is that of the configs")
+_SPREAD = flags.DEFINE_enum("spread", None, SPREADS, "what ± is over; the default is several seeds")
+_METRIC = flags.DEFINE_enum("metric", "ndcg", list(TESTED), "metric of the significance test")
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _fill(planned: dict["Place", dict[str, Any]], systems: list[str], folder: Path, output: Path) -> None:
-    """Train what is missing, and write the table anew after every run."""
+    """Train missing runs, and write the table after every run."""
     import hlr_jax
     from hlr_jax.cli.support import table2_render
     from hlr_jax.table2 import TableRuns
@@ -71,14 +71,14 @@ def _fill(planned: dict["Place", dict[str, Any]], systems: list[str], folder: Pa
             hlr_jax.run(config, runs.folder(place), quiet=True, log=say)
             runs.add(place)
             table2_render.write(runs.comparison(systems), output)
-        state = "was done" if place in runs.before else "done"
+        state = "already done" if place in runs.before else "done"
         print(f"[{number}/{len(planned)}] {runs.line(place)}, {state}", flush=True)
     table2_render.print_comparison(runs.comparison(systems))
     print(f"table2.md, table2.csv and table2.tex are in {output}")
 
 
 def say_once() -> Callable[[str], None]:
-    """Return a function that prints a line the first time: every system on a data set has the same to tell of it."""
+    """Return a function that prints each line once: all systems on a data set report the same about it."""
     seen = set[str]()
 
     def say(line: str) -> None:

@@ -2,17 +2,17 @@
 
 hlr-jax train --config=hlr:ml-100k --workdir=runs/hlr [--config.train.margin=0.5]
 
-Rerunning on an existing workdir resumes the run. --config.train.num_seeds=3 trains three seeds at once, starting at
---config.seed, and shows their means and standard deviations.
+Rerunning the command resumes it. --config.train.num_seeds=3 trains three seeds at once, starting at --config.seed, and
+shows their means and standard deviations.
 
 --config.mesh.data=4 --config.mesh.model=2 uses eight devices. They may be those of several processes that each run this
 command with --distributed.
 
---config=auto:ml-100k finds the best system for the data: EASE, ItemKNN and MF-ALS with settings chosen by validation,
-CML that starts from the factors of MF-ALS, and their blend. With --config.model.time_budget=60, no step starts after 60
-seconds.
+--config=auto:ml-100k finds a good system for the data. It fits EASE, ItemKNN and MF-ALS with settings that validation
+chooses, CML that starts from the factors of MF-ALS, and their blend. --config.model.time_budget=60 begins no step after
+60 seconds.
 
---tensorboard also writes event files, in WORKDIR/tensorboard; needs the extra `tb`.
+--tensorboard also writes event files, in WORKDIR/tensorboard; it needs the extra `tb`.
 """
 
 from absl import flags

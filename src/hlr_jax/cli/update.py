@@ -1,12 +1,12 @@
-"""Train a run a little further on its interactions and new ones: yesterday's run and today's rows.
+"""Train a run a little further on its interactions and new ones.
 
 hlr-jax update --workdir=runs/monday --data=tuesday.parquet --output=runs/tuesday [--num_epochs=4]
 
-The new run starts from the old one's parameters; users and items that came with the new rows are folded in. The new
-rows join the training interactions; validation and test stay as they were. --data takes a file, a folder of part files,
-or several files with commas between them, with the columns that the run was trained with.
+The new run starts from the old one's parameters; users and items of the new rows are folded in. The new rows join the
+training interactions; validation and test stay as they were. The flag --data takes a file, a folder of part files, or
+several files separated by commas, with the columns that the run was trained with.
 
-The same command continues it.
+Rerunning the command resumes it.
 
 --mesh_data=4 --mesh_model=2 uses eight devices of this process.
 """
@@ -22,7 +22,7 @@ from hlr_jax.cli.support.tables import chosen_by_validation, print_metrics
 from hlr_jax.training.options import UPDATE_EPOCHS
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run", required=True)
-_ROWS = flags.DEFINE_list("data", None, "file of the new rows, or several", required=True)
+_ROWS = flags.DEFINE_list("data", None, "file of new rows, or several", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "folder of the new run", required=True)
 _EPOCHS = flags.DEFINE_integer("num_epochs", UPDATE_EPOCHS, "passes over all interactions")
 _QUIET = flags.DEFINE_bool("quiet", False, "show no progress")

@@ -1,4 +1,4 @@
-"""Keeps compiled programs from one command to the next, in JAX's persistent compilation cache."""
+"""Keeps compiled programs for later commands in JAX's persistent compilation cache."""
 
 import hashlib
 import os
@@ -14,18 +14,18 @@ from hlr_jax.data.download import user_cache_folder
 from hlr_jax.errors import InputError
 
 _KEEP = flags.DEFINE_bool(
-    "compilation_cache", True, "keep compiled programs in the user's cache folder for the next command"
+    "compilation_cache", True, "keep compiled programs in the user's cache folder for later commands"
 )
 MAX_BYTES = 1 << 30
-"""Size of the cache, beyond which a command first deletes the programs that were not used for the longest time."""
+"""Size limit of the cache: a command first deletes the least recently used programs beyond it."""
 
 
 def keep_compiled() -> None:
-    """Turn on JAX's persistent compilation cache, unless ``--nocompilation_cache`` or the environment says otherwise.
+    """Turn on JAX's persistent compilation cache, unless ``--nocompilation_cache`` or the environment turns it off.
 
-    ``JAX_COMPILATION_CACHE_DIR`` chooses another folder. Without a folder that can be written nothing is kept.
+    ``JAX_COMPILATION_CACHE_DIR`` chooses another folder. Without a writable folder nothing is kept.
     """
-    # JAX warns of each program that it can't read or write; it compiles these anew.
+    # JAX warns about each program that it can't read or write, and compiles it again.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     if not _KEEP.value:
         _set("jax_enable_compilation_cache", "false", False)
@@ -34,14 +34,14 @@ def keep_compiled() -> None:
         return
     try:
         folder = user_cache_folder() / "compiled" / _machine()
-        # Whoever can write here can run code as this user.
+        # Private: whoever can write here can run code as this user.
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make_room(folder.parent, MAX_BYTES)
     except (InputError, OSError):
         return
     _set("jax_compilation_cache_dir", str(folder), str(folder))
     _set("jax_persistent_cache_min_compile_time_secs", "0", 0.0)
-    # For some CPUs the loader logs each program that it rejects as an error; the program is compiled anew.
+    # For some CPUs the loader logs each rejected program as an error; the program is compiled again.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -55,7 +55,7 @@ def _set(name: str, text: str, value: object) -> None:
 
 
 def _machine() -> str:
-    """Return a name for this kind of machine: a program for one CPU may end the process on another."""
+    """Return a name for this kind of machine: a program for one CPU may crash the process on another."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -65,7 +65,7 @@ def _machine() -> str:
 
 
 def _make_room(folder: Path, most: int) -> None:
-    """Delete the least recently used files below a folder until the others have ``most`` bytes together."""
+    """Delete the least recently used files below a folder until the others have at most ``most`` bytes in total."""
     found = [(file.stat(), file) for file in folder.rglob("*-cache")]
     found.sort(key=lambda entry: max(entry[0].st_atime, entry[0].st_mtime))
     excess = sum(stat.st_size for stat, _ in found) - most

@@ -1,4 +1,4 @@
-"""The flag ``--config``: a recipe by name or a file of one's own, and the flags that override its keys."""
+"""The flag ``--config``: a recipe by name or your own file, and the flags that override its keys."""
 
 import re
 import runpy
@@ -17,8 +17,8 @@ from hlr_jax.errors import InputError, unknown_key
 from hlr_jax.settings import SECTIONS
 
 _HELP = "a recipe as NAME:DATA (hlr-jax list recipes), or FILE.py:ARGUMENT with a function get_config(ARGUMENT)"
-_OF_A_FILE = (Exception, SystemExit)  # whatever a person's own file may raise
-_LONGEST = 200  # letters of what it says
+_OF_A_FILE = (Exception, SystemExit)  # a user's own file may raise anything
+_LONGEST = 200  # characters of its message
 _FLAG = re.compile(r"--?config(=|$)")
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
 
@@ -27,7 +27,7 @@ def define_config() -> flags.FlagHolder[Any]:
     """Define ``--config``, and a flag ``--config.KEY`` for each key that the command line overrides.
 
     Raises:
-      InputError: no such recipe or file, an error in the file, or an unknown key.
+      InputError: the recipe or file does not exist, the file has an error, or a key is unknown.
     """
     choice = given()
     if choice is None:
@@ -40,7 +40,7 @@ def define_config() -> flags.FlagHolder[Any]:
 
 
 def check_given() -> None:
-    """Check that something reads each key that the command line overrides; once flags are parsed.
+    """Check that each key that the command line overrides has an effect. Call it once flags are parsed.
 
     Raises:
       InputError: see ``unread.check_read``.
@@ -55,7 +55,7 @@ def overrides() -> dict[str, Any]:
 
 
 def given() -> str | None:
-    """Return what the command line gives as ``--config``, the last time; None: nothing."""
+    """Return the last ``--config`` of the command line; None if there is none."""
     choice = None
     for index, word in enumerate(sys.argv):
         if _FLAG.match(word):
@@ -86,13 +86,13 @@ def load(choice: str) -> ConfigDict:
 
 
 def get_config_of(path: str) -> Callable[..., Any]:
-    """Return the function ``get_config`` of a person's file.
+    """Return the function ``get_config`` of a user's file.
 
     Raises:
-      InputError: no such file, none that Python runs, or none with that function.
+      InputError: the file does not exist, fails to run, or lacks the function.
     """
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such file of settings; hlr-jax list recipes shows what has a name")
+        raise InputError(f"{path}: no such config file; hlr-jax list recipes shows the recipes")
     try:
         names = runpy.run_path(path)
     except _OF_A_FILE as problem:
@@ -106,7 +106,7 @@ def call(get_config: Callable[..., Any], path: str, *arguments: str) -> ConfigDi
     """Return what ``get_config`` of a file returns.
 
     Raises:
-      InputError: it raises something, or returns no ConfigDict.
+      InputError: it raises an error, or does not return a ConfigDict.
     """
     try:
         config = get_config(*arguments)
@@ -125,7 +125,7 @@ def call(get_config: Callable[..., Any], path: str, *arguments: str) -> ConfigDi
 
 
 def _raised(path: str, problem: BaseException) -> InputError:
-    """Return the error for what a person's file raises, with the last line of that file on the way there."""
+    """Return the error for an exception in a user's file, with the last line of that file in its traceback."""
     if isinstance(problem, SyntaxError):
         line, text = problem.lineno, problem.msg
     else:

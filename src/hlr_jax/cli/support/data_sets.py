@@ -1,4 +1,4 @@
-"""The flag --data of commands that take several data sets, of the registry or files of one's own."""
+"""The flag --data of commands that take several data sets, from the registry or from your own files."""
 
 import re
 from collections.abc import Sequence
@@ -10,16 +10,18 @@ from hlr_jax.files import expanded
 
 
 def data_sets_of(entries: Sequence[str]) -> dict[str, str]:
-    """Return the file of each data set, empty for one of the registry.
+    """Return the file of each data set; empty for one from the registry.
 
     Raises:
-      InputError: a name that is none, stands twice, or is not in the registry; a file that is not there.
+      InputError: a name is invalid, repeated, or not in the registry, or a file does not exist.
     """
     data_sets: dict[str, str] = {}
     for entry in entries:
         name, given, path = entry.partition("=")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise InputError(f'--data: "{name}" in "{entry}" is no name: letters, digits, ".", "_" and "-"; NAME=FILE')
+            raise InputError(
+                f'--data: "{name}" in "{entry}" is not a name: use letters, digits, ".", "_" and "-", as in NAME=FILE'
+            )
         if name in data_sets:
             raise InputError(f'--data has "{name}" twice; give each data set a name of its own')
         if given and not expanded(path).is_file():

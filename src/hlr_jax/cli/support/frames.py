@@ -1,4 +1,4 @@
-"""Frames as tables for people, or as files."""
+"""Prints frames as tables, or writes them to files."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ _SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 
 def print_frame(frame: pl.DataFrame) -> None:
-    """Print all rows of a frame; numbers with a fraction have four digits behind the point."""
+    """Print all rows of a frame; floats have four decimal places."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name, dtype in frame.schema.items():
         table.add_column(name, justify="right" if dtype.is_numeric() else "left")
@@ -25,21 +25,21 @@ def print_frame(frame: pl.DataFrame) -> None:
 
 
 def check_suffix(path: Path) -> None:
-    """Check that ``write_frame`` can write the file, before anything is computed for it.
+    """Check that ``write_frame`` can write the file, before computing its content.
 
     Raises:
-      InputError: names the suffixes.
+      InputError: the suffix is unknown; names the known ones.
     """
     errors.pick(path.suffix, _SUFFIXES, f"kind of file for --output={path}:")
 
 
 def write_frame(frame: pl.DataFrame, path: Path, *, escape_formulas: bool = False) -> None:
-    """Write a frame as Parquet, CSV or JSON lines, as the suffix says, whole or not at all.
+    """Write a frame as Parquet, CSV or JSON lines by the suffix, completely or not at all.
 
-    ``escape_formulas`` is of CSV; see ``spreadsheets.cells``.
+    ``escape_formulas`` applies to CSV; see ``spreadsheets.cells``.
 
     Raises:
-      InputError: another suffix.
+      InputError: the suffix is unknown.
     """
     check_suffix(path)
     with files.atomic_file(path) as temporary:

@@ -1,4 +1,4 @@
-"""What is wrong, in one line: mistakes of the user, and what the operating system refuses. Needs no other package."""
+"""Reports user mistakes and operating system errors in one line. Needs no other package."""
 
 import errno
 import os
@@ -17,21 +17,21 @@ USAGE_STATUS = 2
 
 
 def guarded(act: Callable[[], T]) -> T:
-    """Return what ``act`` returns; a mistake of the user ends the process in one line on stderr and exit status 2.
+    """Return the result of ``act``; a user mistake ends the process with one line on stderr and exit status 2.
 
-    So does what the operating system refuses: a full disk, a limit, a missing permission, a path that is none.
+    So does an operating system error: a full disk, a limit, a missing permission, an invalid path.
     """
     try:
         return act()
     except OtherProcessError:
-        sys.exit(USAGE_STATUS)  # the process that met the mistake tells of it
+        sys.exit(USAGE_STATUS)  # the process with the mistake reports it
     except InputError as problem:
         fail(str(problem))
-    except (BrokenPipeError, SystemExit):  # nobody reads the output any more; or it is no error
+    except (BrokenPipeError, SystemExit):  # the output is closed, or it is not an error
         raise
-    except KeyboardInterrupt:  # where ``ending`` does not hear it
+    except KeyboardInterrupt:  # where ``ending`` does not handle it
         fail("interrupted", status=128 + signal.SIGINT)
-    except BaseException as problem:  # Polars panics with something that is no Exception
+    except BaseException as problem:  # a panic of Polars is not an Exception
         line = system_errors.line_of(problem)
         if line is None:
             raise

@@ -1,4 +1,4 @@
-"""What ``hlr-jax COMMAND --help`` prints: the command and its flags; with ``--config``, every setting too."""
+"""Prints ``hlr-jax COMMAND --help``: the command and its flags; with ``--config``, all settings too."""
 
 import textwrap
 from collections.abc import Callable, Iterator
@@ -20,18 +20,18 @@ _LINE = 116
 
 
 def command_help(module: ModuleType) -> str:
-    """Return the help of a command: its docstring, its flags and, where a config is given, its settings."""
+    """Return the help of a command: its docstring, its flags and, with ``--config``, its settings."""
     lines = [str(module.__doc__).strip(), "", "Flags:", *_flags()]
     config = flags.FLAGS["config"].value if "config" in flags.FLAGS else None
     if isinstance(config, ConfigDict):
         lines += _settings(config.to_dict())
     elif "config" in flags.FLAGS:
-        lines += ["", "With --config=NAME, --help shows the settings of that recipe too."]
+        lines += ["", "With --config=NAME, --help also shows the settings of that recipe."]
     return "\n".join(lines)
 
 
 class CommandFlag(NamedTuple):
-    """A flag for people: ``--name`` or ``--name=...``, what it means, and its default, empty where it has none."""
+    """A flag: ``--name`` or ``--name=...``, its meaning, and its default, empty if it has none."""
 
     usage: str
     meaning: str
@@ -39,7 +39,7 @@ class CommandFlag(NamedTuple):
 
 
 def command_flags() -> Iterator[CommandFlag]:
-    """Yield the flags of this package that are defined now, by name; absl's own are not for people."""
+    """Yield this package's currently defined flags by name, without absl's own."""
     of_module = flags.FLAGS.flags_by_module_dict()
     found = {flag.name: flag for name, those in of_module.items() if str(name).startswith("hlr_jax") for flag in those}
     for name, flag in sorted(found.items()):
@@ -55,7 +55,7 @@ def _flags() -> Iterator[str]:
 
 
 def _settings(config: dict[str, Any]) -> Iterator[str]:
-    """Yield every key of a config with its value, what it may be, and what it means."""
+    """Yield every key of a config with its value, its allowed values, and its meaning."""
     name = config.get("model", {}).get("name")
     parts: dict[str, Callable[..., Any]] = {
         "dataset": DataOptions, "train": TrainOptions, "eval": EvalOptions, "mesh": MeshOptions,
@@ -66,7 +66,7 @@ def _settings(config: dict[str, Any]) -> Iterator[str]:
         if not isinstance(values, dict):
             yield from ("", _entry(f"--config.{section}={values}", ""))
             continue
-        if not values:  # a scorer reads nothing of train
+        if not values:  # a scorer has no settings of train
             continue
         known = {setting.name: setting for setting in describe(parts[section])} if section in parts else {}
         yield from ("", f"Settings of {section}:")
@@ -79,7 +79,7 @@ def _settings(config: dict[str, Any]) -> Iterator[str]:
 
 
 def _entry(left: str, right: str) -> str:
-    """Return a flag and its text, which stands beside it or, below a long one, on lines of its own."""
+    """Return a flag and its text, on the same line or, for a long flag, below it."""
     left, indent = f"  {left}", " " * (_WIDTH + 1)
     lines = textwrap.wrap(right, _LINE - len(indent), break_on_hyphens=False) or [""]
     if len(left) > _WIDTH:

@@ -1,4 +1,4 @@
-"""The flag ``--histories``, and those that say how the file is read: the settings of a log that say so."""
+"""The flag ``--histories``, and flags for the settings that control how the file is read."""
 
 import re
 from pathlib import Path
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
     import polars as pl
 
 _READING = ("format", "user_column", "item_column", "rating_column", *READING_SETTINGS)
-_HISTORIES = flags.DEFINE_string("histories", None, "log of user and item: people to fold in")
+_HISTORIES = flags.DEFINE_string("histories", None, "log of user and item: new users to fold in")
 _OF_FILE = {
-    setting.name: flags.DEFINE_string(setting.name, None, f"of --histories: {setting.meaning.replace('``', '')}")
+    setting.name: flags.DEFINE_string(setting.name, None, f"for --histories: {setting.meaning.replace('``', '')}")
     for setting in describe(DataOptions)
     if setting.name in _READING
-} | {"threshold": flags.DEFINE_float("threshold", None, "of --histories: the least rating that counts")}
+} | {"threshold": flags.DEFINE_float("threshold", None, "for --histories: the lowest rating that counts")}
 
 
 def histories_path() -> Path | None:
     """Return the file of ``--histories``, if it is given.
 
     Raises:
-      InputError: it is not, and a flag that says how it is read is.
+      InputError: it is not given, but a flag for reading it is.
     """
     for name, flag in _OF_FILE.items():
         if flag.value is not None and _HISTORIES.value is None:
-            raise InputError(f"--{name} is of --histories: leave it out, or pass --histories=FILE too")
+            raise InputError(f"--{name} applies to --histories: leave it out, or pass --histories=FILE too")
     return None if _HISTORIES.value is None else Path(_HISTORIES.value)
 
 
 def read_histories(path: Path) -> "pl.DataFrame":
-    """Return the columns ``user`` and ``item`` of the file, read by the flags.
+    """Return the columns ``user`` and ``item`` of the file, read as the flags set.
 
     Raises:
-      InputError: see ``inputs.read_histories``; settings have the names of flags in it.
+      InputError: see ``inputs.read_histories``; its message names flags instead of settings.
     """
     from hlr_jax.serving import inputs
 

@@ -1,4 +1,4 @@
-"""What every command line shares: flags in, one line out when something is wrong."""
+"""Runs a command: parses its flags, and reports errors in one line."""
 
 import inspect
 import logging
@@ -20,11 +20,11 @@ _PATHS = ("workdir", "workdirs", "output", "data", "histories", "categories", "g
 
 
 def launch(main: Callable[..., None]) -> None:
-    """Run ``main`` under absl, with the words that are no flags.
+    """Run ``main`` under absl, with the arguments that are not flags.
 
-    A mistake of the user ends in one line on stderr and exit status 2.
+    A user mistake ends the process with one line on stderr and exit status 2.
     """
-    # Libraries log what only their developers read; a run's own lines go to stdout.
+    # Hides log lines of libraries; a run's own lines go to stdout.
     absl_logging.set_verbosity(absl_logging.ERROR)
     logging.getLogger("jax").setLevel(logging.ERROR)
     words = configs.without_config(sys.argv)
@@ -37,7 +37,7 @@ def launch(main: Callable[..., None]) -> None:
 
 
 def _arguments(main: Callable[..., None], words: list[str]) -> list[str]:
-    """Return the words of a command line that are no flags, if ``main`` takes as many."""
+    """Return the arguments that are not flags, if ``main`` takes that many."""
     taken = list(inspect.signature(main).parameters)
     if len(words) > len(taken):
         stray = words[len(taken)]
@@ -63,7 +63,7 @@ def _parse(arguments: list[str]) -> list[str]:
 
 
 def _check_paths() -> None:
-    """Check that no folder or file is named by an empty text, which would be the current folder."""
+    """Check that no path is empty, which would mean the current folder."""
     for name in _PATHS:
         if name not in flags.FLAGS or not flags.FLAGS[name].present:
             continue
@@ -74,15 +74,15 @@ def _check_paths() -> None:
 
 
 def runs_of(config: dict[str, Any]) -> int:
-    """Return how many models a config trains at once: each temperature of each seed."""
+    """Return how many models a config trains at once: one for each temperature of each seed."""
     train = config.get("train", {})
     return int(train.get("num_seeds", 1)) * max(1, len(train.get("temperatures", ())))
 
 
 def devices_for_seeds(count: int) -> None:
-    """Make JAX see the cores of the CPU as devices, so that ``count`` models use them all; before any computation.
+    """Make JAX use the cores of the CPU as devices, so that ``count`` models use them all.
 
-    A number of devices that the environment asks for stays.
+    Call it before any computation. A number of devices that the environment sets is kept.
     """
     import jax
 
@@ -95,7 +95,7 @@ def devices_for_seeds(count: int) -> None:
 
 
 def show_devices(count: int, mesh: Mapping[str, int] | None = None) -> None:
-    """Say which devices train ``count`` models; without a mesh, all cores of a CPU; see ``devices_for_seeds``."""
+    """Print which devices train ``count`` models: without a mesh, all cores of a CPU; see ``devices_for_seeds``."""
     import jax
 
     from hlr_jax import distributed

@@ -15,7 +15,7 @@ from hlr_jax.terminal import as_markup
 if TYPE_CHECKING:
     from hlr_jax.recommender.recommender import Recommender
 
-_EVERY = 30.0  # seconds between two lines, where there is no bar
+_EVERY = 30.0  # seconds between two lines if there is no bar
 
 
 class Progress(LiveBar):

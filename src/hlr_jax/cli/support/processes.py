@@ -1,20 +1,22 @@
-"""The flags of a run in several processes, which each start the same command."""
+"""Flags of a run in several processes, each of which starts the same command."""
 
 from absl import flags
 
 from hlr_jax.errors import InputError
 
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "run as one of several processes, found through SLURM, Open MPI, Kubernetes or these flags:"
+    "distributed",
+    False,
+    "run as one of several processes; SLURM, Open MPI, Kubernetes or --coordinator_address find the others",
 )
-_ADDRESS = flags.DEFINE_string("coordinator_address", None, "HOST:PORT where process 0 can be reached")
-_COUNT = flags.DEFINE_integer("num_processes", None, "how many there are")
-_ID = flags.DEFINE_integer("process_id", None, "which one this is, from 0")
-_TIMEOUT = flags.DEFINE_integer("connect_timeout", 300, "seconds to wait for the others")
+_ADDRESS = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0")
+_COUNT = flags.DEFINE_integer("num_processes", None, "number of processes")
+_ID = flags.DEFINE_integer("process_id", None, "number of this process, from 0")
+_TIMEOUT = flags.DEFINE_integer("connect_timeout", 300, "seconds to wait for the other processes")
 
 
 def connect_processes() -> None:
-    """Join the other processes if the flags ask for it; before anything else that JAX does.
+    """Join the other processes if the flags require it. Call it before any other use of JAX.
 
     Raises:
       InputError: see ``distributed.connect``; a flag about the others, without one that asks for them.

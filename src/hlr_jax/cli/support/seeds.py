@@ -1,4 +1,4 @@
-"""The flags of commands that use one model of a run: which of its seeds, or all of them as a blend."""
+"""Flags of commands that use one model of a run: one of its seeds, or all of them as a blend."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from hlr_jax.errors import InputError
 if TYPE_CHECKING:
     from hlr_jax import Recommender
 
-_SEED = flags.DEFINE_integer("seed", None, "which seed of a run of several; the first, if not given")
+_SEED = flags.DEFINE_integer("seed", None, "seed to use of a run with several; the default is the first")
 _BLEND = flags.DEFINE_bool("blend_seeds", False, "use all seeds of the run as one blend with equal weights")
 
 
@@ -18,7 +18,7 @@ def load_chosen(workdir: str) -> "Recommender":
     """Return the recommender of the chosen seed, from the workdir of a run or a saved recommender.
 
     Raises:
-      InputError: see ``Recommender.load``; a seed that is not there.
+      InputError: see ``Recommender.load``; the run lacks the seed.
     """
     if _BLEND.value and _SEED.value is not None:
         raise InputError("--blend_seeds uses all seeds: leave --seed out")

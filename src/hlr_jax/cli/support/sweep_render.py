@@ -1,4 +1,4 @@
-"""The leaderboard of a sweep for people: a table on the terminal and a plot (matplotlib is an extra)."""
+"""Renders the leaderboard of a sweep: a table on the terminal and a plot (matplotlib is an extra)."""
 
 import importlib.util
 from pathlib import Path
@@ -16,7 +16,7 @@ _AFTER_KEYS = ("std", "best_epoch", "epochs", "status", "reason", "command")
 
 
 def print_leaderboard(board: pl.DataFrame, metric: str, most: int) -> None:
-    """Print the first rows: rank, the keys that are varied, the metric, its spread, the best epoch."""
+    """Print the first rows: rank, the varied keys, the metric, its spread, the best epoch."""
     keys = [name for name in board.columns if name not in (*_AFTER_KEYS, "rank", metric)]
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     several = board["std"].is_not_null().any()
@@ -48,9 +48,9 @@ def _short(value: Any) -> str:
 
 
 def draw(board: pl.DataFrame, keys: list[str], metric: str, higher_is_better: bool, path: Path) -> bool:
-    """Draw the metric of every point against each key that is varied; return False without matplotlib.
+    """Plot the metric of every point against each varied key; return False without matplotlib.
 
-    A line joins the best points of each value.
+    A line connects the best points of each value.
     """
     if importlib.util.find_spec("matplotlib") is None:
         return False
@@ -65,7 +65,7 @@ def draw(board: pl.DataFrame, keys: list[str], metric: str, higher_is_better: bo
     for axis, key in zip(axes[0], keys, strict=True):
         best = pl.col(metric).max() if higher_is_better else pl.col(metric).min()
         by_value = done.group_by(key).agg(best).sort(key)
-        numeric = done[key].dtype.is_numeric() and len(by_value) > 8  # many numbers: a scale; few: a place for each
+        numeric = done[key].dtype.is_numeric() and len(by_value) > 8  # many numbers: a scale; few: one position each
         places: dict[Any, Any] = {value: value if numeric else place for place, value in enumerate(by_value[key])}
         axis.plot(
             [places[value] for value in done[key]],
@@ -86,7 +86,7 @@ def draw(board: pl.DataFrame, keys: list[str], metric: str, higher_is_better: bo
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel(metric.replace("_", " "))
     figure.suptitle(
-        "Each dot is a point of the sweep; the line joins the best of each value", fontsize=9, x=0.01, ha="left"
+        "Each dot is a point of the sweep; the line connects the best of each value", fontsize=9, x=0.01, ha="left"
     )
     with files.atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=160)

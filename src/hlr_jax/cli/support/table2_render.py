@@ -1,4 +1,4 @@
-"""The paper's Table 2 as Markdown, CSV, LaTeX and for the terminal, from compared results."""
+"""Renders the paper's Table 2 as Markdown, CSV, LaTeX and on the terminal."""
 
 import re
 from pathlib import Path
@@ -38,7 +38,7 @@ _LATEX = {
 
 
 def caption(table: Comparison) -> list[str]:
-    """Return the sentences that say what the numbers are."""
+    """Return the sentences that describe the numbers."""
     results = table.results()
     if not results:
         return ["No result yet."]
@@ -54,7 +54,7 @@ def caption(table: Comparison) -> list[str]:
         f"{sizes}.",
         f"Bold: the best of a row. {MARK}: significantly better than every other system of its block "
         f"({table.tested}, {TEST}, Holm-adjusted p < {SIGNIFICANT}).",
-        f"Training took {seconds:,.0f} s in all.",
+        f"Training took {seconds:,.0f} s in total.",
     ]
     if note := _one_seed(table):
         sentences.append(note)
@@ -72,7 +72,7 @@ def _one_seed(table: Comparison) -> str:
 
 
 def _variants(table: Comparison) -> str:
-    """Return which variant each system that has several is."""
+    """Return the variant of each system that has several."""
     variants: dict[str, set[str]] = {}
     for block in table.blocks:
         for system, result in block.results.items():
@@ -98,7 +98,7 @@ def _size(block: Block) -> str:
 
 
 def p_values_line(table: Comparison, block: Block) -> str:
-    """Return the adjusted p-values of the best system against each other one, or nothing where none was tested."""
+    """Return the adjusted p-values of the best system against each other one; empty if none was tested."""
     if not block.best:
         return ""
     values = ", ".join(
@@ -108,7 +108,7 @@ def p_values_line(table: Comparison, block: Block) -> str:
 
 
 def markdown(table: Comparison) -> str:
-    """Return the table as Markdown: a heading and a table per data set, which takes at most 140 columns."""
+    """Return the table as Markdown: a heading and a table per data set, at most 140 columns wide."""
     parts = ["# Table 2", *caption(table)]
     for block in table.blocks:
         rows = [["", *(system_title(system) for system in table.systems)]]
@@ -136,12 +136,12 @@ def _markdown_cell(block: Block, row: str, system: str) -> str:
 
 
 def latex_escape(text: str) -> str:
-    """Return text as LaTeX prints it."""
+    """Return text escaped for LaTeX."""
     return re.sub("|".join(map(re.escape, _LATEX)), lambda match: _LATEX[match[0]], text)
 
 
 def latex(table: Comparison) -> str:
-    r"""Return the table as LaTeX to be ``\input``; it needs no package, and booktabs draws the rules where loaded."""
+    r"""Return the table as LaTeX to be ``\input``; it needs no package, and uses the rules of booktabs if loaded."""
     body = []
     for block in table.blocks:
         body.append(r"\midrule")
@@ -177,7 +177,7 @@ def _latex_cell(block: Block, row: str, system: str) -> str:
 
 
 def frame(table: Comparison) -> pl.DataFrame:
-    """Return a row per cell, unrounded; the first five columns are those of a plain list of the paper's metrics."""
+    """Return a row per cell, unrounded; the first five columns are those of ``paper.csv``."""
     rows = []
     for block in table.blocks:
         for row, cells in block.cells.items():
@@ -197,7 +197,7 @@ def frame(table: Comparison) -> pl.DataFrame:
 
 
 def write(table: Comparison, folder: Path) -> None:
-    """Write ``table2.md``, ``table2.csv`` and ``table2.tex``, each whole or not at all."""
+    """Write ``table2.md``, ``table2.csv`` and ``table2.tex``, each completely or not at all."""
     for name, text in (("md", markdown(table)), ("csv", frame(table).write_csv()), ("tex", latex(table))):
         with files.atomic_file(folder / f"table2.{name}") as temporary:
             temporary.write_text(text, encoding="utf-8")

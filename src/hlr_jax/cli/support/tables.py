@@ -34,8 +34,8 @@ def print_metrics(rows: Mapping[str, Metrics]) -> None:
     """Print one row of metrics for each name, in a table for each K that all have. It fits in 80 columns.
 
     The title names split, users, items and K. MAP, MRR and popularity are those of the protocol, with a star where
-    they differ from the standard definition. Under a row of several seeds stands the standard deviation of each metric
-    over them; under one with cohorts of users, that over the cohorts of its first seed.
+    they differ from the standard definition. A row of several seeds is followed by the standard deviation of each
+    metric over them. A row with cohorts of users is followed by that over the cohorts of its first seed.
     """
     if not rows:
         return
@@ -62,7 +62,7 @@ def print_metrics(rows: Mapping[str, Metrics]) -> None:
 
 
 def sizes_of(measured: Iterable[Metrics]) -> str:
-    """Return what metrics are measured on, for a title: the users of each split, and the items."""
+    """Return the title of metrics: the users of each split, and the number of items."""
     users = dict.fromkeys(f"{metrics.split}: {metrics.users:,} users" for metrics in measured)
     items = dict.fromkeys(f"{metrics.items:,} items" for metrics in measured)
     return ", ".join([*users, *items])
@@ -77,7 +77,7 @@ def titled_table(title: str, name: str = "") -> Table:
 
 
 def chosen_by_validation(done: "RunResult") -> str:
-    """Return what validation has chosen of a run, in words: epoch and temperature, or the settings of a scorer."""
+    """Return the choices of validation as text: epoch and temperature, or the settings of a scorer."""
     from hlr_jax.models.base import Model
 
     fits, system = done.fits, done.parts.model
@@ -88,12 +88,12 @@ def chosen_by_validation(done: "RunResult") -> str:
         return ", ".join(values) or system.title
     epochs = ", ".join(str(fit.best_epoch) for fit in fits)
     if not validated:
-        return f"last epoch {epochs}, as there is no validation to choose by"
+        return f"last epoch {epochs} (there is no validation)"
     words = f"best epoch {epochs}"
     if len(done.parts.train.temperatures) > 1:
         words += f", best temperature {', '.join(f'{fit.run.temperature:g}' for fit in fits)}"
         if equals := dict.fromkeys(f"{value:g}" for fit in fits for value in fit.equals):
-            words += f" ({', '.join(equals)} validated as well: the first is kept)"
+            words += f" ({', '.join(equals)} validated equally well; the first is kept)"
     return words
 
 

@@ -1,23 +1,24 @@
-"""A world in which the relation must live: does HLR find it, and what keeps it from that?
+"""Measure whether HLR finds planted relations in synthetic data, and what prevents it.
 
-python experiments/relation_world.py --seeds=0,1,2 --embed_dim=8
+python experiments/relation_planted.py --seeds=0,1,2 --embed_dim=8
 
-Items have a value of each of two facets (a director and a genre, say), drawn at random. A user follows one of the
-facets, and has few items: four at random, then three more, and one each for valid and test. Each of these shares the
-value of that facet with one item that the user has: a relation to one item, of a type that the user prefers. CML and
-HLR are trained by the softmax of a positive and 40 random items; the positive is left out of the history. A system is a
-model and what p_u is:
+Items have a random value of each of two facets (such as a director and a genre). A user follows one of the facets and
+has few items: four random ones, three more for training, and one each for valid and test. Each of the latter five
+shares the value of that facet with one item that the user has: a relation to one item, of the user's preferred type.
+CML and HLR are trained by the softmax of a positive and 40 random items; the positive is left out of the history. A
+system is a model and a kind of p_u:
 
 - ``table``: a free vector for each user; ``history``: the mean of x_j over the user's items, the positive left out;
   ``constant``: one fixed vector for all users.
 - ``planted``: HLR with a table, started at a solution made by hand, with a fifth of the learning rate. Values are
-  directions of three dimensions for each facet; the keys see those of one facet each, and a third key is constant;
-  memories move a user to all items that are related, through a dimension that all items share; a user's sign in
-  another dimension picks the facet.
+  directions of three dimensions for each facet. The keys select one facet each, and a third key is constant. Memories
+  move a user to all related items, through a dimension that all items share. A user's sign in another dimension
+  selects the facet.
 
-Each line of JSON: NDCG@10 on valid of the best epoch and on test, and the normalized mutual information of the key that
-weighs most for an item and the one it was drawn from, with the facet that relates them (``shuffled``: with facets
-exchanged at random). ``ease`` and ``known`` (the facet and the values of the history are told) are for comparison.
+Each line of JSON has NDCG@10 on valid of the best epoch and on test. It also has the normalized mutual information of
+two variables: the key with the largest weight for an item and its source, and the facet that relates them. The field
+``shuffled`` is the same with permuted facets. The systems ``ease`` and ``known`` (with the true facet and values as
+input) are for comparison.
 """
 
 import json
@@ -35,27 +36,29 @@ from hlr_jax.kernels.distance import project_to_ball, squared_distance
 from hlr_jax.kernels.memory_attention import memory_attention
 from hlr_jax.scorers.ease import ease_weights
 
-_SEEDS = flags.DEFINE_list("seeds", ["0"], "of the world and of each training")
-_USERS = flags.DEFINE_integer("num_users", 4000, "U")
-_ITEMS = flags.DEFINE_integer("num_items", 200, "I")
-_VALUES = flags.DEFINE_integer("num_values", 20, "of each facet")
+_SEEDS = flags.DEFINE_list("seeds", ["0"], "seeds of the data and of each training")
+_USERS = flags.DEFINE_integer("num_users", 4000, "number of users U")
+_ITEMS = flags.DEFINE_integer("num_items", 200, "number of items I")
+_VALUES = flags.DEFINE_integer("num_values", 20, "number of values of each facet")
 _SYSTEMS = flags.DEFINE_list(
-    "systems", ["cml:table", "cml:history", "hlr:table", "hlr:history", "hlr:constant", "hlr:planted"], "MODEL:USER"
+    "systems",
+    ["cml:table", "cml:history", "hlr:table", "hlr:history", "hlr:constant", "hlr:planted"],
+    "systems, each MODEL:USER",
 )
 _DIM = flags.DEFINE_integer("embed_dim", 8, "D of all systems")
-_EPOCHS = flags.DEFINE_integer("num_epochs", 160, "of each training")
+_EPOCHS = flags.DEFINE_integer("num_epochs", 160, "epochs of each training")
 _EVERY = flags.DEFINE_integer("every", 10, "epochs between two measurements")
-_FACETS, _DRAWN, _RELATED, _K = 2, 4, 3, 10
+_FACETS, _FREE, _RELATED, _K = 2, 4, 3, 10
 _BATCH, _NEGATIVES, _POSITIVES, _TEMPERATURE, _RATE = 64, 40, 3, 0.2, 0.01
 _Params = dict[str, jax.Array]
 
 
-class World(NamedTuple):
-    """Users' items in the order in which they were drawn, and why.
+class PlantedData(NamedTuple):
+    """Users' items in the order of sampling, with their sources.
 
     Attributes:
-      items: [U, 4 + 3 + 2]: four at random, three related ones, and those of valid and test.
-      source: [U, 9], the item that each is related to; -1 for those at random.
+      items: [U, 4 + 3 + 2]: four random ones, three related ones, and those of valid and test.
+      source: [U, 9], the item that each is related to; -1 for random ones.
       facet: [2, I], the value of each item.
       follows: [U], the facet of each user.
     """
@@ -66,10 +69,10 @@ class World(NamedTuple):
     follows: np.ndarray
 
 
-def draw_world(seed: int, users: int, num_items: int, num_values: int) -> World:
-    """Draw a world of some users [U], items [I] and values of each facet."""
+def sample_data(seed: int, users: int, num_items: int, num_values: int) -> PlantedData:
+    """Sample data of some users [U], items [I] and values of each facet."""
     rng = np.random.default_rng(seed)
-    count = _DRAWN + _RELATED + 2
+    count = _FREE + _RELATED + 2
     facet = np.stack([rng.permutation(np.arange(num_items) % num_values) for _ in range(_FACETS)])
     alike = [[np.flatnonzero(facet[f] == value) for value in range(num_values)] for f in range(_FACETS)]
     follows = rng.integers(0, _FACETS, users)
@@ -77,81 +80,81 @@ def draw_world(seed: int, users: int, num_items: int, num_values: int) -> World:
     for user, f in enumerate(follows):
         place = 0
         while place < count:
-            near = -1 if place < _DRAWN else rng.choice(items[user, :place])
+            near = -1 if place < _FREE else rng.choice(items[user, :place])
             item = rng.integers(num_items) if near < 0 else rng.choice(alike[f][facet[f, near]])
             if item not in items[user]:
                 items[user, place], source[user, place] = item, near
                 place += 1
-    return World(items, source, facet, follows)
+    return PlantedData(items, source, facet, follows)
 
 
 def main() -> None:
     """Print a line of JSON for each system and seed."""
     for seed in map(int, _SEEDS.value):
-        world = draw_world(seed, _USERS.value, _ITEMS.value, _VALUES.value)
-        for name, scores in (("ease", _ease(world)), ("known", _known(world))):
-            print(json.dumps({"seed": seed, "system": name, "test": _ndcg(scores, world, "test")}), flush=True)
+        data = sample_data(seed, _USERS.value, _ITEMS.value, _VALUES.value)
+        for name, scores in (("ease", _ease(data)), ("known", _known(data))):
+            print(json.dumps({"seed": seed, "system": name, "test": _ndcg(scores, data, "test")}), flush=True)
         for system in _SYSTEMS.value:
             model, user = system.split(":")
-            found = _trained(world, model, user, seed)
+            found = _trained(data, model, user, seed)
             row = {"seed": seed, "system": system, "embed_dim": _DIM.value}
             print(json.dumps(row | found), flush=True)
 
 
-def _trained(world: World, model: str, user: str, seed: int) -> dict[str, float]:
-    params = _planted(world, seed) if user == "planted" else _random(world, model, user, seed)
+def _trained(data: PlantedData, model: str, user: str, seed: int) -> dict[str, float]:
+    params = _planted(data, seed) if user == "planted" else _random(data, model, user, seed)
     fixed = ("user",) if user == "constant" else ()
-    train = jnp.asarray(world.items[:, :-2])
+    train = jnp.asarray(data.items[:, :-2])
     optimizer = optax.adam(_RATE / 5 if user == "planted" else _RATE)
     epoch = jax.jit(partial(_epoch, train, user, fixed, optimizer))
     state, key = optimizer.init(params), jax.random.key(seed)
     best = {"epoch": 0, "valid": 0.0}
     for number in range(1, _EPOCHS.value + 1):
-        key, drawn = jax.random.split(key)
-        params, state, loss = epoch(params, state, drawn)
+        key, of_epoch = jax.random.split(key)
+        params, state, loss = epoch(params, state, of_epoch)
         if number % _EVERY.value == 0:
-            valid = _ndcg(_everything(params, user, world.items[:, :-2]), world, "valid")
+            valid = _ndcg(_everything(params, user, data.items[:, :-2]), data, "valid")
             if valid > best["valid"]:
-                test = _ndcg(_everything(params, user, world.items[:, :-1]), world, "test")
+                test = _ndcg(_everything(params, user, data.items[:, :-1]), data, "test")
                 best = {"epoch": number, "train_loss": float(loss), "valid": valid, "test": test}
-                best |= _recovered(params, world, seed) if model == "hlr" else {}
+                best |= _recovered(params, data, seed) if model == "hlr" else {}
     return best | {"last_valid": valid, "last_loss": float(loss)}
 
 
-def _random(world: World, model: str, user: str, seed: int) -> _Params:
+def _random(data: PlantedData, model: str, user: str, seed: int) -> _Params:
     dim, memories = _DIM.value, 4
     keys = iter(jax.random.split(jax.random.key(seed), 4))
 
     def normal(*shape: int) -> jax.Array:
         return jax.random.normal(next(keys), shape) / dim**0.5
 
-    item = normal(len(world.facet[0]), dim)
+    item = normal(len(data.facet[0]), dim)
     params = {"item": item}
     if user == "table":
-        params["user"] = normal(len(world.items), dim)
+        params["user"] = normal(len(data.items), dim)
     elif user == "history":
         params["source"] = item
-    else:  # all items share a coordinate, toward which all users stand
-        params = {"item": item.at[:, 0].set(0.5), "user": jnp.zeros((len(world.items), dim)).at[:, 0].set(0.3)}
+    else:  # all items share a coordinate, and all users point toward it
+        params = {"item": item.at[:, 0].set(0.5), "user": jnp.zeros((len(data.items), dim)).at[:, 0].set(0.3)}
     if model == "hlr":  # logits far enough from 0 for weights that differ
         params |= {"keys": 10 * normal(memories, dim), "memories": 0.3 * normal(memories, dim)}
         params["log_sharpness"] = jnp.float32(4.0)
     return params
 
 
-def _planted(world: World, seed: int) -> _Params:
+def _planted(data: PlantedData, seed: int) -> _Params:
     dims, shared, length = (_DIM.value - 2) // _FACETS, 0.5, (0.75 / _FACETS) ** 0.5
-    item = np.zeros((world.facet.shape[1], _DIM.value), np.float32)
+    item = np.zeros((data.facet.shape[1], _DIM.value), np.float32)
     keys, memories = np.zeros((_FACETS + 1, _DIM.value), np.float32), np.zeros((_FACETS + 1, _DIM.value), np.float32)
     item[:, 0], keys[0, 0] = shared, 51 / shared**2
     rng = np.random.default_rng(seed)
     for f in range(_FACETS):
         own = slice(2 + f * dims, 2 + (f + 1) * dims)
-        item[:, own] = length * _spread(rng, world.facet[f].max() + 1, dims)[world.facet[f]]
+        item[:, own] = length * _spread(rng, data.facet[f].max() + 1, dims)[data.facet[f]]
         keys[1 + f, own] = 60 / length**2
         memories[1 + f, :2] = 0.5, (0.3, -0.3)[f]
-    user = np.zeros((len(world.items), _DIM.value), np.float32)
-    user[:, 0], user[:, 1] = 0.1, np.where(world.follows == 0, 0.5, -0.5)
+    user = np.zeros((len(data.items), _DIM.value), np.float32)
+    user[:, 0], user[:, 1] = 0.1, np.where(data.follows == 0, 0.5, -0.5)
     arrays = {"item": item, "user": user, "keys": keys, "memories": memories, "log_sharpness": np.float32(4.0)}
     return {name: jnp.asarray(array) for name, array in arrays.items()}
 
@@ -167,7 +170,7 @@ def _spread(rng: np.random.Generator, values: int, dims: int) -> np.ndarray:
 
 
 def _scores(params: _Params, user: jax.Array, history: jax.Array, real: jax.Array, candidates: jax.Array) -> jax.Array:
-    """Return the scores [C] of candidates, for p_u [D] and a history [H] of which some is real [H]."""
+    """Return the scores [C] of candidates, for p_u [D] and a history [H] with valid entries ``real`` [H]."""
     items, near = params["item"][candidates], params["item"][history]
     if "keys" not in params:
         return -squared_distance(user, items)
@@ -190,7 +193,7 @@ def _epoch(
     train: jax.Array, user: str, fixed: tuple[str, ...], optimizer: optax.GradientTransformation, params: _Params,
     state: optax.OptState, key: jax.Array,
 ) -> tuple[_Params, optax.OptState, jax.Array]:  # fmt: skip
-    shuffled, drawn = jax.random.split(key)
+    shuffled, sampled = jax.random.split(key)
     batches = jax.random.permutation(shuffled, len(train))[: len(train) // _BATCH * _BATCH].reshape(-1, _BATCH)
 
     def loss(params: _Params, rows: jax.Array, key: jax.Array) -> jax.Array:
@@ -216,7 +219,7 @@ def _epoch(
         balls = {name: project_to_ball(params[name]) for name in ("user", "item") if name in params}
         return (params | balls, state), value
 
-    (params, state), losses = jax.lax.scan(step, (params, state), (batches, jax.random.split(drawn, len(batches))))
+    (params, state), losses = jax.lax.scan(step, (params, state), (batches, jax.random.split(sampled, len(batches))))
     return params, state, losses.mean()
 
 
@@ -235,21 +238,21 @@ def _everything(params: _Params, user: str, histories: np.ndarray) -> np.ndarray
     return np.asarray(scores(params, jnp.asarray(histories)))
 
 
-def _ndcg(scores: np.ndarray, world: World, split: str) -> float:
-    """Return NDCG@10 of the one item that each user has in a split; items that the user had before are left out."""
-    place = world.items.shape[1] - (2 if split == "valid" else 1)
+def _ndcg(scores: np.ndarray, data: PlantedData, split: str) -> float:
+    """Return NDCG@10 of the one item that each user has in a split; the user's earlier items are left out."""
+    place = data.items.shape[1] - (2 if split == "valid" else 1)
     left = np.array(scores, np.float64)
-    np.put_along_axis(left, world.items[:, :place], -np.inf, axis=1)
-    rank = (left > np.take_along_axis(left, world.items[:, [place]], axis=1)).sum(axis=1)
+    np.put_along_axis(left, data.items[:, :place], -np.inf, axis=1)
+    rank = (left > np.take_along_axis(left, data.items[:, [place]], axis=1)).sum(axis=1)
     return float(np.where(rank < _K, 1 / np.log2(rank + 2), 0).mean())
 
 
-def _recovered(params: _Params, world: World, seed: int) -> dict[str, float]:
-    user, place = np.nonzero(world.source >= 0)
-    item, near = world.items[user, place], world.source[user, place]
+def _recovered(params: _Params, data: PlantedData, seed: int) -> dict[str, float]:
+    user, place = np.nonzero(data.source >= 0)
+    item, near = data.items[user, place], data.source[user, place]
     points = np.asarray(params["item"])
     key = ((points[item] * points[near]) @ np.asarray(params["keys"]).T).argmax(axis=1)
-    facet = world.follows[user]
+    facet = data.follows[user]
     shuffled = np.random.default_rng(seed).permutation(facet)
     return {"nmi": _mutual_information(key, facet), "shuffled": _mutual_information(key, shuffled)}
 
@@ -266,18 +269,18 @@ def _mutual_information(a: np.ndarray, b: np.ndarray) -> float:
     return 2 * (of_a + of_b - entropy(joint)) / max(of_a + of_b, 1e-12)
 
 
-def _ease(world: World, strength: float = 100.0) -> np.ndarray:
-    met = np.zeros((len(world.items), world.facet.shape[1]), np.float32)
-    np.put_along_axis(met, world.items[:, :-2], 1, axis=1)
-    weights = ease_weights(met.T @ met, strength)
-    np.put_along_axis(met, world.items[:, [-2]], 1, axis=1)
-    return met @ weights
+def _ease(data: PlantedData, strength: float = 100.0) -> np.ndarray:
+    interactions = np.zeros((len(data.items), data.facet.shape[1]), np.float32)
+    np.put_along_axis(interactions, data.items[:, :-2], 1, axis=1)
+    weights = ease_weights(interactions.T @ interactions, strength)
+    np.put_along_axis(interactions, data.items[:, [-2]], 1, axis=1)
+    return interactions @ weights
 
 
-def _known(world: World) -> np.ndarray:
+def _known(data: PlantedData) -> np.ndarray:
     """Return how many items of the history share the value of the facet that the user follows."""
-    values = world.facet[world.follows]
-    of_history = np.take_along_axis(values, world.items[:, :-1], axis=1)
+    values = data.facet[data.follows]
+    of_history = np.take_along_axis(values, data.items[:, :-1], axis=1)
     counts = sum((values == of_history[:, [place]]).astype(float) for place in range(of_history.shape[1]))
     return counts + 0.1 * np.random.default_rng(0).random(counts.shape)
 
