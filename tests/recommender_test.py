@@ -153,7 +153,7 @@ def test_damaged_and_foreign_folders_are_refused_in_one_line(made, tmp_path):
         write_json(folder / "recommender.json", manifest | changes)
         return folder
 
-    refused("has format 99, .* reads formats up to 1: install", Recommender.load, with_manifest(format=99))
+    refused("has format 99, .* reads formats up to 1; install", Recommender.load, with_manifest(format=99))
     refused("recommender.json is not an hlr_jax recommender", Recommender.load, with_manifest(kind="other"))
     lacking = r'recommender.json: of another version, it has no "seeds\[0\]\.run"; save'
     refused(lacking, Recommender.load, with_manifest(seeds=[{}]))

@@ -231,7 +231,7 @@ def test_bad_settings_and_other_folders_are_refused(found, world, tmp_path):
     options = {"dataset": world, "quiet": True}
     refused("model.max_dim is 16 there and 32 here", run_auto, config(max_dim=32), folder, **options)
     refused('unknown model.parts "svd"', run_auto, config(parts=("svd",)), **options)
-    refused("leave the section train out", run_auto, config() | {"train": {"num_epochs": 3}}, **options)
+    refused("leave out the section train", run_auto, config() | {"train": {"num_epochs": 3}}, **options)
     refused("max_dims", run_auto, config(max_dims=3), **options)
     other = hlr_jax.load_dataset("planted-60x50x900", seed=9, cache=False, log=lambda line: None)
     refused("holds a run on other data", run_auto, config(), folder, dataset=other, quiet=True)

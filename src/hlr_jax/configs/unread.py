@@ -36,7 +36,7 @@ def _unread(config: dict[str, Any], key: str) -> str:
     model, train = config.get("model", {}).get("name"), config.get("train", {})
     if model in MODEL_OPTIONS and MODEL_OPTIONS[model].solved:
         read = ", ".join(_OF_SOLVED)
-        return "" if key in _OF_SOLVED else f"{model} is solved in closed form; of train it reads only {read}"
+        return "" if key in _OF_SOLVED else f"{model} is fitted without gradient steps; of train it reads only {read}"
     if key in START[1:] and train.get("start") != ALS:
         return f"only train.start={ALS} reads it"
     objective, negatives = train.get("objective"), train.get("negatives")
