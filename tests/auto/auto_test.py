@@ -191,6 +191,16 @@ def test_a_matrix_is_left_out_where_it_takes_too_much_and_refused_where_there_is
     assert {f"{label} is left out: it takes too much" for label in matrices} <= set(said)
 
 
+def test_a_part_without_factors_to_start_from_is_left_out(world, tmp_path):
+    said = []
+    point = {"confidence": 2.0, "regularization": 1e7, "embed_dim": 8}
+    with mock.patch.object(auto, "search_mf_als", return_value=point):
+        result = run_auto(config(), tmp_path / "run", dataset=world, quiet=True, log=said.append)
+    assert list(result.parts) == ["ease", "item_knn", "mf_als"]
+    assert any(line.startswith("cml is left out: train.start_regularization=1e+07 shrinks") for line in said)
+    assert not (tmp_path / "run" / "parts" / "cml").exists()
+
+
 def test_what_it_prints(found, capsys):
     result, _ = found
     print_auto(result)

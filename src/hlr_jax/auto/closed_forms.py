@@ -81,8 +81,7 @@ def search_mf_als(
     def measure(point: Point) -> float:
         model, sizes = mf_als(**point), (dataset.num_users, dataset.num_items)
         params = factorize(model, dataset.train, *sizes, num_iterations=_ITERATIONS, seed=seed)
-        # Scores do not depend on the strengths, so one model per D is enough and its program is compiled once.
-        each = values_on_valid(mf_als(embed_dim=point["embed_dim"]), params, dataset, lists)
+        each = values_on_valid(model, params, dataset, lists)
         values[tuple(point.values())] = each
         return lists.merit(float(each.mean()))
 

@@ -30,7 +30,8 @@ from hlr_jax.evaluation.evaluate import relevant_of
 from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import Metrics
 from hlr_jax.experiment import RunResult, evaluate_run, run
-from hlr_jax.folders import as_folder
+from hlr_jax.fitting.als_start import VanishedFactors
+from hlr_jax.folders import as_folder, remove
 from hlr_jax.loading import LoadedRun
 from hlr_jax.settings import plain
 from hlr_jax.systems import System
@@ -214,7 +215,8 @@ class _Auto(NamedTuple):
         """Find the settings of a part and fit it, and return whether it was fitted.
 
         A part is skipped if there is no time left. One with a matrix of items by items is also skipped if the catalog
-        is too large and other parts need no such matrix.
+        is too large and other parts need no such matrix. One that starts from MF-ALS is skipped if MF-ALS validates
+        best with a regularization that shrinks its factors to zero, as it may on small logs.
         """
         step = self.record.step(label)
         if step is None:
@@ -225,13 +227,16 @@ class _Auto(NamedTuple):
                 return False
             try:
                 found, system = find()
+                result = self._fit(label, found, system)
             except InputError as problem:
-                if label not in MATRICES or MATRICES.issuperset(self.options.parts):
+                too_large = label in MATRICES and not MATRICES.issuperset(self.options.parts)
+                if not too_large and not (done and isinstance(problem, VanishedFactors)):
                     raise
                 self.log(f"{label} is left out: {problem}")
                 self.record.add(label, None, time.perf_counter() - began)
+                if self.folder is not None and (folder := self.folder / PARTS / label).exists():
+                    remove(folder)
                 return False
-            result = self._fit(label, found, system)
             step = self.record.add(label, found, time.perf_counter() - began)
         elif step["found"] is not None:
             result = self._fit(label, step["found"])

@@ -63,6 +63,10 @@ def check_als(model: Model) -> None:
         )
 
 
+class VanishedFactors(InputError):
+    """The regularization of MF-ALS shrinks its factors to zero, so training can't start from them."""
+
+
 def als_params(
     model: Model, dataset: Dataset, options: TrainOptions, runs: Sequence[Run], log: Callable[[str], None] = print
 ) -> Params:
@@ -80,7 +84,7 @@ def als_params(
       log: receives a log line.
 
     Raises:
-      InputError: the regularization shrinks the factors to zero.
+      VanishedFactors: the regularization shrinks the factors to zero.
     """
     solved = {}
     for seed in dict.fromkeys(run.seed for run in runs):
@@ -96,7 +100,7 @@ def solve(dataset: Dataset, train: Interactions, options: TrainOptions, num_fact
     """Return the factors of MF-ALS with the settings ``start_*``, as training MF-ALS with this seed does.
 
     Raises:
-      InputError: the regularization shrinks them to zero.
+      VanishedFactors: the regularization shrinks them to zero.
     """
     solver = mf_als(
         embed_dim=num_factors, confidence=options.start_confidence, regularization=options.start_regularization,
@@ -106,7 +110,7 @@ def solve(dataset: Dataset, train: Interactions, options: TrainOptions, num_fact
     params = factorize(solver, train, *sizes, num_iterations=options.start_iterations, seed=seed)
     factors = Factors(np.asarray(params["user"], np.float64), np.asarray(params["item"], np.float64))
     if factors.radius < _NOTHING:
-        raise InputError(
+        raise VanishedFactors(
             f"train.start_regularization={options.start_regularization:g} shrinks the factors to zero: lower it, or "
             "raise train.start_confidence"
         )
