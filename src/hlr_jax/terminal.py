@@ -34,7 +34,7 @@ def with_short_words(text: str) -> str:
 
     Example:
       >>> with_short_words(f"{'x' * 999}: no such file")[70:]
-      'xxxxxxxxxx...xxxxxxxxxxxxxxxxxxxx: no such file'
+      'xxxxxxxxxx...xxxxxxxxxxxxxxxxxxx: no such file'
     """
     return _LONG_WORD.sub(r"\1...\2", text)
 
