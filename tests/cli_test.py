@@ -151,7 +151,7 @@ def test_a_config_of_ones_own(tmp_path, argument, override, message):
         ("hlr-paper", {"train.temperature": 0.5}, "train.objective=hinge_hardest does not read it; it reads margin"),
         ("hlr-paper", {"train.prune_after": 3}, "one temperature leaves nothing to prune"),
         ("hlr", {"train.temperature": 0.5}, r"overrides it; set train.temperatures=\(0.5,\)"),
-        ("mf_als", {"train.learning_rate": 0.5}, "mf_als is solved in closed form"),
+        ("mf_als", {"train.learning_rate": 0.5}, "mf_als is fitted without gradient steps"),
         ("mf_als", {"model.solver": "cholesky", "model.cg_steps": 5}, "only model.solver=cg reads it"),
         ("hlr", {"train.negatives": "in_batch", "train.num_negatives": 5}, "train.negatives=in_batch samples none"),
         ("hlr", {"train.objective": "hinge_mean", "train.margin": 0.5}, ""),
