@@ -42,7 +42,7 @@ def hash_of(folder: Path) -> str | None:
     Raises:
       Damaged: a record is.
     """
-    paths = [*folder.glob("*.json"), *folder.glob("[0-9]*/record.json")]
+    paths = [*folder.glob("*.json"), *(place / "record.json" for place in folder.glob("[0-9]*"))]
     again = f"delete {folder} and run the command that trained it again"
     records = {path.relative_to(folder).as_posix(): read_json(path, {}, again) for path in paths}
     return sha256_of(records) if records else None

@@ -65,6 +65,9 @@ def test_damage_of_what_tells_a_run_is_not_taken_for_another_run(run):
     for read in (lambda: read_result(run), lambda: finished(run, CONFIG)):
         with pytest.raises(Damaged, match=r"record\.json: damaged, or changed by hand: .*; delete .*result and run"):
             read()
+    record.unlink()
+    with pytest.raises(Damaged, match=r"record\.json: no such file; delete .*result and run"):
+        maker_of(run)
     # A part of a blend that was stopped while its result was written has none, and is no damage.
     fabricate(run.with_name("other"), 0.34)
     (run.with_name("other") / "parts" / "ease" / "result" / ".4.tmp").mkdir(parents=True)
