@@ -153,6 +153,7 @@ def decoded(side):
     pairs, cells, (num_rows,) = [], 0, side.degrees.shape
     for group, loop in [(blocks, loop) for blocks in side.blocks for loop in range(len(blocks.rows))]:
         rows, start, met = (np.asarray(array[loop]) for array in (group.rows, group.start, group.met))
+        met = met.reshape(len(met), rows.shape[1], -1)
         assert (met[start[-1] :] == side.num_others).all()
         for block, (first, last) in enumerate(itertools.pairwise(start)):
             cells += met[first:last].size

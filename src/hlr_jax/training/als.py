@@ -116,7 +116,7 @@ def iterate(solver: AlternatingLeastSquares, users: Side, items: Side, params: P
     """
     how, numbers = (solver.method, solver.cg_steps), _numbers(solver)
     mesh = mesh_of(params)
-    solve = partial(_solve_side, how, numbers) if mesh is None else partial(_solve_on_mesh, how, mesh, numbers)
+    solve = partial(_solve_side, how, numbers) if mesh is None else partial(solve_on_mesh, how, mesh, numbers)
     user = solve(users, params["user"], params["item"])
     item = solve(items, params["item"], user.table)
     return {"user": user.table, "item": item.table}, _objective(numbers, users, user, item)
@@ -133,7 +133,7 @@ def _solve_side(how: How, numbers: jax.Array, side: Side, present: jax.Array, ot
     Loops within one program take turns on a CPU, and the small operations of one loop wait for the threads that the
     compiler hands half of them to. Calls from several threads keep all cores at work.
     """
-    solve = partial(_solve_loop, how, numbers, side, present, other, _gram(other))
+    solve = partial(solve_loop, how, numbers, side, present, other, _gram(other))
     # The first call compiles, and goes on while the others are made. NumPy's numbers do not wait behind it, JAX's do.
     first, more = solve(np.int32(0)), range(1, len(side.blocks[0].rows))
     if not more:
@@ -154,9 +154,20 @@ def _gram(table: jax.Array) -> jax.Array:
 
 
 @partial(jax.jit, static_argnums=0)
-def _solve_loop(
+def solve_loop(
     how: How, numbers: jax.Array, side: Side, present: jax.Array, other: jax.Array, gram: jax.Array, loop: jax.Array
 ) -> Solved:
+    """Solve for the rows of one loop's blocks on one device: the program that ``iterate`` runs without a mesh.
+
+    Args:
+      how: the method, and the steps of conjugate gradients.
+      numbers: confidence, lambda and frequency exponent [3].
+      side: who met what.
+      present: [R, D], where conjugate gradients start.
+      other: the factors of the other side [C, D].
+      gram: of them [D, D].
+      loop: [], which of the loops.
+    """
     own = jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, loop), side.blocks)
     return _solve_alone(how, _weights(numbers, side), own, present, other, gram)
 
@@ -205,17 +216,18 @@ def _solve_alone(
     how: How, weights: Weights, blocks: tuple[Blocks, ...], present: jax.Array, other: jax.Array, gram: jax.Array
 ) -> Solved:
     """Solve for the rows of blocks on one device."""
-    # Ids that fill up a block find a row of zeros, so that nothing needs a mask.
-    with_zeros = [jnp.pad(table, ((0, 1), (0, 0))) for table in (present, other)]
-    start_of, other_of = (partial(jnp.take, table, axis=0, mode="clip") for table in with_zeros)
+    # Ids that fill up a chunk find a row of zeros, so that nothing needs a mask. Those that fill up a block are few.
+    other_of = partial(jnp.take, jnp.pad(other, ((0, 1), (0, 0))), axis=0, mode="clip")
+    start_of = partial(jnp.take, present, axis=0, mode="fill", fill_value=0)
     return _solve_share(how, weights, blocks, present, gram, start_of, other_of)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _solve_on_mesh(
-    how: How, mesh: Mesh, numbers: jax.Array, side: Side, present: jax.Array, other: jax.Array
-) -> Solved:
-    """Solve for the rows of one side, cut over ``data``; the tables are cut over ``model``."""
+def solve_on_mesh(how: How, mesh: Mesh, numbers: jax.Array, side: Side, present: jax.Array, other: jax.Array) -> Solved:
+    """Solve for the rows of one side, cut over ``data``; the tables are cut over ``model``.
+
+    The arguments are those of ``solve_loop``.
+    """
 
     def share(weights: Weights, blocks: tuple[Blocks, ...], present: jax.Array, other: jax.Array) -> Solved:
         start_of, other_of = partial(rows_by_id, present), partial(rows_by_id, other)
@@ -249,7 +261,9 @@ def _solve_share(
     """
     method, steps = how
 
-    def solve_block(_: None, block: tuple[jax.Array, jax.Array, jax.Array], met: jax.Array) -> tuple[None, tuple]:
+    def solve_block(
+        table: jax.Array, block: tuple[jax.Array, jax.Array, jax.Array], met: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         rows, start, end = block
         strength = weights.regularization[rows]
 
@@ -257,21 +271,22 @@ def _solve_share(
             """Return sums with those of ``add(the factors of a chunk [b, w, D])`` of all chunks of the block."""
 
             def add_chunk(chunk: jax.Array, sums: tuple) -> tuple:
-                return jax.tree.map(jnp.add, sums, add(other_of(met[chunk])))
+                return jax.tree.map(jnp.add, sums, add(other_of(met[chunk].reshape(len(rows), -1))))
 
             return jax.lax.fori_loop(start, end, add_chunk, sums)
 
         system = weights.confidence, strength, gram, add_chunks
         x, gain = exact(*system) if method == "cholesky" else conjugate_gradients(*system, start_of(rows), steps)
-        return None, (x, gain.sum(), strength @ jnp.sum(x**2, axis=1))
+        ids = rows - first
+        ids = jnp.where(ids < 0, len(present), ids)  # a negative one would count from the end
+        # At once: the rows of all blocks together would be as large as the whole table.
+        table = table.at[ids].set(x, mode="drop")
+        return table, jnp.stack([gain.sum(), strength @ jnp.sum(x**2, axis=1)])
 
     loops = [(group.rows[i], group.start[i], group.met[i]) for group in blocks for i in range(len(group.rows))]
     table, totals = jnp.zeros_like(present), jnp.zeros(2)
     for rows, start, met in loops:
         with jax.default_matmul_precision("highest"):
-            _, (x, gain, penalty) = jax.lax.scan(partial(solve_block, met=met), None, (rows, start[:-1], start[1:]))
-        ids = rows.reshape(-1) - first
-        ids = jnp.where(ids < 0, len(table), ids)  # a negative one would count from the end
-        table = table.at[ids].set(x.reshape(-1, x.shape[-1]), mode="drop")
-        totals += jnp.stack([gain.sum(), penalty.sum()])
+            table, parts = jax.lax.scan(partial(solve_block, met=met), table, (rows, start[:-1], start[1:]))
+        totals += parts.sum(axis=0)
     return Solved(table, *totals)

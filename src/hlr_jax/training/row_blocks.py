@@ -4,7 +4,7 @@ What a block's rows have met is cut into chunks of a few columns, and a block ha
 needs. So a row of any length takes no more memory than a short one, padding stays small, and few shapes are compiled.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,8 @@ class Blocks:
     Attributes:
       rows: the ids of each block's rows [d, n, b]; R where there is none.
       start: the first chunk of each block [d, n + 1]: block t has the chunks from ``start[t]`` up to ``start[t + 1]``.
-      met: the ids of what the rows have met [d, chunks, b, w]; C where there is none.
+      met: the ids of what the rows have met [d, chunks, b * w]; C where there is none. A chunk is flat because a TPU
+        fills up the last axis to a multiple of 128, which w need not be.
     """
 
     rows: jax.Array
@@ -69,11 +70,30 @@ def sides(pairs: Interactions, num_users: int, num_items: int, loops: int = 1) -
 def side_of(pairs: Interactions, num_rows: int, num_others: int, loops: int = 1) -> Side:
     """Return the interactions by their first id, of R = ``num_rows`` rows; the second is of C = ``num_others``."""
     degrees = pairs.degrees(num_rows)
+    blocks = tuple(_blocks(pairs, degrees, ids, shape, num_others, loops) for ids, shape in _shared_out(degrees))
+    return Side(blocks, jnp.asarray(degrees, jnp.int32), num_others)
+
+
+def side_shapes(degrees: np.ndarray, num_others: int, loops: int = 1) -> Side:
+    """Return the shapes of the arrays of ``side_of``, given the interactions of each row [R]."""
+
+    def ints(*shape: int) -> Any:
+        return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+    def shapes(ids: np.ndarray, shape: tuple[int, int]) -> Blocks:
+        rows, start = _layout(degrees, ids, shape, loops)
+        return Blocks(
+            ints(*rows.shape), ints(*start.shape), ints(loops, max(1, int(start[:, -1].max())), shape[0] * shape[1])
+        )
+
+    return Side(tuple(shapes(*share) for share in _shared_out(degrees)), ints(len(degrees)), num_others)
+
+
+def _shared_out(degrees: np.ndarray) -> list[tuple[np.ndarray, tuple[int, int]]]:
+    """Return the rows that have interactions, the longest first, divided among shapes: ids, and their shape."""
     order = _by_length(degrees)
     shapes = _SHAPES if jax.default_backend() == "cpu" else _ACCELERATOR_SHAPES
-    shares = _shares(degrees[order], shapes)
-    blocks = tuple(_blocks(pairs, degrees, order[first:end], shape, num_others, loops) for shape, first, end in shares)
-    return Side(blocks, jnp.asarray(degrees, jnp.int32), num_others)
+    return [(order[first:end], shape) for shape, first, end in _shares(degrees[order], shapes)]
 
 
 def new_side(pairs: Interactions, num_others: int) -> Side:
@@ -88,7 +108,7 @@ def side_of_histories(histories: jax.Array, num_others: int) -> Side:
     real = histories >= 0
     rows, start = jnp.arange(len(histories), dtype=jnp.int32), jnp.arange(2, dtype=jnp.int32)
     met = jnp.where(real, histories, num_others)
-    blocks = Blocks(rows[None, None], start[None], met[None, None])
+    blocks = Blocks(rows[None, None], start[None], met.reshape(1, 1, -1))
     return Side((blocks,), real.sum(axis=1, dtype=jnp.int32), num_others)
 
 
@@ -140,18 +160,9 @@ def _blocks(
     ``rounded``: sizes are powers of two; nothing is computed for what that adds.
     """
     (size, width), num_rows = shape, len(degrees)
-
-    def room(count: int) -> int:
-        return power_of_two(count) if rounded else max(1, count)
-
-    per_loop = room(-(-len(ids) // (size * loops)))
-    filled = np.full(per_loop * loops * size, num_rows, np.int32)
-    filled[: len(ids)] = ids
-    rows = filled.reshape(per_loop, loops, size).swapaxes(0, 1)
-    start = np.zeros((loops, per_loop + 1), np.int32)
-    longest = np.append(degrees, 0)[rows].max(axis=2)
-    np.cumsum(-(-longest // width), axis=1, out=start[:, 1:])
-    met = np.full((loops, room(int(start[:, -1].max())), size, width), num_others, np.int32)
+    rows, start = _layout(degrees, ids, shape, loops, rounded=rounded)
+    chunks = _room(int(start[:, -1].max()), rounded)
+    met = np.full((loops, chunks, size, width), num_others, np.int32)
     place = np.full(num_rows + 1, -1)  # of each row among these
     place[rows.reshape(-1)] = np.arange(rows.size)
     place[num_rows] = -1
@@ -160,4 +171,23 @@ def _blocks(
     column = taken - (np.cumsum(degrees) - degrees)[owner]
     loop, block, row = np.unravel_index(place[owner], rows.shape)
     met[loop, start[loop, block] + column // width, row, column % width] = pairs.item[taken]
-    return Blocks(jnp.asarray(rows), jnp.asarray(start), jnp.asarray(met))
+    return Blocks(jnp.asarray(rows), jnp.asarray(start), jnp.asarray(met.reshape(loops, chunks, -1)))
+
+
+def _layout(
+    degrees: np.ndarray, ids: np.ndarray, shape: tuple[int, int], loops: int, *, rounded: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the arrays ``rows`` and ``start`` of some rows' ``Blocks``; arguments are those of ``_blocks``."""
+    (size, width), num_rows = shape, len(degrees)
+    per_loop = _room(-(-len(ids) // (size * loops)), rounded)
+    filled = np.full(per_loop * loops * size, num_rows, np.int32)
+    filled[: len(ids)] = ids
+    rows = filled.reshape(per_loop, loops, size).swapaxes(0, 1)
+    start = np.zeros((loops, per_loop + 1), np.int32)
+    longest = np.append(degrees, 0)[rows].max(axis=2)
+    np.cumsum(-(-longest // width), axis=1, out=start[:, 1:])
+    return rows, start
+
+
+def _room(count: int, rounded: bool) -> int:
+    return power_of_two(count) if rounded else max(1, count)
