@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from hlr_jax.distinct import Distinct, distinct
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import RankingInputs, ranking_histories, ranking_item_users
 from hlr_jax.ranking.lists import best_allowed, best_of
@@ -37,24 +38,27 @@ def mesh_program(model: Model, params: Params, inputs: RankingInputs, k: int, pl
     if inputs.allowed is not None:
         padded = jnp.pad(inputs.allowed, (0, len(params["item"]) - inputs.num_items))
         inputs = replace(inputs, allowed=replicate(padded, mesh))
-    item_users = _item_users(model, mesh)(params, inputs)
+    packed = distinct(inputs)
+    item_users = item_users_program(model, mesh)(params, packed)
 
     def arguments(users: np.ndarray, places: np.ndarray) -> tuple:
-        return params, *replicate((users, places), mesh), inputs, item_users
+        return params, *replicate((users, places), mesh), packed, item_users
 
-    return _tile_program(model.as_scored, mesh, k, plan.users_at_once), arguments
+    return tile_program(model.as_scored, mesh, k, plan.users_at_once), arguments
 
 
 @lru_cache(maxsize=32)
-def _item_users(model: Model, mesh: Mesh) -> Any:
+def item_users_program(model: Model, mesh: Mesh) -> Any:
     """Return the compiled function to the users that each item is ranked with: [I, A, D], cut over ``model``."""
     shards = mesh.shape["model"]
 
     @jax.jit
-    def item_users(params: Params, inputs: RankingInputs) -> Padded:
+    def item_users(params: Params, packed: Distinct[RankingInputs]) -> Padded:
         items_here = params["item"].shape[0] // shards
 
-        def of_device(table: jax.Array, inputs: RankingInputs) -> Padded:
+        def of_device(table: jax.Array, packed: Distinct[RankingInputs]) -> Padded:
+            inputs = packed.tree
+
             def of_shard(shard: jax.Array) -> Padded:
                 items = jnp.minimum(shard * items_here + jnp.arange(items_here), inputs.num_items - 1)
                 drawn = ranking_item_users(inputs.key, inputs.sources.item_users, items)
@@ -69,19 +73,20 @@ def _item_users(model: Model, mesh: Mesh) -> Any:
             return jax.lax.fori_loop(0, shards, add, nothing)
 
         share = jax.shard_map(of_device, mesh=mesh, in_specs=(_ITEMS, _ALL), out_specs=_ITEMS, check_vma=False)
-        return share(model.neighbor_table(params), inputs)
+        return share(model.neighbor_table(params), packed)
 
     return item_users
 
 
 @lru_cache(maxsize=32)
-def _tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None) -> Any:
+def tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None) -> Any:
     """Return the compiled function that ranks a tile; one per model, mesh and shape, so that epochs share it."""
 
     def rank_share(
-        params: Params, users: jax.Array, places: jax.Array, inputs: RankingInputs, item_users: Padded
+        params: Params, users: jax.Array, places: jax.Array, packed: Distinct[RankingInputs], item_users: Padded
     ) -> Ranking:
         """Score this device's items for its share of the tile's users, then choose among the best of all shards."""
+        inputs = packed.tree
         sources, items_here = inputs.sources, params["item"].shape[0]
         first = jax.lax.axis_index("model") * items_here
         ids = first + jnp.arange(items_here)
@@ -110,10 +115,10 @@ def _tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None) -
         return best_of(jax.lax.all_gather(candidates, "model", axis=1, tiled=True), k)
 
     def rank_tile(
-        params: Params, users: jax.Array, places: jax.Array, inputs: RankingInputs, item_users: Padded
+        params: Params, users: jax.Array, places: jax.Array, packed: Distinct[RankingInputs], item_users: Padded
     ) -> Ranking:
         specs_in = specs(params), _USERS, _USERS, _ALL, _ITEMS
         share = jax.shard_map(rank_share, mesh=mesh, in_specs=specs_in, out_specs=_USERS, check_vma=False)
-        return share(params, users, places, inputs, item_users)
+        return share(params, users, places, packed, item_users)
 
     return jax.jit(rank_tile, out_shardings=replicated(mesh))

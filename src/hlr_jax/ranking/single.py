@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hlr_jax.data.neighbor_sampling import NeighborIds
+from hlr_jax.distinct import Distinct, distinct
 from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import RankingInputs, ranking_histories, ranking_item_users
 from hlr_jax.ranking.lists import NO_ITEM, best_allowed, best_of
@@ -19,10 +20,12 @@ from hlr_jax.types import Padded, Params, Ranking
 def single_device_program(model: Model, params: Params, inputs: RankingInputs, k: int, plan: TilePlan) -> Prepared:
     """Return what ranks a tile with parameters that lie on one device, and what it takes for some users."""
 
-    def arguments(users: np.ndarray, places: np.ndarray) -> tuple:
-        return params, users, places, inputs
+    packed = distinct(inputs)
 
-    return _tile_program(model.as_scored, k, plan.items, plan.users_at_once, plan.by_pairs), arguments
+    def arguments(users: np.ndarray, places: np.ndarray) -> tuple:
+        return params, users, places, packed
+
+    return tile_program(model.as_scored, k, plan.items, plan.users_at_once, plan.by_pairs), arguments
 
 
 class Tile(NamedTuple):
@@ -82,7 +85,7 @@ class Tile(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def _tile_program(model: Model, k: int, part: int, users_at_once: int | None, by_pairs: bool) -> Any:
+def tile_program(model: Model, k: int, part: int, users_at_once: int | None, by_pairs: bool) -> Any:
     """Return the compiled function that ranks a tile; one per model and shape, so that epochs share it.
 
     A tile of users meets the catalogue ``part`` items at a time and keeps the best K so far, so that neither scores nor
@@ -90,7 +93,8 @@ def _tile_program(model: Model, k: int, part: int, users_at_once: int | None, by
     """
 
     @jax.jit
-    def rank_tile(params: Params, users: jax.Array, places: jax.Array, inputs: RankingInputs) -> Ranking:
+    def rank_tile(params: Params, users: jax.Array, places: jax.Array, packed: Distinct[RankingInputs]) -> Ranking:
+        inputs = packed.tree
         tile = Tile.of(model, params, users, inputs, part)
 
         def add_part(best: Ranking, first: jax.Array) -> tuple[Ranking, None]:

@@ -13,6 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 from hlr_jax.compile_memory import planned
 from hlr_jax.data.dataset import Dataset
 from hlr_jax.data.neighbor_sampling import NeighborSources
+from hlr_jax.distinct import Distinct, distinct
 from hlr_jax.errors import InputError
 from hlr_jax.models.base import Model
 from hlr_jax.sharding import check_whole_tables, pad_rows, place, replicate, seed_mesh, split_seeds
@@ -120,14 +121,14 @@ def map_runs(function: Callable[..., T], count: int, mesh: Mesh | None = None) -
 
 
 @lru_cache(maxsize=8)
-def _programs(learner: GradientLearner, count: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def epoch_programs(learner: GradientLearner, count: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the compiled epoch of ``count`` runs, and their validation losses; the next training has them too."""
 
     def run_epoch(
-        state: TrainState, source: BatchSource, epoch: jax.Array, runs: Run, active: jax.Array
+        state: TrainState, source: Distinct[BatchSource], epoch: jax.Array, runs: Run, active: jax.Array
     ) -> tuple[TrainState, jax.Array]:
         def epoch_of(state: TrainState, run: Run) -> tuple[TrainState, jax.Array]:
-            return learner.run_epoch(state, source, epoch, run)
+            return learner.run_epoch(state, source.tree, epoch, run)
 
         def epoch_if(active: jax.Array, state: TrainState, run: Run) -> tuple[TrainState, jax.Array]:
             return jax.lax.cond(active, epoch_of, lambda state, _: (state, jnp.zeros(())), state, run)
@@ -136,9 +137,9 @@ def _programs(learner: GradientLearner, count: int) -> tuple[Callable[..., Any],
             return map_runs(epoch_if, count)(active, state, runs)
         return map_runs(epoch_of, len(active), learner.mesh)(state, runs)
 
-    def valid_loss(source: BatchSource, runs: Run, params: Params) -> jax.Array:
+    def valid_loss(source: Distinct[BatchSource], runs: Run, params: Params) -> jax.Array:
         def loss_of(params: Params, run: Run) -> jax.Array:
-            return learner.valid_loss(params, source, run)
+            return learner.valid_loss(params, source.tree, run)
 
         return map_runs(loss_of, count, learner.mesh)(params, runs)
 
@@ -169,17 +170,18 @@ class _GradientRuns(Learner):
         train, valid = dataset.train, dataset.valid
         self._learner, self._mesh, self._count = learner, mesh, len(runs)
         self.positives_per_epoch = len(train)
-        self._train = replicate(learner.source(train, train, train), mesh)
+        source = replicate(learner.source(train, train, train), mesh)
+        self._train = distinct(source)
         # Runs are arguments, not constants: what is compiled for one seed serves the others.
         self._runs = replicate(_stacked(runs), mesh)
-        self._epoch, valid_loss = _programs(learner, self._count)
+        self._epoch, valid_loss = epoch_programs(learner, self._count)
         if len(valid):
-            measured = replicate(learner.source(valid, train, train + valid), mesh)
+            measured = distinct(replicate(learner.source(valid, train, train + valid), mesh))
             self.valid_loss = partial(valid_loss, measured, self._runs)
         if has_memories(model):
             sample = replicate(AttentionSample.of(train), mesh)
             program = _attention_program(model, self._count, mesh)
-            self.attention = partial(program, self._train.neighbors, sample)
+            self.attention = partial(program, source.neighbors, sample)
         everyone = jnp.ones(self._count, bool)
         self.memory = lambda state: planned(self._epoch, state, self._train, jnp.int32(1), self._runs, everyone)
 
