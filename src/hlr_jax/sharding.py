@@ -228,6 +228,18 @@ def whole_tables(params: Params) -> Params:
     }
 
 
+def rows_here(params: Params, rows: Params) -> Params:
+    """Return where the rows [M] of arrays are in the part that a device of ``model`` holds, for use in ``shard_map``.
+
+    For a row that another device holds that is below 0, or at least the number of rows here.
+    """
+
+    def here(name: str, ids: jax.Array) -> jax.Array:
+        return ids - jax.lax.axis_index("model") * len(params[name]) if name in _TABLES else ids
+
+    return {name: here(name, ids) for name, ids in rows.items()}
+
+
 def rows_by_id(table: jax.Array, ids: jax.Array) -> jax.Array:
     """Return rows [..., D] of a table of which each device of ``model`` holds some rows, for use in ``shard_map``.
 

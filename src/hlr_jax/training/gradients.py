@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.sharding import Mesh
 
 from hlr_jax.kernels.distance import squared_distances
 from hlr_jax.models.base import Model
@@ -14,6 +15,7 @@ from hlr_jax.scoring import score_items
 from hlr_jax.training.batches import Batch, Negatives, SharedNegatives
 from hlr_jax.types import Neighbors, Padded, Params
 
+_DEVICE_BYTES = 1 << 30  # of working set that a microbatch may take of an accelerator
 _CACHE_BYTES = 2 << 20  # of working set that a microbatch may take on a CPU; flat between 1 and 4 MiB when measured
 _FEWEST_USERS = 16  # that meet all items in one product, in cache or not; one has a third of the speed when measured
 _PAIR_BYTES = 64 << 20  # that weights of all pairs of neighbors and shared negatives may take
@@ -93,11 +95,14 @@ def shared_vectors(model: Model, params: Params, batch: Batch, by_pairs: bool) -
     return replace(batch.shared, learned=(items, model.neighbor_table(params)[batch.shared.item_users.ids], weights))
 
 
-def _pieces(batch: Batch, microbatch: int | None) -> Batch:
-    """Return a batch [B, ...] as [B / b, b, ...], without what all examples share."""
-    size = microbatch or len(batch.user)
-    shape = len(batch.user) // size, size
-    return jax.tree.map(lambda array: array.reshape(*shape, *array.shape[1:]), batch.examples())
+def _pieces(batch: Batch, microbatch: int) -> Batch:
+    """Return a batch [B, ...] as [B / b, b, ...], without what all examples share.
+
+    Every B / b-th example is in the same piece, so that a device of a mesh finds its share of each piece in its share
+    of the batch.
+    """
+    shape = microbatch, len(batch.user) // microbatch
+    return jax.tree.map(lambda array: array.reshape(*shape, *array.shape[1:]).swapaxes(0, 1), batch.examples())
 
 
 def weighted_loss(
@@ -108,9 +113,11 @@ def weighted_loss(
     return jnp.sum(losses * piece.weight)
 
 
-def batch_loss(model: Model, loss: ExampleLoss, params: Params, batch: Batch, microbatch: int | None) -> jax.Array:
+def batch_loss(
+    model: Model, loss: ExampleLoss, params: Params, batch: Batch, microbatch: int, mesh: Mesh | None = None
+) -> jax.Array:
     """Return the weighted sum of the losses of a batch: []; the arguments are those of ``batch_gradient``."""
-    shared = shared_vectors(model, params, batch, by_pairs=microbatch is not None)
+    shared = shared_vectors(model, params, batch, by_pairs=mesh is None)
 
     def add(total: jax.Array, piece: Batch) -> tuple[jax.Array, None]:
         return total + weighted_loss(loss, params, batch_vectors(model, params, piece), piece, shared), None
@@ -119,7 +126,7 @@ def batch_loss(model: Model, loss: ExampleLoss, params: Params, batch: Batch, mi
 
 
 def batch_gradient(
-    model: Model, loss: ExampleLoss, params: Params, batch: Batch, microbatch: int | None
+    model: Model, loss: ExampleLoss, params: Params, batch: Batch, microbatch: int, mesh: Mesh | None = None
 ) -> tuple[jax.Array, Params]:
     """Return the weighted sum of the losses of a batch and its gradient by every parameter.
 
@@ -131,11 +138,12 @@ def batch_gradient(
       loss: of one example.
       params: the model's parameters.
       batch: B examples.
-      microbatch: divides B. None: a mesh cuts the batch over its devices, and divides the tables; then shared negatives
-        are not met by ``Model.item_pairs``, for which all rows of the table of items would meet on each device.
+      microbatch: divides B.
+      mesh: where the tables lie. It divides them, so that there shared negatives are not met by ``Model.item_pairs``,
+        for which all rows of the table of items would meet on each device.
     """
     constants = model.on_axis(params, "shared")
-    shared = shared_vectors(model, params, batch, by_pairs=microbatch is not None)
+    shared = shared_vectors(model, params, batch, by_pairs=mesh is None)
     learned = None if shared is None else shared.learned
 
     def piece_loss(constants: Params, vectors: Vectors, learned: tuple | None, piece: Batch) -> jax.Array:
@@ -148,10 +156,13 @@ def batch_gradient(
         loss_here, gradient = jax.value_and_grad(piece_loss, argnums=(0, 1, 2))(constants, vectors, learned, piece)
         grad_constants, grad_vectors, more = gradient
         sums = sums | {name: sums[name] + grad for name, grad in grad_constants.items()}
-        sums = _add_rows(sums, grad_vectors.user, piece.user)
-        sums = _add_rows(sums, grad_vectors.items, piece.items)
-        sums = _add_rows(sums, {"item": grad_vectors.history}, piece.history.ids)
-        sums = _add_rows(sums, {"user": grad_vectors.item_users}, piece.item_users.ids)
+        parts = [
+            (grad_vectors.user, piece.user), (grad_vectors.items, piece.items),
+            ({"item": grad_vectors.history}, piece.history.ids),
+            ({"user": grad_vectors.item_users}, piece.item_users.ids),
+        ]  # fmt: skip
+        for rows, ids in parts if mesh is None else _joined(parts):
+            sums = _add_rows(sums, rows, ids)
         return (value + loss_here, sums, jax.tree.map(jnp.add, grad_learned, more)), None
 
     nothing = (jnp.zeros(()), *jax.tree.map(jnp.zeros_like, (params, learned)))
@@ -167,6 +178,20 @@ def batch_gradient(
         sums = _add_rows(sums, grad_items, batch.shared.items)
         sums = _add_rows(sums, {"user": grad_users}, batch.shared.item_users.ids)
     return value, sums
+
+
+def _joined(parts: list[tuple[Params, jax.Array]]) -> list[tuple[Params, jax.Array]]:
+    """Return rows [b, ..., *] of arrays and their ids [b, ...] as one part for each array.
+
+    The devices of a mesh exchange the whole sum after each addition to it, so there should be one.
+    """
+    by_name: dict[str, list[tuple[jax.Array, jax.Array]]] = {}
+    for rows, ids in parts:
+        flat = ids.reshape(len(ids), -1)
+        for name, row in rows.items():
+            by_name.setdefault(name, []).append((row.reshape(*flat.shape, *row.shape[ids.ndim :]), flat))
+    both = {name: [jnp.concatenate(arrays, axis=1) for arrays in zip(*of, strict=True)] for name, of in by_name.items()}
+    return [({name: rows}, ids) for name, (rows, ids) in both.items()]
 
 
 def _add_rows(sums: Params, rows: Params, ids: jax.Array) -> Params:
@@ -190,12 +215,18 @@ def _working_floats(model: Model, params: Params, num_items: int, context: int, 
 
 
 def microbatch_size(
-    batch_size: int, num_items: int, context: int, model: Model, params: Params, negatives: Negatives
+    batch_size: int, num_items: int, context: int, model: Model, params: Params, negatives: Negatives,
+    mesh: Mesh | None = None,
 ) -> int:  # fmt: skip
-    """Return the largest divisor of the batch whose work fits in a CPU's cache; on an accelerator the whole batch."""
-    if jax.default_backend() != "cpu":
-        return batch_size
-    fewest = _FEWEST_USERS if negatives.kind == "all" else 1
+    """Return the largest divisor of the batch whose work fits: in a CPU's cache, or in a part of a device's memory.
+
+    A mesh divides the work of each piece over ``data``.
+    """
+    shares = 1 if mesh is None else mesh.shape["data"]
+    in_cache = mesh is None and jax.default_backend() == "cpu"
+    fewest = _FEWEST_USERS if in_cache and negatives.kind == "all" else 1
     shared = {"all": len(params["item"]), "in_batch": batch_size, "shared": negatives.number}.get(negatives.kind, 0)
-    fitting = max(fewest, _CACHE_BYTES // (4 * _working_floats(model, params, num_items, context, shared)))
-    return max(size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting)
+    of_example = 4 * _working_floats(model, params, num_items, context, shared)
+    fitting = shares * max(fewest, (_CACHE_BYTES if in_cache else _DEVICE_BYTES) // of_example)
+    whole_shares = (size for size in range(shares, batch_size + 1, shares) if batch_size % size == 0)
+    return max((size for size in whole_shares if size <= fitting), default=batch_size)

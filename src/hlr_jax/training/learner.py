@@ -107,7 +107,8 @@ class GradientLearner:
 
         def gradient(params: Params, batch: Batch) -> tuple[jax.Array, Params]:
             microbatch = self._microbatch(params, batch)
-            value, slope = batch_gradient(self.model, self._example_loss(run), params, batch, microbatch)
+            loss = self._example_loss(run)
+            value, slope = batch_gradient(self.model, loss, params, batch, microbatch, self.mesh)
             return value, jax.tree.map(lambda g: g / per_step, slope)
 
         def by_cells(owner: jax.Array, params: Params, batch: Batch) -> tuple[jax.Array, Params]:
@@ -125,7 +126,8 @@ class GradientLearner:
             if not self._as_cells:
                 batch = derive_rows(self.model, params, source.neighbors, batch)
             rate = run.learning_rate * jnp.minimum(1, (optimizer.count + 1) / max(warm_steps, 1))
-            params, optimizer, added = adam_step(self.model, params, optimizer, batch, take, rate, self.options)
+            given = batch, take, rate, self.options, self.mesh
+            params, optimizer, added = adam_step(self.model, params, optimizer, *given)
             return params, optimizer, total + added
 
         start = state.params, state.optimizer, jnp.zeros(())
@@ -145,7 +147,7 @@ class GradientLearner:
                 return total + self._over_all_items(run, params, source, users, None)[0]
             batch = derive_rows(self.model, params, source.neighbors, batch)
             microbatch = self._microbatch(params, batch)
-            return total + batch_loss(self.model, self._example_loss(run), params, batch, microbatch)
+            return total + batch_loss(self.model, self._example_loss(run), params, batch, microbatch, self.mesh)
 
         return self.scan_batches(source, None, key_of(run.seed, 2), add, jnp.zeros(())) / source.num_positives
 
@@ -183,11 +185,9 @@ class GradientLearner:
 
         return [partial(draw, group) for group in range(len(source.groups))]
 
-    def _microbatch(self, params: Params, batch: Batch) -> int | None:
-        if self.mesh is not None:
-            return None
+    def _microbatch(self, params: Params, batch: Batch) -> int:
         (size, num_items), context = batch.items.shape, batch.history.ids.shape[-1]
-        return microbatch_size(size, num_items, context, self.model, params, Negatives.of(self.options))
+        return microbatch_size(size, num_items, context, self.model, params, Negatives.of(self.options), self.mesh)
 
     def _example_loss(self, run: Run) -> ExampleLoss:
         loss = triplet_loss if self.options.batch == "triplets" else user_loss

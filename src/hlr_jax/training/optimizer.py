@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, PartitionSpec
 
 from hlr_jax.data.neighbor_sampling import NeighborIds
 from hlr_jax.models.base import Model
+from hlr_jax.sharding import rows_here, specs
 from hlr_jax.training.batches import Batch
 from hlr_jax.training.options import TrainOptions
 from hlr_jax.types import Params
@@ -18,13 +21,16 @@ ADAM = optax.scale_by_adam()
 TouchedRows = dict[str, jax.Array]
 """By axis: its rows [M] that are touched, increasing; behind the last stands the number of all rows."""
 
+Rows = dict[str, jax.Array]
+"""The same by the name of the array."""
+
 Gradient = Callable[[Params, Batch], tuple[jax.Array, Params]]
 """(parameters, batch) -> loss [] and its gradient."""
 
 
 def adam_step(
     model: Model, params: Params, state: optax.ScaleByAdamState, batch: Batch, gradient: Gradient, rate: jax.Array,
-    options: TrainOptions,
+    options: TrainOptions, mesh: Mesh | None = None,
 ) -> tuple[Params, optax.ScaleByAdamState, jax.Array]:  # fmt: skip
     """Take one step of Adam (Kingma and Ba 2015) and keep every row in the model's ball.
 
@@ -42,18 +48,49 @@ def adam_step(
       rate: [], the learning rate.
       options: ``optimizer``, and ``weight_decay`` w: what the step moves shrinks by rate w beside it (AdamW, Loshchilov
         and Hutter 2019).
+      mesh: where the tables lie. Each of its devices then moves the touched rows that it holds, so that no moments
+        travel; only parameters and gradients do.
 
     Returns:
       parameters, state, loss [].
     """
-    rows = _touched(model, params, batch) if options.optimizer == "lazy_adam" else {}
-    small = _gather(model, params, rows)
-    moments = state._replace(mu=_gather(model, state.mu, rows), nu=_gather(model, state.nu, rows))
-    loss, slope = gradient(small, _renumber(batch, rows))
-    updates, moments = ADAM.update(slope, moments, small)
-    small = model.project(jax.tree.map(lambda p, u: p - rate * (u + options.weight_decay * p), small, updates))
-    mu, nu = (_put_back(model, whole, part, rows) for whole, part in ((state.mu, moments.mu), (state.nu, moments.nu)))
-    return _put_back(model, params, small, rows), moments._replace(mu=mu, nu=nu), loss
+    touched = _touched(model, params, batch) if options.optimizer == "lazy_adam" else {}
+    rows = {name: touched[axis] for name in params if (axis := model.axis_of(name)) in touched}
+    small = _gather(params, rows)
+    loss, slope = gradient(small, _renumber(batch, touched))
+
+    def move(
+        params: Params, state: optax.ScaleByAdamState, small: Params, slope: Params, rows: Rows, rate: jax.Array
+    ) -> tuple[Params, optax.ScaleByAdamState]:
+        """Return parameters and state after the step, given the rows of both that it moves, and their gradient."""
+        moments = state._replace(mu=_gather(state.mu, rows), nu=_gather(state.nu, rows))
+        updates, moments = ADAM.update(slope, moments, small)
+        small = model.project(jax.tree.map(lambda p, u: p - rate * (u + options.weight_decay * p), small, updates))
+        mu, nu = (_put_back(whole, part, rows) for whole, part in ((state.mu, moments.mu), (state.nu, moments.nu)))
+        return _put_back(params, small, rows), moments._replace(mu=mu, nu=nu)
+
+    given = params, state, small, slope, rows, rate
+    return *(move(*given) if mesh is None or not rows else _on_shards(move, mesh, *given)), loss
+
+
+def _on_shards(
+    move: Callable, mesh: Mesh, params: Params, state: optax.ScaleByAdamState, small: Params, *others: Any
+) -> tuple[Params, optax.ScaleByAdamState]:
+    """Return what ``move`` returns, each device having moved its rows of the tables."""
+    slope, rows, rate = others
+    everywhere = PartitionSpec()
+    taken = specs(small) | dict.fromkeys(rows, everywhere)  # rows that were gathered stand on all devices
+
+    def move_share(params: Params, state: optax.ScaleByAdamState, small: Params, slope: Params, rows: Rows,
+                   rate: jax.Array) -> tuple[Params, optax.ScaleByAdamState]:  # fmt: skip
+        return move(params, state, small, slope, rows_here(params, rows), rate)
+
+    share = jax.shard_map(
+        move_share, mesh=mesh, in_specs=(specs(params), specs(state), taken, taken, everywhere, everywhere),
+        out_specs=(specs(params), specs(state)), check_vma=False,
+    )  # fmt: skip
+    moved: tuple[Params, optax.ScaleByAdamState] = share(params, state, small, slope, rows, rate)
+    return moved
 
 
 def _touched(model: Model, params: Params, batch: Batch) -> TouchedRows:
@@ -70,23 +107,25 @@ def _touched(model: Model, params: Params, batch: Batch) -> TouchedRows:
     return rows
 
 
-def _gather(model: Model, params: Params, rows: TouchedRows) -> Params:
-    """Return parameters with those rows alone, where an axis has some."""
-    return {
-        name: array.at[rows[axis]].get(mode="clip") if (axis := model.axis_of(name)) in rows else array
-        for name, array in params.items()
-    }
+def _gather(params: Params, rows: Rows) -> Params:
+    """Return parameters, of some arrays the rows that are named alone."""
+
+    def taken(array: jax.Array, ids: jax.Array) -> jax.Array:
+        return array.at[ids].get(mode="clip", wrap_negative_indices=False)
+
+    return {name: taken(array, rows[name]) if name in rows else array for name, array in params.items()}
 
 
-def _put_back(model: Model, params: Params, small: Params, rows: TouchedRows) -> Params:
+def _put_back(params: Params, small: Params, rows: Rows) -> Params:
     """Return the parameters with the rows of ``small`` in their places."""
 
     def put(array: jax.Array, ids: jax.Array, part: jax.Array) -> jax.Array:
-        return array.at[ids].set(part, mode="drop", unique_indices=True, indices_are_sorted=True)
+        # Increasing ids stay so on a shard: those of rows that come before its own are negative.
+        sorted_once = {"unique_indices": True, "indices_are_sorted": True, "wrap_negative_indices": False}
+        return array.at[ids].set(part, mode="drop", **sorted_once)  # type: ignore[arg-type]
 
     return {
-        name: put(array, rows[axis], small[name]) if (axis := model.axis_of(name)) in rows else small[name]
-        for name, array in params.items()
+        name: put(array, rows[name], small[name]) if name in rows else small[name] for name, array in params.items()
     }
 
 
