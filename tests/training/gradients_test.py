@@ -11,9 +11,10 @@ from pairs import LOSS_PARAMS, Measured, Pair, plain_loss
 
 import hlr_jax
 from hlr_jax.losses import OBJECTIVES
+from hlr_jax.sharding import create_mesh
 from hlr_jax.training.batches import Negatives, batch_source, derive_rows, examples_of_step
 from hlr_jax.training.examples import sample_triplets, sample_users, triplet_loss, user_loss
-from hlr_jax.training.gradients import batch_gradient, batch_loss
+from hlr_jax.training.gradients import batch_gradient, batch_loss, microbatch_size
 
 HLR = partial(hlr_jax.create_model, "hlr", embed_dim=6, num_memories=3)
 HLRPP = partial(hlr_jax.create_model, "hlrpp", embed_dim=6, num_memories=3)
@@ -202,3 +203,17 @@ def test_gradient_of_users_is_that_of_the_plain_loss(world, case):
         return plain_loss(model, params, objective, examples)[0]
 
     assert_equal_gradients(params, plain, *measured)
+
+
+def test_a_microbatch_takes_at_most_a_gibibyte_of_a_device(monkeypatch):
+    """A user with 5,000 positives and 64 negatives: 2 (1 + 5,064 + 50) 100 + 4 * 5,064 (1 + 50 * 20) floats, 85 MB."""
+    monkeypatch.setattr("jax.default_backend", lambda: "tpu")
+    model = hlr_jax.create_model("hlr", embed_dim=100, num_memories=20, max_history=50)
+    params = {
+        "item": jax.ShapeDtypeStruct((10, 100), jnp.float32),
+        "keys": jax.ShapeDtypeStruct((20, 100), jnp.float32),
+    }
+    users = partial(microbatch_size, 128, 5064, 50, model, params, Negatives("per_user", 64))
+    assert users() == 8  # twelve fit, and eight divide the batch
+    assert users(create_mesh(2, 4)) == 16  # eight on each of two
+    assert microbatch_size(8192, 2, 50, model, params, Negatives()) == 8192
