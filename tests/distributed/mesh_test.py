@@ -16,7 +16,7 @@ from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.data.csr import contains
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.ranking.inputs import ranking_inputs
-from hlr_jax.ranking.rank import rank
+from hlr_jax.ranking.rank import plan_ranking, rank
 from hlr_jax.sharding import create_mesh, pad_rows, replicate, replicated, shardings
 from hlr_jax.training.history import ATTENTION
 from hlr_jax.training.learner import GradientLearner
@@ -197,17 +197,22 @@ def test_devices_draw_the_batch_of_one_device_each_its_own_rows(shape, sampling,
         assert COLLECTIVE.findall(text) == []
 
 
-@pytest.mark.parametrize(("name", "shape"), [("transcf", (8, 1)), ("hlrpp", (2, 4))])
-def test_a_mesh_ranks_by_means_and_by_the_users_of_items_as_one_device(name, shape, primes):
+@pytest.mark.parametrize(("name", "shape"), [("transcf", (8, 1)), ("hlrpp", (2, 4)), ("hlr", (8, 1))])
+def test_a_mesh_ranks_by_means_by_the_users_of_items_and_by_pairs_of_items_as_one_device(name, shape, primes):
     mesh, model = create_mesh(*shape), hlr_jax.create_model(name, embed_dim=4)
     sizes = primes.num_users, primes.num_items
     params = jax.tree.map(lambda table: 3 * table, model.init(jax.random.key(0), *sizes))
     padded = pad_rows(params, mesh)
     users = np.arange(0, primes.num_users, 3)
-    divided, alone = (
-        rank(model, placed, users, ranking_inputs(model, primes.train, primes.train, sizes, params=placed), k=5)
-        for placed in (jax.device_put(padded, shardings(padded, mesh)), params)
-    )
+
+    def ranked(placed):
+        inputs = ranking_inputs(model, primes.train, primes.train, sizes, params=placed)
+        # Pairs of items need the whole table of items on each device.
+        whole = placed is params or shape[1] == 1
+        assert plan_ranking(model, placed, len(users), inputs, 5).by_pairs == (whole and name != "transcf")
+        return rank(model, placed, users, inputs, k=5)
+
+    divided, alone = ranked(jax.device_put(padded, shardings(padded, mesh))), ranked(params)
     np.testing.assert_array_equal(divided.items, alone.items)
     np.testing.assert_allclose(divided.scores, alone.scores, rtol=1e-4)
 

@@ -55,7 +55,7 @@ def first_plan(model: Model, params: Params, num_users: int, num_items: int, lim
     workers = 1 if on_mesh else num_workers()
     share = limit // workers
     items = num_items // shards if on_mesh else _items_per_part(model, params, num_items, share)
-    by_pairs = not on_mesh and _pairs_pay(model, params, num_users, share)
+    by_pairs = shards == 1 and _pairs_pay(model, params, num_users, share)
     users = _tile(num_users, workers, shares, _MOST_USERS)
     return TilePlan(users, items, _users_at_once(model, params, items, share), by_pairs, workers)
 

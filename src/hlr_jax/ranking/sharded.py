@@ -18,7 +18,7 @@ from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import RankingInputs, ranking_histories, ranking_item_users
 from hlr_jax.ranking.lists import best_allowed, best_of
 from hlr_jax.ranking.plan import Prepared, TilePlan
-from hlr_jax.scoring import score_catalogue
+from hlr_jax.scoring import score_catalogue, score_catalogue_of_many
 from hlr_jax.sharding import check_whole_tables, mesh_of, replicate, replicated, rows_by_id, specs
 from hlr_jax.types import Padded, Params, Ranking
 
@@ -44,7 +44,7 @@ def mesh_program(model: Model, params: Params, inputs: RankingInputs, k: int, pl
     def arguments(users: np.ndarray, places: np.ndarray) -> tuple:
         return params, *replicate((users, places), mesh), packed, item_users
 
-    return tile_program(model.as_scored, mesh, k, plan.users_at_once), arguments
+    return tile_program(model.as_scored, mesh, k, plan.users_at_once, plan.by_pairs), arguments
 
 
 @lru_cache(maxsize=32)
@@ -79,8 +79,11 @@ def item_users_program(model: Model, mesh: Mesh) -> Any:
 
 
 @lru_cache(maxsize=32)
-def tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None) -> Any:
-    """Return the compiled function that ranks a tile; one per model, mesh and shape, so that epochs share it."""
+def tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None, by_pairs: bool = False) -> Any:
+    """Return the compiled function that ranks a tile; one per model, mesh and shape, so that epochs share it.
+
+    ``by_pairs`` scores through ``Model.item_pairs``, which needs the whole table of items: ``model`` must be 1.
+    """
 
     def rank_share(
         params: Params, users: jax.Array, places: jax.Array, packed: Distinct[RankingInputs], item_users: Padded
@@ -92,7 +95,6 @@ def tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None) ->
         ids = first + jnp.arange(items_here)
         real = ids < inputs.num_items if inputs.allowed is None else inputs.allowed[ids]
         drawn = ranking_histories(inputs.key, sources.history, users)
-        histories = Padded(rows_by_id(params["item"], drawn.ids), drawn.mask)
         others = {name: array for name, array in params.items() if name not in ("user", "item")}
         if model.derived is not None:
             others |= model.derived(params, *sources.both_sides, users, ids)
@@ -104,13 +106,20 @@ def tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None) ->
             user_rows |= {"user": rows_by_id(params["user"], users)}
         item_rows |= {"item": params["item"]}
 
-        def rank_user(given: tuple[jax.Array, jax.Array, Params, Padded]) -> Ranking:
-            user, place, row, history = given
-            scores = score_catalogue(model, params, row, item_rows, history, item_users)
+        def best_of_user(user: jax.Array, place: jax.Array, scores: jax.Array) -> Ranking:
             scores = jnp.where(real, scores, -jnp.inf)
             return best_allowed(scores, inputs, user, place, min(k, items_here), first)
 
-        candidates = jax.lax.map(rank_user, (users, places, user_rows, histories), batch_size=users_at_once)
+        def rank_user(given: tuple[jax.Array, jax.Array, Params, Padded]) -> Ranking:
+            user, place, row, history = given
+            return best_of_user(user, place, score_catalogue(model, params, row, item_rows, history, item_users))
+
+        if by_pairs:
+            scores = score_catalogue_of_many(model, params, user_rows, item_rows, drawn, item_users, users_at_once)
+            candidates = jax.vmap(best_of_user)(users, places, scores)
+        else:
+            histories = Padded(rows_by_id(params["item"], drawn.ids), drawn.mask)
+            candidates = jax.lax.map(rank_user, (users, places, user_rows, histories), batch_size=users_at_once)
         # Shards stand in the order of their items, so of equal scores the lowest item still comes first.
         return best_of(jax.lax.all_gather(candidates, "model", axis=1, tiled=True), k)
 
