@@ -259,7 +259,7 @@ def test_an_export_answers_and_what_lies_near_is_written(workdir, tmp_path):
     answered = subprocess.run([sys.executable, script, user], capture_output=True, text=True, check=True)
     assert answered.stdout.count(" ┆ ") == 4 * (1 + 3)  # five columns: a head and three items
     line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path}")
-    assert "holds something that is no export" in line
+    assert "is not an hlr-jax export" in line
     assert (tmp_path / "out" / "newcomers.stablehlo").is_file()  # the run knows how it was trained
     line = refuse("export", f"--workdir={workdir}", f"--output={tmp_path / 'other'}", "--m=4")
     assert line == "error: --m needs an index: pass --index=hnsw too\n"

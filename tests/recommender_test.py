@@ -139,7 +139,7 @@ def test_damaged_and_foreign_folders_are_refused_in_one_line(made, tmp_path):
     refused("holds no recommender: neither recommender.json nor config.json$", Recommender.load, tmp_path)
     refused("seed 4 is not among this run's seeds: 0, 1", Recommender.load, workdir, seed=4)
     (tmp_path / "mine.txt").write_text("mine")
-    refused("holds something that is no saved recommender", recommender.save, tmp_path)
+    refused("is not an hlr-jax saved recommender", recommender.save, tmp_path)
     refused("is a file; pass another folder", recommender.save, tmp_path / "mine.txt")
     assert (tmp_path / "mine.txt").read_text() == "mine"
     saved = recommender.save(tmp_path / "saved")

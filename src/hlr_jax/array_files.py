@@ -1,4 +1,4 @@
-"""Arrays in safetensors files: the one place where errors of that library become errors with a path."""
+"""Arrays in safetensors files. This module alone turns errors of that library into errors with a path."""
 
 import os
 import re
@@ -13,10 +13,10 @@ from hlr_jax.errors import Damaged
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
-    """Write arrays, and texts by name beside them.
+    """Write arrays, and named texts as metadata.
 
     Raises:
-      OSError: the file can't be written; it has number, reason and path.
+      OSError: the file can't be written; has number, reason and path.
     """
     try:
         save_file({name: _contiguous(array) for name, array in arrays.items()}, path, metadata=metadata)
@@ -27,7 +27,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: dict[st
 
 
 def read_array(path: Path, name: str) -> np.ndarray:
-    """Return one of the arrays that ``write_arrays`` wrote.
+    """Return one of the arrays of a file of ``write_arrays``.
 
     Raises:
       Damaged: the file is missing, can't be read, or lacks the array.

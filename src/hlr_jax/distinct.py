@@ -1,7 +1,7 @@
-"""Arguments of compiled programs without repetition: an array that stands twice in a tree is passed once.
+"""Arguments of compiled programs without repetition: an array that occurs twice in a tree is passed once.
 
-A compiler takes every argument for an array of its own. It plans their memory apart, and refuses a program whose
-arguments would not fit together.
+A compiler treats every argument as a separate array. It plans memory for each, and refuses a program whose arguments
+would not fit together.
 """
 
 from typing import Any, Generic, TypeVar

@@ -1,7 +1,7 @@
-"""How a command ends that is told to, by SIGINT (Ctrl-C) or SIGTERM: at once, in one line, with nothing half-written.
+"""Ends a command on SIGINT (Ctrl-C) or SIGTERM: at once, with one line, and with nothing half-written.
 
-A thread waits for the signals, so that they are heard in the middle of an epoch too: there Python runs no handler.
-What is written lies under a temporary name until it is whole, and the thread removes that.
+A thread waits for the signals, because Python runs no handler during an epoch. Files are written under a temporary name
+until they are complete, and the thread removes these.
 """
 
 import atexit
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 _SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-_TIDYING, _FLUSHING = 5.0, 0.5  # seconds that they may take: what the main thread holds, such as a lock, it keeps
+_TIDYING, _FLUSHING = 5.0, 0.5  # limits in seconds: a lock held by the main thread is never released
 
 _undone: dict[object, Callable[[], object]] = {}
 
@@ -30,23 +30,23 @@ def undone_by(act: Callable[[], object]) -> Iterator[None]:
 
 
 def end_by_signals(hint: Callable[[], str]) -> None:
-    """Let signals end the process from now on, its own end included: in one line on stderr, with status 130 or 143.
+    """Let signals end the process from now on, even while it exits: one line on stderr, and status 130 or 143.
 
     Args:
-      hint: returns what the line says after the word for the signal. It imports nothing: the main thread may stand
-        still in the middle of an import.
+      hint: returns the end of the line, after the word for the signal. It must import nothing: the main thread may be
+        suspended in the middle of an import.
     """
-    if threading.current_thread() is not threading.main_thread():  # there Python takes no handlers
+    if threading.current_thread() is not threading.main_thread():  # Python allows no handlers there
         return
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in _SIGNALS:
-        # A signal that is ignored stays so: a shell starts what it puts into the background like that.
+        # Leave an ignored signal ignored: a shell starts background commands that way.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stand_still)
-    # What is registered first runs last: all that is left then is to take the libraries apart, which takes Python's
-    # handlers away before some tenths of a second have passed.
+    # Registered first, so it runs last. Only the libraries are unloaded after it, which removes Python's handlers some
+    # tenths of a second before the process ends.
     atexit.register(_ignore_signals)
     threading.Thread(target=_watch, args=(reading, hint), daemon=True).start()
 
@@ -60,12 +60,12 @@ def _watch(reading: int, hint: Callable[[], str]) -> None:
 
 
 def _stand_still(*_: object) -> None:
-    """Keep the main thread from going on: what it would fail by is that its files are taken away."""
+    """Suspend the main thread: it would fail because its temporary files are removed."""
     threading.Event().wait()
 
 
 def _ignore_signals() -> None:
-    """Let the command end as it has: everything is written, and a signal comes too late."""
+    """Ignore signals from now on: everything is written, so the command ends as it has."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,4 +1,4 @@
-"""The one exception for mistakes in what a user gave: files, settings, names."""
+"""The exceptions for mistakes in the input: files, settings, names."""
 
 import difflib
 import inspect
@@ -9,16 +9,16 @@ from typing import Any
 
 from hlr_jax.terminal import shortened, shown, with_short_words
 
-MAX_SEED = 2**32 - 1  # of the generators of both NumPy and JAX
-_LONGEST = 80  # letters of a wrong value that a message shows
-_LONGEST_LIST = 160  # letters of all that is known
+MAX_SEED = 2**32 - 1  # the largest seed of both NumPy and JAX
+_LONGEST = 80  # characters of a wrong value in a message
+_LONGEST_LIST = 160  # characters of the list of known words
 
 
 class InputError(ValueError):
-    """A mistake in the input, told in one line: what is wrong, where, and what to do.
+    """A mistake in the input, in one line: what is wrong, where, and what to do.
 
-    Command lines print the message and exit with status 2; a traceback means a defect of this package instead. A word
-    of the message that is longer than any name is shortened: somebody may have passed the content of a file.
+    Commands print the message and exit with status 2; a traceback means a defect of this package. Words of the message
+    that are longer than any name are shortened, because a user may have passed the content of a file.
 
     Example:
       >>> try:
@@ -29,20 +29,20 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: object = ""):
-        """Make the error of a message."""
+        """Create the error with a message."""
         super().__init__(with_short_words(str(message)))
 
 
 class Damaged(InputError):
-    """A file is missing, or is not what was written. A reader that can do without it tells people, and goes on."""
+    """A file is missing, or its content has changed. A reader that can do without it warns and continues."""
 
 
 class OtherProcessError(InputError):
-    """A mistake that another process has met, and tells of."""
+    """A mistake that another process has found and reported."""
 
 
 class OtherRunError(InputError):
-    """Results that were measured of another run than the one that is there now."""
+    """Results of another run than the one in the folder now."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -58,7 +58,7 @@ def pick(word: str, known: Iterable[str], what: str) -> str:
     """Return ``word`` if it is known.
 
     Raises:
-      InputError: it is not, or is no text; names ``what`` and the nearest known word.
+      InputError: it is unknown, or not a text; names ``what`` and the nearest known word.
     """
     words = tuple(known)
     if not isinstance(word, str) or word not in words:
@@ -67,7 +67,7 @@ def pick(word: str, known: Iterable[str], what: str) -> str:
 
 
 def unknown_key(section: str, key: str, known: Iterable[str]) -> InputError:
-    """Return the error for a key that a section of settings does not have; an empty section is the whole config."""
+    """Return the error for an unknown key of a section of settings; an empty section is the whole config."""
     words, dotted = list(known), f"{section}.{key}" if section else key
     close = difflib.get_close_matches(key, words, n=1)
     hint = f" (did you mean {section + '.' if section else ''}{close[0]}?)" if close else ""
@@ -76,12 +76,12 @@ def unknown_key(section: str, key: str, known: Iterable[str]) -> InputError:
 
 
 def missing_extra(extra: str) -> str:
-    """Return the command that installs an extra of this package, for the interpreter that runs."""
+    """Return the command that installs an extra of this package for the running interpreter."""
     return f"install the extra: {sys.executable} -m pip install 'hlr_jax[{extra}]'"
 
 
 def check_options(part: Callable[..., Any], options: Iterable[str], section: str) -> None:
-    """Check that ``part`` takes every option, as a keyword.
+    """Check that ``part`` accepts every option as a keyword.
 
     Raises:
       InputError: names the section, the option, the nearest one and all others.
@@ -93,7 +93,7 @@ def check_options(part: Callable[..., Any], options: Iterable[str], section: str
 
 
 def check_type(name: str, value: object, kind: type) -> None:
-    """Check that a value is a text (``str``), or true or false (``bool``).
+    """Check that a value is text (``str``), or true or false (``bool``).
 
     Raises:
       InputError: it is not; names it.

@@ -1,6 +1,6 @@
-"""Files that are either whole or absent: write to a temporary name in the same folder, then rename.
+"""Files that are either complete or absent: write to a temporary name in the same folder, then rename.
 
-Whatever wrote them, they may be read by whom the umask allows: some libraries give files to their owner alone.
+Their permissions follow the umask, whatever library wrote them: some libraries let only the owner read.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ from hlr_jax.system_errors import is_refused, translated
 
 
 def expanded(path: str | Path) -> Path:
-    """Return a path with the home directory in the place of ``~``.
+    """Return a path with the home directory for ``~``.
 
     Raises:
-      InputError: there is none.
+      InputError: there is no home directory.
     """
     try:
         return Path(path).expanduser()
@@ -38,22 +38,22 @@ def sha256(path: Path) -> str:
 
 
 def check_hash(path: Path, expected: str, again: str) -> None:
-    """Check that a file is what was written.
+    """Check that a file is unchanged since it was written.
 
     Args:
       path: of the file.
       expected: the SHA-256 that was recorded.
-      again: what to do where it is not, for the message.
+      again: the end of the message: what to do if the file has changed.
 
     Raises:
-      Damaged: it is missing, unreadable or another.
+      Damaged: it is missing, unreadable or changed.
     """
     try:
         digest = sha256(path)
     except FileNotFoundError:
         raise Damaged(f"{path}: no such file; {again}") from None
     except OSError as problem:
-        if is_refused(problem):  # the file itself may be as it should
+        if is_refused(problem):  # the file itself may be intact
             raise
         raise Damaged(f"{path}: {problem.strerror}; {again}") from None
     if digest != expected:
@@ -67,13 +67,13 @@ def sha256_of(value: Any) -> str:
 
 @contextlib.contextmanager
 def atomic_file(path: Path, needed: int | None = None) -> Iterator[Path]:
-    """Yield a temporary path that becomes ``path`` if the block ends well, and is removed if it does not.
+    """Yield a temporary path that becomes ``path`` if the block succeeds, and is removed if it does not.
 
-    The permissions are those that ``open`` gives under the process's umask, 0644 under the usual one. ``needed`` are
-    the bytes that the file takes, where they are known.
+    The permissions are those that ``open`` gives under the process's umask, 0644 under the usual one. ``needed`` is the
+    size of the file in bytes, if known.
 
     Raises:
-      OSError: the disk is full, say, in whatever words the block was told so; see ``translated``.
+      OSError: for example, the disk is full, whatever the exception in the block was; see ``translated``.
     """
     with translated(path, needed), _in_place_of(path) as temporary:
         temporary.touch()
@@ -86,10 +86,10 @@ def atomic_file(path: Path, needed: int | None = None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes ``path`` if the block ends well.
+    """Yield a temporary folder that becomes ``path`` if the block succeeds.
 
-    A folder that another process put there in the meantime is whole too, and stays. The permissions of all that is in
-    the folder are those that the umask gives, 0755 for folders and 0644 for files under the usual one.
+    If another process puts a folder there in the meantime, that one is complete too, and stays. The permissions inside
+    the folder follow the umask: 0755 for folders and 0644 for files under the usual one.
 
     Raises:
       OSError: see ``atomic_file``.
@@ -109,7 +109,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _in_place_of(path: Path) -> Iterator[Path]:
-    """Yield a name beside ``path`` that no other thread or process uses; what is there after the block is removed."""
+    """Yield a name beside ``path`` that no other thread or process uses, and delete it after the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
@@ -127,7 +127,7 @@ def _in_place_of(path: Path) -> Iterator[Path]:
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
-    """Return what tells folders apart, short enough for a table.
+    """Return names of folders that differ, short enough for a table.
 
     Example:
       >>> short_names([Path("/runs/auto"), Path("/runs/auto/parts/ease")])

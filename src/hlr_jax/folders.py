@@ -1,9 +1,9 @@
-"""Folders that the package writes. Each has a marker, ``.hlr_jax.json``; others are refused, and not touched.
+"""Folders that the package writes. Each has a marker, ``.hlr_jax.json``; others are refused and left unchanged.
 
     {"kind": "run", "hlr_jax": "0.1.0", "holds": ["config.json", "dataset", ...], "of": {}, "check": "..."}
 
 ``holds`` names what the package writes there: nothing else is ever deleted. ``of`` is the request that a folder belongs
-to, where it has one.
+to, if it has one.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from hlr_jax.json_files import as_stored, read_json, write_json
 from hlr_jax.locks import LOCK, Lock
 
 MARKER = ".hlr_jax.json"
-# What is nobody's: what a killed process has left of ``files``, and what Python and file managers add.
+# Ignored files: temporary ones of ``files`` that a killed process left, and those of Python and file managers.
 _NOBODYS = re.compile(r"\..*\.[0-9a-f]{8}\.tmp(\.old)?|__pycache__|\.DS_Store")
 
 _OF_A_RUN = (
@@ -45,17 +45,17 @@ _KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "recommender": ("saved recommender", ()),
     "keys": ("folder of keys", ()),
 }
-"""What each kind of folder is, in words, and what it holds. Of a kind that is written at once: what was written."""
+"""The name of each kind of folder, and its files; empty for kinds written at once, whose markers list them."""
 
 
 def as_folder(folder: str | Path) -> Path:
     """Return the path of a folder.
 
     Raises:
-      InputError: its name is empty, which would be the current folder, or is no path.
+      InputError: its name is empty, which would be the current folder, or is not a path.
     """
     if not isinstance(folder, str | Path):
-        raise InputError(f"a folder is named by a path, not {type(folder).__name__}; pass one such as runs/mine")
+        raise InputError(f"a folder must be a path, not {type(folder).__name__}; pass one such as runs/mine")
     if not str(folder).strip():
         raise InputError("the name of a folder is empty; pass a folder, such as runs/mine")
     return Path(folder)
@@ -65,7 +65,7 @@ def check(folder: Path, kind: str) -> None:
     """Check that a folder is absent, empty, or one of this kind, and that no other process holds it.
 
     Raises:
-      InputError: it is not.
+      InputError: it is something else, or another process holds it.
     """
     _check(folder, kind)
     if (folder / LOCK).exists():
@@ -81,7 +81,7 @@ def claim(folder: Path, kind: str, of: Mapping[str, Any] | None = None) -> Lock:
       of: the request that the folder belongs to, JSON-like.
 
     Returns:
-      The lock, which holds for a block, or for as long as the object lives.
+      The lock, held during a block, or for as long as the object lives.
 
     Raises:
       InputError: it is something else, belongs to another request, or another process holds it.
@@ -90,7 +90,7 @@ def claim(folder: Path, kind: str, of: Mapping[str, Any] | None = None) -> Lock:
     folder.mkdir(parents=True, exist_ok=True)
     lock = Lock(folder)
     try:
-        marker = _check(folder, kind)  # again: nobody else can change it now
+        marker = _check(folder, kind)  # again: no other process can change it now
         asked = as_stored(of or {})
         if marker is None or not any(_contents(folder)):
             write_json(folder / MARKER, _marker(kind, _KINDS[kind][1], asked))
@@ -106,7 +106,7 @@ def claim(folder: Path, kind: str, of: Mapping[str, Any] | None = None) -> Lock:
 
 
 def adopt(folder: Path, kind: str, names: Iterable[str]) -> None:
-    """Give a folder in which there is nothing but what has these names the marker of a kind, if it has none.
+    """Give a folder without a marker the marker of a kind, if it holds nothing but these names.
 
     Raises:
       InputError: it holds something else, or is of another kind.
@@ -143,7 +143,7 @@ def remove(folder: Path) -> None:
 
 
 def clear(folder: Path, names: Iterable[str]) -> None:
-    """Delete those of the files and folders with these names that a folder has, and holds by its marker.
+    """Delete the named files and folders that are in a folder and listed in its marker.
 
     Raises:
       InputError: the folder has no marker.
@@ -158,10 +158,10 @@ def clear(folder: Path, names: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path, kind: str) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of ``path`` if the block ends well.
+    """Yield a temporary folder that replaces ``path`` if the block succeeds.
 
     Args:
-      path: absent, an empty folder, or an older folder of the same kind, to which nothing was added.
+      path: absent, an empty folder, or an older folder of the same kind with nothing added.
       kind: see ``claim``.
 
     Raises:
@@ -169,7 +169,7 @@ def replacing_folder(path: Path, kind: str) -> Iterator[Path]:
     """
     marker = _check(path, kind)
     if marker and (added := sorted(_strangers(path, marker["holds"]))):
-        raise InputError(f"{path} would be replaced, and holds {added[0]}, which is not of hlr-jax; move that away")
+        raise InputError(f"{path} would be replaced, and holds {added[0]}, which hlr-jax did not write; move it away")
     with Lock(path) if marker else contextlib.nullcontext(), atomic_folder(path) as temporary:
         yield temporary
         written = [file.relative_to(temporary).as_posix() for file in _files(temporary)]
@@ -189,7 +189,7 @@ def _check(folder: Path, kind: str) -> dict[str, Any] | None:
     """Return the marker of a folder of this kind; None: it is absent or empty.
 
     Raises:
-      InputError: it is neither.
+      InputError: it is something else.
     """
     what = _KINDS[kind][0]
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
@@ -199,12 +199,10 @@ def _check(folder: Path, kind: str) -> dict[str, Any] | None:
         return None
     marker = _read(folder)
     if marker is None:
-        raise InputError(
-            f"{folder} holds something that is no {what} that hlr-jax has made: it has no {MARKER}; pass another folder"
-        )
+        raise InputError(f"{folder} is not an hlr-jax {what}: it has no {MARKER}; pass another folder")
     if marker["kind"] != kind:
         other = _KINDS[marker["kind"]][0]
-        raise InputError(f"{folder} holds something that is no {what}: it is a {other}; pass another folder")
+        raise InputError(f"{folder} is not an hlr-jax {what}: it is a {other}; pass another folder")
     return marker
 
 
@@ -212,14 +210,14 @@ def _read(folder: Path) -> dict[str, Any] | None:
     """Return the marker of a folder, None if there is none.
 
     Raises:
-      InputError: it is damaged, or of a version that knows other kinds.
+      InputError: it is damaged, or of a version with other kinds.
     """
     path, again = folder / MARKER, "nothing is written there; pass another folder"
     if not path.exists():
         return None
     marker = read_json(path, {"kind": str, "holds": [str], "of": {"*": object}}, again)
     if marker["kind"] not in _KINDS:
-        raise InputError(f"{path}: of another version, it knows other kinds of folders; {again}")
+        raise InputError(f"{path}: of another version, with other kinds of folders; {again}")
     return marker
 
 
@@ -231,25 +229,25 @@ def _of_ours(folder: Path) -> dict[str, Any]:
     """
     marker = _read(folder)
     if marker is None:
-        raise InputError(f"{folder} has no {MARKER}: hlr-jax changes nothing in a folder that it has not made")
+        raise InputError(f"{folder} has no {MARKER}: hlr-jax changes only folders that it made")
     return marker
 
 
 def _contents(folder: Path) -> Iterator[Path]:
-    """Yield what is in a folder, without what every folder of the package may have."""
+    """Yield the contents of a folder, without ignored files and the marker."""
     for path in sorted(folder.iterdir()):
         if path.name not in (MARKER, LOCK) and not _NOBODYS.fullmatch(path.name):
             yield path
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder and below it, without what every folder of the package may have."""
+    """Yield the files in a folder and below it, without ignored files and the marker."""
     for path in _contents(folder):
         yield from (_files(path) if path.is_dir() and not path.is_symlink() else [path])
 
 
 def _is_held(inside: str, holds: Iterable[str]) -> bool:
-    """Return whether a path in a folder, or a folder on the way to it, is among what the marker names."""
+    """Return whether the marker names a path in a folder, or a folder above that path."""
     steps = inside.split("/")
     ways = ["/".join(steps[:count]) for count in range(1, len(steps) + 1)]
     return any(

@@ -1,6 +1,6 @@
-"""JSON files of this package: each holds a checksum of what stands in it, and is read against a schema.
+"""JSON files of this package: each has a checksum of its content, and is read against a schema.
 
-A file that was cut, changed or emptied is refused in one line that names it; so is one of another version.
+A truncated, changed or empty file is refused with one line that names it, and so is a file of another version.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ CHECK = "check"  # the key of the checksum, the last one of each object
 _DIGITS = 16  # of it: 64 bits of a SHA-256
 
 Schema = Any
-"""What a value must be.
+"""The schema of a value.
 
 | schema | value |
 | --- | --- |
@@ -27,13 +27,13 @@ Schema = Any
 | ``str``, ``int``, ``float``, ``bool``, ``None`` | of that type; a whole number is a ``float`` too, and no ``bool`` is a number |
 | ``str \\| None`` | one of these |
 | ``[schema]`` | a list of such values |
-| ``{"name": schema, "name?": schema}`` | an object with these keys, of which ``?`` may lack; others are not looked at |
-| ``{"*": schema}`` | an object whose every value is such a one |
+| ``{"name": schema, "name?": schema}`` | an object with these keys; ``?`` marks optional ones; others are not checked |
+| ``{"*": schema}`` | an object whose values all have the schema |
 """  # noqa: E501
 
 
 def check_of(value: Mapping[str, Any]) -> str:
-    """Return the checksum of an object, whatever the order of its keys: of all but the checksum in it.
+    """Return the checksum of an object without its key ``check``, independent of the order of its keys.
 
     Example:
       >>> check_of({"epoch": 1}) == check_of({"epoch": 1, "check": "0"}) != check_of({"epoch": 2})
@@ -44,15 +44,15 @@ def check_of(value: Mapping[str, Any]) -> str:
 
 
 def checked(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON-like object as it stands in a file, with its checksum; see ``plain``."""
+    """Return a JSON-like object as written to a file, with its checksum; see ``plain``."""
     there = as_stored({name: entry for name, entry in value.items() if name != CHECK})
     return there | {CHECK: check_of(there)}
 
 
 def as_stored(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON-like object as a file gives it back.
+    """Return a JSON-like object as read back from a file.
 
-    Keys are text there, tuples lists, and a number that is not finite, which JSON lacks, is null.
+    Keys become text, tuples become lists, and a number that is not finite, which JSON lacks, becomes null.
     """
     return json.loads(json.dumps(_finite(value)))
 
@@ -66,7 +66,7 @@ def _finite(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write an object as indented JSON with its checksum, whole or not at all."""
+    """Write an object as indented JSON with its checksum, completely or not at all."""
     text = json.dumps(checked(value), indent=2) + "\n"
     with atomic_file(path, len(text)) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -82,19 +82,19 @@ def read_json(path: Path, schema: Schema, again: str, absent: str = "") -> dict[
 
     Args:
       path: of the file.
-      schema: what it must hold; see ``Schema``.
-      again: what to do where the file is damaged, for the message.
-      absent: the message where there is no file.
+      schema: of the content; see ``Schema``.
+      again: the end of the message: what to do if the file is damaged.
+      absent: the message if there is no file.
 
     Raises:
-      Damaged: there is no file, it can't be read, or it is not what was written.
+      Damaged: there is no file, it can't be read, or its content has changed.
     """
     try:
         return _object(path.read_bytes(), schema)
     except FileNotFoundError:
         raise Damaged(absent or f"{path}: no such file; {again}") from None
     except OSError as problem:
-        if is_refused(problem):  # the file itself may be as it should
+        if is_refused(problem):  # the file itself may be intact
             raise
         raise Damaged(f"{path}: {problem.strerror}; {again}") from None
     except _Mismatch as problem:
@@ -102,7 +102,7 @@ def read_json(path: Path, schema: Schema, again: str, absent: str = "") -> dict[
 
 
 def read_json_lines(path: Path, schema: Schema) -> Iterator[dict[str, Any] | None]:
-    """Yield the record of each line; None of a line that is damaged.
+    """Yield the record of each line; None for a damaged line.
 
     Raises:
       OSError: the file can't be read.
@@ -119,7 +119,7 @@ class _Mismatch(Exception):
 
 
 def _object(data: bytes, schema: Schema) -> dict[str, Any]:
-    """Return the object that bytes hold, without its checksum, which agrees with it."""
+    """Return the object in bytes, without its checksum, after checking that."""
     if not data.strip():
         raise _Mismatch("damaged, it is empty")
     try:
@@ -130,7 +130,7 @@ def _object(data: bytes, schema: Schema) -> dict[str, Any]:
         raise _Mismatch("damaged, it holds no JSON object")
     try:
         same = value.get(CHECK) == check_of(value)
-    except (ValueError, RecursionError):  # half a surrogate, which no text of ours has
+    except (ValueError, RecursionError):  # half a surrogate, which our texts never have
         same = False
     if not same:
         raise _Mismatch("damaged, or changed by hand: its checksum differs")
@@ -143,7 +143,7 @@ def _match(value: Any, schema: Schema, where: str) -> None:
     """Check a value against a schema.
 
     Raises:
-      _Mismatch: names the key, and says what it should be.
+      _Mismatch: names the key, and the expected type.
     """
     if isinstance(schema, list):
         _match_type(value, list, where)

@@ -1,4 +1,4 @@
-"""A bar that shows how far a long work has come, on a terminal; nothing elsewhere."""
+"""A progress bar for long work on a terminal; nothing elsewhere."""
 
 from contextlib import ExitStack
 from typing import Any, Self
@@ -10,10 +10,10 @@ from hlr_jax.ending import undone_by
 
 
 class LiveBar:
-    """A context manager that shows a bar while it is open; what it showed last stays."""
+    """A context manager that shows a bar while it is open; the last state stays on the screen."""
 
     def __init__(self, console: Console, *columns: ProgressColumn, shown: bool = True, **fields: Any):
-        """Make a bar of columns for a task with ``fields``, if the console is a terminal and it is to be ``shown``."""
+        """Create a bar of columns for a task with ``fields``, if the console is a terminal and ``shown`` is true."""
         self._console, self._until_closed = console, ExitStack()
         self._bar: Progress | None = None
         if console.is_terminal and shown:
@@ -25,7 +25,7 @@ class LiveBar:
         if self._bar:
             self._bar.start()
             self._until_closed.callback(self._bar.stop)
-            self._until_closed.enter_context(undone_by(self._bar.stop))  # the cursor, which a bar hides, comes back
+            self._until_closed.enter_context(undone_by(self._bar.stop))  # shows the cursor again, which a bar hides
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -1,8 +1,8 @@
-"""One process at a time writes to a folder; another one ends in a line that says who does.
+"""One process at a time writes to a folder; another one ends with a line that names the first.
 
-The operating system holds the lock on a file in the folder, and lets go of it when the process dies: a lock never has
-to be cleaned up. Where the file system has no locks, the file itself is a lease. A lease of a process of this host that
-is gone is taken over.
+The operating system holds the lock on a file in the folder and releases it when the process dies, so a lock never needs
+cleaning up. Where the file system has no locks, the file itself is a lease. A lease of a process of this host that no
+longer runs is taken over.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ _GUARD = threading.RLock()  # a finalizer may run while the same thread is in he
 
 
 class _Holding:
-    """The lock of this process on a folder, which several blocks of it may share."""
+    """The lock of this process on a folder, shared by several blocks of it."""
 
     def __init__(self, path: Path, descriptor: int):
         self.path, self.descriptor, self.count = path, descriptor, 0
 
     def stands(self) -> bool:
-        """Return whether the file is still there: a folder that was deleted or replaced is no longer held."""
+        """Return whether the file still exists: a folder that was deleted or replaced is no longer held."""
         return _is_at(self.descriptor, self.path)
 
 
@@ -40,12 +40,12 @@ _held: dict[Path, _Holding] = {}
 
 
 class Lock:
-    """A folder that this process holds, until the block ends or the object is gone.
+    """A folder that this process holds, until the block ends or the object is deleted.
 
-    The same process may hold a folder several times: a run holds what its training and its evaluation hold too.
+    The same process may hold a folder several times: a run, its training and its evaluation each hold it.
 
     Raises:
-      InputError: another process holds it; it and its host are named.
+      InputError: another process holds it; names that process and its host.
 
     Example:
       >>> import tempfile
@@ -55,7 +55,7 @@ class Lock:
     """
 
     def __init__(self, folder: Path):
-        """Take the lock of a folder that is there."""
+        """Take the lock of an existing folder."""
         path = folder.resolve() / LOCK
         with _GUARD:
             holding = _held.get(path)
@@ -63,14 +63,14 @@ class Lock:
                 holding = _held[path] = _Holding(path, _taken(path, folder))
             holding.count += 1
         self.release = weakref.finalize(self, _release, holding)
-        """Let go of the folder; a second call does nothing."""
+        """Release the folder; a second call does nothing."""
 
     def __enter__(self) -> "Lock":
         """Hold the folder for a block."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         self.release()
 
 
@@ -97,19 +97,19 @@ def _taken(path: Path, folder: Path) -> int:
 
 
 def _is_ours(descriptor: int, is_new: bool, path: Path, folder: Path) -> bool:
-    """Return whether this process now holds a file; False: it is gone, and another one may be made.
+    """Return whether this process now holds a file; False: it was deleted, and another one may be made.
 
     Raises:
       InputError: another process holds it.
     """
     try:
         if _locked(descriptor):
-            return _is_at(descriptor, path)  # its holder deletes it when it ends, perhaps just now
+            return _is_at(descriptor, path)  # its holder deletes it when it ends, which may be now
     except BlockingIOError:
         raise InputError(f"{_in_use(folder, path)}; wait for it, or pass another folder") from None
     if not is_new:
         _check_gone(path)
-        if _is_at(descriptor, path):  # nobody else has taken the lease over
+        if _is_at(descriptor, path):  # no other process has taken the lease over
             path.unlink(missing_ok=True)
     return is_new
 
@@ -140,7 +140,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Return whether a path still leads to an open file."""
+    """Return whether a path still refers to an open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except OSError:
@@ -148,7 +148,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _write_holder(descriptor: int) -> None:
-    """Write who holds a file into it."""
+    """Write the holder of a file into it."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     holder = {"host": socket.gethostname(), "process": os.getpid(), "since": now}
     os.ftruncate(descriptor, 0)
@@ -156,7 +156,7 @@ def _write_holder(descriptor: int) -> None:
 
 
 def _holder(path: Path) -> dict[str, Any]:
-    """Return who holds a file; nothing where that is just being written."""
+    """Return the holder of a file; empty while it is being written."""
     try:
         return read_json(path, {"host": str, "process": int, "since": str}, "")
     except Damaged:
@@ -170,10 +170,10 @@ def _in_use(folder: Path, path: Path) -> str:
 
 
 def _check_gone(path: Path) -> None:
-    """Check that the process that holds a lease is one of this host, and gone.
+    """Check that a lease is held by a process of this host that no longer runs.
 
     Raises:
-      InputError: it is not, as far as can be told.
+      InputError: it is held by another process, as far as is known.
     """
     holder = _holder(path)
     if holder.get("host") == socket.gethostname():
@@ -193,7 +193,7 @@ def _release(holding: _Holding) -> None:
             return
         if _held.get(holding.path) is holding:
             del _held[holding.path]
-        # The file goes before the lock does: who opens it in between sees that it is no longer there.
+        # Delete the file before releasing the lock: a process that opens it in between sees that it is deleted.
         if holding.stands():
             with contextlib.suppress(OSError):
                 holding.path.unlink()

@@ -1,4 +1,4 @@
-"""Which run something was measured of: what is of another run than the one in a folder now is not read."""
+"""Identifies the run behind a measurement: results of another run than the one in a folder now are not read."""
 
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,14 @@ from hlr_jax.workdir import read_config, settings_that_matter
 
 
 def parameters_hash(folder: Path) -> str:
-    """Return what tells the parameters that a run has ended with from all others.
+    """Return an identifier of the final parameters of a run.
 
     Args:
-      folder: a workdir, of a blend too, or a saved recommender, whose manifest has the hash of every file.
+      folder: a workdir, also of a blend, or a saved recommender, whose manifest has the hash of every file.
 
     Raises:
       InputError: the training has not ended, so there are none.
-      Damaged: the record of what it has ended with is.
+      Damaged: the record of the result is damaged.
     """
     saved = folder / "recommender.json"
     if saved.is_file():
@@ -25,22 +25,22 @@ def parameters_hash(folder: Path) -> str:
     own, of_parts = hash_of(folder / "result"), {path: hash_of(path) for path in folder.glob("parts/*/result")}
     if own is None:
         raise InputError(
-            f"{folder} has no result: no training has ended there, nor is it a saved recommender with {saved.name}; "
-            "train first, or go on"
+            f"{folder} has no result: no training has ended there, and it is not a saved recommender with "
+            f"{saved.name}: train first, or resume the training"
         )
     return sha256_of([own, {path.parent.name: part for path, part in of_parts.items()}])
 
 
 def hash_of(folder: Path) -> str | None:
-    """Return what tells what a training has ended with from all others; None: none has ended there.
+    """Return an identifier of the result of a training; None: no training has ended there.
 
-    It is a hash of the records, which hold the hash of every array, so that no array is read for it.
+    It is a hash of the records, which hold the hash of every array, so no array is read.
 
     Args:
-      folder: ``result`` of a workdir, of a scorer or a blend too.
+      folder: ``result`` of a workdir, also of a scorer or a blend.
 
     Raises:
-      Damaged: a record is.
+      Damaged: a record is damaged.
     """
     paths = [*folder.glob("*.json"), *(place / "record.json" for place in folder.glob("[0-9]*"))]
     again = f"delete {folder} and run the command that trained it again"
@@ -49,10 +49,10 @@ def hash_of(folder: Path) -> str | None:
 
 
 def maker_of(folder: Path, config: dict[str, Any] | None = None) -> str:
-    """Return what tells the run in a folder from others: a hash of its parameters and of the settings that matter.
+    """Return an identifier of the run in a folder: a hash of its parameters and of the settings that matter.
 
-    What is measured of a run holds it. The hash of the parameters covers the data: what is written beside them names
-    its fingerprint.
+    Measurements of a run store it. The hash of the parameters covers the data, because the record of the parameters has
+    the data's fingerprint.
 
     Args:
       folder: the workdir.
@@ -67,16 +67,16 @@ def maker_of(folder: Path, config: dict[str, Any] | None = None) -> str:
 
 
 def check_maker(path: Path, made_by: str, folder: Path) -> None:
-    """Check that what a file holds was measured of the run that is in a folder now.
+    """Check that a file was measured of the run that is in a folder now.
 
     Args:
       path: the file.
-      made_by: what it holds of ``maker_of``.
+      made_by: the ``maker_of`` stored in it.
       folder: the workdir.
 
     Raises:
-      OtherRunError: it was measured of another one, or there is none.
-      Damaged: a record of the run is.
+      OtherRunError: it was measured of another run, or there is none.
+      Damaged: a record of the run is damaged.
     """
     try:
         now = maker_of(folder)

@@ -1,7 +1,7 @@
-"""Meshes, and where each array lies on them. Nothing else in the package knows how many devices there are.
+"""Meshes, and where each array is on them. No other module depends on the number of devices.
 
-Logical axes map to mesh axes in one table: batches are cut over ``data``, the rows of the user and item tables (and of
-their Adam moments) over ``model``; keys and memories are small and stand on every device.
+Logical axes map to mesh axes in one table. Batches are sharded over ``data``. The rows of the user and item tables, and
+of their Adam moments, are sharded over ``model``. Keys and memories are small and replicated.
 """
 
 import os
@@ -22,16 +22,16 @@ from hlr_jax.types import Params
 T = TypeVar("T")
 
 LOGICAL_AXES = {"batch": "data", "user": "model", "item": "model"}
-_TABLES = ("user", "item")  # parameters that are cut; one that happens to be named "batch" is not
+_TABLES = ("user", "item")  # sharded parameters; one that happens to be named "batch" is not
 
 
 def create_mesh(data: int = 1, model: int = 1) -> Mesh | None:
     """Return a mesh of ``data`` x ``model`` devices, or None for one device.
 
     Raises:
-      InputError: more devices than there are, or several processes and fewer devices than they have.
+      InputError: too few devices, or several processes and a mesh that does not take all their devices.
     """
-    MeshOptions(data, model)  # checks them
+    MeshOptions(data, model)  # checks both
     present = jax.device_count()
     if data * model > present:
         raise InputError(f"mesh.data x mesh.model is {data} x {model}, but only {present} devices are present")
@@ -49,10 +49,10 @@ def create_mesh(data: int = 1, model: int = 1) -> Mesh | None:
 
 
 def check_whole_tables(name: str, mesh: Mesh | None) -> None:
-    """Check that tables stand whole on each device, for a model that derives arrays from them.
+    """Check that each device has whole tables, for a model that derives arrays from them.
 
     Raises:
-      InputError: a mesh that cuts them.
+      InputError: the mesh shards them.
     """
     if mesh is not None and mesh.shape["model"] > 1:
         raise InputError(f"model {name} derives arrays from whole tables; set mesh.model to 1")
@@ -64,9 +64,9 @@ def available_cores() -> int:
 
 
 def num_workers() -> int:
-    """Return how many chains of small operations run side by side: on a CPU its cores, divided among its devices.
+    """Return how many chains of small operations run in parallel: on a CPU its cores, divided among its devices.
 
-    Several cores find little to share in the operations of one chain. On other devices it is one.
+    One chain has too little parallel work for several cores. On other devices it is one.
     """
     if jax.default_backend() != "cpu":
         return 1
@@ -74,13 +74,13 @@ def num_workers() -> int:
 
 
 def seed_mesh(count: int) -> Mesh:
-    """Return a mesh with one axis ``seed``, of as many devices as can each take one of ``count`` seeds."""
+    """Return a mesh with one axis ``seed`` over as many devices as possible, with equal shares of ``count`` seeds."""
     used = min(count, jax.device_count())
     return jax.make_mesh((used,), ("seed",), (AxisType.Auto,), devices=jax.devices()[:used])
 
 
 def split_seeds(params: Params) -> list[Params]:
-    """Return each seed's parameters of parameters [S, ...]; from devices that divide the seeds, each on one of them."""
+    """Return each seed's parameters of parameters [S, ...]; if devices divide the seeds, each stays on its device."""
     leaf = next(iter(params.values()))
     mesh = mesh_of(params)
     if mesh is not None:
@@ -100,7 +100,7 @@ def _take_seed(params: Params, index: int, mesh: Mesh) -> Params:
 
 
 def mesh_of(params: Params) -> Mesh | None:
-    """Return the mesh ``data`` x ``model`` that parameters lie on, or None."""
+    """Return the mesh ``data`` x ``model`` of parameters, or None."""
     sharding = getattr(params.get("item"), "sharding", None)
     if isinstance(sharding, NamedSharding) and sharding.mesh.axis_names == ("data", "model"):
         assert isinstance(sharding.mesh, Mesh)
@@ -109,7 +109,7 @@ def mesh_of(params: Params) -> Mesh | None:
 
 
 def grid_of(params: Params) -> tuple[int, int]:
-    """Return over how many devices the mesh of parameters cuts batches, and tables: ``data``, ``model``; else 1, 1."""
+    """Return the sizes ``data`` and ``model`` of the mesh of parameters, which shard batches and tables; else 1, 1."""
     mesh = mesh_of(params)
     return (1, 1) if mesh is None else (mesh.shape["data"], mesh.shape["model"])
 
@@ -120,7 +120,7 @@ def padded_size(count: int, multiple: int) -> int:
 
 
 def pad_rows(params: Params, mesh: Mesh | None) -> Params:
-    """Add rows of zeros to the tables until the mesh divides them; nothing ever samples or recommends these rows."""
+    """Add rows of zeros to the tables until the mesh divides them; these rows are never sampled or recommended."""
     if mesh is None:
         return params
 
@@ -140,7 +140,7 @@ def unpadded(params: Params, num_users: int, num_items: int) -> Params:
 
 
 def _spec(path: tuple, leaf: Any) -> PartitionSpec:
-    """Return how a leaf [..., rows, D] is cut, by the name of the parameter that it is, or is a moment of."""
+    """Return how a leaf [..., rows, D] is sharded, by the name of its parameter, or of the parameter of a moment."""
     names = [entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey)]
     if names and names[-1] in _TABLES and len(leaf.shape) > 1:
         return PartitionSpec(*[None] * (len(leaf.shape) - 2), LOGICAL_AXES[names[-1]])
@@ -148,17 +148,17 @@ def _spec(path: tuple, leaf: Any) -> PartitionSpec:
 
 
 def specs(tree: T) -> T:
-    """Return how every leaf of parameters is cut."""
+    """Return how every leaf of parameters is sharded."""
     return jax.tree_util.tree_map_with_path(_spec, tree)
 
 
 def shardings(tree: T, mesh: Mesh) -> T:
-    """Return the sharding of every leaf of parameters or of an optimiser's state, of one seed or of S of them."""
+    """Return the sharding of every leaf of parameters or of an optimizer's state, of one seed or of S of them."""
     return jax.tree_util.tree_map_with_path(lambda path, leaf: NamedSharding(mesh, _spec(path, leaf)), tree)
 
 
 def placed_shapes(tree: Any, mesh: Mesh | None) -> Any:
-    """Return the shape of every leaf on a mesh, tables with the rows that it divides; for None on the first device."""
+    """Return the shape of every leaf on a mesh, tables with padding; for None on the first device."""
 
     def place_leaf(path: tuple, leaf: Any) -> jax.ShapeDtypeStruct:
         if mesh is None:
@@ -172,38 +172,38 @@ def placed_shapes(tree: Any, mesh: Mesh | None) -> Any:
 
 
 def place(make: Callable[..., T], mesh: Mesh | None, *arguments: Any) -> T:
-    """Run ``make`` compiled, with each leaf of its result made where it belongs."""
+    """Run ``make`` compiled, and make each leaf of its result in its place."""
     if mesh is None:
         return jax.jit(make)(*arguments)
     return jax.jit(make, out_shardings=shardings(jax.eval_shape(make, *arguments), mesh))(*arguments)
 
 
 def constrain_batch(batch: T, mesh: Mesh | None) -> T:
-    """Cut every leaf of a batch over the mesh's ``data`` axis."""
+    """Shard every leaf of a batch over the mesh's ``data`` axis."""
     if mesh is None:
         return batch
-    # Whole at first: else the loop that shuffles would be cut too, and ask all devices at each turn whether it ends.
+    # Replicate first: else the loop that shuffles would be sharded too, and synchronize all devices in each iteration.
     batch = jax.lax.with_sharding_constraint(batch, replicated(mesh))
     return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec(LOGICAL_AXES["batch"])))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Return the sharding of what stands whole on every device."""
+    """Return the sharding of replicated arrays."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def replicate(tree: T, mesh: Mesh | None) -> T:
-    """Put arrays that every process has, all the same, on every device of the mesh."""
+    """Replicate arrays, equal in every process, on every device of the mesh."""
     return tree if mesh is None else _put(tree, replicated(mesh))
 
 
 def beside(tree: T, params: Params | None) -> T:
-    """Put arrays that every process has, all the same, on every device of the mesh that parameters lie on, if any."""
+    """Replicate arrays, equal in every process, on every device of the parameters' mesh, if any."""
     return replicate(tree, mesh_of(params or {}))
 
 
 def cut(tree: T, mesh: Mesh | None) -> T:
-    """Put arrays that every process has, all the same, on the mesh, their first axis cut over ``data``."""
+    """Shard arrays, equal in every process, over the mesh: their first axis over ``data``."""
     return tree if mesh is None else _put(tree, NamedSharding(mesh, PartitionSpec(LOGICAL_AXES["batch"])))
 
 
@@ -215,13 +215,13 @@ def _put(tree: T, sharding: NamedSharding) -> T:
         return jax.make_array_from_callback(held.shape, sharding, lambda index: held[index])
 
     leaves, structure = jax.tree.flatten(tree)
-    distinct = {id(leaf): leaf for leaf in leaves}  # an array that stands twice in the tree is put there once
+    distinct = {id(leaf): leaf for leaf in leaves}  # an array that is twice in the tree is transferred once
     placed = {name: put(leaf) for name, leaf in distinct.items()}
     return jax.tree.unflatten(structure, [placed[id(leaf)] for leaf in leaves])
 
 
 def whole_tables(params: Params) -> Params:
-    """Return parameters with the whole of each table of which a device of ``model`` holds rows, for ``shard_map``."""
+    """Return parameters with whole tables, gathered over ``model``, for ``shard_map``."""
     return {
         name: jax.lax.all_gather(array, "model", tiled=True) if name in _TABLES else array
         for name, array in params.items()
@@ -229,9 +229,9 @@ def whole_tables(params: Params) -> Params:
 
 
 def rows_here(params: Params, rows: Params) -> Params:
-    """Return where the rows [M] of arrays are in the part that a device of ``model`` holds, for use in ``shard_map``.
+    """Return the places of the rows [M] of arrays in the shard of a device of ``model``, for use in ``shard_map``.
 
-    For a row that another device holds that is below 0, or at least the number of rows here.
+    For a row of another shard, the place is below 0, or at least the number of rows here.
     """
 
     def here(name: str, ids: jax.Array) -> jax.Array:
@@ -241,10 +241,10 @@ def rows_here(params: Params, rows: Params) -> Params:
 
 
 def rows_by_id(table: jax.Array, ids: jax.Array) -> jax.Array:
-    """Return rows [..., D] of a table of which each device of ``model`` holds some rows, for use in ``shard_map``.
+    """Return rows [..., D] of a table that is sharded over ``model``, for use in ``shard_map``.
 
-    Every shard gives the rows that it has and zeros for the others; their sum is exact. ``ids`` [...] must be the same
-    on all of them.
+    Every shard gives its own rows and zeros for the others; their sum is exact. ``ids`` [...] must be the same on all
+    of them.
     """
     place = ids - jax.lax.axis_index("model") * table.shape[0]
     mine = (place >= 0) & (place < table.shape[0])

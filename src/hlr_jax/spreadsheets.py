@@ -1,4 +1,4 @@
-"""CSV files that spreadsheets open: a cell that begins as a formula does is computed there, whoever wrote it.
+"""CSV files for spreadsheets, which run a cell that begins like a formula, whoever wrote it.
 
 Source: OWASP, CSV Injection. A ``'`` before such a cell makes it text.
 """
@@ -12,13 +12,13 @@ _FORMULA = r"^[=+\-@\t\r]"
 
 
 def cells(frame: pl.LazyFrame, path: Path, *, escape_formulas: bool, log: Callable[[str], None]) -> pl.LazyFrame:
-    """Return a frame as it is written as CSV.
+    """Return a frame as written to CSV.
 
     Args:
-      frame: texts in it may be of anybody.
+      frame: its texts may come from anyone.
       path: of the file, for the warning.
       escape_formulas: put ``'`` before texts that begin with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return.
-      log: is told how many rows have such texts, where they are written as they are.
+      log: receives how many rows have such texts, if they are written unchanged.
 
     Example:
       >>> frame = pl.LazyFrame({"title": ["=1+1", "Jaws"]})
@@ -36,7 +36,7 @@ def cells(frame: pl.LazyFrame, path: Path, *, escape_formulas: bool, log: Callab
         )
     if count := frame.select(pl.any_horizontal(*found.values()).sum()).collect().item():
         log(
-            f"warning: {path}: {count:,} rows have texts that a spreadsheet takes for formulas; --escape_formulas puts "
-            "' before these"
+            f"warning: {path}: {count:,} rows have texts that a spreadsheet runs as formulas; --escape_formulas puts "
+            "' before them"
         )
     return frame

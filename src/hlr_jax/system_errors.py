@@ -1,7 +1,7 @@
-"""What the operating system refuses, told in one line: a full disk, a limit of the process, a missing permission.
+"""Reports refusals of the operating system in one line: a full disk, a limit of the process, a missing permission.
 
-Polars, TensorStore, safetensors and XLA tell of it in words of their own, and Python often without the path. Here all
-of it becomes an ``OSError`` with number and path.
+Polars, TensorStore, safetensors and XLA report them in words of their own, and Python often without the path. This
+module turns all of them into an ``OSError`` with number and path.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hlr_jax.errors import InputError
 
-LEAST_ADDRESS_SPACE = 2**31  # bytes that JAX and Polars map before they do anything; most of it is never used
+LEAST_ADDRESS_SPACE = 2**31  # bytes that JAX and Polars map at startup; most of them are never used
 
 _SPACE = (errno.ENOSPC, errno.EDQUOT)
 _TOLD = (
@@ -30,9 +30,9 @@ _WORDS = {
     "memory allocation": errno.ENOMEM,
     "start new thread": errno.EAGAIN,
     "thread creation failed": errno.EAGAIN,
-    "resource_exhausted": errno.ENOMEM,  # XLA's word; TensorStore's stands beside the system's own
+    "resource_exhausted": errno.ENOMEM,  # from XLA; TensorStore adds the system's own text
 }
-_UNWRITTEN_FOOTER = "Invalid thrift: transport error"  # of a Parquet file, in Polars' words; no number stands there
+_UNWRITTEN_FOOTER = "Invalid thrift: transport error"  # of a Parquet file, from Polars; it has no number
 _LIMITS = {
     errno.EFBIG: (resource.RLIMIT_FSIZE, "a file may have {:,} bytes in this process (ulimit -f)"),
     errno.EMFILE: (resource.RLIMIT_NOFILE, "this process may open {:,} (ulimit -n)"),
@@ -42,7 +42,7 @@ _LIMITS = {
 
 
 def number_of(problem: BaseException) -> int | None:
-    """Return the number of the system's error that an exception tells of; None: it tells of none.
+    """Return the number of the system error behind an exception; None: there is none.
 
     Example:
       >>> number_of(ValueError("write failed: No space left on device (os error 28)")) == errno.ENOSPC
@@ -62,21 +62,21 @@ def number_of(problem: BaseException) -> int | None:
 
 
 def is_refused(problem: BaseException) -> bool:
-    """Return whether it is the system that refuses something: the file itself may be as it should."""
+    """Return whether the system refused an operation: the file itself may be intact."""
     return number_of(problem) in _TOLD
 
 
 @contextlib.contextmanager
 def translated(path: Path, needed: int | None = None, *, reading: bool = False) -> Iterator[None]:
-    """Raise what the system refuses in a block that writes or reads ``path`` as an ``OSError`` of that path.
+    """Turn refusals of the system in a block that writes or reads ``path`` into an ``OSError`` of that path.
 
     Args:
-      path: what is written: a file, or a folder.
-      needed: bytes that it takes, where they are known.
+      path: the file or folder that is written.
+      needed: its size in bytes, if known.
       reading: whether it is only read.
 
     Raises:
-      OSError: says what is free, or which limit of the process it met.
+      OSError: names the free space, or the limit of the process.
 
     Example:
       >>> with translated(Path("lists.csv")):
@@ -86,7 +86,7 @@ def translated(path: Path, needed: int | None = None, *, reading: bool = False) 
     """
     try:
         yield
-    except BaseException as problem:  # Polars panics with something that is no Exception
+    except BaseException as problem:  # a panic of Polars is not an Exception
         number = number_of(problem)
         if number is None and not reading and _UNWRITTEN_FOOTER in str(problem):
             limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
@@ -97,20 +97,18 @@ def translated(path: Path, needed: int | None = None, *, reading: bool = False) 
 
 
 def check_memory_limit() -> None:
-    """Check that a limit of the process leaves room for the libraries: with less, they end it or wait for ever.
+    """Check that a limit of the process leaves room for the libraries: with less, they crash or hang.
 
     Raises:
       InputError: names the limit.
     """
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
-        raise InputError(
-            f"{_told(errno.ENOMEM, Path())}; it needs {LEAST_ADDRESS_SPACE:,}: raise the limit, or leave it out"
-        )
+        raise InputError(f"{_told(errno.ENOMEM, Path())}; it needs {LEAST_ADDRESS_SPACE:,}: raise or remove the limit")
 
 
 def line_of(problem: BaseException) -> str | None:
-    """Return what to tell people of an exception, in one line; None: it is not the system that refuses."""
+    """Return the line to show for an exception; None: the system refused nothing."""
     number = number_of(problem)
     if isinstance(problem, OSError) and problem.filename is not None:
         name = os.fsdecode(problem.filename)
@@ -124,7 +122,7 @@ def line_of(problem: BaseException) -> str | None:
 
 
 def _is_about(problem: BaseException, path: Path) -> bool:
-    """Return whether an exception is of a file, of its temporary name, or of what is below that."""
+    """Return whether an exception concerns a file, its temporary name, or a path below that."""
     name = getattr(problem, "filename", None)
     return name is None or os.fsdecode(name).startswith((str(path), str(path.with_name(f".{path.name}."))))
 
@@ -145,7 +143,7 @@ def _told(number: int, path: Path, needed: int | None = None) -> str:
 
 
 def _owner(path: Path) -> str:
-    """Return whose a file is that may not be read or written; empty where that can't be told."""
+    """Return the owner of a file without permission, as the end of a line; empty if unknown."""
     import pwd
 
     for place in (path, *path.absolute().parents):

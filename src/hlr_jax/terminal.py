@@ -1,15 +1,15 @@
-"""Ids and titles on a terminal: what is in them changes neither its state nor the lines beside them."""
+"""Ids and titles on a terminal: their content changes neither its state nor the surrounding lines."""
 
 import re
 
-# Control letters with the escape of ANSI's sequences, ends of lines, marks that turn the direction, half surrogates.
+# Control characters with the escape of ANSI sequences, line ends, marks of text direction, half surrogates.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _LONG_WORD = re.compile(r"(\S{80})\S{200,}(\S{20})")
 
 
 def shown(text: object) -> str:
-    r"""Return a text with its control letters, ends of lines among them, as a person can read them.
+    r"""Return a text with its control characters and line ends escaped, so that they are readable.
 
     Example:
       >>> shown("Jaws\x1b[2J\n2")
@@ -19,7 +19,7 @@ def shown(text: object) -> str:
 
 
 def shortened(text: object, most: int) -> str:
-    """Return the same, with dots for what exceeds so many letters.
+    """Return ``shown`` of a text, with dots for what exceeds ``most`` characters.
 
     Example:
       >>> shortened("Smoke Signals", 8)
@@ -30,7 +30,7 @@ def shortened(text: object, most: int) -> str:
 
 
 def with_short_words(text: str) -> str:
-    """Return a text in which a word that is longer than any name of a file is shortened in its middle.
+    """Return a text in which words longer than any file name are shortened in the middle.
 
     Example:
       >>> with_short_words(f"{'x' * 999}: no such file")[70:]
@@ -40,7 +40,7 @@ def with_short_words(text: str) -> str:
 
 
 def as_markup(text: object) -> str:
-    """Return the same for Rich, to which ``[`` is a letter like others."""
-    from rich.markup import escape  # not needed to tell of a mistake
+    """Return ``shown`` of a text for Rich, with ``[`` as a plain character."""
+    from rich.markup import escape  # not needed to report a mistake
 
     return escape(shown(text))

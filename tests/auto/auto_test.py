@@ -228,10 +228,10 @@ def test_what_trains_a_single_system_says_what_runs_auto(world, tmp_path):
 def test_no_other_run_takes_its_folder(found, world, tmp_path):
     result, folder = found
     ease = {"model": {"name": "ease"}}
-    refused("holds something that is no run: it is a run of auto", hlr_jax.run, ease, folder, dataset=world)
+    refused("is not an hlr-jax run: it is a run of auto", hlr_jax.run, ease, folder, dataset=world)
     assert Recommender.load(folder).model == result.blend.parts.model
     (tmp_path / AUTO).write_text("{}")
-    refused("holds something that is no run", hlr_jax.run, ease, tmp_path, dataset=world)
+    refused("is not an hlr-jax run", hlr_jax.run, ease, tmp_path, dataset=world)
     refused("has an unfinished run of auto", hlr_jax.refit, tmp_path, tmp_path / "refit")
     assert [path.name for path in tmp_path.iterdir()] == [AUTO]
 
@@ -246,7 +246,7 @@ def test_bad_settings_and_other_folders_are_refused(found, world, tmp_path):
     other = hlr_jax.load_dataset("planted-60x50x900", seed=9, cache=False, log=lambda line: None)
     refused("holds a run on other data", run_auto, config(), folder, dataset=other, quiet=True)
     (tmp_path / "mine.txt").write_text("precious")
-    refused("holds something that is no run of auto", run_auto, config(), tmp_path, **options)
+    refused("is not an hlr-jax run of auto", run_auto, config(), tmp_path, **options)
     assert (tmp_path / "mine.txt").read_text() == "precious"
     with pytest.raises(InputError, match="valid"):
         run_auto(config(), dataset=world.trained_on("train+valid"), quiet=True)

@@ -210,7 +210,7 @@ def test_mistakes_are_one_line(made, world):
         blend.weighted({"ease": 1.0})
     with pytest.raises(InputError, match="parameters of another blend: its parts are ease, cml"):
         hlr_jax.evaluate(blend, {"ease": params["ease"]}, world)
-    with pytest.raises(InputError, match="people of another blend"):
+    with pytest.raises(InputError, match="users of another blend"):
         hlr_jax.recommend(blend, params, world, among=trained_population(*made["cml"], world))
     broken = params | {"cml": params["cml"] | {"item": params["cml"]["item"].at[3].set(jnp.nan)}}
     with pytest.raises(InputError, match="part cml of the blend has scores that are not finite"):

@@ -188,7 +188,7 @@ def test_each_part_is_refitted_and_the_weights_stay(runs, tmp_path):
     np.testing.assert_array_equal(again.fits[0].params["ease"]["weights"], alone.fits[0].params["weights"])
     done = command("refit", f"--workdir={tmp_path / 'blend'}", f"--output={tmp_path / 'refit'}", "--quiet")
     assert done.returncode == 0, done.stderr
-    with pytest.raises(InputError, match="holds something that is no blend: it is a run"):
+    with pytest.raises(InputError, match="is not an hlr-jax blend: it is a run"):
         hlr_jax.refit(tmp_path / "blend", runs / "cml", quiet=True, log=silent)
 
 
@@ -218,7 +218,7 @@ def test_mistakes_are_one_line_and_leave_nothing(blend, runs, tmp_path):
             blend_runs(workdirs, tmp_path / "out", weights, log=silent)
         assert "\n" not in str(told.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other"]
-    with pytest.raises(InputError, match="holds something that is no blend"):
+    with pytest.raises(InputError, match="is not an hlr-jax blend"):
         blend_runs({"a": ease}, ease, log=silent)
     for flags, line in (
         ([f"--workdirs={ease},{tmp_path / 'x' / 'ease'}"], "has two folders called ease"),

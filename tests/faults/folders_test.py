@@ -59,7 +59,7 @@ def test_every_command_leaves_a_folder_of_somebody_as_it_is(theirs, ease):
         done = command(*words)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), (words, done.stderr)
         assert str(theirs) in done.stderr
-        assert "holds something that is no" in done.stderr or f"has no {MARKER}" in done.stderr
+        assert "is not an hlr-jax" in done.stderr or f"has no {MARKER}" in done.stderr
         assert tree(theirs) == before, words
 
 
@@ -75,7 +75,7 @@ def test_so_does_every_function(world, theirs, ease, tmp_path):
         lambda: finish_blend(theirs, ["a"]),
         lambda: hlr_jax.fit(world, "ease", workdir=theirs / "config.json"),
     ):
-        with pytest.raises(InputError, match=r"holds something that is no|is a file"):
+        with pytest.raises(InputError, match=r"is not an hlr-jax|is a file"):
             call()
         assert tree(theirs) == before
 
@@ -99,11 +99,11 @@ def test_a_saved_folder_is_replaced_unless_something_was_put_there(ease, tmp_pat
     recommender.save(folder)
     (folder / "parameters" / "notes.txt").write_text("precious")
     before = tree(folder)
-    with pytest.raises(InputError, match=r"holds parameters/notes\.txt, which is not of hlr-jax; move that away"):
+    with pytest.raises(InputError, match=r"holds parameters/notes\.txt, which hlr-jax did not write; move it away"):
         recommender.save(folder)
     assert tree(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
-    with pytest.raises(InputError, match="holds something that is no saved recommender: it is a run"):
+    with pytest.raises(InputError, match="is not an hlr-jax saved recommender: it is a run"):
         recommender.save(ease)
 
 
@@ -147,4 +147,4 @@ def test_one_kind_of_folder_does_not_become_another(tmp_path):
     with folders.claim(tmp_path / "sweep", "sweep"):
         (tmp_path / "sweep" / "trials").mkdir()
     done = command("train", *PLANTED, f"--workdir={tmp_path / 'sweep'}")
-    assert "holds something that is no run: it is a sweep; pass another folder" in done.stderr
+    assert "is not an hlr-jax run: it is a sweep; pass another folder" in done.stderr

@@ -65,7 +65,7 @@ def run(tmp_path_factory):
 def test_formulas_are_told_of_or_escaped(run, tmp_path):
     words = "recommend", f"--workdir={run}", "--users=all", "--include_seen", "--k=8"
     done = command(*words, f"--output={tmp_path}/plain.csv")
-    assert "rows have texts that a spreadsheet takes for formulas; --escape_formulas puts ' before these" in done.stdout
+    assert "rows have texts that a spreadsheet runs as formulas; --escape_formulas puts ' before them" in done.stdout
     done = command(*words, f"--output={tmp_path}/safe.csv", "--escape_formulas")
     assert "warning" not in done.stdout
     plain, safe = (pl.read_csv(tmp_path / f"{name}.csv") for name in ("plain", "safe"))

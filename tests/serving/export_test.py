@@ -345,7 +345,7 @@ def test_an_export_replaces_an_older_one_and_nothing_else(world, tmp_path, monke
     other = tmp_path / "other"
     other.mkdir()
     (other / "manifest.json").write_text("[]")
-    with pytest.raises(InputError, match="other holds something that is no export that hlr-jax has made: it has no"):
+    with pytest.raises(InputError, match="other is not an hlr-jax export: it has no"):
         hlr_jax.export_model(*cml, world, other)
     assert [path.name for path in other.iterdir()] == ["manifest.json"]
     with pytest.raises(InputError, match=r"manifest\.json is a file"):

@@ -80,5 +80,5 @@ def test_outputs_that_can_not_be(lister, tmp_path):
         write_lists(tmp_path / "recs.csv", lister, everyone(lister), {})
     (tmp_path / "mine.csv.parts").mkdir()
     (tmp_path / "mine.csv.parts" / "notes").touch()
-    with pytest.raises(InputError, match="holds something that is no folder of unfinished lists"):
+    with pytest.raises(InputError, match="is not an hlr-jax folder of unfinished lists"):
         write_lists(tmp_path / "mine.csv", lister, everyone(lister), {})

@@ -209,14 +209,17 @@ def test_no_array_depends_on_the_mesh(world, options, shape):
     [
         (
             {"user": "history"}, {"batch": "users", "negatives": "per_user"},
-            "model cml makes users from their items, all of which a batch must hold; set train.batch=users and "
+            "model cml makes users from their items, and a batch must hold all of these; set train.batch=users and "
             "train.negatives=all",
         ),
         (
             {}, ALL | {"objective": "square"},
-            "train.objective=square: model cml makes no users from their items; set another",
+            "train.objective=square: model cml does not make users from their items; set another",
         ),
-        ({}, {"history_dropout": 0.5}, "train.history_dropout: model cml makes no users from their items; set it to 0"),
+        (
+            {}, {"history_dropout": 0.5},
+            "train.history_dropout: model cml does not make users from their items; set it to 0",
+        ),
     ],
 )  # fmt: skip
 def test_what_has_no_meaning_is_refused(world, model, changes, reason):

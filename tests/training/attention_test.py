@@ -82,8 +82,8 @@ def test_a_training_records_its_attentions_and_tells_once_of_a_collapse(world, t
     assert told == [
         f"epoch 1: the memories are one point (mean distance {record['memory_distance']:.1g}): the relation is the "
         "same for all pairs",
-        "epoch 1: the attention over the history is uniform (entropy 1.0000 of 1): no item of it counts more than "
-        "another",
+        "epoch 1: the attention over the history is uniform (entropy 1.0000 of 1): all items of it have the "
+        "same weight",
     ]
     result, told = train(2)
     assert told == []
@@ -107,7 +107,7 @@ def test_each_run_is_told_of_once_and_a_start_never():
     (line,) = watch.lines(later)
     assert line.startswith("epoch 2, seed-0 and seed-1: the attention over the history is uniform (entropy 0.9995 of")
     (line,) = watch.lines([record(3, memory_distance=0.0, memory_entropy=0.9991, neighbor_entropy=1.0)])
-    assert line.startswith("epoch 3, seed-0: all memories weigh the same (entropy 0.9991 of 1): the relation is their")
+    assert line.startswith("epoch 3, seed-0: all memories have the same weight (entropy 0.9991 of 1): the relation is")
     both = [record(4, run, memory_distance=d) for run, d in (("seed-1", 5e-5), ("seed-2", 3e-4))]
     (line,) = watch.lines(both)
     assert line.startswith("epoch 4, seed-1 and seed-2: the memories are one point (mean distance 5e-05 to 0.0003)")

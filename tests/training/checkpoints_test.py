@@ -98,7 +98,7 @@ def test_the_epoch_before_is_offered_and_taken_once_the_damaged_one_is_gone(tmp_
     assert checkpoints.epochs() == [2, 3]  # the last two are kept
     hashed = hash_of(tmp_path)
     (tmp_path / "3" / "arrays-0.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match=r"delete .*/3, and training goes on from checkpoint 2$"):
+    with pytest.raises(InputError, match=r"delete .*/3, and training continues from checkpoint 2$"):
         checkpoints.restore(state())
     (tmp_path / "3" / "arrays-0.safetensors").unlink()
     (tmp_path / "3" / "record.json").unlink()

@@ -1,4 +1,4 @@
-"""What a ranking reads beside the parameters: what is masked, what neighbors are drawn from, and the draws."""
+"""The inputs of a ranking beside the parameters: masked items, sources of neighbors, and random keys."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -21,22 +21,22 @@ from hlr_jax.scoring import neighbor_sources
 from hlr_jax.sharding import beside
 from hlr_jax.types import CSR, Params
 
-_ITEM_USERS = 2**31  # apart from every user's own draw
+_ITEM_USERS = 2**31  # separate from every user's own samples
 
 
 @struct.dataclass
 class RankingInputs:
-    """What a ranking reads of interactions.
+    """The inputs of a ranking from interactions.
 
     Attributes:
       seen: the items of each user that are masked.
-      sources: what neighbors are drawn from.
-      key: of the draws of neighbors where there are more than the model reads; each user's and each item's draw depends
-        on nothing else.
+      sources: what neighbors are sampled from.
+      key: for sampling neighbors where there are more than the model reads; the sample of each user and each item
+        depends on nothing else.
       num_items: I; tables may have more rows (padding), which are never ranked (static).
-      allowed: [I] bool, the items that may stand in a list; None: all.
-      excluded: items that may not stand in the list of a single user, by the user's place in the call; None: none.
-      candidates: the only items that may stand in the list of a single user, likewise; None: all.
+      allowed: [I] bool, the items that may be recommended; None: all.
+      excluded: items that must not be recommended to a single user, by the user's place in the call; None: none.
+      candidates: the only items that may be recommended to a single user, likewise; None: all.
     """
 
     seen: CSR
@@ -52,15 +52,15 @@ def ranking_inputs(
     model: Model, seen: Interactions, near: Interactions, sizes: tuple[int, int], seed: int = 0,
     params: Params | None = None,
 ) -> RankingInputs:  # fmt: skip
-    """Return what a ranking reads. Its longest rows are powers of two: validation and test share one compilation.
+    """Return the inputs of a ranking. Its longest rows are powers of two: validation and test share one compilation.
 
     Args:
-      model: says which neighbors it reads.
+      model: sets which neighbors are read.
       seen: interactions that are masked.
       near: interactions that neighbors are from.
       sizes: U, I.
-      seed: of the draw of neighbors.
-      params: beside which all of it stands, on their mesh; None: on one device.
+      seed: for sampling neighbors.
+      params: the inputs are placed on their mesh; None: on one device.
     """
     sources = neighbor_sources(model, near, sizes)
     rows = sources.history.rows if near is seen and sources.history.rows is not None else csr_of(seen, sizes[0])
@@ -68,7 +68,7 @@ def ranking_inputs(
 
 
 def placed_rows(seen: CSR, sources: NeighborSources, params: Params | None) -> tuple[CSR, NeighborSources]:
-    """Return rows with lengths that are powers of two, where parameters lie."""
+    """Return rows padded to lengths that are powers of two, on the devices of the parameters."""
 
     def rounded(leaf: Any) -> Any:
         return replace(leaf, longest=power_of_two(leaf.longest)) if isinstance(leaf, CSR) else leaf
@@ -77,7 +77,7 @@ def placed_rows(seen: CSR, sources: NeighborSources, params: Params | None) -> t
 
 
 def padded_rows(interactions: Interactions, num_users: int) -> CSR:
-    """Return compressed rows with sizes that are powers of two, so that calls share what is compiled."""
+    """Return compressed rows with sizes that are powers of two, so that calls share compiled programs."""
     count = len(interactions)
     padding = np.zeros(power_of_two(count + 1) - 1 - count, np.int32)
     rows = csr_of(replace(interactions, item=np.append(interactions.item, padding)), num_users)
@@ -86,7 +86,7 @@ def padded_rows(interactions: Interactions, num_users: int) -> CSR:
 
 @lru_cache(maxsize=64)
 def draw_key(seed: int) -> jax.Array:
-    """Return the key of the draws of neighbors."""
+    """Return the key for sampling neighbors."""
     return jax.random.key(seed)
 
 
@@ -96,12 +96,12 @@ def power_of_two(count: int) -> int:
 
 
 def filled_up(codes: np.ndarray) -> np.ndarray:
-    """Return codes [n] with 0 behind them up to a power of two, so that few sizes are compiled."""
+    """Return codes [n] padded with 0 to a power of two, so that few sizes are compiled."""
     return np.pad(codes.astype(np.int32), (0, power_of_two(len(codes)) - len(codes)))
 
 
 def ranking_neighbors(key: jax.Array, source: NeighborSource, owner: jax.Array) -> NeighborIds:
-    """Return the neighbors that a user (or an item) is ranked with: a draw that depends on key and owner alone."""
+    """Return the neighbors that a user (or an item) is ranked with, sampled by key and owner alone."""
     bits = jax.random.bits(jax.random.fold_in(key, owner), (source.num_bits,))
     return sample_neighbors(bits, source, owner)
 

@@ -1,4 +1,4 @@
-"""Lists of the best K of some scores."""
+"""The best K items by score."""
 
 import jax
 import jax.numpy as jnp
@@ -11,16 +11,16 @@ NO_ITEM = -1
 
 
 def best_unseen(scores: jax.Array, seen: jax.Array, is_seen: jax.Array, k: int, first: jax.Array | int = 0) -> Ranking:
-    """Return the best k of a user's scores without what the user has seen.
+    """Return the best k of a user's scores without the items that the user has seen.
 
     Args:
-      scores: [T], of the items from ``first`` on; minus infinity for what must not stand in a list.
+      scores: [T], of the items from ``first`` on; minus infinity for items that must not be recommended.
       seen: [width], items.
       is_seen: [width], false for padding.
       k: at most T.
-      first: the item that comes first.
+      first: the first item.
     """
-    # Places past the end are dropped: padding, and items of other parts of the catalogue, mask nothing.
+    # Places out of range are dropped: padding, and items of other parts of the catalog, mask nothing.
     here = is_seen & (first <= seen) & (seen < first + len(scores))
     scores = scores.at[jnp.where(here, seen - first, len(scores))].set(-jnp.inf, mode="drop")
     best, places = jax.lax.top_k(scores, k)
@@ -30,9 +30,9 @@ def best_unseen(scores: jax.Array, seen: jax.Array, is_seen: jax.Array, k: int, 
 def best_allowed(
     scores: jax.Array, inputs: RankingInputs, user: jax.Array, place: jax.Array, k: int, first: jax.Array | int = 0
 ) -> Ranking:
-    """Return the best k of a user's scores without what is masked for the user; see ``best_unseen``.
+    """Return the best k of a user's scores without the items masked for the user; see ``best_unseen``.
 
-    ``place`` is that of the user in the call, which ``RankingInputs.excluded`` and ``candidates`` go by.
+    ``place`` is the user's place in the call, as in ``RankingInputs.excluded`` and ``candidates``.
     """
     items, masked = padded_row(inputs.seen, user, inputs.seen.longest)
     if inputs.excluded is not None:
@@ -49,6 +49,6 @@ def best_allowed(
 
 
 def best_of(candidates: Ranking, k: int) -> Ranking:
-    """Return the best k of candidates in any order [..., at least k]; of equal scores those that stand first."""
+    """Return the best k of candidates in any order [..., at least k]; ties keep their order."""
     best, places = jax.lax.top_k(candidates.scores, k)
     return Ranking(jnp.take_along_axis(candidates.items, places, axis=-1), best)

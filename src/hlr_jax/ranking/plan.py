@@ -1,4 +1,4 @@
-"""How a ranking is divided into tiles of users and parts of the catalogue, decided once, before anything runs."""
+"""How a ranking is divided into tiles of users and parts of the catalog, decided before anything runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,22 +13,22 @@ from hlr_jax.scoring import CATALOGUE_TILE
 from hlr_jax.sharding import grid_of, num_workers, padded_size
 from hlr_jax.types import Params
 
-_MOST_USERS = 1024  # in a tile, of each device: larger ones are no faster
-_MOST_ITEMS = 8192  # that a tile of users meets at a time
-_CPU_USERS = 32  # whose scores a CPU makes by one product
+_MOST_USERS = 1024  # in a tile, on each device: larger tiles are no faster
+_MOST_ITEMS = 8192  # scored for a tile of users at a time
+_CPU_USERS = 32  # scored by one product on a CPU
 
 
 @dataclass(frozen=True)
 class TilePlan:
-    """How users are ranked. No list depends on it.
+    """How users are divided for ranking. The recommendations do not depend on it.
 
     Attributes:
       users: in a tile, on all devices.
-      items: of the catalogue that a tile meets at a time; on a mesh those of a shard, whatever stands here.
+      items: of the catalog, scored for a tile at a time; a mesh ignores this and uses the items of a shard.
       users_at_once: users of a tile that are scored at once; None: one after the other.
-      by_pairs: whether scores are made by ``Model.item_pairs``.
-      workers: tiles that are ranked side by side.
-      bytes: that the tiles at work need by the compiler's plan; 0: not asked.
+      by_pairs: whether scores are computed by ``Model.item_pairs``.
+      workers: tiles that are ranked in parallel.
+      bytes: needed by the tiles at work, from the compiler's plan; 0: not asked.
     """
 
     users: int
@@ -46,7 +46,7 @@ Prepare = Callable[[TilePlan], Prepared]
 
 
 def first_plan(model: Model, params: Params, num_users: int, num_items: int, limit: int) -> TilePlan:
-    """Return the plan for ranking some users before the compiler is asked: tiles are as large as is of use.
+    """Return the plan for ranking some users before asking the compiler: the largest tiles that are useful.
 
     Tiles may take ``limit`` bytes of each device.
     """
@@ -63,8 +63,8 @@ def first_plan(model: Model, params: Params, num_users: int, num_items: int, lim
 def fitting_plan(plan: TilePlan, prepare: Prepare, num_users: int, limit: int, shares: int = 1) -> TilePlan:
     """Return the plan with as many users in a tile as keep the tiles at work within ``limit`` bytes.
 
-    What a tile needs whatever its size (a part of the catalogue) may be more than that; then smaller tiles save
-    nothing, and are not taken. A mesh divides the users of a tile into ``shares``.
+    The fixed needs of a tile (a part of the catalog) may exceed the limit. Then smaller tiles save nothing, and are not
+    used. A mesh divides the users of a tile into ``shares``.
     """
     most, before = _MOST_USERS, 0
     while True:
@@ -86,7 +86,7 @@ def _tile(num_users: int, workers: int, shares: int, most: int) -> int:
 
 
 def _items_per_part(model: Model, params: Params, num_items: int, limit: int) -> int:
-    """Return how many items a tile of users meets at a time in ``limit`` bytes, with the neighbors of each."""
+    """Return how many items fit in ``limit`` bytes, with the neighbors of each, for scoring a tile of users."""
     each = 4 * (params["item"].shape[1] * (1 + 2 * model.item_users.size) + 3)
     most = min(_MOST_ITEMS, max(CATALOGUE_TILE, limit // (2 * each)))
     if num_items <= most:
@@ -100,14 +100,13 @@ def _users_at_once(model: Model, params: Params, num_items: int, limit: int) -> 
     """Return how many users of a tile are scored at once in ``limit`` bytes, each against ``num_items`` items.
 
     On a CPU a model that reads neighbors ranks one user after the other, each in cache: None. Without neighbors the
-    scores of a few users are one product of matrices (CML and MF-ALS: 4 to 6 times as fast). An accelerator takes as
-    many as the limit allows. None and 1 differ: a batch of one still turns each matrix product into a batched one, at
-    half the speed.
+    scores of a few users are one matrix product (CML and MF-ALS: 4 to 6 times as fast). An accelerator takes as many as
+    the limit allows. None and 1 differ: a batch of one turns each matrix product into a batched one, at half the speed.
     """
     if jax.default_backend() == "cpu":
         alone = model.history.size + model.item_users.size > 0
         return None if alone else max(1, min(_CPU_USERS, limit // (12 * num_items)))
-    context, keys = model.history.size, params.get("keys")  # of a model of another kind they may be anything
+    context, keys = model.history.size, params.get("keys")  # may be anything in models of other kinds
     memories, dim = (0, 0) if keys is None or keys.ndim != 2 else keys.shape
     attended = context * (dim + 3 * CATALOGUE_TILE) + 3 * CATALOGUE_TILE * model.item_users.size
     return max(1, limit // (4 * (3 * num_items + memories * attended)))
@@ -116,7 +115,7 @@ def _users_at_once(model: Model, params: Params, num_items: int, limit: int) -> 
 def _pairs_pay(model: Model, params: Params, num_users: int, limit: int) -> bool:
     """Return whether scores by pairs of items cost less than scores by users, and fit in the limit (bytes).
 
-    They meet each item once as a neighbor, where scores by users meet every neighbor of every user.
+    Scores by pairs process each item once as a neighbor. Scores by users process every neighbor of every user.
     """
     table = params["item"]
     if model.item_pairs is None or num_users * model.history.size < len(table):

@@ -1,4 +1,4 @@
-"""Those who can be given lists: the users that a model was trained on, or people folded in."""
+"""Users to recommend to: those that a model was trained on, or folded-in users."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,16 +28,17 @@ from hlr_jax.types import CSR, Params
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Users with what their lists are made from. What is derived of it is made once, and lives as long as it does.
+    """Users with the inputs of their recommendations. Derived arrays are computed once and kept with it.
 
     Attributes:
       params: the model's, with a row of ``user`` for each of them where it has such a table; the state of a scorer; of
         a blend, those by label.
-      ids: [users], as people call them.
+      ids: [users], as in the data.
       rows: [users], their rows of the tables of users and of ``met``.
-      met: what they have met, by row.
-      learned: what a table of users was learned from, by row: less than ``met`` where validation items are known too.
-      sources: what a model's histories (of ``met``), and the users of items, are drawn from; None for a scorer, which
+      met: the items of each user's interactions, by row.
+      learned: the items that a table of users was learned from, by row: fewer than ``met`` where validation items are
+        known too.
+      sources: what a model's histories (of ``met``), and the users of items, are sampled from; None for a scorer, which
         reads ``met``, and for a blend.
       parts: of a blend, the same users as each part's population, by label.
 
@@ -63,14 +64,14 @@ class Population:
 
     @cached_property
     def placed(self) -> tuple[CSR, NeighborSources]:
-        """What they have met, and the sources, as rankings read them, where the parameters are."""
+        """Their interactions and the sources, as rankings read them, on the devices of the parameters."""
         assert self.sources is not None
         met = self.sources.history.rows
         met = padded_rows(self.met, len(self.params["user"])) if met is None else met  # it has a table, if not these
         return placed_rows(met, self.sources, self.params)
 
     def histories(self, num_items: int) -> csr_array:
-        """Return what they have met as the 0/1 matrix [users, I] that a scorer reads."""
+        """Return their interactions as the 0/1 matrix [users, I] that a scorer reads."""
         if self._histories is None or self._histories.shape[1] != num_items:
             object.__setattr__(self, "_histories", histories_of(self.met, len(self.rows), num_items))
         return self._histories
@@ -79,7 +80,7 @@ class Population:
 def trained_population(model: System, params: Params, dataset: Dataset, met: Interactions | None = None) -> Population:
     """Return the users that a model was trained on, a scorer fitted to, or all parts of a blend.
 
-    ``met`` is what their lists are made from; None: all training and validation interactions.
+    ``met`` are the interactions to recommend from; None: all training and validation interactions.
 
     Raises:
       InputError: the parameters are of another model or data set, or of a blend and on a mesh.
@@ -106,7 +107,7 @@ def parts_of(model: System, params: Params) -> dict[str, tuple[System, Params]]:
 
 
 def user_table(model: Model, params: Params, dataset: Dataset) -> jax.Array:
-    """Return p_u of the users that a model was trained on [U, D]: its table, or made from all that they have met."""
+    """Return p_u of the users that a model was trained on [U, D]: its table, or made from all their interactions."""
     if model.history_users is None:
         return params["user"]
     return user_vectors(model, params, trained_population(model, params, dataset).placed[1])
@@ -127,7 +128,7 @@ def population_of(model: System, params: Params, dataset: Dataset, among: Popula
 def _check_population(model: System, people: Population, dataset: Dataset) -> None:
     if isinstance(model, Blend):
         if set(people.parts) != set(model.parts):
-            raise InputError("among: people of another blend, or of a single system; call fold_in with this one")
+            raise InputError("among: users of another blend, or of a single system; call fold_in with this one")
         for label, part in model.parts.items():
             _check_population(part.system, people.parts[label], dataset)
         return
@@ -143,7 +144,7 @@ def codes_of(
     ``wanted`` is what ``texts_of`` takes.
 
     Raises:
-      InputError: some are unknown and ``on_unknown`` is ``error``, or one is no id.
+      InputError: some are unknown and ``on_unknown`` is ``error``, or one is not an id.
     """
     places = resolved(index, texts_of(wanted, what), what, on_unknown, "left out", log)
     return places[places != UNKNOWN]
@@ -152,13 +153,13 @@ def codes_of(
 def wanted_users(
     population: Population, users: Any, on_unknown: str, log: Callable[[str], None]
 ) -> tuple[pl.Series, np.ndarray]:
-    """Return the users that are asked for, in the order given, each once; None: all.
+    """Return the wanted users in the order given, each once; None: all.
 
     Returns:
       Their ids, and their places [users] in the population, ``UNKNOWN`` for some where ``on_unknown`` is ``popular``.
 
     Raises:
-      InputError: some are unknown and ``on_unknown`` is ``error``, it is none of ``ON_UNKNOWN``, or one is no id.
+      InputError: some are unknown and ``on_unknown`` is ``error``, it is not in ``ON_UNKNOWN``, or one is not an id.
     """
     pick(on_unknown, ON_UNKNOWN, "on_unknown")
     if users is None:
@@ -176,7 +177,7 @@ def wanted_users(
 def resolved(
     index: IdIndex, texts: pl.Series, what: str, on_unknown: str, fate: str, log: Callable[[str], None]
 ) -> np.ndarray:
-    """Return the places of texts, and say which are unknown and what becomes of them.
+    """Return the places of texts; log which are unknown and how they are handled.
 
     Raises:
       InputError: some are unknown and ``on_unknown`` is ``error``.

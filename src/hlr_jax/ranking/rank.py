@@ -23,18 +23,18 @@ def rank(
     memory_limit_mib: int = 512,
     plan: TilePlan | None = None,
 ) -> Ranking:
-    """Rank the whole catalogue for each of ``users`` and return their best ``k`` unseen items, [users, K].
+    """Rank the whole catalog for each of ``users`` and return their best ``k`` unseen items, [users, K].
 
-    With ``params`` on a mesh, its axis ``data`` divides the users and ``model`` the items, and every process returns
-    all lists.
+    With ``params`` on a mesh, its axis ``data`` divides the users and ``model`` the items. Every process returns the
+    recommendations of all users.
 
     Args:
       model: scores the pairs.
       params: its parameters.
       users: [users].
       inputs: from ``ranking_inputs``.
-      k: K; lists are shorter than K only where I is.
-      memory_limit_mib: that the tiles may take of each device, beside the parameters and interactions.
+      k: K; there are fewer recommendations than K only if I is less.
+      memory_limit_mib: limit of the tiles' memory on each device, beside the parameters and interactions.
       plan: how users are divided; None: from ``plan_ranking``.
     """
     k = min(k, inputs.num_items)
@@ -42,7 +42,7 @@ def rank(
     program, arguments = _prepare(model, params, inputs, k)(plan)
 
     def rank_from(start: int) -> tuple[np.ndarray, np.ndarray]:
-        # The last tile is filled up with the last user.
+        # The last tile is padded with the last user.
         places = np.arange(start, start + plan.users, dtype=np.int32).clip(max=len(users) - 1)
         items, scores = program(*arguments(users[places].astype(np.int32), places))
         real = slice(len(users) - start)
@@ -61,7 +61,7 @@ def rank(
 def plan_ranking(
     model: Model, params: Params, num_users: int, inputs: RankingInputs, k: int, memory_limit_mib: int = 512
 ) -> TilePlan:
-    """Return how ``rank`` divides as many users; nothing runs, but the program is compiled."""
+    """Return how ``rank`` divides this many users; nothing runs, but the program is compiled."""
     limit = memory_limit_mib << 20
     first = first_plan(model, params, num_users, inputs.num_items, limit)
     prepare = _prepare(model, params, inputs, min(k, inputs.num_items))

@@ -1,4 +1,4 @@
-"""Scores of users on the host: all of them, of a model, a scorer or a blend; and the best K of these."""
+"""Scores of users on the host, of a model, a scorer or a blend: all of them, or the best K."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,7 +17,7 @@ from hlr_jax.systems import System
 from hlr_jax.types import Ranking
 
 _TILE = 512  # users
-_COPIES = 6  # arrays as large as the scores of a tile that are alive at once, about
+_COPIES = 6  # approximate number of live arrays as large as the scores of a tile
 
 
 def scores(
@@ -26,18 +26,18 @@ def scores(
 ) -> np.ndarray:  # fmt: skip
     """Return the scores [n, I] of all items for some users, as a new array, float32; higher is better.
 
-    Nothing is masked, and nothing is cut into tiles: n x I numbers are made. ``ranked`` cuts.
+    Nothing is masked, and there are no tiles: the result has n x I numbers. ``ranked`` uses tiles.
 
     Args:
       system: a model, a scorer or a blend.
       population: whose users they are, with the parameters.
       places: [n], of the users in the population.
       num_items: I.
-      seed: of the draws of neighbors that a model reads; the parts of a blend have seeds of their own.
-      memory_limit_mib: that a model's program may take beside the scores.
+      seed: for sampling the neighbors that a model reads; the parts of a blend have seeds of their own.
+      memory_limit_mib: limit of a model's program, beside the scores.
 
     Raises:
-      InputError: of a blend, a score is not finite; or a model's parameters lie on a mesh.
+      InputError: a score of a blend is not finite; or a model's parameters are on a mesh.
     """
     if isinstance(system, Blend):
         return _blended(system, population, places, num_items, memory_limit_mib)
@@ -58,8 +58,8 @@ def part_scores(
         return standardized(np.asarray(scores(part.system, people, places, num_items, **limit), np.float32))
     except FloatingPointError:
         raise InputError(
-            f"part {label} of the blend has scores that are not finite, or too large for float32: train it again, or "
-            "blend the others"
+            f"part {label} of the blend has scores that are not finite, or are too large for float32: train it again, "
+            "or blend the others"
         ) from None
 
 
@@ -82,10 +82,10 @@ def standardized(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     A row of equal scores becomes 0.
 
     Returns:
-      The same array, and the standard deviations that the rows had [n].
+      The same array, and the original standard deviations of the rows [n].
 
     Raises:
-      FloatingPointError: a score is not finite, or the square of one isn't.
+      FloatingPointError: a score or its square is not finite.
 
     Example:
       >>> values, spread = standardized(np.array([[1.0, 3.0], [5.0, 5.0]], np.float32))
@@ -119,17 +119,17 @@ def ranked(
     """Rank all items for some users by their ``scores`` and return the best ``k``, as ``ranking.rank`` does on devices.
 
     Args:
-      system: a scorer or a blend; a model too, whose lists ``ranking.rank.rank`` makes in less memory.
+      system: a scorer or a blend, or a model, for which ``ranking.rank.rank`` needs less memory.
       population: whose users they are.
       places: [n], of the users in the population.
       num_items: I.
-      k: K; lists are shorter than K only where I is.
-      seen: [users of the population, I], what may not stand in their lists; None: everything may.
-      allowed: [I] bool, the items that may stand in a list; None: all.
-      excluded: [n, I], what may not stand in the list of a single one; None: nothing.
-      candidates: [n, I], what alone may; None: all items.
+      k: K; there are fewer recommendations than K only if I is less.
+      seen: [users of the population, I], items that must not be recommended to them; None: everything may be.
+      allowed: [I] bool, the items that may be recommended; None: all.
+      excluded: [n, I], items that must not be recommended to a single user; None: none.
+      candidates: [n, I], the only items that may be; None: all items.
       seed: see ``scores``.
-      memory_limit_mib: that the tiles of users at work may take.
+      memory_limit_mib: limit of the tiles of users at work.
 
     Raises:
       InputError: see ``scores``.
@@ -160,9 +160,9 @@ def ranked(
 
 
 def best_items(values: np.ndarray, k: int) -> np.ndarray:
-    """Return the places [n, K] of the K largest values [n, I], the largest first; of equal ones the lower place.
+    """Return the places [n, K] of the K largest values [n, I], the largest first; ties take the lower place first.
 
-    That is what ``jax.lax.top_k`` returns, without sorting all values.
+    The result is that of ``jax.lax.top_k``, without sorting all values.
 
     Example:
       >>> best_items(np.array([[1.0, 3.0, 1.0, 2.0]]), 3)

@@ -1,7 +1,7 @@
-"""Ranking a tile of users with tables that a mesh divides: users over ``data``, items over ``model``.
+"""Ranking a tile of users with sharded tables: a mesh divides users over ``data`` and items over ``model``.
 
-A device holds I / ``model`` items. It scores them for its users and keeps the best K, and only these candidates meet
-those of the other shards. So no device ever has a whole table, nor a whole catalogue of scores.
+A device holds I / ``model`` items. It scores them for its users and keeps the best K. Only these candidates are
+compared with those of the other shards. So no device ever has a whole table, or the scores of the whole catalog.
 """
 
 from dataclasses import replace
@@ -26,10 +26,10 @@ _USERS, _ITEMS, _ALL = PartitionSpec("data"), PartitionSpec("model"), PartitionS
 
 
 def mesh_program(model: Model, params: Params, inputs: RankingInputs, k: int, plan: TilePlan) -> Prepared:
-    """Return what ranks a tile with parameters that lie on a mesh, and what it takes for some users.
+    """Return the program that ranks a tile with parameters on a mesh, and the function to its arguments for some users.
 
     Raises:
-      InputError: a mesh that the model can't use.
+      InputError: the model can't use the mesh.
     """
     mesh = mesh_of(params)
     assert mesh is not None
@@ -49,7 +49,7 @@ def mesh_program(model: Model, params: Params, inputs: RankingInputs, k: int, pl
 
 @lru_cache(maxsize=32)
 def item_users_program(model: Model, mesh: Mesh) -> Any:
-    """Return the compiled function to the users that each item is ranked with: [I, A, D], cut over ``model``."""
+    """Return the compiled function to the users that each item is ranked with: [I, A, D], sharded over ``model``."""
     shards = mesh.shape["model"]
 
     @jax.jit
@@ -67,7 +67,7 @@ def item_users_program(model: Model, mesh: Mesh) -> Any:
             def add(shard: jax.Array, kept: Padded) -> Padded:
                 return jax.tree.map(lambda new, old: jnp.where(shard == here, new, old), of_shard(shard), kept)
 
-            # The users of one shard's items stand on all shards: these answer for one after the other, never for all.
+            # The users of one shard's items are on all shards. They are gathered for one shard at a time.
             here = jax.lax.axis_index("model")
             nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(of_shard, here))
             return jax.lax.fori_loop(0, shards, add, nothing)
@@ -120,7 +120,7 @@ def tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None, by
         else:
             histories = Padded(rows_by_id(params["item"], drawn.ids), drawn.mask)
             candidates = jax.lax.map(rank_user, (users, places, user_rows, histories), batch_size=users_at_once)
-        # Shards stand in the order of their items, so of equal scores the lowest item still comes first.
+        # Shards are in the order of their items, so ties still put the lowest item first.
         return best_of(jax.lax.all_gather(candidates, "model", axis=1, tiled=True), k)
 
     def rank_tile(

@@ -18,7 +18,7 @@ from hlr_jax.types import Padded, Params, Ranking
 
 
 def single_device_program(model: Model, params: Params, inputs: RankingInputs, k: int, plan: TilePlan) -> Prepared:
-    """Return what ranks a tile with parameters that lie on one device, and what it takes for some users."""
+    """Return the program that ranks a tile with parameters on one device, and the function to its arguments."""
 
     packed = distinct(inputs)
 
@@ -29,11 +29,11 @@ def single_device_program(model: Model, params: Params, inputs: RankingInputs, k
 
 
 class Tile(NamedTuple):
-    """A tile of users, ready to be scored with parts of the catalogue.
+    """A tile of users, ready to be scored with parts of the catalog.
 
     Attributes:
       model: scores the pairs.
-      params: its parameters; what it derives is in the rows.
+      params: its parameters; derived arrays are in the rows.
       users: the users' rows [U', ...].
       histories: the neighbors that they are ranked with [U', H].
       catalogue: the items' rows, padded to whole parts.
@@ -51,9 +51,9 @@ class Tile(NamedTuple):
 
     @classmethod
     def of(cls, model: Model, params: Params, users: jax.Array, inputs: RankingInputs, part: int) -> "Tile":
-        """Return the tile of users [U'], which meets ``part`` items at a time."""
+        """Return the tile of users [U'], for scoring ``part`` items at a time."""
         sources, num_items = inputs.sources, inputs.num_items
-        # Tables that a mesh padded end in rows that are no items.
+        # Tables padded for a mesh end with rows that are not items.
         params = params | {"item": params["item"][:num_items]}
         histories = ranking_histories(inputs.key, sources.history, users)
         derived: Params = {}
@@ -88,7 +88,7 @@ class Tile(NamedTuple):
 def tile_program(model: Model, k: int, part: int, users_at_once: int | None, by_pairs: bool) -> Any:
     """Return the compiled function that ranks a tile; one per model and shape, so that epochs share it.
 
-    A tile of users meets the catalogue ``part`` items at a time and keeps the best K so far, so that neither scores nor
+    A tile of users scores the catalog ``part`` items at a time and keeps the best K so far. So neither scores nor
     neighbors of all items ever exist at once.
     """
 
@@ -98,7 +98,7 @@ def tile_program(model: Model, k: int, part: int, users_at_once: int | None, by_
         tile = Tile.of(model, params, users, inputs, part)
 
         def add_part(best: Ranking, first: jax.Array) -> tuple[Ranking, None]:
-            """Return the best lists once the items from ``first`` on have been scored."""
+            """Return the best items after scoring those from ``first`` on."""
             ids, items, item_users = tile.items_from(first)
             real = first + jnp.arange(part) < inputs.num_items
             if inputs.allowed is not None:

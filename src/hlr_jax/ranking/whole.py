@@ -1,4 +1,4 @@
-"""All scores of some users by a model, as an array: what a blend standardizes."""
+"""All scores of some users by a model, as an array that a blend standardizes."""
 
 from functools import lru_cache
 from math import prod
@@ -18,7 +18,7 @@ from hlr_jax.ranking.single import Tile
 from hlr_jax.scoring import score_items
 from hlr_jax.types import CSR, Neighbors, Padded, Params
 
-_MANY = 1024  # users and items of the shapes by which a model is judged
+_MANY = 1024  # users and items of the shapes on which ``is_product`` traces a model
 
 
 def score_everything(
@@ -27,17 +27,17 @@ def score_everything(
 ) -> np.ndarray:  # fmt: skip
     """Return the scores [n, I] of all items for some users, as a new array of NumPy, float32.
 
-    The scores are those that ``rank`` sorts, but for rounding. A model whose scores of many users and items are a
-    matrix product is computed as one; any other, a user after the other.
+    The scores are those that ``rank`` sorts, up to rounding. If a model's scores of many users and items are a matrix
+    product, they are computed as one; otherwise, one user after the other.
 
     Args:
       model: scores the pairs.
       params: its parameters, on one device.
       users: [n].
-      sources: what neighbors are drawn from, with lengths from ``placed_rows``.
+      sources: what neighbors are sampled from, with lengths from ``placed_rows``.
       num_items: I.
-      seed: of the draws of neighbors.
-      memory_limit_mib: that scoring may take of the device beside the scores.
+      seed: for sampling neighbors.
+      memory_limit_mib: limit of the memory for scoring on the device, beside the scores.
     """
     at_once = filled_up(users)
     plan = first_plan(model, params, len(at_once), num_items, memory_limit_mib << 20)
@@ -112,13 +112,13 @@ def _is_product(model: Model, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -
         return jax.vmap(of_user)(users, histories)
 
     given = model.on_axis(params, "shared"), rows("user"), rows("item")
-    sizes = (min(spec.size, SHORTEST) for spec in (model.history, model.item_users))  # more would say no more
+    sizes = (min(spec.size, SHORTEST) for spec in (model.history, model.item_users))  # more gives the same answer
     traced = jax.make_jaxpr(scores)(*given, *map(near, sizes))
     return _widest(traced) <= many * many
 
 
 def _widest(program: ClosedJaxpr | Jaxpr) -> int:
-    """Return the size of the largest array that a program makes."""
+    """Return the size of the largest array in a program."""
     widest, steps = 0, (program.jaxpr if isinstance(program, ClosedJaxpr) else program).eqns
     for step in steps:
         inside = (x for x in jax.tree.leaves(list(step.params.values())) if isinstance(x, ClosedJaxpr | Jaxpr))

@@ -1,1 +1,1 @@
-"""A page about trained runs: ``page`` reads the runs and writes it, the other modules draw a section or two each."""
+"""A page about trained runs: ``page`` reads the runs and writes it; each other module renders a section or two."""

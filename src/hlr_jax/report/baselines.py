@@ -20,7 +20,7 @@ class Baseline(NamedTuple):
 
     Attributes:
       label: its title.
-      note: what it is to the runs.
+      note: how it relates to the runs.
       metrics: of the split whose lists are shown.
       per_user: a row per user and K, of each seed.
     """
@@ -37,7 +37,7 @@ def baselines_of(runs: Sequence[TrainedRun]) -> list[Baseline]:
     Popularity is measured here; a part of a blend has its metrics in ``parts/LABEL`` of the workdir.
 
     Raises:
-      InputError: metrics of a part that do not read.
+      InputError: metrics of a part that can't be read.
     """
     shown = {run.folder for run in runs}
     found = [] if runs[0].split is None else _popularity(runs)

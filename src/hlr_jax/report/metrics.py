@@ -55,7 +55,7 @@ def _metric_table(runs: Sequence[TrainedRun], split: str, k: int) -> Child:
 def _spreads(run: TrainedRun, split: str, k: int) -> defaultdict[str, list[str]]:
     """Return by metric its interval over users and its standard deviations over groups of users and over seeds.
 
-    Metrics of the catalogue, such as coverage, have no value of a single user, so they have the last one only.
+    Metrics of the catalog, such as coverage, have no value of a single user, so they have the last one only.
     """
     spreads: defaultdict[str, list[str]] = defaultdict(list)
     metrics = run.metrics[split]

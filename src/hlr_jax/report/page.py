@@ -47,7 +47,7 @@ def write_report(
     Args:
       workdirs: folders of finished runs.
       output: the file of the page; an existing one is replaced.
-      log: takes lines for people.
+      log: receives lines of progress.
 
     Raises:
       InputError: a folder has no finished run, or the output is a folder.

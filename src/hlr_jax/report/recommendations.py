@@ -79,7 +79,7 @@ def exposure_charts(runs: Sequence[TrainedRun], exposures: Sequence[Exposure], i
 
 def _scatter(label: str, place: int, exposure: Exposure, ids: Iterator[int]) -> Markup:
     popularity, shown = exposure.popularity, exposure.shown
-    # A log scale has no 0, so 1/2 stands for it: items without a training user, and items in no list.
+    # A log scale has no 0, so 1/2 replaces it: items without a training user, and items in no list.
     points = list(zip(np.maximum(popularity, 0.5).tolist(), np.maximum(shown, 0.5).tolist(), strict=True))
     x = drawing.spanning("training users of the item (log scale)", [across for across, _ in points] + [1.0], log=True)
     y = Axis("lists with the item (log scale)", 0.4, max(2.0, 1.3 * float(shown.max())), log=True)

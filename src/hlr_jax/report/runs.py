@@ -75,7 +75,7 @@ def read_runs(folders: Sequence[str | Path], log: Callable[[str], None] = lambda
     """Return the runs of workdirs, each once; ``log`` receives warnings of damage that changes no metric.
 
     Raises:
-      InputError: no folder is given, one has no finished run, or its files do not read.
+      InputError: no folder is given, one has no finished run, or its files can't be read.
     """
     paths = list(dict.fromkeys(Path(folder).resolve() for folder in folders if str(folder).strip()))
     if not paths:
@@ -195,7 +195,7 @@ def _by_name(rows: Sequence[dict[str, Any]], missing: Any) -> dict[str, list[Any
 
 
 def _plain_value(value: Any) -> str:
-    """Return a setting as text for people."""
+    """Return a setting as readable text."""
     if value is None or value == "":
         return "–"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,1 +1,1 @@
-"""From a model and a data set to trained parameters."""
+"""Training: from a model and a data set to parameters."""

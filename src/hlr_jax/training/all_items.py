@@ -1,8 +1,8 @@
-"""The loss of users over all items, of a model whose score is -|p_u - q_v|^2, and its gradient.
+"""The loss of users over all items, and its gradient, for a model whose score is -|p_u - q_v|^2.
 
-Two kinds of work, each in the form that suits it. Users meet all items in one product of matrices. Their positives are
-cells (user, item) that stand one after the other in compressed rows. These are walked in blocks of one size, whatever
-the users' numbers of positives, so that nothing is padded and one program serves all users.
+There are two kinds of work. Scores of users against all items are one matrix product. Positives are cells (user, item)
+of compressed rows. The cells are processed in blocks of one size, whatever the users' numbers of positives. So nothing
+is padded, and one program serves all users.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ from hlr_jax.types import CSR, Params
 
 T = TypeVar("T")
 
-_BLOCK = 2048  # cells that are computed together: their vectors stay in a CPU's cache
-_DENSE_BYTES = 8 << 20  # that the distances of users who meet all items together may take
-_FEWEST_USERS = 16  # that meet all items in one product, however many items there are
+_BLOCK = 2048  # cells computed together: their vectors stay in a CPU's cache
+_DENSE_BYTES = 8 << 20  # limit of the distances of users whose scores of all items are computed together
+_FEWEST_USERS = 16  # in one product with all items, however many items there are
 
 
 @struct.dataclass
@@ -32,9 +32,9 @@ class Users:
     """Some users [b].
 
     Attributes:
-      row: of the table of users, if there is one.
-      owner: of the interactions.
-      weight: 0 for what fills up the last batch, else 1.
+      row: in the table of users, if there is one.
+      owner: the user's row in the interactions.
+      weight: 0 for padding of the last batch, else 1.
     """
 
     row: jax.Array
@@ -44,10 +44,10 @@ class Users:
 
 @struct.dataclass
 class History:
-    """What users are made from, in training.
+    """The histories that user vectors are made from, in training.
 
     Attributes:
-      words: [2], random, of the dropout, which is drawn anew for each batch.
+      words: [2], random bits for the dropout, new for each batch.
       dropout: the share of a history that is left out (static).
     """
 
@@ -55,7 +55,7 @@ class History:
     dropout: float = struct.field(pytree_node=False)
 
     def kept(self, owner: jax.Array, item: jax.Array) -> jax.Array:
-        """Return which items of users stay in their histories: [C], [C] -> [C]; the same whenever it is asked."""
+        """Return which items of users stay in their histories, the same at every call: [C], [C] -> [C]."""
         if not self.dropout:
             return jnp.ones(item.shape, bool)
         return pair_bits(self.words, owner, item) >= jnp.uint32(self.dropout * 2**32)
@@ -66,10 +66,10 @@ class Cells:
     """A block of cells [C].
 
     Attributes:
-      place: of each one's user among the users.
+      place: the place of each cell's user among the users.
       owner: the user.
       item: of the pair.
-      real: false for what fills up the last block.
+      real: false for padding of the last block.
     """
 
     place: jax.Array
@@ -79,7 +79,7 @@ class Cells:
 
 
 def over_cells(rows: CSR, users: Users, add: Callable[[T, Cells], T], start: T) -> T:
-    """Return what ``add`` makes of ``start`` by way of all cells of some users."""
+    """Fold ``add`` over all cells of some users, beginning with ``start``."""
     starts, degrees = rows.start(users.owner), jnp.where(users.weight > 0, rows.degree(users.owner), 0)
     ends = jnp.cumsum(degrees)
 
@@ -94,7 +94,7 @@ def over_cells(rows: CSR, users: Users, add: Callable[[T, Cells], T], start: T) 
 
 
 def known_items(rows: CSR, users: Users, num_items: int) -> jax.Array:
-    """Return which items stand in the rows of users: [b, I]."""
+    """Return a mask of the items in the rows of users: [b, I]."""
     count = len(users.row) * num_items
 
     def mark(marked: jax.Array, cells: Cells) -> jax.Array:
@@ -111,14 +111,14 @@ def loss_and_gradient(
     """Return the sum of the losses of some users' positives [], each over all items, and its gradient.
 
     Args:
-      model: a ``Model.plain`` one.
-      loss: what is measured.
+      model: one with ``Model.plain``.
+      loss: the loss over all items.
       params: the parameters.
-      source: of positives and known items; where users are made from their items, ``neighbors`` has these.
-      users: whose positives are measured.
+      source: positives and known items; where users are made from their items, ``neighbors`` has these items.
+      users: the users of the positives.
       history: in training, where users are made from their items: each positive is left out of its own p_u. None: users
-        have a table, or positives are no part of what users are made from.
-      mesh: that divides the users and the tables; None: one device.
+        have a table, or users are not made from the positives.
+      mesh: divides the users and the tables; None: one device.
     """
     has_table = model.history_users is None
 
@@ -151,7 +151,7 @@ def _in_pieces(
     model: Model, loss: ItemLoss, params: Params, people: jax.Array | None, source: BatchSource, users: Users,
     history: History | None,
 ) -> tuple[jax.Array, Params, jax.Array | None]:  # fmt: skip
-    """Return the loss, and its gradients by arrays of items and by ``people`` [b, D]; few users are taken at a time."""
+    """Return the loss, and its gradients by arrays of items and by ``people`` [b, D], a few users at a time."""
     count = len(users.row)
     most = max(_FEWEST_USERS, _DENSE_BYTES // (4 * source.num_items)) if loss.meets_all else count
     size = max(size for size in range(1, count + 1) if count % size == 0 and size <= most)
@@ -169,7 +169,7 @@ def _in_pieces(
 
 @struct.dataclass
 class _Piece:
-    """What the losses of a few users are computed from; ``params`` are the arrays of items, whole."""
+    """What the losses of a few users are computed from; ``params`` are whole arrays of items."""
 
     model: Model = struct.field(pytree_node=False)
     loss: ItemLoss
@@ -178,19 +178,19 @@ class _Piece:
     history: History | None
 
     def people(self, base: jax.Array, number: jax.Array) -> jax.Array:
-        """Return p_u [..., D]: ``base``, or what the sum ``base`` of rows and their number [...] make."""
+        """Return p_u [..., D]: ``base`` itself, or made from the sum ``base`` of rows and their number [...]."""
         made = self.model.history_users
         return base if made is None else made.pool(base, number)
 
     def add(
         self, total: tuple[jax.Array, Params], users: Users, people: jax.Array | None
     ) -> tuple[jax.Array, Params, jax.Array | None]:
-        """Return a loss and its gradient by items with those of some users added, and the gradient by ``people``."""
+        """Add some users' loss and its gradient by items to totals; return both and the gradient by ``people``."""
         base, number = self._sums_of(users) if people is None else (people, jnp.zeros(len(people), jnp.int32))
         known = known_items(self.source.known, users, self.source.num_items) if self.loss.meets_all else None
 
         def rest_of(base: jax.Array, items: jax.Array) -> jax.Array:
-            items = items[: self.source.num_items]  # on a mesh, tables end in rows of padding
+            items = items[: self.source.num_items]  # on a mesh, tables end with rows of padding
             return self.loss.rest(self.people(base, number), items, known)
 
         rest, pull_back = jax.vjp(rest_of, base, self.params["item"])
@@ -238,7 +238,7 @@ class _Piece:
         return jax.value_and_grad(total, argnums=(0, 1, 2))(base[cells.place], rest[cells.place], rows)
 
     def _kept(self, cells: Cells) -> jax.Array:
-        """Return which cells of histories count."""
+        """Return which cells of histories are kept."""
         return cells.real if self.history is None else cells.real & self.history.kept(cells.owner, cells.item)
 
     def _histories(self) -> CSR:
@@ -247,7 +247,7 @@ class _Piece:
         return rows
 
     def _sums_of(self, users: Users) -> tuple[jax.Array, jax.Array]:
-        """Return the sum [b, D] of the rows of each user's history, without what is dropped, and their number [b]."""
+        """Return the sum [b, D] of the rows of each user's history after dropout, and their number [b]."""
         assert self.model.history_users is not None
         table = self.params[self.model.history_users.source]
 
@@ -260,7 +260,7 @@ class _Piece:
         return over_cells(self._histories(), users, add, nothing)
 
     def _spread(self, sums: Params, d_base: jax.Array, users: Users) -> Params:
-        """Return ``sums`` with the gradient [b, D] by each user's sum added to every row that it is made from."""
+        """Return ``sums`` after adding the gradient [b, D] by each user's sum to every row in that sum."""
         assert self.model.history_users is not None
 
         def add(table: jax.Array, cells: Cells) -> jax.Array:

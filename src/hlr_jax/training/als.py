@@ -1,9 +1,9 @@
 """Alternating least squares for implicit feedback (Hu, Koren, Volinsky 2008): each side's factors from the other's.
 
-Nothing here takes the memory of a [U, I] matrix: the Gram matrix of the fixed side stands for all pairs, and a row adds
-only what its observed pairs differ by. A row is solved for by a few steps of conjugate gradients (Takacs, Pilaszy and
-Tikk 2011), or exactly. On a mesh (Mehta et al. 2021, ALX) the tables are cut over ``model`` and the rows that are
-solved for over ``data``.
+Nothing here takes the memory of a [U, I] matrix. The Gram matrix of the fixed side covers all pairs, and a row adds
+only the difference due to its observed pairs. A row is solved for by a few steps of conjugate gradients (Takacs,
+Pilaszy and Tikk 2011), or exactly. On a mesh (Mehta et al. 2021, ALX) the tables are sharded over ``model``, and the
+rows to solve for are sharded over ``data``.
 """
 
 from collections.abc import Callable
@@ -26,20 +26,20 @@ from hlr_jax.training.row_solvers import conjugate_gradients, exact
 from hlr_jax.types import Params
 
 Gather = Callable[[jax.Array], jax.Array]
-"""ids [...] -> rows [..., D] of a table; zeros for an id that has none."""
+"""ids [...] -> rows [..., D] of a table; zeros for an id without a row."""
 How = tuple[str, int]
-"""``cholesky`` or ``cg``, and the steps of conjugate gradients."""
+"""``cholesky`` or ``cg``, and the number of steps of conjugate gradients."""
 
-_MOST_LOOPS = 8  # side by side: each makes a whole table, most of it zeros
+_MOST_LOOPS = 8  # in parallel: each makes a whole table, most of it zeros
 _TABLE, _ROWS, _ALL = PartitionSpec("model"), PartitionSpec("data"), PartitionSpec()
 
 
 class Weights(NamedTuple):
-    """The numbers of a solver; arguments of what is compiled, so that a search compiles once.
+    """The numbers of a solver; arguments of the compiled program, so that a search compiles once.
 
     Attributes:
       confidence: c [].
-      regularization: lambda_r of every row, and one more for what fills up a block [R + 1].
+      regularization: lambda_r of every row, and one more for padding of a block [R + 1].
     """
 
     confidence: jax.Array
@@ -47,11 +47,11 @@ class Weights(NamedTuple):
 
 
 class Solved(NamedTuple):
-    """One side after it was solved for.
+    """One side after solving for it.
 
     Attributes:
       table: its factors [R, D].
-      gain: [], what the objective changes by from factors of zero, of this side's rows and their penalty.
+      gain: [], the change of the objective from factors of zero, of this side's rows and their penalty.
       penalty: sum lambda_r |p_r|^2 [].
     """
 
@@ -67,11 +67,11 @@ def factorize(
 
     Args:
       model: from ``mf_als``: D and the settings of the solver.
-      pairs: who met what.
+      pairs: the interactions.
       num_users: U.
       num_items: I.
       num_iterations: each solves for all users, then for all items.
-      seed: of the factors at the start.
+      seed: of the initial factors.
 
     Example:
       >>> import numpy as np
@@ -89,7 +89,7 @@ def factorize(
 
 
 def start_of(init: Callable, num_users: int, num_items: int, seed: int, mesh: Mesh | None) -> Params:
-    """Return the factors that a seed draws, where they lie on a mesh."""
+    """Return the random initial factors of a seed, sharded over the mesh if there is one."""
     return _start(init, num_users, num_items, mesh)(jnp.uint32(seed))
 
 
@@ -102,17 +102,17 @@ def _start(init: Callable, num_users: int, num_items: int, mesh: Mesh | None) ->
 
 
 def sides_on(pairs: Interactions, num_users: int, num_items: int, mesh: Mesh | None) -> tuple[Side, Side]:
-    """Return the interactions by user and by item, with blocks for the rows of a mesh or for the cores of a CPU."""
+    """Return the interactions by user and by item, in blocks for the rows of a mesh or the cores of a CPU."""
     loops = min(num_workers(), _MOST_LOOPS) if mesh is None else mesh.shape["data"]
     users, items = sides(pairs, num_users, num_items, loops)
     return replace(users, blocks=cut(users.blocks, mesh)), replace(items, blocks=cut(items.blocks, mesh))
 
 
 def iterate(solver: AlternatingLeastSquares, users: Side, items: Side, params: Params) -> tuple[Params, jax.Array]:
-    """Solve for all users, then for all items, where the factors lie; a row without interactions becomes zero.
+    """Solve for all users, then for all items, in place on the devices; a row without interactions becomes zero.
 
     Returns:
-      The factors, and the objective [] over all pairs: sum c_uv (x_uv - p_u . q_v)^2 and the regularization.
+      The factors, and the objective [] over all pairs: sum c_uv (x_uv - p_u . q_v)^2 plus the regularization.
     """
     how, numbers = (solver.method, solver.cg_steps), _numbers(solver)
     mesh = mesh_of(params)
@@ -128,13 +128,13 @@ def _objective(numbers: jax.Array, users: Side, user: Solved, item: Solved) -> j
 
 
 def _solve_side(how: How, numbers: jax.Array, side: Side, present: jax.Array, other: jax.Array) -> Solved:
-    """Solve for the rows of one side, on one device: each of its loops is a call, side by side.
+    """Solve for the rows of one side on one device, by parallel calls, one for each loop.
 
-    Loops within one program take turns on a CPU, and the small operations of one loop wait for the threads that the
-    compiler hands half of them to. Calls from several threads keep all cores at work.
+    Loops within one program run one after the other on a CPU, and the small operations of a loop wait for half of the
+    threads. Calls from several threads keep all cores at work.
     """
     solve = partial(solve_loop, how, numbers, side, present, other, _gram(other))
-    # The first call compiles, and goes on while the others are made. NumPy's numbers do not wait behind it, JAX's do.
+    # The first call compiles while the others are made. NumPy's numbers do not wait for the compilation, JAX's do.
     first, more = solve(np.int32(0)), range(1, len(side.blocks[0].rows))
     if not more:
         return first
@@ -144,7 +144,7 @@ def _solve_side(how: How, numbers: jax.Array, side: Side, present: jax.Array, ot
 
 @jax.jit
 def _joined(*loops: Solved) -> Solved:
-    """Return what loops have solved for, each with zeros where the others have rows."""
+    """Return the sum of the solutions of loops, each with zeros for the rows of the others."""
     return jax.tree.map(lambda *each: sum(each), *loops)
 
 
@@ -162,11 +162,11 @@ def solve_loop(
     Args:
       how: the method, and the steps of conjugate gradients.
       numbers: confidence, lambda and frequency exponent [3].
-      side: who met what.
+      side: the interactions of the rows.
       present: [R, D], where conjugate gradients start.
       other: the factors of the other side [C, D].
-      gram: of them [D, D].
-      loop: [], which of the loops.
+      gram: their Gram matrix [D, D].
+      loop: [], the number of the loop.
     """
     own = jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, loop), side.blocks)
     return _solve_alone(how, _weights(numbers, side), own, present, other, gram)
@@ -174,13 +174,13 @@ def solve_loop(
 
 @partial(jax.jit, static_argnums=0)
 def solve_new_rows(solver: AlternatingLeastSquares, side: Side, other: jax.Array, mean_weight: jax.Array) -> jax.Array:
-    """Return the exact factors [R, D] of rows that come to a trained side, on one device.
+    """Return the exact factors [R, D] of new rows of a trained side, on one device.
 
     Args:
       solver: its settings.
-      side: who met what.
+      side: the interactions of the new rows.
       other: the trained factors of the other side [C, D].
-      mean_weight: [], of the trained rows: their regularization is scaled by it.
+      mean_weight: [], of the trained rows: scales the regularization of the new rows.
     """
     weights = _weights(_numbers(solver), side, mean_weight)
     nothing = jnp.zeros((side.degrees.shape[0], other.shape[1]), other.dtype)
@@ -199,13 +199,13 @@ def _weights(numbers: jax.Array, side: Side, mean_weight: jax.Array | None = Non
 
 
 def row_regularization(numbers: Any, degrees: Any, num_others: int, mean_weight: Any = None) -> Any:
-    """Return lambda_r of rows [R]; see ``mf_als`` for its form. It computes with NumPy what it is given as NumPy.
+    """Return lambda_r of rows [R]; see ``mf_als`` for its form. NumPy arguments give a NumPy result.
 
     Args:
       numbers: confidence, lambda and frequency exponent.
-      degrees: what each row has met [R].
+      degrees: the number of interactions of each row [R].
       num_others: C, the rows of the other side.
-      mean_weight: of the trained rows; None: of these.
+      mean_weight: of the trained rows; None: of these rows.
     """
     confidence, regularization, exponent = numbers
     weight = num_others + (confidence - 1) * degrees
@@ -216,7 +216,7 @@ def _solve_alone(
     how: How, weights: Weights, blocks: tuple[Blocks, ...], present: jax.Array, other: jax.Array, gram: jax.Array
 ) -> Solved:
     """Solve for the rows of blocks on one device."""
-    # Ids that fill up a chunk find a row of zeros, so that nothing needs a mask. Those that fill up a block are few.
+    # Padding ids of a chunk find a row of zeros, so no mask is needed. Padding rows of a block are few.
     other_of = partial(jnp.take, jnp.pad(other, ((0, 1), (0, 0))), axis=0, mode="clip")
     start_of = partial(jnp.take, present, axis=0, mode="fill", fill_value=0)
     return _solve_share(how, weights, blocks, present, gram, start_of, other_of)
@@ -224,7 +224,7 @@ def _solve_alone(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def solve_on_mesh(how: How, mesh: Mesh, numbers: jax.Array, side: Side, present: jax.Array, other: jax.Array) -> Solved:
-    """Solve for the rows of one side, cut over ``data``; the tables are cut over ``model``.
+    """Solve for the rows of one side, sharded over ``data``; the tables are sharded over ``model``.
 
     The arguments are those of ``solve_loop``.
     """
@@ -245,9 +245,9 @@ def _solve_share(
     how: How, weights: Weights, blocks: tuple[Blocks, ...], present: jax.Array, gram: jax.Array, start_of: Gather,
     other_of: Gather, first: jax.Array | int = 0,
 ) -> Solved:  # fmt: skip
-    """Solve for the rows of some blocks, the factors Y [C, D] of the other side fixed; rows of other blocks are zeros.
+    """Solve for the rows of some blocks with the factors Y [C, D] of the other side fixed; other rows are zeros.
 
-    Row r solves (Y^T Y + (c - 1) sum y y^T + lambda_r I) p = c sum y, with sums over the rows y of Y that r has met.
+    Row r solves (Y^T Y + (c - 1) sum y y^T + lambda_r I) p = c sum y, with sums over the rows y of its interactions.
 
     Args:
       how: the method, and the steps of conjugate gradients.
@@ -268,7 +268,7 @@ def _solve_share(
         strength = weights.regularization[rows]
 
         def add_chunks(add: Callable, sums: tuple) -> tuple:
-            """Return sums with those of ``add(the factors of a chunk [b, w, D])`` of all chunks of the block."""
+            """Add ``add(the factors of a chunk [b, w, D])`` of all chunks of the block to sums."""
 
             def add_chunk(chunk: jax.Array, sums: tuple) -> tuple:
                 return jax.tree.map(jnp.add, sums, add(other_of(met[chunk].reshape(len(rows), -1))))
@@ -278,8 +278,8 @@ def _solve_share(
         system = weights.confidence, strength, gram, add_chunks
         x, gain = exact(*system) if method == "cholesky" else conjugate_gradients(*system, start_of(rows), steps)
         ids = rows - first
-        ids = jnp.where(ids < 0, len(present), ids)  # a negative one would count from the end
-        # At once: the rows of all blocks together would be as large as the whole table.
+        ids = jnp.where(ids < 0, len(present), ids)  # a negative id would count from the end
+        # Scatter at once: the rows of all blocks together would be as large as the whole table.
         table = table.at[ids].set(x, mode="drop")
         return table, jnp.stack([gain.sum(), strength @ jnp.sum(x**2, axis=1)])
 

@@ -1,6 +1,6 @@
-"""What a step of training is made of: examples (triplets, or users) with the ids of all that they read.
+"""Batches of training: examples (triplets, or users) with the ids of all rows that they read.
 
-Users are grouped by their number of positives into a few widths W, so that padding stays small and each width is one
+Users are grouped by their number of positives into a few widths W. So padding stays small, and each width is one
 compiled shape.
 """
 
@@ -23,19 +23,19 @@ from hlr_jax.scoring import neighbor_sources
 from hlr_jax.training.options import NEGATIVES, TrainOptions
 from hlr_jax.types import CSR, Params
 
-_PADDING = 1.2  # the most targets that are computed for each that is needed, on average
+_PADDING = 1.2  # the most computed targets per needed target, on average
 _CANDIDATES = 256  # widths to choose from
 
 
 class Negatives(NamedTuple):
-    """Which negatives a positive is measured against; an item that the user knows never counts.
+    """How negatives are chosen; an item that the user knows never counts.
 
     Attributes:
-      kind: ``per_triplet`` and ``per_user``: each triplet, or user, draws its own; ``shared``: all triplets of a batch
-        share them, so that they cost one product of matrices; ``in_batch``: the positives of the whole batch, which are
-        drawn by popularity; ``all``: every item.
-      number: n, how many are drawn; without meaning for ``in_batch`` and ``all``.
-      popularity: b; items are drawn in proportion to their popularity to the power of b, 0 for uniformly.
+      kind: ``per_triplet`` and ``per_user``: each triplet, or user, samples its own. ``shared``: all triplets of a
+        batch share them, so that they cost one matrix product. ``in_batch``: the positives of the whole batch, sampled
+        by popularity. ``all``: every item.
+      number: n, the number of negatives; ignored for ``in_batch`` and ``all``.
+      popularity: b; items are sampled in proportion to their popularity to the power of b; 0: uniformly.
     """
 
     kind: str = "per_triplet"
@@ -44,32 +44,32 @@ class Negatives(NamedTuple):
 
     @classmethod
     def of(cls, options: TrainOptions) -> "Negatives":
-        """Return the negatives that the settings ask for."""
+        """Return the negatives of the settings."""
         return cls(options.negatives, options.num_negatives, options.negative_popularity)
 
     @property
     def own(self) -> int:
-        """How many each example draws for itself."""
+        """How many each example samples for itself."""
         return self.number if self.kind in ("per_triplet", "per_user") else 0
 
     def drawn_by(self, near: Interactions, num_items: int) -> ItemPopularity | None:
-        """Return what they are drawn by, given the interactions of training; None: uniformly."""
+        """Return the popularity to sample by, from the training interactions; None: uniformly."""
         exponent = 1.0 if self.kind == "in_batch" else self.popularity
         return item_popularity(near.item_degrees(num_items), exponent) if exponent else None
 
 
 @struct.dataclass
 class BatchSource:
-    """Where batches come from: of triplets, or of users.
+    """The source of batches of triplets, or of users.
 
     Attributes:
-      groups: the user of each example, in groups of one shape. Triplets are one group, in the order of the positives;
-        users are grouped by width, and together are all who have a positive.
+      groups: the user of each example, in groups of one shape. Triplets are one group, in the order of the positives.
+        Users are grouped by width, and all groups together have every user with a positive.
       positives: each user's positives.
-      neighbors: what neighbors are drawn from.
-      known: what negatives must avoid.
-      popularity: what popular negatives are drawn by; None where they are uniform.
-      widths: the most positives of a user in each group; none where batches are of users alone; None for triplets
+      neighbors: what neighbors are sampled from.
+      known: the items that negatives must avoid.
+      popularity: the popularity that negatives are sampled by; None: uniform.
+      widths: the most positives of a user in each group; empty where batches are of users alone; None for triplets
         (static).
       num_positives: of all users (static).
       num_items: I (static).
@@ -89,19 +89,19 @@ def batch_source(
     positives: Interactions, near: Interactions, known: Interactions, sizes: tuple[int, int], model: Model,
     negatives: Negatives, as_cells: bool = False,
 ) -> BatchSource:  # fmt: skip
-    """Return the source of some positives, in the kind of batches that the negatives are for.
+    """Return the source of some positives, in the kind of batches that the negatives need.
 
     Args:
-      positives: what is learned, or measured.
-      near: what neighbors are drawn from, and popularity is counted in.
-      known: what negatives must avoid.
+      positives: the positives to train on, or to measure.
+      near: what neighbors are sampled from, and popularity is counted in.
+      known: the items that negatives must avoid.
       sizes: U, I.
-      model: says which neighbors it reads.
-      negatives: how they are drawn.
+      model: sets which neighbors are read.
+      negatives: how they are sampled.
       as_cells: whether batches are of users alone, for ``all_items``: all in one group, without widths.
 
     Raises:
-      InputError: batches of users, and a model that is defined on triplets.
+      InputError: batches of users for a model that is defined on triplets.
     """
     num_users, num_items = sizes
     neighbors = neighbor_sources(model, near, sizes)
@@ -130,7 +130,7 @@ def check_batches_of_users(model: Model) -> None:
     """Check that a model can be trained with batches of users.
 
     Raises:
-      InputError: it is defined on triplets.
+      InputError: the model is defined on triplets.
     """
     if model.share_relation or model.penalty is not None:
         reason = "model.share_relation" if model.share_relation else "a penalty on each triplet"
@@ -138,23 +138,23 @@ def check_batches_of_users(model: Model) -> None:
 
 
 def group_widths(degrees: np.ndarray, negatives: int = 0) -> tuple[int, ...]:
-    """Return the fewest widths that keep padding small, and of as many those with the least: increasing.
+    """Return the fewest widths that keep padding small, and of equally many those with the least padding: increasing.
 
-    A user with d positives computes W + n targets where d + n are needed, W the least width that holds them. All users
-    together compute at most ``_PADDING`` times what is needed. Each width is compiled, so few of them are wanted.
+    A user with d positives needs d + n targets and computes W + n, where W is the least width with W >= d. All users
+    together compute at most ``_PADDING`` times the targets they need. Each width is compiled, so there should be few.
 
     Args:
       degrees: each user's number of positives [U].
-      negatives: n, that are computed beside the positives of a user.
+      negatives: n, computed in addition to the positives of a user.
     """
     width, users = np.unique(degrees[degrees > 0], return_counts=True)
-    if len(width) > _CANDIDATES:  # widths that lie closer than a percent are as good as one
+    if len(width) > _CANDIDATES:  # widths closer than a percent are as good as one
         spread = np.searchsorted(width, np.geomspace(width[0], width[-1], _CANDIDATES))
         kept = np.unique(spread.clip(max=len(width) - 1))
         group = np.searchsorted(kept, np.arange(len(width)))
         width, users = width[kept], np.bincount(group, users).astype(int)
     before = np.concatenate([[0], np.cumsum(users)])
-    # cost[i, j]: of one width for all users from the i-th to the j-th candidate.
+    # cost[i, j]: the cost of one width for all users from the i-th to the j-th candidate.
     cost = (width + negatives)[None] * (before[None, 1:] - before[:-1, None]).astype(np.float64)
     cost[np.tril_indices(len(width), -1)] = np.inf
     needed = float(np.sum(degrees[degrees > 0] + negatives))
@@ -171,7 +171,7 @@ def group_widths(degrees: np.ndarray, negatives: int = 0) -> tuple[int, ...]:
 
 
 def padding_of(widths: tuple[int, ...], degrees: np.ndarray, negatives: int = 0) -> float:
-    """Return how many targets are computed for each that is needed; the arguments are those of ``group_widths``."""
+    """Return the number of computed targets per needed target; the arguments are those of ``group_widths``."""
     counts = degrees[degrees > 0]
     computed = np.asarray(widths)[np.searchsorted(widths, counts)] + negatives
     return float(computed.sum()) / float((counts + negatives).sum())
@@ -180,13 +180,13 @@ def padding_of(widths: tuple[int, ...], degrees: np.ndarray, negatives: int = 0)
 def epoch_schedule(epoch: jax.Array | None, source: BatchSource, size: int) -> tuple[jax.Array, jax.Array]:
     """Return the group of every step of an epoch and the step's number within it: [steps], [steps].
 
-    Groups of users come in another order at each epoch, in their own where it is None. The order depends on the epoch
-    alone, so that runs that are trained at once take the same branch.
+    Groups of users are in a new order at each epoch, and in their own order where ``epoch`` is None. The order depends
+    on the epoch alone, so that runs trained at once take the same branch.
     """
     counts = [-(-len(users) // size) for users in source.groups]
     group = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
     within = np.concatenate([np.arange(count) for count in counts]).astype(np.int32)
-    if epoch is None or len(counts) == 1:  # within a group examples come in another order already
+    if epoch is None or len(counts) == 1:  # within a group, examples are in a new order already
         return jnp.asarray(group), jnp.asarray(within)
     order = jax.random.permutation(jax.random.fold_in(jax.random.key(0), epoch), len(group))
     return jnp.asarray(group)[order], jnp.asarray(within)[order]
@@ -197,7 +197,7 @@ def examples_of_step(
 ) -> tuple[jax.Array, jax.Array]:
     """Return the users [B] of a group's step, or the places of its positives, and weights that are 0 past the end.
 
-    They are in a random order of the whole group, or without a key as they stand.
+    They are in a random order of the whole group, or without a key in their own order.
     """
     users = source.groups[group]
     positions = index * size + jnp.arange(size)
@@ -211,17 +211,17 @@ def examples_of_step(
 
 @struct.dataclass
 class SharedNegatives:
-    """S negatives of all examples of a batch.
+    """S negatives shared by all examples of a batch.
 
     Attributes:
       items: [S].
       item_users: neighbors of each item [S, A].
-      log_expected: [S], the log of how often each is expected.
+      log_expected: [S], the log of the expected count of each.
       derived: their rows of what the model derives.
-      learned: what gets a gradient, once ``gradients.shared_vectors`` has set it: their rows, ``item`` [S, D] among
-        them; the vectors of ``item_users`` [S, A, D]; and ``Model.item_pairs`` [I, M, S] of all rows of the
-        table of items, from which each example takes those of its user's neighbors, or None where they are made from
-        the vectors.
+      learned: the arrays that get a gradient, once ``gradients.shared_vectors`` has set them. They are the rows, with
+        ``item`` [S, D] among them; the vectors of ``item_users`` [S, A, D]; and ``Model.item_pairs`` [I, M, S] of all
+        rows of the table of items. Each example takes the pairs of its user's neighbors. The last is None where pairs
+        are made from the vectors.
     """
 
     items: jax.Array
@@ -238,15 +238,15 @@ class Batch:
     Attributes:
       user: [B].
       items: [B, T], the positives first: T = 1 + n, or W + n.
-      is_positive: [B, W] true for the positives of users that are no padding; [B, 1] for triplets.
+      is_positive: [B, W] true for the positives of users that are not padding; [B, 1] for triplets.
       known: [B, n + S], true for negatives that do not count; the shared ones come last.
-      log_expected: [B, n], the log of how often a negative is expected among the n.
+      log_expected: [B, n], the log of the expected count of a negative among the n.
       history: neighbors of the user [B, H].
       item_users: neighbors of each item [B, T, A].
-      weight: [B], 0 for what fills up the last batch.
-      shared: the shared negatives, where there are some.
+      weight: [B], 0 for padding of the last batch.
+      shared: the shared negatives, if there are any.
       user_derived, items_derived: rows of what the model derives, [B, ...] and [B, T, ...].
-      words: [2], random, of what is drawn while users are measured: the dropout of histories (``all_items``).
+      words: [2], random bits for what is sampled while the loss is computed: the dropout of histories (``all_items``).
     """
 
     user: jax.Array
@@ -263,12 +263,12 @@ class Batch:
     words: jax.Array | None = None
 
     def examples(self) -> "Batch":
-        """Return the same without what all examples share: every leaf has the leading axis [B]."""
+        """Return the batch without what all examples share: every leaf has the leading axis [B]."""
         return replace(self, shared=None)
 
 
 def derive_rows(model: Model, params: Params, sources: NeighborSources, batch: Batch) -> Batch:
-    """Return the batch with what the model derives, computed once for each user and item that it reads."""
+    """Return the batch with what the model derives, computed once for each user and item in it."""
     if model.derived is None:
         return batch
     others = jnp.zeros(0, jnp.int32) if batch.shared is None else batch.shared.items

@@ -1,9 +1,9 @@
-"""Arrays and a record in one folder: a checkpoint, always whole, of a training or of its result.
+"""A checkpoint folder: arrays and a record of a training or of its result, always complete.
 
     N/record.json            identity, progress, the shape of each array, and the SHA-256 of each piece of it
-    N/arrays-P.safetensors   the pieces that process P wrote: a whole array, or rows of it that lie on its devices
+    N/arrays-P.safetensors   the pieces that process P wrote: a whole array, or the rows on its devices
 
-Each piece is hashed before it is written, and compared when it is read.
+Each piece is hashed before it is written, and the hash is compared when it is read.
 """
 
 import contextlib
@@ -31,20 +31,20 @@ _SCHEMA = {
 
 
 class Checkpoints:
-    """The checkpoint folder of a training; a new checkpoint is whole before an old one goes.
+    """The checkpoint folder of a training; an old checkpoint is deleted only after a new one is complete.
 
-    A training that is killed at any moment leaves the last whole one, from which resuming repeats the same bits.
+    A training that is killed at any moment leaves its last complete checkpoint. Resuming from it repeats the same bits.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], keep: int = 2):
-        """Open ``folder`` for the training with this ``identity``; another's checkpoint is not read.
+        """Open ``folder`` for the training with this ``identity``; a checkpoint of another training is not read.
 
-        What an identity does not name is not compared, and stays as it is there. The last ``keep`` checkpoints stay.
+        Fields that the identity lacks are not compared, and stay as they are there. The last ``keep`` checkpoints stay.
         """
         self._folder, self._identity, self._keep = folder, identity, keep
 
     def epochs(self) -> list[int]:
-        """Return the epochs of the checkpoints, the first one first."""
+        """Return the epochs of the checkpoints in increasing order."""
         return sorted(int(path.name) for path in self._folder.glob("*") if path.name.isdecimal())
 
     def latest(self) -> int | None:
@@ -52,12 +52,12 @@ class Checkpoints:
         return max(self.epochs(), default=None)
 
     def save(self, epoch: int, arrays: Any, record: dict[str, Any]) -> None:
-        """Write the arrays and the record of an epoch; does nothing if it is there already.
+        """Write the arrays and the record of an epoch; does nothing if the checkpoint exists.
 
-        Every process writes the pieces that lie on its devices.
+        Every process writes the pieces on its devices.
 
         Raises:
-          OSError: it can't be written; the checkpoints before stay.
+          OSError: it can't be written; earlier checkpoints stay.
         """
         if epoch in self.epochs():
             return
@@ -74,7 +74,7 @@ class Checkpoints:
             raise
 
     def _finish(self, temporary: Path, epoch: int, about: dict[str, Any], own: dict[str, dict[str, str]]) -> None:
-        """Put the checkpoint in its place, and drop those that are not kept."""
+        """Move the checkpoint to its place, and delete those that are not kept."""
         pieces = own if jax.process_count() == 1 else Pieces.hashes_in(temporary)
         write_json(temporary / _RECORD, about | {"pieces": pieces})
         temporary.rename(self._folder / str(epoch))
@@ -90,7 +90,7 @@ class Checkpoints:
         return self._read()["record"]
 
     def shapes(self) -> Any:
-        """Return the shapes of the arrays. Tables may end in rows of padding.
+        """Return the shapes of the arrays. Tables may end with rows of padding.
 
         Raises:
           InputError: the checkpoint is damaged.
@@ -100,7 +100,7 @@ class Checkpoints:
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]]:
         """Read arrays with the shapes and shardings of ``like``, whatever devices wrote them, and the record.
 
-        Tables end in rows of padding, as many as the mesh needs, which are cut off or added.
+        Tables end with rows of padding, as many as the mesh needs; they are cut off or added.
 
         Raises:
           InputError: it is damaged, or another training wrote it.
@@ -117,17 +117,17 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """Add what to do to the message on damaged arrays."""
+        """Add what to do to the error for damaged arrays."""
         try:
             yield
         except InputError as problem:
             raise InputError(f"{problem}; {self._again()}") from None
 
     def _again(self) -> str:
-        """Return what to do where the last checkpoint is damaged."""
+        """Return what to do about a damaged last checkpoint."""
         *before, last = self.epochs()
         if before:
-            return f"delete {self._folder / str(last)}, and training goes on from checkpoint {before[-1]}"
+            return f"delete {self._folder / str(last)}, and training continues from checkpoint {before[-1]}"
         return f"delete {self._folder} and run the command that trained it again"
 
     def _check_identity(self, there: dict[str, Any]) -> None:
@@ -139,17 +139,17 @@ class Checkpoints:
         if there.get("jax") and here.get("jax") and there["jax"] != here["jax"]:
             raise InputError(
                 f"{self._folder} holds a model without options that JAX {there['jax']} trained, and this is JAX "
-                f"{here['jax']}: whether it is the same model can't be told; pass another workdir"
+                f"{here['jax']}: whether it is the same model is unknown; pass another workdir"
             )
         if differing == ["start"]:
             raise InputError(
-                f"{self._folder} holds a run that started from other parameters: train.start is another one, or "
-                "that run has been trained on since; pass another workdir"
+                f"{self._folder} holds a run that started from other parameters: train.start differs, or "
+                "that run was trained further; pass another workdir"
             )
         raise InputError(f"{self._folder} holds a run of another model, seed, data or training; pass another workdir")
 
 
 def _begin(temporary: Path) -> None:
-    """Make the folder anew: an older one was left behind by a process that was killed."""
+    """Create the folder, and delete one left by a killed process."""
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

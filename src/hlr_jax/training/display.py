@@ -11,12 +11,12 @@ from hlr_jax.live_bar import LiveBar
 class Display(LiveBar):
     """Shows epochs as they end: a context manager.
 
-    ``quiet`` shows nothing; otherwise a bar where the console is a terminal, and a line per epoch where it is not.
+    ``quiet`` shows nothing. Otherwise it shows a bar where the console is a terminal, and a line per epoch elsewhere.
     """
 
     def __init__(self, label: str, total: int, *, quiet: bool = False, console: Console | None = None):
         """Show ``total`` epochs under a label."""
-        # The bar fits in 80 columns; the terminal wraps lines that stay.
+        # The bar fits in 80 columns; the terminal wraps permanent lines.
         super().__init__(
             console or Console(soft_wrap=True, highlight=False),
             TextColumn("{task.description} {task.completed}/{task.total}"), BarColumn(bar_width=5),
@@ -26,13 +26,13 @@ class Display(LiveBar):
         self._label, self._total, self._quiet, self._shown = label, total, quiet, 0
 
     def begin(self, done: int, line: str) -> None:
-        """Show a line, and a bar that stands at ``done`` epochs."""
+        """Show a line, and a bar at ``done`` epochs."""
         self.say(line)
         if self._bar:
             self._bar.update(self._task, completed=done)
 
     def say(self, line: str) -> None:
-        """Show a line that stays."""
+        """Show a permanent line."""
         if not self._quiet:
             self._console.print(line, markup=False)
 
@@ -42,7 +42,7 @@ class Display(LiveBar):
         if self._bar:
             self._bar.update(self._task, completed=epoch, metrics=describe(record, short=True))
         elif not self._quiet:
-            # The first epoch mostly compiles, so its time does not predict that of the others.
+            # The first epoch is mostly compilation, so its time does not predict the time of the others.
             left = f"{record['seconds'] * (self._total - epoch):.0f} s left" if self._shown else "compiled"
             left = left if epoch else f"in {record['seconds']:.0f} s"
             self._console.print(f"{self._label} {epoch}/{self._total} {describe(record)} {left}", markup=False)
@@ -50,7 +50,7 @@ class Display(LiveBar):
 
 
 def describe(record: dict[str, Any], *, short: bool = False) -> str:
-    """Return the metrics of an epoch as text for people."""
+    """Return the metrics of an epoch as readable text."""
     digits = 3 if short else 4
     shown = {"loss": record["train_loss"]} if "train_loss" in record else {}
     for name in record:

@@ -1,8 +1,8 @@
-"""The two kinds of examples: what is drawn for a batch of them, and the loss of each.
+"""The two kinds of examples: how a batch of them is sampled, and the loss of each.
 
-A triplet, the paper's, is a pair (u, v) with n negatives, and with a history drawn for it alone. A user has all its
-training items as positives, one history and n negatives for them all: its attention meets W + n targets, where triplets
-meet W (1 + n) of them. A positive that stands in the history is left out of it exactly, for itself alone.
+A triplet, as in the paper, is a pair (u, v) with n negatives and its own sampled history. A user has all its training
+items as positives, and one history and n negatives for all of them. Its attention covers W + n targets, where triplets
+need W (1 + n). A positive in the history is left out of it exactly, for itself alone.
 """
 
 import math
@@ -27,9 +27,9 @@ def sample_triplets(
     key: jax.Array, source: BatchSource, rows: jax.Array, weight: jax.Array, negatives: Negatives,
     first: tuple[jax.Array, jax.Array] | None = None,
 ) -> Batch:  # fmt: skip
-    """Draw negatives and neighbors for the positives at ``rows`` [B] with ``weight`` [B].
+    """Sample negatives and neighbors for the positives at ``rows`` [B] with ``weight`` [B].
 
-    ``first`` are items [B] and their log_expected [B]: each stands in the place of the first negative of a triplet.
+    ``first`` are items [B] and their log_expected [B]: each replaces the first negative of a triplet.
     """
     near, n = source.neighbors, negatives.own
     own_size = n if first is None else max(n, 1)
@@ -51,7 +51,7 @@ def sample_triplets(
     if shared is not None:
         others_known = contains_shared(source.known, user, shared.items, source.num_items)
         if negatives.kind == "in_batch":
-            others_known |= weight == 0  # what fills up the last batch is no draw
+            others_known |= weight == 0  # padding of the last batch is not sampled
         known = jnp.concatenate([known, others_known], axis=1)
     is_positive = jnp.ones((len(rows), 1), bool)
     return Batch(user, items, is_positive, known, log_expected, history, item_users, weight, shared)
@@ -60,7 +60,7 @@ def sample_triplets(
 def _draw_shared(
     key: jax.Array, source: BatchSource, positive: jax.Array, weight: jax.Array, negatives: Negatives
 ) -> SharedNegatives | None:
-    """Return the negatives that a batch shares: distinct items, items by popularity, or the batch's own positives."""
+    """Return the shared negatives of a batch: distinct items, items by popularity, or the batch's own positives."""
     if negatives.own:
         return None
     item_key, user_key = jax.random.split(key)
@@ -82,7 +82,7 @@ def _draw_shared(
 def sample_users(
     key: jax.Array, source: BatchSource, users: jax.Array, weight: jax.Array, width: int, negatives: Negatives
 ) -> Batch:
-    """Draw the negatives and the history of users [B] with at most ``width`` positives, and weights [B]."""
+    """Sample the negatives and the history of users [B] with at most ``width`` positives, and weights [B]."""
     near = source.neighbors
     negative_key, history_key, user_key = jax.random.split(key, 3)
     positives, is_positive = jax.vmap(padded_row, in_axes=(None, 0, None))(source.positives, users, width)
@@ -118,7 +118,7 @@ def users_alone(key: jax.Array, source: BatchSource, users: jax.Array, weight: j
 
 
 def draw_own_negatives(bits: jax.Array, source: BatchSource, user: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return the negatives that examples draw for themselves, which are known, and their log_expected: each [B, n]."""
+    """Sample examples' own negatives; return them, which of them are known, and their log_expected: each [B, n]."""
     n, known, popularity = bits.shape[1], source.known, source.popularity
     if popularity is None:
         drawn = jax.vmap(sample_negatives, in_axes=(0, None, 0, None))(bits, known, user, source.num_items)
@@ -130,15 +130,15 @@ def draw_own_negatives(bits: jax.Array, source: BatchSource, user: jax.Array) ->
 
 
 def contains_shared(rows: CSR, users: jax.Array, items: jax.Array, num_items: int) -> jax.Array:
-    """Return whether each of the same items stands in the rows of users: [B], [S] -> [B, S].
+    """Return whether each of the same items is in the rows of users: [B], [S] -> [B, S].
 
-    On a CPU one walk through a user's row is far less work than a bisection for each item. A walk of many users at once
-    would go on to the longest row of them all.
+    On a CPU one pass over a user's row is far less work than a bisection for each item. A pass over many users at once
+    would continue to the longest row of all of them.
     """
     count = len(items)
     if jax.default_backend() != "cpu":
         return jax.vmap(lambda user: contains(rows, user, items))(users)
-    # An item that stands twice among them has one place of the two.
+    # Of an item that occurs twice, one of the two places is used.
     places = jnp.full(num_items, count).at[items].set(jnp.arange(count))
 
     def of_user(user: jax.Array) -> jax.Array:
@@ -153,13 +153,13 @@ def contains_shared(rows: CSR, users: jax.Array, items: jax.Array, num_items: in
 
 
 def draw_item_users(bits: jax.Array, source: NeighborSource, items: jax.Array, users: jax.Array) -> NeighborIds:
-    """Return the neighbors [B, T, A] of the items [B, T] of users [B], who are never their own."""
+    """Sample the neighbors [B, T, A] of the items [B, T] of users [B]; a user is never its own neighbor."""
     of_items = jax.vmap(sample_neighbors, in_axes=(0, None, 0, None))
     return jax.vmap(of_items, in_axes=(0, None, 0, 0))(bits, source, items, users)
 
 
 def draw_users_of_shared(key: jax.Array, source: NeighborSource, items: jax.Array) -> NeighborIds:
-    """Return the neighbors [S, A] of items that a batch shares."""
+    """Sample the neighbors [S, A] of the shared items of a batch."""
     bits = jax.random.bits(key, (len(items), source.num_bits))
     return jax.vmap(sample_neighbors, in_axes=(0, None, 0))(bits, source, items)
 
@@ -195,7 +195,7 @@ def user_loss(
     width = example.is_positive.shape[0]
     user, items = vectors.user | example.user_derived, vectors.items | example.items_derived
     history = Padded(vectors.history, example.history.mask)
-    # A negative is no item of the user, so that this leaves out each positive for itself and nothing else.
+    # A negative is not an item of the user, so this leaves out each positive for itself and nothing else.
     mask = example.history.mask & (example.history.ids != example.items[:, None])
     near = Neighbors(Padded(vectors.history, mask), Padded(vectors.item_users, example.item_users.mask))
     distances = -score_items(model, params, user, items, near)

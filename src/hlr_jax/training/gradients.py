@@ -15,15 +15,15 @@ from hlr_jax.scoring import score_items
 from hlr_jax.training.batches import Batch, Negatives, SharedNegatives
 from hlr_jax.types import Neighbors, Padded, Params
 
-_DEVICE_BYTES = 1 << 30  # of working set that a microbatch may take of an accelerator
-_CACHE_BYTES = 2 << 20  # of working set that a microbatch may take on a CPU; flat between 1 and 4 MiB when measured
-_FEWEST_USERS = 16  # that meet all items in one product, in cache or not; one has a third of the speed when measured
-_PAIR_BYTES = 64 << 20  # that weights of all pairs of neighbors and shared negatives may take
+_DEVICE_BYTES = 1 << 30  # limit of a microbatch's working set on an accelerator
+_CACHE_BYTES = 2 << 20  # limit of a microbatch's working set on a CPU; speed is flat between 1 and 4 MiB
+_FEWEST_USERS = 16  # in one product with all items, even beyond the cache; one user at a time has a third of the speed
+_PAIR_BYTES = 64 << 20  # limit of the weights of all pairs of neighbors and shared negatives
 
 
 @struct.dataclass
 class Vectors:
-    """What an example is measured by, and gets a gradient.
+    """The vectors that the loss of an example is computed from, and that get a gradient.
 
     Attributes:
       user: the user's rows, ``user`` [D] among them.
@@ -48,7 +48,7 @@ def measured_negatives(
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """Return the distances [n + S] of an example's own negatives [n] and the shared ones, and their log_expected.
 
-    Those that do not count are infinitely far. A shared relation has moved ``user``, the user's rows.
+    Those that do not count are infinitely far. A shared relation is already added to ``user``, the user's rows.
     """
     distances, log_expected = own, example.log_expected
     if shared is not None:
@@ -65,7 +65,7 @@ def _shared_distances(
     items = rows | shared.derived
     if model.share_relation:
         return squared_distances(user["user"], items["item"])
-    # Among all items there are the user's own, and no user is a neighbor of itself.
+    # All items include the user's own; a user is never a neighbor of itself.
     mask = shared.item_users.mask & (shared.item_users.ids != example.user)
     near = Neighbors(history, Padded(user_vectors, mask))
     weights = None if all_weights is None else all_weights[example.history.ids]
@@ -80,9 +80,9 @@ def batch_vectors(model: Model, params: Params, batch: Batch) -> Vectors:
 
 
 def shared_vectors(model: Model, params: Params, batch: Batch, by_pairs: bool) -> SharedNegatives | None:
-    """Return the shared negatives with their vectors, where the batch has some.
+    """Return the shared negatives with their vectors, if the batch has any.
 
-    Weights of pairs are made where the table has fewer rows than the histories of the batch have places: less work.
+    Weights of pairs are computed where the table has fewer rows than the batch has places in histories: less work.
     """
     if batch.shared is None:
         return None
@@ -98,8 +98,8 @@ def shared_vectors(model: Model, params: Params, batch: Batch, by_pairs: bool) -
 def _pieces(batch: Batch, microbatch: int) -> Batch:
     """Return a batch [B, ...] as [B / b, b, ...], without what all examples share.
 
-    Every B / b-th example is in the same piece, so that a device of a mesh finds its share of each piece in its share
-    of the batch.
+    Every B / b-th example is in the same piece. So the share of a piece on a device of a mesh comes from the device's
+    share of the batch.
     """
     shape = microbatch, len(batch.user) // microbatch
     return jax.tree.map(lambda array: array.reshape(*shape, *array.shape[1:]).swapaxes(0, 1), batch.examples())
@@ -130,17 +130,17 @@ def batch_gradient(
 ) -> tuple[jax.Array, Params]:
     """Return the weighted sum of the losses of a batch and its gradient by every parameter.
 
-    Gradients are taken by vectors, ``microbatch`` examples at a time, and added to the rows they came from: the
+    Gradients are taken by vectors, ``microbatch`` examples at a time, and added to the rows of these vectors. The
     [B, H, D] vectors and [B, H, N] weights of a whole batch never exist at once, so each piece stays in cache.
 
     Args:
-      model: what is trained.
+      model: the model to train.
       loss: of one example.
       params: the model's parameters.
       batch: B examples.
       microbatch: divides B.
-      mesh: where the tables lie. It divides them, so that there shared negatives are not met by ``Model.item_pairs``,
-        for which all rows of the table of items would meet on each device.
+      mesh: the mesh of the tables. On a mesh, ``Model.item_pairs`` is not used for shared negatives: it would gather
+        all rows of the table of items on each device.
     """
     constants = model.on_axis(params, "shared")
     shared = shared_vectors(model, params, batch, by_pairs=mesh is None)
@@ -183,7 +183,7 @@ def batch_gradient(
 def _joined(parts: list[tuple[Params, jax.Array]]) -> list[tuple[Params, jax.Array]]:
     """Return rows [b, ..., *] of arrays and their ids [b, ...] as one part for each array.
 
-    The devices of a mesh exchange the whole sum after each addition to it, so there should be one.
+    The devices of a mesh exchange the whole sum after each addition to it, so there should be one addition.
     """
     by_name: dict[str, list[tuple[jax.Array, jax.Array]]] = {}
     for rows, ids in parts:
@@ -195,18 +195,18 @@ def _joined(parts: list[tuple[Params, jax.Array]]) -> list[tuple[Params, jax.Arr
 
 
 def _add_rows(sums: Params, rows: Params, ids: jax.Array) -> Params:
-    """Return sums with ``rows`` [..., *] added to the rows that they came from; ids without any add nothing."""
+    """Return sums after adding ``rows`` [..., *] at their ids; ids out of range add nothing."""
     if not ids.size:
         return sums
     return sums | {name: sums[name].at[ids].add(row) for name, row in rows.items()}
 
 
 def _working_floats(model: Model, params: Params, num_items: int, context: int, shared: int) -> int:
-    """Return about how many floats the gradient of an example takes: vectors, weights, and what they become.
+    """Return about how many floats the gradient of an example takes: vectors, weights, and intermediate results.
 
-    The example has ``num_items`` items for itself and a history of ``context``, and meets ``shared`` more.
+    The example has ``num_items`` items of its own, a history of ``context``, and ``shared`` shared items.
     """
-    keys = params.get("keys")  # of a model of another kind they may be anything
+    keys = params.get("keys")  # may be anything in models of other kinds
     dim, memories = params["item"].shape[1], 0 if keys is None or keys.ndim != 2 else len(keys)
     item_users = num_items * model.item_users.size
     per_item = 1 + context * memories
@@ -218,7 +218,7 @@ def microbatch_size(
     batch_size: int, num_items: int, context: int, model: Model, params: Params, negatives: Negatives,
     mesh: Mesh | None = None,
 ) -> int:  # fmt: skip
-    """Return the largest divisor of the batch whose work fits: in a CPU's cache, or in a part of a device's memory.
+    """Return the largest divisor of the batch whose work fits in a CPU's cache, or in a part of a device's memory.
 
     A mesh divides the work of each piece over ``data``.
     """

@@ -18,49 +18,49 @@ Record = dict[str, Any]
 
 | key | meaning |
 | --- | --- |
-| ``epoch`` | from 1; 0 is what training starts from, where that is no random draw |
+| ``epoch`` | from 1; 0 is the start of training, unless that is random |
 | ``run`` | the run's name among those trained at once: ``seed-0``, or ``seed-0-temperature-0.2`` |
-| ``seed``, ``learning_rate``, ``margin``, ``temperature`` | its settings; all else the runs share |
+| ``seed``, ``learning_rate``, ``margin``, ``temperature`` | its settings; the runs share all others |
 | ``train_loss`` | mean over the training interactions; not of epoch 0 |
-| ``valid_loss`` | mean over the validation interactions; only where there are some, and the model has a loss |
-| ``valid_ndcg@10``, say | what ``eval.monitor`` names; only where it is a metric |
+| ``valid_loss`` | mean over the validation interactions, if there are any and the model has a loss |
+| ``valid_ndcg@10``, for example | the metric that ``eval.monitor`` names, if it is a metric |
 | ``memory_entropy`` | of the weights of the memories, mean over pairs and neighbors; 1 is uniform |
 | ``neighbor_entropy`` | of the weights of a history's items, mean over pairs with two or more; 1 is uniform |
 | ``memory_distance`` | mean distance of two memories |
 | ``best_epoch`` | the best one so far |
-| ``seconds`` | of the epoch with its validation, all runs together; of epoch 0: of making the start and measuring it |
-| ``positives_per_s`` | training interactions a second, of all runs together, without validation; not of epoch 0 |
+| ``seconds`` | of the epoch with its validation, all runs together; epoch 0: of making and measuring the start |
+| ``positives_per_s`` | training interactions per second, of all runs together, without validation; not of epoch 0 |
 
-Entropies and distance are of models with two memories or more, on 256 training interactions that are the same at every
-epoch (``training.attention``). Of a scorer an epoch is one value of its settings, which stand in the place of a run's;
-it has no losses.
+Models with two memories or more have the entropies and the distance. They are measured on 256 training interactions
+that are the same at every epoch (``training.attention``). An epoch of a scorer is one value of its settings, which
+replace those of a run; it has no losses.
 """
 
 ATTENTION = ("memory_entropy", "neighbor_entropy", "memory_distance")
-"""The keys of a record that say what attentions do."""
+"""The keys of a record that describe attentions."""
 
 Logger = Callable[[Record], object]
-"""Is called with the record of each epoch of each run, as soon as the epoch ends; what it returns is ignored.
+"""Called with the record of each epoch of each run, as soon as the epoch ends; the return value is ignored.
 
-A training that goes on calls it with the records of the epochs before first. Of several processes the first one calls
-it. What it raises ends the training; the checkpoint of the epoch before stays. ``list.append`` is one;
-``TensorBoardLogger`` is another; docs/guides/logging.md has one for MLflow.
+A resumed training first calls it with the records of earlier epochs. With several processes, only the first one calls
+it. An exception in it ends the training; the checkpoint of the epoch before stays. ``list.append`` is a logger, and so
+is ``TensorBoardLogger``; docs/guides/logging.md has one for MLflow.
 """
 
 
 class History:
-    """Records in the order of epochs, which the first process gives to loggers and writes to a file."""
+    """Records in the order of epochs; the first process passes them to loggers and writes them to a file."""
 
     def __init__(self, path: Path | None = None, loggers: Sequence[Logger] = ()):
-        """Begin without any; ``path`` None: nothing is written."""
+        """Begin empty; with ``path`` None, nothing is written."""
         self.records: list[Record] = []
         self._path = path if is_process_zero() else None
         self._loggers = loggers if is_process_zero() else ()
 
     def resume(self, progress: Sequence[RunProgress], say: Callable[[str], None] = print) -> None:
-        """Read the records of runs that are so far, and drop all others: written after the last checkpoint, or damaged.
+        """Read the records up to the progress of the runs; drop damaged ones and those after the last checkpoint.
 
-        Epochs that are missing are told of.
+        Warns about missing epochs.
         """
         if self._path is None:
             return
@@ -70,7 +70,7 @@ class History:
             if any(_is_of(record, state.run) and record["epoch"] <= state.epoch for state in progress)
         ]
         if lost := missing_epochs(self.records, progress):
-            say(f"warning: {lost_line(self._path, lost)}: curves lack them, and training goes on unchanged")
+            say(f"warning: {lost_line(self._path, lost)}: curves lack them, and training continues unchanged")
         if self.records or self._path.exists():
             with atomic_file(self._path) as temporary:
                 temporary.write_text(json_lines(self.records), encoding="utf-8")
@@ -96,7 +96,7 @@ class History:
 
 
 def read_epochs(path: Path) -> list[Record]:
-    """Return the records in a file, without those that are damaged; none where there is no file."""
+    """Return the records of a file without damaged ones; none if there is no file."""
     try:
         return [record for record in read_json_lines(path, _SCHEMA) if record is not None]
     except FileNotFoundError:
@@ -104,12 +104,12 @@ def read_epochs(path: Path) -> list[Record]:
 
 
 def _is_of(record: Record, run: Run) -> bool:
-    """Return whether a record is of a run; one of a scorer has the run's seed alone."""
+    """Return whether a record belongs to a run; a record of a scorer has only the run's seed."""
     return all(record.get(name, value) == value for name, value in run._asdict().items())
 
 
 def missing_epochs(records: Sequence[Record], progress: Sequence[RunProgress]) -> list[int]:
-    """Return the epochs, from 1, of which the records of a run that is so far lack one."""
+    """Return the epochs, from 1, that are missing from the records up to the progress of each run."""
     lost: set[int] = set()
     for state in progress:
         own = {record["epoch"] for record in records if _is_of(record, state.run)}
@@ -118,7 +118,7 @@ def missing_epochs(records: Sequence[Record], progress: Sequence[RunProgress]) -
 
 
 def lost_line(path: Path, epochs: Sequence[int]) -> str:
-    """Return a line on epochs that are missing from a file."""
+    """Return a line about epochs that are missing from a file."""
     shown = ", ".join(map(str, epochs[:10])) + (", ..." if len(epochs) > 10 else "")
     which = f"epoch {shown} is" if len(epochs) == 1 else f"epochs {shown} are"
     return f"{path}: {which} missing or damaged"

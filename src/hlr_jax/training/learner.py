@@ -36,9 +36,9 @@ T = TypeVar("T")
 
 @struct.dataclass
 class TrainState:
-    """What an epoch changes: the parameters, the optimizer's state, and the average of the epochs, where one is taken.
+    """The state that an epoch changes: parameters, the optimizer's state, and the average over epochs, if one is taken.
 
-    Of S runs at once all are [S, ...].
+    With S runs at once all arrays are [S, ...].
     """
 
     params: Params
@@ -47,31 +47,31 @@ class TrainState:
 
     @property
     def result(self) -> Params:
-        """The parameters that are measured and kept: the average, where there is one."""
+        """The parameters to measure and keep: the average, if there is one."""
         return self.params if self.ema is None else self.ema
 
 
 def key_of(seed: int | jax.Array, use: int) -> jax.Array:
-    """Return the key of a run with this seed: 0 of its parameters at the start, 1 of training, 2 of validation."""
+    """Return a key of a run with this seed: use 0 for initial parameters, 1 for training, 2 for validation."""
     return jax.random.fold_in(jax.random.key(seed), use)
 
 
 @dataclass(frozen=True)
 class GradientLearner:
-    """Learns by Adam from batches of triplets (eq. 8) or of users, every row kept in the model's ball.
+    """Learns by Adam from batches of triplets (eq. 8) or of users, and keeps every row in the model's ball.
 
-    Every draw is a function of (seed, epoch, step) alone. Each epoch visits every training interaction once, in a new
-    random order; the last batch is filled up with examples of weight 0. The loss of a batch is the sum over its
-    positives divided by their expected number. The learning rate grows linearly from the first step on, for
-    ``options.warmup`` epochs: Adam's first steps are as long as the rate, whatever the gradient. With
-    ``options.ema_decay`` the parameters are averaged after each epoch: over all of them at first, then with
-    exponentially falling weights (Polyak and Juditsky 1992).
+    Random choices depend on (seed, epoch, step) alone. Each epoch visits every training interaction once, in a new
+    random order; the last batch is padded with examples of weight 0. The loss of a batch is the sum over its positives
+    divided by their expected number. The learning rate grows linearly from the first step for ``options.warmup``
+    epochs, because Adam's first steps are as long as the rate, whatever the gradient. With ``options.ema_decay`` the
+    parameters are averaged after each epoch: over all of them at first, then with exponentially falling weights (Polyak
+    and Juditsky 1992).
 
     Attributes:
-      model: what is trained.
+      model: the model to train.
       options: of training; a ``Run`` has its own seed, rate, and parameters of the loss.
       sizes: U, I.
-      mesh: where it is trained; None: one device.
+      mesh: the mesh to train on; None: one device.
     """
 
     model: Model
@@ -80,13 +80,13 @@ class GradientLearner:
     mesh: Mesh | None = None
 
     def source(self, positives: Interactions, near: Interactions, known: Interactions) -> BatchSource:
-        """Return where batches come from; see ``batch_source``."""
+        """Return the source of batches; see ``batch_source``."""
         negatives = Negatives.of(self.options)
         return batch_source(positives, near, known, self.sizes, self.model, negatives, self._as_cells)
 
     @property
     def _as_cells(self) -> bool:
-        """Whether losses are those of ``all_items``."""
+        """Whether the losses are those of ``all_items``."""
         return self.model.plain and self.options.negatives == "all"
 
     def init(self, run: Run) -> TrainState:
@@ -139,7 +139,7 @@ class GradientLearner:
         return TrainState(params, optimizer, ema), total / source.num_positives
 
     def valid_loss(self, params: Params, source: BatchSource, run: Run) -> jax.Array:
-        """Return the mean loss [] of the validation positives, on the same draws at every epoch."""
+        """Return the mean loss [] of the validation positives, on the same random samples at every epoch."""
 
         def add(total: jax.Array, batch: Batch) -> jax.Array:
             if self._as_cells:
@@ -154,7 +154,7 @@ class GradientLearner:
     def scan_batches(
         self, source: BatchSource, epoch: jax.Array | None, key: jax.Array, step: Callable[[T, Batch], T], start: T
     ) -> T:
-        """Return what ``step`` makes of ``start`` by way of all batches of an epoch; None: with examples in order."""
+        """Fold ``step`` over all batches of an epoch, beginning with ``start``; epoch None: examples in order."""
         order_key, first = None, 0
         if epoch is not None:
             key = jax.random.fold_in(key, epoch)

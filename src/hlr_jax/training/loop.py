@@ -1,4 +1,4 @@
-"""The training loop: epochs, validation, the best epoch, patience, checkpoints. It knows learners, not models."""
+"""The training loop: epochs, validation, the best epoch, patience, checkpoints. It depends on learners, not models."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,22 +18,22 @@ from hlr_jax.training.run_progress import RunProgress, prune
 from hlr_jax.types import Params
 
 Validation = tuple[dict[str, float], np.ndarray | None]
-"""What one run shows on validation: metrics by name, and the monitored one for each user where it has users."""
+"""A run's result on validation: metrics by name, and the monitored one for each user if it is a mean over users."""
 
 Validate = Callable[[Params, Sequence[bool]], list[Validation]]
-"""(parameters [S, ...], which runs are wanted [S]) -> theirs; those of the others are empty."""
+"""(parameters [S, ...], the wanted runs [S]) -> their validation; those of the others are empty."""
 
 
 class Loop:
-    """S runs that are trained at once, an epoch of all after the other.
+    """S runs trained at once: each epoch trains all of them.
 
     Attributes:
       state: parameters and the optimizer's state [S, ...] after ``epoch``.
       best_params: the parameters [S, ...] of each run's best epoch, the result so far.
       progress: of each run.
-      step: how often an epoch of some runs was trained: the number of the checkpoint. Where all runs have gone on from
-        the first epoch to the last one it is the epoch. A run that was out of patience, and goes on since patience has
-        grown, catches up at first.
+      step: the number of epochs trained for some runs, and so the number of the checkpoint. It is the epoch if all runs
+        continued from the first epoch to the last one. A run that was out of patience, and continues because patience
+        was raised, catches up first.
       history: the records of all epochs.
     """
 
@@ -41,20 +41,20 @@ class Loop:
         self, learner: Learner, validate: Validate, options: TrainOptions, evaluation: EvalOptions, display: Display,
         history: History, checkpoints: Checkpoints | None,
     ):  # fmt: skip
-        """Take what a training is made of; without checkpoints, only the history is written."""
+        """Take the parts of a training; without checkpoints, only the history is written."""
         self._learner, self._validate, self._options, self._evaluation = learner, validate, options, evaluation
         self._display, self.history, self._checkpoints = display, history, checkpoints
 
     def start(self, runs: Sequence[Run], params: Callable[[], Params] | None = None) -> None:
-        """Begin where the checkpoint ends, or before the first epoch: with ``params()`` [S, ...], or at random.
+        """Begin at the last checkpoint, or before the first epoch: with ``params()`` [S, ...], or at random.
 
-        What is given is the first candidate: it is measured as epoch 0, and the result until an epoch is better.
+        Given parameters are the first candidate: measured as epoch 0, and the result until an epoch is better.
         """
         began = time.perf_counter()
         is_new = self._checkpoints is None or self._checkpoints.latest() is None
         given = params() if is_new and params is not None else None
         self.state = self._learner.init(given)
-        # A copy: an epoch reuses the memory of the parameters that it is given.
+        # A copy: an epoch reuses the memory of its parameters.
         self.best_params: Params = jax.tree.map(jnp.copy, self.state.result)
         self.progress, self.step, self._names = [RunProgress(run) for run in runs], 0, run_names(runs)
         if self._checkpoints is not None and not is_new:
@@ -64,19 +64,19 @@ class Loop:
             self.progress, self.step = list(map(RunProgress.from_json, record["runs"])), record["epoch"]
         self.history.resume([] if is_new else self.progress, self._display.say)
         self._collapses = CollapseWatch(several=len(runs) > 1)
-        self._collapses.lines(self.history.records)  # what earlier epochs show is told already
+        self._collapses.lines(self.history.records)  # earlier epochs are already reported
         if given is not None:
             self._measure_start(began)
 
     def goes_on(self) -> bool:
-        """Return whether an epoch is left, and a run that wants it."""
+        """Return whether an epoch is left and a run continues."""
         return any(self._active())
 
     def run(self) -> None:
         """Train to the last epochs of all runs.
 
-        A run that is out of patience, whose loss is not finite or that a better temperature ends is left as it is; the
-        others go on.
+        A run stays as it is once it is out of patience, its loss is not finite, or a better temperature ends it. The
+        others continue.
         """
         with self._display as display:
             while self.goes_on():
@@ -96,7 +96,7 @@ class Loop:
             self._save()
 
     def _measure_start(self, began: float) -> None:
-        """Measure what training starts from as epoch 0 of all runs; ``began`` is when its making did."""
+        """Measure the start of training as epoch 0 of all runs; ``began`` is when making it began."""
         everyone = [True] * len(self.progress)
         results = self._validate(self.state.result, everyone)
         self.progress = self._after(0, everyone, [[]] * len(everyone), results)
@@ -104,7 +104,7 @@ class Loop:
         self._save()
 
     def _keep(self, records: list[Record]) -> None:
-        """Add the records of an epoch to the history, show the best, and tell of attentions that have collapsed."""
+        """Add the records of an epoch to the history, show the best, and report collapsed attentions."""
         self.history.add(records)
         self._display.epoch(max(records, key=self._merit))
         for line in self._collapses.lines(records):
@@ -114,16 +114,16 @@ class Loop:
         return self._evaluation.merit(record.get(self._evaluation.monitor_name))
 
     def _active(self) -> list[bool]:
-        """Return which runs are trained next: of those that go on, the ones with the fewest epochs."""
+        """Return which runs are trained next: of those that continue, the ones with the fewest epochs."""
         limit, patience = self._options.num_epochs, self._options.patience
         goes_on = [run.epoch < limit and not run.ended(patience) for run in self.progress]
         least = min((run.epoch for run, on in zip(self.progress, goes_on, strict=True) if on), default=0)
         return [on and run.epoch == least for run, on in zip(self.progress, goes_on, strict=True)]
 
     def _run_epoch(self) -> tuple[int, list[Record]]:
-        """Train one more epoch; return its number, and the records of the runs that ended it well.
+        """Train one more epoch; return its number, and the records of the runs with finite losses.
 
-        Where no run is sound any more nothing is kept.
+        If no run has a finite loss, nothing is kept.
         """
         active, start = self._active(), time.perf_counter()
         epoch = self.progress[active.index(True)].epoch + 1
@@ -151,7 +151,7 @@ class Loop:
     def _after(
         self, epoch: int, active: Sequence[bool], losses: Sequence[list[float]], results: Sequence[Validation]
     ) -> list[RunProgress]:
-        """Return the progress of all runs [S], of which the active ones have had an epoch with these losses."""
+        """Return the progress of all runs [S] after an epoch of the active ones with these losses."""
         name, progress = self._evaluation.monitor_name, list(self.progress)
         for index in np.flatnonzero(active).tolist():
             metrics, _ = results[index]
@@ -163,7 +163,7 @@ class Loop:
         self, epoch: int, good: Sequence[bool], results: Sequence[Validation], losses: Sequence[dict[str, float]],
         speed: dict[str, float],
     ) -> list[Record]:  # fmt: skip
-        """Return the records of an epoch, of the runs [S] that ended it well."""
+        """Return the records of an epoch, of the runs [S] with finite losses."""
         return [
             {"epoch": epoch, "run": self._names[run.run], **run.run._asdict(), **losses[index], **results[index][0],
              "best_epoch": run.best_epoch, **speed}
@@ -177,7 +177,7 @@ class Loop:
 
 
 def _name(run: RunProgress, others: Sequence[RunProgress]) -> str:
-    """Return what tells a run from the others, in words."""
+    """Return how a run differs from the others, in words."""
     fields = run.run._asdict()
     differing = [name for name in fields if len({state.run._asdict()[name] for state in others}) > 1]
     return ", ".join(f"{name.replace('_', ' ')} {fields[name]:g}" for name in differing)

@@ -28,16 +28,16 @@ T = TypeVar("T")
 
 
 class Learner:
-    """A way to learn, for S runs at once: all that the loop knows of models and devices.
+    """A way to learn, for S runs at once: the loop's only interface to models and devices.
 
     Attributes:
-      positives_per_epoch: of one run, for the speed that is shown.
-      init: the states before the first epoch, from the seeds, or from parameters [S, ...] that are given.
+      positives_per_epoch: of one run, for the displayed speed.
+      init: the states before the first epoch, from the seeds, or from given parameters [S, ...].
       run_epoch: (state, epoch, active [S]) -> (state, mean training losses [S]); may reuse the memory of its argument.
-        A run that is not active stays as it is, and its loss means nothing; without ``active`` all are.
+        A run that is not active stays as it is, and its loss is meaningless; without ``active`` all are.
       valid_loss: params [S, ...] -> mean validation losses [S], or None where there is no such loss.
-      attention: params [S, ...] -> the figures [S] of ``history.ATTENTION``, or None where there are no memories.
-      memory: state -> what an epoch needs (``planned``), or None where an epoch is no single program.
+      attention: params [S, ...] -> the values [S] of ``history.ATTENTION``, or None where there are no memories.
+      memory: state -> the memory that an epoch needs (``planned``), or None where an epoch is not a single program.
     """
 
     positives_per_epoch: int
@@ -51,10 +51,10 @@ class Learner:
 def create_learner(
     dataset: Dataset, model: Model, options: TrainOptions, runs: Sequence[Run], mesh: Mesh | None = None
 ) -> Learner:
-    """Return the learner that the model wants, for ``runs`` whose seeds, learning rates and temperatures are their own.
+    """Return the learner of the model, for ``runs`` with their own seeds, learning rates and temperatures.
 
     Raises:
-      InputError: a mesh that the model can't use, or batches that it has none of.
+      InputError: the model can't use the mesh, or has no such batches.
     """
     if model.solver is None:
         return _GradientRuns(dataset, model, options, runs, mesh)
@@ -62,45 +62,48 @@ def create_learner(
 
 
 def _check_batches(model: Model, options: TrainOptions) -> None:
-    """Check that a model whose users are made from their items is trained over all items, and no other by dropout.
+    """Check ``train.history_dropout`` and the batches of a model whose users are made from their items.
 
     Raises:
-      InputError: it is not, or its scores are more than a distance; or another model has ``train.history_dropout``.
+      InputError: such a model is not trained over all items, or its scores are more than a distance; or another model
+        has ``train.history_dropout``.
     """
     if model.history_users is None:
         if options.history_dropout:
-            raise InputError(f"train.history_dropout: model {model.name} makes no users from their items; set it to 0")
+            raise InputError(
+                f"train.history_dropout: model {model.name} does not make users from their items; set it to 0"
+            )
         if options.objective == "square":
-            raise InputError(f"train.objective=square: model {model.name} makes no users from their items; set another")
+            raise InputError(
+                f"train.objective=square: model {model.name} does not make users from their items; set another"
+            )
     elif options.negatives != "all":
         raise InputError(
-            f"model {model.name} makes users from their items, all of which a batch must hold; set train.batch=users "
-            "and train.negatives=all"
+            f"model {model.name} makes users from their items, and a batch must hold all of these; set "
+            "train.batch=users and train.negatives=all"
         )
     elif not model.plain:
-        raise InputError(
-            f"model {model.name} makes users from their items; then scores must be distances (Model.plain)"
-        )
+        raise InputError(f"model {model.name} makes users from their items; its scores must be distances (Model.plain)")
 
 
 def _stacked(runs: Sequence[Run]) -> Run:
-    """Return the runs as one, of arrays [S]."""
+    """Return the runs as one run of arrays [S]."""
     seeds, *others = (np.asarray(column) for column in zip(*runs, strict=True))
     arrays: Any = [jnp.asarray(seeds, jnp.uint32), *(jnp.asarray(column, jnp.float32) for column in others)]
     return Run(*arrays)
 
 
 def _one_by_one(count: int, mesh: Mesh | None) -> bool:
-    """Return whether each device takes its share of several runs one by one, instead of all at once."""
+    """Return whether each device processes its share of several runs one by one, instead of all at once."""
     return count > 1 and mesh is None and jax.default_backend() == "cpu"
 
 
 def map_runs(function: Callable[..., T], count: int, mesh: Mesh | None = None) -> Callable[..., T]:
     """Return ``function`` over the leading axis [S] of all its arguments.
 
-    On an accelerator, and on a mesh, that is ``vmap``. On a CPU it is not: a batched gather or product takes longer
-    there than as many single ones (4 seeds: 3.6 to 6.6 times one). The runs are divided among the CPU's devices
-    instead, and each device takes its own one by one. The last device may repeat a run to fill its share.
+    On an accelerator, and on a mesh, that is ``vmap``. On a CPU it is not, because a batched gather or product takes
+    longer there than separate ones (4 seeds: 3.6 to 6.6 times one). The runs are divided among the CPU's devices
+    instead, and each device processes its own one by one. The last device may repeat a run to fill its share.
     """
     if count == 1:
         return lambda *packed: jax.tree.map(lambda x: x[None], function(*jax.tree.map(lambda x: x[0], packed)))
@@ -122,7 +125,7 @@ def map_runs(function: Callable[..., T], count: int, mesh: Mesh | None = None) -
 
 @lru_cache(maxsize=8)
 def epoch_programs(learner: GradientLearner, count: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return the compiled epoch of ``count`` runs, and their validation losses; the next training has them too."""
+    """Return the compiled epoch of ``count`` runs, and their validation losses; the next training reuses both."""
 
     def run_epoch(
         state: TrainState, source: Distinct[BatchSource], epoch: jax.Array, runs: Run, active: jax.Array
@@ -148,7 +151,7 @@ def epoch_programs(learner: GradientLearner, count: int) -> tuple[Callable[..., 
 
 @lru_cache(maxsize=8)
 def _attention_program(model: Model, count: int, mesh: Mesh | None) -> Callable[..., dict[str, jax.Array]]:
-    """Return the compiled function that looks at the attentions of ``count`` runs, whatever they are trained with."""
+    """Return the compiled measurement of the attentions of ``count`` runs, whatever they are trained with."""
 
     def attention(sources: NeighborSources, sample: AttentionSample, params: Params) -> dict[str, jax.Array]:
         return map_runs(partial(attention_figures, model, sources, sample), count, mesh)(params)
@@ -163,7 +166,7 @@ class _GradientRuns(Learner):
         _check_batches(model, options)
         if model.derived is not None:
             check_whole_tables(model.name, mesh)
-        # Trainings that differ in their runs, their length or their start alone share what is compiled.
+        # Trainings that differ only in their runs, their length or their start share the compiled programs.
         unset = {name: getattr(TrainOptions, name) for name in (*LENGTH, *START)}
         shared = replace(options.of_every_run(), **unset)
         learner = GradientLearner(model, shared, (dataset.num_users, dataset.num_items), mesh)
@@ -172,7 +175,7 @@ class _GradientRuns(Learner):
         self.positives_per_epoch = len(train)
         source = replicate(learner.source(train, train, train), mesh)
         self._train = distinct(source)
-        # Runs are arguments, not constants: what is compiled for one seed serves the others.
+        # Runs are arguments, not constants: a program compiled for one seed serves the others.
         self._runs = replicate(_stacked(runs), mesh)
         self._epoch, valid_loss = epoch_programs(learner, self._count)
         if len(valid):
@@ -196,7 +199,7 @@ class _GradientRuns(Learner):
         mask = np.ones(self._count, bool) if active is None else np.asarray(active, bool)
         if mask.all() or _one_by_one(self._count, self._mesh):
             return self._epoch(state, self._train, jnp.int32(epoch), self._runs, jnp.asarray(mask))
-        # Runs that are mapped cost their time whether they go on or not: those that do are a smaller program's.
+        # Mapped runs cost time whether they continue or not, so a smaller program trains those that continue.
         going = np.flatnonzero(mask)
         part, arrays = jax.tree.map(lambda array: array[going], (state, self._runs))
         after, losses = self._epoch(part, self._train, jnp.int32(epoch), arrays, jnp.ones(len(going), bool))
@@ -207,7 +210,7 @@ class _GradientRuns(Learner):
 class _SolverRuns(Learner):
     """Alternating least squares: an epoch solves for all users, then for all items.
 
-    The seed draws the factors at the start and nothing else. The loss is the objective per training interaction.
+    The seed affects only the initial factors. The loss is the objective per training interaction.
     """
 
     def __init__(self, dataset: Dataset, model: Model, runs: Sequence[Run], mesh: Mesh | None):

@@ -1,4 +1,4 @@
-"""One step of Adam: over whole tables, or over those rows alone that a batch touches."""
+"""One step of Adam: over whole tables, or only over the rows that a batch touches."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +19,7 @@ from hlr_jax.types import Params
 ADAM = optax.scale_by_adam()
 
 TouchedRows = dict[str, jax.Array]
-"""By axis: its rows [M] that are touched, increasing; behind the last stands the number of all rows."""
+"""By axis: its touched rows [M], increasing; padding is the number of all rows."""
 
 Rows = dict[str, jax.Array]
 """The same by the name of the array."""
@@ -34,22 +34,22 @@ def adam_step(
 ) -> tuple[Params, optax.ScaleByAdamState, jax.Array]:  # fmt: skip
     """Take one step of Adam (Kingma and Ba 2015) and keep every row in the model's ball.
 
-    Lazy Adam takes the step in the rows that the batch touches, so its cost does not grow with the number of users.
-    It differs in all other rows: Adam goes on moving them by what is left of their moments, and lets these decay; lazy
-    Adam leaves them as they are until they are touched again. It is used for tables of which a batch touches fewer
-    than half the rows whatever is drawn; others take Adam's step.
+    Lazy Adam takes the step only in the rows that the batch touches, so its cost does not grow with the number of
+    users. It differs in all other rows: Adam keeps moving them by the rest of their moments, and lets these decay. Lazy
+    Adam leaves them as they are until they are touched again. It is used for tables of which any batch touches fewer
+    than half the rows; others take Adam's step.
 
     Args:
-      model: what is trained.
+      model: the model to train.
       params: its parameters.
       state: Adam's moments of them, and the number of steps.
-      batch: what the ``gradient`` is taken of.
-      gradient: takes it.
+      batch: the argument of ``gradient``.
+      gradient: computes loss and gradient.
       rate: [], the learning rate.
-      options: ``optimizer``, and ``weight_decay`` w: what the step moves shrinks by rate w beside it (AdamW, Loshchilov
-        and Hutter 2019).
-      mesh: where the tables lie. Each of its devices then moves the touched rows that it holds, so that no moments
-        travel; only parameters and gradients do.
+      options: ``optimizer``, and ``weight_decay`` w: the moved rows also shrink by rate w (AdamW, Loshchilov and Hutter
+        2019).
+      mesh: the mesh of the tables. Each of its devices then moves its own touched rows, so that only parameters and
+        gradients are exchanged, not moments.
 
     Returns:
       parameters, state, loss [].
@@ -76,10 +76,10 @@ def adam_step(
 def _on_shards(
     move: Callable, mesh: Mesh, params: Params, state: optax.ScaleByAdamState, small: Params, *others: Any
 ) -> tuple[Params, optax.ScaleByAdamState]:
-    """Return what ``move`` returns, each device having moved its rows of the tables."""
+    """Return what ``move`` returns, after each device has moved its rows of the tables."""
     slope, rows, rate = others
     everywhere = PartitionSpec()
-    taken = specs(small) | dict.fromkeys(rows, everywhere)  # rows that were gathered stand on all devices
+    taken = specs(small) | dict.fromkeys(rows, everywhere)  # gathered rows are on all devices
 
     def move_share(params: Params, state: optax.ScaleByAdamState, small: Params, slope: Params, rows: Rows,
                    rate: jax.Array) -> tuple[Params, optax.ScaleByAdamState]:  # fmt: skip
@@ -108,7 +108,7 @@ def _touched(model: Model, params: Params, batch: Batch) -> TouchedRows:
 
 
 def _gather(params: Params, rows: Rows) -> Params:
-    """Return parameters, of some arrays the rows that are named alone."""
+    """Return the parameters with only the named rows of some arrays."""
 
     def taken(array: jax.Array, ids: jax.Array) -> jax.Array:
         return array.at[ids].get(mode="clip", wrap_negative_indices=False)
@@ -120,7 +120,7 @@ def _put_back(params: Params, small: Params, rows: Rows) -> Params:
     """Return the parameters with the rows of ``small`` in their places."""
 
     def put(array: jax.Array, ids: jax.Array, part: jax.Array) -> jax.Array:
-        # Increasing ids stay so on a shard: those of rows that come before its own are negative.
+        # Increasing ids stay so on a shard: ids of rows before its own are negative.
         sorted_once = {"unique_indices": True, "indices_are_sorted": True, "wrap_negative_indices": False}
         return array.at[ids].set(part, mode="drop", **sorted_once)  # type: ignore[arg-type]
 
@@ -130,7 +130,7 @@ def _put_back(params: Params, small: Params, rows: Rows) -> Params:
 
 
 def _renumber(batch: Batch, rows: TouchedRows) -> Batch:
-    """Return the batch with ids that point into gathered tables."""
+    """Return the batch with ids that refer to gathered tables."""
 
     def place(axis: str, ids: jax.Array) -> jax.Array:
         return jnp.searchsorted(rows[axis], ids).astype(jnp.int32) if axis in rows and ids.size else ids

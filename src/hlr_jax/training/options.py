@@ -1,4 +1,4 @@
-"""The settings of training, checked where they are made."""
+"""The settings of training, checked on construction."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,31 +12,31 @@ BATCHES = ("triplets", "users")
 NEGATIVES = {
     "per_triplet": "triplets", "per_user": "users", "in_batch": "triplets", "shared": "triplets", "all": "users",
 }  # fmt: skip
-"""Kinds of negatives, and the kind of batches that has them."""
+"""Kinds of negatives, and the kind of batches that each needs."""
 OPTIMIZERS = ("adam", "lazy_adam")
 
 START = (
     "start", "start_confidence", "start_regularization", "start_frequency_exponent", "start_iterations", "start_scale",
 )  # fmt: skip
-"""What training starts from: no epoch's program depends on these settings."""
+"""Where training starts: no epoch's program depends on these settings."""
 
 LENGTH = ("num_epochs", "patience", "checkpoint_every")
-"""How long a training goes on, and what it keeps on the way: no epoch depends on these settings."""
+"""How long a training runs, and what it keeps: no epoch depends on these settings."""
 
-UPDATE_EPOCHS = 4  # of ``runs.update``; docs/guides/updating.md has what they are worth
+UPDATE_EPOCHS = 4  # of ``runs.update``; docs/guides/updating.md has their effect
 
 RANDOM, ALS = "random", "als"
-"""Where a training starts that does not start from another one."""
+"""Starts that need no other run."""
 
 
 class Run(NamedTuple):
-    """What may differ between the models that one program trains at once; all else they share.
+    """The settings that may differ between models trained at once by one program; they share all others.
 
     Attributes:
-      seed: of parameters and draws.
+      seed: of parameters and random choices.
       learning_rate: of Adam.
       margin: of the hinges.
-      temperature: of the other objectives.
+      temperature: of objectives without a hinge.
     """
 
     seed: int
@@ -46,7 +46,7 @@ class Run(NamedTuple):
 
 
 def run_names(runs: Sequence[Run]) -> dict[Run, str]:
-    """Return a name for each of the runs that are trained at once: its seed, and what else they differ in.
+    """Return a name for each of the runs trained at once: its seed, and the other settings in which they differ.
 
     Example:
       >>> list(run_names([Run(0, 0.1, 0.5, 0.2), Run(0, 0.1, 0.5, 1.0)]).values())
@@ -63,42 +63,43 @@ class TrainOptions(Settings):
     """How to train.
 
     Attributes:
-      num_epochs: passes over the training interactions, at most; 0: what training starts from is the result.
+      num_epochs: passes over the training interactions, at most; 0: the start is the result.
       batch: triplets, as in the paper, or users, each with all its items at once; see ``examples``.
       batch_size: B, triplets or users per step.
-      optimizer: ``lazy_adam`` moves only what a batch touches; see ``optimizer.adam_step``.
+      optimizer: ``lazy_adam`` moves only the rows that a batch touches; see ``optimizer.adam_step``.
       learning_rate: of Adam, constant after the warm-up.
       margin: m of the hinges (eq. 8).
-      temperature: t of the objectives that are no hinge.
-      temperatures: several of them to choose from, instead of ``temperature``: each is trained, all at once, and each
-        seed keeps the one with the best epoch on validation. What suits depends on the data more than any other setting
-        does, so a recipe for data that nobody has seen yet tries a few.
-      prune_after: epochs after which a seed goes on with its best temperature alone, and with those that are not
+      temperature: t of objectives without a hinge.
+      temperatures: several values to choose from, instead of ``temperature``. All are trained at once, and each seed
+        keeps the one with the best epoch on validation. The best value depends on the data more than that of any other
+        setting, so a recipe for new data tries a few.
+      prune_after: epochs after which a seed continues only with its best temperature and those that are not
         significantly worse; 0: never. See ``run_progress.prune``.
-      objective: what is minimized; see ``losses``. ``square``, over all items, is for users who are made from their
+      objective: the loss to minimize; see ``losses``. ``square``, over all items, is for users who are made from their
         items; see ``item_losses``.
       confidence: c of ``square``, the weight of a positive; other items have the weight 1.
-      negatives: what a positive is measured against; see ``batches.Negatives``.
-      num_negatives: n, negatives drawn for each triplet or user, or shared by each batch.
-      negative_popularity: b; negatives are drawn by popularity to the power of b.
-      history_dropout: of a model whose users are made from their items: the share of them that is left out, drawn anew
-        at each visit of the user; what is left out is a positive all the same.
-      weight_decay: w; beside its step of Adam every array that the step moves shrinks by the rate times w (decoupled:
-        Loshchilov and Hutter 2019). It is no part of the loss.
-      ema_decay: d; what is measured and kept is the average of the parameters after each epoch, those of e epochs ago
-        with weight d^e. 0: the parameters themselves.
-      patience: stop after so many epochs without a better one; 0: never.
-      num_seeds: models that are trained at once, with the run's seed and those after it.
+      negatives: how negatives are chosen; see ``batches.Negatives``.
+      num_negatives: n, negatives sampled for each triplet or user, or shared by each batch.
+      negative_popularity: b; negatives are sampled in proportion to popularity to the power of b.
+      history_dropout: the share of a user's items that is left out of the user's vector, for models that make users
+        from their items. It is sampled again at each visit of the user. Items left out are still positives.
+      weight_decay: w; at each step of Adam, every array that the step moves also shrinks by the rate times w. It is
+        decoupled (Loshchilov and Hutter 2019), so it is not part of the loss.
+      ema_decay: d; the parameters to measure and keep are averaged after each epoch, those of e epochs ago with weight
+        d^e. 0: no average.
+      patience: stop after this many epochs without a better one; 0: never.
+      num_seeds: models trained at once, with the run's seed and the seeds after it.
       checkpoint_every: epochs between checkpoints; a best epoch and the last one always make one.
-      start: ``random``; ``als``: from factors that MF-ALS solves for, see ``als_start``; or the folder of a run of the
-        same model: from that run's best epoch, see ``warm_start``. A start that is not random is measured as epoch 0
-        and kept where no epoch is better.
-      start_confidence: c of the MF-ALS that training starts from, the weight of an observed pair.
+      start: ``random``; ``als``: factors solved for by MF-ALS, see ``als_start``; or the folder of a run of the same
+        model, for its best epoch, see ``warm_start``. A start that is not random is measured as epoch 0, and kept if no
+        epoch is better.
+      start_confidence: c of the MF-ALS at the start, the weight of an observed pair.
       start_regularization: its lambda.
       start_frequency_exponent: its nu, by which lambda grows with the weight of a row.
       start_iterations: how often it solves for all users and all items.
-      start_scale: the length of users at the start, as a share of the likeliest; shorter ones leave more to learn.
-      warmup: epochs in which the learning rate grows from 0 to what it is; see ``learner``.
+      start_scale: the length of users at the start, as a share of the likeliest length; shorter users leave more to
+        learn.
+      warmup: epochs in which the learning rate grows from 0 to ``learning_rate``; see ``learner``.
 
     Raises:
       InputError: a value out of range, or two that exclude each other, by name.
@@ -165,7 +166,7 @@ class TrainOptions(Settings):
             raise InputError("train.objective=square is over all items: set train.batch=users and train.negatives=all")
 
     def of_every_run(self) -> "TrainOptions":
-        """Return these settings without what runs differ in, so that they are the same for all of them."""
+        """Return these settings without those that differ between runs, so that they are the same for all of them."""
         unset: dict[str, Any] = dict.fromkeys(Run._fields[1:], 1.0)
         return replace(self, **unset, temperatures=(), prune_after=0, num_seeds=1)
 
@@ -176,10 +177,10 @@ class TrainOptions(Settings):
         return replace(self, start=RANDOM, num_epochs=max(1, self.num_epochs))
 
     def at(self, temperature: float) -> "TrainOptions":
-        """Return these settings for one temperature: those of a run that was chosen among several."""
+        """Return these settings for one temperature: that of a run chosen among several."""
         return replace(self, temperature=temperature, temperatures=(), prune_after=0)
 
     def runs(self, seeds: Iterable[int]) -> list[Run]:
-        """Return the runs with these settings: of each seed in turn, one for each temperature."""
+        """Return the runs with these settings, by seed; each seed has a run for each temperature."""
         chosen = self.temperatures or (self.temperature,)
         return [Run(seed, self.learning_rate, self.margin, temperature) for seed in seeds for temperature in chosen]

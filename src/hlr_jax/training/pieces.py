@@ -1,4 +1,4 @@
-"""Arrays in safetensors files, cut as they lie on devices, and read back onto any others; each piece has a hash."""
+"""Arrays in safetensors files, in pieces as on their devices, read back onto any others; each piece has a hash."""
 
 import hashlib
 import math
@@ -16,19 +16,19 @@ from hlr_jax.errors import Damaged, InputError
 
 LEAF = {"path": [str], "shape": [int], "dtype": str}  # the schema of a leaf's JSON
 
-_THREADS = 4  # arrays that are hashed at once: hashlib lets other threads run meanwhile
+_THREADS = 4  # arrays hashed at once: hashlib releases the GIL
 
 Index = tuple[slice, ...] | None
 
 
 class Leaf(NamedTuple):
-    """An array of a tree: the keys that lead to it, and itself."""
+    """An array of a tree, with its keys in the tree."""
 
     path: tuple[str, ...]
     array: Any
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a reader needs to know of it."""
+        """Return what a reader needs: path, shape and type."""
         return {"path": self.path, "shape": self.array.shape, "dtype": str(self.array.dtype)}
 
 
@@ -51,7 +51,7 @@ def nested(leaves: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def write_pieces(folder: Path, leaves: Sequence[Leaf]) -> dict[str, dict[str, str]]:
-    """Write the pieces of arrays that lie on this process's devices, each once over all processes.
+    """Write the pieces of arrays on this process's devices, each once over all processes.
 
     Returns:
       The hash of each piece by its name, by the name of the file.
@@ -59,7 +59,7 @@ def write_pieces(folder: Path, leaves: Sequence[Leaf]) -> dict[str, dict[str, st
     pieces = {_name(leaf.path, start): piece for leaf in leaves for start, piece in _own(leaf.array)}
     with ThreadPoolExecutor(_THREADS) as pool:
         hashes = dict(zip(pieces, pool.map(_hash, pieces.values()), strict=True))
-    if not pieces:  # others hold the same
+    if not pieces:  # other processes hold the same pieces
         return {}
     file = f"arrays-{jax.process_index()}.safetensors"
     write_arrays(folder / file, {name: _plain(piece) for name, piece in pieces.items()}, hashes)
@@ -67,17 +67,17 @@ def write_pieces(folder: Path, leaves: Sequence[Leaf]) -> dict[str, dict[str, st
 
 
 class Pieces:
-    """The pieces of arrays in a folder, which become arrays on other devices."""
+    """The pieces of arrays in a folder, to read onto other devices."""
 
     def __init__(self, folder: Path, leaves: Sequence[Mapping[str, Any]], hashes: Mapping[str, Mapping[str, str]]):
-        """Take what is known of the arrays: the JSON of each leaf, and what ``write_pieces`` returned."""
+        """Take the description of the arrays: the JSON of each leaf, and the hashes that ``write_pieces`` returned."""
         self._folder, self._hashes = folder, hashes
         self._leaves = {tuple(leaf["path"]): leaf for leaf in leaves}
         self._files = {name: file for file, of in hashes.items() for name in of}
 
     @staticmethod
     def hashes_in(folder: Path) -> dict[str, dict[str, str]]:
-        """Return what ``write_pieces`` has returned in each process."""
+        """Return what ``write_pieces`` returned in each process."""
         return {path.name: read_metadata(path) for path in sorted(folder.glob("arrays-*.safetensors"))}
 
     def arrays(self, like: Any) -> Any:
@@ -101,8 +101,8 @@ class Pieces:
                 f"{self._folder} has arrays of another model or data set: {'/'.join(leaf.path)} is {there['shape']} "
                 f"of {there['dtype']} there and {list(shape)} of {dtype} here"
             )
-        read: dict[str, np.ndarray] = {}  # each piece, as soon as a device needs it
-        made: dict[str, np.ndarray] = {}  # several devices may need the same
+        read: dict[str, np.ndarray] = {}  # each piece, read when a device first needs it
+        made: dict[str, np.ndarray] = {}  # several devices may need the same part
 
         def part(index: Index) -> np.ndarray:
             where = _bounds(index, shape)
@@ -118,7 +118,7 @@ class Pieces:
     def _part(
         self, path: tuple[str, ...], where: list[tuple[int, int]], dtype: np.dtype, read: dict[str, np.ndarray]
     ) -> np.ndarray:
-        """Return the part of an array from start to end in each axis; what is behind its last row is 0."""
+        """Return the part of an array from start to end in each axis; rows after its last one are 0."""
         part = np.zeros([end - start for start, end in where], dtype)
         for name, begin, sizes in self._pieces_of(path):
             ends = [start + size for start, size in zip(begin, sizes, strict=True)]
@@ -144,10 +144,10 @@ class Pieces:
             yield name, start, [edges[edges.index(at) + 1] - at for edges, at in zip(borders, start, strict=True)]
 
     def _read(self, name: str, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
-        """Return a piece that is what was written.
+        """Return a piece after checking its hash.
 
         Raises:
-          InputError: it is not.
+          InputError: it is damaged.
         """
         path = self._folder / self._files[name]
         piece = read_array(path, name)
@@ -159,7 +159,7 @@ class Pieces:
 
 
 def _own(array: Any) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Yield the pieces of an array that this process writes: where each starts, and its values."""
+    """Yield the pieces of an array that this process writes: the start and the values of each."""
     if not isinstance(array, jax.Array) or array.is_fully_addressable:
         whole = isinstance(array, np.ndarray) or array.is_fully_replicated
         if whole:
@@ -189,7 +189,7 @@ def _start(name: str) -> list[int]:
 
 
 def _plain(piece: np.ndarray) -> np.ndarray:
-    """Return a piece as numbers that every version of safetensors knows: bfloat16 as whole numbers of its bits."""
+    """Return a piece as numbers that every version of safetensors reads: bfloat16 as integers of its bits."""
     piece = np.ascontiguousarray(piece) if piece.ndim else piece
     return piece if piece.dtype.kind in "biuf" else piece.view(f"u{piece.dtype.itemsize}")
 

@@ -1,4 +1,4 @@
-"""What tells two trainings apart, and what is read of one that has ended."""
+"""The identity of a training, and the results of one that has ended."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -19,14 +19,14 @@ from hlr_jax.training.options import LENGTH, TrainOptions
 from hlr_jax.training.run_progress import PROGRESS, RunProgress
 from hlr_jax.types import Params
 
-RESULT = "result"  # the folder of a workdir with what training has ended with
+RESULT = "result"  # the folder of a workdir with the result of training
 
 
 def run_identity(dataset: Dataset, model: Model, options: TrainOptions, seed: int) -> dict[str, Any]:
-    """Return what a run's epochs depend on: a hash, and the version of JAX where that tells two models apart.
+    """Return what a run's epochs depend on: a hash, and the version of JAX where the model depends on it.
 
-    How many epochs there are, or are kept, is not part of it. What the training starts from is: ``start.Origin`` adds
-    its hash, since the parameters behind a path may change.
+    The number of epochs to train or keep is not part of it. The start of training is: ``start.Origin`` adds its hash,
+    since the parameters behind a path may change.
     """
     training = {name: value for name, value in asdict(options).items() if name not in (*LENGTH, "start")}
     model_id = model_identity(model)
@@ -48,7 +48,7 @@ def check_ended(folder: Path) -> None:
 
 
 def progress_of(folder: Path) -> list[RunProgress]:
-    """Return the runs of a training that has ended, from its workdir, without the parameters.
+    """Return the runs of an ended training from its workdir, without the parameters.
 
     Raises:
       InputError: it has not ended, or the record is damaged.
@@ -63,10 +63,10 @@ def progress_of(folder: Path) -> list[RunProgress]:
 def load_result(
     folder: Path, identity: dict[str, Any], mesh: Mesh | None = None
 ) -> tuple[list[Params], list[RunProgress]]:
-    """Return each seed's parameters, onto one device or a mesh, and its run, of a training that has ended.
+    """Return each seed's parameters, onto one device or a mesh, and its run, of an ended training.
 
     Raises:
-      InputError: it has not, or another training wrote it.
+      InputError: the training has not ended, or the result is of another one.
     """
     check_ended(folder)
     result = Checkpoints(folder / RESULT, identity)
@@ -83,5 +83,5 @@ def train_seconds(folder: Path) -> float:
     path, progress = folder / "metrics.jsonl", progress_of(folder)
     records = read_epochs(path)
     if lost := missing_epochs(records, progress):
-        raise InputError(f"{lost_line(path, lost)}, so the seconds of training can't be told; train again")
+        raise InputError(f"{lost_line(path, lost)}, so the training time is unknown; train again")
     return sum({record["epoch"]: record["seconds"] for record in records}.values())

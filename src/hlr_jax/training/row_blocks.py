@@ -1,7 +1,7 @@
-"""The rows of a side of the interactions in blocks of like length, for a solver that takes a block at a time.
+"""The rows of a side of the interactions in blocks of similar length, for a solver that processes a block at a time.
 
-What a block's rows have met is cut into chunks of a few columns, and a block has as many chunks as its longest row
-needs. So a row of any length takes no more memory than a short one, padding stays small, and few shapes are compiled.
+The interactions of a block's rows are cut into chunks of a few columns. A block has as many chunks as its longest row
+needs. So a long row takes no more memory than a short one, padding stays small, and few shapes are compiled.
 """
 
 from typing import Any, NamedTuple
@@ -14,22 +14,22 @@ from flax import struct
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.ranking.inputs import power_of_two
 
-_SHAPES = (64, 8), (8, 64), (1, 512)  # rows and columns of a chunk, for short rows first: a CPU's cache holds the rows
-_ACCELERATOR_SHAPES = (512, 64), (64, 512), (8, 4096)  # each chunk costs some launches of kernels there
-_COMPILING = 0.15  # a further shape is compiled where it saves this share of the entries
+_SHAPES = (64, 8), (8, 64), (1, 512)  # rows and columns of a chunk, for short rows first; fits a CPU's cache
+_ACCELERATOR_SHAPES = (512, 64), (64, 512), (8, 4096)  # each chunk costs some kernel launches
+_COMPILING = 0.15  # another shape is compiled if it saves this share of the entries
 
 
 @struct.dataclass
 class Blocks:
-    """Rows, b at a time, and what they have met in chunks of w columns.
+    """Rows, b at a time, and their interactions in chunks of w columns.
 
-    The leading axis is of loops that run side by side: one on each device of a mesh, or on each core of a CPU.
+    The leading axis is of parallel loops: one on each device of a mesh, or on each core of a CPU.
 
     Attributes:
-      rows: the ids of each block's rows [d, n, b]; R where there is none.
+      rows: the ids of each block's rows [d, n, b]; R for padding.
       start: the first chunk of each block [d, n + 1]: block t has the chunks from ``start[t]`` up to ``start[t + 1]``.
-      met: the ids of what the rows have met [d, chunks, b * w]; C where there is none. A chunk is flat because a TPU
-        fills up the last axis to a multiple of 128, which w need not be.
+      met: the ids that the rows interacted with [d, chunks, b * w]; C for padding. A chunk is flat because a TPU pads
+        the last axis to a multiple of 128, which w need not be.
     """
 
     rows: jax.Array
@@ -53,7 +53,7 @@ class Side:
 
 
 def sides(pairs: Interactions, num_users: int, num_items: int, loops: int = 1) -> tuple[Side, Side]:
-    """Return the interactions by user and by item, for as many loops that share the blocks.
+    """Return the interactions by user and by item, for a number of loops that share the blocks.
 
     Example:
       >>> pairs = Interactions(np.array([0, 0, 1], np.int32), np.array([0, 2, 2], np.int32))
@@ -75,7 +75,7 @@ def side_of(pairs: Interactions, num_rows: int, num_others: int, loops: int = 1)
 
 
 def side_shapes(degrees: np.ndarray, num_others: int, loops: int = 1) -> Side:
-    """Return the shapes of the arrays of ``side_of``, given the interactions of each row [R]."""
+    """Return the shapes of the arrays of ``side_of`` from the number of interactions of each row [R]."""
 
     def ints(*shape: int) -> Any:
         return jax.ShapeDtypeStruct(shape, jnp.int32)
@@ -90,21 +90,21 @@ def side_shapes(degrees: np.ndarray, num_others: int, loops: int = 1) -> Side:
 
 
 def _shared_out(degrees: np.ndarray) -> list[tuple[np.ndarray, tuple[int, int]]]:
-    """Return the rows that have interactions, the longest first, divided among shapes: ids, and their shape."""
+    """Return the rows with interactions, the longest first, divided among shapes: ids, and their shape."""
     order = _by_length(degrees)
     shapes = _SHAPES if jax.default_backend() == "cpu" else _ACCELERATOR_SHAPES
     return [(order[first:end], shape) for shape, first, end in _shares(degrees[order], shapes)]
 
 
 def new_side(pairs: Interactions, num_others: int) -> Side:
-    """Return rows 0, 1, ... that come to a trained side; calls of about as many rows share what is compiled."""
+    """Return new rows 0, 1, ... of a trained side; calls with about as many rows share the compiled program."""
     degrees = pairs.degrees(power_of_two(int(pairs.user[-1]) + 1))
     blocks = _blocks(pairs, degrees, _by_length(degrees), _SHAPES[1], num_others, 1, rounded=True)
     return Side((blocks,), jnp.asarray(degrees, jnp.int32), num_others)
 
 
 def side_of_histories(histories: jax.Array, num_others: int) -> Side:
-    """Return the rows of histories [b, W] of distinct ids, with negative ones for padding; W is static."""
+    """Return the rows of histories [b, W] of distinct ids, with negative ids for padding; W is static."""
     real = histories >= 0
     rows, start = jnp.arange(len(histories), dtype=jnp.int32), jnp.arange(2, dtype=jnp.int32)
     met = jnp.where(real, histories, num_others)
@@ -113,7 +113,7 @@ def side_of_histories(histories: jax.Array, num_others: int) -> Side:
 
 
 def _by_length(degrees: np.ndarray) -> np.ndarray:
-    """Return the rows that have interactions, the longest first."""
+    """Return the rows with interactions, the longest first."""
     return np.argsort(-degrees, kind="stable")[: np.count_nonzero(degrees)]
 
 
@@ -126,7 +126,7 @@ class _Share(NamedTuple):
 
 
 def _shares(degrees: np.ndarray, shapes: tuple[tuple[int, int], ...]) -> list[_Share]:
-    """Return which rows take which shape: few cells in all, and few shapes.
+    """Return which rows get which shape: few cells in all, and few shapes.
 
     A shape takes as many rows as it has in a block times a power of two; the first shape takes the rest.
     """
@@ -140,7 +140,7 @@ def _shares(degrees: np.ndarray, shapes: tuple[tuple[int, int], ...]) -> list[_S
         return sum(map(cells, shares)) + _COMPILING * len(shares) * float(degrees.sum())
 
     def choices(shapes: tuple[tuple[int, int], ...], end: int) -> list[list[_Share]]:
-        """Return the ways to give the rows up to ``end`` to the shapes."""
+        """Return the ways to assign the rows up to ``end`` to the shapes."""
         shape, *longer = shapes
         size, whole = shape[0], [[_Share(shape, 0, end)]]
         if not longer:
@@ -155,15 +155,15 @@ def _blocks(
     pairs: Interactions, degrees: np.ndarray, ids: np.ndarray, shape: tuple[int, int], num_others: int, loops: int,
     *, rounded: bool = False,
 ) -> Blocks:  # fmt: skip
-    """Return some rows, the longest first, in blocks of one shape that loops take in turn.
+    """Return some rows, the longest first, in blocks of one shape; loops take them in turn.
 
-    ``rounded``: sizes are powers of two; nothing is computed for what that adds.
+    ``rounded``: sizes are powers of two; padding costs no computation.
     """
     (size, width), num_rows = shape, len(degrees)
     rows, start = _layout(degrees, ids, shape, loops, rounded=rounded)
     chunks = _room(int(start[:, -1].max()), rounded)
     met = np.full((loops, chunks, size, width), num_others, np.int32)
-    place = np.full(num_rows + 1, -1)  # of each row among these
+    place = np.full(num_rows + 1, -1)  # the place of each row among these
     place[rows.reshape(-1)] = np.arange(rows.size)
     place[num_rows] = -1
     taken = np.flatnonzero(place[pairs.user] >= 0)

@@ -1,7 +1,7 @@
-"""The systems of a block of rows in alternating least squares, solved exactly or by a few steps.
+"""Solves the systems of a block of rows in alternating least squares, exactly or by a few steps.
 
-A row solves (G + (c - 1) sum y y^T + lambda_r I) p = c sum y, with sums over the rows y that it has met; ``add_chunks``
-makes such sums, a chunk [b, w, D] of y at a time.
+A row solves (G + (c - 1) sum y y^T + lambda_r I) p = c sum y, with sums over the rows y that it interacted with.
+``add_chunks`` computes such sums, a chunk [b, w, D] of y at a time.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from jax.custom_batching import sequential_vmap
 def exact(
     confidence: jax.Array, strength: jax.Array, gram: jax.Array, add_chunks: Callable
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the exact factors [b, D] of a block's rows, and what each changes the objective by [b]."""
+    """Return the exact factors [b, D] of a block's rows, and each row's change of the objective [b]."""
     count, dim = len(strength), len(gram)
     nothing = jnp.zeros((count, dim, dim)), jnp.zeros((count, dim))
     squares, total = add_chunks(lambda y: (jnp.einsum("bwd,bwe->bde", y, y), y.sum(axis=1)), nothing)
@@ -28,10 +28,10 @@ def exact(
 def conjugate_gradients(
     confidence: jax.Array, strength: jax.Array, gram: jax.Array, add_chunks: Callable, present: jax.Array, steps: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Return a block's factors [b, D] after some steps from those at present, and each row's part of the objective.
+    """Return a block's factors [b, D] after some steps from the present ones, and each row's part of the objective.
 
-    One product for each step is all that reads what the rows have met, so it stands once in the program: step 0 takes
-    the factors at present for its direction, and full length. It gives the first residual.
+    Only one product per step reads the interactions of the rows, and the program has it once. Step 0 uses the present
+    factors as its direction, with full length. It gives the first residual.
     """
 
     def step(number: jax.Array, state: tuple) -> tuple:
@@ -47,7 +47,7 @@ def conjugate_gradients(
         image, score = add_chunks(image_of, nothing)  # of step 0: A p - b
         curvature = jnp.sum(direction * image, axis=1)
         length = jnp.where(is_first, 1.0, _ratio(squared, curvature))
-        # b . p = c sum of scores; from there on each step lowers the objective by its length times |r|^2.
+        # b . p = c sum of scores; each further step lowers the objective by its length times |r|^2.
         gain += jnp.where(is_first, curvature - confidence * score, -length * squared)
         x, residual = x + length[:, None] * direction, residual - length[:, None] * image
         now = jnp.sum(residual**2, axis=1)
@@ -72,8 +72,8 @@ def _cholesky_solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
 
 def _solve_all(matrix: jax.Array, right: jax.Array) -> jax.Array:
     """Solve with positive definite matrices: [b, D, D], [b, D, n] -> [b, D, n]."""
-    # On a CPU LAPACK must get one matrix at a time. For a batch jaxlib's kernel (0.10) shares the work out to XLA's
-    # thread pool and blocks a thread of that pool until it is done: two such loops in one program, as the shapes of
-    # blocks are, wait for each other for ever. One at a time is no slower, and `sequential_vmap` keeps it so.
+    # On a CPU LAPACK must get one matrix at a time. For a batch, jaxlib's kernel (0.10) divides the work over XLA's
+    # thread pool and blocks a thread of that pool until it is done. Two such loops in one program, one for each shape
+    # of blocks, then deadlock. One at a time is no slower, and `sequential_vmap` keeps it so.
     one = sequential_vmap(_cholesky_solve) if jax.default_backend() == "cpu" else _cholesky_solve
     return jax.vmap(one)(matrix, right)

@@ -1,4 +1,4 @@
-"""How far each of several runs is, which epoch of it is the best, and why it goes no further."""
+"""The progress of each of several runs: its epochs, its best epoch, and why it ended."""
 
 import math
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ PROGRESS = {
 }  # fmt: skip
 """The schema of a progress's JSON; see ``json_files.Schema``."""
 
-_SIGNIFICANT = 2.0  # standard errors by which a temperature must be worse to end early
+_SIGNIFICANT = 2.0  # standard errors; a temperature that is worse by more ends early
 
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-      run: what it is trained with.
-      best_epoch: the epoch that is the result so far; 0: what training starts from, where that is no random draw; None:
-        there is none yet.
+      run: the settings that it is trained with.
+      best_epoch: the epoch that is the result so far; 0: the start of training, unless that is random; None: no result
+        yet.
       best_value: the validation metric of the best epoch; None without one.
       failed: why it ended with a loss that is not finite; empty if it did not.
-      pruned: why it ended for the sake of a better temperature; empty if it did not.
-      epoch: epochs that it was trained for, and ended well.
+      pruned: why it ended in favor of a better temperature; empty if it did not.
+      epoch: the number of epochs trained with a finite loss.
     """
 
     run: Run
@@ -42,7 +42,7 @@ class RunProgress:
     epoch: int = 0
 
     def ended(self, patience: int) -> str:
-        """Return why the run goes no further; empty if it does."""
+        """Return why the run ended; empty if it continues."""
         if self.failed or self.pruned:
             return self.failed or self.pruned
         if patience and self.best_epoch is not None and self.epoch - self.best_epoch >= patience:
@@ -55,7 +55,7 @@ class RunProgress:
             return replace(self, failed=f"the loss of epoch {epoch} is not finite; lower train.learning_rate")
         has_result = self.best_epoch is not None
         if has_result and value is not None and evaluation.merit(value) <= evaluation.merit(self.best_value):
-            return replace(self, epoch=epoch)  # without a value, the later epoch is better
+            return replace(self, epoch=epoch)  # without a value, a later epoch is better
         return replace(self, epoch=epoch, best_epoch=epoch, best_value=value)
 
     def to_json(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class RunProgress:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "RunProgress":
-        """Return the progress that ``to_json`` wrote, of the schema ``PROGRESS``."""
+        """Return the progress from the dict of ``to_json``, which has the schema ``PROGRESS``."""
         values = {name: fields[name] for name in PROGRESS}
         return cls(**values | {"run": Run(**{name: fields["run"][name] for name in Run._fields})})
 
@@ -78,9 +78,9 @@ def by_seed(progress: Sequence[RunProgress]) -> list[list[int]]:
 
 
 def chosen_runs(progress: Sequence[RunProgress], evaluation: EvalOptions) -> list[int]:
-    """Return for each seed the index of the run that validates best: its temperature.
+    """Return for each seed the index of the run with the best validation: its temperature.
 
-    The first of equals; a run that has no result only where its seed has no other.
+    Ties choose the first run. A run without a result is chosen only if its seed has no other.
     """
 
     def merit(index: int) -> tuple[bool, float]:
@@ -90,7 +90,7 @@ def chosen_runs(progress: Sequence[RunProgress], evaluation: EvalOptions) -> lis
 
 
 def equal_temperatures(progress: Sequence[RunProgress], chosen: int) -> tuple[float, ...]:
-    """Return the other temperatures that validated exactly as well as that of a run, with its seed."""
+    """Return the other temperatures of a run's seed that validated exactly as well as its own."""
     run, value = progress[chosen].run, progress[chosen].best_value
     if value is None:
         return ()
@@ -107,14 +107,13 @@ def prune(
     """End the temperatures of each seed that are significantly worse than its best one.
 
     The same users validate all temperatures, so the difference of two is a mean over users of paired differences. A
-    temperature goes on while that mean is at most two of its standard errors: the two are within noise.
+    temperature continues while that mean is at most two of its standard errors: the two are within noise.
 
     Args:
       progress: of all runs.
-      per_user: of each run that was trained in this epoch, the monitored metric of each validation user in it; None of
-        others.
-      epoch: that has ended.
-      evaluation: says what the metric is.
+      per_user: for each run trained in this epoch, the monitored metric of each validation user; None for others.
+      epoch: the epoch that ended.
+      evaluation: defines the metric.
     """
     pruned = list(progress)
     for indices in by_seed(progress):

@@ -1,4 +1,4 @@
-"""A logger that writes event files, which TensorBoard shows."""
+"""A logger that writes event files for TensorBoard."""
 
 import importlib.util
 import time
@@ -14,8 +14,8 @@ from hlr_jax.training.history import ATTENTION, Record
 class TensorBoardLogger:
     """Writes the records of a training into ``WORKDIR/tensorboard``, a folder for each run, by its name.
 
-    The first record begins the files anew: a training that goes on repeats its earlier records to its loggers. Records
-    are in the files after a second.
+    The first record begins the files anew, because a resumed training repeats its earlier records to its loggers.
+    Records are in the files after a second.
 
     Example:
       >>> logger = hlr_jax.TensorBoardLogger("runs/mine")
@@ -26,7 +26,7 @@ class TensorBoardLogger:
     """
 
     def __init__(self, workdir: str | Path):
-        """Write below a workdir.
+        """Set the workdir to write in.
 
         Raises:
           InputError: the extra ``tb`` is not installed.
@@ -38,8 +38,8 @@ class TensorBoardLogger:
         weakref.finalize(self, _close, self._writers)
 
     def __call__(self, record: Record) -> None:
-        """Write one epoch of one run, before this returns: a training that is killed leaves all its epochs."""
-        # A ``SummaryWriter`` hands events to a thread, and its ``flush`` does not wait for that.
+        """Write one epoch of one run before returning, so that a killed training keeps all its epochs."""
+        # A ``SummaryWriter`` passes events to a thread, and its ``flush`` does not wait for that thread.
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.summary import scalar
@@ -54,7 +54,7 @@ class TensorBoardLogger:
             self._writers[name] = EventsWriter(str(self._folder / name / "events"))
         for field, value in record.items():
             if field.startswith(("train_", "valid_")) or field in ("positives_per_s", *ATTENTION):
-                # No tag may have an @.
+                # Tags must not contain @.
                 summary = scalar(field.replace("@", "_at_"), value)
                 self._writers[name].write_event(Event(wall_time=time.time(), step=record["epoch"], summary=summary))
         self._writers[name].flush()
