@@ -100,7 +100,9 @@ def check_same(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> Non
       InputError: they differ; names the settings.
     """
     there, here = settings_that_matter(there), settings_that_matter(here)
-    differing = [name for name in sorted(there | here) if there.get(name) != here.get(name)]
+    # The model comes first: between two models many other settings differ.
+    names = sorted(there | here, key=lambda name: (name != "model.name", name))
+    differing = [name for name in names if there.get(name) != here.get(name)]
     if differing:
         shown = [f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in differing[:_SHOWN]]
         shown += [f"{len(differing) - _SHOWN} more differ"] * (len(differing) > _SHOWN)

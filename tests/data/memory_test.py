@@ -230,7 +230,7 @@ MISTAKES = {
     "no times": (lambda: Dataset.from_arrays([1], [1], split="time"), "split=time needs timestamps; pass timestam"),
     "two dimensions": (lambda: Dataset.from_arrays(np.ones((2, 1)), [1, 2]), "ids; write a row for each entry"),
     "another name": (lambda: Dataset.from_frame(one(), item="itm"), 'frame: no column "itm" (did you mean "item"?)'),
-    "no name": (lambda: Dataset.from_frame(one(), user=0), "name of the user column must be a text, not int"),
+    "no name": (lambda: Dataset.from_frame(one(), user=0), "dataset.user_column must be text, got 0"),
     "another key": (lambda: Dataset.from_frame(one(), k_cor=2), "unknown setting dataset.k_cor (did you mean"),
     "a key of files": (lambda: Dataset.from_frame(one(), format="csv"), "format is for files"),
     "an unread rating": (lambda: Dataset.from_frame(one(), rating="item"), "a rating column is read only with a"),
