@@ -49,4 +49,4 @@ def test_bars_are_gains_over_cml(script):
     texts = [text.text for text in picture.iter(f"{SVG}text")]
     assert texts.count("+50%") == 4
     assert texts.count("\N{MINUS SIGN}25%") == 4
-    assert texts.count("best here: EASE +25%") == 4
+    assert texts.count("best: EASE +25%") == 4
