@@ -1,6 +1,8 @@
+import atexit
 import gc
 import os
 import platform
+import shutil
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +12,15 @@ import numpy as np
 import pytest
 
 import hlr_jax
+
+
+def folder_of_the_process(prefix):
+    """Return a temporary folder that is deleted when this process ends."""
+    folder, owner = tempfile.mkdtemp(prefix=prefix), os.getpid()
+    # A forked child ends too, and the folder is not its own.
+    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
+    return folder
+
 
 MIN_COMPILE_TIME = 0.1  # in seconds, of a program that is kept on disk
 # The workers of pytest-xdist and the command lines that tests start inherit this environment.
@@ -25,12 +36,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
             flags += ["--xla_cpu_use_fusion_emitters=false"]
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
     # All share what they compile.
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hlr_jax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder_of_the_process("hlr_jax-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = str(MIN_COMPILE_TIME)
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_TIME)
 # Nobody's own data are read or written: for fixtures, which come before `_own_cache`.
-os.environ["HLR_JAX_DATA"] = tempfile.mkdtemp(prefix="hlr_jax-tests-data-")
+os.environ["HLR_JAX_DATA"] = folder_of_the_process("hlr_jax-tests-data-")
 # Sharding is tested on virtual devices; this must be set before the first computation.
 jax.config.update("jax_num_cpu_devices", 8)
 
