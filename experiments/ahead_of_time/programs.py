@@ -187,7 +187,7 @@ def _tile_of_mesh(
 ) -> tuple[Compiling, tuple]:
     assert devices.mesh is not None
     item_users = jax.eval_shape(item_users_program(model, devices.mesh), params, inputs)
-    program = mesh_tile_program(model, devices.mesh, _TOP, plan.users_at_once)
+    program = mesh_tile_program(model, devices.mesh, _TOP, plan.users_at_once, plan.by_pairs)
     return Compiling(program), (devices.cut(item_users, "model"),)
 
 

@@ -31,6 +31,15 @@ def expanded(path: str | Path) -> Path:
         raise InputError(f"{path}: the home directory is not known; set HOME, or pass the whole path") from None
 
 
+def user_cache_folder() -> Path:
+    """Return ``hlr_jax`` in the XDG cache folder.
+
+    Raises:
+      InputError: there is no home directory.
+    """
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hlr_jax"
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:

@@ -6,6 +6,7 @@ of their Adam moments, are sharded over ``model``. Keys and memories are small a
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from hlr_jax.distinct import distinct
 from hlr_jax.errors import InputError
 from hlr_jax.mesh import MeshOptions
 from hlr_jax.types import Params
@@ -214,10 +216,8 @@ def _put(tree: T, sharding: NamedSharding) -> T:
         held = np.asarray(array)
         return jax.make_array_from_callback(held.shape, sharding, lambda index: held[index])
 
-    leaves, structure = jax.tree.flatten(tree)
-    distinct = {id(leaf): leaf for leaf in leaves}  # an array that is twice in the tree is transferred once
-    placed = {name: put(leaf) for name, leaf in distinct.items()}
-    return jax.tree.unflatten(structure, [placed[id(leaf)] for leaf in leaves])
+    once = distinct(tree)  # an array that is twice in the tree is transferred once
+    return replace(once, arrays=tuple(map(put, once.arrays))).tree
 
 
 def whole_tables(params: Params) -> Params:

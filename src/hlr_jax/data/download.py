@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hlr_jax.data.sources import Source, named_dataset
 from hlr_jax.errors import InputError
-from hlr_jax.files import atomic_file, expanded, sha256
+from hlr_jax.files import atomic_file, expanded, sha256, user_cache_folder
 from hlr_jax.system_errors import is_refused, translated
 
 Log = Callable[[str], None]
@@ -30,15 +30,6 @@ def cache_folder() -> Path:
     """Return the folder of data sets: ``$HLR_JAX_DATA`` if set, else the user's cache folder."""
     chosen = os.environ.get("HLR_JAX_DATA")
     return expanded(chosen) if chosen else user_cache_folder()
-
-
-def user_cache_folder() -> Path:
-    """Return ``hlr_jax`` in the XDG cache folder.
-
-    Raises:
-      InputError: the home directory is unknown.
-    """
-    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hlr_jax"
 
 
 def obtain(name: str, *, log: Log = print) -> tuple[Source, Path, str]:

@@ -79,7 +79,7 @@ def item_users_program(model: Model, mesh: Mesh) -> Any:
 
 
 @lru_cache(maxsize=32)
-def tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None, by_pairs: bool = False) -> Any:
+def tile_program(model: Model, mesh: Mesh, k: int, users_at_once: int | None, by_pairs: bool) -> Any:
     """Return the compiled function that ranks a tile; one per model, mesh and shape, so that epochs share it.
 
     ``by_pairs`` scores through ``Model.item_pairs``, which needs the whole table of items: ``model`` must be 1.

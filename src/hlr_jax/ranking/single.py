@@ -19,7 +19,6 @@ from hlr_jax.types import Padded, Params, Ranking
 
 def single_device_program(model: Model, params: Params, inputs: RankingInputs, k: int, plan: TilePlan) -> Prepared:
     """Return the program that ranks a tile with parameters on one device, and the function to its arguments."""
-
     packed = distinct(inputs)
 
     def arguments(users: np.ndarray, places: np.ndarray) -> tuple:

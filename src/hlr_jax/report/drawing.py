@@ -151,7 +151,7 @@ def _short(number: float) -> str:
     return f"{number:.1f}".removesuffix(".0")
 
 
-def _style(run: int | None) -> str:
+def run_style(run: int | None) -> str:
     """Return the class of a run's drawings; runs after the seventh repeat colors with other dashes."""
     if run is None:
         return "reference"
@@ -179,7 +179,7 @@ def line(x: Axis, y: Axis, run: int | None, points: Points, thin: bool = False) 
         return None
     places = (place(x, y, point) for point in points)
     path = "M" + "L".join(f"{_short(across)} {_short(down)}" for across, down in places)
-    return element("path", d=path, class_=f"line {_style(run)}{' thin' if thin else ''}")
+    return element("path", d=path, class_=f"line {run_style(run)}{' thin' if thin else ''}")
 
 
 def mark(run: int, across: float, down: float) -> Markup:
@@ -191,18 +191,18 @@ def mark(run: int, across: float, down: float) -> Markup:
         f"M{_short(across)} {_short(down - r - 1)}l{r + 1} {2 * r}h{-2 * r - 2}z",
         f"M{_short(across)} {_short(down - r - 1)}l{r + 1} {r + 1}l{-r - 1} {r + 1}l{-r - 1} {-r - 1}z",
     )
-    return element("path", d=shapes[run % len(shapes)], class_=f"mark {_style(run)}")
+    return element("path", d=shapes[run % len(shapes)], class_=f"mark {run_style(run)}")
 
 
 def dots(x: Axis, y: Axis, run: int, points: Points) -> Markup:
     """Return points as one path; points at the same place of the screen are drawn once, which bounds the size."""
     places = sorted({tuple(2 * round(part / 2) for part in place(x, y, point)) for point in points})
-    return element("path", d="".join(f"M{a} {b}h0" for a, b in places), class_=f"dots {_style(run)}")
+    return element("path", d="".join(f"M{a} {b}h0" for a, b in places), class_=f"dots {run_style(run)}")
 
 
 def legend_mark(run: int | None) -> Markup:
     """Return the line and mark of a run, or the gray line of None, as an image for a legend."""
-    shapes = element("path", d="M1 7H35", class_=f"line {_style(run)}"), None if run is None else mark(run, 18, 7)
+    shapes = element("path", d="M1 7H35", class_=f"line {run_style(run)}"), None if run is None else mark(run, 18, 7)
     return element("svg", shapes, viewBox="0 0 36 14", class_="swatch", aria_hidden="true")
 
 

@@ -10,7 +10,7 @@ from hlr_jax.evaluation.names import TEST
 from hlr_jax.evaluation.results import Metrics
 from hlr_jax.evaluation.significance import LEVEL, best_against_rest, bootstrap_interval
 from hlr_jax.report.baselines import Baseline
-from hlr_jax.report.drawing import Child, Markup, element, legend_mark, soft
+from hlr_jax.report.drawing import Child, Markup, element, legend_mark, run_style, soft
 from hlr_jax.report.runs import SPLIT_NAMES, TrainedRun
 from hlr_jax.scorers.popularity import Popularity
 
@@ -83,7 +83,7 @@ def _bar_table(bars: Sequence[Bar], k: int, users: int) -> Markup:
     full = max(bar.interval[1] if bar.interval else bar.value for bar in bars) or 1.0
     rows = []
     for bar in bars:
-        fill = element("span", class_=f"fill {_color(bar)}", style=f"width:{100 * bar.value / full:.2f}%")
+        fill = element("span", class_=f"fill {run_style(bar.run)}", style=f"width:{100 * bar.value / full:.2f}%")
         whisker = None
         if bar.interval:
             low, high = (100 * bound / full for bound in bar.interval)
@@ -99,10 +99,6 @@ def _bar_table(bars: Sequence[Bar], k: int, users: int) -> Markup:
         "table", element("caption", caption), element("thead", element("tr", names)), element("tbody", rows),
         class_="numbers bars",
     )  # fmt: skip
-
-
-def _color(bar: Bar) -> str:
-    return "reference" if bar.run is None else f"run{bar.run % 7}"
 
 
 def _more(text: str) -> Child:

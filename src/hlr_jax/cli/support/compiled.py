@@ -10,8 +10,8 @@ from pathlib import Path
 
 from absl import flags
 
-from hlr_jax.data.download import user_cache_folder
 from hlr_jax.errors import InputError
+from hlr_jax.files import user_cache_folder
 
 _KEEP = flags.DEFINE_bool(
     "compilation_cache", True, "keep compiled programs in the user's cache folder for later commands"
