@@ -13,6 +13,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from hlr_jax.kernels import tpu_attention
+
 _FEW = 64  # targets; above this number, neighbors are along the slowest axis, which is faster for many items
 
 
@@ -64,9 +66,10 @@ def memory_mixture(
 
     The arguments are those of ``memory_attention``; the mask may also be [T, H], one for each target. All targets are
     computed together. There are two implementations: one for few targets, with a custom gradient, and one for the
-    many targets of a catalogue.
+    many targets of a catalogue. TPUs have their own, ``tpu_attention``.
     """
-    return _mixture(targets, neighbors, memories @ anchor, keys, where)
+    form = tpu_attention.memory_mixture if jax.default_backend() == "tpu" else _mixture
+    return form(targets, neighbors, memories @ anchor, keys, where)
 
 
 def _weigh(

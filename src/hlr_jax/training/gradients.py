@@ -17,6 +17,7 @@ from hlr_jax.types import Neighbors, Padded, Params
 
 _DEVICE_BYTES = 1 << 30  # limit of a microbatch's working set on an accelerator
 _CACHE_BYTES = 2 << 20  # limit of a microbatch's working set on a CPU; speed is flat between 1 and 4 MiB
+_FEWEST = 3  # examples on a CPU, even beyond the cache: sums of a single one have an eighth of the speed; 2 if B is even
 _FEWEST_USERS = 16  # in one product with all items, even beyond the cache; one user at a time has a third of the speed
 _PAIR_BYTES = 64 << 20  # limit of the weights of all pairs of neighbors and shared negatives
 
@@ -224,7 +225,9 @@ def microbatch_size(
     """
     shares = 1 if mesh is None else mesh.shape["data"]
     in_cache = mesh is None and jax.default_backend() == "cpu"
-    fewest = _FEWEST_USERS if in_cache and negatives.kind == "all" else 1
+    fewest = 1
+    if in_cache:
+        fewest = _FEWEST_USERS if negatives.kind == "all" else _FEWEST
     shared = {"all": len(params["item"]), "in_batch": batch_size, "shared": negatives.number}.get(negatives.kind, 0)
     of_example = 4 * _working_floats(model, params, num_items, context, shared)
     fitting = shares * max(fewest, (_CACHE_BYTES if in_cache else _DEVICE_BYTES) // of_example)
