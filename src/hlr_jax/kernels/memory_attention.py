@@ -79,12 +79,26 @@ def _weigh(
 
     Neighbors are along the fastest axis.
     """
-    queries = targets[:, None] * keys
-    logits = (queries.reshape(-1, keys.shape[1]) @ neighbors.T).reshape(*queries.shape[:2], -1)
-    memory = jax.nn.softmax(logits, axis=1)
+    memory = jax.nn.softmax(_logits(targets, neighbors, keys), axis=1)
     values = jnp.sum(memory_scores[:, None] * memory, axis=1)
     neighbor = jax.nn.softmax(values, where=where)
     return jnp.sum(neighbor[:, None] * memory, axis=-1), (memory, neighbor, values)
+
+
+def _logits(targets: jax.Array, neighbors: jax.Array, keys: jax.Array) -> jax.Array:
+    """Return the logits (eq. 2) of targets [T, D] and neighbors [H, D]: [T, N, H].
+
+    Two factors are multiplied before the matrix product with the third: the keys, and the fewer of the others.
+    """
+    shape = len(targets), len(keys), len(neighbors)
+    if len(targets) <= len(neighbors):
+        return (_all_products(targets, keys) @ neighbors.T).reshape(shape)
+    return (targets @ _all_products(keys, neighbors).T).reshape(shape)
+
+
+def _all_products(left: jax.Array, right: jax.Array) -> jax.Array:
+    """Return the products of all pairs of rows: [A, D], [B, D] -> [A B, D]."""
+    return (left[:, None] * right).reshape(-1, right.shape[1])
 
 
 @jax.custom_vjp
@@ -121,11 +135,9 @@ def _mixture_backward(saved: tuple, grad_mixture: jax.Array) -> tuple:
         neighbor[:, None] * (grad_mixture[:, :, None] - grad_neighbor[:, None])
         + grad_values[:, None] * (memory_scores[:, None] - values[:, None])
     )
-    flat = grad_logits.reshape(-1, neighbors.shape[0])
-    queries = (targets[:, None] * keys).reshape(-1, keys.shape[1])
-    grad_queries = (flat @ neighbors).reshape(-1, *keys.shape)
-    grad_targets, grad_keys = jnp.sum(grad_queries * keys, axis=1), jnp.sum(grad_queries * targets[:, None], axis=0)
-    return grad_targets, flat.T @ queries, grad_gains, grad_keys, None
+    _, pull_back = jax.vjp(_logits, targets, neighbors, keys)
+    grad_targets, grad_neighbors, grad_keys = pull_back(grad_logits)
+    return grad_targets, grad_neighbors, grad_gains, grad_keys, None
 
 
 _mixture.defvjp(_mixture_forward, _mixture_backward)
