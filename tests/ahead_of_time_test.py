@@ -21,6 +21,10 @@ HloModule jit_step
   ROOT %t = f32[4,8]{1,0} transpose(%p), dimensions={1,0}
 }
 
+%branch (b: f32[8,4]) -> f32[2,4] {
+  ROOT %k = f32[2,4]{0,1} copy(%b), backend_config={"estimated_cycles":"8"}
+}
+
 %body (arg: (s32[], f32[32,4])) -> (s32[], f32[32,4]) {
   %arg = (s32[], f32[32,4]{1,0}) parameter(0)
   %rows = f32[32,4]{1,0:T(8,128)} get-tuple-element(%arg), index=1
@@ -30,6 +34,7 @@ HloModule jit_step
   %cps = (f32[8,4]{1,0}, f32[8,4]{1,0}, u32[], u32[]) collective-permute-start(%rows), channel_id=3
   %c = f32[32,4]{0,1} copy(%agd), backend_config={"estimated_cycles":"70"}
   %f = f32[8,4]{1,0} fusion(%rows), kind=kLoop, calls=%fused, backend_config={"estimated_cycles":"30"}
+  %either = f32[2,4]{0,1} conditional(%arg, %f, %f), branch_computations={%add, %branch}
   ROOT %out = (s32[], f32[32,4]{1,0}) tuple(%arg, %c)
 }
 
@@ -60,9 +65,9 @@ def test_collectives_are_counted_with_the_bytes_of_their_results(parts):
 
 def test_copies_and_cycles_are_those_of_loops(parts):
     read = parts.compiled_text
-    assert read.copies(TEXT, 1) == [(128, "transpose f32[4, 8]"), (512, "copy f32[32, 4]")]
+    assert read.copies(TEXT, 1) == [(128, "transpose f32[4, 8]"), (32, "copy f32[2, 4]"), (512, "copy f32[32, 4]")]
     assert read.copies(TEXT, 200) == [(512, "copy f32[32, 4]")]
-    assert read.looped_cycles(TEXT) == 100
+    assert read.looped_cycles(TEXT) == 108
 
 
 def test_whole_tables_and_what_no_program_should_have_are_found(parts):

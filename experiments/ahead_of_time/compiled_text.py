@@ -13,6 +13,7 @@ _ARRAY = re.compile(rf"\b({'|'.join(_BITS)})\[([\d,]*)\]")
 _HEAD = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) .*\{$")
 _STEP = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\(")
 _CALLED = re.compile(r"(?:body|condition|calls|to_apply)=%?([\w.\-]+)")
+_BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _BODY = re.compile(r"\bbody=%?([\w.\-]+)")
 _COLLECTIVES = (
     "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast",
@@ -101,6 +102,8 @@ def looped(steps: list[Instruction]) -> set[str]:
     inside = set()
     for step in steps:
         calls[step.computation].update(_CALLED.findall(step.line))
+        for branches in _BRANCHES.findall(step.line):
+            calls[step.computation].update(name.strip().removeprefix("%") for name in branches.split(","))
         inside.update(_BODY.findall(step.line))
     waiting = list(inside)
     while waiting:

@@ -11,7 +11,15 @@ import pytest
 import hlr_jax
 from hlr_jax import InputError, TrainOptions
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.training.batches import Negatives, batch_source, derive_rows, epoch_schedule, group_widths, padding_of
+from hlr_jax.training.batches import (
+    Negatives,
+    batch_source,
+    derive_rows,
+    group_widths,
+    padding_of,
+    rounds_of_epoch,
+    steps_per_group,
+)
 from hlr_jax.training.examples import sample_users
 from hlr_jax.training.learner import GradientLearner
 from hlr_jax.training.many_runs import create_learner
@@ -103,19 +111,21 @@ def test_an_epoch_visits_every_positive_once_and_draws_what_it_should(world, spl
     assert not counts["selves"].any()
 
 
-def test_steps_of_an_epoch_are_those_of_all_groups_in_another_order_each_time(world):
-    negatives, size = Negatives("per_user"), 7
+def test_steps_of_an_epoch_are_those_of_all_groups_in_other_rounds_each_time(world):
+    size = 7
     cml = hlr_jax.create_model("cml", embed_dim=2)
-    source = batch_source(world.train, world.train, world.train, sizes_of(world), cml, negatives)
-    assert len(source.groups) > 1
-    expected = {(group, step) for group, users in enumerate(source.groups) for step in range(-(-len(users) // size))}
-    orders = []
+    source = batch_source(world.train, world.train, world.train, sizes_of(world), cml, Negatives("per_user"))
+    expected = [range(-(-len(users) // size)) for users in source.groups]
+    assert len(expected) > 1
+    epochs = []
     for epoch in (1, 2):
-        group, step = (np.asarray(part).tolist() for part in epoch_schedule(jnp.int32(epoch), source, size))
-        orders.append([*zip(group, step, strict=True)])
-        assert set(orders[-1]) == expected
-        assert len(orders[-1]) == len(expected)
-    assert orders[0] != orders[1]
+        starts, counts = map(np.asarray, rounds_of_epoch(jnp.int32(epoch), steps_per_group(source, size)))
+        assert (counts[:-1].sum(axis=1) == 4).all()
+        epochs.append(counts.tolist())
+        for group, steps in enumerate(expected):
+            taken = [step for s, n in zip(starts[:, group], counts[:, group], strict=True) for step in range(s, s + n)]
+            assert taken == [*steps]
+    assert epochs[0] != epochs[1]
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_positives(world):

@@ -4,6 +4,7 @@ Users are grouped by their number of positives into a few widths W. So padding s
 compiled shape.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from hlr_jax.scoring import neighbor_sources
 from hlr_jax.training.options import NEGATIVES, TrainOptions
 from hlr_jax.types import CSR, Params
 
+_ROUND = 4  # steps
 _PADDING = 1.2  # the most computed targets per needed target, on average
 _CANDIDATES = 256  # widths to choose from
 
@@ -177,19 +179,26 @@ def padding_of(widths: tuple[int, ...], degrees: np.ndarray, negatives: int = 0)
     return float(computed.sum()) / float((counts + negatives).sum())
 
 
-def epoch_schedule(epoch: jax.Array | None, source: BatchSource, size: int) -> tuple[jax.Array, jax.Array]:
-    """Return the group of every step of an epoch and the step's number within it: [steps], [steps].
+def steps_per_group(source: BatchSource, size: int) -> list[int]:
+    """Return how many batches of ``size`` visit each group of examples once."""
+    return [-(-len(users) // size) for users in source.groups]
 
-    Groups of users are in a new order at each epoch, and in their own order where ``epoch`` is None. The order depends
-    on the epoch alone, so that runs trained at once take the same branch.
+
+def rounds_of_epoch(epoch: jax.Array, steps: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+    """Divide the steps of the G groups of an epoch into R rounds, at random.
+
+    A round has ``_ROUND`` steps, those of one group after another. The rounds depend on the epoch alone, so runs
+    trained at once have the same ones.
+
+    Returns:
+      The number of each group's first step in a round [R, G], and how many steps it has there [R, G].
     """
-    counts = [-(-len(users) // size) for users in source.groups]
-    group = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
-    within = np.concatenate([np.arange(count) for count in counts]).astype(np.int32)
-    if epoch is None or len(counts) == 1:  # within a group, examples are in a new order already
-        return jnp.asarray(group), jnp.asarray(within)
-    order = jax.random.permutation(jax.random.fold_in(jax.random.key(0), epoch), len(group))
-    return jnp.asarray(group)[order], jnp.asarray(within)[order]
+    groups = np.arange(len(steps), dtype=np.int32)
+    order = jax.random.permutation(jax.random.fold_in(jax.random.key(0), epoch), np.repeat(groups, steps))
+    missing = -len(order) % _ROUND
+    rounds = jnp.pad(order, (0, missing), constant_values=len(steps)).reshape(-1, _ROUND)
+    counts = jnp.sum(rounds[:, :, None] == groups, axis=1, dtype=jnp.int32)
+    return jnp.cumsum(counts, axis=0) - counts, counts
 
 
 def examples_of_step(

@@ -1,12 +1,13 @@
 """One run of training by gradients, as pure functions: its start, an epoch, and its loss on validation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax.sharding import Mesh
 
@@ -21,8 +22,9 @@ from hlr_jax.training.batches import (
     Negatives,
     batch_source,
     derive_rows,
-    epoch_schedule,
     examples_of_step,
+    rounds_of_epoch,
+    steps_per_group,
 )
 from hlr_jax.training.examples import sample_triplets, sample_users, triplet_loss, user_loss, users_alone
 from hlr_jax.training.gradients import ExampleLoss, batch_gradient, batch_loss, microbatch_size
@@ -32,6 +34,8 @@ from hlr_jax.training.options import Run, TrainOptions
 from hlr_jax.types import Params
 
 T = TypeVar("T")
+Draw = Callable[[jax.Array, jax.Array], Batch]
+"""A key and the number of a step within its group -> its batch."""
 
 
 @struct.dataclass
@@ -103,7 +107,7 @@ class GradientLearner:
     ) -> tuple[TrainState, jax.Array]:
         """Return the state after an epoch and its mean training loss []."""
         per_step = self.options.batch_size * (source.num_positives / sum(len(users) for users in source.groups))
-        warm_steps = self.options.warmup * len(epoch_schedule(epoch, source, self.options.batch_size)[0])
+        warm_steps = self.options.warmup * sum(steps_per_group(source, self.options.batch_size))
 
         def gradient(params: Params, batch: Batch) -> tuple[jax.Array, Params]:
             microbatch = self._microbatch(params, batch)
@@ -154,23 +158,33 @@ class GradientLearner:
     def scan_batches(
         self, source: BatchSource, epoch: jax.Array | None, key: jax.Array, step: Callable[[T, Batch], T], start: T
     ) -> T:
-        """Fold ``step`` over all batches of an epoch, beginning with ``start``; epoch None: examples in order."""
+        """Fold ``step`` over all batches of an epoch, beginning with ``start``; epoch None: examples in order.
+
+        Each group of users has its own loop. A conditional with a branch for each would copy all tables at every step
+        on a GPU.
+        """
         order_key, first = None, 0
         if epoch is not None:
             key = jax.random.fold_in(key, epoch)
             order_key, first = jax.random.fold_in(key, 0), 1
-        draws = self.draws(source, order_key)
-        group, index = epoch_schedule(epoch, source, self.options.batch_size)
+        draws, steps = self.draws(source, order_key), steps_per_group(source, self.options.batch_size)
+        before = np.cumsum([first, *steps])  # number of each group's first step in the epoch
 
-        def take(carry: T, place: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[T, None]:
-            number, group, index = place
-            step_key = jax.random.fold_in(key, number + first)
-            steps = [lambda carry, draw=draw: step(carry, draw(step_key, index)) for draw in draws]
-            return (steps[0](carry) if len(steps) == 1 else jax.lax.switch(group, steps, carry)), None
+        def fold(carry: T, starts: Sequence[int] | jax.Array, counts: Sequence[int] | jax.Array) -> T:
+            for group, draw in enumerate(draws):
 
-        return jax.lax.scan(take, start, (jnp.arange(len(group)), group, index))[0]
+                def take(index: jax.Array, carry: T, group: int = group, draw: Draw = draw) -> T:
+                    return step(carry, draw(jax.random.fold_in(key, int(before[group]) + index), index))
 
-    def draws(self, source: BatchSource, order_key: jax.Array | None) -> list[Callable[[jax.Array, jax.Array], Batch]]:
+                carry = jax.lax.fori_loop(starts[group], starts[group] + counts[group], take, carry)
+            return carry
+
+        if epoch is None or len(steps) == 1:  # within a group, examples are in a new order already
+            return fold(start, [0] * len(steps), steps)
+        rounds = rounds_of_epoch(epoch, steps)
+        return jax.lax.scan(lambda carry, these: (fold(carry, *these), None), start, rounds)[0]
+
+    def draws(self, source: BatchSource, order_key: jax.Array | None) -> list[Draw]:
         """Return for each group the function from a key and the step's number within the group to its batch."""
 
         def draw(group: int, key: jax.Array, index: jax.Array) -> Batch:
