@@ -12,7 +12,7 @@ from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.data.interactions import Interactions
 from hlr_jax.training.als import factorize, iterate
 from hlr_jax.training.result import run_identity
-from hlr_jax.training.row_blocks import side_of, sides
+from hlr_jax.training.row_blocks import _shares, side_of, sides
 
 USERS, ITEMS, DIM = 90, 80, 5
 PLAIN = {"confidence": 5.0, "regularization": 3.0}
@@ -181,6 +181,15 @@ def test_blocks_hold_every_pair_once_with_little_padding(rng, loops):
     assert cells < 1.2 * np.sum(-(-degrees // 8) * 8)
     assert len(side.blocks) > 1
     assert all(len(blocks.rows) == loops for blocks in side.blocks)
+
+
+def test_long_rows_get_wide_chunks_where_a_chunk_costs_its_launch():
+    """256 rows of 16 among short ones: four chunks of 4 columns, or one of 16, for each block of 8 rows."""
+    degrees, shapes = np.repeat([16, 3], [256, 1000]), ((8, 4), (8, 16))
+    assert [share.shape for share in _shares(degrees, shapes)] == [(8, 4)]
+    by_launch = _shares(degrees, shapes, launch=64)
+    assert [(share.shape, share.first, share.end) for share in by_launch] == [((8, 16), 0, 256), ((8, 4), 256, 1256)]
+
 
 
 @pytest.mark.filterwarnings("ignore")  # of its imports and of OpenBLAS's threads

@@ -15,7 +15,8 @@ from hlr_jax.data.interactions import Interactions
 from hlr_jax.ranking.inputs import power_of_two
 
 _SHAPES = (64, 8), (8, 64), (1, 512)  # rows and columns of a chunk, for short rows first; fits a CPU's cache
-_ACCELERATOR_SHAPES = (512, 64), (64, 512), (8, 4096)  # each chunk costs some kernel launches
+_ACCELERATOR_SHAPES = (512, 16), (512, 64), (64, 512), (8, 4096)
+_LAUNCH = 8192  # cells that an accelerator could compute while it launches the kernels of a chunk
 _COMPILING = 0.15  # another shape is compiled if it saves this share of the entries
 
 
@@ -92,8 +93,8 @@ def side_shapes(degrees: np.ndarray, num_others: int, loops: int = 1) -> Side:
 def _shared_out(degrees: np.ndarray) -> list[tuple[np.ndarray, tuple[int, int]]]:
     """Return the rows with interactions, the longest first, divided among shapes: ids, and their shape."""
     order = _by_length(degrees)
-    shapes = _SHAPES if jax.default_backend() == "cpu" else _ACCELERATOR_SHAPES
-    return [(order[first:end], shape) for shape, first, end in _shares(degrees[order], shapes)]
+    shapes, launch = (_SHAPES, 0) if jax.default_backend() == "cpu" else (_ACCELERATOR_SHAPES, _LAUNCH)
+    return [(order[first:end], shape) for shape, first, end in _shares(degrees[order], shapes, launch)]
 
 
 def new_side(pairs: Interactions, num_others: int) -> Side:
@@ -125,8 +126,8 @@ class _Share(NamedTuple):
     end: int
 
 
-def _shares(degrees: np.ndarray, shapes: tuple[tuple[int, int], ...]) -> list[_Share]:
-    """Return which rows get which shape: few cells in all, and few shapes.
+def _shares(degrees: np.ndarray, shapes: tuple[tuple[int, int], ...], launch: int = 0) -> list[_Share]:
+    """Return which rows get which shape: few cells in all, few shapes, and few chunks, each of which costs ``launch``.
 
     A shape takes as many rows as it has in a block times a power of two; the first shape takes the rest.
     """
@@ -134,7 +135,7 @@ def _shares(degrees: np.ndarray, shapes: tuple[tuple[int, int], ...]) -> list[_S
     def cells(share: _Share) -> float:
         rows, columns = share.shape
         chunks = -(-degrees[share.first : share.end : rows] // columns)
-        return float(chunks.sum()) * rows * columns
+        return float(chunks.sum()) * (rows * columns + launch)
 
     def cost(shares: list[_Share]) -> float:
         return sum(map(cells, shares)) + _COMPILING * len(shares) * float(degrees.sum())
