@@ -21,6 +21,7 @@ _COLLECTIVES = (
 )  # fmt: skip
 _FLOATS = ("f16", "bf16", "f32", "f64")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+_NO_ESTIMATE = 2**40  # cycles: the compiler writes numbers above it where it has none
 _HOST = re.compile(r"custom_call_target=\"[^\"]*(?:callback|HostExecute)[^\"]*\"|\b(?:infeed|outfeed)\(")
 
 
@@ -133,7 +134,7 @@ def looped_cycles(text: str) -> int:
     steps = list(instructions(text))
     within = looped(steps)
     found = (_CYCLES.search(step.line) for step in steps if step.computation in within)
-    return sum(int(match[1]) for match in found if match)
+    return sum(cycles for match in found if match and (cycles := int(match[1])) < _NO_ESTIMATE)
 
 
 def oddities(text: str) -> list[str]:

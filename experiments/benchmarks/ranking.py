@@ -24,15 +24,14 @@ def some_users(dataset: Dataset, count: int) -> np.ndarray:
 
 
 def rankings(dataset: Dataset, model: Model, users: np.ndarray) -> Callable[[], Any]:
-    """Return a function that ranks all items for the users, as the evaluation on ``test`` does."""
-    params = model.init(jax.random.key(0), dataset.num_users, dataset.num_items)
-    seen = interactions_at(dataset, "test")
+    """Return a function that ranks all items for the users, as the evaluation on ``test`` does.
 
-    def work() -> Any:
-        inputs = ranking_inputs(model, seen, seen, (dataset.num_users, dataset.num_items))
-        return rank(model, params, users, inputs, TOP)
-
-    return work
+    The interactions are on the device already: they are put there once, however many users are ranked.
+    """
+    sizes = dataset.num_users, dataset.num_items
+    params, seen = model.init(jax.random.key(0), *sizes), interactions_at(dataset, "test")
+    inputs = ranking_inputs(model, seen, seen, sizes)
+    return lambda: rank(model, params, users, inputs, TOP)
 
 
 def bench_rank(settings: Settings, dataset: Dataset, name: str) -> dict[str, Any]:
