@@ -89,7 +89,7 @@ def bench_growth(
     axes: Sequence[Axis] = AXES,
     ease_items: Sequence[int] = EASE_ITEMS,
 ) -> Iterator[dict[str, Any]]:
-    """Time steps and rankings along each axis that a model has; the values of an axis in turn.
+    """Time steps, then rankings, along each axis that a model has; the values of an axis in turn.
 
     Gradient models are trained with both kinds of batches. A step of MF-ALS is an iteration. EASE, the other closed
     form, is measured with it; its step is a fit.
@@ -127,8 +127,10 @@ class _Growth:
             fitting = self._fitting(axis)
             works = {value: self._works(axis, value) for value in fitting}
             parts = ("train", "rank") if self._kind.ranks and axis.letter != "B" else ("train",)
-            flat = {f"{part} {value}": works[value][part] for value in fitting for part in parts}
-            timings = time_in_turn(flat, self._settings.repeats, self._settings.seconds)
+            timings: dict[str, Timing] = {}
+            for part in parts:  # not in turn: the system frees the tables of a training while the next work runs
+                flat = {f"{part} {value}": works[value][part] for value in fitting}
+                timings |= time_in_turn(flat, self._settings.repeats, self._settings.seconds)
             measured = [self._record(axis, value, timings) for value in fitting]
             yield from with_slopes(measured)
             for value in sorted(set(axis.values) - set(fitting)):

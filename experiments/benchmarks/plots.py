@@ -22,6 +22,8 @@ _AXES = {
 _MARKERS = "osD^v"  # of systems, which are more than there are colors
 _COLUMNS = 3  # of a legend, for each panel
 _MOST_TICKS = 5
+_HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.3}
+_NOTE = 8.0  # points from a note to the next
 _STYLE: Any = STYLE | {"savefig.dpi": 160}
 
 
@@ -69,23 +71,30 @@ def _growth(plt: Any, records: Records) -> Any:
     size = (2.9 * len(letters) + 0.6, 6.4)
     figure, grid = plt.subplots(2, len(letters), figsize=size, sharey="row", squeeze=False, layout="constrained")
     rows = (("us_per_step", "slope", "training, µs/step"), ("us_per_user", "rank_slope", "ranking, µs/user"))
+    panel_notes = []
     for panels, (times, slope, unit) in zip(grid, rows, strict=True):
         for axes, letter in zip(panels, letters, strict=True):
             chosen = [record for record in records if record["axis"] == letter and times in record]
+            notes = []
             for key in dict.fromkeys(_line_of(record) for record in chosen):
                 line = [record for record in chosen if _line_of(record) == key]
-                _draw_line(axes, sorted(line, key=lambda record: record["value"]), times, slope, shades[key[0]])
+                line.sort(key=lambda record: record["value"])
+                notes.append(_draw_line(axes, line, times, slope, shades[key[0]]))
             axes.set(xscale="log", yscale="log", xlabel=_AXES[letter])
             axes.margins(x=0.2)
             _set_ticks(axes, sorted({record["value"] for record in chosen if not record.get("ends")}))
             axes.set_visible(bool(chosen))
+            panel_notes.append(notes)
         panels[0].set_ylabel(unit)
     lines = {line.get_label(): line for axes in grid[0] for line in axes.lines if line.get_label()[0] != "_"}
     figure.legend(lines.values(), lines, loc="outside lower center", ncols=min(_COLUMNS, len(lines)))
     title = f"Growth along one axis, the others at {_standing(records)}"
     legend = "numbers: exponent of the growth between the last two measured values; hollow: predicted"
     figure.suptitle(f"{title}\n{legend}", x=0.01, ha="left", fontsize=10)
-    return _room_below(figure)
+    _room_below(figure)
+    for notes in panel_notes:
+        _spread(figure, notes)
+    return figure
 
 
 def _line_of(record: dict[str, Any]) -> tuple[Any, ...]:
@@ -93,8 +102,8 @@ def _line_of(record: dict[str, Any]) -> tuple[Any, ...]:
     return record["model"], record["step_of"], record.get("at", "")
 
 
-def _draw_line(axes: Any, line: Records, times: str, slope: str, color: str) -> None:
-    """Draw the points of a line, the predicted ones hollow, its slope, and where the memory ends it."""
+def _draw_line(axes: Any, line: Records, times: str, slope: str, color: str) -> Any:
+    """Draw the points of a line, the predicted ones hollow, and where memory ends it; return the note of its slope."""
     model, step_of, at = _line_of(line[0])
     points = [record for record in line if not record.get("ends")]
     measured = [record for record in points if not record.get("predicted")]
@@ -104,14 +113,27 @@ def _draw_line(axes: Any, line: Records, times: str, slope: str, color: str) -> 
         axes.plot([r["value"] for r in part], [r[times] for r in part], "o", color=color, mfc=face, ms=4)
     last = measured[-1]
     texts = [f"{last[slope]:.2f}"] if slope in last else []
-    place = {"xy": (last["value"], last[times]), "xytext": (4, -4 if step_of == "users" else 4)}
+    place = {"xy": (last["value"], last[times]), "xytext": (4, 0)}
     note = {"textcoords": "offset points", "fontsize": 7, "color": color, "va": "center"}
-    axes.annotate(", ".join([*texts, at] if at else texts), **place, **note)
+    slopes = axes.annotate(", ".join([*texts, at] if at else texts), **place, **note)
     for end in line[len(points) :]:
         axes.axvline(end["value"], color=color, ls=":", lw=1)
         text = f"{system_title(model)} fills the memory at {_short(end['value'])}"
         place = {"xy": (end["value"], 0.02), "xycoords": axes.get_xaxis_transform(), "xytext": (3, 0)}
-        axes.annotate(text, **place, **(note | {"va": "bottom", "rotation": 90}))
+        axes.annotate(text, **place, **(note | {"va": "bottom", "rotation": 90, "bbox": _HALO}))
+    return slopes
+
+
+def _spread(figure: Any, notes: Sequence[Any]) -> None:
+    """Move notes of a panel that begin at one place apart, the lowest first."""
+    figure.draw_without_rendering()  # sets the size of the panel
+    point, tops = figure.dpi / 72, dict[float, float]()
+    for at, height, note in sorted(
+        ((*note.axes.transData.transform(note.xy), note) for note in notes), key=lambda n: n[1]
+    ):
+        place = max(height / point, tops.get(at, -math.inf) + _NOTE)
+        tops[at] = place
+        note.set_position((4, place - height / point))
 
 
 def _label(model: str, step_of: str) -> str:
