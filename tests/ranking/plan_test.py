@@ -36,8 +36,10 @@ def test_users_are_divided_among_the_workers_in_tiles_of_nearly_one_size(trained
     assert first(num_users=12) == TilePlan(4, ITEMS, by_pairs=False, workers=3)
     assert first(num_users=2).users == 1
     assert first(num_users=0).users == 1
-    # At most 1,024 in a tile: 4,000 users in four, not three of 1,024 and a small one.
-    assert first(num_users=4000).users == 1000
+    # At most 1,024 in a tile: 3,400 users in four of 850 and a few for padding, not three of 1,024 and a small one.
+    assert first(num_users=3400).users == 896
+    # Validation and test rank a few users more or less, with tiles of one size.
+    assert {first(num_users=3 * count).users for count in (385, 400, 437, 448)} == {448}
 
 
 @pytest.mark.parametrize(("name", "by_pairs"), [("hlr", True), ("cml", False)])
@@ -58,10 +60,11 @@ def test_a_tile_keeps_within_its_budget_by_the_compilers_plan(trained, world, na
         assert (chosen.bytes, chosen.items, chosen.by_pairs) == (need(chosen.users), ITEMS, by_pairs)
         return chosen.users
 
-    assert fitting(need(USERS)) == USERS
-    smaller = fitting(need(USERS) - 1)
+    whole = 64  # a tile of all 60 users, in whole eighths
+    assert fitting(need(whole)) == whole
+    smaller = fitting(need(whole) - 1)
     assert smaller < USERS
-    assert need(smaller) < need(USERS)
+    assert need(smaller) < need(whole)
     assert fitting(1) <= smaller  # less than any tile needs: and still it is ranked
 
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
@@ -21,6 +22,7 @@ from hlr_jax.scoring import neighbor_sources
 from hlr_jax.sharding import beside
 from hlr_jax.types import CSR, Params
 
+_MOST_ROUNDED = 64 << 20  # bytes
 _ITEM_USERS = 2**31  # separate from every user's own samples
 
 
@@ -52,7 +54,7 @@ def ranking_inputs(
     model: Model, seen: Interactions, near: Interactions, sizes: tuple[int, int], seed: int = 0,
     params: Params | None = None,
 ) -> RankingInputs:  # fmt: skip
-    """Return the inputs of a ranking. Its longest rows are powers of two: validation and test share one compilation.
+    """Return the inputs of a ranking. Its sizes are powers of two: validation and test share one compilation.
 
     Args:
       model: sets which neighbors are read.
@@ -68,10 +70,20 @@ def ranking_inputs(
 
 
 def placed_rows(seen: CSR, sources: NeighborSources, params: Params | None) -> tuple[CSR, NeighborSources]:
-    """Return rows padded to lengths that are powers of two, on the devices of the parameters."""
+    """Return rows on the devices of the parameters, with lengths that are powers of two.
+
+    The number of all their items is rounded too, unless the array is large.
+    """
+    made: dict[int, jax.Array] = {}  # the same array stays the same: it is passed to programs once
 
     def rounded(leaf: Any) -> Any:
-        return replace(leaf, longest=power_of_two(leaf.longest)) if isinstance(leaf, CSR) else leaf
+        if not isinstance(leaf, CSR):
+            return leaf
+        if id(leaf.items) not in made:
+            count = leaf.items.size
+            is_small = 4 * count <= _MOST_ROUNDED
+            made[id(leaf.items)] = jnp.asarray(filled_up(np.asarray(leaf.items))) if is_small else leaf.items
+        return replace(leaf, items=made[id(leaf.items)], longest=power_of_two(leaf.longest))
 
     return beside(jax.tree.map(rounded, (seen, sources), is_leaf=lambda leaf: isinstance(leaf, CSR)), params)
 

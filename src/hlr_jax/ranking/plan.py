@@ -9,6 +9,7 @@ import numpy as np
 
 from hlr_jax.compile_memory import planned
 from hlr_jax.models.base import Model
+from hlr_jax.ranking.inputs import power_of_two
 from hlr_jax.scoring import CATALOGUE_TILE
 from hlr_jax.sharding import grid_of, num_workers, padded_size
 from hlr_jax.types import Params
@@ -79,10 +80,14 @@ def fitting_plan(plan: TilePlan, prepare: Prepare, num_users: int, limit: int, s
 
 
 def _tile(num_users: int, workers: int, shares: int, most: int) -> int:
-    """Return the users of a tile, nearly the same in all tiles: the last one is padded to the size of the others."""
+    """Return the users of a tile, nearly the same in all tiles: the last one is padded to the size of the others.
+
+    Few sizes occur, at most an eighth apart, so that validation and test share a compiled program.
+    """
     share = max(1, min(-(-num_users // (workers * shares)), most))
     tiles = max(1, -(-num_users // (share * shares)))
-    return padded_size(-(-num_users // tiles), shares) or shares
+    share = max(1, -(-num_users // (tiles * shares)))
+    return shares * min(padded_size(share, max(1, power_of_two(share) // 8)), most)
 
 
 def _items_per_part(model: Model, params: Params, num_items: int, limit: int) -> int:
