@@ -191,7 +191,6 @@ def test_long_rows_get_wide_chunks_where_a_chunk_costs_its_launch():
     assert [(share.shape, share.first, share.end) for share in by_launch] == [((8, 16), 0, 256), ((8, 4), 256, 1256)]
 
 
-
 @pytest.mark.filterwarnings("ignore")  # of its imports and of OpenBLAS's threads
 @pytest.mark.parametrize("case", ["all pairs weigh the same", "observed pairs weigh more"])
 def test_predictions_agree_with_the_package_implicit(matrix, case):
