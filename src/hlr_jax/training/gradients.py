@@ -17,9 +17,7 @@ from hlr_jax.types import Neighbors, Padded, Params
 
 _DEVICE_BYTES = 1 << 30  # limit of a microbatch's working set on an accelerator
 _CACHE_BYTES = 2 << 20  # limit of a microbatch's working set on a CPU; speed is flat between 1 and 4 MiB
-_FEWEST = (
-    3  # examples on a CPU, even beyond the cache: sums of a single one have an eighth of the speed; 2 if B is even
-)
+_FEWEST = 3  # examples on a CPU, even beyond the cache: one alone has an eighth of the speed; 2 of an even batch
 _FEWEST_USERS = 16  # in one product with all items, even beyond the cache; one user at a time has a third of the speed
 _PAIR_BYTES = 64 << 20  # limit of the weights of all pairs of neighbors and shared negatives
 

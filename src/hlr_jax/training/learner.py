@@ -160,8 +160,7 @@ class GradientLearner:
     ) -> T:
         """Fold ``step`` over all batches of an epoch, beginning with ``start``; epoch None: examples in order.
 
-        Each group of users has its own loop. A conditional with a branch for each would copy all tables at every step
-        on a GPU.
+        Each group of users has its own loop. A conditional with a branch for each would copy all tables at every step.
         """
         order_key, first = None, 0
         if epoch is not None:
