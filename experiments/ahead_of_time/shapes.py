@@ -10,7 +10,7 @@ import numpy as np
 
 from hlr_jax import Model
 from hlr_jax.data.neighbor_sampling import NeighborSource, NeighborSources, capped
-from hlr_jax.ranking.inputs import RankingInputs, power_of_two
+from hlr_jax.ranking.inputs import RankingInputs, power_of_two, rounded_size
 from hlr_jax.training.batches import BatchSource, group_widths
 from hlr_jax.training.row_blocks import Side, side_shapes
 from hlr_jax.types import CSR
@@ -64,6 +64,12 @@ def rows_shape(rows: int, interactions: int, longest: int) -> CSR:
     return CSR(ints(rows + 1), ints(interactions + 1), longest)
 
 
+def placed_rows_shape(degrees: np.ndarray) -> CSR:
+    """Return the shapes of rows with these degrees after ``ranking.inputs.placed_rows``."""
+    rows = rows_shape(len(degrees), int(degrees.sum()), power_of_two(int(degrees.max())))
+    return rows.replace(items=ints(rounded_size(rows.items.size)))  # type: ignore[attr-defined]
+
+
 def _source_shape(rows: CSR, spec: Any, others: int) -> NeighborSource:
     if not spec.size:
         return NeighborSource(None, None, spec)
@@ -103,9 +109,7 @@ def source_shape(model: Model, users: np.ndarray, items: np.ndarray, batch: str,
 
 def ranking_shape(model: Model, users: np.ndarray, items: np.ndarray) -> RankingInputs:
     """Return the shapes of ``ranking.inputs.ranking_inputs`` where the training interactions are masked."""
-    count = int(users.sum())
-    rows = rows_shape(len(users), count, power_of_two(int(users.max())))
-    by_item = rows_shape(len(items), count, power_of_two(int(items.max())))
+    rows, by_item = placed_rows_shape(users), placed_rows_shape(items)
     key = jax.eval_shape(lambda: jax.random.key(0))
     return RankingInputs(rows, neighbors_shape(model, rows, by_item), key, len(items))
 

@@ -22,7 +22,7 @@ from hlr_jax.scoring import neighbor_sources
 from hlr_jax.sharding import beside
 from hlr_jax.types import CSR, Params
 
-_MOST_ROUNDED = 64 << 20  # bytes
+_MOST_ROUNDED = 1 << 24  # items
 _ITEM_USERS = 2**31  # separate from every user's own samples
 
 
@@ -72,17 +72,16 @@ def ranking_inputs(
 def placed_rows(seen: CSR, sources: NeighborSources, params: Params | None) -> tuple[CSR, NeighborSources]:
     """Return rows on the devices of the parameters, with lengths that are powers of two.
 
-    The number of all their items is rounded too, unless the array is large.
+    The number of all their items is a ``rounded_size``.
     """
     made: dict[int, jax.Array] = {}  # the same array stays the same: it is passed to programs once
 
     def rounded(leaf: Any) -> Any:
         if not isinstance(leaf, CSR):
             return leaf
+        missing = rounded_size(leaf.items.size) - leaf.items.size
         if id(leaf.items) not in made:
-            count = leaf.items.size
-            is_small = 4 * count <= _MOST_ROUNDED
-            made[id(leaf.items)] = jnp.asarray(filled_up(np.asarray(leaf.items))) if is_small else leaf.items
+            made[id(leaf.items)] = jnp.asarray(np.pad(leaf.items, (0, missing))) if missing else leaf.items
         return replace(leaf, items=made[id(leaf.items)], longest=power_of_two(leaf.longest))
 
     return beside(jax.tree.map(rounded, (seen, sources), is_leaf=lambda leaf: isinstance(leaf, CSR)), params)
@@ -105,6 +104,11 @@ def draw_key(seed: int) -> jax.Array:
 def power_of_two(count: int) -> int:
     """Return the least power of two that is at least ``count``."""
     return 1 << max(count - 1, 0).bit_length()
+
+
+def rounded_size(count: int) -> int:
+    """Return the size for an array of ``count`` items, so that few sizes are compiled; large ones stay as they are."""
+    return power_of_two(count) if count <= _MOST_ROUNDED else count
 
 
 def filled_up(codes: np.ndarray) -> np.ndarray:
