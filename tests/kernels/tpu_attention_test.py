@@ -16,13 +16,13 @@ def arrays(count):
 
 
 def masks(count):
-    """For all targets, the same for each, and one each; some neighbors are padding, and the second target has none."""
+    """One mask for all targets, and one for each; some neighbors are padding, and the second target has none."""
     each = np.random.default_rng(0).random((count, HISTORY)) < 0.7
     each[1] = False
-    return [jnp.ones(HISTORY, bool), jnp.asarray(each[0]), jnp.zeros(HISTORY, bool), jnp.asarray(each)]
+    return [jnp.asarray(each[0]), jnp.asarray(each)]
 
 
-@pytest.mark.parametrize("kind", range(4))
+@pytest.mark.parametrize("kind", range(2))
 @pytest.mark.parametrize("count", [2, tpu_attention._FEW + 1])  # one after another, and together
 def test_values_and_gradients_are_those_of_the_pairs(count, kind):
     where = masks(count)[kind]
