@@ -12,8 +12,8 @@ _BITS = {"pred": 8, "s4": 4, "u4": 4, "s8": 8, "u8": 8, "bf16": 16, "f16": 16, "
 _ARRAY = re.compile(rf"\b({'|'.join(_BITS)})\[([\d,]*)\]")
 _HEAD = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) .*\{$")
 _STEP = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\(")
-_CALLED = re.compile(r"(?:body|condition|calls|to_apply)=%?([\w.\-]+)")
-_BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
+_CALLED = re.compile(r"\b(?:body|condition|calls|to_apply|branch_computations)=(\{[^}]*\}|%?[\w.\-]+)")
+_NAME = re.compile(r"[\w.\-]+")
 _BODY = re.compile(r"\bbody=%?([\w.\-]+)")
 _COLLECTIVES = (
     "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast",
@@ -102,9 +102,8 @@ def looped(steps: list[Instruction]) -> set[str]:
     calls = defaultdict(set)
     inside = set()
     for step in steps:
-        calls[step.computation].update(_CALLED.findall(step.line))
-        for branches in _BRANCHES.findall(step.line):
-            calls[step.computation].update(name.strip().removeprefix("%") for name in branches.split(","))
+        for called in _CALLED.findall(step.line):
+            calls[step.computation].update(_NAME.findall(called))
         inside.update(_BODY.findall(step.line))
     waiting = list(inside)
     while waiting:

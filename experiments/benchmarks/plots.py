@@ -92,8 +92,9 @@ def _growth(plt: Any, records: Records) -> Any:
     legend = "numbers: exponent of the growth between the last two measured values; hollow: predicted"
     figure.suptitle(f"{title}\n{legend}", x=0.01, ha="left", fontsize=10)
     _room_below(figure)
+    figure.draw_without_rendering()  # sets the sizes of the panels
     for notes in panel_notes:
-        _spread(figure, notes)
+        _spread(notes, figure.dpi / 72)
     return figure
 
 
@@ -124,13 +125,11 @@ def _draw_line(axes: Any, line: Records, times: str, slope: str, color: str) -> 
     return slopes
 
 
-def _spread(figure: Any, notes: Sequence[Any]) -> None:
-    """Move notes of a panel that begin at one place apart, the lowest first."""
-    figure.draw_without_rendering()  # sets the size of the panel
-    point, tops = figure.dpi / 72, dict[float, float]()
-    for at, height, note in sorted(
-        ((*note.axes.transData.transform(note.xy), note) for note in notes), key=lambda n: n[1]
-    ):
+def _spread(notes: Sequence[Any], point: float) -> None:
+    """Move notes of a drawn panel that begin at one place apart, the lowest first; ``point``: pixels of a point."""
+    placed = [(*note.axes.transData.transform(note.xy), note) for note in notes]
+    tops: dict[float, float] = {}
+    for at, height, note in sorted(placed, key=lambda each: each[1]):
         place = max(height / point, tops.get(at, -math.inf) + _NOTE)
         tops[at] = place
         note.set_position((4, place - height / point))

@@ -38,6 +38,7 @@ def test_users_are_divided_among_the_workers_in_tiles_of_nearly_one_size(trained
     assert first(num_users=0).users == 1
     # At most 1,024 in a tile: 3,400 users in four of 850 and a few for padding, not three of 1,024 and a small one.
     assert first(num_users=3400).users == 896
+    assert first(num_users=4000).users == 1024
     # Validation and test rank a few users more or less, with tiles of one size.
     assert {first(num_users=3 * count).users for count in (385, 400, 437, 448)} == {448}
 

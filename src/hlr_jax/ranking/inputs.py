@@ -54,7 +54,7 @@ def ranking_inputs(
     model: Model, seen: Interactions, near: Interactions, sizes: tuple[int, int], seed: int = 0,
     params: Params | None = None,
 ) -> RankingInputs:  # fmt: skip
-    """Return the inputs of a ranking. Its sizes are powers of two: validation and test share one compilation.
+    """Return the inputs of a ranking. Its sizes are rounded: validation and test often share a compiled program.
 
     Args:
       model: sets which neighbors are read.
@@ -79,10 +79,11 @@ def placed_rows(seen: CSR, sources: NeighborSources, params: Params | None) -> t
     def rounded(leaf: Any) -> Any:
         if not isinstance(leaf, CSR):
             return leaf
-        missing = rounded_size(leaf.items.size) - leaf.items.size
-        if id(leaf.items) not in made:
-            made[id(leaf.items)] = jnp.asarray(np.pad(leaf.items, (0, missing))) if missing else leaf.items
-        return replace(leaf, items=made[id(leaf.items)], longest=power_of_two(leaf.longest))
+        items = leaf.items
+        if id(items) not in made:
+            fits = items.size == rounded_size(items.size)
+            made[id(items)] = items if fits else jnp.asarray(filled_up(np.asarray(items)))
+        return replace(leaf, items=made[id(items)], longest=power_of_two(leaf.longest))
 
     return beside(jax.tree.map(rounded, (seen, sources), is_leaf=lambda leaf: isinstance(leaf, CSR)), params)
 
