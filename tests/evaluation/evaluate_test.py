@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
+from compilations import compilations
 from fabricated import train_anew
 
 import hlr_jax
@@ -38,6 +39,14 @@ def test_a_sample_of_validation_users_has_the_lists_that_all_have(trained, world
     np.testing.assert_array_equal(some.ranking.items, whole.ranking.items[places])
     assert some.per_user.equals(whole.per_user[places])
     assert memory_to_rank(*trained, world, options) > 0
+
+
+def test_validation_and_test_share_a_program(trained, world):
+    """Though the longest masked row has 32 items at validation and 35 at test."""
+    for split in ("valid", "test"):
+        with compilations() as made:
+            evaluate(*trained, world, split=split, users=np.unique(getattr(world, split).user)[:32])
+        assert bool(made) == (split == "valid")
 
 
 def test_metrics_over_seeds_are_means_and_deviations_of_a_sample(trained, world):

@@ -17,7 +17,7 @@ from hlr_jax.evaluation.options import EvalOptions
 from hlr_jax.evaluation.results import At, Metrics
 from hlr_jax.models.base import Model
 from hlr_jax.parameters import check_params
-from hlr_jax.ranking.inputs import RankingInputs, ranking_inputs
+from hlr_jax.ranking.inputs import RankingInputs, power_of_two, ranking_inputs
 from hlr_jax.ranking.population import trained_population
 from hlr_jax.ranking.rank import plan_ranking, rank
 from hlr_jax.ranking.scores import ranked
@@ -120,16 +120,16 @@ def evaluate_ranker(
 
 
 def model_ranker(
-    model: Model, params: Params, sizes: tuple[int, int], options: EvalOptions, seed: int,
+    model: Model, params: Params, dataset: Dataset, split: str, options: EvalOptions, seed: int,
     inputs: RankingInputs | None = None,
 ) -> Ranker:  # fmt: skip
-    """Return the ranker of a model on a data set of U, I; ``seed`` samples the neighbors it reads.
+    """Return the ranker of a model; ``seed`` samples the neighbors it reads.
 
-    It reads ``inputs``, if given, in place of the interactions.
+    It reads ``inputs``, or None: ``evaluation_inputs``, in place of the interactions.
     """
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
-        given = ranking_inputs(model, seen, near, sizes, seed, params) if inputs is None else inputs
+        given = evaluation_inputs(model, params, dataset, split, options, seed) if inputs is None else inputs
         return rank(model, params, users, given, options.longest, options.memory_limit_mib)
 
     return ranker
@@ -180,10 +180,10 @@ def evaluate(
       >>> found.metrics.k, found.metrics.value("recall", 10) >= found.metrics.value("recall", 5)
       ((5, 10), True)
     """
-    chosen, sizes = options or EvalOptions(), (dataset.num_users, dataset.num_items)
-    check_params(model, params, *sizes)
+    chosen = options or EvalOptions()
+    check_params(model, params, dataset.num_users, dataset.num_items)
     if isinstance(model, Model):
-        ranker = model_ranker(model, params, sizes, chosen, seed, inputs)
+        ranker = model_ranker(model, params, dataset, split, chosen, seed, inputs)
     else:
         ranker = host_ranker(model, params, dataset, chosen, seed)
     return evaluate_ranker(ranker, dataset, split, chosen, seed, _mask(model, dataset, chosen), users)
@@ -202,7 +202,10 @@ def evaluation_inputs(
     """Return the inputs with which ``evaluate`` ranks a split, to reuse in several calls; they are where params are."""
     seen = interactions_at(dataset, split, _mask(model, dataset, options))
     near = interactions_at(dataset, split, dataset.protocol.test_neighbors)
-    return ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, params)
+    inputs = ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, params)
+    # Masks of validation are as long as those of test, so that both share a compiled program.
+    longest = power_of_two(int(dataset.known.degrees(dataset.num_users).max()))
+    return replace(inputs, seen=replace(inputs.seen, longest=longest))
 
 
 def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: EvalOptions) -> int:
