@@ -27,6 +27,12 @@ def make(embed_dim=DIM, **options):
     return hlr_jax.create_model("mf_als", embed_dim=embed_dim, **options)
 
 
+@pytest.fixture(autouse=True)
+def several_shapes(monkeypatch):
+    """Lets small data have chunks of several shapes, as large data has."""
+    monkeypatch.setattr("hlr_jax.training.row_blocks._SAVED_CELLS", 0)
+
+
 @pytest.fixture
 def matrix(rng):
     """Rows of 0 to 50 interactions; user 3 and item 7 met nobody."""
@@ -183,12 +189,14 @@ def test_blocks_hold_every_pair_once_with_little_padding(rng, loops):
     assert all(len(blocks.rows) == loops for blocks in side.blocks)
 
 
-def test_long_rows_get_wide_chunks_where_a_chunk_costs_its_launch():
+def test_long_rows_get_wide_chunks_where_a_chunk_costs_its_launch(monkeypatch):
     """256 rows of 16 among short ones: four chunks of 4 columns, or one of 16, for each block of 8 rows."""
     degrees, shapes = np.repeat([16, 3], [256, 1000]), ((8, 4), (8, 16))
     assert [share.shape for share in _shares(degrees, shapes)] == [(8, 4)]
     by_launch = _shares(degrees, shapes, launch=64)
     assert [(share.shape, share.first, share.end) for share in by_launch] == [((8, 16), 0, 256), ((8, 4), 256, 1256)]
+    monkeypatch.setattr("hlr_jax.training.row_blocks._SAVED_CELLS", 50_000)
+    assert len(_shares(degrees, shapes, launch=64)) == 1  # too few cells are saved
 
 
 @pytest.mark.filterwarnings("ignore")  # of its imports and of OpenBLAS's threads

@@ -17,7 +17,7 @@ from hlr_jax.ranking.inputs import power_of_two
 _SHAPES = (64, 8), (8, 64), (1, 512)  # rows and columns of a chunk, for short rows first; fits a CPU's cache
 _ACCELERATOR_SHAPES = (512, 16), (512, 64), (64, 512), (8, 4096)
 _LAUNCH = 8192  # cells that an accelerator could compute while it launches the kernels of a chunk
-_COMPILING = 0.15  # another shape is compiled if it saves this share of the entries
+_SAVED_SHARE, _SAVED_CELLS = 0.15, 50_000  # what another shape must save to be compiled: of the entries, and cells
 
 
 @struct.dataclass
@@ -137,8 +137,10 @@ def _shares(degrees: np.ndarray, shapes: tuple[tuple[int, int], ...], launch: in
         chunks = -(-degrees[share.first : share.end : rows] // columns)
         return float(chunks.sum()) * (rows * columns + launch)
 
+    compiling = max(_SAVED_SHARE * float(degrees.sum()), _SAVED_CELLS)
+
     def cost(shares: list[_Share]) -> float:
-        return sum(map(cells, shares)) + _COMPILING * len(shares) * float(degrees.sum())
+        return sum(map(cells, shares)) + compiling * len(shares)
 
     def choices(shapes: tuple[tuple[int, int], ...], end: int) -> list[list[_Share]]:
         """Return the ways to assign the rows up to ``end`` to the shapes."""
