@@ -65,7 +65,9 @@ def adam_step(
         """Return parameters and state after the step, given the rows of both that it moves, and their gradient."""
         moments = state._replace(mu=_gather(state.mu, rows), nu=_gather(state.nu, rows))
         updates, moments = ADAM.update(slope, moments, small)
-        small = model.project(jax.tree.map(lambda p, u: p - rate * (u + options.weight_decay * p), small, updates))
+        # A decay of zero times p would be an array of zeros, which a GPU shares with the gradient and then copies.
+        kept = 1 - rate * options.weight_decay
+        small = model.project(jax.tree.map(lambda p, u: kept * p - rate * u, small, updates))
         mu, nu = (_put_back(whole, part, rows) for whole, part in ((state.mu, moments.mu), (state.nu, moments.nu)))
         return _put_back(params, small, rows), moments._replace(mu=mu, nu=nu)
 
