@@ -216,10 +216,9 @@ def _solve_alone(
     how: How, weights: Weights, blocks: tuple[Blocks, ...], present: jax.Array, other: jax.Array, gram: jax.Array
 ) -> Solved:
     """Solve for the rows of blocks on one device."""
-    # Padding ids of a chunk find a row of zeros, so no mask is needed. Padding rows of a block are few.
-    other_of = partial(jnp.take, jnp.pad(other, ((0, 1), (0, 0))), axis=0, mode="clip")
-    start_of = partial(jnp.take, present, axis=0, mode="fill", fill_value=0)
-    return _solve_share(how, weights, blocks, present, gram, start_of, other_of)
+    # The ids that pad a chunk or a block are past the end. A table with a row of zeros there would be a copy.
+    rows_of = partial(jnp.take, axis=0, mode="fill", fill_value=0)
+    return _solve_share(how, weights, blocks, present, gram, partial(rows_of, present), partial(rows_of, other))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
