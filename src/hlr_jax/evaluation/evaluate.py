@@ -125,7 +125,7 @@ def model_ranker(
 ) -> Ranker:  # fmt: skip
     """Return the ranker of a model; ``seed`` samples the neighbors it reads.
 
-    It reads ``inputs``, or None: ``evaluation_inputs``, in place of the interactions.
+    It reads ``inputs`` in place of the interactions; None: the result of ``evaluation_inputs``.
     """
 
     def ranker(users: np.ndarray, seen: Interactions, near: Interactions) -> Ranking:
