@@ -204,8 +204,8 @@ def evaluation_inputs(
     near = interactions_at(dataset, split, dataset.protocol.test_neighbors)
     inputs = ranking_inputs(model, seen, near, (dataset.num_users, dataset.num_items), seed, params)
     # Masks of validation are as long as those of test, so that both share a compiled program.
-    longest = power_of_two(int(dataset.known.degrees(dataset.num_users).max()))
-    return replace(inputs, seen=replace(inputs.seen, longest=longest))
+    known = dataset.train.degrees(dataset.num_users) + dataset.valid.degrees(dataset.num_users)
+    return replace(inputs, seen=replace(inputs.seen, longest=power_of_two(int(known.max()))))
 
 
 def memory_to_rank(model: Model, params: Params, dataset: Dataset, options: EvalOptions) -> int:
