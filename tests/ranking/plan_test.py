@@ -43,6 +43,29 @@ def test_users_are_divided_among_the_workers_in_tiles_of_nearly_one_size(trained
     assert {first(num_users=3 * count).users for count in (385, 400, 437, 448)} == {448}
 
 
+def test_users_scored_at_once_divide_a_tile(trained, monkeypatch):
+    cml = hlr_jax.create_model("cml"), trained[1]
+    monkeypatch.setattr("hlr_jax.ranking.plan.num_workers", lambda: 1)
+
+    def sizes(num_users, limit=1 << 40):
+        plan = first_plan(*cml, num_users, ITEMS, limit)
+        return plan.users, plan.users_at_once
+
+    assert sizes(20) == (20, 20)
+    assert sizes(900) == (1024, 32)
+    # 48 users of 600 bytes; 1,024 users are 22 batches of 47, not 21 of 48 and one of 16.
+    monkeypatch.setattr("hlr_jax.ranking.plan._CPU_USERS", 64)
+    assert sizes(1024, limit=48 * 12 * ITEMS) == (22 * 47, 47)
+
+
+def test_tiles_by_pairs_of_items_are_larger_on_an_accelerator(trained, monkeypatch):
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    plan = first_plan(*trained, 10**6, ITEMS, 1 << 40)
+    assert (plan.users, plan.users_at_once, plan.by_pairs) == (4096, 4096, True)
+    plan = first_plan(*trained, 10**6, ITEMS, 0)
+    assert (plan.users, plan.users_at_once, plan.by_pairs) == (1024, 1, False)
+
+
 @pytest.mark.parametrize(("name", "by_pairs"), [("hlr", True), ("cml", False)])
 def test_a_tile_keeps_within_its_budget_by_the_compilers_plan(trained, world, name, by_pairs):
     model = trained[0] if name == "hlr" else hlr_jax.create_model(name)

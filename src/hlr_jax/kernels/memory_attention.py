@@ -168,7 +168,8 @@ def _weighed(weights: jax.Array, memory_scores: jax.Array, where: jax.Array) -> 
 def _weighed_forward(weights: jax.Array, memory_scores: jax.Array, where: jax.Array) -> tuple[jax.Array, tuple]:
     # Both sums are unrolled, so that each is one pass on a CPU.
     values = sum(memory_scores[n] * weights[:, n] for n in range(weights.shape[1]))
-    alpha = jax.nn.softmax(values, axis=0, where=where)
+    # Without the barrier, a GPU computes each alpha again for every one of the N sums.
+    alpha = jax.lax.optimization_barrier(jax.nn.softmax(values, axis=0, where=where))
     mixtures = jnp.asarray(sum(alpha[h] * weights[h] for h in range(weights.shape[0]))).T
     return mixtures, (weights, memory_scores, alpha)
 

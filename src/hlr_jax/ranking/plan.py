@@ -15,6 +15,7 @@ from hlr_jax.sharding import grid_of, num_workers, padded_size
 from hlr_jax.types import Params
 
 _MOST_USERS = 1024  # in a tile, on each device: larger tiles are no faster
+_MOST_BY_PAIRS = 4096  # the same on an accelerator, by pairs of items: each tile computes all pairs again
 _MOST_ITEMS = 8192  # scored for a tile of users at a time
 _CPU_USERS = 32  # scored by one product on a CPU
 
@@ -57,8 +58,9 @@ def first_plan(model: Model, params: Params, num_users: int, num_items: int, lim
     share = limit // workers
     items = num_items // shards if on_mesh else _items_per_part(model, params, num_items, share)
     by_pairs = shards == 1 and _pairs_pay(model, params, num_users, share)
-    users = _tile(num_users, workers, shares, _MOST_USERS)
-    return TilePlan(users, items, _users_at_once(model, params, items, share), by_pairs, workers)
+    at_once = _users_at_once(model, params, items, share)
+    users, at_once = _tile(num_users, workers, shares, _most_users(by_pairs), at_once)
+    return TilePlan(users, items, at_once, by_pairs, workers)
 
 
 def fitting_plan(plan: TilePlan, prepare: Prepare, num_users: int, limit: int, shares: int = 1) -> TilePlan:
@@ -67,10 +69,10 @@ def fitting_plan(plan: TilePlan, prepare: Prepare, num_users: int, limit: int, s
     The fixed needs of a tile (a part of the catalog) may exceed the limit. Then smaller tiles save nothing, and are not
     used. A mesh divides the users of a tile into ``shares``.
     """
-    most, before = _MOST_USERS, 0
+    most, before = _most_users(plan.by_pairs), 0
     while True:
-        tile = _tile(num_users, plan.workers, shares, most)
-        plan, nobody = replace(plan, users=tile), np.zeros(tile, np.int32)
+        tile, at_once = _tile(num_users, plan.workers, shares, most, plan.users_at_once)
+        plan, nobody = replace(plan, users=tile, users_at_once=at_once), np.zeros(tile, np.int32)
         program, arguments = prepare(plan)
         _, temporary, results = planned(program, *arguments(nobody, nobody))
         need, share = plan.workers * (temporary + results), tile // shares
@@ -79,15 +81,26 @@ def fitting_plan(plan: TilePlan, prepare: Prepare, num_users: int, limit: int, s
         most, before = max(1, share // 4), need
 
 
-def _tile(num_users: int, workers: int, shares: int, most: int) -> int:
-    """Return the users of a tile, nearly the same in all tiles: the last one is padded to the size of the others.
+def _most_users(by_pairs: bool) -> int:
+    return _MOST_BY_PAIRS if by_pairs and jax.default_backend() != "cpu" else _MOST_USERS
 
-    Few sizes occur, at most an eighth apart, so that validation and test share a compiled program.
+
+def _tile(num_users: int, workers: int, shares: int, most: int, at_once: int | None) -> tuple[int, int | None]:
+    """Return the users of a tile, about ``most`` on each device, and how many of them are scored at once.
+
+    Tiles have nearly the same size; the last one is padded to the size of the others. Few sizes occur, at most an
+    eighth apart, so that validation and test share a compiled program. The users of a device are whole batches of
+    nearly ``at_once`` users, because a smaller last batch would be compiled separately.
     """
     share = max(1, min(-(-num_users // (workers * shares)), most))
     tiles = max(1, -(-num_users // (share * shares)))
     share = max(1, -(-num_users // (tiles * shares)))
-    return shares * min(padded_size(share, max(1, power_of_two(share) // 8)), most)
+    share = min(padded_size(share, max(1, power_of_two(share) // 8)), most)
+    if at_once is None:
+        return shares * share, None
+    batches = -(-share // at_once)
+    at_once = -(-share // batches)
+    return shares * batches * at_once, at_once
 
 
 def _items_per_part(model: Model, params: Params, num_items: int, limit: int) -> int:
