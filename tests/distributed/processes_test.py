@@ -35,7 +35,8 @@ def finish(*processes):
         for process in processes:
             process.kill()
     # The collectives of the CPU announce themselves, whoever asks, and two devices may break into each other's lines.
-    spoken = [re.sub(r"(\[Gloo\]|\d+ is connected to).*\n", "", out) for out, _ in ended]
+    words = r"(\[Gloo\]|\d+ is connected to|\d+ peer ranks|Expected number of connected).*\n"
+    spoken = [re.sub(words, "", out) for out, _ in ended]
     return [(process.returncode, out, end[1]) for process, out, end in zip(processes, spoken, ended, strict=True)]
 
 

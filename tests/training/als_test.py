@@ -10,7 +10,7 @@ from compilations import compilations
 import hlr_jax
 from hlr_jax import EvalOptions, InputError, TrainOptions
 from hlr_jax.data.interactions import Interactions
-from hlr_jax.training.als import factorize, iterate
+from hlr_jax.training.als import _gram, factorize, iterate
 from hlr_jax.training.result import run_identity
 from hlr_jax.training.row_blocks import _shares, side_of, sides
 
@@ -52,6 +52,13 @@ def sides_of(matrix, loops=2):
 
 def start_of(model, matrix):
     return model.init(jax.random.key(3), *matrix.shape)
+
+
+@pytest.mark.parametrize("rows", [6, 7, 21, 100])
+def test_the_gram_matrix_does_not_depend_on_the_rows_multiplied_at_a_time(rng, monkeypatch, rows):
+    monkeypatch.setattr("hlr_jax.training.als._GRAM_ROWS", 7)
+    table = rng.normal(size=(rows, DIM)).astype(np.float32)
+    np.testing.assert_allclose(_gram(table), table.T.astype(np.float64) @ table, rtol=1e-5, atol=1e-5)
 
 
 def arguments(options):

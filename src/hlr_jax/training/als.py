@@ -31,6 +31,7 @@ How = tuple[str, int]
 """``cholesky`` or ``cg``, and the number of steps of conjugate gradients."""
 
 _MOST_LOOPS = 8  # in parallel: each makes a whole table, most of it zeros
+_GRAM_ROWS = 2**20  # multiplied at a time for a Gram matrix
 _TABLE, _ROWS, _ALL = PartitionSpec("model"), PartitionSpec("data"), PartitionSpec()
 
 
@@ -150,7 +151,17 @@ def _joined(*loops: Solved) -> Solved:
 
 @jax.jit
 def _gram(table: jax.Array) -> jax.Array:
-    return jnp.matmul(table.T, table, precision="highest")
+    """Return the Gram matrix Y^T Y [D, D] of a table [R, D]. A GPU copies the rows that it multiplies at a time."""
+
+    def of(rows: jax.Array) -> jax.Array:
+        return jnp.matmul(rows.T, rows, precision="highest")
+
+    def add(part: jax.Array, gram: jax.Array) -> jax.Array:
+        return gram + of(jax.lax.dynamic_slice_in_dim(table, part * _GRAM_ROWS, _GRAM_ROWS))
+
+    parts = len(table) // _GRAM_ROWS
+    rest = of(table[parts * _GRAM_ROWS :])
+    return jax.lax.fori_loop(0, parts, add, rest) if parts else rest
 
 
 @partial(jax.jit, static_argnums=0)
