@@ -100,14 +100,36 @@ def map_item_tiles(score: Callable[[Params, Padded], jax.Array], items: Params, 
     """
     num_items = items["item"].shape[0]
     tile = min(CATALOGUE_TILE, num_items)
-    tiles = -(-num_items // tile)
 
-    def tiled(array: jax.Array) -> jax.Array:
-        padding = [(0, tiles * tile - num_items)] + [(0, 0)] * (array.ndim - 1)
-        return jnp.pad(array, padding).reshape(tiles, tile, *array.shape[1:])
+    def score_from(first: jax.Array) -> jax.Array:
+        rows = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, first, tile), (items, item_users))
+        return score(*rows)
 
-    scores = jax.lax.map(lambda inputs: score(*inputs), jax.tree.map(tiled, (items, item_users)))
-    return jnp.moveaxis(scores, 0, -2).reshape(*scores.shape[1:-1], -1)[..., :num_items]
+    return joined_parts(jax.lax.map(score_from, part_starts(num_items, tile)), num_items)
+
+
+def part_starts(count: int, size: int) -> jax.Array:
+    """Return where parts of ``size`` of the first ``count`` numbers start. The last part may overlap the one before.
+
+    So a table is never padded to whole parts, which would be a copy of it.
+
+    Example:
+      >>> part_starts(10, 4).tolist()
+      [0, 4, 6]
+    """
+    return jnp.minimum(jnp.arange(0, count, size), count - size)
+
+
+def joined_parts(parts: jax.Array, count: int) -> jax.Array:
+    """Return values by part [parts, ..., size] as [..., count], for parts that start at ``part_starts``.
+
+    Example:
+      >>> joined_parts(jnp.array([[0, 1, 2, 3], [4, 5, 6, 7], [6, 7, 8, 9]]), 10).tolist()
+      [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+    size = parts.shape[-1]
+    whole = jnp.moveaxis(parts[:-1], 0, -2).reshape(*parts.shape[1:-1], -1)
+    return jnp.concatenate([whole, parts[-1][..., whole.shape[-1] + size - count :]], axis=-1)
 
 
 def score_catalogue(

@@ -13,7 +13,7 @@ from hlr_jax.models.base import Model
 from hlr_jax.ranking.inputs import RankingInputs, ranking_histories, ranking_item_users
 from hlr_jax.ranking.lists import NO_ITEM, best_allowed, best_of
 from hlr_jax.ranking.plan import Prepared, TilePlan
-from hlr_jax.scoring import score_catalogue, score_catalogue_of_many
+from hlr_jax.scoring import part_starts, score_catalogue, score_catalogue_of_many
 from hlr_jax.types import Padded, Params, Ranking
 
 
@@ -35,7 +35,7 @@ class Tile(NamedTuple):
       params: its parameters; derived arrays are in the rows.
       users: the users' rows [U', ...].
       histories: the neighbors that they are ranked with [U', H].
-      catalogue: the items' rows, padded to whole parts.
+      catalogue: the items' rows.
       inputs: of the ranking.
       part: items of a part.
     """
@@ -60,16 +60,12 @@ class Tile(NamedTuple):
             derived = model.derived(params, *sources.both_sides, users, jnp.arange(num_items))
         user_rows = model.rows(params, "user", users) | model.on_axis(derived, "user")
         item_rows = model.on_axis(model.scored(params), "item") | model.on_axis(derived, "item")
-        padding = -num_items % part
-        catalogue = {
-            name: jnp.pad(rows, [(0, padding)] + [(0, 0)] * (rows.ndim - 1)) for name, rows in item_rows.items()
-        }
-        return cls(model, params, user_rows, histories, catalogue, inputs, part)
+        return cls(model, params, user_rows, histories, item_rows, inputs, part)
 
     def items_from(self, first: jax.Array) -> tuple[jax.Array, Params, Padded]:
-        """Return the ids [T] of the part from ``first`` on (past the end the last item), its rows and neighbors."""
+        """Return the ids [T] of the part from ``first`` on, its rows and neighbors."""
         items = jax.tree.map(lambda rows: jax.lax.dynamic_slice_in_dim(rows, first, self.part), self.catalogue)
-        ids = jnp.minimum(first + jnp.arange(self.part), self.inputs.num_items - 1)
+        ids = first + jnp.arange(self.part)
         near = ranking_item_users(self.inputs.key, self.inputs.sources.item_users, ids)
         return ids, items, near.vectors(self.model.neighbor_table(self.params))
 
@@ -96,10 +92,11 @@ def tile_program(model: Model, k: int, part: int, users_at_once: int | None, by_
         inputs = packed.tree
         tile = Tile.of(model, params, users, inputs, part)
 
-        def add_part(best: Ranking, first: jax.Array) -> tuple[Ranking, None]:
-            """Return the best items after scoring those from ``first`` on."""
+        def add_part(best: Ranking, starts: tuple[jax.Array, jax.Array]) -> tuple[Ranking, None]:
+            """Return the best items after scoring those of a part, without those that the part before has."""
+            first, first_new = starts
             ids, items, item_users = tile.items_from(first)
-            real = first + jnp.arange(part) < inputs.num_items
+            real = ids >= first_new
             if inputs.allowed is not None:
                 real &= inputs.allowed[ids]
 
@@ -119,6 +116,7 @@ def tile_program(model: Model, k: int, part: int, users_at_once: int | None, by_
             return jax.lax.map(lambda given: add_scores(*given), given, batch_size=users_at_once), None
 
         nothing = Ranking(jnp.full((len(users), k), NO_ITEM), jnp.full((len(users), k), -jnp.inf))
-        return jax.lax.scan(add_part, nothing, jnp.arange(0, inputs.num_items, part))[0]
+        starts = part_starts(inputs.num_items, part), jnp.arange(0, inputs.num_items, part)
+        return jax.lax.scan(add_part, nothing, starts)[0]
 
     return rank_tile

@@ -15,7 +15,7 @@ from hlr_jax.models.identity import derived_shapes
 from hlr_jax.ranking.inputs import RankingInputs, draw_key, filled_up
 from hlr_jax.ranking.plan import first_plan
 from hlr_jax.ranking.single import Tile
-from hlr_jax.scoring import score_items
+from hlr_jax.scoring import joined_parts, part_starts, score_items
 from hlr_jax.types import CSR, Neighbors, Padded, Params
 
 _MANY = 1024  # users and items of the shapes on which ``is_product`` traces a model
@@ -75,8 +75,7 @@ def _program(model: Model, part: int, users_at_once: int | None, by_pairs: bool,
 
         if part == inputs.num_items:
             return of_part(0)
-        parts = jax.lax.map(of_part, jnp.arange(0, inputs.num_items, part))
-        return jnp.moveaxis(parts, 0, 1).reshape(len(users), -1)[:, : inputs.num_items]
+        return joined_parts(jax.lax.map(of_part, part_starts(inputs.num_items, part)), inputs.num_items)
 
     return scores
 
