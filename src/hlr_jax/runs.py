@@ -104,7 +104,7 @@ def refit(
       ['test']
     """
     pick(train_splits, TRAIN_SPLITS[1:], "train_splits")
-    config = read_config(Path(workdir))
+    config = _config_to_start_from(workdir, output)
     if is_blend(config):
         options: dict[str, Any] = {"train_splits": train_splits, "mesh": mesh, "quiet": quiet}
         return _of_parts(workdir, output, lambda part, new: refit(part, new, **options, log=log), log)
@@ -114,6 +114,17 @@ def refit(
     dataset = loaded.parts.dataset.trained_on(train_splits)
     dataset.announce(log_on_process_zero(log))
     return run(config, output, dataset=dataset, quiet=quiet, log=log)
+
+
+def _config_to_start_from(workdir: str | Path, output: str | Path) -> dict[str, Any]:
+    """Return the settings of a run from which a new one in ``output`` starts.
+
+    Raises:
+      InputError: no run there, or ``output`` is the same folder.
+    """
+    if Path(output).resolve() == Path(workdir).resolve():
+        raise InputError(f"{workdir} is the run to start from; pass another folder as --output")
+    return read_config(Path(workdir))
 
 
 def update(
@@ -160,7 +171,7 @@ def update(
       >>> done.parts.dataset.num_users
       61
     """
-    config = read_config(Path(workdir))
+    config = _config_to_start_from(workdir, output)
     if is_blend(config):
         options: dict[str, Any] = {"num_epochs": num_epochs, "mesh": mesh, "loggers": loggers, "quiet": quiet}
         return _of_parts(workdir, output, lambda part, new: update(part, data, new, **options, log=log), log)
@@ -169,7 +180,7 @@ def update(
     dataset = with_interactions(before, read_rows(data, config.get("dataset", {})))
     added = len(dataset.train) - len(before.train)
     if not added:
-        raise InputError(f"{workdir}: the run already has all of these rows; pass at least one new row")
+        raise InputError(f"{workdir}: no new row: the run has all, or its threshold leaves them out; pass one or more")
     users, items = dataset.num_users - before.num_users, dataset.num_items - before.num_items
     log(f"{added:,} new interactions, {users:,} new users, {items:,} new items")
     config = _as_chosen(config, loaded) | {"mesh": mesh or {}}

@@ -43,3 +43,9 @@ def test_one_person_is_called_new():
     for items in ([1, "2"], np.array([1, 2]), pl.Series([1, 2])):
         assert read_new_users(items).rows() == [("new", "1"), ("new", "2")]
     assert read_new_users("12").rows() == [("new", "12")]
+
+
+def test_a_new_user_without_items_is_named_not_passed_over():
+    assert read_new_users({7: [1], 8: 2}).rows() == [(7, "1"), (8, "2")]
+    with pytest.raises(InputError, match=r"^histories: 2 of 3 users have no item, such as 8; leave them out, or"):
+        read_new_users({7: [1], 8: [], 9: np.array([])})

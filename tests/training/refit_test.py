@@ -171,7 +171,10 @@ def test_mistakes_are_one_line(chosen, tmp_path):
     data = done.parts.dataset
     mistakes = {
         "is not a workdir": lambda: hlr_jax.refit(tmp_path / "none", tmp_path / "two"),
-        "holds a run with other settings: dataset.train_splits": lambda: hlr_jax.refit(folder, folder),
+        "is the run to start from; pass another folder as --output": lambda: hlr_jax.refit(folder, folder),
+        "holds a run with other settings: dataset.train_splits": lambda: hlr_jax.refit(
+            folder, tmp_path / "one", train_splits="train+valid+test"
+        ),
         "no valid interactions for dataset.train_splits=train": lambda: hlr_jax.refit(
             tmp_path / "one", tmp_path / "two"
         ),

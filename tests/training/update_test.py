@@ -99,13 +99,15 @@ def test_mistakes_are_one_line(yesterday, tmp_path):
     data = done.parts.dataset
     known = [(data.user_ids[int(data.train.user[0])], data.item_ids[int(data.train.item[0])], 5)]
     for rows, message in (
-        (frame(known), "the run already has all of these rows"),
+        (frame(known), "no new row: the run has all, or its threshold"),
         (frame(ROWS).rename({"who": "person"}), 'new rows: no column "who"'),
         (frame(ROWS).drop("rating"), 'new rows: no column "rating"'),
     ):
         with pytest.raises(InputError, match=message) as caught:
             hlr_jax.update(folder, rows, tmp_path / "run", **OPTIONS)
         assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="is the run to start from; pass another folder"):
+        hlr_jax.update(folder, frame(ROWS), f"{folder}/", **OPTIONS)
     with pytest.raises(InputError, match="is not a workdir"):
         hlr_jax.update(tmp_path, frame(ROWS), tmp_path / "run", **OPTIONS)
     assert not (tmp_path / "run").exists()

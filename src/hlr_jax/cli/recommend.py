@@ -32,7 +32,7 @@ _ESCAPE = flags.DEFINE_bool(
 )
 _ITEMS = flags.DEFINE_string("items", None, "recommend only these items: id,id,... or @FILE with ids")
 _EXCLUDE = flags.DEFINE_string("exclude_items", None, "do not recommend these items: id,id,... or @FILE with ids")
-_SEEN = flags.DEFINE_bool("include_seen", False, "also recommend items that the user has interacted with")
+_SEEN = flags.DEFINE_bool("include_seen", False, "also recommend the items that a user has in training or validation")
 _ON_UNKNOWN = flags.DEFINE_enum("on_unknown", "error", ON_UNKNOWN, "how to handle unknown ids")
 _EXPLAIN = flags.DEFINE_bool(
     "explain", False, "show reasons: the items of the history that add most to the score, and their shares"

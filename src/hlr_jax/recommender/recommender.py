@@ -175,7 +175,9 @@ class Recommender(Spaces):
           exclude: items that must not be recommended: ids, or those of each user, as a frame of ``user`` and ``item``
             or a dict of items by user.
           candidates: the only items that may be recommended, in the same forms; a user without candidates gets no list.
-          filter_seen: whether to leave out items that the user has already interacted with.
+          filter_seen: whether to leave out the items of the user's training and validation interactions. Test items
+            are left out after ``hlr-jax refit --train_splits=train+valid+test``; ``exclude`` leaves out any others,
+            such as rows below a threshold.
           num_reasons: history items to show as reasons for each recommendation.
           on_unknown: how unknown ids are handled: ``error``, ``skip`` or ``popular``; see ``hlr_jax.recommend``.
           log: receives log lines.

@@ -54,9 +54,17 @@ def read_new_users(given: Any) -> pl.DataFrame:
     That user gets the id ``"new"``.
 
     Raises:
-      InputError: see ``read_pairs``; a value that is not an id.
+      InputError: see ``read_pairs``; a value that is not an id; a user of a dict without an item.
     """
-    return read_pairs(given if of_single_users(given) else {"new": given}, "histories", is_new=True)
+    pairs = read_pairs(given if of_single_users(given) else {"new": given}, "histories", is_new=True)
+    if isinstance(given, Mapping):
+        present = {str(user) for user in pairs["user"].unique()}
+        if absent := [str(user) for user in given if str(user) not in present]:
+            raise InputError(
+                f"histories: {len(absent)} of {len(given)} users have no item, such as {absent[0]}; leave them out, or "
+                'recommend to them with users= and on_unknown="popular"'
+            )
+    return pairs
 
 
 def read_histories(path: Path, **options: Any) -> pl.DataFrame:

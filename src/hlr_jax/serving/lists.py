@@ -174,7 +174,7 @@ def recommend(
       candidates: the only items that may be recommended. Either original ids, or the candidates of each user: a frame
         of ``user`` and ``item``, or a dict of items by user. A user without candidates gets no list. None: all items.
       exclude: the items that must not be recommended, in the same forms.
-      include_seen: whether to recommend items that the user has already interacted with.
+      include_seen: whether to recommend the items of the user's training and validation interactions, too.
       on_unknown: how unknown ids are handled: ``error``, ``skip`` or ``popular``. With ``popular``, unknown users get
         the items with the most interactions, without a score, and unknown items are left out.
       num_reasons: history items to show as reasons for each recommendation; see ``explain.reason_columns``.

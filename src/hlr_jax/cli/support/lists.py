@@ -55,7 +55,7 @@ def show_lists(frame: pl.DataFrame) -> None:
         console.print(f"[bold]user {as_markup(user)}[/]")
         console.print(table)
     if frame.is_empty():
-        console.print("no users to recommend to")
+        console.print("no recommendations: no user is left, or no item is left for the users")
 
 
 def show_samples(recommender: "Recommender", k: int = 3, num_reasons: int = 2) -> None:
