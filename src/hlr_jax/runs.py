@@ -116,17 +116,6 @@ def refit(
     return run(config, output, dataset=dataset, quiet=quiet, log=log)
 
 
-def _config_to_start_from(workdir: str | Path, output: str | Path) -> dict[str, Any]:
-    """Return the settings of a run from which a new one in ``output`` starts.
-
-    Raises:
-      InputError: no run there, or ``output`` is the same folder.
-    """
-    if Path(output).resolve() == Path(workdir).resolve():
-        raise InputError(f"{workdir} is the run to start from; pass another folder as --output")
-    return read_config(Path(workdir))
-
-
 def update(
     workdir: str | Path,
     data: Any,
@@ -187,6 +176,17 @@ def update(
     if isinstance(loaded.parts.model, Model):
         config["train"] |= {"num_epochs": num_epochs, "start": str(workdir)}
     return run(config, output, dataset=dataset, loggers=loggers, quiet=quiet, log=log)
+
+
+def _config_to_start_from(workdir: str | Path, output: str | Path) -> dict[str, Any]:
+    """Return the settings of a run from which a new one in ``output`` starts.
+
+    Raises:
+      InputError: no run there, or ``output`` is the same folder.
+    """
+    if Path(output).resolve() == Path(workdir).resolve():
+        raise InputError(f"{workdir} is the run to start from; pass another folder as --output")
+    return read_config(Path(workdir))
 
 
 def _of_parts(
